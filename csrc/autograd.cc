@@ -1,0 +1,38 @@
+// Gradients.
+#include "handle.h"
+
+using namespace iddpm;
+
+gt_error gt_requires_grad_(gt_tensor t, int32_t on) {
+  return guard([&] { unwrap(t).requires_grad_(on != 0); });
+}
+
+int32_t gt_requires_grad(gt_tensor t) { return unwrap(t).defined() && unwrap(t).requires_grad(); }
+
+gt_result gt_detach(gt_tensor t) {
+  return guard_tensor([&] { return unwrap(t).detach(); });
+}
+
+// A NULL value without an error: there is no gradient.
+gt_result gt_grad(gt_tensor t) {
+  gt_result r{nullptr, nullptr};
+  r.error = guard([&] {
+    const at::Tensor &g = unwrap(t).grad();
+    if (g.defined()) r.value = wrap(g);
+  });
+  return r;
+}
+
+gt_error gt_set_grad(gt_tensor t, gt_tensor g) {
+  return guard([&] { unwrap(t).mutable_grad() = unwrap(g); });
+}
+
+gt_error gt_backward(gt_tensor t, gt_tensor gradient, int32_t retain_graph) {
+  return guard([&] { unwrap(t).backward(unwrap(gradient), retain_graph != 0); });
+}
+
+gt_error gt_zero_grads(const gt_tensor *params, int64_t n) {
+  return guard([&] {
+    for (int64_t i = 0; i < n; ++i) unwrap(params[i]).mutable_grad() = at::Tensor();
+  });
+}

@@ -1,0 +1,161 @@
+// Slots, scopes and errors.
+#include "handle.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+
+namespace iddpm {
+namespace {
+
+struct Scope;
+
+struct Slot : gt_slot {
+  Scope *scope;     // NULL: unscoped, or on the free list
+  size_t position;  // of this slot in scope->slots
+  at::Tensor tensor;
+};
+
+struct Scope {
+  std::vector<Slot *> slots;
+};
+
+// All slots of the process. Slabs are never given back to the system, so a
+// stale gt_tensor can always be asked for its generation.
+class Slots {
+ public:
+  Slot *take() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.empty()) grow();
+    Slot *s = free_.back();
+    free_.pop_back();
+    ++live_;
+    return s;
+  }
+
+  // The caller has already taken the tensor out.
+  void give(Slot *const *list, size_t n) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_.insert(free_.end(), list, list + n);
+    live_ -= static_cast<int64_t>(n);
+  }
+
+  int64_t live() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return live_;
+  }
+
+ private:
+  static constexpr size_t kSlab = 1024;
+
+  void grow() {
+    Slot *slab = new Slot[kSlab]();
+    free_.reserve(free_.capacity() + kSlab);
+    for (size_t i = kSlab; i-- > 0;) free_.push_back(slab + i);
+  }
+
+  std::mutex mutex_;
+  std::vector<Slot *> free_;
+  int64_t live_ = 0;
+};
+
+// Leaked on purpose: cleanups may still run while the process exits.
+Slots &slots() {
+  static Slots *s = new Slots;
+  return *s;
+}
+
+thread_local std::vector<Scope *> scope_stack;
+
+Slot *slot_of(gt_tensor t) { return static_cast<Slot *>(t); }
+
+void enter(Slot *s, Scope *scope) {
+  s->scope = scope;
+  s->scoped = scope != nullptr;
+  if (scope == nullptr) return;
+  s->position = scope->slots.size();
+  scope->slots.push_back(s);
+}
+
+// Takes s out of its scope in constant time: the last one moves to its place.
+void leave(Slot *s) {
+  if (s->scope == nullptr) return;
+  std::vector<Slot *> &list = s->scope->slots;
+  Slot *last = list.back();
+  list[s->position] = last;
+  last->position = s->position;
+  list.pop_back();
+  s->scope = nullptr;
+}
+
+void bury(Slot *s) {
+  __atomic_fetch_add(&s->generation, 1, __ATOMIC_RELEASE);
+  s->scope = nullptr;
+  s->tensor.reset();
+}
+
+}  // namespace
+
+gt_tensor wrap(at::Tensor t) {
+  Slot *s = slots().take();
+  s->tensor = std::move(t);
+  enter(s, scope_stack.empty() ? nullptr : scope_stack.back());
+  return s;
+}
+
+const at::Tensor &unwrap(gt_tensor t) {
+  static const at::Tensor *undefined = new at::Tensor;
+  return t == nullptr ? *undefined : slot_of(t)->tensor;
+}
+
+std::vector<at::Tensor> unwrap_list(const gt_tensor *list, int64_t n) {
+  std::vector<at::Tensor> out;
+  out.reserve(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) out.push_back(unwrap(list[i]));
+  return out;
+}
+
+gt_error make_error(const char *message) { return strdup(message); }
+
+}  // namespace iddpm
+
+using namespace iddpm;
+
+void gt_error_free(gt_error e) { free(e); }
+
+int64_t gt_live_tensors(void) { return slots().live(); }
+
+void gt_free(gt_tensor t) {
+  Slot *s = slot_of(t);
+  leave(s);
+  bury(s);
+  slots().give(&s, 1);
+}
+
+void gt_scope_push(void) { scope_stack.push_back(new Scope); }
+
+void gt_scope_pop(void) {
+  Scope *scope = scope_stack.back();
+  scope_stack.pop_back();
+  // Youngest first: an autograd graph then unwinds from its end.
+  for (size_t i = scope->slots.size(); i-- > 0;) bury(scope->slots[i]);
+  slots().give(scope->slots.data(), scope->slots.size());
+  delete scope;
+}
+
+int32_t gt_scope_depth(void) { return static_cast<int32_t>(scope_stack.size()); }
+
+gt_error gt_scope_move_out(gt_tensor t) {
+  return guard([&] {
+    Slot *s = slot_of(t);
+    if (s->scope == nullptr) return;
+    for (size_t i = scope_stack.size(); i-- > 0;) {
+      if (scope_stack[i] != s->scope) continue;
+      leave(s);
+      enter(s, i == 0 ? nullptr : scope_stack[i - 1]);
+      return;
+    }
+    TORCH_CHECK(false, "the tensor belongs to a scope of another thread");
+  });
+}

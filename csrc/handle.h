@@ -1,0 +1,71 @@
+// Handles: how an at::Tensor becomes a gt_tensor, and an exception a gt_error.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "iddpm.h"
+
+namespace iddpm {
+
+// Gives t a slot in the current thread's innermost scope, or an unscoped one.
+gt_tensor wrap(at::Tensor t);
+
+// The tensor behind a handle; NULL is the undefined tensor.
+const at::Tensor &unwrap(gt_tensor t);
+
+std::vector<at::Tensor> unwrap_list(const gt_tensor *list, int64_t n);
+
+gt_error make_error(const char *message);
+
+inline at::IntArrayRef ints(const int64_t *p, int64_t n) {
+  return at::IntArrayRef(p, static_cast<size_t>(n));
+}
+
+inline at::ScalarType dtype_of(int32_t d) { return static_cast<at::ScalarType>(d); }
+
+inline at::Device device_of(gt_device d) {
+  return at::Device(static_cast<at::DeviceType>(d.type), static_cast<at::DeviceIndex>(d.index));
+}
+
+inline at::TensorOptions options_of(int32_t dtype, gt_device d) {
+  return at::TensorOptions().dtype(dtype_of(dtype)).device(device_of(d));
+}
+
+// An integral scalar for an integral tensor: torch would otherwise promote
+// int64 + 1.0 to float.
+inline at::Scalar scalar_like(double v, const at::Tensor &t) {
+  if (t.defined() && at::isIntegralType(t.scalar_type(), true) && v == static_cast<double>(static_cast<int64_t>(v))) {
+    return at::Scalar(static_cast<int64_t>(v));
+  }
+  return at::Scalar(v);
+}
+
+// Runs f and turns whatever it throws into a message without the C++ stack.
+template <class F>
+gt_error guard(F &&f) noexcept {
+  try {
+    std::forward<F>(f)();
+    return nullptr;
+  } catch (const c10::Error &e) {
+    return make_error(e.what_without_backtrace());
+  } catch (const std::exception &e) {
+    return make_error(e.what());
+  } catch (...) {
+    return make_error("unknown C++ exception");
+  }
+}
+
+// Runs f, which returns a tensor.
+template <class F>
+gt_result guard_tensor(F &&f) noexcept {
+  gt_result r{nullptr, nullptr};
+  r.error = guard([&] { r.value = wrap(f()); });
+  return r;
+}
+
+}  // namespace iddpm

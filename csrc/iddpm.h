@@ -1,0 +1,235 @@
+// The C ABI under gotorch: all that Go sees of libtorch.
+//
+// Rules of the house:
+//   - No function throws. Each returns a gt_error (NULL: fine; else a message
+//     on the C heap, freed with gt_error_free) or a gt_result that holds one.
+//     Errors are values and never kept per thread: a goroutine moves.
+//   - No function calls back into Go.
+//   - A gt_tensor argument may be NULL where an operator takes an optional
+//     tensor; it then stands for the undefined tensor.
+//   - Every declaration is a GT_API line, so that gotorch/loader.c can include
+//     this file again with another GT_API and bind the same list at run time.
+#ifndef IDDPM_H_TYPES
+#define IDDPM_H_TYPES
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A slot owns one at::Tensor. Slots come from slabs that are never unmapped:
+// reading `generation` through a stale pointer is safe, and tells that the
+// tensor it named is gone.
+typedef struct gt_slot {
+  uint64_t generation;  // goes up when the tensor dies
+  uint64_t scoped;      // 1: dies with its scope; 0: freed by gt_free
+} gt_slot;
+
+typedef gt_slot *gt_tensor;
+typedef char *gt_error;
+
+typedef struct gt_result {
+  gt_tensor value;
+  gt_error error;
+} gt_result;
+
+typedef struct gt_pair {
+  gt_tensor first;
+  gt_tensor second;
+  gt_error error;
+} gt_pair;
+
+typedef struct gt_device {
+  int32_t type;   // c10::DeviceType: 0 CPU, 1 CUDA
+  int32_t index;  // -1: the current one
+} gt_device;
+
+typedef struct gt_generator_ *gt_generator;
+
+// What names one stream of counter-based random numbers: see kernels/philox.h.
+typedef struct gt_philox_key {
+  uint64_t seed;
+  uint32_t stream;       // what the numbers are for (noise, dropout of layer k)
+  uint32_t step;         // training step or sampling step
+  int64_t first_sample;  // index of row 0 in the global batch
+} gt_philox_key;
+
+#endif  // IDDPM_H_TYPES
+
+#ifndef GT_API
+#define GT_API_DEFAULT
+#ifdef __cplusplus
+#define GT_API(ret, name, args) extern "C" __attribute__((visibility("default"))) ret name args;
+#else
+#define GT_API(ret, name, args) extern ret name args;
+#endif
+#endif
+
+// ---- handles and scopes (handle.cc)
+GT_API(void, gt_error_free, (gt_error e))
+GT_API(int64_t, gt_live_tensors, (void))
+GT_API(void, gt_free, (gt_tensor t))
+GT_API(void, gt_scope_push, (void))
+GT_API(void, gt_scope_pop, (void))
+GT_API(int32_t, gt_scope_depth, (void))
+// Moves t from the scope it belongs to into the one outside; without one it
+// becomes unscoped.
+GT_API(gt_error, gt_scope_move_out, (gt_tensor t))
+
+// ---- threads, devices, modes (device.cc)
+GT_API(const char *, gt_torch_version, (void))
+GT_API(const char *, gt_cpu_capability, (void))
+GT_API(int32_t, gt_cpu_has_bf16, (void))
+GT_API(gt_error, gt_set_num_threads, (int32_t n))
+GT_API(int32_t, gt_get_num_threads, (void))
+GT_API(gt_error, gt_set_deterministic, (int32_t on))
+GT_API(gt_error, gt_set_allow_tf32, (int32_t on))
+GT_API(int32_t, gt_set_grad_mode, (int32_t on))
+GT_API(int32_t, gt_grad_mode, (void))
+GT_API(int32_t, gt_cuda_available, (void))
+GT_API(int32_t, gt_cudnn_available, (void))
+GT_API(int32_t, gt_cuda_device_count, (void))
+
+// ---- making tensors (tensor.cc)
+GT_API(gt_result, gt_empty, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_zeros, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_full, (const int64_t *shape, int64_t n, double v, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_eye, (int64_t n, int64_t m, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_arange, (double start, double end, double step, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_linspace, (double start, double end, int64_t steps, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_logspace, (double start, double end, int64_t steps, double base, int32_t dtype, gt_device d))
+GT_API(gt_result, gt_from_bytes, (const void *data, int64_t bytes, const int64_t *shape, int64_t n, int32_t dtype))
+GT_API(gt_error, gt_to_bytes, (gt_tensor t, void *data, int64_t bytes))
+GT_API(gt_result, gt_empty_like, (gt_tensor t))
+GT_API(gt_result, gt_zeros_like, (gt_tensor t))
+GT_API(gt_result, gt_clone, (gt_tensor t))
+
+// ---- asking and moving tensors (tensor.cc)
+GT_API(int32_t, gt_dtype, (gt_tensor t))
+GT_API(gt_device, gt_tensor_device, (gt_tensor t))
+GT_API(int64_t, gt_dim, (gt_tensor t))
+GT_API(int64_t, gt_numel, (gt_tensor t))
+GT_API(int64_t, gt_element_size, (gt_tensor t))
+GT_API(void, gt_shape, (gt_tensor t, int64_t *shape))
+GT_API(void, gt_stride, (gt_tensor t, int64_t *stride))
+GT_API(int32_t, gt_is_contiguous, (gt_tensor t, int32_t channels_last))
+GT_API(void *, gt_data_ptr, (gt_tensor t))
+GT_API(gt_error, gt_item, (gt_tensor t, double *out))
+GT_API(gt_error, gt_string, (gt_tensor t, char **out))
+GT_API(gt_result, gt_to, (gt_tensor t, gt_device d, int32_t dtype, int32_t non_blocking))
+GT_API(gt_result, gt_cast, (gt_tensor t, int32_t dtype))
+GT_API(gt_result, gt_contiguous, (gt_tensor t, int32_t channels_last))
+GT_API(gt_result, gt_pin_memory, (gt_tensor t))
+GT_API(gt_error, gt_copy_, (gt_tensor dst, gt_tensor src, int32_t non_blocking))
+GT_API(gt_error, gt_set_data, (gt_tensor t, gt_tensor src))
+GT_API(gt_error, gt_save, (gt_tensor t, const char *path))
+GT_API(gt_result, gt_load, (const char *path))
+
+// ---- element by element (pointwise.cc)
+GT_API(gt_result, gt_add, (gt_tensor a, gt_tensor b, double alpha))
+GT_API(gt_error, gt_add_, (gt_tensor a, gt_tensor b, double alpha))
+GT_API(gt_result, gt_sub, (gt_tensor a, gt_tensor b, double alpha))
+GT_API(gt_error, gt_sub_, (gt_tensor a, gt_tensor b, double alpha))
+GT_API(gt_result, gt_mul, (gt_tensor a, gt_tensor b))
+GT_API(gt_error, gt_mul_, (gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_div, (gt_tensor a, gt_tensor b))
+GT_API(gt_error, gt_div_, (gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_add_scalar, (gt_tensor a, double v))
+GT_API(gt_error, gt_add_scalar_, (gt_tensor a, double v))
+GT_API(gt_result, gt_mul_scalar, (gt_tensor a, double v))
+GT_API(gt_error, gt_mul_scalar_, (gt_tensor a, double v))
+GT_API(gt_result, gt_pow_scalar, (gt_tensor a, double v))
+GT_API(gt_result, gt_addcmul, (gt_tensor a, gt_tensor b, gt_tensor c, double value))
+GT_API(gt_result, gt_lerp, (gt_tensor a, gt_tensor b, double weight))
+GT_API(gt_result, gt_clamp, (gt_tensor a, double lo, double hi))
+GT_API(gt_result, gt_clamp_min, (gt_tensor a, double lo))
+GT_API(gt_result, gt_where, (gt_tensor condition, gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_unary, (int32_t op, gt_tensor a))
+GT_API(gt_result, gt_compare, (int32_t op, gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_compare_scalar, (int32_t op, gt_tensor a, double v))
+GT_API(gt_result, gt_leaky_relu, (gt_tensor a, double negative_slope))
+GT_API(gt_error, gt_fill_, (gt_tensor a, double v))
+
+// ---- reductions (reduce.cc)
+GT_API(gt_result, gt_sum, (gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim))
+GT_API(gt_result, gt_mean, (gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim))
+GT_API(gt_result, gt_norm, (gt_tensor a))
+GT_API(gt_result, gt_argmax, (gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim))
+GT_API(gt_result, gt_argmin, (gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim))
+GT_API(gt_result, gt_max, (gt_tensor a))
+GT_API(gt_result, gt_min, (gt_tensor a))
+GT_API(gt_result, gt_all, (gt_tensor a))
+GT_API(gt_result, gt_cumprod, (gt_tensor a, int64_t dim))
+GT_API(gt_pair, gt_topk, (gt_tensor a, int64_t k, int64_t dim, int32_t largest, int32_t sorted))
+GT_API(gt_error, gt_allclose, (gt_tensor a, gt_tensor b, double rtol, double atol, int32_t *out))
+GT_API(gt_error, gt_equal, (gt_tensor a, gt_tensor b, int32_t *out))
+
+// ---- shapes (shape.cc)
+GT_API(gt_result, gt_view, (gt_tensor a, const int64_t *shape, int64_t n))
+GT_API(gt_result, gt_reshape, (gt_tensor a, const int64_t *shape, int64_t n))
+GT_API(gt_result, gt_permute, (gt_tensor a, const int64_t *dims, int64_t n))
+GT_API(gt_result, gt_transpose, (gt_tensor a, int64_t d0, int64_t d1))
+GT_API(gt_result, gt_squeeze, (gt_tensor a, int32_t has_dim, int64_t dim))
+GT_API(gt_result, gt_unsqueeze, (gt_tensor a, int64_t dim))
+GT_API(gt_result, gt_flatten, (gt_tensor a, int64_t start, int64_t end))
+GT_API(gt_result, gt_expand, (gt_tensor a, const int64_t *shape, int64_t n))
+GT_API(gt_result, gt_expand_as, (gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_narrow, (gt_tensor a, int64_t dim, int64_t start, int64_t length))
+GT_API(gt_result, gt_select, (gt_tensor a, int64_t dim, int64_t index))
+GT_API(gt_result, gt_index_select, (gt_tensor a, int64_t dim, gt_tensor index))
+GT_API(gt_result, gt_flip, (gt_tensor a, const int64_t *dims, int64_t n))
+GT_API(gt_result, gt_cat, (const gt_tensor *list, int64_t n, int64_t dim))
+GT_API(gt_result, gt_stack, (const gt_tensor *list, int64_t n, int64_t dim))
+
+// ---- matrix products and layers (nn.cc)
+GT_API(gt_result, gt_mm, (gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_matmul, (gt_tensor a, gt_tensor b))
+GT_API(gt_result, gt_linear, (gt_tensor x, gt_tensor w, gt_tensor b))
+GT_API(gt_result, gt_conv2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int64_t groups))
+GT_API(gt_result, gt_conv_transpose2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *output_padding, int64_t groups, const int64_t *dilation))
+GT_API(gt_result, gt_group_norm, (gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps))
+GT_API(gt_result, gt_batch_norm, (gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training, double momentum, double eps))
+GT_API(gt_result, gt_softmax, (gt_tensor x, int64_t dim, int32_t dtype))
+GT_API(gt_result, gt_log_softmax, (gt_tensor x, int64_t dim))
+GT_API(gt_result, gt_attention, (gt_tensor q, gt_tensor k, gt_tensor v))
+GT_API(gt_result, gt_embedding, (gt_tensor w, gt_tensor index))
+GT_API(gt_result, gt_max_pool2d, (gt_tensor x, const int64_t *kernel, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int32_t ceil_mode))
+GT_API(gt_result, gt_avg_pool2d, (gt_tensor x, const int64_t *kernel, const int64_t *stride))
+GT_API(gt_result, gt_adaptive_avg_pool2d, (gt_tensor x, const int64_t *output))
+GT_API(gt_result, gt_upsample_nearest2d, (gt_tensor x, int64_t h, int64_t w))
+GT_API(gt_result, gt_upsample_bilinear2d, (gt_tensor x, int64_t h, int64_t w))
+GT_API(gt_result, gt_nll_loss, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction))
+GT_API(gt_result, gt_binary_cross_entropy, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction))
+
+// ---- gradients (autograd.cc)
+GT_API(gt_error, gt_requires_grad_, (gt_tensor t, int32_t on))
+GT_API(int32_t, gt_requires_grad, (gt_tensor t))
+GT_API(gt_result, gt_detach, (gt_tensor t))
+GT_API(gt_result, gt_grad, (gt_tensor t))
+GT_API(gt_error, gt_set_grad, (gt_tensor t, gt_tensor g))
+GT_API(gt_error, gt_backward, (gt_tensor t, gt_tensor gradient, int32_t retain_graph))
+GT_API(gt_error, gt_zero_grads, (const gt_tensor *params, int64_t n))
+
+// ---- whole lists of parameters at once (optim.cc)
+GT_API(gt_error, gt_fused_adamw_, (const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg, const gt_tensor *exp_avg_sq, int64_t n, gt_tensor step, double lr, double beta1, double beta2, double weight_decay, double eps))
+GT_API(gt_error, gt_foreach_lerp_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double weight))
+GT_API(gt_error, gt_foreach_add_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double alpha))
+GT_API(gt_error, gt_foreach_mul_scalar_, (const gt_tensor *a, int64_t n, double v))
+GT_API(gt_error, gt_foreach_mul_, (const gt_tensor *a, int64_t n, gt_tensor factor))
+GT_API(gt_error, gt_foreach_copy_, (const gt_tensor *dst, const gt_tensor *src, int64_t n))
+GT_API(gt_result, gt_total_norm, (const gt_tensor *a, int64_t n))
+
+// ---- random numbers (random.cc, kernels/philox.cc)
+GT_API(gt_error, gt_manual_seed, (uint64_t seed))
+GT_API(gt_error, gt_generator_new, (gt_device d, uint64_t seed, gt_generator *out))
+GT_API(void, gt_generator_free, (gt_generator g))
+GT_API(gt_result, gt_generator_state, (gt_generator g))
+GT_API(gt_error, gt_generator_set_state, (gt_generator g, gt_tensor state))
+GT_API(gt_error, gt_uniform_, (gt_tensor t, double from, double to, gt_generator g))
+GT_API(gt_error, gt_normal_, (gt_tensor t, double mean, double std, gt_generator g))
+GT_API(gt_result, gt_philox_normal, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key))
+GT_API(gt_result, gt_philox_uniform, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key))
+GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key))
+
+#ifdef GT_API_DEFAULT
+#undef GT_API
+#undef GT_API_DEFAULT
+#endif

@@ -1,0 +1,112 @@
+// The CPU side of the counter-based random numbers.
+#include "philox.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+namespace iddpm {
+namespace {
+
+at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device) {
+  at::MemoryFormat format = shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  return at::empty(shape, at::TensorOptions().dtype(dtype).device(device).memory_format(format));
+}
+
+// Calls fill(row, quad, bits, count) for every group of four elements of every
+// sample, in parallel; count is below 4 at a row's end.
+template <class Fill>
+void for_each_quad(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
+  int64_t samples = out.dim() == 0 ? 1 : out.size(0);
+  if (samples == 0 || out.numel() == 0) return;
+  int64_t row = out.numel() / samples;
+  TORCH_CHECK(row <= (int64_t{1} << 34), "a sample of ", row, " elements is too large for the random stream");
+  int64_t quads = (row + 3) / 4;
+  at::parallel_for(0, samples * quads, 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t n = i / quads, q = i % quads;
+      Philox4 bits = philox4(key.seed, key.stream, key.step, static_cast<uint64_t>(key.first_sample + n),
+                             static_cast<uint32_t>(q));
+      fill(n * row + 4 * q, bits, std::min<int64_t>(4, row - 4 * q));
+    }
+  });
+}
+
+// Two uniforms to two normals.
+void box_muller(uint32_t a, uint32_t b, float *out) {
+  float r = std::sqrt(-2.0f * std::log(unit_float(a)));
+  float angle = 6.283185307179586f * unit_float(b);
+  out[0] = r * std::cos(angle);
+  out[1] = r * std::sin(angle);
+}
+
+void fill_normal(at::Tensor &out, const gt_philox_key &key) {
+  float *p = out.data_ptr<float>();
+  for_each_quad(out, key, [p](int64_t at, const Philox4 &bits, int64_t count) {
+    float z[4];
+    box_muller(bits.v[0], bits.v[1], z);
+    box_muller(bits.v[2], bits.v[3], z + 2);
+    for (int64_t k = 0; k < count; ++k) p[at + k] = z[k];
+  });
+}
+
+void fill_uniform(at::Tensor &out, const gt_philox_key &key) {
+  float *p = out.data_ptr<float>();
+  for_each_quad(out, key, [p](int64_t at, const Philox4 &bits, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) p[at + k] = unit_float(bits.v[k]);
+  });
+}
+
+template <class T>
+void fill_mask(at::Tensor &out, double drop, const gt_philox_key &key) {
+  T *p = out.data_ptr<T>();
+  T keep = static_cast<T>(1.0 / (1.0 - drop));
+  float threshold = static_cast<float>(drop);
+  for_each_quad(out, key, [=](int64_t at, const Philox4 &bits, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) p[at + k] = unit_float(bits.v[k]) < threshold ? T(0) : keep;
+  });
+}
+
+void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
+  switch (out.scalar_type()) {
+    case at::kFloat: return fill_mask<float>(out, p, key);
+    case at::kBFloat16: return fill_mask<at::BFloat16>(out, p, key);
+    case at::kHalf: return fill_mask<at::Half>(out, p, key);
+    case at::kDouble: return fill_mask<double>(out, p, key);
+    default: TORCH_CHECK(false, "dropout of a ", out.scalar_type(), " tensor");
+  }
+}
+
+const PhiloxCuda &cuda() {
+  TORCH_CHECK(philox_cuda().normal != nullptr, "libiddpm_cuda.so is not loaded");
+  return philox_cuda();
+}
+
+}  // namespace
+
+PhiloxCuda &philox_cuda() {
+  static PhiloxCuda table{nullptr, nullptr, nullptr};
+  return table;
+}
+
+at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
+  at::Tensor out = empty(shape, at::kFloat, device);
+  device.is_cpu() ? fill_normal(out, key) : cuda().normal(out, key);
+  return out.to(dtype);
+}
+
+at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
+  at::Tensor out = empty(shape, at::kFloat, device);
+  device.is_cpu() ? fill_uniform(out, key) : cuda().uniform(out, key);
+  return out.to(dtype);
+}
+
+at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key) {
+  TORCH_CHECK(p >= 0 && p < 1, "the dropout rate ", p, " is not in [0, 1)");
+  if (p == 0) return x;
+  at::Tensor mask = empty(x.sizes(), x.scalar_type(), x.device());
+  x.is_cpu() ? fill_mask_cpu(mask, p, key) : cuda().dropout_mask(mask, p, key);
+  return x * mask;
+}
+
+}  // namespace iddpm

@@ -1,0 +1,75 @@
+// Counter-based random numbers (Salmon et al. 2011, Philox4x32-10): element j
+// of sample n is a function of (seed, stream, step, first_sample + n, j) and
+// nothing else. So the noise of a picture does not depend on how a batch is
+// split over microbatches, ranks or threads, and a recomputed block redraws
+// the same dropout mask.
+//
+// j counts elements in memory order: channels-last for [N, C, H, W], row-major
+// for every other rank.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define IDDPM_HD __host__ __device__ __forceinline__
+#else
+#define IDDPM_HD inline
+#endif
+
+namespace iddpm {
+
+struct Philox4 {
+  uint32_t v[4];
+};
+
+// Ten rounds over counter (quad, sample, step, stream ^ high bits of sample).
+IDDPM_HD Philox4 philox4(uint64_t seed, uint32_t stream, uint32_t step, uint64_t sample, uint32_t quad) {
+  uint32_t c0 = quad, c1 = static_cast<uint32_t>(sample), c2 = step;
+  uint32_t c3 = stream ^ (static_cast<uint32_t>(sample >> 32) * 0x85EBCA6Bu);
+  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
+    uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
+    uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    uint32_t n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c0 = n0;
+    c1 = static_cast<uint32_t>(p1);
+    c2 = n2;
+    c3 = static_cast<uint32_t>(p0);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+// In (0, 1): never 0, so that its logarithm is finite.
+IDDPM_HD float unit_float(uint32_t bits) { return (static_cast<float>(bits >> 9) + 0.5f) * (1.0f / 8388608.0f); }
+
+}  // namespace iddpm
+
+#if !defined(__CUDACC__)
+#include <ATen/ATen.h>
+
+#include "../iddpm.h"
+
+namespace iddpm {
+
+// Standard normal, by Box and Muller.
+at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key);
+
+// Uniform on (0, 1).
+at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key);
+
+// x * mask / (1 - p), each element kept with probability 1 - p.
+at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key);
+
+// What libiddpm_cuda.so fills in when it is loaded.
+struct PhiloxCuda {
+  void (*normal)(at::Tensor &out, const gt_philox_key &key);
+  void (*uniform)(at::Tensor &out, const gt_philox_key &key);
+  void (*dropout_mask)(at::Tensor &out, double p, const gt_philox_key &key);
+};
+__attribute__((visibility("default"))) PhiloxCuda &philox_cuda();
+
+}  // namespace iddpm
+#endif

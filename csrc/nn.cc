@@ -1,0 +1,101 @@
+// Matrix products and layers.
+#include "handle.h"
+
+using namespace iddpm;
+
+namespace {
+
+std::optional<at::Tensor> optional(gt_tensor t) {
+  return t == nullptr ? std::nullopt : std::optional<at::Tensor>(unwrap(t));
+}
+
+}  // namespace
+
+gt_result gt_mm(gt_tensor a, gt_tensor b) {
+  return guard_tensor([&] { return at::mm(unwrap(a), unwrap(b)); });
+}
+
+gt_result gt_matmul(gt_tensor a, gt_tensor b) {
+  return guard_tensor([&] { return at::matmul(unwrap(a), unwrap(b)); });
+}
+
+gt_result gt_linear(gt_tensor x, gt_tensor w, gt_tensor b) {
+  return guard_tensor([&] { return at::linear(unwrap(x), unwrap(w), optional(b)); });
+}
+
+gt_result gt_conv2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding,
+                    const int64_t *dilation, int64_t groups) {
+  return guard_tensor([&] {
+    return at::conv2d(unwrap(x), unwrap(w), optional(b), ints(stride, 2), ints(padding, 2), ints(dilation, 2), groups);
+  });
+}
+
+gt_result gt_conv_transpose2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding,
+                              const int64_t *output_padding, int64_t groups, const int64_t *dilation) {
+  return guard_tensor([&] {
+    return at::conv_transpose2d(unwrap(x), unwrap(w), optional(b), ints(stride, 2), ints(padding, 2),
+                                ints(output_padding, 2), groups, ints(dilation, 2));
+  });
+}
+
+gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps) {
+  return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
+}
+
+gt_result gt_batch_norm(gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training,
+                        double momentum, double eps) {
+  return guard_tensor([&] {
+    return at::batch_norm(unwrap(x), optional(w), optional(b), optional(mean), optional(var), training != 0, momentum,
+                          eps, /*cudnn_enabled=*/true);
+  });
+}
+
+gt_result gt_softmax(gt_tensor x, int64_t dim, int32_t dtype) {
+  return guard_tensor([&] { return at::softmax(unwrap(x), dim, dtype_of(dtype)); });
+}
+
+gt_result gt_log_softmax(gt_tensor x, int64_t dim) {
+  return guard_tensor([&] { return at::log_softmax(unwrap(x), dim); });
+}
+
+gt_result gt_attention(gt_tensor q, gt_tensor k, gt_tensor v) {
+  return guard_tensor([&] { return at::scaled_dot_product_attention(unwrap(q), unwrap(k), unwrap(v)); });
+}
+
+gt_result gt_embedding(gt_tensor w, gt_tensor index) {
+  return guard_tensor([&] { return at::embedding(unwrap(w), unwrap(index)); });
+}
+
+gt_result gt_max_pool2d(gt_tensor x, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
+                        const int64_t *dilation, int32_t ceil_mode) {
+  return guard_tensor([&] {
+    return at::max_pool2d(unwrap(x), ints(kernel, 2), ints(stride, 2), ints(padding, 2), ints(dilation, 2),
+                          ceil_mode != 0);
+  });
+}
+
+gt_result gt_avg_pool2d(gt_tensor x, const int64_t *kernel, const int64_t *stride) {
+  return guard_tensor([&] { return at::avg_pool2d(unwrap(x), ints(kernel, 2), ints(stride, 2)); });
+}
+
+gt_result gt_adaptive_avg_pool2d(gt_tensor x, const int64_t *output) {
+  return guard_tensor([&] { return at::adaptive_avg_pool2d(unwrap(x), ints(output, 2)); });
+}
+
+gt_result gt_upsample_nearest2d(gt_tensor x, int64_t h, int64_t w) {
+  return guard_tensor([&] { return at::upsample_nearest2d(unwrap(x), {h, w}); });
+}
+
+gt_result gt_upsample_bilinear2d(gt_tensor x, int64_t h, int64_t w) {
+  return guard_tensor([&] { return at::upsample_bilinear2d(unwrap(x), {h, w}, /*align_corners=*/false); });
+}
+
+gt_result gt_nll_loss(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction) {
+  return guard_tensor(
+      [&] { return at::nll_loss(unwrap(x), unwrap(target), optional(weight), reduction, ignore_index); });
+}
+
+gt_result gt_binary_cross_entropy(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction) {
+  return guard_tensor(
+      [&] { return at::binary_cross_entropy(unwrap(x), unwrap(target), optional(weight), reduction); });
+}

@@ -1,0 +1,71 @@
+// Reductions and comparisons of whole tensors.
+#include "handle.h"
+
+using namespace iddpm;
+
+namespace {
+
+// No dims means all of them, as torch's own sum() does.
+at::OptionalIntArrayRef dims_of(const int64_t *dims, int64_t n) {
+  return n == 0 ? at::OptionalIntArrayRef() : at::OptionalIntArrayRef(ints(dims, n));
+}
+
+std::optional<int64_t> dim_of(int32_t has_dim, int64_t dim) {
+  return has_dim ? std::optional<int64_t>(dim) : std::nullopt;
+}
+
+}  // namespace
+
+gt_result gt_sum(gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim) {
+  return guard_tensor([&] { return at::sum(unwrap(a), dims_of(dims, n), keepdim != 0); });
+}
+
+gt_result gt_mean(gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim) {
+  return guard_tensor([&] { return at::mean(unwrap(a), dims_of(dims, n), keepdim != 0); });
+}
+
+gt_result gt_norm(gt_tensor a) {
+  return guard_tensor([&] { return at::norm(unwrap(a)); });
+}
+
+gt_result gt_argmax(gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim) {
+  return guard_tensor([&] { return at::argmax(unwrap(a), dim_of(has_dim, dim), keepdim != 0); });
+}
+
+gt_result gt_argmin(gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim) {
+  return guard_tensor([&] { return at::argmin(unwrap(a), dim_of(has_dim, dim), keepdim != 0); });
+}
+
+gt_result gt_max(gt_tensor a) {
+  return guard_tensor([&] { return at::max(unwrap(a)); });
+}
+
+gt_result gt_min(gt_tensor a) {
+  return guard_tensor([&] { return at::min(unwrap(a)); });
+}
+
+gt_result gt_all(gt_tensor a) {
+  return guard_tensor([&] { return at::all(unwrap(a)); });
+}
+
+gt_result gt_cumprod(gt_tensor a, int64_t dim) {
+  return guard_tensor([&] { return at::cumprod(unwrap(a), dim); });
+}
+
+gt_pair gt_topk(gt_tensor a, int64_t k, int64_t dim, int32_t largest, int32_t sorted) {
+  gt_pair p{nullptr, nullptr, nullptr};
+  p.error = guard([&] {
+    auto [values, indices] = at::topk(unwrap(a), k, dim, largest != 0, sorted != 0);
+    p.first = wrap(values);
+    p.second = wrap(indices);
+  });
+  return p;
+}
+
+gt_error gt_allclose(gt_tensor a, gt_tensor b, double rtol, double atol, int32_t *out) {
+  return guard([&] { *out = at::allclose(unwrap(a), unwrap(b), rtol, atol); });
+}
+
+gt_error gt_equal(gt_tensor a, gt_tensor b, int32_t *out) {
+  return guard([&] { *out = at::equal(unwrap(a), unwrap(b)); });
+}

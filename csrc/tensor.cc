@@ -1,0 +1,155 @@
+// Making tensors, asking them, moving them.
+#include <torch/csrc/jit/serialization/pickle.h>
+
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "handle.h"
+
+using namespace iddpm;
+
+gt_result gt_empty(const int64_t *shape, int64_t n, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::empty(ints(shape, n), options_of(dtype, d)); });
+}
+
+gt_result gt_zeros(const int64_t *shape, int64_t n, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::zeros(ints(shape, n), options_of(dtype, d)); });
+}
+
+gt_result gt_full(const int64_t *shape, int64_t n, double v, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::full(ints(shape, n), v, options_of(dtype, d)); });
+}
+
+gt_result gt_eye(int64_t n, int64_t m, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::eye(n, m, options_of(dtype, d)); });
+}
+
+gt_result gt_arange(double start, double end, double step, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::arange(start, end, step, options_of(dtype, d)); });
+}
+
+gt_result gt_linspace(double start, double end, int64_t steps, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::linspace(start, end, steps, options_of(dtype, d)); });
+}
+
+gt_result gt_logspace(double start, double end, int64_t steps, double base, int32_t dtype, gt_device d) {
+  return guard_tensor([&] { return at::logspace(start, end, steps, base, options_of(dtype, d)); });
+}
+
+gt_result gt_from_bytes(const void *data, int64_t bytes, const int64_t *shape, int64_t n, int32_t dtype) {
+  return guard_tensor([&] {
+    at::Tensor t = at::empty(ints(shape, n), at::TensorOptions().dtype(dtype_of(dtype)));
+    int64_t want = static_cast<int64_t>(t.nbytes());
+    TORCH_CHECK(want == bytes, "a tensor of shape ", t.sizes(), " takes ", want, " bytes, not ", bytes);
+    if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
+    return t;
+  });
+}
+
+gt_error gt_to_bytes(gt_tensor t, void *data, int64_t bytes) {
+  return guard([&] {
+    at::Tensor c = unwrap(t).detach().to(at::kCPU).contiguous();
+    int64_t have = static_cast<int64_t>(c.nbytes());
+    TORCH_CHECK(have == bytes, "a tensor of shape ", c.sizes(), " has ", have, " bytes, not ", bytes);
+    if (bytes > 0) memcpy(data, c.data_ptr(), static_cast<size_t>(bytes));
+  });
+}
+
+gt_result gt_empty_like(gt_tensor t) {
+  return guard_tensor([&] { return at::empty_like(unwrap(t)); });
+}
+
+gt_result gt_zeros_like(gt_tensor t) {
+  return guard_tensor([&] { return at::zeros_like(unwrap(t)); });
+}
+
+gt_result gt_clone(gt_tensor t) {
+  return guard_tensor([&] { return unwrap(t).clone(); });
+}
+
+int32_t gt_dtype(gt_tensor t) { return static_cast<int32_t>(unwrap(t).scalar_type()); }
+
+gt_device gt_tensor_device(gt_tensor t) {
+  at::Device d = unwrap(t).device();
+  return {static_cast<int32_t>(d.type()), static_cast<int32_t>(d.index())};
+}
+
+int64_t gt_dim(gt_tensor t) { return unwrap(t).dim(); }
+
+int64_t gt_numel(gt_tensor t) { return unwrap(t).numel(); }
+
+int64_t gt_element_size(gt_tensor t) { return static_cast<int64_t>(unwrap(t).element_size()); }
+
+void gt_shape(gt_tensor t, int64_t *shape) {
+  at::IntArrayRef s = unwrap(t).sizes();
+  std::copy(s.begin(), s.end(), shape);
+}
+
+void gt_stride(gt_tensor t, int64_t *stride) {
+  at::IntArrayRef s = unwrap(t).strides();
+  std::copy(s.begin(), s.end(), stride);
+}
+
+int32_t gt_is_contiguous(gt_tensor t, int32_t channels_last) {
+  return unwrap(t).is_contiguous(channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+}
+
+void *gt_data_ptr(gt_tensor t) { return unwrap(t).data_ptr(); }
+
+gt_error gt_item(gt_tensor t, double *out) {
+  return guard([&] { *out = unwrap(t).item().toDouble(); });
+}
+
+gt_error gt_string(gt_tensor t, char **out) {
+  return guard([&] {
+    std::ostringstream s;
+    s << unwrap(t);
+    *out = strdup(s.str().c_str());
+  });
+}
+
+gt_result gt_to(gt_tensor t, gt_device d, int32_t dtype, int32_t non_blocking) {
+  return guard_tensor([&] { return unwrap(t).to(device_of(d), dtype_of(dtype), non_blocking != 0); });
+}
+
+gt_result gt_cast(gt_tensor t, int32_t dtype) {
+  return guard_tensor([&] { return unwrap(t).to(dtype_of(dtype)); });
+}
+
+gt_result gt_contiguous(gt_tensor t, int32_t channels_last) {
+  return guard_tensor([&] {
+    return unwrap(t).contiguous(channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+  });
+}
+
+gt_result gt_pin_memory(gt_tensor t) {
+  return guard_tensor([&] { return unwrap(t).pin_memory(); });
+}
+
+gt_error gt_copy_(gt_tensor dst, gt_tensor src, int32_t non_blocking) {
+  return guard([&] { unwrap(dst).copy_(unwrap(src), non_blocking != 0); });
+}
+
+gt_error gt_set_data(gt_tensor t, gt_tensor src) {
+  return guard([&] { unwrap(t).set_data(unwrap(src)); });
+}
+
+gt_error gt_save(gt_tensor t, const char *path) {
+  return guard([&] {
+    std::vector<char> bytes = torch::jit::pickle_save(c10::IValue(unwrap(t)));
+    std::ofstream f(path, std::ios::binary | std::ios::trunc);
+    f.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    f.close();
+    TORCH_CHECK(f.good(), path, ": cannot write: ", strerror(errno));
+  });
+}
+
+gt_result gt_load(const char *path) {
+  return guard_tensor([&] {
+    std::ifstream f(path, std::ios::binary);
+    TORCH_CHECK(f.good(), path, ": cannot open: ", strerror(errno));
+    std::vector<char> bytes((std::istreambuf_iterator<char>(f)), std::istreambuf_iterator<char>());
+    return torch::jit::pickle_load(bytes).toTensor();
+  });
+}

@@ -1,0 +1,100 @@
+package gotorch
+
+// #include "iddpm.h"
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+)
+
+// sameLength panics unless all lists are as long as the first.
+func sameLength(op string, lists ...[]Tensor) {
+	for _, l := range lists {
+		if len(l) != len(lists[0]) {
+			panic(&Error{Op: op, Message: fmt.Sprintf("lists of %d and %d tensors", len(lists[0]), len(l))})
+		}
+	}
+}
+
+// ForeachLerpI moves every a[i] towards b[i] by weight, in place: the update of
+// an exponential moving average of rate 1 - weight.
+func ForeachLerpI(a, b []Tensor, weight float64) {
+	sameLength("ForeachLerpI", a, b)
+	p, n := cList("ForeachLerpI", a)
+	q, _ := cList("ForeachLerpI", b)
+	check("ForeachLerpI", C.gt_foreach_lerp_(p, q, n, C.double(weight)))
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(b)
+}
+
+// ForeachAddI adds alpha b[i] to every a[i], in place.
+func ForeachAddI(a, b []Tensor, alpha float64) {
+	sameLength("ForeachAddI", a, b)
+	p, n := cList("ForeachAddI", a)
+	q, _ := cList("ForeachAddI", b)
+	check("ForeachAddI", C.gt_foreach_add_(p, q, n, C.double(alpha)))
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(b)
+}
+
+// ForeachMulScalarI multiplies every a[i] by v, in place.
+func ForeachMulScalarI(a []Tensor, v float64) {
+	p, n := cList("ForeachMulScalarI", a)
+	check("ForeachMulScalarI", C.gt_foreach_mul_scalar_(p, n, C.double(v)))
+	runtime.KeepAlive(a)
+}
+
+// ForeachMulI multiplies every a[i] by a tensor of one element, in place and
+// without reading that element back to the host.
+func ForeachMulI(a []Tensor, factor Tensor) {
+	p, n := cList("ForeachMulI", a)
+	check("ForeachMulI", C.gt_foreach_mul_(p, n, factor.defined("ForeachMulI")))
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(factor.owner)
+}
+
+// ForeachCopyI overwrites every dst[i] with src[i].
+func ForeachCopyI(dst, src []Tensor) {
+	sameLength("ForeachCopyI", dst, src)
+	p, n := cList("ForeachCopyI", dst)
+	q, _ := cList("ForeachCopyI", src)
+	check("ForeachCopyI", C.gt_foreach_copy_(p, q, n))
+	runtime.KeepAlive(dst)
+	runtime.KeepAlive(src)
+}
+
+// TotalNorm returns the 2-norm over all elements of all tensors, as one float32
+// tensor: it does not wait for the device.
+func TotalNorm(tensors []Tensor) Tensor {
+	p, n := cList("TotalNorm", tensors)
+	r := C.gt_total_norm(p, n)
+	runtime.KeepAlive(tensors)
+	return take("TotalNorm", r)
+}
+
+// AdamWOptions are the numbers of one AdamW update (Loshchilov & Hutter 2019).
+type AdamWOptions struct {
+	LR          float64
+	Beta1       float64
+	Beta2       float64
+	Eps         float64
+	WeightDecay float64 // decoupled: the parameter shrinks by LR WeightDecay
+}
+
+// FusedAdamWI updates all params in one call. expAvg and expAvgSq are the
+// moments, shaped as the parameters; step is a float32 tensor of one element
+// that counts the updates, and goes up by one here.
+func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
+	const op = "FusedAdamWI"
+	sameLength(op, params, grads, expAvg, expAvgSq)
+	p, n := cList(op, params)
+	g, _ := cList(op, grads)
+	m, _ := cList(op, expAvg)
+	v, _ := cList(op, expAvgSq)
+	check(op, C.gt_fused_adamw_(p, g, m, v, n, step.defined(op), C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps)))
+	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq} {
+		runtime.KeepAlive(list)
+	}
+	runtime.KeepAlive(step.owner)
+}

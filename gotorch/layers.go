@@ -1,0 +1,190 @@
+package gotorch
+
+// #include "iddpm.h"
+import "C"
+
+import "runtime"
+
+// MM returns the matrix product of two matrices.
+func MM(a, b Tensor) Tensor {
+	return binary("MM", a, b, func(a, b C.gt_tensor) C.gt_result { return C.gt_mm(a, b) })
+}
+
+// MatMul returns the matrix product over the last two dimensions, the leading
+// ones broadcast.
+func MatMul(a, b Tensor) Tensor {
+	return binary("MatMul", a, b, func(a, b C.gt_tensor) C.gt_result { return C.gt_matmul(a, b) })
+}
+
+// Linear returns input weight^T + bias; weight is [out, in], bias may be
+// undefined.
+func Linear(input, weight, bias Tensor) Tensor {
+	r := C.gt_linear(input.defined("Linear"), weight.defined("Linear"), bias.c())
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(weight.owner)
+	runtime.KeepAlive(bias.owner)
+	return take("Linear", r)
+}
+
+// cPair turns one number, or two, into the array of two that a 2-D layer takes.
+func cPair(op string, v []int64) *C.int64_t {
+	switch len(v) {
+	case 1:
+		v = []int64{v[0], v[0]}
+	case 2:
+	default:
+		panic(&Error{Op: op, Message: "a 2-D layer takes one number, or one for the height and one for the width"})
+	}
+	p, _ := cInts(v)
+	return p
+}
+
+// Conv2d convolves input [N, C, H, W] with weight [O, C/groups, kH, kW]; bias
+// [O] may be undefined.
+func Conv2d(input, weight, bias Tensor, stride, padding, dilation []int64, groups int64) Tensor {
+	const op = "Conv2d"
+	r := C.gt_conv2d(input.defined(op), weight.defined(op), bias.c(),
+		cPair(op, stride), cPair(op, padding), cPair(op, dilation), C.int64_t(groups))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(weight.owner)
+	runtime.KeepAlive(bias.owner)
+	return take(op, r)
+}
+
+// ConvTranspose2d is the transpose of [Conv2d]; weight is
+// [C, O/groups, kH, kW].
+func ConvTranspose2d(input, weight, bias Tensor, stride, padding, outputPadding []int64, groups int64, dilation []int64) Tensor {
+	const op = "ConvTranspose2d"
+	r := C.gt_conv_transpose2d(input.defined(op), weight.defined(op), bias.c(),
+		cPair(op, stride), cPair(op, padding), cPair(op, outputPadding), C.int64_t(groups), cPair(op, dilation))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(weight.owner)
+	runtime.KeepAlive(bias.owner)
+	return take(op, r)
+}
+
+// GroupNorm normalises input [N, C, ...] over groups of channels (Wu & He
+// 2018); weight and bias [C] may be undefined.
+func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Tensor {
+	r := C.gt_group_norm(input.defined("GroupNorm"), C.int64_t(groups), weight.c(), bias.c(), C.double(eps))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(weight.owner)
+	runtime.KeepAlive(bias.owner)
+	return take("GroupNorm", r)
+}
+
+// BatchNorm normalises input [N, C, ...] over the batch, or by the running
+// statistics when training is false.
+func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training bool, momentum, eps float64) Tensor {
+	r := C.gt_batch_norm(input.defined("BatchNorm"), weight.c(), bias.c(), runningMean.c(), runningVar.c(),
+		cBool(training), C.double(momentum), C.double(eps))
+	for _, t := range []Tensor{input, runningMean, runningVar, weight, bias} {
+		runtime.KeepAlive(t.owner)
+	}
+	return take("BatchNorm", r)
+}
+
+// Softmax returns the softmax along dim, computed in and returned as dtype.
+func (t Tensor) Softmax(dim int64, dtype int8) Tensor {
+	r := C.gt_softmax(t.defined("Softmax"), C.int64_t(dim), C.int32_t(dtype))
+	runtime.KeepAlive(t.owner)
+	return take("Softmax", r)
+}
+
+// LogSoftmax returns the logarithm of the softmax along dim.
+func (t Tensor) LogSoftmax(dim int64) Tensor {
+	r := C.gt_log_softmax(t.defined("LogSoftmax"), C.int64_t(dim))
+	runtime.KeepAlive(t.owner)
+	return take("LogSoftmax", r)
+}
+
+// LogSoftmax returns the logarithm of the softmax along dim.
+func LogSoftmax(t Tensor, dim int64) Tensor { return t.LogSoftmax(dim) }
+
+// ScaledDotProductAttention returns softmax(q k^T / sqrt(d)) v for q, k, v of
+// shape [N, heads, T, d].
+func ScaledDotProductAttention(q, k, v Tensor) Tensor {
+	const op = "ScaledDotProductAttention"
+	r := C.gt_attention(q.defined(op), k.defined(op), v.defined(op))
+	runtime.KeepAlive(q.owner)
+	runtime.KeepAlive(k.owner)
+	runtime.KeepAlive(v.owner)
+	return take(op, r)
+}
+
+// Embedding returns the rows of weight [V, D] that index [...] names, as
+// [..., D].
+func Embedding(weight, index Tensor) Tensor {
+	return binary("Embedding", weight, index, func(w, i C.gt_tensor) C.gt_result { return C.gt_embedding(w, i) })
+}
+
+// MaxPool2d takes the largest element of each window of [N, C, H, W].
+func MaxPool2d(input Tensor, kernelSize, stride, padding, dilation []int64, ceilMode bool) Tensor {
+	const op = "MaxPool2d"
+	r := C.gt_max_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride), cPair(op, padding), cPair(op, dilation), cBool(ceilMode))
+	runtime.KeepAlive(input.owner)
+	return take(op, r)
+}
+
+// AvgPool2d averages each window of [N, C, H, W].
+func AvgPool2d(input Tensor, kernelSize, stride []int64) Tensor {
+	const op = "AvgPool2d"
+	r := C.gt_avg_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride))
+	runtime.KeepAlive(input.owner)
+	return take(op, r)
+}
+
+// AdaptiveAvgPool2d averages [N, C, H, W] down to the given height and width.
+func AdaptiveAvgPool2d(input Tensor, outputSize []int64) Tensor {
+	const op = "AdaptiveAvgPool2d"
+	r := C.gt_adaptive_avg_pool2d(input.defined(op), cPair(op, outputSize))
+	runtime.KeepAlive(input.owner)
+	return take(op, r)
+}
+
+// UpsampleNearest2d resizes [N, C, H, W] by repeating pixels.
+func UpsampleNearest2d(input Tensor, height, width int64) Tensor {
+	r := C.gt_upsample_nearest2d(input.defined("UpsampleNearest2d"), C.int64_t(height), C.int64_t(width))
+	runtime.KeepAlive(input.owner)
+	return take("UpsampleNearest2d", r)
+}
+
+// UpsampleBilinear2d resizes [N, C, H, W] bilinearly, pixel centres aligned.
+func UpsampleBilinear2d(input Tensor, height, width int64) Tensor {
+	r := C.gt_upsample_bilinear2d(input.defined("UpsampleBilinear2d"), C.int64_t(height), C.int64_t(width))
+	runtime.KeepAlive(input.owner)
+	return take("UpsampleBilinear2d", r)
+}
+
+// The reductions of a loss, numbered as at::Reduction.
+var reductions = map[string]C.int64_t{"none": 0, "mean": 1, "sum": 2}
+
+func reductionOf(op, name string) C.int64_t {
+	r, ok := reductions[name]
+	if !ok {
+		panic(&Error{Op: op, Message: "no reduction " + name + ": use none, mean or sum"})
+	}
+	return r
+}
+
+// NllLoss returns the negative log-likelihood of target under the log
+// probabilities input; weight may be undefined; reduction is none, mean or sum.
+func NllLoss(input, target, weight Tensor, ignoreIndex int64, reduction string) Tensor {
+	const op = "NllLoss"
+	r := C.gt_nll_loss(input.defined(op), target.defined(op), weight.c(), C.int64_t(ignoreIndex), reductionOf(op, reduction))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(target.owner)
+	runtime.KeepAlive(weight.owner)
+	return take(op, r)
+}
+
+// BinaryCrossEntropy compares probabilities input with target; weight may be
+// undefined; reduction is none, mean or sum.
+func BinaryCrossEntropy(input, target, weight Tensor, reduction string) Tensor {
+	const op = "BinaryCrossEntropy"
+	r := C.gt_binary_cross_entropy(input.defined(op), target.defined(op), weight.c(), reductionOf(op, reduction))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(target.owner)
+	runtime.KeepAlive(weight.owner)
+	return take(op, r)
+}

@@ -1,0 +1,98 @@
+package gotorch
+
+// #cgo CFLAGS: -I${SRCDIR}/../csrc -O2
+// #cgo LDFLAGS: -ldl -Wl,-rpath,${SRCDIR}/../build -Wl,-rpath,$ORIGIN
+// #include <stdlib.h>
+// #include "iddpm.h"
+// #include "loader.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"unsafe"
+)
+
+// Version is the libtorch release that gotorch is written and built for. No
+// other one is loaded: the C++ interface changes from release to release.
+const Version = "2.11.0"
+
+// LoadLibrary makes libtorch ready. Every function that makes a tensor calls it, so a
+// program needs it only to learn early, as an error, that libtorch is missing
+// or of another version. It works once; later calls return the same answer.
+//
+// $LIBTORCH names the folder that holds lib/libtorch_cpu.so; unset, the one
+// beside libiddpm.so in the build folder is taken.
+func LoadLibrary() error { return loadOnce() }
+
+var loadOnce = sync.OnceValue(func() error {
+	folder := os.Getenv("LIBTORCH")
+	if folder != "" {
+		if err := checkVersion(folder); err != nil {
+			return err
+		}
+	}
+	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open(p) }); err != nil {
+		return fmt.Errorf("cannot load libtorch %s: %w; run `make build`, or set LIBTORCH to its folder", Version, err)
+	}
+	return nil
+})
+
+// loadCUDA brings in libtorch's CUDA half. It must come before the first
+// question about CUDA, or torch stays without it until the process ends.
+var loadCUDA = sync.OnceValue(func() error {
+	if err := LoadLibrary(); err != nil {
+		return err
+	}
+	folder := os.Getenv("LIBTORCH")
+	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open_cuda(p) }); err != nil {
+		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w", err)
+	}
+	return nil
+})
+
+func openLibrary(folder string, open func(*C.char) *C.char) error {
+	var path *C.char
+	if folder != "" {
+		path = C.CString(folder)
+		defer C.free(unsafe.Pointer(path))
+	}
+	message := open(path)
+	if message == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(message))
+	return errors.New(C.GoString(message))
+}
+
+func mustLoad() {
+	if err := LoadLibrary(); err != nil {
+		panic(&Error{Op: "LoadLibrary", Message: err.Error()})
+	}
+}
+
+var versionLine = regexp.MustCompile(`(?m)^(?:__version__\s*=\s*|set\(PACKAGE_VERSION )?["']?(\d+\.\d+\.\d+)`)
+
+// checkVersion refuses a libtorch of another release, naming both. A wheel says
+// its version in version.py, an archive of libtorch in build-version.
+func checkVersion(folder string) error {
+	for _, name := range []string{"version.py", "build-version", "share/cmake/Torch/TorchConfigVersion.cmake"} {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			continue
+		}
+		m := versionLine.FindSubmatch(text)
+		if m == nil {
+			continue
+		}
+		if got := string(m[1]); got != Version {
+			return fmt.Errorf("LIBTORCH=%s is libtorch %s, but this program needs %s", folder, got, Version)
+		}
+		return nil
+	}
+	return fmt.Errorf("LIBTORCH=%s holds no libtorch: there is no version.py, build-version or TorchConfigVersion.cmake in it", folder)
+}

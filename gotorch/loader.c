@@ -1,0 +1,79 @@
+// A program that links libtorch cannot even print its help without loading
+// 400 MB, and fails in the dynamic loader where libtorch is missing. So each
+// function of the ABI is a jump through a pointer, as a PLT entry is, and the
+// pointers are filled in at the first tensor.
+#define _GNU_SOURCE
+#include "loader.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iddpm.h"
+
+static void gt_unbound(void) {
+  fputs("gotorch: libtorch is not loaded: call gotorch.LoadLibrary first\n", stderr);
+  abort();
+}
+
+#if defined(__x86_64__)
+#define GT_JUMP(name) "jmp *gt_bound_" #name "(%rip)\n"
+#elif defined(__aarch64__)
+#define GT_JUMP(name)                       \
+  "adrp x16, gt_bound_" #name "\n"          \
+  "ldr x16, [x16, :lo12:gt_bound_" #name "]\n" \
+  "br x16\n"
+#else
+#error "gotorch has no jump for this processor yet: add one line here"
+#endif
+
+#define GT_API(ret, name, args)                                            \
+  void *gt_bound_##name __attribute__((visibility("hidden"))) = gt_unbound; \
+  __asm__(".text\n.globl " #name "\n.hidden " #name "\n.type " #name       \
+          ", %function\n" #name ":\n" GT_JUMP(name) ".size " #name ", .-" #name "\n");
+#include "iddpm.h"
+#undef GT_API
+
+static const struct {
+  const char *name;
+  void **bound;
+} gt_table[] = {
+#define GT_API(ret, name, args) {#name, &gt_bound_##name},
+#include "iddpm.h"
+#undef GT_API
+};
+
+static char *format(const char *what, const char *why) {
+  char *s = NULL;
+  if (asprintf(&s, "%s: %s", what, why) < 0) abort();
+  return s;
+}
+
+// Opens folder/lib/name, or name on the program's own search path.
+static char *open_library(const char *folder, const char *name, void **handle) {
+  char *path = NULL;
+  if (folder != NULL && asprintf(&path, "%s/lib/%s", folder, name) < 0) abort();
+  *handle = dlopen(path != NULL ? path : name, RTLD_NOW | RTLD_GLOBAL);
+  free(path);
+  return *handle != NULL ? NULL : format(name, dlerror());
+}
+
+char *gt_loader_open(const char *libtorch) {
+  void *handle;
+  char *error;
+  if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cpu.so", &handle)) != NULL) return error;
+  if ((error = open_library(NULL, "libiddpm.so", &handle)) != NULL) return error;
+  for (size_t i = 0; i < sizeof gt_table / sizeof *gt_table; ++i) {
+    void *f = dlsym(handle, gt_table[i].name);
+    if (f == NULL) return format("libiddpm.so", dlerror());
+    *gt_table[i].bound = f;
+  }
+  return NULL;
+}
+
+char *gt_loader_open_cuda(const char *libtorch) {
+  void *handle;
+  char *error = open_library(libtorch, "libtorch_cuda.so", &handle);
+  return error != NULL ? error : open_library(NULL, "libiddpm_cuda.so", &handle);
+}

@@ -1,0 +1,11 @@
+// Binds the functions of csrc/iddpm.h at run time.
+#pragma once
+
+// Loads libtorch from the folder `libtorch` (NULL: wherever libiddpm.so itself
+// finds it), then libiddpm.so, and binds every function of the ABI. Returns
+// NULL, or a message on the C heap.
+char *gt_loader_open(const char *libtorch);
+
+// Loads libtorch_cuda.so and libiddpm_cuda.so beside them. It must run before
+// anything else asks torch for CUDA.
+char *gt_loader_open_cuda(const char *libtorch);

@@ -1,0 +1,168 @@
+package gotorch
+
+// Optimizer updates parameters from their gradients. Copies share one state.
+type Optimizer struct{ s *optimizerState }
+
+type optimizerState struct {
+	lr      float64
+	params  []Tensor
+	update  func(s *optimizerState, grads []Tensor)
+	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
+	step    Tensor      // how many updates there were
+}
+
+// AddParameters adds parameters, before the first step; each must be a leaf
+// that requires a gradient.
+func (opt Optimizer) AddParameters(tensors []Tensor) {
+	opt.s.params = append(opt.s.params, tensors...)
+}
+
+// ZeroGrad drops the gradients.
+func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.s.params) }
+
+// SetLR sets the learning rate of the next steps.
+func (opt Optimizer) SetLR(lr float64) { opt.s.lr = lr }
+
+// Step updates every parameter; one without a gradient counts as having a zero
+// gradient.
+func (opt Optimizer) Step() {
+	s := opt.s
+	s.ensureState()
+	NoGrad(func() { Scope(func() { s.update(s, s.grads()) }) })
+}
+
+// Close frees the state. The optimizer must not be used afterwards.
+func (opt Optimizer) Close() {
+	s := opt.s
+	for _, list := range [][]Tensor{s.moments[0], s.moments[1], {s.step}} {
+		for _, t := range list {
+			t.Free()
+		}
+	}
+	*s = optimizerState{}
+}
+
+// State returns the first and second moments of AdamW or Adam, per parameter,
+// and the number of updates: all that a checkpoint needs. The tensors are the
+// optimizer's own.
+func (opt Optimizer) State() (expAvg, expAvgSq []Tensor, updates int64) {
+	opt.s.ensureState()
+	return opt.s.moments[0], opt.s.moments[1], int64(opt.s.step.Float64())
+}
+
+// SetState copies moments of AdamW or Adam into the optimizer.
+func (opt Optimizer) SetState(expAvg, expAvgSq []Tensor, updates int64) {
+	opt.s.ensureState()
+	ForeachCopyI(opt.s.moments[0], expAvg)
+	ForeachCopyI(opt.s.moments[1], expAvgSq)
+	opt.s.step.FillI(float64(updates))
+}
+
+// ensureState makes zero moments at the first use. They outlive the scope that
+// this use is in.
+func (s *optimizerState) ensureState() {
+	if s.step.Defined() || len(s.params) == 0 {
+		return
+	}
+	for _, p := range s.params {
+		for k := range s.moments {
+			s.moments[k] = append(s.moments[k], unscoped(ZerosLike(p.Detach())))
+		}
+	}
+	s.step = unscoped(ZerosOn(s.params[0].Device(), Float))
+}
+
+// unscoped takes t out of every scope.
+func unscoped(t Tensor) Tensor {
+	for t.owner == nil {
+		t = t.MoveOut()
+	}
+	return t
+}
+
+func (s *optimizerState) grads() []Tensor {
+	grads := make([]Tensor, len(s.params))
+	for i, p := range s.params {
+		if grads[i] = p.Grad(); !grads[i].Defined() {
+			grads[i] = ZerosLike(p.Detach())
+		}
+	}
+	return grads
+}
+
+// AdamW returns an optimizer with decoupled weight decay (Loshchilov & Hutter
+// 2019). Zero betas stand for 0.9 and 0.999, a zero eps for 1e-8.
+func AdamW(o AdamWOptions) Optimizer {
+	o = o.withDefaults()
+	return Optimizer{&optimizerState{lr: o.LR, update: func(s *optimizerState, grads []Tensor) {
+		o.LR = s.lr
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, o)
+	}}}
+}
+
+// Adam returns an optimizer whose weight decay is added to the gradient (Kingma
+// & Ba 2015), with eps 1e-8.
+func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
+	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
+		decay(grads, s.params, weightDecay)
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8})
+	}}}
+}
+
+// SGD returns stochastic gradient descent, with momentum if that is not 0.
+func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer {
+	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
+		decay(grads, s.params, weightDecay)
+		if momentum != 0 {
+			gain := 1 - dampening
+			if s.step.Float64() == 0 {
+				gain = 1
+			}
+			buffers := s.moments[0]
+			ForeachMulScalarI(buffers, momentum)
+			ForeachAddI(buffers, grads, gain)
+			for i, b := range buffers {
+				if nesterov {
+					b = grads[i].Add(b, float32(momentum))
+				}
+				grads[i] = b
+			}
+		}
+		ForeachAddI(s.params, grads, -s.lr)
+		s.step.AddScalarI(1)
+	}}}
+}
+
+// decay replaces each gradient by itself plus weightDecay times its parameter.
+func decay(grads, params []Tensor, weightDecay float64) {
+	if weightDecay == 0 {
+		return
+	}
+	for i, p := range params {
+		grads[i] = grads[i].Add(p, float32(weightDecay))
+	}
+}
+
+func (o AdamWOptions) withDefaults() AdamWOptions {
+	if o.Beta1 == 0 {
+		o.Beta1 = 0.9
+	}
+	if o.Beta2 == 0 {
+		o.Beta2 = 0.999
+	}
+	if o.Eps == 0 {
+		o.Eps = 1e-8
+	}
+	return o
+}
+
+// ClipGradNorm scales the gradients in place so that their total 2-norm is at
+// most maxNorm (0: never), and returns the norm before, without reading
+// anything back to the host.
+func ClipGradNorm(grads []Tensor, maxNorm float64) Tensor {
+	norm := TotalNorm(grads)
+	if maxNorm > 0 {
+		ForeachMulI(grads, norm.AddScalar(1e-6).PowScalar(-1).MulScalar(maxNorm).Clamp(0, 1))
+	}
+	return norm
+}

@@ -1,0 +1,101 @@
+package gotorch
+
+// #include "iddpm.h"
+import "C"
+
+import "runtime"
+
+// ManualSeed seeds libtorch's global generators.
+func ManualSeed(seed int64) {
+	mustLoad()
+	check("ManualSeed", C.gt_manual_seed(C.uint64_t(seed)))
+}
+
+// Generator is a sequential random number generator of libtorch's: Mersenne
+// twister on the CPU, as torch.Generator.
+type Generator struct {
+	g C.gt_generator
+}
+
+// NewGenerator returns a generator on d that begins as torch's does after
+// manual_seed(seed).
+func NewGenerator(d Device, seed uint64) *Generator {
+	mustLoad()
+	g := new(Generator)
+	check("NewGenerator", C.gt_generator_new(d.c(), C.uint64_t(seed), &g.g))
+	runtime.AddCleanup(g, func(c C.gt_generator) { C.gt_generator_free(c) }, g.g)
+	return g
+}
+
+// State returns all that the generator's future depends on, a Byte tensor.
+func (g *Generator) State() Tensor {
+	r := C.gt_generator_state(g.g)
+	runtime.KeepAlive(g)
+	return take("Generator.State", r)
+}
+
+// SetState makes the generator go on from a state that [Generator.State] gave.
+func (g *Generator) SetState(state Tensor) {
+	check("Generator.SetState", C.gt_generator_set_state(g.g, state.defined("Generator.SetState")))
+	runtime.KeepAlive(g)
+	runtime.KeepAlive(state.owner)
+}
+
+func (g *Generator) c() C.gt_generator {
+	if g == nil {
+		return nil
+	}
+	return g.g
+}
+
+// UniformI fills t from U[from, to); a nil generator is libtorch's global one.
+func (t Tensor) UniformI(from, to float64, g *Generator) {
+	check("UniformI", C.gt_uniform_(t.defined("UniformI"), C.double(from), C.double(to), g.c()))
+	runtime.KeepAlive(t.owner)
+	runtime.KeepAlive(g)
+}
+
+// NormalI fills t from N(mean, std^2); a nil generator is libtorch's global one.
+func (t Tensor) NormalI(mean, std float64, g *Generator) {
+	check("NormalI", C.gt_normal_(t.defined("NormalI"), C.double(mean), C.double(std), g.c()))
+	runtime.KeepAlive(t.owner)
+	runtime.KeepAlive(g)
+}
+
+// PhiloxKey names one stream of counter-based random numbers: the value at
+// element j of row n is a function of (Seed, Stream, Step, FirstSample + n, j)
+// alone. How a batch is split over microbatches, ranks or threads changes
+// nothing, and asking again gives the same numbers.
+type PhiloxKey struct {
+	Seed        uint64
+	Stream      uint32 // what the numbers are for: one for noise, one per dropout layer, ...
+	Step        uint32 // of training or of sampling
+	FirstSample int64  // the index of row 0 in the global batch
+}
+
+func (k PhiloxKey) c() C.gt_philox_key {
+	return C.gt_philox_key{seed: C.uint64_t(k.Seed), stream: C.uint32_t(k.Stream), step: C.uint32_t(k.Step), first_sample: C.int64_t(k.FirstSample)}
+}
+
+// PhiloxNormal returns standard normal numbers; an [N, C, H, W] tensor is
+// channels-last, and its elements are numbered in that order.
+func PhiloxNormal(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
+	mustLoad()
+	p, n := cInts(shape)
+	return take("PhiloxNormal", C.gt_philox_normal(p, n, C.int32_t(dtype), d.c(), key.c()))
+}
+
+// PhiloxUniform returns numbers from U(0, 1), numbered as [PhiloxNormal]'s.
+func PhiloxUniform(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
+	mustLoad()
+	p, n := cInts(shape)
+	return take("PhiloxUniform", C.gt_philox_uniform(p, n, C.int32_t(dtype), d.c(), key.c()))
+}
+
+// PhiloxDropout zeroes each element of t with probability p and scales the
+// others by 1 / (1 - p) (Srivastava et al. 2014).
+func (t Tensor) PhiloxDropout(p float64, key PhiloxKey) Tensor {
+	r := C.gt_philox_dropout(t.defined("PhiloxDropout"), C.double(p), key.c())
+	runtime.KeepAlive(t.owner)
+	return take("PhiloxDropout", r)
+}

@@ -1,0 +1,244 @@
+package gotorch
+
+// #include <stdlib.h>
+// #include "iddpm.h"
+import "C"
+
+import (
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Tensor is a handle on a libtorch tensor. It is a small value: copies name the
+// same tensor. The zero Tensor is undefined, which is how an optional argument
+// is left out.
+type Tensor struct {
+	slot       C.gt_tensor
+	generation uint64
+	owner      *owner // nil if a scope owns the tensor
+}
+
+// owner frees an unscoped tensor when the last copy of its handle is gone. An
+// operator keeps it alive until the C call has returned.
+type owner struct{ cleanup runtime.Cleanup }
+
+// own turns a fresh C handle into a Tensor.
+func own(slot C.gt_tensor) Tensor {
+	if slot == nil {
+		return Tensor{}
+	}
+	t := Tensor{slot: slot, generation: uint64(slot.generation)}
+	if slot.scoped == 0 {
+		t.owner = new(owner)
+		t.owner.cleanup = runtime.AddCleanup(t.owner, func(s C.gt_tensor) { C.gt_free(s) }, slot)
+	}
+	return t
+}
+
+// take turns the result of a C call into a Tensor, or panics with its error.
+func take(op string, r C.gt_result) Tensor {
+	check(op, r.error)
+	return own(r.value)
+}
+
+func (t Tensor) alive() bool {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&t.slot.generation))) == t.generation
+}
+
+// c returns the handle for a C call; the caller keeps t.owner alive until that
+// call has returned.
+func (t Tensor) c() C.gt_tensor {
+	if t.slot != nil && !t.alive() {
+		panic(&Error{Op: "Tensor", Message: "the tensor is gone: it was freed, or its scope has ended (see MoveOut)"})
+	}
+	return t.slot
+}
+
+// defined is c for an operand that must be there.
+func (t Tensor) defined(op string) C.gt_tensor {
+	if t.slot == nil {
+		panic(&Error{Op: op, Message: "the tensor is undefined"})
+	}
+	return t.c()
+}
+
+// cList turns tensors into the array that a C call takes.
+func cList(op string, tensors []Tensor) (*C.gt_tensor, C.int64_t) {
+	if len(tensors) == 0 {
+		return nil, 0
+	}
+	list := make([]C.gt_tensor, len(tensors))
+	for i, t := range tensors {
+		list[i] = t.defined(op)
+	}
+	return &list[0], C.int64_t(len(list))
+}
+
+// cInts turns Go's int64s into C's, without a copy.
+func cInts(v []int64) (*C.int64_t, C.int64_t) {
+	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(v))), C.int64_t(len(v))
+}
+
+func cBool(b bool) C.int32_t {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Defined reports whether t names a tensor at all.
+func (t Tensor) Defined() bool { return t.slot != nil }
+
+// Free ends the tensor now. Freeing it twice, or the undefined tensor, does
+// nothing.
+func (t Tensor) Free() {
+	if t.slot == nil || !t.alive() {
+		return
+	}
+	if t.owner != nil {
+		t.owner.cleanup.Stop()
+	}
+	C.gt_free(t.slot)
+	runtime.KeepAlive(t.owner)
+}
+
+// Dim returns the number of dimensions.
+func (t Tensor) Dim() int64 {
+	n := C.gt_dim(t.defined("Dim"))
+	runtime.KeepAlive(t.owner)
+	return int64(n)
+}
+
+// Numel returns the number of elements.
+func (t Tensor) Numel() int64 {
+	n := C.gt_numel(t.defined("Numel"))
+	runtime.KeepAlive(t.owner)
+	return int64(n)
+}
+
+// Shape returns the size of every dimension.
+func (t Tensor) Shape() []int64 {
+	shape := make([]int64, t.Dim())
+	p, _ := cInts(shape)
+	C.gt_shape(t.c(), p)
+	runtime.KeepAlive(t.owner)
+	return shape
+}
+
+// Size returns the size of one dimension; a negative one counts from the end.
+func (t Tensor) Size(dim int64) int64 {
+	shape := t.Shape()
+	if dim < 0 {
+		dim += int64(len(shape))
+	}
+	if dim < 0 || dim >= int64(len(shape)) {
+		panic(&Error{Op: "Size", Message: "the dimension is out of range"})
+	}
+	return shape[dim]
+}
+
+// Stride returns the step of every dimension, in elements.
+func (t Tensor) Stride() []int64 {
+	stride := make([]int64, t.Dim())
+	p, _ := cInts(stride)
+	C.gt_stride(t.c(), p)
+	runtime.KeepAlive(t.owner)
+	return stride
+}
+
+// Dtype returns the type of the elements.
+func (t Tensor) Dtype() int8 {
+	d := C.gt_dtype(t.defined("Dtype"))
+	runtime.KeepAlive(t.owner)
+	return int8(d)
+}
+
+// Device returns where the tensor's memory is.
+func (t Tensor) Device() Device {
+	d := C.gt_tensor_device(t.defined("Device"))
+	runtime.KeepAlive(t.owner)
+	return Device{Type: DeviceType(d._type), Index: int(d.index)}
+}
+
+// IsContiguous reports whether the elements lie in row-major order.
+func (t Tensor) IsContiguous() bool {
+	y := C.gt_is_contiguous(t.defined("IsContiguous"), 0)
+	runtime.KeepAlive(t.owner)
+	return y != 0
+}
+
+// IsChannelsLast reports whether an [N, C, H, W] tensor lies in memory as
+// [N, H, W, C].
+func (t Tensor) IsChannelsLast() bool {
+	y := C.gt_is_contiguous(t.defined("IsChannelsLast"), 1)
+	runtime.KeepAlive(t.owner)
+	return y != 0
+}
+
+// Item returns the one element of t: bool for Bool, int64 for the integer
+// types, float32 for Half, BFloat16 and Float, float64 for Double. On a GPU it
+// waits for the device.
+func (t Tensor) Item() interface{} {
+	v := t.Float64()
+	switch t.Dtype() {
+	case Bool:
+		return v != 0
+	case Byte, Char, Short, Int, Long:
+		return int64(v)
+	case Double:
+		return v
+	default:
+		return float32(v)
+	}
+}
+
+// Float64 returns the one element of t as a float64.
+func (t Tensor) Float64() float64 {
+	var v C.double
+	check("Item", C.gt_item(t.defined("Item"), &v))
+	runtime.KeepAlive(t.owner)
+	return float64(v)
+}
+
+// String formats t as libtorch prints it.
+func (t Tensor) String() string {
+	if t.slot == nil {
+		return "[ Tensor (undefined) ]"
+	}
+	var s *C.char
+	check("String", C.gt_string(t.c(), &s))
+	runtime.KeepAlive(t.owner)
+	defer C.free(unsafe.Pointer(s))
+	return C.GoString(s)
+}
+
+// Bytes copies the elements, in row-major order and the machine's byte order,
+// to host memory.
+func (t Tensor) Bytes() []byte {
+	out := make([]byte, t.Numel()*int64(C.gt_element_size(t.c())))
+	check("Bytes", C.gt_to_bytes(t.c(), unsafe.Pointer(unsafe.SliceData(out)), C.int64_t(len(out))))
+	runtime.KeepAlive(t.owner)
+	return out
+}
+
+// Float32s copies the elements to a slice, in row-major order.
+func (t Tensor) Float32s() []float32 { return values[float32](t.CastTo(Float)) }
+
+// Float64s copies the elements to a slice, in row-major order.
+func (t Tensor) Float64s() []float64 { return values[float64](t.CastTo(Double)) }
+
+// Int64s copies the elements to a slice, in row-major order.
+func (t Tensor) Int64s() []int64 { return values[int64](t.CastTo(Long)) }
+
+// Uint8s copies the elements to a slice, in row-major order.
+func (t Tensor) Uint8s() []uint8 { return values[uint8](t.CastTo(Byte)) }
+
+func values[T any](t Tensor) []T {
+	out := make([]T, t.Numel())
+	var zero T
+	size := C.int64_t(len(out) * int(unsafe.Sizeof(zero)))
+	check("values", C.gt_to_bytes(t.c(), unsafe.Pointer(unsafe.SliceData(out)), size))
+	runtime.KeepAlive(t.owner)
+	return out
+}
