@@ -1,0 +1,171 @@
+package npy
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/wangkuiyi/gotorch/internal/atomicfile"
+)
+
+// A zip of at most freeExpansion unpacked bytes is read whatever it claims; a
+// larger one may be at most maxExpansion times as large unpacked as it is itself.
+// Deflate reaches 1032, which only a zip bomb, or an array of one value, needs.
+const (
+	freeExpansion = 256 << 20
+	maxExpansion  = 100
+)
+
+// NPZ is an open .npz file.
+type NPZ struct {
+	zip    *zip.Reader
+	closer io.Closer
+	path   string
+}
+
+// OpenNPZ opens a .npz file, as numpy.savez or numpy.savez_compressed write it.
+// A file that says it unpacks to more than 256 MiB and more than a hundred times
+// its size is refused. The caller closes it.
+func OpenNPZ(path string) (*NPZ, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	z, err := NewNPZ(f, info.Size())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	z.path, z.closer = path+": ", f
+	return z, nil
+}
+
+// NewNPZ is OpenNPZ on size bytes of r. It needs no closing.
+func NewNPZ(r io.ReaderAt, size int64) (*NPZ, error) {
+	z, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("not a .npz file, or a truncated one (%d bytes): %w", size, err)
+	}
+	seen := map[string]bool{}
+	left := uint64(max(freeExpansion, size*maxExpansion))
+	for _, f := range z.File {
+		name := strings.TrimSuffix(f.Name, ".npy")
+		if seen[name] {
+			return nil, fmt.Errorf("two arrays are named %q", name)
+		}
+		seen[name] = true
+		if f.UncompressedSize64 > left {
+			return nil, fmt.Errorf("it would unpack to more than %d times its size; store it uncompressed if that is meant", maxExpansion)
+		}
+		left -= f.UncompressedSize64
+	}
+	return &NPZ{zip: z}, nil
+}
+
+// Close closes the file.
+func (z *NPZ) Close() error {
+	if z.closer == nil {
+		return nil
+	}
+	return z.closer.Close()
+}
+
+// Names returns the names of the arrays in the file's order, as numpy.load's
+// files has them: without ".npy".
+func (z *NPZ) Names() []string {
+	names := make([]string, len(z.zip.File))
+	for i, f := range z.zip.File {
+		names[i] = strings.TrimSuffix(f.Name, ".npy")
+	}
+	return names
+}
+
+// Read reads the array of that name. The zip's checksum is checked.
+func (z *NPZ) Read(name string) (*Array, error) {
+	for _, f := range z.zip.File {
+		if strings.TrimSuffix(f.Name, ".npy") != name {
+			continue
+		}
+		a, err := readEntry(f)
+		if err != nil {
+			return nil, fmt.Errorf("%sarray %q: %w", z.path, name, err)
+		}
+		return a, nil
+	}
+	return nil, fmt.Errorf("%sno array %q, only %q", z.path, name, z.Names())
+}
+
+func readEntry(f *zip.File) (*Array, error) {
+	r, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	// The size is the zip's claim. NewNPZ bounded it, and more cannot be read.
+	a, err := readSized(r, int64(f.UncompressedSize64))
+	if err != nil {
+		return nil, err
+	}
+	// Only at the end does the zip reader compare checksums.
+	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("damaged: %w", errors.Join(err, zip.ErrFormat))
+	}
+	return a, nil
+}
+
+// ReadNPZ reads all arrays of a .npz file. See OpenNPZ to read some of them.
+func ReadNPZ(path string) (map[string]*Array, error) {
+	z, err := OpenNPZ(path)
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	arrays := map[string]*Array{}
+	for _, name := range z.Names() {
+		if arrays[name], err = z.Read(name); err != nil {
+			return nil, err
+		}
+	}
+	return arrays, nil
+}
+
+// Named is an array and its name in a .npz.
+type Named struct {
+	Name string // empty: "arr_" and the position, as numpy.savez names its positional arguments
+	*Array
+}
+
+// WriteNPZ writes the arrays uncompressed, as numpy.savez does.
+func WriteNPZ(w io.Writer, arrays ...Named) error {
+	z := zip.NewWriter(w)
+	seen := map[string]bool{}
+	for i, a := range arrays {
+		name := a.Name
+		if name == "" {
+			name = fmt.Sprintf("arr_%d", i)
+		}
+		if seen[name] {
+			return fmt.Errorf("npy: two arrays are named %q", name)
+		}
+		seen[name] = true
+		entry, err := z.CreateHeader(&zip.FileHeader{Name: name + ".npy", Method: zip.Store})
+		if err != nil {
+			return err
+		}
+		if err := Write(entry, a.Array); err != nil {
+			return fmt.Errorf("array %q: %w", name, err)
+		}
+	}
+	return z.Close()
+}
+
+// WriteNPZFile writes a .npz file whole or not at all.
+func WriteNPZFile(path string, arrays ...Named) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return WriteNPZ(w, arrays...) })
+}
