@@ -8,6 +8,7 @@ replace github.com/wangkuiyi/gotorch => ./gotorch
 
 require (
 	github.com/google/renameio/v2 v2.0.2 // indirect
+	github.com/wangkuiyi/gotorch v0.0.0
 	go.uber.org/goleak v1.3.0 // indirect
-	golang.org/x/image v0.47.0 // indirect
+	golang.org/x/image v0.47.0
 )

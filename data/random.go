@@ -1,0 +1,55 @@
+package data
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// What a stored position means must never change, so everything drawn here
+// rests on the documented PCG generator of math/rand/v2 and on our own bounded
+// draw, not on library functions that are free to change how they use it.
+
+// A purpose keeps the streams drawn from one seed apart.
+type purpose uint64
+
+const (
+	forOrder purpose = iota + 1
+	forAugmentation
+)
+
+// generator returns the stream for (seed, purpose, n).
+func generator(seed uint64, p purpose, n uint64) *rand.PCG {
+	return rand.NewPCG(mix(seed^mix(uint64(p))), mix(n))
+}
+
+// mix is the finalizer of splitmix64: neighbouring numbers come out unrelated.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// below draws an integer of [0, n), n > 0, every value equally likely (Lemire's
+// multiplication, with the rejection that makes it exact).
+func below(r *rand.PCG, n uint64) uint64 {
+	high, low := bits.Mul64(r.Uint64(), n)
+	if low < n {
+		for reject := -n % n; low < reject; {
+			high, low = bits.Mul64(r.Uint64(), n)
+		}
+	}
+	return high
+}
+
+// permutation returns the order of n pictures in one epoch (Fisher and Yates).
+func permutation(seed, epoch uint64, n int) []int32 {
+	r := generator(seed, forOrder, epoch)
+	order := make([]int32, n)
+	for i := range order {
+		j := below(r, uint64(i)+1)
+		order[i] = order[j]
+		order[j] = int32(i)
+	}
+	return order
+}

@@ -1,0 +1,285 @@
+package data
+
+import "math"
+
+// The resampling below is Pillow's, to the bit: separable, the horizontal pass
+// first, coefficients rounded to 22 bits, the intermediate picture rounded back
+// to 8 bits. Another rounding anywhere shows up as grey levels that differ from
+// the reference's, so the arithmetic follows Pillow's order even where a
+// shorter formula would do.
+
+// precisionBits is what remains of 32 bits after 8 for the value and 2 for the
+// overshoot of a filter with negative lobes.
+const precisionBits = 32 - 8 - 2
+
+// filter is a resampling kernel, zero outside [-support, support].
+type filter struct {
+	support float64
+	weight  func(x float64) float64
+}
+
+var (
+	boxFilter     = filter{support: 0.5, weight: boxWeight}
+	bicubicFilter = filter{support: 2, weight: bicubicWeight}
+)
+
+func boxWeight(x float64) float64 {
+	if x > -0.5 && x <= 0.5 {
+		return 1
+	}
+	return 0
+}
+
+// bicubicWeight is Keys' cubic with a = -0.5. The conversions to float64 keep
+// the compiler from fusing a multiplication with an addition, which rounds
+// differently on other processors.
+func bicubicWeight(x float64) float64 {
+	const a = -0.5
+	x = math.Abs(x)
+	switch {
+	case x < 1:
+		return float64(float64(float64(float64((a+2)*x)-(a+3))*x)*x) + 1
+	case x < 2:
+		return float64(float64(float64(float64((x-5)*x)+8)*x)-4) * a
+	}
+	return 0
+}
+
+// taps holds, for each output position of a range, the first input position
+// that contributes to it and its fixed-point weights.
+type taps struct {
+	first  []int
+	weight [][]int32
+}
+
+// newTaps returns the taps of the output positions [from, to) when in samples
+// are resampled to out.
+func newTaps(f filter, in, out, from, to int) taps {
+	scale := float64(in) / float64(out)
+	filterScale := max(scale, 1)
+	support := f.support * filterScale
+	size := int(math.Ceil(support))*2 + 1
+	t := taps{first: make([]int, to-from), weight: make([][]int32, to-from)}
+	fixed := make([]int32, size*(to-from))
+	real := make([]float64, size)
+	for i := range t.first {
+		center := float64((float64(from+i) + 0.5) * scale)
+		lo := max(int(center-support+0.5), 0)
+		n := min(int(center+support+0.5), in) - lo
+		weigh(real[:n], f, lo, center, 1/filterScale)
+		t.first[i] = lo
+		t.weight[i] = fixed[i*size : i*size+n]
+		toFixed(t.weight[i], real[:n])
+	}
+	return t
+}
+
+// weigh fills k with the filter's values at the centers of the input positions
+// from lo on, seen from center and scaled by step, normalised to a sum of one.
+func weigh(k []float64, f filter, lo int, center, step float64) {
+	sum := 0.0
+	for j := range k {
+		k[j] = f.weight(float64((float64(j+lo) - center + 0.5) * step))
+		sum += k[j]
+	}
+	if sum == 0 {
+		return
+	}
+	for j := range k {
+		k[j] /= sum
+	}
+}
+
+func toFixed(dst []int32, k []float64) {
+	for j, w := range k {
+		if w < 0 {
+			dst[j] = int32(-0.5 + float64(w*(1<<precisionBits)))
+		} else {
+			dst[j] = int32(0.5 + float64(w*(1<<precisionBits)))
+		}
+	}
+}
+
+// last returns one past the highest input position that any tap reads.
+func (t taps) last() int {
+	n := len(t.first) - 1
+	return t.first[n] + len(t.weight[n])
+}
+
+// clip8 rounds a fixed-point sum to a value of 0..255.
+func clip8(sum int32) byte {
+	return byte(min(max(sum>>precisionBits, 0), 255))
+}
+
+const half = int32(1) << (precisionBits - 1)
+
+// rect is a part of a picture, in pixels.
+type rect struct{ x, y, w, h int }
+
+// resample scales p to w x h with f and returns the part crop of the result;
+// only the rows and columns that the crop needs are computed.
+func resample(p picture, f filter, w, h int, crop rect) picture {
+	if w == p.w && h == p.h {
+		return p.cropped(crop)
+	}
+	rows := rect{y: crop.y, h: crop.h}
+	var vertical taps
+	if h != p.h {
+		vertical = newTaps(f, p.h, h, crop.y, crop.y+crop.h)
+		rows = rect{y: vertical.first[0], h: vertical.last() - vertical.first[0]}
+	}
+	if w != p.w {
+		p = resampleRows(p, newTaps(f, p.w, w, crop.x, crop.x+crop.w), rows.y, rows.h)
+	} else {
+		p = p.cropped(rect{x: crop.x, y: rows.y, w: crop.w, h: rows.h})
+	}
+	if vertical.first == nil {
+		return p
+	}
+	return resampleColumns(p, vertical, rows.y)
+}
+
+// resampleRows is the horizontal pass over n rows of p from row y on.
+func resampleRows(p picture, t taps, y, n int) picture {
+	out := newPicture(len(t.first), n, p.c)
+	for r := range n {
+		src := p.row(y + r)
+		dst := out.row(r)
+		switch p.c {
+		case 1:
+			row1(dst, src, t)
+		case 3:
+			row3(dst, src, t)
+		default:
+			row4(dst, src, t)
+		}
+	}
+	return out
+}
+
+func row1(dst, src []byte, t taps) {
+	for i, lo := range t.first {
+		s := half
+		k := t.weight[i]
+		in := src[lo : lo+len(k)]
+		for j, v := range in {
+			s += int32(v) * k[j]
+		}
+		dst[i] = clip8(s)
+	}
+}
+
+func row3(dst, src []byte, t taps) {
+	for i, lo := range t.first {
+		r, g, b := half, half, half
+		in := src[3*lo:]
+		for _, k := range t.weight[i] {
+			px := in[:3:3]
+			r += int32(px[0]) * k
+			g += int32(px[1]) * k
+			b += int32(px[2]) * k
+			in = in[3:]
+		}
+		out := dst[3*i : 3*i+3 : 3*i+3]
+		out[0], out[1], out[2] = clip8(r), clip8(g), clip8(b)
+	}
+}
+
+func row4(dst, src []byte, t taps) {
+	for i, lo := range t.first {
+		a, b, c, d := half, half, half, half
+		in := src[4*lo:]
+		for _, k := range t.weight[i] {
+			px := in[:4:4]
+			a += int32(px[0]) * k
+			b += int32(px[1]) * k
+			c += int32(px[2]) * k
+			d += int32(px[3]) * k
+			in = in[4:]
+		}
+		out := dst[4*i : 4*i+4 : 4*i+4]
+		out[0], out[1], out[2], out[3] = clip8(a), clip8(b), clip8(c), clip8(d)
+	}
+}
+
+// resampleColumns is the vertical pass; p's first row is the row top of the
+// picture that the taps were made for.
+func resampleColumns(p picture, t taps, top int) picture {
+	out := newPicture(p.w, len(t.first), p.c)
+	sums := make([]int32, p.w*p.c)
+	for i, lo := range t.first {
+		for x := range sums {
+			sums[x] = half
+		}
+		for j, k := range t.weight[i] {
+			addScaled(sums, p.row(lo-top+j), k)
+		}
+		dst := out.row(i)
+		for x, s := range sums {
+			dst[x] = clip8(s)
+		}
+	}
+	return out
+}
+
+func addScaled(sums []int32, row []byte, k int32) {
+	row = row[:len(sums)]
+	for x := range sums {
+		sums[x] += int32(row[x]) * k
+	}
+}
+
+// halve is resample with the box filter to half the width and height, rounded
+// down, as the reference does before its bicubic step.
+func halve(p picture) picture {
+	w, h := p.w/2, p.h/2
+	if p.w%2 != 0 || p.h%2 != 0 {
+		return resample(p, boxFilter, w, h, rect{w: w, h: h})
+	}
+	out := newPicture(w, h, p.c)
+	for y := range h {
+		halveRows(out.row(y), p.row(2*y), p.row(2*y+1), p.c)
+	}
+	return out
+}
+
+// halveRows averages 2x2 blocks: with two taps of one half each, Pillow's
+// fixed-point sum is (a+b+1)>>1, in either direction.
+func halveRows(dst, top, bottom []byte, c int) {
+	for x := 0; x < len(dst); x += c {
+		a, b := top[2*x:2*x+2*c], bottom[2*x:2*x+2*c]
+		for k := range c {
+			t := (int(a[k]) + int(a[k+c]) + 1) >> 1
+			u := (int(b[k]) + int(b[k+c]) + 1) >> 1
+			dst[x+k] = byte((t + u + 1) >> 1)
+		}
+	}
+}
+
+// nearest scales p to w x h by the nearest pixel and returns the part crop: what
+// Pillow does with palette and bilevel pictures whatever filter is asked for.
+func nearest(p picture, w, h int, crop rect) picture {
+	columns := nearestPositions(p.w, w)[crop.x : crop.x+crop.w]
+	rows := nearestPositions(p.h, h)[crop.y : crop.y+crop.h]
+	out := newPicture(crop.w, crop.h, p.c)
+	for i, y := range rows {
+		src, dst := p.row(y), out.row(i)
+		for j, x := range columns {
+			copy(dst[j*p.c:(j+1)*p.c], src[x*p.c:])
+		}
+	}
+	return out
+}
+
+// nearestPositions steps by addition, as Pillow does: the rounding errors that
+// gather are part of the result.
+func nearestPositions(in, out int) []int {
+	at := make([]int, out)
+	step := float64(in) / float64(out)
+	x := float64(step * 0.5)
+	for i := range at {
+		at[i] = min(int(x), in-1)
+		x += step
+	}
+	return at
+}

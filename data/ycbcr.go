@@ -1,0 +1,141 @@
+package data
+
+import "image"
+
+// Go's image/jpeg hands out the colour planes as they were stored. Libjpeg,
+// which the reference reads with, smooths the halved colour planes when it
+// brings them back to full size ("fancy upsampling": a triangle filter), so the
+// same is done here, to its rounding.
+
+// fromYCbCr converts planes of any subsampling to RGB.
+func fromYCbCr(m *image.YCbCr) picture {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	p := newPicture(w, h, 3)
+	up := newUpsampler(m)
+	cb, cr := make([]byte, up.width()), make([]byte, up.width())
+	for y := range h {
+		up.row(cb, m.Cb, y)
+		up.row(cr, m.Cr, y)
+		ycbcrRow(p.row(y), m.Y[y*m.YStride:y*m.YStride+w], cb, cr)
+	}
+	return p
+}
+
+// Fixed-point factors of the JFIF conversion, 16 bits of fraction.
+const (
+	crToR = 91881  // 1.40200
+	cbToB = 116130 // 1.77200
+	crToG = 46802  // 0.71414
+	cbToG = 22554  // 0.34414
+	round = 1 << 15
+)
+
+func ycbcrRow(dst, luma, cb, cr []byte) {
+	cb, cr = cb[:len(luma)], cr[:len(luma)]
+	for x, l := range luma {
+		y, b, r := int32(l), int32(cb[x])-128, int32(cr[x])-128
+		out := dst[3*x : 3*x+3 : 3*x+3]
+		out[0] = clamp(y + (crToR*r+round)>>16)
+		out[1] = clamp(y + (-cbToG*b-crToG*r+round)>>16)
+		out[2] = clamp(y + (cbToB*b+round)>>16)
+	}
+}
+
+func clamp(v int32) byte {
+	if uint32(v) > 255 {
+		return byte(^(v >> 31)) // 0 below the range, 255 above it
+	}
+	return byte(v)
+}
+
+// upsampler brings rows of a colour plane to the width of the picture.
+type upsampler struct {
+	stride int
+	w, h   int // of the plane that holds the picture, without padding
+	dx, dy int // how many luma samples a colour sample covers
+	sums   []int32
+}
+
+func newUpsampler(m *image.YCbCr) *upsampler {
+	u := &upsampler{stride: m.CStride, dx: 1, dy: 1}
+	switch m.SubsampleRatio {
+	case image.YCbCrSubsampleRatio422:
+		u.dx = 2
+	case image.YCbCrSubsampleRatio420:
+		u.dx, u.dy = 2, 2
+	case image.YCbCrSubsampleRatio440:
+		u.dy = 2
+	case image.YCbCrSubsampleRatio411:
+		u.dx = 4
+	case image.YCbCrSubsampleRatio410:
+		u.dx, u.dy = 4, 2
+	}
+	u.w = (m.Rect.Dx() + u.dx - 1) / u.dx
+	u.h = (m.Rect.Dy() + u.dy - 1) / u.dy
+	u.sums = make([]int32, u.w)
+	return u
+}
+
+// width is the length of the rows that row writes, the picture's or a little more.
+func (u *upsampler) width() int { return u.w * u.dx }
+
+// row writes the colour samples of picture row y.
+func (u *upsampler) row(dst, plane []byte, y int) {
+	near := u.line(plane, y/u.dy)
+	switch {
+	case u.dx == 1 && u.dy == 1:
+		copy(dst, near)
+	case u.dx == 1 && u.dy == 2:
+		blendRows(dst, near, u.line(plane, neighbour(y)), int32(1+y%2))
+	case u.dx == 2 && u.w <= 2 || u.dx == 4:
+		for i := range dst {
+			dst[i] = near[i/u.dx]
+		}
+	case u.dy == 1:
+		triangle2(dst, near)
+	default:
+		u.triangle4(dst, near, u.line(plane, neighbour(y)))
+	}
+}
+
+// line returns row y of the plane, the outermost one for rows beyond an edge.
+func (u *upsampler) line(plane []byte, y int) []byte {
+	y = min(max(y, 0), u.h-1)
+	return plane[y*u.stride : y*u.stride+u.w]
+}
+
+// neighbour is the second nearest colour row to picture row y, where a colour
+// row covers two: above for the upper of the two, below for the lower.
+func neighbour(y int) int { return y/2 - 1 + 2*(y%2) }
+
+func blendRows(dst, near, far []byte, bias int32) {
+	for i := range dst {
+		dst[i] = byte((3*int32(near[i]) + int32(far[i]) + bias) >> 2)
+	}
+}
+
+// triangle2 doubles a row: three quarters of the nearer sample, one of the other.
+func triangle2(dst, in []byte) {
+	n := len(in)
+	dst[0], dst[2*n-1] = in[0], in[n-1]
+	for i := range n - 1 {
+		a, b := int32(in[i]), int32(in[i+1])
+		dst[2*i+1] = byte((3*a + b + 2) >> 2)
+		dst[2*i+2] = byte((3*b + a + 1) >> 2)
+	}
+}
+
+// triangle4 doubles a row of a plane that is halved in both directions.
+func (u *upsampler) triangle4(dst, near, far []byte) {
+	n := u.w
+	for i := range n {
+		u.sums[i] = 3*int32(near[i]) + int32(far[i])
+	}
+	dst[0] = byte((4*u.sums[0] + 8) >> 4)
+	dst[2*n-1] = byte((4*u.sums[n-1] + 7) >> 4)
+	for i := range n - 1 {
+		a, b := u.sums[i], u.sums[i+1]
+		dst[2*i+1] = byte((3*a + b + 7) >> 4)
+		dst[2*i+2] = byte((3*b + a + 8) >> 4)
+	}
+}
