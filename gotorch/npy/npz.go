@@ -9,14 +9,7 @@ import (
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/internal/atomicfile"
-)
-
-// A zip of at most freeExpansion unpacked bytes is read whatever it claims; a
-// larger one may be at most maxExpansion times as large unpacked as it is itself.
-// Deflate reaches 1032, which only a zip bomb, or an array of one value, needs.
-const (
-	freeExpansion = 256 << 20
-	maxExpansion  = 100
+	"github.com/wangkuiyi/gotorch/internal/safezip"
 )
 
 // NPZ is an open .npz file.
@@ -27,8 +20,8 @@ type NPZ struct {
 }
 
 // OpenNPZ opens a .npz file, as numpy.savez or numpy.savez_compressed write it.
-// A file that says it unpacks to more than 256 MiB and more than a hundred times
-// its size is refused. The caller closes it.
+// A compressed file that unpacks to more than 256 MiB and more than a hundred
+// times its size is refused. The caller closes it.
 func OpenNPZ(path string) (*NPZ, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -48,22 +41,18 @@ func OpenNPZ(path string) (*NPZ, error) {
 
 // NewNPZ is OpenNPZ on size bytes of r. It needs no closing.
 func NewNPZ(r io.ReaderAt, size int64) (*NPZ, error) {
-	z, err := zip.NewReader(r, size)
+	z, err := safezip.Open(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("not a .npz file, or a truncated one (%d bytes): %w", size, err)
+		return nil, fmt.Errorf("not a .npz file: %w", err)
 	}
 	seen := map[string]bool{}
-	left := uint64(max(freeExpansion, size*maxExpansion))
 	for _, f := range z.File {
+		// The zip may hold both "x" and "x.npy".
 		name := strings.TrimSuffix(f.Name, ".npy")
 		if seen[name] {
 			return nil, fmt.Errorf("two arrays are named %q", name)
 		}
 		seen[name] = true
-		if f.UncompressedSize64 > left {
-			return nil, fmt.Errorf("it would unpack to more than %d times its size; store it uncompressed if that is meant", maxExpansion)
-		}
-		left -= f.UncompressedSize64
 	}
 	return &NPZ{zip: z}, nil
 }
@@ -92,31 +81,17 @@ func (z *NPZ) Read(name string) (*Array, error) {
 		if strings.TrimSuffix(f.Name, ".npy") != name {
 			continue
 		}
-		a, err := readEntry(f)
+		var a *Array
+		err := safezip.Read(f, func(r io.Reader, size int64) (err error) {
+			a, err = readSized(r, size)
+			return err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("%sarray %q: %w", z.path, name, err)
+			return nil, fmt.Errorf("%s%w", z.path, err)
 		}
 		return a, nil
 	}
 	return nil, fmt.Errorf("%sno array %q, only %q", z.path, name, z.Names())
-}
-
-func readEntry(f *zip.File) (*Array, error) {
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	// The size is the zip's claim. NewNPZ bounded it, and more cannot be read.
-	a, err := readSized(r, int64(f.UncompressedSize64))
-	if err != nil {
-		return nil, err
-	}
-	// Only at the end does the zip reader compare checksums.
-	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("damaged: %w", errors.Join(err, zip.ErrFormat))
-	}
-	return a, nil
 }
 
 // ReadNPZ reads all arrays of a .npz file. See OpenNPZ to read some of them.
