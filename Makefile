@@ -1,0 +1,100 @@
+# iddpm is built in three steps, each of which make knows how to skip:
+#
+#   build/libtorch        a link to libtorch, which scripts/libtorch.py finds or fetches
+#   build/libiddpm.so     csrc/, the C ABI over libtorch
+#   build/iddpm           the program; it loads the other two when it first uses a tensor
+#
+# `make cuda` adds build/libiddpm_cuda.so, on any machine: its compiler comes from pip.
+
+GO     ?= go
+PYTHON ?= python3
+CXX    ?= g++
+
+MODULES  := ./... github.com/wangkuiyi/gotorch/...
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Sub-makes that compile C++ use every core, unless the user already gave a -j.
+PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# -fopenmp: at::parallel_for runs serially in a file compiled without it.
+# -isystem: libtorch's headers are not ours to lint, nor to track as dependencies.
+CXXFLAGS  = -std=c++17 -O3 -DNDEBUG -fPIC -fvisibility=hidden -fopenmp -Wall -Wextra -MMD -MP \
+            -Icsrc -isystem build/libtorch/include -isystem build/libtorch/include/torch/csrc/api/include
+LDFLAGS   = -shared -Wl,-z,defs -Wl,--no-as-needed -Wl,--enable-new-dtags -Wl,-rpath,'$$ORIGIN/libtorch/lib'
+LDLIBS    = -Lbuild/libtorch/lib -ltorch_cpu -lc10
+
+SOURCES  := $(sort $(wildcard csrc/*.cc csrc/kernels/*.cc))
+OBJECTS  := $(SOURCES:csrc/%=build/obj/%.o)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: help demo test golden build interop cuda bench lint test-cuda clean FORCE
+
+help: ## Show this help
+	@echo "iddpm: train, sample and evaluate Improved DDPM"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: build ## Train on the built-in emoji set and draw samples (minutes; DEMO_FLAGS adds flags)
+	@scripts/demo.sh $(DEMO_FLAGS)
+
+test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory lint
+	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
+	$(GO) test $(MODULES)
+	$(GO) test -race $(MODULES)
+
+golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
+	$(GO) test -run Golden -v -count=1 $(MODULES)
+
+build: build/libtorch ## Make build/iddpm, which runs from any folder
+	@$(MAKE) --no-print-directory $(PARALLEL) build/libiddpm.so
+	$(GO) build -ldflags '-X main.version=$(VERSION)' -o build/iddpm ./cmd/iddpm
+
+interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
+	build/venv/bin/python -m pytest interop
+
+cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda (no GPU needed)
+	@$(MAKE) --no-print-directory $(PARALLEL) build/libiddpm_cuda.so
+	$(GO) test -c -tags cuda -o build/test-cuda $(CUDA_TESTS)
+
+bench: build ## Time training, sampling and loading
+	@bench/run.sh
+
+lint: ## Check formatting, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	  test -z "$$unformatted" || { echo "gofmt would change these, run gofmt -w:" $$unformatted >&2; exit 1; }
+	$(GO) vet $(MODULES)
+	$(GO) tool staticcheck $(MODULES)
+
+test-cuda: ## Run build/test-cuda, made by `make cuda`, on a machine with a GPU
+	build/test-cuda -test.v
+
+clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
+	rm -rf build
+
+# --- libtorch -------------------------------------------------------------------------------
+
+# These links are looked at on every make, since $LIBTORCH or the Python in use may have changed.
+build/libtorch: FORCE
+	@mkdir -p build
+	@folder=$$($(PYTHON) scripts/libtorch.py) && ln -sfn "$$folder" $@
+
+build/nvidia: FORCE
+	@mkdir -p build
+	@folder=$$($(PYTHON) scripts/libtorch.py --cuda-build) && ln -sfn "$$folder" $@
+
+# --- csrc -----------------------------------------------------------------------------------
+
+build/libiddpm.so: $(OBJECTS)
+	@echo "link $@"
+	@$(CXX) $(LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS)
+
+# The Makefile and the pinned version are prerequisites, so that new flags or headers recompile all.
+build/obj/%.cc.o: csrc/%.cc Makefile LIBTORCH_VERSION
+	@mkdir -p $(@D)
+	@echo "compile $<"
+	@$(CXX) $(CXXFLAGS) -c -o $@ $<
+
+-include $(wildcard build/obj/*.d build/obj/*/*.d)
