@@ -1,0 +1,38 @@
+package model
+
+import "github.com/wangkuiyi/gotorch"
+
+// attention is the reference's AttentionBlock: every pixel attends to every
+// other one, in several heads.
+type attention struct {
+	norm      *norm
+	qkv, proj *linear
+	heads     int64
+}
+
+func newAttention(b builder, channels, heads int) *attention {
+	return &attention{
+		norm:  newNorm(b.at("norm"), channels),
+		qkv:   newConv1d(b.at("qkv"), channels, 3*channels, false),
+		proj:  newConv1d(b.at("proj_out"), channels, channels, true),
+		heads: int64(heads),
+	}
+}
+
+// forward maps x [N, C, H, W] to the same shape. In channels-last memory the
+// tokens [N, H W, C] are a view, and both projections are matrix products.
+func (a *attention) forward(x gotorch.Tensor) gotorch.Tensor {
+	shape := x.Shape()
+	n, c, h, w := shape[0], shape[1], shape[2], shape[3]
+	tokens := a.norm.forward(x).Permute([]int64{0, 2, 3, 1}).Reshape(n, h*w, c)
+	// The reference's channels run over heads, then over q, k, v, then within.
+	qkv := a.qkv.forward(tokens).View(n, h*w, a.heads, 3, c/a.heads).Permute([]int64{3, 0, 2, 1, 4})
+	y := gotorch.ScaledDotProductAttention(qkv.Select(0, 0), qkv.Select(0, 1), qkv.Select(0, 2))
+	y = a.proj.forward(y.Transpose(1, 2).Reshape(n, h*w, c))
+	return x.Add(y.View(n, h, w, c).Permute([]int64{0, 3, 1, 2}), 1)
+}
+
+func (a *attention) macs(h, w int64) int64 {
+	tokens := h * w
+	return tokens*(a.qkv.in*a.qkv.out+a.proj.in*a.proj.out) + 2*tokens*tokens*a.proj.in
+}

@@ -1,0 +1,178 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Config names a network by the reference's command-line flags; the JSON keys
+// are the flags' names.
+type Config struct {
+	ImageSize            int     `json:"image_size"`            // pixels a side
+	InChannels           int     `json:"in_channels"`           // 3 for RGB
+	NumChannels          int     `json:"num_channels"`          // width of the first level
+	NumResBlocks         int     `json:"num_res_blocks"`        // residual blocks per level
+	ChannelMult          []int   `json:"channel_mult"`          // width of each level over NumChannels; none: by image size
+	AttentionResolutions []int   `json:"attention_resolutions"` // sides in pixels at which blocks attend
+	NumHeads             int     `json:"num_heads"`
+	NumHeadsUpsample     int     `json:"num_heads_upsample"` // on the way up; -1 (or 0): NumHeads
+	Dropout              float64 `json:"dropout"`
+	LearnSigma           bool    `json:"learn_sigma"` // the output holds a variance per value, too
+	ClassCond            bool    `json:"class_cond"`
+	NumClasses           int     `json:"num_classes"` // with ClassCond
+	UseCheckpoint        bool    `json:"use_checkpoint"`
+	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
+}
+
+// UNetConfig holds the arguments of the reference's UNetModel, under their
+// names in JSON.
+type UNetConfig struct {
+	InChannels           int     `json:"in_channels"`
+	ModelChannels        int     `json:"model_channels"`
+	OutChannels          int     `json:"out_channels"`
+	NumResBlocks         int     `json:"num_res_blocks"`
+	AttentionResolutions []int   `json:"attention_resolutions"` // down-sampling factors, not pixels
+	Dropout              float64 `json:"dropout"`
+	ChannelMult          []int   `json:"channel_mult"`
+	NumClasses           int     `json:"num_classes"` // 0: not class-conditional
+	UseCheckpoint        bool    `json:"use_checkpoint"`
+	NumHeads             int     `json:"num_heads"`
+	NumHeadsUpsample     int     `json:"num_heads_upsample"` // -1 (or 0): NumHeads
+	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
+	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the input is joined by an enlarged small picture
+}
+
+// DefaultChannelMult returns the multipliers that the reference uses at an
+// image size (guided-diffusion's at 128), or nil where it has none.
+func DefaultChannelMult(imageSize int) []int {
+	switch imageSize {
+	case 256:
+		return []int{1, 1, 2, 2, 4, 4}
+	case 128:
+		return []int{1, 1, 2, 3, 4}
+	case 64:
+		return []int{1, 2, 3, 4}
+	case 32:
+		return []int{1, 2, 2, 2}
+	}
+	return nil
+}
+
+// UNet returns the arguments of the network that c describes, or an error that
+// lists all that is wrong with it.
+func (c Config) UNet() (UNetConfig, error) {
+	u := UNetConfig{
+		InChannels:        c.InChannels,
+		ModelChannels:     c.NumChannels,
+		OutChannels:       c.InChannels,
+		NumResBlocks:      c.NumResBlocks,
+		Dropout:           c.Dropout,
+		ChannelMult:       c.ChannelMult,
+		UseCheckpoint:     c.UseCheckpoint,
+		NumHeads:          c.NumHeads,
+		NumHeadsUpsample:  c.NumHeadsUpsample,
+		UseScaleShiftNorm: c.UseScaleShiftNorm,
+	}
+	var errs []error
+	if c.LearnSigma {
+		u.OutChannels *= 2
+	}
+	if c.ClassCond {
+		u.NumClasses = c.NumClasses
+		if c.NumClasses <= 0 {
+			errs = append(errs, fmt.Errorf("class-cond needs num-classes above 0, not %d", c.NumClasses))
+		}
+	}
+	if c.ImageSize <= 0 {
+		return u, errors.Join(append(errs, fmt.Errorf("image-size %d is not a number of pixels", c.ImageSize))...)
+	}
+	if len(u.ChannelMult) == 0 {
+		if u.ChannelMult = DefaultChannelMult(c.ImageSize); u.ChannelMult == nil {
+			errs = append(errs, fmt.Errorf("image-size %d has no default channel multipliers (32, 64, 128 and 256 have): name them, as in --channel-mult 1,2,2", c.ImageSize))
+		}
+	}
+	if levels := len(u.ChannelMult); levels > 0 && levels < 31 && c.ImageSize%(1<<(levels-1)) != 0 {
+		errs = append(errs, fmt.Errorf("image-size %d does not halve %d times, as %d levels need: use a multiple of %d, or fewer --channel-mult levels",
+			c.ImageSize, levels-1, levels, 1<<(levels-1)))
+	}
+	for _, resolution := range c.AttentionResolutions {
+		if resolution <= 0 {
+			errs = append(errs, fmt.Errorf("attention-resolutions: %d is not a number of pixels", resolution))
+			continue
+		}
+		u.AttentionResolutions = append(u.AttentionResolutions, c.ImageSize/resolution)
+	}
+	return u, errors.Join(append(errs, u.Validate())...)
+}
+
+// Validate returns an error that lists all that is wrong with u.
+func (u UNetConfig) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if u.InChannels <= 0 {
+		bad("in-channels must be above 0, not %d", u.InChannels)
+	}
+	if u.NumResBlocks <= 0 {
+		bad("num-res-blocks must be above 0, not %d", u.NumResBlocks)
+	}
+	if u.Dropout < 0 || u.Dropout >= 1 {
+		bad("dropout must be in [0, 1), not %g", u.Dropout)
+	}
+	if u.NumHeads <= 0 {
+		bad("num-heads must be above 0, not %d", u.NumHeads)
+	}
+	if u.ModelChannels <= 0 || u.ModelChannels > 1<<16 {
+		bad("num-channels must be in [32, 65536], not %d", u.ModelChannels)
+	}
+	if len(u.ChannelMult) > 16 {
+		bad("channel-mult: %d levels are too many", len(u.ChannelMult))
+	}
+	for level, mult := range u.ChannelMult {
+		if err := u.validateWidth(level, mult); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validateWidth checks one level: group norm splits its channels in 32, and
+// attention in heads.
+func (u UNetConfig) validateWidth(level, mult int) error {
+	width := mult * u.ModelChannels
+	if mult <= 0 {
+		return fmt.Errorf("channel-mult: %d is not above 0", mult)
+	}
+	if width%normGroups != 0 {
+		return fmt.Errorf("level %d has %d channels, which group norm cannot split in %d: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
+	}
+	for _, heads := range []int{u.NumHeads, u.headsUpsample()} {
+		if heads > 0 && width%heads != 0 {
+			return fmt.Errorf("level %d has %d channels, which do not split into %d heads", level, width, heads)
+		}
+	}
+	return nil
+}
+
+func (u UNetConfig) headsUpsample() int {
+	if u.NumHeadsUpsample <= 0 {
+		return u.NumHeads
+	}
+	return u.NumHeadsUpsample
+}
+
+// inputWidth is the number of channels that the first convolution sees.
+func (u UNetConfig) inputWidth() int {
+	if u.SuperRes {
+		return 2 * u.InChannels
+	}
+	return u.InChannels
+}
+
+func (u UNetConfig) attends(downsampling int) bool {
+	for _, a := range u.AttentionResolutions {
+		if a == downsampling {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,84 @@
+package model
+
+import "github.com/wangkuiyi/gotorch"
+
+// Input is what the network takes beside x and t. The zero Input evaluates an
+// unconditional network in float32, without dropout.
+type Input struct {
+	Y       gotorch.Tensor     // class labels [N], int64; needed if and only if the network is class-conditional
+	LowRes  gotorch.Tensor     // for super-resolution: the small pictures [N, C, h, w] in [-1, 1]
+	Dtype   int8               // of the torso: Float (or 0), BFloat16 or Half; embeddings, norms' sums and softmax stay float32
+	Dropout *gotorch.PhiloxKey // nil: no dropout; else what names its masks (Stream is set per layer)
+	Tape    *Tape              // not nil: gradient checkpointing, and Tape.Backward must follow the loss's
+}
+
+// pass is what all blocks of one forward pass share.
+type pass struct {
+	dropout *gotorch.PhiloxKey
+	tape    *Tape
+}
+
+// dropoutStreams is where the streams of dropout masks begin: those below are
+// for the callers' own noise.
+const dropoutStreams = 1 << 16
+
+func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
+	key := *p.dropout
+	key.Stream = dropoutStreams + layer
+	return key
+}
+
+// Forward returns the network's output [N, OutChannels, H, W], float32, for
+// x [N, InChannels, H, W] in [-1, 1] at timesteps t [N].
+func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
+	p := pass{dropout: in.Dropout, tape: in.Tape}
+	dtype := in.Dtype
+	if dtype == 0 {
+		dtype = gotorch.Float
+	}
+	if m.config.SuperRes {
+		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)
+	}
+	emb := p.tape.leaf(m.embed(t, in.Y))
+	h := x.CastTo(dtype).ChannelsLast()
+	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
+	for _, bl := range m.inputBlocks {
+		h = bl.forward(h, emb, p)
+		hs = append(hs, h)
+	}
+	h = m.middleBlock.forward(h, emb, p)
+	for i, bl := range m.outputBlocks {
+		skip := hs[len(hs)-1-i]
+		h = bl.forward(p.tape.leaf(gotorch.Cat([]gotorch.Tensor{h, skip}, 1)), emb, p)
+	}
+	return m.outConv.forward(m.outNorm.forward(h.CastTo(gotorch.Float)).Silu())
+}
+
+// embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks
+// begin with that SiLU, so it is taken once.
+func (m *UNet) embed(t, y gotorch.Tensor) gotorch.Tensor {
+	emb := m.timeEmbed.forward(t)
+	if m.labelEmb != nil {
+		emb = emb.Add(gotorch.Embedding(m.labelEmb.Tensor, y), 1)
+	}
+	return emb.Silu()
+}
+
+func (bl block) forward(h, emb gotorch.Tensor, p pass) gotorch.Tensor {
+	if bl.conv != nil {
+		h = p.tape.leaf(bl.conv.forward(h))
+	}
+	if bl.res != nil {
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], p) }, h, emb)
+	}
+	if bl.attention != nil {
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0]) }, h)
+	}
+	if bl.up != nil {
+		h = p.tape.leaf(bl.up.forward(h))
+	}
+	if bl.res2 != nil {
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], in[1], p) }, h, emb)
+	}
+	return h
+}

@@ -1,0 +1,104 @@
+package model
+
+import "github.com/wangkuiyi/gotorch"
+
+// normGroups is the number of groups of every group norm.
+const normGroups = 32
+
+// conv is a 2-D convolution with bias.
+type conv struct {
+	weight, bias    *Parameter // [O, I, k, k], [O]
+	stride, padding []int64
+}
+
+func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
+	fanIn := int64(in * kernel * kernel)
+	init := b.uniformFanIn(fanIn)
+	if zero {
+		init = zeroed(init)
+	}
+	return &conv{
+		weight:  b.param("weight", init, int64(out), int64(in), int64(kernel), int64(kernel)),
+		bias:    b.param("bias", init, int64(out)),
+		stride:  []int64{int64(stride)},
+		padding: []int64{int64(kernel / 2)},
+	}
+}
+
+// forward convolves x [N, I, H, W] in x's dtype.
+func (c *conv) forward(x gotorch.Tensor) gotorch.Tensor {
+	dtype := x.Dtype()
+	return gotorch.Conv2d(x, c.weight.as(dtype), c.bias.as(dtype), c.stride, c.padding, []int64{1}, 1)
+}
+
+func (c *conv) macs(h, w int64) int64 {
+	s := c.weight.Shape
+	return s[0] * s[1] * s[2] * s[3] * (h / c.stride[0]) * (w / c.stride[0])
+}
+
+// linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
+// the reference's attention uses, is the same with a weight of [O, I, 1].
+type linear struct {
+	weight, bias *Parameter
+	out, in      int64
+}
+
+func newLinear(b builder, in, out int) *linear {
+	init := b.uniformFanIn(int64(in))
+	return &linear{
+		weight: b.param("weight", init, int64(out), int64(in)),
+		bias:   b.param("bias", init, int64(out)),
+		out:    int64(out), in: int64(in),
+	}
+}
+
+func newConv1d(b builder, in, out int, zero bool) *linear {
+	init := b.uniformFanIn(int64(in))
+	if zero {
+		init = zeroed(init)
+	}
+	return &linear{
+		weight: b.param("weight", init, int64(out), int64(in), 1),
+		bias:   b.param("bias", init, int64(out)),
+		out:    int64(out), in: int64(in),
+	}
+}
+
+// forward maps x [..., in] to [..., out] in x's dtype.
+func (l *linear) forward(x gotorch.Tensor) gotorch.Tensor {
+	dtype := x.Dtype()
+	weight := l.weight.as(dtype)
+	if len(l.weight.Shape) != 2 {
+		weight = weight.View(l.out, l.in)
+	}
+	return gotorch.Linear(x, weight, l.bias.as(dtype))
+}
+
+// norm is a group norm over 32 groups (the reference's GroupNorm32).
+type norm struct {
+	weight, bias *Parameter // [C]
+}
+
+const normEps = 1e-5
+
+func newNorm(b builder, channels int) *norm {
+	return &norm{
+		weight: b.param("weight", constant(1), int64(channels)),
+		bias:   b.param("bias", constant(0), int64(channels)),
+	}
+}
+
+// forward normalises x [N, C, ...]; libtorch keeps the sums of a half-precision
+// x in float32.
+func (n *norm) forward(x gotorch.Tensor) gotorch.Tensor {
+	return gotorch.GroupNorm(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps)
+}
+
+// as returns the parameter in dtype: itself, or a cast that gradients flow
+// through.
+func (p *Parameter) as(dtype int8) gotorch.Tensor {
+	if dtype == gotorch.Float {
+		return p.Tensor
+	}
+	return p.Tensor.CastTo(dtype)
+}

@@ -1,0 +1,67 @@
+package model
+
+import "github.com/wangkuiyi/gotorch"
+
+// resBlock is the reference's ResBlock: norm, SiLU, convolution; the timestep
+// added, or applied as scale and shift of the second norm; norm, SiLU, dropout,
+// convolution; and the skip connection around it all.
+type resBlock struct {
+	inNorm, outNorm *norm
+	inConv, outConv *conv
+	emb             *linear
+	skip            *conv // nil: the identity
+	scaleShift      bool
+	dropout         float64
+	stream          uint32 // of the dropout mask
+}
+
+func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
+	embOut := out
+	if u.UseScaleShiftNorm {
+		embOut = 2 * out
+	}
+	r := &resBlock{
+		inNorm:     newNorm(b.at("in_layers.0"), in),
+		inConv:     newConv(b.at("in_layers.2"), in, out, 3, 1, false),
+		emb:        newLinear(b.at("emb_layers.1"), 4*u.ModelChannels, embOut),
+		outNorm:    newNorm(b.at("out_layers.0"), out),
+		outConv:    newConv(b.at("out_layers.3"), out, out, 3, 1, true),
+		scaleShift: u.UseScaleShiftNorm,
+		dropout:    u.Dropout,
+		stream:     b.nextDropout(),
+	}
+	if in != out {
+		r.skip = newConv(b.at("skip_connection"), in, out, 1, 1, false)
+	}
+	return r
+}
+
+// forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
+// embedding, [N, 4 channels].
+func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
+	h := r.inConv.forward(r.inNorm.forward(x).Silu())
+	e := r.emb.forward(emb).CastTo(h.Dtype()).Unsqueeze(2).Unsqueeze(3)
+	if r.scaleShift {
+		parts := e.Chunk(2, 1)
+		scale, shift := parts[0].AddScalar(1), parts[1]
+		h = shift.Addcmul(r.outNorm.forward(h), scale, 1).Silu()
+	} else {
+		h = r.outNorm.forward(h.Add(e, 1)).Silu()
+	}
+	if r.dropout > 0 && p.dropout != nil {
+		h = h.PhiloxDropout(r.dropout, p.dropoutKey(r.stream))
+	}
+	h = r.outConv.forward(h)
+	if r.skip != nil {
+		x = r.skip.forward(x)
+	}
+	return x.Add(h, 1)
+}
+
+func (r *resBlock) macs(h, w int64) int64 {
+	m := r.inConv.macs(h, w) + r.outConv.macs(h, w) + r.emb.in*r.emb.out
+	if r.skip != nil {
+		m += r.skip.macs(h, w)
+	}
+	return m
+}

@@ -1,0 +1,129 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// UNet is the reference's UNetModel, block for block.
+type UNet struct {
+	config UNetConfig
+	params []*Parameter
+
+	timeEmbed    *timeEmbed
+	labelEmb     *Parameter // [classes, 4 channels]; nil: not class-conditional
+	inputBlocks  []block
+	middleBlock  block
+	outputBlocks []block
+	outNorm      *norm
+	outConv      *conv
+}
+
+// block is one entry of input_blocks, middle_block or output_blocks: what is
+// there runs in the order of the fields, res2 last.
+type block struct {
+	conv      *conv // the first convolution, or a down-sampling
+	res       *resBlock
+	attention *attention
+	up        *upsample
+	res2      *resBlock
+}
+
+// New builds the network on the CPU in float32, its weights drawn from seed as
+// the reference's are after torch.manual_seed(seed).
+func New(u UNetConfig, seed uint64) (*UNet, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	return build(u, gotorch.NewGenerator(gotorch.Device{}, seed)), nil
+}
+
+// Plan builds the network without its tensors: names, shapes and costs only.
+func Plan(u UNetConfig) (*UNet, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	return build(u, nil), nil
+}
+
+func build(u UNetConfig, generator *gotorch.Generator) *UNet {
+	m := &UNet{config: u}
+	b := builder{params: &m.params, generator: generator, dropouts: new(uint32)}
+	m.timeEmbed = newTimeEmbed(b.at("time_embed"), u.ModelChannels)
+	if u.NumClasses > 0 {
+		normal := func(t gotorch.Tensor) { t.NormalI(0, 1, generator) }
+		m.labelEmb = b.at("label_emb").param("weight", normal, int64(u.NumClasses), int64(4*u.ModelChannels))
+	}
+	channels := m.buildInput(b.at("input_blocks"))
+	m.buildMiddle(b.at("middle_block"), channels[len(channels)-1])
+	m.buildOutput(b.at("output_blocks"), channels)
+	out := b.at("out")
+	width := u.ModelChannels * u.ChannelMult[0]
+	m.outNorm = newNorm(out.at("0"), width)
+	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
+	return m
+}
+
+// buildInput makes the way down and returns how many channels each block hands
+// to its partner on the way up.
+func (m *UNet) buildInput(b builder) (channels []int) {
+	u := m.config
+	ch := u.ModelChannels
+	add := func(bl block) {
+		m.inputBlocks = append(m.inputBlocks, bl)
+		channels = append(channels, ch)
+	}
+	next := func() builder { return b.at(fmt.Sprint(len(m.inputBlocks))) }
+	add(block{conv: newConv(next().at("0"), u.inputWidth(), ch, 3, 1, false)})
+	downsampling := 1
+	for level, mult := range u.ChannelMult {
+		for range u.NumResBlocks {
+			at := next()
+			bl := block{res: newResBlock(at.at("0"), ch, mult*u.ModelChannels, u)}
+			ch = mult * u.ModelChannels
+			if u.attends(downsampling) {
+				bl.attention = newAttention(at.at("1"), ch, u.NumHeads)
+			}
+			add(bl)
+		}
+		if level < len(u.ChannelMult)-1 {
+			add(block{conv: newDownsample(next().at("0"), ch)})
+			downsampling *= 2
+		}
+	}
+	return channels
+}
+
+func (m *UNet) buildMiddle(b builder, ch int) {
+	m.middleBlock = block{
+		res:       newResBlock(b.at("0"), ch, ch, m.config),
+		attention: newAttention(b.at("1"), ch, m.config.NumHeads),
+		res2:      newResBlock(b.at("2"), ch, ch, m.config),
+	}
+}
+
+// buildOutput makes the way up; each block takes the channels of its partner on
+// the way down as well.
+func (m *UNet) buildOutput(b builder, channels []int) {
+	u := m.config
+	ch := channels[len(channels)-1]
+	for level := len(u.ChannelMult) - 1; level >= 0; level-- {
+		for i := range u.NumResBlocks + 1 {
+			at := b.at(fmt.Sprint(len(m.outputBlocks)))
+			last := len(channels) - 1
+			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u)}
+			channels = channels[:last]
+			ch = u.ChannelMult[level] * u.ModelChannels
+			layer := 1
+			if u.attends(1 << level) {
+				bl.attention = newAttention(at.at("1"), ch, u.headsUpsample())
+				layer++
+			}
+			if level > 0 && i == u.NumResBlocks {
+				bl.up = newUpsample(at.at(fmt.Sprint(layer)), ch)
+			}
+			m.outputBlocks = append(m.outputBlocks, bl)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// Config is all that makes a run what it is. It is stored, as JSON, in the run
+// folder and in every checkpoint.
+type Config struct {
+	Data      DataConfig       `json:"data"`
+	Model     model.Config     `json:"model"`
+	Diffusion diffusion.Config `json:"diffusion"`
+	Train     Options          `json:"train"`
+}
+
+// DataConfig says where the pictures are.
+type DataConfig struct {
+	Dir  string `json:"data_dir"`    // folder, zip or archive; empty: the built-in emoji
+	Flip bool   `json:"random_flip"` // mirror every other picture, by chance
+}
+
+// Options are the numbers of the training loop; the JSON keys are the
+// reference's flags where it has them.
+type Options struct {
+	BatchSize        int       `json:"batch_size"`          // pictures per step
+	Microbatch       int       `json:"microbatch"`          // pictures per backward pass; below 1: BatchSize
+	LR               float64   `json:"lr"`                  // AdamW's learning rate
+	WeightDecay      float64   `json:"weight_decay"`        // decoupled
+	LRAnnealSteps    int       `json:"lr_anneal_steps"`     // the rate falls linearly to 0 at this step; 0: it stays
+	WarmupSteps      int       `json:"warmup_steps"`        // the rate rises linearly over this many steps
+	EMARates         []float64 `json:"ema_rate"`            // of the averaged weights
+	GradClip         float64   `json:"grad_clip"`           // largest gradient norm; 0: no limit
+	ScheduleSampler  string    `json:"schedule_sampler"`    // uniform or loss-second-moment
+	Steps            int       `json:"steps"`               // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
+	LogInterval      int       `json:"log_interval"`        // steps between two lines of metrics
+	SaveInterval     int       `json:"save_interval"`       // steps between two checkpoints
+	Seed             uint64    `json:"seed"`                // of weights, order, timesteps, noise and dropout
+	Precision        string    `json:"precision"`           // auto, fp32, tf32, bf16 or fp16
+	Deterministic    bool      `json:"deterministic"`       // on CUDA too, the same bits at every run
+	Threads          int       `json:"threads"`             // of libtorch on the CPU; 0: one per core
+	InitFrom         string    `json:"init_from,omitempty"` // checkpoint whose weights training began from
+	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
+}
+
+// TotalSteps returns the step at which training is done, or 0 if it never is.
+func (o Options) TotalSteps() int {
+	if o.Steps > 0 {
+		return o.Steps
+	}
+	return o.LRAnnealSteps
+}
+
+// LearningRate returns the rate of the step that follows `step` finished ones.
+func (o Options) LearningRate(step int) float64 {
+	lr := o.LR
+	if o.LRAnnealSteps > 0 {
+		lr *= math.Max(0, 1-float64(step)/float64(o.LRAnnealSteps))
+	}
+	if step < o.WarmupSteps {
+		lr *= float64(step+1) / float64(o.WarmupSteps)
+	}
+	return lr
+}
+
+// microbatch returns how many pictures go through one backward pass.
+func (o Options) microbatch() int {
+	if o.Microbatch < 1 {
+		return o.BatchSize
+	}
+	return o.Microbatch
+}
+
+// Validate returns an error that lists all that is wrong with the whole
+// configuration, each by its flag.
+func (c Config) Validate() error {
+	_, err := c.Model.UNet()
+	errs := []error{err, c.Diffusion.Validate(), c.Train.Validate()}
+	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
+		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate returns an error that lists all that is wrong with o.
+func (o Options) Validate() error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	require(o.BatchSize > 0, "batch-size must be above 0, not %d", o.BatchSize)
+	require(o.Microbatch <= o.BatchSize, "microbatch %d is larger than batch-size %d", o.Microbatch, o.BatchSize)
+	require(o.LR > 0 && !math.IsInf(o.LR, 0), "lr must be above 0, not %g", o.LR)
+	require(o.WeightDecay >= 0, "weight-decay must not be negative, but is %g", o.WeightDecay)
+	require(o.LRAnnealSteps >= 0, "lr-anneal-steps must not be negative, but is %d", o.LRAnnealSteps)
+	require(o.WarmupSteps >= 0, "warmup-steps must not be negative, but is %d", o.WarmupSteps)
+	require(o.GradClip >= 0, "grad-clip must not be negative, but is %g", o.GradClip)
+	require(o.Steps >= 0, "steps must not be negative, but is %d", o.Steps)
+	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
+	require(o.SaveInterval > 0, "save-interval must be above 0, not %d", o.SaveInterval)
+	for _, rate := range o.EMARates {
+		require(rate >= 0 && rate < 1, "ema-rate must be in [0, 1), not %g", rate)
+	}
+	_, ok := precisions[o.Precision]
+	require(ok, "precision %q is not one of auto, fp32, tf32, bf16, fp16", o.Precision)
+	_, ok = scheduleSamplers[o.ScheduleSampler]
+	require(ok, "schedule-sampler %q is not one of uniform, loss-second-moment", o.ScheduleSampler)
+	return errors.Join(errs...)
+}
+
+// emaKey names a rate as Python prints it, which is how checkpoints and the
+// reference's file names spell it: 0.9999, not 9.999e-01.
+func emaKey(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) }
+
+// parseConfig reads the JSON of a checkpoint or run folder.
+func parseConfig(text []byte) (Config, error) {
+	var c Config
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	return c, c.Validate()
+}
