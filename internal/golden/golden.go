@@ -1,0 +1,155 @@
+// Package golden gives tests the numbers of the published reference
+// implementation, which lie in a folder laid out as testdata/golden/README.md
+// says, and compares with them.
+//
+// The folder is the one that the environment's IDDPM_GOLDEN names (a relative
+// path starts at the module's root), or the copy in testdata/golden. Another
+// folder may lack rows of the README's table: a test of such a row is skipped
+// and says which row; a folder with no row at all fails every test.
+package golden
+
+import (
+	"os"
+	"path/filepath"
+	"sort"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
+)
+
+// rows are the folders that a golden folder may hold.
+var rows = []string{"schedule", "respace", "pieces", "image", "model"}
+
+// Dir returns the golden folder. The test fails if it holds nothing golden.
+func Dir(t testing.TB) string {
+	t.Helper()
+	root := moduleRoot(t)
+	dir := os.Getenv("IDDPM_GOLDEN")
+	switch {
+	case dir == "":
+		dir = filepath.Join(root, "testdata", "golden")
+	case !filepath.IsAbs(dir):
+		dir = filepath.Join(root, dir)
+	}
+	for _, row := range rows {
+		if _, err := os.Stat(filepath.Join(dir, row)); err == nil {
+			return dir
+		}
+	}
+	t.Fatalf("the golden folder %s holds none of %v: set IDDPM_GOLDEN to one that does, or unset it", dir, rows)
+	return ""
+}
+
+// Files returns the files of the golden folder that match pattern, such as
+// "schedule/*.npz", sorted. If none does, the test is skipped.
+func Files(t testing.TB, pattern string) []string {
+	t.Helper()
+	dir := Dir(t)
+	files, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatalf("pattern %q: %v", pattern, err)
+	}
+	if len(files) == 0 {
+		t.Skipf("the golden folder %s has no %s", dir, pattern)
+	}
+	sort.Strings(files)
+	return files
+}
+
+// moduleRoot returns the folder of go.mod: tests run in their package's folder.
+func moduleRoot(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = parent
+	}
+}
+
+// Archive is a golden .npz file. A test that asks for an array that is not
+// there, or is of another type, fails.
+type Archive struct {
+	t      testing.TB
+	path   string
+	arrays map[string]*npy.Array
+}
+
+// Open reads a golden .npz file for the test t.
+func Open(t testing.TB, path string) Archive {
+	t.Helper()
+	arrays, err := npy.ReadNPZ(path)
+	if err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+	return Archive{t, path, arrays}
+}
+
+// Names returns the names of the arrays, sorted.
+func (a Archive) Names() []string {
+	names := make([]string, 0, len(a.arrays))
+	for name := range a.arrays {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Has reports whether the file has an array of that name.
+func (a Archive) Has(name string) bool { return a.arrays[name] != nil }
+
+// Array returns one array.
+func (a Archive) Array(name string) *npy.Array {
+	a.t.Helper()
+	if a.arrays[name] == nil {
+		a.t.Fatalf("%s has no array %q", a.path, name)
+	}
+	return a.arrays[name]
+}
+
+// Shape returns the shape of an array; that of a scalar is empty.
+func (a Archive) Shape(name string) []int64 {
+	a.t.Helper()
+	return a.Array(name).Shape
+}
+
+// Float32s returns the elements of a float32 array.
+func (a Archive) Float32s(name string) []float32 {
+	a.t.Helper()
+	return must(a, name, (*npy.Array).Float32s)
+}
+
+// Float64s returns the elements of an array as float64.
+func (a Archive) Float64s(name string) []float64 {
+	a.t.Helper()
+	return a.Array(name).Float64s()
+}
+
+// Int64s returns the elements of an integer array.
+func (a Archive) Int64s(name string) []int64 {
+	a.t.Helper()
+	return must(a, name, (*npy.Array).Int64s)
+}
+
+// Uint8s returns the elements of a uint8 array.
+func (a Archive) Uint8s(name string) []uint8 {
+	a.t.Helper()
+	return must(a, name, (*npy.Array).Uint8s)
+}
+
+func must[T any](a Archive, name string, values func(*npy.Array) ([]T, error)) []T {
+	a.t.Helper()
+	v, err := values(a.Array(name))
+	if err != nil {
+		a.t.Fatalf("%s, array %q: %v", a.path, name, err)
+	}
+	return v
+}
