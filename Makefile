@@ -25,6 +25,20 @@ LDLIBS    = -Lbuild/libtorch/lib -ltorch_cpu -lc10
 SOURCES  := $(sort $(wildcard csrc/*.cc csrc/kernels/*.cc))
 OBJECTS  := $(SOURCES:csrc/%=build/obj/%.o)
 
+# Turing to Blackwell as machine code, and PTX for what comes after.
+CUDA_ARCHS   := 75 80 86 89 90 100 120
+CUDA_INCLUDE := -isystem build/nvidia/cu13/include -isystem build/nvidia/cu13/include/cccl -isystem build/nvidia/nccl/include
+NVCC          = build/nvidia/cu13/bin/nvcc -ccbin $(CXX)
+NVCCFLAGS     = -std=c++17 -O3 -DNDEBUG --expt-relaxed-constexpr --expt-extended-lambda \
+                -Xcompiler -fPIC,-fvisibility=hidden,-Wall -MMD -MP -Icsrc $(CUDA_INCLUDE) \
+                -isystem build/libtorch/include -isystem build/libtorch/include/torch/csrc/api/include \
+                $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+CUDA_LDLIBS   = -ltorch_cuda -lc10_cuda -Lbuild/nvidia/cu13/lib -l:libcudart.so.13
+
+CUDA_SOURCES := $(sort $(wildcard csrc/cuda/*.cc csrc/cuda/*.cu))
+CUDA_OBJECTS := $(CUDA_SOURCES:csrc/%=build/obj/%.o)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -96,5 +110,21 @@ build/obj/%.cc.o: csrc/%.cc Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(CXXFLAGS) -c -o $@ $<
+
+build/libiddpm_cuda.so: $(CUDA_OBJECTS)
+	@test -e build/libtorch/lib/libtorch_cuda.so || { echo "$$(readlink build/libtorch) is a libtorch without CUDA:" \
+	  "unset LIBTORCH, or set it to one with lib/libtorch_cuda.so" >&2; exit 1; }
+	@echo "link $@"
+	@$(CXX) $(LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+
+build/obj/cuda/%.cc.o: csrc/cuda/%.cc Makefile LIBTORCH_VERSION
+	@mkdir -p $(@D)
+	@echo "compile $<"
+	@$(CXX) $(CXXFLAGS) $(CUDA_INCLUDE) -c -o $@ $<
+
+build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
+	@mkdir -p $(@D)
+	@echo "compile $<"
+	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
 
 -include $(wildcard build/obj/*.d build/obj/*/*.d)
