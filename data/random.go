@@ -53,3 +53,30 @@ func permutation(seed, epoch uint64, n int) []int32 {
 	}
 	return order
 }
+
+// ordering knows which picture stands at each position of the sequence.
+type ordering struct {
+	seed       uint64
+	n          int
+	sequential bool
+
+	epoch int64   // that order is of
+	order []int32 // nil until it is needed
+}
+
+// pictures returns the pictures at n positions from first on.
+func (o *ordering) pictures(first int64, n int) []int32 {
+	out := make([]int32, n)
+	for k := range out {
+		epoch, i := (first+int64(k))/int64(o.n), (first+int64(k))%int64(o.n)
+		if o.sequential {
+			out[k] = int32(i)
+			continue
+		}
+		if o.order == nil || o.epoch != epoch {
+			o.order, o.epoch = permutation(o.seed, uint64(epoch), o.n), epoch
+		}
+		out[k] = o.order[i]
+	}
+	return out
+}

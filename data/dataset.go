@@ -1,0 +1,259 @@
+package data
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"image/color"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+)
+
+// Options say how pictures become training examples. The zero value is usable.
+type Options struct {
+	// ImageSize is the side of the square pictures handed out, in pixels; 0 means 64.
+	ImageSize int
+
+	// ClassCond asks for a class per picture; without it there are no labels.
+	ClassCond bool
+
+	// Labels says where the classes come from: "prefix" (of the file name, up to
+	// the first underscore), "folder" (the first folder that not all pictures
+	// share), "source" (what the data set itself says: dataset.json, an npz's
+	// arr_1, CIFAR's labels), or the path of a .csv file of lines NAME,CLASS.
+	// Empty means the data set's own where it has them, else prefixes, else folders.
+	Labels string
+
+	// Background is the colour under transparent pixels; nil means white.
+	Background color.Color
+
+	// Orient turns pictures as their EXIF orientation says. The reference does not.
+	Orient bool
+
+	// MaxBadImages is how many pictures may turn out unreadable before that is an error.
+	MaxBadImages int
+
+	// CacheBytes bounds the memory that keeps decoded pictures: they are kept
+	// when the whole set fits. 0 means half of the memory that is free when the
+	// set is opened; a negative number keeps none.
+	CacheBytes int64
+}
+
+// Dataset is a set of pictures that can be read in any order, from several
+// goroutines at once.
+type Dataset struct {
+	*collection
+	size    int
+	dec     decoding
+	labels  []int64 // by picture of the collection; nil without classes
+	classes []string
+	kept    []int32 // pictures of the collection that Open found readable; nil: all
+	cache   *cache  // nil: pictures are decoded whenever they are read
+	bad     badPictures
+}
+
+// Open opens a folder of pictures (jpg, jpeg, png, gif, webp, bmp; at any
+// depth) or a zip of them; the empty path is the built-in emoji set.
+//
+// The headers of the pictures are checked at once, so that a file that is none
+// is found before training starts; in a set of more than 10,000 pictures, those of
+// 10,000 spread evenly. What is corrupt further on is found when it is read.
+func Open(path string, o Options) (*Dataset, error) {
+	if o.ImageSize == 0 {
+		o.ImageSize = 64
+	}
+	if o.ImageSize < 1 || o.ImageSize > maxSize {
+		return nil, fmt.Errorf("image size %d is not in 1..%d", o.ImageSize, maxSize)
+	}
+	c, err := openSource(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{
+		collection: c,
+		size:       o.ImageSize,
+		dec:        decoding{background: newBackground(o.Background), orient: o.Orient},
+		bad:        badPictures{limit: o.MaxBadImages, where: c.title},
+	}
+	if err := d.prepare(o); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// maxSize bounds ImageSize, far beyond what can be trained.
+const maxSize = 8192
+
+func (d *Dataset) prepare(o Options) (err error) {
+	if o.ClassCond {
+		if d.labels, d.classes, err = d.classify(o.Labels); err != nil {
+			return err
+		}
+	}
+	if err := d.checkHeaders(); err != nil {
+		return err
+	}
+	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)
+	return nil
+}
+
+// Len returns the number of pictures, at least one.
+func (d *Dataset) Len() int {
+	if d.kept != nil {
+		return len(d.kept)
+	}
+	return d.count()
+}
+
+// Name says what the set is, for a log line: "folder photos", "built-in emoji set".
+func (d *Dataset) Name() string { return d.title }
+
+// ImageSize returns the side of the pictures, in pixels.
+func (d *Dataset) ImageSize() int { return d.size }
+
+// Cached reports whether decoded pictures are kept in memory.
+func (d *Dataset) Cached() bool { return d.cache != nil }
+
+// ClassNames returns the names of the classes, by label; nil without classes.
+func (d *Dataset) ClassNames() []string { return d.classes }
+
+// NumClasses returns the number of classes, 0 without.
+func (d *Dataset) NumClasses() int { return len(d.classes) }
+
+// PictureName returns the name of picture i within the set.
+func (d *Dataset) PictureName(i int) string { return d.name(d.at(i)) }
+
+// Label returns the class of picture i, 0 without classes.
+func (d *Dataset) Label(i int) int64 {
+	if d.labels == nil {
+		return 0
+	}
+	return d.labels[d.at(i)]
+}
+
+// Fingerprint identifies the pictures by their names, order and labels, and the
+// size they are fitted to: a position stored by a loader means the same picture
+// only where it is equal.
+func (d *Dataset) Fingerprint() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d\n", d.Len(), d.size)
+	for i := range d.Len() {
+		io.WriteString(h, d.PictureName(i))
+		fmt.Fprintf(h, "\x00%d\n", d.Label(i))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// at returns the collection's number of picture i.
+func (d *Dataset) at(i int) int {
+	if d.kept != nil {
+		return int(d.kept[i])
+	}
+	return i
+}
+
+// Image returns picture i, fitted to the size: pixels [ImageSize, ImageSize, 3]
+// (row, column, RGB) and the label (0 without classes). The caller may keep and
+// change the slice. An error names the picture; it is not held against MaxBadImages.
+func (d *Dataset) Image(i int) (pixels []byte, label int64, err error) {
+	if i < 0 || i >= d.Len() {
+		return nil, 0, fmt.Errorf("%s: picture %d is not of 0..%d", d.title, i, d.Len()-1)
+	}
+	pixels = make([]byte, d.size*d.size*3)
+	if err := d.read(pixels, i); err != nil {
+		return nil, 0, d.named(i, err)
+	}
+	return pixels, d.Label(i), nil
+}
+
+// read writes picture i, fitted as the reference does, to dst.
+func (d *Dataset) read(dst []byte, i int) error {
+	if d.cache.get(dst, i) {
+		return nil
+	}
+	p, err := d.load(d.at(i), d.dec)
+	if err != nil {
+		return err
+	}
+	if err := fit(dst, p, d.size); err != nil {
+		return err
+	}
+	d.cache.put(dst, i)
+	return nil
+}
+
+// readCropped writes a random crop of picture i to dst. It depends on the whole
+// picture, so the cache is of no use.
+func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
+	p, err := d.load(d.at(i), d.dec)
+	if err != nil {
+		return err
+	}
+	return fitRandomly(dst, p, d.size, r)
+}
+
+func (d *Dataset) named(i int, err error) error {
+	return fmt.Errorf("%s: %s: %w", d.title, d.PictureName(i), err)
+}
+
+// Bad returns the pictures found unreadable so far, by name.
+func (d *Dataset) Bad() []BadPicture { return d.bad.list() }
+
+// Close closes the set's files. Loaders that read from it are to be closed first.
+func (d *Dataset) Close() error { return d.collection.Close() }
+
+// checkedHeaders is how many headers Open reads at most: a second or so.
+const checkedHeaders = 10000
+
+// checkHeaders drops the pictures whose headers cannot be read.
+func (d *Dataset) checkHeaders() error {
+	n := d.count()
+	checked := min(n, checkedHeaders)
+	found := make([]error, checked)
+	parallel(checked, func(k int) { found[k] = d.check(k * n / checked) })
+	unreadable := map[int]bool{}
+	var err error
+	for k, cause := range found {
+		if cause != nil {
+			i := k * n / checked
+			unreadable[i] = true
+			err = d.bad.add(d.name(i), cause)
+		}
+	}
+	if err != nil || len(unreadable) == 0 {
+		return err
+	}
+	for i := range n {
+		if !unreadable[i] {
+			d.kept = append(d.kept, int32(i))
+		}
+	}
+	if len(d.kept) == 0 {
+		return fmt.Errorf("%s: not one picture can be read: %w", d.title, d.bad.error())
+	}
+	return nil
+}
+
+// parallel calls f with 0..n-1, on all cores.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next := 0
+	take := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1
+	}
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := take(); i < n; i = take() {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,246 @@
+package data
+
+import (
+	"bytes"
+	"errors"
+	"image/color"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func names(ds *Dataset) []string {
+	var all []string
+	for i := range ds.Len() {
+		all = append(all, ds.PictureName(i))
+	}
+	return all
+}
+
+func labels(ds *Dataset) []int64 {
+	var all []int64
+	for i := range ds.Len() {
+		all = append(all, ds.Label(i))
+	}
+	return all
+}
+
+func TestOrderOfNames(t *testing.T) {
+	picture := numbered(7)
+	files := map[string][]byte{
+		"b.png": picture, "a/2.PNG": picture, "a/10.png": picture, "a.png": picture, "a-1.png": picture,
+		"Z.png": picture, "a/sub/x.png": picture, "notes.txt": nil, "a/._10.png": nil,
+	}
+	// Python's sorted(os.listdir()) at every level: '-' < '.' and "a" < "a-1.png".
+	want := []string{"Z.png", "a/10.png", "a/2.PNG", "a/sub/x.png", "a-1.png", "a.png", "b.png"}
+	for what, path := range map[string]string{"folder": folder(t, files), "zip": zipped(t, files)} {
+		if got := names(open(t, path, Options{})); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+}
+
+func TestFolderWithLinks(t *testing.T) {
+	dir := folder(t, map[string][]byte{"in/a.png": numbered(1)})
+	elsewhere := folder(t, map[string][]byte{"b.png": numbered(2), "deep/c.png": numbered(3)})
+	for from, to := range map[string]string{"in/circle": dir, "linked": elsewhere, "d.png": filepath.Join(elsewhere, "b.png")} {
+		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"d.png", "in/a.png", "linked/b.png", "linked/deep/c.png"}
+	if got := names(open(t, dir, Options{})); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestLabels(t *testing.T) {
+	picture := numbered(7)
+	prefixed := map[string][]byte{"dog_1.png": picture, "x/cat_1.png": picture, "dog_2.png": picture}
+	nested := map[string][]byte{"set/cat/1.png": picture, "set/dog/2.png": picture, "set/dog/deep/3.png": picture}
+	plain := map[string][]byte{"1.png": picture, "2.png": picture}
+	edm := map[string][]byte{
+		"00000/img00000000.png": picture, "00000/img00000001.png": picture,
+		"dataset.json": []byte(`{"labels": [["00000/img00000001.png", 3], ["00000/img00000000.png", 1]]}`),
+	}
+	named := map[string][]byte{"1.png": picture, "dataset.json": []byte(`{"labels": [["1.png", 1]], "class_names": ["cat", "dog"]}`)}
+	csv := func(text string) string {
+		return filepath.Join(folder(t, map[string][]byte{"l.csv": []byte(text)}), "l.csv")
+	}
+	for what, c := range map[string]struct {
+		files   map[string][]byte
+		how     string
+		labels  []int64
+		classes []string
+		err     string
+	}{
+		"prefix":         {files: prefixed, labels: []int64{1, 1, 0}, classes: []string{"cat", "dog"}},
+		"no prefix":      {files: plain, how: "prefix", labels: []int64{0, 1}, classes: []string{"1.png", "2.png"}},
+		"folder, auto":   {files: nested, labels: []int64{0, 1, 1}, classes: []string{"cat", "dog"}},
+		"folder, flat":   {files: plain, how: "folder", err: "1.png is in no class"},
+		"nothing":        {files: plain, err: "has no classes"},
+		"edm":            {files: edm, labels: []int64{1, 3}, classes: []string{"0", "1", "2", "3"}},
+		"edm, prefix":    {files: edm, how: "prefix", labels: []int64{0, 1}, classes: []string{"img00000000.png", "img00000001.png"}},
+		"class names":    {files: named, labels: []int64{1}, classes: []string{"cat", "dog"}},
+		"no own":         {files: plain, how: "source", err: "brings no labels"},
+		"csv":            {files: plain, how: csv("file,class\n1,zebra\n2.png,ape\n"), labels: []int64{1, 0}, classes: []string{"ape", "zebra"}},
+		"csv, numbers":   {files: plain, how: csv("1.png,2\n2.png,0\n"), labels: []int64{2, 0}, classes: []string{"0", "1", "2"}},
+		"csv, missing":   {files: plain, how: csv("1.png,2\n"), err: "no label for 2.png"},
+		"csv, malformed": {files: plain, how: csv("1.png,2\n2.png\n"), err: "line 2 is not NAME,CLASS"},
+		"csv, absurd":    {files: plain, how: csv("1.png,2\n2.png,123456789012\n"), err: "class 123456789012"},
+		"csv, absent":    {files: plain, how: "absent.csv", err: "no such file"},
+		"unknown":        {files: plain, how: "magic", err: "choose prefix, folder, source"},
+	} {
+		for kind, path := range map[string]string{"folder": folder(t, c.files), "zip": zipped(t, c.files)} {
+			t.Run(what+"/"+kind, func(t *testing.T) {
+				ds, err := Open(path, Options{ClassCond: true, Labels: c.how})
+				if c.err != "" {
+					if err == nil || !strings.Contains(err.Error(), c.err) {
+						t.Fatalf("error %v, want one with %q", err, c.err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ds.Close()
+				if got := labels(ds); !slices.Equal(got, c.labels) {
+					t.Errorf("labels %v, want %v", got, c.labels)
+				}
+				if !slices.Equal(ds.ClassNames(), c.classes) || ds.NumClasses() != len(c.classes) {
+					t.Errorf("%d classes %v, want %v", ds.NumClasses(), ds.ClassNames(), c.classes)
+				}
+			})
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	dir := folder(t, map[string][]byte{
+		"empty/readme.txt": nil, "text/a.png": []byte("just text"), "text/b.png": numbered(1),
+		"broken.zip": []byte("PK\x03\x04 and no more"), "pictures.tar": nil,
+		"huge/a.png": hugePNG(), "cut/a.png": numbered(1)[:20], "void/a.png": nil,
+		"json/a.png": numbered(1), "json/dataset.json": []byte(`{"labels": [["a.png", "cat"]]}`),
+	})
+	for path, want := range map[string]string{
+		"absent":     "does not exist",
+		"empty":      "no pictures (jpg, jpeg, png, gif, webp, bmp) under " + filepath.Join(dir, "empty"),
+		"text":       "a.png: not a picture (jpg, jpeg, png, gif, webp, bmp)",
+		"void":       "a.png: not a picture",
+		"broken.zip": "not a readable zip file",
+		"huge":       "png of 2000000 x 2000000 pixels: more than",
+		"cut":        "a.png: corrupt png: the file ends too early",
+		"json":       "label 0 is not",
+
+		"pictures.tar": "is neither a folder nor a .zip",
+	} {
+		ds, err := Open(filepath.Join(dir, path), Options{})
+		if err == nil {
+			ds.Close()
+			t.Errorf("%s: opened", path)
+		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %q, want one line with %q", path, err, want)
+		}
+	}
+	if _, err := Open(filepath.Join(dir, "absent"), Options{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v is not fs.ErrNotExist", err)
+	}
+	if _, err := Open("", Options{ImageSize: -3}); err == nil {
+		t.Error("a negative image size was taken")
+	}
+}
+
+// hugePNG is a png whose header promises 4e12 pixels.
+func hugePNG() []byte {
+	b := []byte("\x89PNG\r\n\x1a\n")
+	return append(b, pngChunk("IHDR", "\x00\x1e\x84\x80\x00\x1e\x84\x80\x08\x02\x00\x00\x00")...)
+}
+
+func TestBadPictures(t *testing.T) {
+	cut := pngOf(64, 64, color.NRGBA{10, 200, 30, 255})
+	files := map[string][]byte{"a.png": numbered(1), "b.png": []byte("no"), "c.png": cut[:len(cut)-20], "d.png": numbered(4)}
+	dir := folder(t, files)
+	ds := open(t, dir, Options{ImageSize: 4, MaxBadImages: 2})
+	if ds.Len() != 3 {
+		t.Fatalf("%d pictures, want 3 with readable headers", ds.Len())
+	}
+	if _, _, err := ds.Image(1); err == nil || !strings.Contains(err.Error(), "c.png") {
+		t.Errorf("error %v does not name c.png", err)
+	}
+	if p, _, err := ds.Image(2); err != nil || p[0] != 4 {
+		t.Errorf("picture d: %v, %v", p, err)
+	}
+	bad := ds.Bad()
+	if len(bad) != 1 || bad[0].Name != "b.png" || !errors.Is(bad[0].Err, errNotAPicture) {
+		t.Errorf("bad pictures: %v", bad)
+	}
+	if _, _, err := ds.Image(3); err == nil {
+		t.Error("picture 3 of 3 was read")
+	}
+	if _, err := Open(dir, Options{}); !isBad(err, 1) {
+		t.Errorf("error %v, want one bad picture", err)
+	}
+}
+
+func isBad(err error, n int) bool {
+	e := (*BadPicturesError)(nil)
+	return errors.As(err, &e) && len(e.Pictures) == n
+}
+
+func TestEmoji(t *testing.T) {
+	ds := open(t, "", Options{ClassCond: true})
+	want := []string{"activities", "animals-nature", "component", "flags", "food-drink", "objects", "people-body", "smileys-emotion", "symbols", "travel-places"}
+	if ds.Len() != 1911 || !slices.Equal(ds.ClassNames(), want) {
+		t.Fatalf("%d pictures of %v", ds.Len(), ds.ClassNames())
+	}
+	pixels, label, err := ds.Image(0)
+	if err != nil || len(pixels) != 64*64*3 || label != 0 {
+		t.Fatalf("%d bytes, label %d, %v", len(pixels), label, err)
+	}
+	if !bytes.Equal(pixels[:3], []byte{255, 255, 255}) {
+		t.Errorf("the corner is %v, not white", pixels[:3])
+	}
+	if open(t, "", Options{}).ClassNames() != nil {
+		t.Error("classes without ClassCond")
+	}
+}
+
+func TestCache(t *testing.T) {
+	dir := folder(t, map[string][]byte{"a.png": numbered(5), "b.png": numbered(9)})
+	for _, c := range []struct {
+		bytes  int64
+		cached bool
+	}{{0, true}, {2 * 4 * 4 * 3, true}, {2*4*4*3 - 1, false}, {-1, false}} {
+		ds := open(t, dir, Options{ImageSize: 4, CacheBytes: c.bytes})
+		if ds.Cached() != c.cached {
+			t.Errorf("%d bytes: cached is %v", c.bytes, ds.Cached())
+		}
+		for range 2 {
+			p, _, err := ds.Image(1)
+			if err != nil || p[7] != 9 {
+				t.Fatalf("%d bytes: %v, %v", c.bytes, p, err)
+			}
+			p[7] = 77 // the caller's own copy
+		}
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	one := map[string][]byte{"a_1.png": numbered(1), "b_1.png": numbered(2)}
+	two := map[string][]byte{"a_1.png": numbered(1), "b_2.png": numbered(2)}
+	same := open(t, folder(t, one), Options{}).Fingerprint()
+	if open(t, zipped(t, one), Options{}).Fingerprint() != same {
+		t.Error("a folder and a zip of it differ")
+	}
+	for what, ds := range map[string]*Dataset{
+		"names": open(t, folder(t, two), Options{}), "size": open(t, folder(t, one), Options{ImageSize: 8}),
+		"labels": open(t, folder(t, one), Options{ClassCond: true}),
+	} {
+		if ds.Fingerprint() == same {
+			t.Errorf("other %s, same fingerprint", what)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+// Package data turns collections of pictures into batches of uint8 pixels. It
+// knows no tensors.
+//
+// A picture's walk, in the order of the files to read:
+//
+//  1. Open (dataset.go) finds out what the path names (source.go): a folder
+//     (folder.go), a zip (zip.go) or nothing, which is the built-in emoji set
+//     (emoji.go). It numbers the pictures in the reference's order, gives them
+//     their classes (labels.go) and checks their headers.
+//  2. A Loader (loader.go) walks the endless sequence of epochs, each a
+//     permutation of the pictures (random.go), and hands numbers to its workers.
+//  3. A worker reads the file and decodes it (decode.go) to 8-bit grey, RGB or
+//     CMYK (picture.go; JPEG's and WebP's colour planes in ycbcr.go and webp.go),
+//     over the background where it is transparent, turned if EXIF says so and one asks
+//     for it (exif.go).
+//  4. It is fitted to the training size as the reference does (fit.go, resample.go):
+//     halved with a box filter while it is twice too large, scaled with Pillow's
+//     bicubic filter, cropped to its centre. The result is cached (cache.go).
+//  5. It is mirrored or cropped at random, if asked for, and lies in its place of
+//     a Batch, which Loader.Next hands out when it is full.
+//
+// Everything about a batch depends on the seed and the position in the sequence
+// alone: not on the number of threads, nor on how many ranks share the batch.
+//
+// A picture that cannot be read is an error that names it, unless
+// Options.MaxBadImages allows for it (bad.go).
+package data

@@ -1,0 +1,102 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// labelFile is where NVlabs/edm's data sets keep their labels.
+const labelFile = "dataset.json"
+
+// openFolder opens the pictures under dir, at any depth.
+func openFolder(dir string) (*collection, error) {
+	names, err := listPictures(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the pictures: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, errNoPictures(dir)
+	}
+	c := &collection{title: "folder " + dir}
+	c.source = &files{
+		names: names,
+		open: func(i int) (io.ReadCloser, error) {
+			f, err := os.Open(filepath.Join(dir, filepath.FromSlash(names[i])))
+			return f, cause(err)
+		},
+		close: func() error { return nil },
+	}
+	err = c.readLabels(func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, labelFile)) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, labelFile), err)
+	}
+	return c, nil
+}
+
+// cause drops the path from a file error, for messages that name it already.
+func cause(err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// listPictures returns the paths of the pictures under dir, relative to it, in
+// the reference's order.
+func listPictures(dir string) ([]string, error) {
+	l := lister{}
+	err := l.list(dir, "")
+	return l.names, err
+}
+
+// lister collects pictures; above holds the folders on the way to the current
+// one, so that a link to one of them does not lead in circles.
+type lister struct {
+	names []string
+	above []os.FileInfo
+}
+
+func (l *lister) list(dir, prefix string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	for _, seen := range l.above {
+		if os.SameFile(seen, info) {
+			return nil
+		}
+	}
+	l.above = append(l.above, info)
+	defer func() { l.above = l.above[:len(l.above)-1] }()
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		full := filepath.Join(dir, e.Name())
+		switch {
+		case isFolder(full, e):
+			err = l.list(full, prefix+e.Name()+"/")
+		case isPicture(e.Name()):
+			l.names = append(l.names, prefix+e.Name())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isFolder reports whether e is a folder or a link to one; only links cost a
+// system call.
+func isFolder(full string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	info, err := os.Stat(full)
+	return err == nil && info.IsDir()
+}

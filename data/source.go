@@ -1,0 +1,133 @@
+package data
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// source is a numbered collection of pictures of any size. Its methods may be
+// called from several goroutines at once.
+type source interface {
+	count() int
+	name(i int) string // slash-separated, within the collection
+	check(i int) error // reads a picture's header, where that is cheaper than load
+	load(i int, d decoding) (picture, error)
+	Close() error
+}
+
+// collection is an opened source and what it says about itself.
+type collection struct {
+	source
+	title   string   // for a log line
+	labels  []int64  // the source's own, one per picture; nil where it has none
+	classes []string // names of the labels; nil where they are mere numbers
+}
+
+// openSource opens what path names; the empty path is the built-in set.
+func openSource(path string) (*collection, error) {
+	if path == "" {
+		return openEmoji()
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s does not exist: name a folder of pictures, or a .zip of them (%w)", path, fs.ErrNotExist)
+	case err != nil:
+		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+	case info.IsDir():
+		return openFolder(path)
+	}
+	if strings.EqualFold(filepath.Ext(path), ".zip") {
+		return openZip(path)
+	}
+	return nil, fmt.Errorf("%s is neither a folder nor a .zip of pictures (%s)", path, formats)
+}
+
+// files is a source of encoded pictures, of a folder or of an archive.
+type files struct {
+	names []string
+	open  func(i int) (io.ReadCloser, error)
+	close func() error
+}
+
+func (f *files) count() int        { return len(f.names) }
+func (f *files) name(i int) string { return f.names[i] }
+func (f *files) Close() error      { return f.close() }
+
+func (f *files) check(i int) error {
+	r, err := f.open(i)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, _, err = decodeConfig(bufio.NewReader(r))
+	return err
+}
+
+func (f *files) load(i int, d decoding) (picture, error) {
+	file, err := f.read(i)
+	if err != nil {
+		return picture{}, err
+	}
+	return d.decode(file)
+}
+
+func (f *files) read(i int) ([]byte, error) {
+	r, err := f.open(i)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readFile(r)
+}
+
+// readFile reads a whole file, up to the limit on one.
+func readFile(r io.Reader) ([]byte, error) {
+	file, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(file) > maxFile {
+		err = fmt.Errorf("the file is larger than %d bytes", maxFile)
+	}
+	return file, err
+}
+
+// isPicture reports whether a file's name ends as a picture's does. Files that
+// macOS leaves beside pictures (._NAME, __MACOSX/) end so too and are none.
+func isPicture(name string) bool {
+	base := path.Base(name)
+	return extensions[strings.ToLower(strings.TrimPrefix(path.Ext(base), "."))] &&
+		!strings.HasPrefix(base, "._") && !strings.HasPrefix(name, "__MACOSX/")
+}
+
+// sortNames sorts paths as the reference lists them: folder by folder, where a
+// folder's entries, files and folders mixed, are in the order of their names.
+func sortNames(names []string) {
+	slices.SortFunc(names, compareNames)
+}
+
+func compareNames(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] == b[i] {
+			continue
+		}
+		switch {
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		}
+		return int(a[i]) - int(b[i])
+	}
+	return len(a) - len(b)
+}
+
+func errNoPictures(where string) error {
+	return fmt.Errorf("no pictures (%s) under %s", formats, where)
+}
