@@ -50,6 +50,9 @@ func (tape *Tape) checkpoint(f func(...gotorch.Tensor) gotorch.Tensor, inputs ..
 // them: at the leaf of the last block. Dropout masks are drawn again from the
 // same keys, so they are the same.
 func (tape *Tape) Backward() {
+	if tape == nil {
+		return
+	}
 	for i := len(tape.cuts) - 1; i >= 0; i-- {
 		c := tape.cuts[i]
 		gotorch.Scope(func() {

@@ -1,0 +1,139 @@
+package model
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/internal/golden"
+)
+
+// goldenCase is one folder of testdata/golden/model.
+type goldenCase struct {
+	dir    string
+	config UNetConfig
+	io     golden.Archive
+}
+
+func goldenCases(t *testing.T) map[string]goldenCase {
+	cases := map[string]goldenCase{}
+	for _, file := range golden.Files(t, "model/*/config.json") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			ModelClass string     `json:"model_class"`
+			Model      UNetConfig `json:"model"`
+		}
+		if err := json.Unmarshal(text, &c); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		c.Model.SuperRes = c.ModelClass == "SuperResModel"
+		dir := filepath.Dir(file)
+		cases[filepath.Base(dir)] = goldenCase{dir, c.Model, golden.Open(t, filepath.Join(dir, "io.npz"))}
+	}
+	return cases
+}
+
+func (c goldenCase) tensor(name string) gotorch.Tensor {
+	return gotorch.FromFloat32s(c.io.Float32s(name), c.io.Shape(name)...)
+}
+
+func (c goldenCase) input() (in Input) {
+	if c.io.Has("y") {
+		in.Y = gotorch.FromInt64s(c.io.Int64s("y"))
+	}
+	if c.io.Has("low_res") {
+		in.LowRes = c.tensor("low_res")
+	}
+	return in
+}
+
+// TestGoldenForward loads every weight file of every case, strictly, and
+// compares the network's output at raw timesteps.
+func TestGoldenForward(t *testing.T) {
+	for name, c := range goldenCases(t) {
+		files, _ := filepath.Glob(filepath.Join(c.dir, "model*.pt"))
+		for _, file := range files {
+			t.Run(name+"/"+filepath.Base(file), func(t *testing.T) {
+				gotorch.Scope(func() { c.checkForward(t, file) })
+			})
+		}
+	}
+}
+
+func (c goldenCase) checkForward(t *testing.T, file string) {
+	network, err := New(c.config, 1)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	dict, err := pt.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := network.LoadStateDict(dict.(*pt.Dict)); err != nil {
+		t.Error(err)
+		return
+	}
+	gotorch.NoGrad(func() {
+		out := network.Forward(c.tensor("x_t"), gotorch.FromInt64s(c.io.Int64s("t")), c.input())
+		if want := c.io.Shape("forward_at_raw_t"); !slices.Equal(out.Shape(), want) {
+			t.Errorf("output of shape %v, want %v", out.Shape(), want)
+		}
+		golden.WithinOfMax(t, "forward_at_raw_t", out.Float32s(), c.io.Float32s("forward_at_raw_t"), 1e-4)
+	})
+}
+
+// TestGoldenParameterNames compares the order of the parameters with PyTorch's
+// named_parameters().
+func TestGoldenParameterNames(t *testing.T) {
+	for name, c := range goldenCases(t) {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(c.dir, "parameter_names.json"))
+			if err != nil {
+				t.Skip("the case has no parameter_names.json")
+			}
+			var want []string
+			if err := json.Unmarshal(text, &want); err != nil {
+				t.Fatal(err)
+			}
+			network, err := Plan(c.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range network.Parameters() {
+				got = append(got, p.Name)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("parameters in the order %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestGoldenTimestepEmbedding covers an even and an odd width.
+func TestGoldenTimestepEmbedding(t *testing.T) {
+	const prefix = "timestep_embedding_"
+	for _, file := range golden.Files(t, "pieces/likelihood.npz") {
+		a := golden.Open(t, file)
+		for _, name := range a.Names() {
+			if !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			gotorch.Scope(func() {
+				got := TimestepEmbedding(gotorch.FromFloat32s(a.Float32s("timesteps")), a.Shape(name)[1])
+				golden.WithinOfMax(t, name, got.Float32s(), a.Float32s(name), 1e-4)
+			})
+		}
+	}
+}

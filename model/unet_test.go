@@ -1,0 +1,273 @@
+package model
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// small is a network with everything in it that a UNet can have.
+func small() UNetConfig {
+	return UNetConfig{
+		InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, AttentionResolutions: []int{2},
+		ChannelMult: []int{1, 2}, NumClasses: 10, NumHeads: 4, UseScaleShiftNorm: true,
+	}
+}
+
+// wake gives the zeroed layers weights, without which most gradients are zero.
+func wake(network *UNet) {
+	g := gotorch.NewGenerator(gotorch.Device{}, 99)
+	gotorch.NoGrad(func() {
+		for _, p := range network.Parameters() {
+			if p.Tensor.Abs().Max().Float64() == 0 {
+				p.Tensor.NormalI(0, 0.05, g)
+			}
+		}
+	})
+}
+
+// TestInitialWeights compares with the reference's weights after
+// torch.manual_seed(7): sums and last elements, per parameter.
+func TestInitialWeights(t *testing.T) {
+	text, err := os.ReadFile("testdata/init_seed7.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		Seed       uint64
+		Parameters map[string][2]float64
+	}
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	gotorch.Scope(func() {
+		network, err := New(small(), want.Seed)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got := len(network.Parameters()); got != len(want.Parameters) {
+			t.Errorf("%d parameters, want %d", got, len(want.Parameters))
+		}
+		for _, p := range network.Parameters() {
+			w := want.Parameters[p.Name]
+			values := p.Tensor.Float32s()
+			sum := p.Tensor.CastTo(gotorch.Double).Sum().Float64()
+			if last := float64(values[len(values)-1]); last != w[1] || math.Abs(sum-w[0]) > 1e-9*math.Abs(w[0]) {
+				t.Errorf("%s: sum %v, last %v, want %v", p.Name, sum, last, w)
+			}
+		}
+	})
+}
+
+// gradients evaluates the network, with dropout, and returns the output and all
+// gradients of sum(output^2).
+func gradients(t *testing.T, network *UNet, tape *Tape, dtype int8) (out []float32, grads [][]float32) {
+	t.Helper()
+	gotorch.Scope(func() {
+		key := gotorch.PhiloxKey{Seed: 5}
+		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, key, 2, 3, 16, 16)
+		in := Input{Y: gotorch.FromInt64s([]int64{3, 9}), Dropout: &key, Tape: tape, Dtype: dtype}
+		gotorch.ZeroGrads(network.Tensors())
+		y := network.Forward(x, gotorch.FromInt64s([]int64{7, 900}), in)
+		y.Mul(y).Sum().Backward()
+		tape.Backward()
+		out = y.Float32s()
+		for _, p := range network.Tensors() {
+			grads = append(grads, p.Grad().Float32s())
+		}
+	})
+	return out, grads
+}
+
+// TestCheckpointing compares gradient checkpointing with plain back-propagation,
+// dropout included: the recomputed masks must be the same.
+func TestCheckpointing(t *testing.T) {
+	for name, change := range map[string]func(*UNetConfig){
+		"scale-shift": func(*UNetConfig) {},
+		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
+		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gotorch.Scope(func() {
+				u := small()
+				u.Dropout = 0.3
+				change(&u)
+				network, err := New(u, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				wake(network)
+				network.SetRequiresGrad(true)
+				out, grads := gradients(t, network, nil, gotorch.Float)
+				outTape, gradsTape := gradients(t, network, new(Tape), gotorch.Float)
+				for i := range out {
+					if out[i] != outTape[i] {
+						t.Fatalf("output %d: %v with checkpointing, %v without", i, outTape[i], out[i])
+					}
+				}
+				for k, p := range network.Parameters() {
+					if d, largest := distance(grads[k], gradsTape[k]); d > 1e-4*largest+1e-4 {
+						t.Errorf("%s: gradients differ by %g of %g", p.Name, d, largest)
+					}
+				}
+			})
+		})
+	}
+}
+
+func distance(a, b []float32) (worst, largest float64) {
+	for i := range a {
+		worst = math.Max(worst, math.Abs(float64(a[i])-float64(b[i])))
+		largest = math.Max(largest, math.Abs(float64(a[i])))
+	}
+	return worst, largest
+}
+
+// TestBFloat16 compares the torso in bfloat16 with float32.
+func TestBFloat16(t *testing.T) {
+	gotorch.Scope(func() {
+		network, err := New(small(), 1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		wake(network)
+		network.SetRequiresGrad(true)
+		out, grads := gradients(t, network, nil, gotorch.Float)
+		half, gradsHalf := gradients(t, network, nil, gotorch.BFloat16)
+		if d, largest := distance(out, half); d > 0.05*largest || d == 0 {
+			t.Errorf("outputs differ by %g of %g", d, largest)
+		}
+		var dot, a2, b2 float64
+		for k := range grads {
+			for i, g := range grads[k] {
+				h := float64(gradsHalf[k][i])
+				dot, a2, b2 = dot+float64(g)*h, a2+float64(g)*float64(g), b2+h*h
+			}
+		}
+		if cosine := dot / math.Sqrt(a2*b2); cosine < 0.999 {
+			t.Errorf("the gradients' cosine is %g", cosine)
+		}
+	})
+}
+
+// TestDropout checks that masks follow the key, and that evaluation has none.
+func TestDropout(t *testing.T) {
+	gotorch.Scope(func() {
+		u := small()
+		u.Dropout = 0.5
+		network, err := New(u, 1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		wake(network)
+		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 4, 3, 16, 16)
+		steps, y := gotorch.FromInt64s([]int64{1, 2, 3, 4}), gotorch.FromInt64s([]int64{0, 1, 2, 3})
+		forward := func(x, steps, y gotorch.Tensor, key *gotorch.PhiloxKey) []float32 {
+			return network.Forward(x, steps, Input{Y: y, Dropout: key}).Float32s()
+		}
+		whole := forward(x, steps, y, &gotorch.PhiloxKey{Step: 3})
+		part := forward(x.Narrow(0, 2, 2), steps.Narrow(0, 2, 2), y.Narrow(0, 2, 2), &gotorch.PhiloxKey{Step: 3, FirstSample: 2})
+		if d, largest := distance(part, whole[len(whole)/2:]); d > 1e-4*largest {
+			t.Errorf("half a batch differs from the whole by %g of %g", d, largest)
+		}
+		for name, other := range map[string][]float32{
+			"evaluation":   forward(x, steps, y, nil),
+			"another step": forward(x, steps, y, &gotorch.PhiloxKey{Step: 4}),
+		} {
+			if d, largest := distance(other, whole); d < 0.01*largest {
+				t.Errorf("%s has the masks of step 3", name)
+			}
+		}
+	})
+}
+
+// TestLoadStateDict lists every parameter that does not fit, and changes
+// nothing then.
+func TestLoadStateDict(t *testing.T) {
+	gotorch.Scope(func() {
+		network, err := New(small(), 1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		before := network.Tensors()[0].Float32s()
+		other := small()
+		other.ChannelMult, other.NumClasses = []int{1, 1}, 0
+		source, err := New(other, 2)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		dict := source.StateDict()
+		dict.Set("stray", &pt.Tensor{DType: pt.Float32, Shape: []int64{1}, Data: make([]byte, 4)})
+		err = network.LoadStateDict(dict)
+		for _, want := range []string{"missing: label_emb.weight [10 128]", "unknown: stray [1]", "shape: input_blocks.3.0.in_layers.2.weight is [32 32 3 3], the network needs [64 32 3 3]"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v lacks %q", err, want)
+			}
+		}
+		if after := network.Tensors()[0].Float32s(); after[0] != before[0] {
+			t.Error("a refused state_dict changed the weights")
+		}
+	})
+}
+
+func TestConfigErrors(t *testing.T) {
+	good := Config{ImageSize: 32, InChannels: 3, NumChannels: 32, NumResBlocks: 1, NumHeads: 4, AttentionResolutions: []int{16, 8}}
+	if _, err := good.UNet(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Config){
+		"image-size 33 does not halve 3 times": func(c *Config) { c.ImageSize, c.ChannelMult = 33, []int{1, 2, 3, 4} },
+		"image-size 48 has no default":         func(c *Config) { c.ImageSize = 48 },
+		"image-size 0":                         func(c *Config) { c.ImageSize = 0 },
+		"num-channels must be":                 func(c *Config) { c.NumChannels = -1 },
+		"use a multiple of 32":                 func(c *Config) { c.NumChannels = 40 },
+		"do not split into 5 heads":            func(c *Config) { c.NumHeads = 5 },
+		"dropout must be in [0, 1)":            func(c *Config) { c.Dropout = 1 },
+		"num-res-blocks must be above 0":       func(c *Config) { c.NumResBlocks = 0 },
+		"channel-mult: 0 is not above 0":       func(c *Config) { c.ChannelMult = []int{1, 0} },
+		"num-classes above 0":                  func(c *Config) { c.ClassCond = true },
+		"attention-resolutions: 0":             func(c *Config) { c.AttentionResolutions = []int{0} },
+	} {
+		c := good
+		change(&c)
+		if _, err := c.UNet(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v lacks %q", err, want)
+		}
+	}
+}
+
+// TestPlan compares parameter counts with the reference's: the paper's 120M for
+// ImageNet-64, and 270M class-conditional.
+func TestPlan(t *testing.T) {
+	for _, c := range []struct {
+		channels, classes int
+		parameters        int64
+	}{{128, 0, 121_063_942}, {192, 1000, 273_049_350}} {
+		config := Config{
+			ImageSize: 64, InChannels: 3, NumChannels: c.channels, NumResBlocks: 3, NumHeads: 4, AttentionResolutions: []int{16, 8},
+			LearnSigma: true, ClassCond: c.classes > 0, NumClasses: c.classes, UseScaleShiftNorm: true,
+		}
+		u, err := config.UNet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		network, err := Plan(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := network.NumParameters(); got != c.parameters {
+			t.Errorf("%d channels: %d parameters, want %d", c.channels, got, c.parameters)
+		}
+	}
+}
