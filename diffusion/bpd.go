@@ -1,0 +1,73 @@
+package diffusion
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// BPD is the variational bound of pictures on their negative log likelihood and
+// its parts: bits/dim, float32, on the device.
+type BPD struct {
+	Total gotorch.Tensor // [N], the sum of VB and Prior: equation 4
+	Prior gotorch.Tensor // [N], L_T
+	// The terms of every step, [N, T]. Column k is step T-1-k, the order in which
+	// they are computed, so the last one is the decoder's.
+	VB         gotorch.Tensor
+	XStartMSE  gotorch.Tensor // mean squared error of the predicted x_0
+	EpsilonMSE gotorch.Tensor // mean squared error of the predicted noise
+}
+
+// BPDOptions says how to evaluate the bound. Noise is needed.
+type BPDOptions struct {
+	Noise     func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
+	Unclipped bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Progress  func(t int) error          // called after every step, if not nil; its error ends the evaluation
+}
+
+// PriorBPD returns L_T, how far q(x_T | x_0) is from pure noise: bits/dim [N],
+// equation 7.
+func (d *GaussianDiffusion) PriorBPD(xStart gotorch.Tensor) gotorch.Tensor {
+	mean, _, logVariance := d.QMeanVariance(xStart, d.AtStep(d.NumTimesteps()-1, xStart.Size(0)))
+	zero := gotorch.ZerosOn(d.device, gotorch.Float, 1)
+	return bitsPerDim(NormalKL(mean, logVariance, zero, zero))
+}
+
+// CalcBPD evaluates the whole bound of pictures xStart, [N, C, H, W], one pass of
+// the network per step and without recording gradients. The results belong to
+// the caller's scope.
+func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) (BPD, error) {
+	if o.Noise == nil {
+		return BPD{}, fmt.Errorf("the bound needs a source of noise")
+	}
+	n, steps := xStart.Size(0), int64(d.NumTimesteps())
+	terms := gotorch.EmptyOn(d.device, gotorch.Float, n, 3, steps)
+	last := int(steps) - 1
+	_, err := loop(ctx, xStart, int(steps), func(k int, _ gotorch.Tensor) (gotorch.Tensor, error) {
+		row := d.bpdTerms(denoise, xStart, last-k, cond, o)
+		terms.Select(2, int64(k)).CopyI(row)
+		if o.Progress != nil {
+			return row, o.Progress(last - k)
+		}
+		return row, nil
+	})
+	if err != nil {
+		terms.Free()
+		return BPD{}, err
+	}
+	b := BPD{VB: terms.Select(1, 0), XStartMSE: terms.Select(1, 1), EpsilonMSE: terms.Select(1, 2), Prior: d.PriorBPD(xStart)}
+	b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1)
+	return b, nil
+}
+
+// bpdTerms returns the three terms of step t, [N, 3].
+func (d *GaussianDiffusion) bpdTerms(denoise Denoiser, xStart gotorch.Tensor, t int, cond Cond, o BPDOptions) gotorch.Tensor {
+	step, noise := d.AtStep(t, xStart.Size(0)), o.Noise(t)
+	xT := d.QSample(xStart, step, noise)
+	mean, variance := d.outputs(denoise, xT, step, cond)
+	p := d.predict(mean, variance, xT, step, !o.Unclipped)
+	vb := d.vbTerms(p, xStart, xT, step)
+	epsilon := d.predEpsilon(p.PredXStart, xT, step)
+	return gotorch.Stack([]gotorch.Tensor{vb, squaredError(p.PredXStart, xStart), squaredError(epsilon, noise)}, 1)
+}

@@ -1,0 +1,91 @@
+package diffusion
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// Config chooses a diffusion by the reference's flags, whose names the JSON keys
+// are.
+type Config struct {
+	Steps                int    `json:"diffusion_steps"`        // T of the process that the network is trained on
+	NoiseSchedule        string `json:"noise_schedule"`         // Linear or Cosine
+	TimestepRespacing    string `json:"timestep_respacing"`     // the steps to keep, see SpaceTimesteps; "": all
+	LearnSigma           bool   `json:"learn_sigma"`            // LearnedRange variance: the network gives 2C channels
+	SigmaSmall           bool   `json:"sigma_small"`            // FixedSmall variance instead of FixedLarge; no matter with LearnSigma
+	UseKL                bool   `json:"use_kl"`                 // train on L_vlb alone
+	PredictXStart        bool   `json:"predict_xstart"`         // the network predicts x_0, not the noise
+	RescaleTimesteps     bool   `json:"rescale_timesteps"`      // the network sees 1000 t/T
+	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"` // L_hybrid's lambda: L_vlb/1000; without it the bound counts T times less
+}
+
+// Validate reports every problem of c at once.
+func (c Config) Validate() error {
+	_, scheduleErr := NamedBetas(c.NoiseSchedule, c.Steps)
+	var spacingErr error
+	if c.Steps >= 2 && c.Steps <= maxSteps {
+		_, spacingErr = SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	}
+	return errors.Join(scheduleErr, spacingErr)
+}
+
+// Objective returns what the network predicts and how it is trained.
+func (c Config) Objective() Objective {
+	o := Objective{RescaleTimesteps: c.RescaleTimesteps}
+	if c.PredictXStart {
+		o.MeanType = XStart
+	}
+	switch {
+	case c.LearnSigma:
+		o.VarType = LearnedRange
+	case c.SigmaSmall:
+		o.VarType = FixedSmall
+	}
+	switch {
+	case c.UseKL:
+		o.LossType = RescaledKL
+	case c.RescaleLearnedSigmas:
+		o.LossType = RescaledMSE
+	}
+	return o
+}
+
+// New makes the diffusion that c describes for tensors on device. Like any
+// tensors that outlive a step, it is made outside of a scope.
+func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	betas, err := NamedBetas(c.NoiseSchedule, c.Steps)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	if err != nil {
+		return nil, err
+	}
+	base, err := NewSchedule(betas)
+	if err != nil {
+		return nil, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	}
+	spaced, err := NewSchedule(RespaceBetas(base.AlphasCumprod, kept))
+	if err != nil {
+		return nil, fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
+	}
+	return newGaussian(spaced, kept, c.Steps, c.Objective(), device)
+}
+
+// NewGaussian makes the diffusion with the given betas and no respacing.
+func NewGaussian(betas []float64, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
+	s, err := NewSchedule(betas)
+	if err != nil {
+		return nil, err
+	}
+	every := make([]int, len(betas))
+	for t := range every {
+		every[t] = t
+	}
+	return newGaussian(s, every, len(betas), o, device)
+}

@@ -1,0 +1,63 @@
+package diffusion
+
+import (
+	"context"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// DDIMSample goes from x_t to x_{t-1} by equation 12 of the DDIM paper (Song et
+// al. 2021) and also returns the predicted x_0. All are [N, C, H, W]. eta scales
+// the noise from 0, none, to 1, the posterior's; noise may be undefined with eta
+// 0, or where all t are 0.
+func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
+	predXStart, epsilon := d.ddimPrediction(denoise, x, t, cond, clipDenoised)
+	variance := t.of(colPosteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
+	direction := t.of(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
+	sample = combine(t.of(colSqrtAlphasCumprodPrev), predXStart, direction, epsilon)
+	if eta == 0 || !t.mayBeLater() {
+		return sample, predXStart
+	}
+	mustMatch("DDIMSample", "noise", noise, x)
+	return sample.Addcmul(variance.Sqrt(), noise, 1), predXStart
+}
+
+// DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
+// with eta 0, so that noise becomes what a picture was made from, and also
+// returns the predicted x_0. At t = T-1 all signal goes.
+func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+	predXStart, epsilon := d.ddimPrediction(denoise, x, t, cond, clipDenoised)
+	return combine(t.of(colSqrtAlphasCumprodNext), predXStart, t.of(colSqrtOneMinusAlphasCumprodNext), epsilon), predXStart
+}
+
+// ddimPrediction returns the predicted x_0 and the noise that it implies, which
+// after clipping is not the noise that the network predicted.
+func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (predXStart, epsilon gotorch.Tensor) {
+	mean, _ := d.outputs(denoise, x, t, cond)
+	predXStart = d.predXStart(mean, x, t)
+	if clipDenoised {
+		predXStart = predXStart.Clamp(-1, 1)
+	}
+	return predXStart, d.predEpsilon(predXStart, x, t)
+}
+
+// InvertOptions says how to invert. The zero value will do.
+type InvertOptions struct {
+	Unclipped bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	// Progress, if not nil, is called after every step with t and the predicted
+	// x_0, which lives until it returns. Its error ends the loop.
+	Progress func(t int, predXStart gotorch.Tensor) error
+}
+
+// InvertLoop turns pictures, [N, C, H, W], into the noise from which SampleLoop
+// with DDIM and eta 0 makes them again. xStart stays the caller's; the noise
+// belongs to the caller's scope.
+func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o InvertOptions) (gotorch.Tensor, error) {
+	return loop(ctx, xStart, d.NumTimesteps()-1, func(t int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
+		next, predXStart := d.DDIMReverseSample(denoise, x, d.AtStep(t, x.Size(0)), cond, !o.Unclipped)
+		if o.Progress != nil {
+			err = o.Progress(t, predXStart)
+		}
+		return next, err
+	})
+}

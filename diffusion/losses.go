@@ -1,0 +1,118 @@
+package diffusion
+
+import (
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// NormalKL returns the divergence of N(mean1, exp(logVar1)) from N(mean2,
+// exp(logVar2)), in nats per element; shapes broadcast.
+func NormalKL(mean1, logVar1, mean2, logVar2 gotorch.Tensor) gotorch.Tensor {
+	logRatio := logVar1.Sub(logVar2, 1)
+	difference := mean1.Sub(mean2, 1)
+	spread := logRatio.Exp().Sub(logRatio, 1).AddScalar(-1)
+	return spread.Addcmul(difference.Mul(difference), logVar2.Neg().Exp(), 1).MulScalar(0.5)
+}
+
+// DiscretizedGaussianLogLikelihood returns the log probability, in nats per
+// element, that N(means, exp(2 logScales)) gives to x's bin out of 256 over
+// [-1, 1]; the outermost bins reach to infinity. x and means are [N, C, H, W],
+// logScales may broadcast.
+func DiscretizedGaussianLogLikelihood(x, means, logScales gotorch.Tensor) gotorch.Tensor {
+	centered := x.Sub(means, 1)
+	invStdv := logScales.Neg().Exp()
+	cdfPlus := approxStandardNormalCDF(centered.AddScalar(1. / 255).Mul(invStdv))
+	cdfMin := approxStandardNormalCDF(centered.AddScalar(-1. / 255).Mul(invStdv))
+	lowest := logOfProbability(cdfPlus)
+	highest := logOfProbability(cdfMin.Neg().AddScalar(1))
+	between := logOfProbability(cdfPlus.Sub(cdfMin, 1))
+	return gotorch.Where(x.LessScalar(-0.999), lowest, gotorch.Where(x.GreaterScalar(0.999), highest, between))
+}
+
+// logOfProbability keeps a vanishing probability's logarithm finite.
+func logOfProbability(p gotorch.Tensor) gotorch.Tensor { return p.ClampMin(1e-12).Log() }
+
+// approxStandardNormalCDF is the tanh approximation that the published numbers
+// were computed with.
+func approxStandardNormalCDF(x gotorch.Tensor) gotorch.Tensor {
+	return x.Addcmul(x.Mul(x), x, 0.044715).MulScalar(math.Sqrt(2 / math.Pi)).Tanh().AddScalar(1).MulScalar(0.5)
+}
+
+// meanFlat averages over all dimensions but the first.
+func meanFlat(t gotorch.Tensor) gotorch.Tensor { return t.MeanDims(false, 1, 2, 3) }
+
+// squaredError returns the mean squared difference per picture, [N].
+func squaredError(a, b gotorch.Tensor) gotorch.Tensor {
+	difference := a.Sub(b, 1)
+	return meanFlat(difference.Mul(difference))
+}
+
+// bitsPerDim averages nats per element into bits per dimension, [N].
+func bitsPerDim(nats gotorch.Tensor) gotorch.Tensor { return meanFlat(nats).MulScalar(1 / math.Ln2) }
+
+// vbTerms returns the variational bound's term of step t, bits/dim [N]: the
+// decoder's at t = 0 (equation 5), else the divergence of the model's step back
+// from the true one (equation 6). Only what some t of the batch needs is
+// computed.
+func (d *GaussianDiffusion) vbTerms(p Prediction, xStart, xT gotorch.Tensor, t Timesteps) gotorch.Tensor {
+	var kl, decoder gotorch.Tensor
+	if t.mayBeLater() {
+		mean, _, logVariance := d.QPosteriorMeanVariance(xStart, xT, t)
+		kl = bitsPerDim(NormalKL(mean, logVariance, p.Mean, p.LogVariance))
+	}
+	if t.mayBeFirst() {
+		logScales := p.LogVariance.MulScalar(0.5)
+		decoder = bitsPerDim(DiscretizedGaussianLogLikelihood(xStart, p.Mean, logScales)).Neg()
+	}
+	switch {
+	case !decoder.Defined():
+		return kl
+	case !kl.Defined():
+		return decoder
+	}
+	return gotorch.Where(t.of(colNotFirst).View(-1).EqScalar(0), decoder, kl)
+}
+
+// Losses are the terms of the training objective, each [N] in float32.
+type Losses struct {
+	Loss gotorch.Tensor // what training minimises
+	MSE  gotorch.Tensor // L_simple's term; undefined for KL and RescaledKL
+	VB   gotorch.Tensor // the bound's term, bits/dim, times T/1000 for RescaledMSE; undefined where the variance is fixed, and for KL and RescaledKL, where Loss is it
+}
+
+// TrainingLosses noises xStart to step t and measures the network's prediction
+// of what was done: equation 14, 16 or 4, by the LossType. All are [N, C, H, W].
+func (d *GaussianDiffusion) TrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
+	xT := d.QSample(xStart, t, noise)
+	mean, variance := d.outputs(denoise, xT, t, cond)
+	if d.LossType == KL || d.LossType == RescaledKL {
+		vb := d.vbTerms(d.predict(mean, variance, xT, t, false), xStart, xT, t)
+		if d.LossType == RescaledKL {
+			vb = vb.MulScalar(float64(d.NumTimesteps()))
+		}
+		return Losses{Loss: vb}
+	}
+	mse := squaredError(mean, d.target(xStart, xT, t, noise))
+	if !d.learnsVariance() {
+		return Losses{Loss: mse, MSE: mse}
+	}
+	// The bound teaches the variance alone: it is a poor guide to the mean.
+	vb := d.vbTerms(d.predict(mean.Detach(), variance, xT, t, false), xStart, xT, t)
+	if d.LossType == RescaledMSE {
+		vb = vb.MulScalar(float64(d.NumTimesteps()) / 1000)
+	}
+	return Losses{Loss: mse.Add(vb, 1), MSE: mse, VB: vb}
+}
+
+// target returns what the network is to predict.
+func (d *GaussianDiffusion) target(xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
+	switch d.MeanType {
+	case XStart:
+		return xStart
+	case PreviousX:
+		mean, _, _ := d.QPosteriorMeanVariance(xStart, xT, t)
+		return mean
+	}
+	return noise
+}

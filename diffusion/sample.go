@@ -1,0 +1,179 @@
+package diffusion
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// PSample draws x_{t-1} from p(x_{t-1} | x_t) and also returns the predicted x_0
+// (Ho et al. 2020, algorithm 2). All are [N, C, H, W]; no noise is added where
+// t = 0, and noise may be undefined where all t are.
+func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+	mean, variance := d.outputs(denoise, x, t, cond)
+	p := d.predict(mean, variance, x, t, clipDenoised)
+	if !t.mayBeLater() {
+		return p.Mean, p.PredXStart
+	}
+	mustMatch("PSample", "noise", noise, x)
+	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.of(colNotFirst))
+	return p.Mean.Addcmul(stdv, noise, 1), p.PredXStart
+}
+
+// Sampler is how a loop goes from x_t to x_{t-1}.
+type Sampler int
+
+// The samplers.
+const (
+	Ancestral Sampler = iota // PSample
+	DDIM                     // DDIMSample
+)
+
+// SampleOptions says how to sample. The zero value is ancestral sampling, which
+// needs Noise.
+type SampleOptions struct {
+	Sampler   Sampler
+	Eta       float64 // DDIM's noise, 0 (none) to 1 (as much as the posterior has)
+	Unclipped bool    // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	// SkipSteps leaves out that many steps at the start of the reverse process,
+	// the noisiest, as in the paper's figure 4.
+	SkipSteps int
+	// Noise returns the noise of step t, [N, C, H, W], as NoiseSource.At does. It
+	// is not asked at t = 0, nor by DDIM without noise.
+	Noise func(t int) gotorch.Tensor
+	// Progress, if not nil, is called after every step with t and the predicted
+	// x_0, which lives until it returns. Its error ends the loop.
+	Progress func(t int, predXStart gotorch.Tensor) error
+}
+
+func (o SampleOptions) validate(steps int) error {
+	switch {
+	case o.Sampler != Ancestral && o.Sampler != DDIM:
+		return fmt.Errorf("sampler %d is neither Ancestral nor DDIM", o.Sampler)
+	case !(o.Eta >= 0 && o.Eta <= 1):
+		return fmt.Errorf("eta is %v: it must lie between 0 and 1", o.Eta)
+	case o.Eta != 0 && o.Sampler != DDIM:
+		return fmt.Errorf("eta is %v, but only DDIM has an eta", o.Eta)
+	case o.SkipSteps < 0 || o.SkipSteps >= steps:
+		return fmt.Errorf("%d steps cannot be skipped: the process has %d, and one must be left", o.SkipSteps, steps)
+	case o.Noise == nil && (o.Sampler == Ancestral || o.Eta > 0):
+		return fmt.Errorf("sampling with noise needs a source of it")
+	}
+	return nil
+}
+
+// SampleLoop turns the noise xT, [N, C, H, W], into pictures, step by step down
+// to t = 0, without recording gradients. xT stays the caller's; the pictures
+// belong to the caller's scope.
+func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT gotorch.Tensor, cond Cond, o SampleOptions) (gotorch.Tensor, error) {
+	if err := o.validate(d.NumTimesteps()); err != nil {
+		return gotorch.Tensor{}, err
+	}
+	first := d.NumTimesteps() - 1 - o.SkipSteps
+	return loop(ctx, xT, first+1, func(i int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
+		t := first - i
+		next, predXStart := d.sampleStep(denoise, x, t, cond, o)
+		if o.Progress != nil {
+			err = o.Progress(t, predXStart)
+		}
+		return next, err
+	})
+}
+
+func (d *GaussianDiffusion) sampleStep(denoise Denoiser, x gotorch.Tensor, t int, cond Cond, o SampleOptions) (sample, predXStart gotorch.Tensor) {
+	step := d.AtStep(t, x.Size(0))
+	var noise gotorch.Tensor
+	if t > 0 && (o.Sampler == Ancestral || o.Eta > 0) {
+		noise = o.Noise(t)
+	}
+	if o.Sampler == DDIM {
+		return d.DDIMSample(denoise, x, step, noise, cond, !o.Unclipped, o.Eta)
+	}
+	return d.PSample(denoise, x, step, noise, cond, !o.Unclipped)
+}
+
+// loop applies step n times, each in a scope of its own, so that no more than
+// one step's tensors are alive, and turns a tensor error into an error.
+func loop(ctx context.Context, x gotorch.Tensor, n int, step func(i int, x gotorch.Tensor) (gotorch.Tensor, error)) (gotorch.Tensor, error) {
+	for i := range n {
+		next, err := one(ctx, x, i, step)
+		if i > 0 {
+			x.Free()
+		}
+		if err != nil {
+			return gotorch.Tensor{}, err
+		}
+		x = next
+	}
+	return x, nil
+}
+
+func one(ctx context.Context, x gotorch.Tensor, i int, step func(i int, x gotorch.Tensor) (gotorch.Tensor, error)) (next gotorch.Tensor, err error) {
+	if err := ctx.Err(); err != nil {
+		return next, err
+	}
+	refused := gotorch.Try(func() {
+		gotorch.NoGrad(func() {
+			gotorch.Scope(func() {
+				if next, err = step(i, x); err == nil {
+					next = next.MoveOut()
+				}
+			})
+		})
+	})
+	if refused != nil {
+		return gotorch.Tensor{}, refused
+	}
+	return next, err
+}
+
+// NoiseSource draws the noise of samples. A picture's noise depends on the seed
+// and its own index alone, never on the batch that it is drawn in.
+type NoiseSource struct {
+	Device       gotorch.Device
+	Seed         uint64
+	Stream       uint32  // keeps this use of the seed apart from others
+	FirstPicture int64   // the index of the batch's first picture
+	Shape        []int64 // [N, C, H, W]
+}
+
+// XT returns the noise that sampling starts from.
+func (s NoiseSource) XT() gotorch.Tensor { return s.draw(math.MaxUint32) }
+
+// At returns the noise of step t.
+func (s NoiseSource) At(t int) gotorch.Tensor { return s.draw(uint32(t)) }
+
+func (s NoiseSource) draw(step uint32) gotorch.Tensor {
+	key := gotorch.PhiloxKey{Seed: s.Seed, Stream: s.Stream, Step: step, FirstSample: s.FirstPicture}
+	return gotorch.PhiloxNormal(s.Device, gotorch.Float, key, s.Shape...)
+}
+
+// Slerp goes from the noise a to the noise b, [N, C, H, W], along a great circle
+// per picture: weight 0 is a, 1 is b, and what lies between has a norm like
+// theirs, as a straight line would not.
+func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
+	mustMatch("Slerp", "b", b, a)
+	n := a.Size(0)
+	dot := func(x, y gotorch.Tensor) []float64 { return x.Mul(y).SumDims(false, 1, 2, 3).Float64s() }
+	ab, aa, bb := dot(a, b), dot(a, a), dot(b, b)
+	from, to := make([]float64, n), make([]float64, n)
+	for i := range from {
+		from[i], to[i] = slerpFactors(ab[i]/math.Sqrt(aa[i]*bb[i]), weight)
+	}
+	factor := func(v []float64) gotorch.Tensor {
+		return gotorch.FromFloat64s(v, n, 1, 1, 1).To(a.Device(), gotorch.Float)
+	}
+	return combine(factor(from), a, factor(to), b)
+}
+
+// slerpFactors returns the factors of both ends, given the cosine of the angle
+// between them. Nearly parallel ends are joined by a straight line.
+func slerpFactors(cosine, weight float64) (from, to float64) {
+	angle := math.Acos(max(-1, min(1, cosine)))
+	if math.Sin(angle) < 1e-6 || math.IsNaN(angle) {
+		return 1 - weight, weight
+	}
+	return math.Sin((1-weight)*angle) / math.Sin(angle), math.Sin(weight*angle) / math.Sin(angle)
+}
