@@ -1,0 +1,48 @@
+package gotorch
+
+// These functions read what their arguments point to, and neither keep the
+// pointers nor call back into Go. Told so, the compiler leaves shapes and
+// results on the stack, and an operator inside a Scope allocates nothing.
+
+// #cgo noescape gt_empty
+// #cgo nocallback gt_empty
+// #cgo noescape gt_zeros
+// #cgo nocallback gt_zeros
+// #cgo noescape gt_full
+// #cgo nocallback gt_full
+// #cgo noescape gt_from_bytes
+// #cgo nocallback gt_from_bytes
+// #cgo noescape gt_to_bytes
+// #cgo nocallback gt_to_bytes
+// #cgo noescape gt_shape
+// #cgo nocallback gt_shape
+// #cgo noescape gt_stride
+// #cgo nocallback gt_stride
+// #cgo noescape gt_item
+// #cgo nocallback gt_item
+// #cgo noescape gt_sum
+// #cgo nocallback gt_sum
+// #cgo noescape gt_mean
+// #cgo nocallback gt_mean
+// #cgo noescape gt_allclose
+// #cgo nocallback gt_allclose
+// #cgo noescape gt_equal
+// #cgo nocallback gt_equal
+// #cgo noescape gt_view
+// #cgo nocallback gt_view
+// #cgo noescape gt_reshape
+// #cgo nocallback gt_reshape
+// #cgo noescape gt_permute
+// #cgo nocallback gt_permute
+// #cgo noescape gt_expand
+// #cgo nocallback gt_expand
+// #cgo noescape gt_flip
+// #cgo nocallback gt_flip
+// #cgo noescape gt_conv2d
+// #cgo nocallback gt_conv2d
+// #cgo noescape gt_philox_normal
+// #cgo nocallback gt_philox_normal
+// #cgo noescape gt_philox_uniform
+// #cgo nocallback gt_philox_uniform
+// #include "iddpm.h"
+import "C"
