@@ -6,6 +6,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -64,50 +65,69 @@ func IsGradEnabled() bool {
 // Run runs f on the tensor thread and returns when it is done. A step enters
 // that thread once: a hop costs some microseconds, an operator inside f a bare
 // cgo call. On the tensor thread already, f just runs. A panic in f comes out
-// of Run.
+// of Run, and so does runtime.Goexit, which is how a test ends early.
 func Run(f func()) {
 	thread := tensorThread()
-	if syscall.Gettid() == thread.id {
+	if int64(syscall.Gettid()) == thread.id.Load() {
 		f()
 		return
 	}
 	j := job{f: f, done: make(chan any)}
 	thread.jobs <- j
-	if r := <-j.done; r != nil {
+	switch r := (<-j.done).(type) {
+	case nil:
+	case goexit:
+		runtime.Goexit()
+	default:
 		panic(r)
 	}
 }
 
 type job struct {
 	f    func()
-	done chan any // what f panicked with, or nil
+	done chan any // what f panicked with, goexit, or nil
 }
 
+// goexit says that f left by runtime.Goexit.
+type goexit struct{}
+
 type worker struct {
-	id   int
+	id   atomic.Int64 // of the OS thread
 	jobs chan job
 }
 
 // tensorThread starts the one goroutine that is locked to its OS thread for
 // good: libtorch gives every thread that computes an OpenMP pool of its own.
-var tensorThread = sync.OnceValue(func() worker {
+var tensorThread = sync.OnceValue(func() *worker {
 	mustLoad()
-	ready := make(chan worker)
-	go func() {
-		runtime.LockOSThread()
-		w := worker{id: syscall.Gettid(), jobs: make(chan job)}
-		ready <- w
-		for j := range w.jobs {
-			j.done <- recovered(j.f)
-		}
-	}()
-	return <-ready
+	w := &worker{jobs: make(chan job)}
+	go w.work()
+	return w
 })
 
-func recovered(f func()) (r any) {
-	defer func() { r = recover() }()
-	f()
-	return nil
+func (w *worker) work() {
+	runtime.LockOSThread()
+	w.id.Store(int64(syscall.Gettid()))
+	for j := range w.jobs {
+		w.do(j)
+	}
+}
+
+// do runs one job. If that ends this goroutine, and with it the thread, another
+// one takes over.
+func (w *worker) do(j job) {
+	finished := false
+	defer func() {
+		r := recover()
+		if r == nil && !finished {
+			w.id.Store(0)
+			go w.work()
+			r = goexit{}
+		}
+		j.done <- r
+	}()
+	j.f()
+	finished = true
 }
 
 // GC collects garbage and waits until the unscoped tensors found dead are
