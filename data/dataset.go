@@ -26,6 +26,10 @@ type Options struct {
 	// Empty means the data set's own where it has them, else prefixes, else folders.
 	Labels string
 
+	// Split chooses the "train" or the "test" pictures of CIFAR and the
+	// down-sampled ImageNet; empty means train. Other sets are not split.
+	Split string
+
 	// Background is the colour under transparent pixels; nil means white.
 	Background color.Color
 
@@ -54,8 +58,14 @@ type Dataset struct {
 	bad     badPictures
 }
 
-// Open opens a folder of pictures (jpg, jpeg, png, gif, webp, bmp; at any
-// depth) or a zip of them; the empty path is the built-in emoji set.
+// Open opens a set of pictures:
+//
+//   - a folder of jpg, jpeg, png, gif, webp and bmp files, at any depth
+//   - a .zip of such files, that of NVlabs/edm with its dataset.json included
+//   - an .npz with arr_0, uint8 [N, H, W, C], and labels arr_1 [N] if it likes
+//   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
+//   - a folder of the down-sampled ImageNet's batches (train_data_batch_1 ...)
+//   - the empty path: the built-in emoji set
 //
 // The headers of the pictures are checked at once, so that a file that is none
 // is found before training starts; in a set of more than 10,000 pictures, those of
@@ -67,7 +77,7 @@ func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize < 1 || o.ImageSize > maxSize {
 		return nil, fmt.Errorf("image size %d is not in 1..%d", o.ImageSize, maxSize)
 	}
-	c, err := openSource(path)
+	c, err := openSource(path, o.Split)
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,8 @@
 // A picture's walk, in the order of the files to read:
 //
 //  1. Open (dataset.go) finds out what the path names (source.go): a folder
-//     (folder.go), a zip (zip.go) or nothing, which is the built-in emoji set
-//     (emoji.go). It numbers the pictures in the reference's order, gives them
+//     (folder.go), a zip (zip.go), raw pixels (npz.go; CIFAR and ImageNet in batches.go
+//     and pickle.go; arrays.go) or nothing, which is the built-in emoji set (emoji.go). It numbers the pictures in the reference's order, gives them
 //     their classes (labels.go) and checks their headers.
 //  2. A Loader (loader.go) walks the endless sequence of epochs, each a
 //     permutation of the pictures (random.go), and hands numbers to its workers.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -78,6 +80,73 @@ func FuzzZip(f *testing.F) {
 		for i := range min(c.count(), 10) {
 			if c.check(i) == nil {
 				_, _ = c.load(i, decoding{})
+			}
+		}
+	})
+}
+
+// FuzzBatches reads one file as each kind of published batch.
+func FuzzBatches(f *testing.F) {
+	for _, dir := range []string{"testdata/batches/imagenet8", "testdata/batches/imagenet8npz", unpacked(f, "testdata/batches/cifar-100-python.tar.gz")} {
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, name := range files {
+			file, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(file)
+		}
+	}
+	f.Add(make([]byte, 3073))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		for _, set := range batchSets() {
+			of := &blob{r: bytes.NewReader(file), size: int64(len(file))}
+			if set.names != "" {
+				_, _ = set.classNames(of)
+			}
+			b := &batchReader{pictures: &arrays{c: 3, planar: true}}
+			if set.read(b, of) != nil {
+				continue
+			}
+			if b.pictures.count() != len(b.labels) {
+				t.Fatalf("%s: %d pictures, %d labels", set.title, b.pictures.count(), len(b.labels))
+			}
+			for _, i := range []int{0, b.pictures.count() - 1} {
+				if _, err := b.pictures.load(i, decoding{}); err != nil {
+					t.Fatalf("%s: picture %d: %v", set.title, i, err)
+				}
+			}
+		}
+	})
+}
+
+func FuzzNPZ(f *testing.F) {
+	for _, arrays := range [][]npy.Named{
+		{array(f, make([]byte, 96), 2, 4, 4, 3), array(f, []int64{3, 0})},
+		{array(f, make([]byte, 16), 1, 4, 4, 1)},
+		{array(f, make([]byte, 96), 2, 48)},
+	} {
+		var b bytes.Buffer
+		if err := npy.WriteNPZ(&b, arrays...); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		z, err := npy.NewNPZ(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			return
+		}
+		c, err := readNPZ(z)
+		if err != nil {
+			return
+		}
+		for _, i := range []int{0, c.count() - 1} {
+			if _, err := c.load(i, decoding{}); err != nil {
+				t.Fatalf("picture %d of %d: %v", i, c.count(), err)
 			}
 		}
 	})

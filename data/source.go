@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -29,10 +28,24 @@ type collection struct {
 	title   string   // for a log line
 	labels  []int64  // the source's own, one per picture; nil where it has none
 	classes []string // names of the labels; nil where they are mere numbers
+	split   bool     // whether train and test were told apart
 }
 
-// openSource opens what path names; the empty path is the built-in set.
-func openSource(path string) (*collection, error) {
+// openSource opens what path names; the empty path is the built-in set. split
+// chooses between what a published set trains and tests on.
+func openSource(path, split string) (*collection, error) {
+	if split != "" && split != "train" && split != "test" {
+		return nil, fmt.Errorf("split %q: choose train or test", split)
+	}
+	c, err := openAny(path, split)
+	if err == nil && split != "" && !c.split {
+		c.Close()
+		return nil, fmt.Errorf("%s is not split into train and test: name the pictures to use", c.title)
+	}
+	return c, err
+}
+
+func openAny(path, split string) (*collection, error) {
 	if path == "" {
 		return openEmoji()
 	}
@@ -43,12 +56,20 @@ func openSource(path string) (*collection, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot open the pictures: %w", err)
 	case info.IsDir():
+		if c, err := openBatchFolder(path, split); c != nil || err != nil {
+			return c, err
+		}
 		return openFolder(path)
 	}
-	if strings.EqualFold(filepath.Ext(path), ".zip") {
+	switch name := strings.ToLower(path); {
+	case strings.HasSuffix(name, ".zip"):
 		return openZip(path)
+	case strings.HasSuffix(name, ".npz"):
+		return openNPZ(path)
+	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
+		return openBatchArchive(path, split)
 	}
-	return nil, fmt.Errorf("%s is neither a folder nor a .zip of pictures (%s)", path, formats)
+	return nil, fmt.Errorf("%s is neither a folder nor a .zip of pictures (%s), nor an .npz, nor CIFAR's .tar.gz", path, formats)
 }
 
 // files is a source of encoded pictures, of a folder or of an archive.

@@ -1,0 +1,80 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+)
+
+// arrays is a source of raw pictures of one size, in one or several stretches
+// of memory or of files, which are read picture by picture.
+type arrays struct {
+	w, h, c int
+	planar  bool // [c, h, w] rather than [h, w, c]
+	parts   []part
+	closers []io.Closer
+}
+
+// part is a run of pictures, stride bytes apart from offset on.
+type part struct {
+	first, n       int
+	r              io.ReaderAt
+	offset, stride int64
+}
+
+// add appends n pictures.
+func (a *arrays) add(p part) {
+	p.first = a.count()
+	a.parts = append(a.parts, p)
+}
+
+func (a *arrays) count() int {
+	if len(a.parts) == 0 {
+		return 0
+	}
+	last := a.parts[len(a.parts)-1]
+	return last.first + last.n
+}
+
+// name numbers the pictures as NVlabs/edm names them; there is no other name.
+func (a *arrays) name(i int) string { return fmt.Sprintf("img%08d", i) }
+
+// check has nothing to find: that the pixels are all there is seen on opening.
+func (a *arrays) check(int) error { return nil }
+
+func (a *arrays) load(i int, d decoding) (picture, error) {
+	k := sort.Search(len(a.parts), func(k int) bool { return a.parts[k].first > i }) - 1
+	p := a.parts[k]
+	pix := make([]byte, a.w*a.h*a.c)
+	if _, err := p.r.ReadAt(pix, p.offset+int64(i-p.first)*p.stride); err != nil {
+		return picture{}, cause(lastByte(err))
+	}
+	if a.planar {
+		pix = interleave(pix, a.c)
+	}
+	if a.c == 4 {
+		return fromStraight(a.w, a.h, pix, 4*a.w, 4, d.background), nil
+	}
+	return picture{w: a.w, h: a.h, c: a.c, pix: pix}, nil
+}
+
+// interleave turns [c, h, w] into [h, w, c].
+func interleave(planes []byte, c int) []byte {
+	out := make([]byte, len(planes))
+	n := len(planes) / c
+	for k := range c {
+		for i, v := range planes[k*n : (k+1)*n] {
+			out[i*c+k] = v
+		}
+	}
+	return out
+}
+
+func (a *arrays) Close() error {
+	var err error
+	for _, c := range a.closers {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}

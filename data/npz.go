@@ -1,0 +1,86 @@
+package data
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/wangkuiyi/gotorch/npy"
+)
+
+// openNPZ opens what the reference samples: arr_0, uint8 [N, H, W, C] with C of
+// 1, 3 or 4, and, where there is one, arr_1, the labels [N]. It lies in memory.
+func openNPZ(path string) (*collection, error) {
+	z, err := npy.OpenNPZ(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+	}
+	defer z.Close()
+	c, err := readNPZ(z)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.title = "npz " + path
+	return c, nil
+}
+
+func readNPZ(z *npy.NPZ) (*collection, error) {
+	const pictures, labels = "arr_0", "arr_1"
+	if !slices.Contains(z.Names(), pictures) {
+		return nil, fmt.Errorf("no array arr_0 of pictures, only %q", z.Names())
+	}
+	a, err := z.Read(pictures)
+	if err != nil {
+		return nil, fmt.Errorf("arr_0: %w", err)
+	}
+	s, err := nhwc(a)
+	if err != nil {
+		return nil, fmt.Errorf("arr_0: %w", err)
+	}
+	c := &collection{source: s}
+	if !slices.Contains(z.Names(), labels) {
+		return c, nil
+	}
+	if a, err = z.Read(labels); err == nil {
+		c.labels, err = labelArray(a, s.count())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("arr_1: %w", err)
+	}
+	return c, nil
+}
+
+// nhwc makes a source of an array uint8 [N, H, W, C].
+func nhwc(a *npy.Array) (*arrays, error) {
+	if a.DType != npy.Uint8 || len(a.Shape) != 4 || !slices.Contains([]int64{1, 3, 4}, a.Shape[3]) {
+		return nil, fmt.Errorf("%v %v is not uint8 [N, H, W, C] with 1, 3 or 4 channels", a.DType, a.Shape)
+	}
+	for _, n := range a.Shape {
+		if n < 1 || n > maxPixels {
+			return nil, fmt.Errorf("shape %v is empty or absurd", a.Shape)
+		}
+	}
+	if a.Shape[1] > maxPixels/a.Shape[2] {
+		return nil, fmt.Errorf("pictures of %d x %d pixels are too large", a.Shape[2], a.Shape[1])
+	}
+	s := &arrays{h: int(a.Shape[1]), w: int(a.Shape[2]), c: int(a.Shape[3])}
+	s.add(part{n: int(a.Shape[0]), r: bytes.NewReader(a.Data), stride: a.Shape[1] * a.Shape[2] * a.Shape[3]})
+	return s, nil
+}
+
+// labelArray checks labels [N] of n pictures.
+func labelArray(a *npy.Array, n int) ([]int64, error) {
+	labels, err := a.Int64s()
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Shape) != 1 || len(labels) != n {
+		return nil, fmt.Errorf("%v %v are not the labels of %d pictures", a.DType, a.Shape, n)
+	}
+	for i, label := range labels {
+		if err := checkLabel(label, nil); err != nil {
+			return nil, fmt.Errorf("picture %d: %w", i, err)
+		}
+	}
+	return labels, nil
+}
