@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -321,18 +320,16 @@ func TestDamagedNPZ(t *testing.T) {
 	}
 }
 
+// The claim alone is refused, before anything is unpacked.
 func TestZipBomb(t *testing.T) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	for i := range 3 {
-		entry, err := z.Create(fmt.Sprintf("arr_%d.npy", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		// It need not be an array: the claim alone is refused.
-		if _, err := io.CopyN(entry, zeros{}, 100<<20); err != nil {
-			t.Fatal(err)
-		}
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "a.npy", Method: zip.Deflate, CompressedSize64: 1, UncompressedSize64: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte{0}); err != nil {
+		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
@@ -340,13 +337,6 @@ func TestZipBomb(t *testing.T) {
 	if err := readAll(b.Bytes()); err == nil || !strings.Contains(err.Error(), "too many") {
 		t.Fatalf("a bomb of %d bytes gave %v", b.Len(), err)
 	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
 }
 
 func FuzzRead(f *testing.F) {

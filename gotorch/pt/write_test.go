@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -145,6 +146,35 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+// allocated returns the bytes that f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Reading a file costs its size in memory, and writing it costs nearly nothing.
+func TestMemory(t *testing.T) {
+	const size, slack = 32 << 20, 1 << 20
+	d := &Dict{}
+	for i := range 8 {
+		d.Set(i, &Tensor{Float32, []int64{size / 32}, make([]byte, size/8)})
+	}
+	path := filepath.Join(t.TempDir(), "x.pt")
+	if n := allocated(func() {
+		if err := WriteFile(path, d); err != nil {
+			t.Fatal(err)
+		}
+	}); n > slack {
+		t.Errorf("writing %d bytes allocated %d", size, n)
+	}
+	if n := allocated(func() { mustRead(t, path) }); n > size+slack {
+		t.Errorf("reading %d bytes allocated %d", size, n)
+	}
+}
+
 // full is a disk with room for some bytes.
 type full struct{ room int }
 
@@ -159,7 +189,7 @@ func (f *full) Write(b []byte) (int, error) {
 
 func TestWriteFailure(t *testing.T) {
 	size := len(written(t, checkpoint()))
-	for room := range size {
+	for room := 0; room < size; room += 13 {
 		if err := Write(&full{room}, checkpoint()); !errors.Is(err, errFull) {
 			t.Fatalf("with room for %d of %d bytes: %v", room, size, err)
 		}

@@ -53,6 +53,27 @@ func overlapping(t *testing.T, n int) []byte {
 	return append(out, trailer...)
 }
 
+// claiming is a zip whose compressed entries claim to unpack to the sizes.
+func claiming(t *testing.T, sizes ...uint64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for i, size := range sizes {
+		header := &zip.FileHeader{Name: fmt.Sprint(i), Method: zip.Deflate, UncompressedSize64: size, CompressedSize64: 1}
+		w, err := z.CreateRaw(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestOpen(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -66,8 +87,9 @@ func TestOpen(t *testing.T) {
 		{"no zip", []byte("hello"), "truncated at byte 5, or not a zip"},
 		{"overlapping", overlapping(t, 9), `entry "1": its 4096 bytes are too many`},
 		{"not overlapping", overlapping(t, 1), ""},
-		{"bomb", makeZip(t, entry{"a", zip.Deflate, make([]byte, freeExpansion)}, entry{"b", zip.Deflate, []byte{1}}),
-			`entry "b": its 1 bytes are too many`},
+		{"free", claiming(t, freeExpansion), ""},
+		{"bomb", claiming(t, freeExpansion, 1), `entry "1": its 1 bytes are too many`},
+		{"overflow", claiming(t, 1<<63, 1<<63, 1), `entry "0": its 9223372036854775808 bytes are too many`},
 	} {
 		_, err := Open(bytes.NewReader(c.data), int64(len(c.data)))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
