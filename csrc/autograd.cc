@@ -24,7 +24,13 @@ gt_result gt_grad(gt_tensor t) {
 }
 
 gt_error gt_set_grad(gt_tensor t, gt_tensor g) {
-  return guard([&] { unwrap(t).mutable_grad() = unwrap(g); });
+  return guard([&] {
+    const at::Tensor &x = unwrap(t), &y = unwrap(g);
+    TORCH_CHECK(!y.defined() || (y.sizes() == x.sizes() && y.dtype() == x.dtype() && y.device() == x.device()),
+                "a gradient of ", y.toString(), y.sizes(), " on ", y.device(), " for a tensor of ", x.toString(),
+                x.sizes(), " on ", x.device());
+    x.mutable_grad() = y;
+  });
 }
 
 gt_error gt_backward(gt_tensor t, gt_tensor gradient, int32_t retain_graph) {

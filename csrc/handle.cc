@@ -89,6 +89,17 @@ void leave(Slot *s) {
   s->scope = nullptr;
 }
 
+// Where a scope stands in this thread's stack; -1: it is not this thread's, and
+// its list of slots must not be touched from here.
+int32_t depth_of(const Scope *scope) {
+  for (size_t i = scope_stack.size(); i-- > 0;) {
+    if (scope_stack[i] == scope) return static_cast<int32_t>(i);
+  }
+  return -1;
+}
+
+constexpr const char *kForeignScope = "the tensor belongs to a scope of another thread";
+
 void bury(Slot *s) {
   __atomic_fetch_add(&s->generation, 1, __ATOMIC_RELEASE);
   s->scope = nullptr;
@@ -116,8 +127,6 @@ std::vector<at::Tensor> unwrap_list(const gt_tensor *list, int64_t n) {
   return out;
 }
 
-gt_error make_error(const char *message) { return strdup(message); }
-
 }  // namespace iddpm
 
 using namespace iddpm;
@@ -126,11 +135,14 @@ void gt_error_free(gt_error e) { free(e); }
 
 int64_t gt_live_tensors(void) { return slots().live(); }
 
-void gt_free(gt_tensor t) {
-  Slot *s = slot_of(t);
-  leave(s);
-  bury(s);
-  slots().give(&s, 1);
+gt_error gt_free(gt_tensor t) {
+  return guard([&] {
+    Slot *s = slot_of(t);
+    TORCH_CHECK(s->scope == nullptr || depth_of(s->scope) >= 0, kForeignScope);
+    leave(s);
+    bury(s);
+    slots().give(&s, 1);
+  });
 }
 
 void gt_scope_push(void) { scope_stack.push_back(new Scope); }
@@ -144,18 +156,13 @@ void gt_scope_pop(void) {
   delete scope;
 }
 
-int32_t gt_scope_depth(void) { return static_cast<int32_t>(scope_stack.size()); }
-
 gt_error gt_scope_move_out(gt_tensor t) {
   return guard([&] {
     Slot *s = slot_of(t);
     if (s->scope == nullptr) return;
-    for (size_t i = scope_stack.size(); i-- > 0;) {
-      if (scope_stack[i] != s->scope) continue;
-      leave(s);
-      enter(s, i == 0 ? nullptr : scope_stack[i - 1]);
-      return;
-    }
-    TORCH_CHECK(false, "the tensor belongs to a scope of another thread");
+    int32_t depth = depth_of(s->scope);
+    TORCH_CHECK(depth >= 0, kForeignScope);
+    leave(s);
+    enter(s, depth == 0 ? nullptr : scope_stack[static_cast<size_t>(depth) - 1]);
   });
 }

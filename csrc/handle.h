@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <utility>
@@ -20,15 +22,26 @@ const at::Tensor &unwrap(gt_tensor t);
 
 std::vector<at::Tensor> unwrap_list(const gt_tensor *list, int64_t n);
 
-gt_error make_error(const char *message);
+inline gt_error make_error(const char *message) { return strdup(message); }
 
 inline at::IntArrayRef ints(const int64_t *p, int64_t n) {
   return at::IntArrayRef(p, static_cast<size_t>(n));
 }
 
-inline at::ScalarType dtype_of(int32_t d) { return static_cast<at::ScalarType>(d); }
+// libtorch looks a dtype up in tables without checking it, so any other number
+// would read past their end.
+inline at::ScalarType dtype_of(int32_t d) {
+  at::ScalarType t = static_cast<at::ScalarType>(d);
+  switch (t) {
+    case at::kByte: case at::kChar: case at::kShort: case at::kInt: case at::kLong: case at::kBool:
+    case at::kHalf: case at::kBFloat16: case at::kFloat: case at::kDouble: return t;
+    default: TORCH_CHECK(false, "there is no dtype ", d);
+  }
+}
 
 inline at::Device device_of(gt_device d) {
+  TORCH_CHECK(d.type == 0 || d.type == 1, "there is no device type ", d.type);
+  TORCH_CHECK(d.index >= -1 && d.index < 128, "there is no device number ", d.index);
   return at::Device(static_cast<at::DeviceType>(d.type), static_cast<at::DeviceIndex>(d.index));
 }
 
@@ -39,9 +52,8 @@ inline at::TensorOptions options_of(int32_t dtype, gt_device d) {
 // An integral scalar for an integral tensor: torch would otherwise promote
 // int64 + 1.0 to float.
 inline at::Scalar scalar_like(double v, const at::Tensor &t) {
-  if (t.defined() && at::isIntegralType(t.scalar_type(), true) && v == static_cast<double>(static_cast<int64_t>(v))) {
-    return at::Scalar(static_cast<int64_t>(v));
-  }
+  bool fits = std::abs(v) < 9.2e18 && v == std::trunc(v);
+  if (fits && t.defined() && at::isIntegralType(t.scalar_type(), true)) return at::Scalar(static_cast<int64_t>(v));
   return at::Scalar(v);
 }
 

@@ -66,15 +66,15 @@ typedef struct gt_philox_key {
 // ---- handles and scopes (handle.cc)
 GT_API(void, gt_error_free, (gt_error e))
 GT_API(int64_t, gt_live_tensors, (void))
-GT_API(void, gt_free, (gt_tensor t))
+GT_API(gt_error, gt_free, (gt_tensor t))
 GT_API(void, gt_scope_push, (void))
 GT_API(void, gt_scope_pop, (void))
-GT_API(int32_t, gt_scope_depth, (void))
 // Moves t from the scope it belongs to into the one outside; without one it
 // becomes unscoped.
 GT_API(gt_error, gt_scope_move_out, (gt_tensor t))
 
 // ---- threads, devices, modes (device.cc)
+// The libtorch whose headers this library was compiled with.
 GT_API(const char *, gt_torch_version, (void))
 GT_API(const char *, gt_cpu_capability, (void))
 GT_API(int32_t, gt_cpu_has_bf16, (void))
@@ -111,7 +111,6 @@ GT_API(int64_t, gt_element_size, (gt_tensor t))
 GT_API(void, gt_shape, (gt_tensor t, int64_t *shape))
 GT_API(void, gt_stride, (gt_tensor t, int64_t *stride))
 GT_API(int32_t, gt_is_contiguous, (gt_tensor t, int32_t channels_last))
-GT_API(void *, gt_data_ptr, (gt_tensor t))
 GT_API(gt_error, gt_item, (gt_tensor t, double *out))
 GT_API(gt_error, gt_string, (gt_tensor t, char **out))
 GT_API(gt_result, gt_to, (gt_tensor t, gt_device d, int32_t dtype, int32_t non_blocking))
@@ -120,8 +119,9 @@ GT_API(gt_result, gt_contiguous, (gt_tensor t, int32_t channels_last))
 GT_API(gt_result, gt_pin_memory, (gt_tensor t))
 GT_API(gt_error, gt_copy_, (gt_tensor dst, gt_tensor src, int32_t non_blocking))
 GT_API(gt_error, gt_set_data, (gt_tensor t, gt_tensor src))
-GT_API(gt_error, gt_save, (gt_tensor t, const char *path))
-GT_API(gt_result, gt_load, (const char *path))
+// The content of a file, on the C heap; free() gives it back.
+GT_API(gt_error, gt_pickle, (gt_tensor t, void **data, int64_t *bytes))
+GT_API(gt_result, gt_unpickle, (const void *data, int64_t bytes))
 
 // ---- element by element (pointwise.cc)
 GT_API(gt_result, gt_add, (gt_tensor a, gt_tensor b, double alpha))

@@ -1,22 +1,25 @@
 // Whole lists of parameters at once.
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+
 #include "handle.h"
 
 using namespace iddpm;
 
-// `step` counts the updates of all parameters together; it goes up by one here.
+// `step` counts the updates of all parameters together; it goes up by one, once
+// the update has succeeded.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
                          const gt_tensor *exp_avg_sq, int64_t n, gt_tensor step, double lr, double beta1, double beta2,
                          double weight_decay, double eps) {
   return guard([&] {
     c10::NoGradGuard no_grad;
-    unwrap(step).add_(1);
     if (n == 0) return;
-    std::vector<at::Tensor> steps(static_cast<size_t>(n), unwrap(step));
+    std::vector<at::Tensor> steps(static_cast<size_t>(n), unwrap(step) + 1);
     at::_fused_adamw_(unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n),
                       unwrap_list(exp_avg_sq, n), /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, eps,
                       /*amsgrad=*/false, /*maximize=*/false);
+    unwrap(step).add_(1);
   });
 }
 
@@ -61,11 +64,13 @@ gt_error gt_foreach_copy_(const gt_tensor *dst, const gt_tensor *src, int64_t n)
 }
 
 // The 2-norm over all elements of all tensors: one tensor, no host
-// synchronisation.
+// synchronisation. Sums of half-precision squares would overflow.
 gt_result gt_total_norm(const gt_tensor *a, int64_t n) {
   return guard_tensor([&] {
     TORCH_CHECK(n > 0, "the total norm of no tensors");
     c10::NoGradGuard no_grad;
-    return at::stack(at::_foreach_norm(unwrap_list(a, n), 2, at::kFloat)).norm();
+    std::vector<at::Tensor> list = unwrap_list(a, n);
+    bool wide = std::any_of(list.begin(), list.end(), [](const at::Tensor &t) { return t.scalar_type() == at::kDouble; });
+    return at::stack(at::_foreach_norm(list, 2, wide ? at::kDouble : at::kFloat)).norm();
   });
 }

@@ -2,6 +2,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 
+#include <mutex>
+
 #include "handle.h"
 #include "kernels/philox.h"
 
@@ -29,11 +31,17 @@ gt_error gt_generator_new(gt_device d, uint64_t seed, gt_generator *out) {
 void gt_generator_free(gt_generator g) { delete g; }
 
 gt_result gt_generator_state(gt_generator g) {
-  return guard_tensor([&] { return g->generator.get_state(); });
+  return guard_tensor([&] {
+    std::lock_guard<std::mutex> lock(g->generator.mutex());
+    return g->generator.get_state();
+  });
 }
 
 gt_error gt_generator_set_state(gt_generator g, gt_tensor state) {
-  return guard([&] { g->generator.set_state(unwrap(state)); });
+  return guard([&] {
+    std::lock_guard<std::mutex> lock(g->generator.mutex());
+    g->generator.set_state(unwrap(state));
+  });
 }
 
 namespace {

@@ -1,8 +1,8 @@
 // Making tensors, asking them, moving them.
 #include <torch/csrc/jit/serialization/pickle.h>
 
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 
 #include "handle.h"
@@ -39,9 +39,12 @@ gt_result gt_logspace(double start, double end, int64_t steps, double base, int3
 
 gt_result gt_from_bytes(const void *data, int64_t bytes, const int64_t *shape, int64_t n, int32_t dtype) {
   return guard_tensor([&] {
+    // Checked first: a shape read from a damaged file may ask for terabytes.
+    double want = static_cast<double>(at::elementSize(dtype_of(dtype)));
+    for (int64_t size : ints(shape, n)) want *= static_cast<double>(size);
+    TORCH_CHECK(want == static_cast<double>(bytes), "a tensor of shape ", ints(shape, n), " of ",
+                dtype_of(dtype), " takes ", want, " bytes, not ", bytes);
     at::Tensor t = at::empty(ints(shape, n), at::TensorOptions().dtype(dtype_of(dtype)));
-    int64_t want = static_cast<int64_t>(t.nbytes());
-    TORCH_CHECK(want == bytes, "a tensor of shape ", t.sizes(), " takes ", want, " bytes, not ", bytes);
     if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
     return t;
   });
@@ -95,8 +98,6 @@ int32_t gt_is_contiguous(gt_tensor t, int32_t channels_last) {
   return unwrap(t).is_contiguous(channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
-void *gt_data_ptr(gt_tensor t) { return unwrap(t).data_ptr(); }
-
 gt_error gt_item(gt_tensor t, double *out) {
   return guard([&] { *out = unwrap(t).item().toDouble(); });
 }
@@ -135,21 +136,19 @@ gt_error gt_set_data(gt_tensor t, gt_tensor src) {
   return guard([&] { unwrap(t).set_data(unwrap(src)); });
 }
 
-gt_error gt_save(gt_tensor t, const char *path) {
+gt_error gt_pickle(gt_tensor t, void **data, int64_t *bytes) {
   return guard([&] {
-    std::vector<char> bytes = torch::jit::pickle_save(c10::IValue(unwrap(t)));
-    std::ofstream f(path, std::ios::binary | std::ios::trunc);
-    f.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    f.close();
-    TORCH_CHECK(f.good(), path, ": cannot write: ", strerror(errno));
+    std::vector<char> file = torch::jit::pickle_save(c10::IValue(unwrap(t)));
+    *data = malloc(file.size());
+    TORCH_CHECK(*data != nullptr, "out of memory");
+    memcpy(*data, file.data(), file.size());
+    *bytes = static_cast<int64_t>(file.size());
   });
 }
 
-gt_result gt_load(const char *path) {
+gt_result gt_unpickle(const void *data, int64_t bytes) {
   return guard_tensor([&] {
-    std::ifstream f(path, std::ios::binary);
-    TORCH_CHECK(f.good(), path, ": cannot open: ", strerror(errno));
-    std::vector<char> bytes((std::istreambuf_iterator<char>(f)), std::istreambuf_iterator<char>());
-    return torch::jit::pickle_load(bytes).toTensor();
+    const char *p = static_cast<const char *>(data);
+    return torch::jit::pickle_load(std::vector<char>(p, p + bytes)).toTensor();
   });
 }

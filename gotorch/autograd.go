@@ -35,7 +35,7 @@ func (t Tensor) Grad() Tensor {
 
 // SetGrad replaces t's gradient; the undefined tensor clears it.
 func (t Tensor) SetGrad(g Tensor) {
-	check("SetGrad", C.gt_set_grad(t.defined("SetGrad"), g.c()))
+	check("SetGrad", C.gt_set_grad(t.defined("SetGrad"), g.optional("SetGrad")))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(g.owner)
 }
@@ -46,7 +46,7 @@ func (t Tensor) Backward() { t.BackwardWith(Tensor{}) }
 // BackwardWith goes back from t, whose own gradient is the one given, shaped
 // as t; the undefined tensor stands for 1.
 func (t Tensor) BackwardWith(gradient Tensor) {
-	check("Backward", C.gt_backward(t.defined("Backward"), gradient.c(), 0))
+	check("Backward", C.gt_backward(t.defined("Backward"), gradient.optional("BackwardWith"), 0))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(gradient.owner)
 }

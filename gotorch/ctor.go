@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"runtime"
 	"unsafe"
@@ -133,15 +134,20 @@ func FromBytes(data []byte, dtype int8, shape ...int64) Tensor {
 
 // FromBlob copies a tensor's elements from memory.
 func FromBlob(data unsafe.Pointer, dtype int8, sizes []int64) Tensor {
-	numel := int64(1)
-	for _, s := range sizes {
-		numel *= s
-	}
 	size, ok := dtypeSize[dtype]
 	if !ok {
 		panic(&Error{Op: "FromBlob", Message: fmt.Sprintf("no element size is known for %s", DtypeName(dtype))})
 	}
-	return FromBytes(unsafe.Slice((*byte)(data), numel*size), dtype, sizes...)
+	for _, s := range sizes {
+		if s < 0 || s > 0 && size > math.MaxInt64/s {
+			panic(&Error{Op: "FromBlob", Message: fmt.Sprintf("no memory holds a tensor of shape %v", sizes)})
+		}
+		size *= s
+	}
+	if data == nil && size > 0 {
+		panic(&Error{Op: "FromBlob", Message: "the data is nil"})
+	}
+	return FromBytes(unsafe.Slice((*byte)(data), size), dtype, sizes...)
 }
 
 var dtypeSize = map[int8]int64{Byte: 1, Char: 1, Bool: 1, Short: 2, Half: 2, BFloat16: 2, Int: 4, Float: 4, Long: 8, Double: 8}
@@ -192,6 +198,9 @@ func NewTensor(data interface{}, options ...map[string]interface{}) Tensor {
 
 // flatten appends the innermost slices of v into one and returns their shape.
 func flatten(v reflect.Value) (flat reflect.Value, shape []int64, err error) {
+	if !v.IsValid() {
+		return flat, nil, fmt.Errorf("needs a slice, not nil")
+	}
 	if v.Kind() != reflect.Slice {
 		return flat, nil, fmt.Errorf("needs a slice, not %s", v.Type())
 	}

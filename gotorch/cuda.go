@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
-// LoadCUDA makes CUDA ready, or says why it cannot be used on this machine.
-func LoadCUDA() error {
+// LoadCUDA makes CUDA ready, or says why it cannot be used on this machine. It
+// works once, and later calls return the same answer. It must come before the
+// first Backward, for libtorch settles there which devices it has.
+func LoadCUDA() error { return cudaOnce() }
+
+var cudaOnce = sync.OnceValue(func() error {
 	// Without the driver there is no use in loading 2 GB of libraries.
 	if found, _ := filepath.Glob("/proc/driver/nvidia/version"); len(found) == 0 {
 		if _, err := os.Stat("/dev/nvidiactl"); err != nil {
@@ -24,7 +29,7 @@ func LoadCUDA() error {
 		return fmt.Errorf("libtorch finds no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES")
 	}
 	return nil
-}
+})
 
 // IsCUDAAvailable reports whether tensors can be put on a GPU.
 func IsCUDAAvailable() bool { return LoadCUDA() == nil }

@@ -52,16 +52,27 @@ func ParseDevice(s string) (Device, error) {
 
 // String returns "cpu" or "cuda:N".
 func (d Device) String() string {
-	if d.Type == CPU {
+	switch {
+	case d.Type == CPU:
 		return "cpu"
+	case d.Type == CUDA && d.Index < 0:
+		return "cuda"
+	case d.Type == CUDA:
+		return fmt.Sprintf("cuda:%d", d.Index)
 	}
-	return fmt.Sprintf("cuda:%d", d.Index)
+	return fmt.Sprintf("device type %d", d.Type)
 }
 
+// c makes the device ready for the tensor that is to come.
 func (d Device) c() C.gt_device {
 	index := d.Index
-	if d.Type == CPU {
+	switch d.Type {
+	case CPU:
 		index = -1
+	case CUDA:
+		if err := LoadCUDA(); err != nil {
+			panic(&Error{Op: d.String(), Message: err.Error()})
+		}
 	}
 	return C.gt_device{_type: C.int32_t(d.Type), index: C.int32_t(index)}
 }

@@ -32,10 +32,13 @@ func Try(f func()) (err error) {
 
 // check panics with the message of a gt_error, if there is one.
 func check(op string, e C.gt_error) {
-	if e == nil {
-		return
+	if e != nil {
+		panic(&Error{Op: op, Message: errorString(e)})
 	}
-	message := C.GoString(e)
-	C.gt_error_free(e)
-	panic(&Error{Op: op, Message: message})
+}
+
+// errorString takes the message out of a gt_error and frees it.
+func errorString(e C.gt_error) string {
+	defer C.gt_error_free(e)
+	return C.GoString(e)
 }

@@ -65,7 +65,7 @@ func ForeachCopyI(dst, src []Tensor) {
 }
 
 // TotalNorm returns the 2-norm over all elements of all tensors, as one float32
-// tensor: it does not wait for the device.
+// tensor, or float64 if one of them is: it does not wait for the device.
 func TotalNorm(tensors []Tensor) Tensor {
 	p, n := cList("TotalNorm", tensors)
 	r := C.gt_total_norm(p, n)
@@ -84,7 +84,7 @@ type AdamWOptions struct {
 
 // FusedAdamWI updates all params in one call. expAvg and expAvgSq are the
 // moments, shaped as the parameters; step is a float32 tensor of one element
-// that counts the updates, and goes up by one here.
+// that counts the updates, and goes up by one here unless libtorch refuses.
 func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
 	const op = "FusedAdamWI"
 	sameLength(op, params, grads, expAvg, expAvgSq)

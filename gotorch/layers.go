@@ -19,7 +19,7 @@ func MatMul(a, b Tensor) Tensor {
 // Linear returns input weight^T + bias; weight is [out, in], bias may be
 // undefined.
 func Linear(input, weight, bias Tensor) Tensor {
-	r := C.gt_linear(input.defined("Linear"), weight.defined("Linear"), bias.c())
+	r := C.gt_linear(input.defined("Linear"), weight.defined("Linear"), bias.optional("Linear"))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
@@ -43,7 +43,7 @@ func cPair(op string, v []int64) *C.int64_t {
 // [O] may be undefined.
 func Conv2d(input, weight, bias Tensor, stride, padding, dilation []int64, groups int64) Tensor {
 	const op = "Conv2d"
-	r := C.gt_conv2d(input.defined(op), weight.defined(op), bias.c(),
+	r := C.gt_conv2d(input.defined(op), weight.defined(op), bias.optional(op),
 		cPair(op, stride), cPair(op, padding), cPair(op, dilation), C.int64_t(groups))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
@@ -55,7 +55,7 @@ func Conv2d(input, weight, bias Tensor, stride, padding, dilation []int64, group
 // [C, O/groups, kH, kW].
 func ConvTranspose2d(input, weight, bias Tensor, stride, padding, outputPadding []int64, groups int64, dilation []int64) Tensor {
 	const op = "ConvTranspose2d"
-	r := C.gt_conv_transpose2d(input.defined(op), weight.defined(op), bias.c(),
+	r := C.gt_conv_transpose2d(input.defined(op), weight.defined(op), bias.optional(op),
 		cPair(op, stride), cPair(op, padding), cPair(op, outputPadding), C.int64_t(groups), cPair(op, dilation))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
@@ -66,7 +66,7 @@ func ConvTranspose2d(input, weight, bias Tensor, stride, padding, outputPadding 
 // GroupNorm normalises input [N, C, ...] over groups of channels (Wu & He
 // 2018); weight and bias [C] may be undefined.
 func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Tensor {
-	r := C.gt_group_norm(input.defined("GroupNorm"), C.int64_t(groups), weight.c(), bias.c(), C.double(eps))
+	r := C.gt_group_norm(input.defined("GroupNorm"), C.int64_t(groups), weight.optional("GroupNorm"), bias.optional("GroupNorm"), C.double(eps))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
@@ -76,7 +76,7 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 // BatchNorm normalises input [N, C, ...] over the batch, or by the running
 // statistics when training is false.
 func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training bool, momentum, eps float64) Tensor {
-	r := C.gt_batch_norm(input.defined("BatchNorm"), weight.c(), bias.c(), runningMean.c(), runningVar.c(),
+	r := C.gt_batch_norm(input.defined("BatchNorm"), weight.optional("BatchNorm"), bias.optional("BatchNorm"), runningMean.optional("BatchNorm"), runningVar.optional("BatchNorm"),
 		cBool(training), C.double(momentum), C.double(eps))
 	for _, t := range []Tensor{input, runningMean, runningVar, weight, bias} {
 		runtime.KeepAlive(t.owner)
@@ -171,7 +171,7 @@ func reductionOf(op, name string) C.int64_t {
 // probabilities input; weight may be undefined; reduction is none, mean or sum.
 func NllLoss(input, target, weight Tensor, ignoreIndex int64, reduction string) Tensor {
 	const op = "NllLoss"
-	r := C.gt_nll_loss(input.defined(op), target.defined(op), weight.c(), C.int64_t(ignoreIndex), reductionOf(op, reduction))
+	r := C.gt_nll_loss(input.defined(op), target.defined(op), weight.optional(op), C.int64_t(ignoreIndex), reductionOf(op, reduction))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(target.owner)
 	runtime.KeepAlive(weight.owner)
@@ -182,7 +182,7 @@ func NllLoss(input, target, weight Tensor, ignoreIndex int64, reduction string) 
 // undefined; reduction is none, mean or sum.
 func BinaryCrossEntropy(input, target, weight Tensor, reduction string) Tensor {
 	const op = "BinaryCrossEntropy"
-	r := C.gt_binary_cross_entropy(input.defined(op), target.defined(op), weight.c(), reductionOf(op, reduction))
+	r := C.gt_binary_cross_entropy(input.defined(op), target.defined(op), weight.optional(op), reductionOf(op, reduction))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(target.owner)
 	runtime.KeepAlive(weight.owner)

@@ -39,6 +39,9 @@ var loadOnce = sync.OnceValue(func() error {
 	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open(p) }); err != nil {
 		return fmt.Errorf("cannot load libtorch %s: %w; run `make build`, or set LIBTORCH to its folder", Version, err)
 	}
+	if built := C.GoString(C.gt_torch_version()); built != Version {
+		return fmt.Errorf("libiddpm.so was built with libtorch %s, but this program needs %s: run `make build`", built, Version)
+	}
 	return nil
 })
 
@@ -90,9 +93,9 @@ func checkVersion(folder string) error {
 			continue
 		}
 		if got := string(m[1]); got != Version {
-			return fmt.Errorf("LIBTORCH=%s is libtorch %s, but this program needs %s", folder, got, Version)
+			return fmt.Errorf("LIBTORCH=%s is libtorch %s, but this program needs %s; point it at that release, or unset it and run `make build`", folder, got, Version)
 		}
 		return nil
 	}
-	return fmt.Errorf("LIBTORCH=%s holds no libtorch: there is no version.py, build-version or TorchConfigVersion.cmake in it", folder)
+	return fmt.Errorf("LIBTORCH=%s holds no libtorch: there is no version.py, build-version or share/cmake/Torch/TorchConfigVersion.cmake in it; set it to the folder that holds lib/libtorch_cpu.so, or unset it and run `make build`", folder)
 }

@@ -5,8 +5,12 @@ package gotorch
 import "C"
 
 import (
+	"io"
+	"os"
 	"runtime"
 	"unsafe"
+
+	"github.com/wangkuiyi/gotorch/internal/atomicfile"
 )
 
 // To moves t to a device and, if given, a dtype.
@@ -91,18 +95,34 @@ func (t Tensor) SetData(b Tensor) {
 }
 
 // Save writes t to a file that [Load] reads. Package pt writes the files that
-// Python's torch.load opens by default.
+// Python's torch.load opens by default. After an error the file holds what it
+// held before.
 func (t Tensor) Save(path string) {
-	p := C.CString(path)
-	defer C.free(unsafe.Pointer(p))
-	check("Save", C.gt_save(t.defined("Save"), p))
+	var data unsafe.Pointer
+	var size C.int64_t
+	check("Save", C.gt_pickle(t.defined("Save"), &data, &size))
 	runtime.KeepAlive(t.owner)
+	defer C.free(data)
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(unsafe.Slice((*byte)(data), size))
+		return err
+	})
+	if err != nil {
+		panic(&Error{Op: "Save", Message: err.Error()})
+	}
 }
 
 // Load reads a tensor that [Tensor.Save] wrote.
 func Load(path string) Tensor {
 	mustLoad()
-	p := C.CString(path)
-	defer C.free(unsafe.Pointer(p))
-	return take("Load", C.gt_load(p))
+	data, err := os.ReadFile(path)
+	if err != nil {
+		panic(&Error{Op: "Load", Message: err.Error()})
+	}
+	r := C.gt_unpickle(unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)))
+	if r.error == nil {
+		return own(r.value)
+	}
+	message := errorString(r.error)
+	panic(&Error{Op: "Load", Message: path + " is not a tensor that Save wrote: " + message})
 }

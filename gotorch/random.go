@@ -29,18 +29,27 @@ func NewGenerator(d Device, seed uint64) *Generator {
 
 // State returns all that the generator's future depends on, a Byte tensor.
 func (g *Generator) State() Tensor {
-	r := C.gt_generator_state(g.g)
+	r := C.gt_generator_state(g.made("Generator.State"))
 	runtime.KeepAlive(g)
 	return take("Generator.State", r)
 }
 
 // SetState makes the generator go on from a state that [Generator.State] gave.
 func (g *Generator) SetState(state Tensor) {
-	check("Generator.SetState", C.gt_generator_set_state(g.g, state.defined("Generator.SetState")))
+	check("Generator.SetState", C.gt_generator_set_state(g.made("Generator.SetState"), state.defined("Generator.SetState")))
 	runtime.KeepAlive(g)
 	runtime.KeepAlive(state.owner)
 }
 
+// made returns the handle of a generator that NewGenerator made.
+func (g *Generator) made(op string) C.gt_generator {
+	if g == nil || g.g == nil {
+		panic(&Error{Op: op, Message: "the generator was not made by NewGenerator"})
+	}
+	return g.g
+}
+
+// c returns the handle, nil for libtorch's global generator.
 func (g *Generator) c() C.gt_generator {
 	if g == nil {
 		return nil

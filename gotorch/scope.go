@@ -24,12 +24,13 @@ func Scope(f func()) {
 
 // MoveOut hands t to the scope outside the one that it was made in, and returns
 // it; without an outer scope it becomes unscoped. An unscoped tensor stays what
-// it is.
+// it is. Go on with the handle that is returned: only that one keeps an unscoped
+// tensor alive.
 func (t Tensor) MoveOut() Tensor {
 	if t.slot == nil || t.owner != nil {
 		return t
 	}
-	check("MoveOut", C.gt_scope_move_out(t.c()))
+	check("MoveOut", C.gt_scope_move_out(t.defined("MoveOut")))
 	return own(t.slot)
 }
 
@@ -40,7 +41,7 @@ func LiveTensors() int64 {
 }
 
 // NoGrad runs f without recording gradients and then restores the mode that
-// was on before.
+// was on before. The mode is this thread's: a [Run] inside f has its own.
 func NoGrad(f func()) { withGradMode(false, f) }
 
 // EnableGrad runs f with gradients recorded and then restores the mode that
@@ -130,14 +131,19 @@ func (w *worker) do(j job) {
 	finished = true
 }
 
-// GC collects garbage and waits until the unscoped tensors found dead are
-// freed. Upstream's training loops call it once a step; with [Scope] nothing
-// needs it.
+// GC collects garbage until that frees no more unscoped tensors. Upstream's
+// training loops call it once a step; with [Scope] nothing needs it.
 func GC() {
-	freed := make(chan struct{})
-	func() { runtime.AddCleanup(new(owner), func(c chan struct{}) { close(c) }, freed) }()
-	runtime.GC()
-	<-freed
+	mustLoad()
+	for before := int64(-1); before != LiveTensors(); {
+		before = LiveTensors()
+		// Cleanups run side by side in no set order, so one that ran says little
+		// about the others; those queued by an earlier round are surely through.
+		freed := make(chan struct{})
+		func() { runtime.AddCleanup(new(owner), func(c chan struct{}) { close(c) }, freed) }()
+		runtime.GC()
+		<-freed
+	}
 }
 
 // FinishGC is GC: upstream's loops call it after the last step.

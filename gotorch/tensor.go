@@ -5,6 +5,7 @@ package gotorch
 import "C"
 
 import (
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -31,10 +32,13 @@ func own(slot C.gt_tensor) Tensor {
 	t := Tensor{slot: slot, generation: uint64(slot.generation)}
 	if slot.scoped == 0 {
 		t.owner = new(owner)
-		t.owner.cleanup = runtime.AddCleanup(t.owner, func(s C.gt_tensor) { C.gt_free(s) }, slot)
+		t.owner.cleanup = runtime.AddCleanup(t.owner, freeUnscoped, slot)
 	}
 	return t
 }
+
+// freeUnscoped cannot fail: no scope stands in the way.
+func freeUnscoped(s C.gt_tensor) { C.gt_free(s) }
 
 // take turns the result of a C call into a Tensor, or panics with its error.
 func take(op string, r C.gt_result) Tensor {
@@ -46,26 +50,27 @@ func (t Tensor) alive() bool {
 	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&t.slot.generation))) == t.generation
 }
 
-// c returns the handle for a C call; the caller keeps t.owner alive until that
-// call has returned.
-func (t Tensor) c() C.gt_tensor {
+// optional returns the handle for a C call, nil for the undefined tensor; the
+// caller keeps t.owner alive until that call has returned.
+func (t Tensor) optional(op string) C.gt_tensor {
 	if t.slot != nil && !t.alive() {
-		panic(&Error{Op: "Tensor", Message: "the tensor is gone: it was freed, or its scope has ended (see MoveOut)"})
+		panic(&Error{Op: op, Message: "the tensor is gone: it was freed, or its scope has ended (see MoveOut)"})
 	}
 	return t.slot
 }
 
-// defined is c for an operand that must be there.
+// defined is optional for an operand that must be there.
 func (t Tensor) defined(op string) C.gt_tensor {
 	if t.slot == nil {
 		panic(&Error{Op: op, Message: "the tensor is undefined"})
 	}
-	return t.c()
+	return t.optional(op)
 }
 
 // cList turns tensors into the array that a C call takes.
 func cList(op string, tensors []Tensor) (*C.gt_tensor, C.int64_t) {
 	if len(tensors) == 0 {
+		mustLoad() // no tensor has seen to it
 		return nil, 0
 	}
 	list := make([]C.gt_tensor, len(tensors))
@@ -91,7 +96,7 @@ func cBool(b bool) C.int32_t {
 func (t Tensor) Defined() bool { return t.slot != nil }
 
 // Free ends the tensor now. Freeing it twice, or the undefined tensor, does
-// nothing.
+// nothing. A tensor in a scope is freed on the goroutine of that scope.
 func (t Tensor) Free() {
 	if t.slot == nil || !t.alive() {
 		return
@@ -99,7 +104,7 @@ func (t Tensor) Free() {
 	if t.owner != nil {
 		t.owner.cleanup.Stop()
 	}
-	C.gt_free(t.slot)
+	check("Free", C.gt_free(t.slot))
 	runtime.KeepAlive(t.owner)
 }
 
@@ -121,7 +126,7 @@ func (t Tensor) Numel() int64 {
 func (t Tensor) Shape() []int64 {
 	shape := make([]int64, t.Dim())
 	p, _ := cInts(shape)
-	C.gt_shape(t.c(), p)
+	C.gt_shape(t.defined("Shape"), p)
 	runtime.KeepAlive(t.owner)
 	return shape
 }
@@ -129,20 +134,21 @@ func (t Tensor) Shape() []int64 {
 // Size returns the size of one dimension; a negative one counts from the end.
 func (t Tensor) Size(dim int64) int64 {
 	shape := t.Shape()
-	if dim < 0 {
-		dim += int64(len(shape))
+	i := dim
+	if i < 0 {
+		i += int64(len(shape))
 	}
-	if dim < 0 || dim >= int64(len(shape)) {
-		panic(&Error{Op: "Size", Message: "the dimension is out of range"})
+	if i < 0 || i >= int64(len(shape)) {
+		panic(&Error{Op: "Size", Message: fmt.Sprintf("there is no dimension %d in shape %v", dim, shape)})
 	}
-	return shape[dim]
+	return shape[i]
 }
 
 // Stride returns the step of every dimension, in elements.
 func (t Tensor) Stride() []int64 {
 	stride := make([]int64, t.Dim())
 	p, _ := cInts(stride)
-	C.gt_stride(t.c(), p)
+	C.gt_stride(t.defined("Stride"), p)
 	runtime.KeepAlive(t.owner)
 	return stride
 }
@@ -184,7 +190,9 @@ func (t Tensor) Item() interface{} {
 	switch t.Dtype() {
 	case Bool:
 		return v != 0
-	case Byte, Char, Short, Int, Long:
+	case Long:
+		return t.Int64s()[0] // beyond 2^53 a float64 is not exact
+	case Byte, Char, Short, Int:
 		return int64(v)
 	case Double:
 		return v
@@ -207,7 +215,7 @@ func (t Tensor) String() string {
 		return "[ Tensor (undefined) ]"
 	}
 	var s *C.char
-	check("String", C.gt_string(t.c(), &s))
+	check("String", C.gt_string(t.defined("String"), &s))
 	runtime.KeepAlive(t.owner)
 	defer C.free(unsafe.Pointer(s))
 	return C.GoString(s)
@@ -216,29 +224,32 @@ func (t Tensor) String() string {
 // Bytes copies the elements, in row-major order and the machine's byte order,
 // to host memory.
 func (t Tensor) Bytes() []byte {
-	out := make([]byte, t.Numel()*int64(C.gt_element_size(t.c())))
-	check("Bytes", C.gt_to_bytes(t.c(), unsafe.Pointer(unsafe.SliceData(out)), C.int64_t(len(out))))
+	out := make([]byte, t.Numel()*int64(C.gt_element_size(t.defined("Bytes"))))
+	check("Bytes", C.gt_to_bytes(t.defined("Bytes"), unsafe.Pointer(unsafe.SliceData(out)), C.int64_t(len(out))))
 	runtime.KeepAlive(t.owner)
 	return out
 }
 
 // Float32s copies the elements to a slice, in row-major order.
-func (t Tensor) Float32s() []float32 { return values[float32](t.CastTo(Float)) }
+func (t Tensor) Float32s() []float32 { return values[float32](t, Float) }
 
 // Float64s copies the elements to a slice, in row-major order.
-func (t Tensor) Float64s() []float64 { return values[float64](t.CastTo(Double)) }
+func (t Tensor) Float64s() []float64 { return values[float64](t, Double) }
 
 // Int64s copies the elements to a slice, in row-major order.
-func (t Tensor) Int64s() []int64 { return values[int64](t.CastTo(Long)) }
+func (t Tensor) Int64s() []int64 { return values[int64](t, Long) }
 
 // Uint8s copies the elements to a slice, in row-major order.
-func (t Tensor) Uint8s() []uint8 { return values[uint8](t.CastTo(Byte)) }
+func (t Tensor) Uint8s() []uint8 { return values[uint8](t, Byte) }
 
-func values[T any](t Tensor) []T {
-	out := make([]T, t.Numel())
+// values copies the elements, converted to dtype, which is T's.
+func values[T any](t Tensor, dtype int8) []T {
+	converted := t.CastTo(dtype)
+	defer converted.Free()
+	out := make([]T, converted.Numel())
 	var zero T
 	size := C.int64_t(len(out) * int(unsafe.Sizeof(zero)))
-	check("values", C.gt_to_bytes(t.c(), unsafe.Pointer(unsafe.SliceData(out)), size))
-	runtime.KeepAlive(t.owner)
+	check("values", C.gt_to_bytes(converted.defined("values"), unsafe.Pointer(unsafe.SliceData(out)), size))
+	runtime.KeepAlive(converted.owner)
 	return out
 }
