@@ -41,33 +41,40 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 	if o.Noise == nil {
 		return BPD{}, fmt.Errorf("the bound needs a source of noise")
 	}
-	n, steps := xStart.Size(0), int64(d.NumTimesteps())
-	terms := gotorch.EmptyOn(d.device, gotorch.Float, n, 3, steps)
-	last := int(steps) - 1
-	_, err := loop(ctx, xStart, int(steps), func(k int, _ gotorch.Tensor) (gotorch.Tensor, error) {
-		row := d.bpdTerms(denoise, xStart, last-k, cond, o)
-		terms.Select(2, int64(k)).CopyI(row)
-		if o.Progress != nil {
-			return row, o.Progress(last - k)
-		}
-		return row, nil
+	var b BPD
+	err := gotorch.Try(func() {
+		terms := gotorch.EmptyOn(d.device, gotorch.Float, 3, xStart.Size(0), int64(d.NumTimesteps()))
+		b.VB, b.XStartMSE, b.EpsilonMSE = terms.Select(0, 0), terms.Select(0, 1), terms.Select(0, 2)
+		terms.Free()
 	})
 	if err != nil {
-		terms.Free()
 		return BPD{}, err
 	}
-	b := BPD{VB: terms.Select(1, 0), XStartMSE: terms.Select(1, 1), EpsilonMSE: terms.Select(1, 2), Prior: d.PriorBPD(xStart)}
-	b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1)
-	return b, nil
+	for k := range d.NumTimesteps() {
+		if err := evaluate(ctx, func() error { return d.bpdStep(b, denoise, xStart, k, cond, o) }); err != nil {
+			return BPD{}, err
+		}
+	}
+	err = evaluate(ctx, func() error {
+		b.Prior = d.PriorBPD(xStart).MoveOut()
+		b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1).MoveOut()
+		return nil
+	})
+	return b, err
 }
 
-// bpdTerms returns the three terms of step t, [N, 3].
-func (d *GaussianDiffusion) bpdTerms(denoise Denoiser, xStart gotorch.Tensor, t int, cond Cond, o BPDOptions) gotorch.Tensor {
+// bpdStep fills column k of b's terms.
+func (d *GaussianDiffusion) bpdStep(b BPD, denoise Denoiser, xStart gotorch.Tensor, k int, cond Cond, o BPDOptions) error {
+	t := d.NumTimesteps() - 1 - k
 	step, noise := d.AtStep(t, xStart.Size(0)), o.Noise(t)
 	xT := d.QSample(xStart, step, noise)
 	mean, variance := d.outputs(denoise, xT, step, cond)
 	p := d.predict(mean, variance, xT, step, !o.Unclipped)
-	vb := d.vbTerms(p, xStart, xT, step)
-	epsilon := d.predEpsilon(p.PredXStart, xT, step)
-	return gotorch.Stack([]gotorch.Tensor{vb, squaredError(p.PredXStart, xStart), squaredError(epsilon, noise)}, 1)
+	b.VB.Select(1, int64(k)).CopyI(d.vbTerms(p, xStart, xT, step))
+	b.XStartMSE.Select(1, int64(k)).CopyI(squaredError(p.PredXStart, xStart))
+	b.EpsilonMSE.Select(1, int64(k)).CopyI(squaredError(d.predEpsilon(p.PredXStart, xT, step), noise))
+	if o.Progress == nil {
+		return nil
+	}
+	return o.Progress(t)
 }

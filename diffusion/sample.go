@@ -94,12 +94,18 @@ func (d *GaussianDiffusion) sampleStep(denoise Denoiser, x gotorch.Tensor, t int
 	return d.PSample(denoise, x, step, noise, cond, !o.Unclipped)
 }
 
-// loop applies step n times, each in a scope of its own, so that no more than
-// one step's tensors are alive, and turns a tensor error into an error.
+// loop applies step n times and keeps the last result alone.
 func loop(ctx context.Context, x gotorch.Tensor, n int, step func(i int, x gotorch.Tensor) (gotorch.Tensor, error)) (gotorch.Tensor, error) {
+	given := x
 	for i := range n {
-		next, err := one(ctx, x, i, step)
-		if i > 0 {
+		var next gotorch.Tensor
+		err := evaluate(ctx, func() (err error) {
+			if next, err = step(i, x); err == nil {
+				next = next.MoveOut()
+			}
+			return err
+		})
+		if x != given {
 			x.Free()
 		}
 		if err != nil {
@@ -110,23 +116,22 @@ func loop(ctx context.Context, x gotorch.Tensor, n int, step func(i int, x gotor
 	return x, nil
 }
 
-func one(ctx context.Context, x gotorch.Tensor, i int, step func(i int, x gotorch.Tensor) (gotorch.Tensor, error)) (next gotorch.Tensor, err error) {
+// evaluate runs f without recording gradients and in a scope of its own, so that
+// a loop holds the tensors of one step only, and returns a tensor operator's
+// refusal as an error. Nothing is run once ctx has ended.
+func evaluate(ctx context.Context, f func() error) (err error) {
 	if err := ctx.Err(); err != nil {
-		return next, err
+		return err
 	}
 	refused := gotorch.Try(func() {
 		gotorch.NoGrad(func() {
-			gotorch.Scope(func() {
-				if next, err = step(i, x); err == nil {
-					next = next.MoveOut()
-				}
-			})
+			gotorch.Scope(func() { err = f() })
 		})
 	})
 	if refused != nil {
-		return gotorch.Tensor{}, refused
+		return refused
 	}
-	return next, err
+	return err
 }
 
 // NoiseSource draws the noise of samples. A picture's noise depends on the seed

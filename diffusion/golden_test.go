@@ -1,0 +1,303 @@
+package diffusion
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/internal/golden"
+)
+
+var cpu gotorch.Device
+
+func tensor(a golden.Archive, name string) gotorch.Tensor {
+	return gotorch.FromFloat32s(a.Float32s(name), a.Shape(name)...)
+}
+
+// echo is a network that gives what it was told to give.
+func echo(out gotorch.Tensor) Denoiser {
+	return func(_, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return out }
+}
+
+func TestGoldenSchedule(t *testing.T) {
+	name := regexp.MustCompile(`^(.+)_(\d+)\.npz$`)
+	for _, path := range golden.Files(t, "schedule/*.npz") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			part := name.FindStringSubmatch(filepath.Base(path))
+			if part == nil {
+				t.Fatalf("%s is not named SCHEDULE_STEPS.npz", path)
+			}
+			steps, _ := strconv.Atoi(part[2])
+			betas, err := NamedBetas(part[1], steps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := NewSchedule(betas)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := golden.Open(t, path)
+			for array, got := range map[string][]float64{
+				"betas":                          s.Betas,
+				"alphas_cumprod":                 s.AlphasCumprod,
+				"alphas_cumprod_prev":            s.AlphasCumprodPrev,
+				"alphas_cumprod_next":            s.AlphasCumprodNext,
+				"posterior_variance":             s.PosteriorVariance,
+				"posterior_log_variance_clipped": s.PosteriorLogVarianceClipped,
+				"posterior_mean_coef1":           s.PosteriorMeanCoef1,
+				"posterior_mean_coef2":           s.PosteriorMeanCoef2,
+			} {
+				golden.WithinRelative(t, array, got, a.Float64s(array), 1e-12)
+			}
+		})
+	}
+}
+
+func TestGoldenRespace(t *testing.T) {
+	type spacing struct {
+		Steps       int
+		Spec        string
+		Schedule    string
+		TimestepMap []int `json:"timestep_map"`
+		Betas       []float64
+	}
+	var cases struct{ Good, Refused []spacing }
+	for _, path := range golden.Files(t, "respace/*.json") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &cases); err != nil {
+			t.Fatal(err)
+		}
+		if len(cases.Good) == 0 {
+			t.Fatalf("%s has no good case", path)
+		}
+		for _, c := range cases.Good {
+			t.Run(fmt.Sprintf("%s %d to %q", c.Schedule, c.Steps, c.Spec), func(t *testing.T) {
+				d, err := New(Config{Steps: c.Steps, NoiseSchedule: c.Schedule, TimestepRespacing: c.Spec}, cpu)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(d.TimestepMap, c.TimestepMap) {
+					t.Errorf("kept %v, want %v", d.TimestepMap, c.TimestepMap)
+				}
+				golden.WithinRelative(t, "betas", d.Betas, c.Betas, 1e-12)
+			})
+		}
+		for _, c := range cases.Refused {
+			if kept, err := SpaceTimesteps(c.Steps, c.Spec); err == nil {
+				t.Errorf("%d steps to %q: kept %v, want an error", c.Steps, c.Spec, kept)
+			}
+		}
+	}
+}
+
+func TestGoldenLikelihood(t *testing.T) {
+	for _, path := range golden.Files(t, "pieces/likelihood*.npz") {
+		a := golden.Open(t, path)
+		gotorch.Scope(func() {
+			kl := NormalKL(tensor(a, "mean1"), tensor(a, "logvar1"), tensor(a, "mean2"), tensor(a, "logvar2"))
+			golden.WithinRelative(t, "normal_kl", kl.Float32s(), a.Float32s("normal_kl"), 1e-5)
+
+			got := DiscretizedGaussianLogLikelihood(tensor(a, "x"), tensor(a, "means"), tensor(a, "log_scales")).Float32s()
+			var likely, wanted []float32
+			for i, want := range a.Float32s("discretized_log_likelihood") {
+				if want > -6 {
+					likely, wanted = append(likely, got[i]), append(wanted, want)
+				} else if g := float64(got[i]); math.IsNaN(g) || math.IsInf(g, 0) {
+					t.Errorf("log likelihood [%d] = %v, want it finite", i, g)
+				}
+			}
+			golden.WithinNorms(t, "discretized_log_likelihood", likely, wanted, 1e-5, 1e-5)
+		})
+	}
+}
+
+// The names that the golden files use.
+var (
+	meanTypes = map[string]ModelMeanType{"epsilon": Epsilon, "start_x": XStart, "previous_x": PreviousX}
+	varTypes  = map[string]ModelVarType{"fixed_large": FixedLarge, "fixed_small": FixedSmall, "learned": Learned, "learned_range": LearnedRange}
+)
+
+func TestGoldenPMeanVariance(t *testing.T) {
+	for _, path := range golden.Files(t, "pieces/p_mean_variance*.npz") {
+		a := golden.Open(t, path)
+		cases := 0
+		for _, name := range a.Names() {
+			if key, ok := strings.CutSuffix(name, "__model_output"); ok {
+				cases++
+				t.Run(key, func(t *testing.T) { gotorch.Scope(func() { comparePMeanVariance(t, a, key) }) })
+			}
+		}
+		if cases == 0 {
+			t.Errorf("%s has no case", path)
+		}
+	}
+}
+
+func comparePMeanVariance(t *testing.T, a golden.Archive, key string) {
+	part := strings.Split(key, "__")
+	meanType, ok1 := meanTypes[part[0]]
+	varType, ok2 := varTypes[part[1]]
+	if !ok1 || !ok2 {
+		t.Fatalf("case %q has a mean or a variance type of no name known", key)
+	}
+	betas, err := NamedBetas(part[2], int(a.Int64s("T")[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewGaussian(betas, Objective{MeanType: meanType, VarType: varType}, cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tensor(a, "x_t")
+	for how, clip := range map[string]bool{"clip": true, "raw": false} {
+		p := d.PMeanVariance(echo(tensor(a, key+"__model_output")), x, d.At(a.Int64s("t")), Cond{}, clip)
+		for field, got := range map[string]gotorch.Tensor{
+			"mean": p.Mean, "variance": p.Variance, "log_variance": p.LogVariance, "pred_xstart": p.PredXStart,
+		} {
+			name := strings.Join([]string{key, field, how}, "__")
+			golden.WithinOfMax(t, name, got.ExpandAs(x).Float32s(), a.Float32s(name), 1e-5)
+		}
+	}
+}
+
+func TestGoldenLossSecondMoment(t *testing.T) {
+	for _, path := range golden.Files(t, "pieces/loss_second_moment*.npz") {
+		a := golden.Open(t, path)
+		shape := a.Shape("weights_after")
+		perUpdate, steps := int(a.Shape("timesteps")[1]), int(shape[1])
+		timesteps, losses, want := a.Int64s("timesteps"), a.Float64s("losses"), a.Float64s("weights_after")
+		s := NewLossSecondMoment(steps)
+		for i := range int(shape[0]) {
+			from, to := i*perUpdate, (i+1)*perUpdate
+			if err := s.Update(timesteps[from:to], losses[from:to]); err != nil {
+				t.Fatal(err)
+			}
+			golden.WithinRelative(t, fmt.Sprintf("weights after update %d", i), s.Weights(), want[i*steps:(i+1)*steps], 1e-12)
+		}
+	}
+}
+
+// modelCase is one golden network. These tests have no network, but where the
+// steps are not rescaled the stored forward_at_raw_t is what it said about x_t.
+type modelCase struct {
+	golden.Archive
+	config Config
+}
+
+func openModelCase(t *testing.T, path string) modelCase {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(path), "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Diffusion struct {
+			Steps *int `json:"steps"`
+			Config
+		}
+	}
+	c.Diffusion.Config = Config{Steps: 1000, NoiseSchedule: Linear}
+	c.Diffusion.Steps = &c.Diffusion.Config.Steps
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	return modelCase{golden.Open(t, path), c.Diffusion.Config}
+}
+
+func (c modelCase) diffusion(t *testing.T, respacing string) *GaussianDiffusion {
+	config := c.config
+	config.TimestepRespacing = respacing
+	d, err := New(config, cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (c modelCase) compare(t *testing.T, name string, got gotorch.Tensor, relative, ofMax float64) {
+	t.Helper()
+	golden.WithinNorms(t, name, got.Float32s(), c.Float32s(name), relative, ofMax)
+}
+
+func eachModelCase(t *testing.T, f func(t *testing.T, c modelCase)) {
+	for _, path := range golden.Files(t, "model/*/io.npz") {
+		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
+			c := openModelCase(t, path)
+			gotorch.Scope(func() { f(t, c) })
+		})
+	}
+}
+
+func TestGoldenForward(t *testing.T) {
+	eachModelCase(t, func(t *testing.T, c modelCase) {
+		d := c.diffusion(t, "")
+		c.compare(t, "x_t", d.QSample(tensor(c.Archive, "x_start"), d.At(c.Int64s("t")), tensor(c.Archive, "noise")), 0, 1e-6)
+		// The prior's term needs no network either, and with it the sum can be
+		// checked.
+		prior := c.diffusion(t, "25").PriorBPD(tensor(c.Archive, "x_start"))
+		c.compare(t, "bpd_prior_bpd", prior, 1e-3, 0)
+		c.compare(t, "bpd_total_bpd", tensor(c.Archive, "bpd_vb").SumDims(false, 1).Add(prior, 1), 1e-3, 0)
+	})
+}
+
+func TestGoldenStep(t *testing.T) {
+	eachModelCase(t, func(t *testing.T, c modelCase) {
+		if c.config.RescaleTimesteps {
+			t.Skip("the network sees rescaled steps, and its output for those is not stored")
+		}
+		d, denoise := c.diffusion(t, ""), echo(tensor(c.Archive, "forward_at_raw_t"))
+		x, noise := tensor(c.Archive, "x_t"), tensor(c.Archive, "step_noise")
+		at := d.At(c.Int64s("t"))
+
+		p := d.PMeanVariance(denoise, x, at, Cond{}, true)
+		c.compare(t, "p_mean", p.Mean, 0, 1e-5)
+		c.compare(t, "p_variance", p.Variance.ExpandAs(x), 0, 1e-5)
+		c.compare(t, "p_log_variance", p.LogVariance.ExpandAs(x), 0, 1e-5)
+		c.compare(t, "p_pred_xstart", p.PredXStart, 0, 1e-5)
+
+		losses := d.TrainingLosses(denoise, tensor(c.Archive, "x_start"), at, tensor(c.Archive, "noise"), Cond{})
+		c.compare(t, "loss_loss", losses.Loss, 1e-4, 0)
+		for name, got := range map[string]gotorch.Tensor{"loss_mse": losses.MSE, "loss_vb": losses.VB} {
+			if got.Defined() != c.Has(name) {
+				t.Errorf("%s: defined is %v, want %v", name, got.Defined(), c.Has(name))
+			} else if got.Defined() {
+				c.compare(t, name, got, 1e-4, 0)
+			}
+		}
+
+		sample, _ := d.PSample(denoise, x, at, noise, Cond{}, true)
+		c.compare(t, "p_sample", sample, 0, 1e-5)
+		// The reference takes the early steps' small sigmas from float32 differences
+		// of numbers close to 1, so these agree to fewer digits.
+		for _, eta := range []float64{0, 0.7} {
+			sample, _ := d.DDIMSample(denoise, x, at, noise, Cond{}, true, eta)
+			c.compare(t, fmt.Sprintf("ddim_eta_%.1f", eta), sample, 0, 1e-3)
+		}
+		reverse, _ := d.DDIMReverseSample(denoise, x, at, Cond{}, true)
+		c.compareReverse(t, reverse, d.NumTimesteps())
+	})
+}
+
+// compareReverse leaves out the pictures at t = T-1: ddim_reverse was taken one
+// step earlier for those, where forward_at_raw_t is not what the network says.
+func (c modelCase) compareReverse(t *testing.T, got gotorch.Tensor, steps int) {
+	values, stored := got.Float32s(), c.Float32s("ddim_reverse")
+	perPicture := len(stored) / len(c.Int64s("t"))
+	for i, step := range c.Int64s("t") {
+		if step < int64(steps-1) {
+			from, to := i*perPicture, (i+1)*perPicture
+			golden.WithinOfMax(t, fmt.Sprintf("ddim_reverse of picture %d", i), values[from:to], stored[from:to], 1e-3)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package diffusion
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"iddpm/internal/golden"
+)
+
+func TestNamedBetasRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		steps int
+		want  string // part of the error; "" for none
+	}{
+		{Linear, 21, ""},
+		{Linear, 20, "more than 20"},
+		{Linear, 0, "more than 20"},
+		{Linear, -5, "more than 20"},
+		{Cosine, 2, ""},
+		{Cosine, 1, "at least 2"},
+		{Cosine, maxSteps + 1, "at most"},
+		{"sigmoid", 100, `"sigmoid"`},
+		{"", 100, "linear or cosine"},
+	} {
+		betas, err := NamedBetas(c.name, c.steps)
+		if c.want != "" {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q, %d steps: error %v, want one with %q", c.name, c.steps, err, c.want)
+			}
+			continue
+		}
+		if err != nil || len(betas) != c.steps {
+			t.Errorf("%q, %d steps: %d betas, error %v", c.name, c.steps, len(betas), err)
+		}
+	}
+}
+
+func TestNewScheduleRefuses(t *testing.T) {
+	for name, betas := range map[string][]float64{
+		"none":       nil,
+		"one":        {0.5},
+		"zero":       {0.1, 0},
+		"one in all": {0.1, 1},
+		"negative":   {-0.1, 0.5},
+		"NaN":        {0.1, math.NaN()},
+		"no signal":  repeated(0.999, 200),
+	} {
+		if _, err := NewSchedule(betas); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func repeated(v float64, n int) []float64 {
+	return each(n, func(int) float64 { return v })
+}
+
+func TestScheduleIsOrdered(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		steps int
+	}{{Linear, 21}, {Linear, 4000}, {Cosine, 2}, {Cosine, 3}, {Cosine, 4000}} {
+		betas, err := NamedBetas(c.name, c.steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewSchedule(betas)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range s.Betas {
+			if !(s.AlphasCumprod[i] < s.AlphasCumprodPrev[i] && s.AlphasCumprodNext[i] < s.AlphasCumprod[i]) {
+				t.Errorf("%s %d: alphas_cumprod does not fall at step %d", c.name, c.steps, i)
+			}
+			if !(s.PosteriorVariance[i] < s.Betas[i]) {
+				t.Errorf("%s %d: the posterior variance is not below beta at step %d", c.name, c.steps, i)
+			}
+		}
+	}
+}
+
+// Where x_t is its signal alone, sqrt(alphaBar_t) x_0, the posterior's mean is
+// the signal one step earlier.
+func TestPosteriorMeanFollowsTheSignal(t *testing.T) {
+	betas, err := NamedBetas(Cosine, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSchedule(betas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := each(100, func(t int) float64 {
+		return s.PosteriorMeanCoef1[t] + s.PosteriorMeanCoef2[t]*math.Sqrt(s.AlphasCumprod[t])
+	})
+	want := each(100, func(t int) float64 { return math.Sqrt(s.AlphasCumprodPrev[t]) })
+	golden.WithinRelative(t, "mean", got, want, 1e-12)
+}
+
+func TestConfigValidate(t *testing.T) {
+	for name, c := range map[string]struct {
+		config Config
+		wants  []string
+	}{
+		"good":         {Config{Steps: 4000, NoiseSchedule: Cosine, TimestepRespacing: "ddim250"}, nil},
+		"zero":         {Config{}, []string{`""`}},
+		"two problems": {Config{Steps: 1000, NoiseSchedule: "flat", TimestepRespacing: "2000"}, []string{`"flat"`, `"2000"`}},
+		"T = 0":        {Config{NoiseSchedule: Linear}, []string{"more than 20"}},
+		"one step":     {Config{Steps: 100, NoiseSchedule: Linear, TimestepRespacing: "1"}, []string{"at least 2"}},
+	} {
+		err := c.config.Validate()
+		if (err == nil) != (c.wants == nil) {
+			t.Errorf("%s: error %v, want one: %v", name, err, c.wants != nil)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(errorText(err), want) {
+				t.Errorf("%s: error %v does not name %s", name, err, want)
+			}
+		}
+		if _, newErr := New(c.config, cpu); (newErr == nil) != (err == nil) {
+			t.Errorf("%s: New's error is %v, Validate's %v", name, newErr, err)
+		}
+	}
+}
+
+func TestConfigObjective(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   Objective
+	}{
+		{Config{}, Objective{}},
+		{Config{SigmaSmall: true, PredictXStart: true}, Objective{MeanType: XStart, VarType: FixedSmall}},
+		{Config{LearnSigma: true, SigmaSmall: true, RescaleLearnedSigmas: true}, Objective{VarType: LearnedRange, LossType: RescaledMSE}},
+		{Config{LearnSigma: true, UseKL: true, RescaleLearnedSigmas: true, RescaleTimesteps: true}, Objective{VarType: LearnedRange, LossType: RescaledKL, RescaleTimesteps: true}},
+	} {
+		if got := c.config.Objective(); got != c.want {
+			t.Errorf("%+v: %+v, want %+v", c.config, got, c.want)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
