@@ -1,0 +1,9 @@
+#!/bin/sh
+# Prepares a bare base image to run iddpm: its user, its volume, its place on the PATH.
+set -eu
+
+# 1000 is the first user of most hosts, so a folder of theirs mounted at /runs is writable at once.
+# Some bases have a user of that number already; sharing the number does no harm.
+useradd --uid 1000 --non-unique --user-group --create-home --shell /usr/sbin/nologin iddpm
+install -d -o iddpm -g iddpm /runs
+ln -s /opt/iddpm/iddpm /usr/local/bin/iddpm
