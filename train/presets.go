@@ -1,0 +1,142 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// Preset is a configuration with a name.
+type Preset struct {
+	Name    string
+	Summary string // in a line
+	Config  Config
+}
+
+// Defaults returns the reference's configuration where no flag says otherwise.
+func Defaults() Config {
+	return Config{
+		Model: model.Config{
+			ImageSize: 64, InChannels: 3, NumChannels: 128, NumResBlocks: 2,
+			AttentionResolutions: []int{16, 8}, NumHeads: 4, NumHeadsUpsample: -1, UseScaleShiftNorm: true,
+		},
+		Diffusion: diffusion.Config{
+			Steps: 1000, NoiseSchedule: diffusion.Linear, RescaleTimesteps: true, RescaleLearnedSigmas: true,
+		},
+		Train: Options{
+			BatchSize: 1, Microbatch: -1, LR: 1e-4, EMARates: []float64{0.9999}, ScheduleSampler: "uniform",
+			LogInterval: 10, SaveInterval: 10000, Precision: "auto",
+		},
+	}
+}
+
+// presets begin with the built-in set; then come the paper's runs
+// (its appendix A and the reference's README).
+var presets = []struct {
+	name, summary string
+	change        func(*Config)
+}{
+	{"emoji", "built-in emoji at 32 pixels, small enough for a CPU: minutes", emoji},
+	{"emoji-gpu", "built-in emoji at 64 pixels, for one GPU", emojiGPU},
+	{"cifar10", "CIFAR-10, L_hybrid, cosine schedule: 500,000 steps", cifar10},
+	{"cifar10-vlb", "CIFAR-10, L_vlb with importance sampling: 500,000 steps", both(cifar10, vlb)},
+	{"imagenet64", "ImageNet at 64 pixels, L_hybrid, cosine schedule: 1,500,000 steps", imageNet64},
+	{"imagenet64-vlb", "ImageNet at 64 pixels, L_vlb with importance sampling: 1,500,000 steps", both(imageNet64, vlb)},
+	{"imagenet64-cond", "ImageNet at 64 pixels by class, 270 M parameters: 250,000 steps", imageNet64Cond},
+	{"lsun-bedroom", "LSUN bedrooms at 256 pixels, linear schedule: 1,200,000 steps", lsunBedroom},
+}
+
+// Presets returns all presets: the built-in set's first, then the paper's.
+func Presets() []Preset {
+	all := make([]Preset, len(presets))
+	for i, p := range presets {
+		all[i] = Preset{Name: p.name, Summary: p.summary, Config: Defaults()}
+		p.change(&all[i].Config)
+	}
+	return all
+}
+
+// LookupPreset returns the preset of a name, or an error that lists the names
+// there are.
+func LookupPreset(name string) (Preset, error) {
+	var names []string
+	for _, p := range Presets() {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return Preset{}, fmt.Errorf("there is no preset %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// both makes one change and then another.
+func both(first, second func(*Config)) func(*Config) {
+	return func(c *Config) {
+		first(c)
+		second(c)
+	}
+}
+
+// hybrid is what the paper settles on: learned variances and the cosine
+// schedule over 4000 steps.
+func hybrid(c *Config) {
+	learnSigma(c)
+	c.Diffusion.Steps, c.Diffusion.NoiseSchedule = 4000, diffusion.Cosine
+	c.Train.BatchSize = 128
+}
+
+func learnSigma(c *Config) { c.Model.LearnSigma, c.Diffusion.LearnSigma = true, true }
+
+func vlb(c *Config) {
+	c.Diffusion.UseKL = true
+	c.Train.ScheduleSampler = "loss-second-moment"
+}
+
+func cifar10(c *Config) {
+	hybrid(c)
+	c.Model.ImageSize, c.Model.NumResBlocks, c.Model.Dropout = 32, 3, 0.3
+	c.Train.Steps = 500_000
+}
+
+func imageNet64(c *Config) {
+	hybrid(c)
+	c.Model.NumResBlocks = 3
+	c.Train.Steps = 1_500_000
+}
+
+func imageNet64Cond(c *Config) {
+	hybrid(c)
+	c.Model.NumChannels, c.Model.NumResBlocks = 192, 3
+	c.Model.ClassCond, c.Model.NumClasses = true, 1000
+	c.Diffusion.RescaleLearnedSigmas, c.Diffusion.RescaleTimesteps = false, false
+	c.Train.BatchSize, c.Train.LR, c.Train.Steps = 2048, 3e-4, 250_000
+}
+
+func lsunBedroom(c *Config) {
+	learnSigma(c)
+	c.Model.ImageSize, c.Model.NumHeads, c.Model.AttentionResolutions = 256, 1, []int{16}
+	c.Model.UseScaleShiftNorm = false
+	c.Diffusion.RescaleLearnedSigmas, c.Diffusion.RescaleTimesteps = false, false
+	c.Train.BatchSize, c.Train.Steps = 128, 1_200_000
+}
+
+func emoji(c *Config) {
+	learnSigma(c)
+	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 32, 1
+	c.Model.ChannelMult, c.Model.AttentionResolutions = []int{1, 2, 2}, []int{8}
+	c.Diffusion.NoiseSchedule = diffusion.Cosine
+	c.Train.BatchSize, c.Train.LR, c.Train.WarmupSteps = 32, 1e-3, 100
+	c.Train.EMARates = []float64{0.995}
+	c.Train.Steps, c.Train.SaveInterval = 2000, 500
+}
+
+func emojiGPU(c *Config) {
+	learnSigma(c)
+	c.Model.ImageSize, c.Model.Dropout = 64, 0.1
+	c.Diffusion.NoiseSchedule = diffusion.Cosine
+	c.Train.BatchSize, c.Train.LR, c.Train.WarmupSteps = 128, 2e-4, 500
+	c.Train.EMARates = []float64{0.999}
+	c.Train.Steps, c.Train.SaveInterval = 20_000, 2000
+}
