@@ -1,14 +1,13 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"image/color"
 	"io"
 	"math/rand/v2"
-	"runtime"
-	"sync"
 )
 
 // Options say how pictures become training examples. The zero value is usable.
@@ -223,7 +222,10 @@ func (d *Dataset) checkHeaders() error {
 	n := d.count()
 	checked := min(n, checkedHeaders)
 	found := make([]error, checked)
-	parallel(checked, func(k int) { found[k] = d.check(k * n / checked) })
+	_ = parallel(context.Background(), checked, func(k int) error {
+		found[k] = d.check(k * n / checked)
+		return nil
+	})
 	unreadable := map[int]bool{}
 	var err error
 	for k, cause := range found {
@@ -245,25 +247,4 @@ func (d *Dataset) checkHeaders() error {
 		return fmt.Errorf("%s: not one picture can be read: %w", d.title, d.bad.error())
 	}
 	return nil
-}
-
-// parallel calls f with 0..n-1, on all cores.
-func parallel(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	next := 0
-	take := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		next++
-		return next - 1
-	}
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := take(); i < n; i = take() {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
 }

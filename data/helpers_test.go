@@ -98,3 +98,16 @@ func pngChunk(name, body string) []byte {
 	b = append(b, name+body...)
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE([]byte(name+body)))
 }
+
+func zipReader(t testing.TB, f *os.File) *zip.Reader {
+	t.Helper()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}

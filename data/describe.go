@@ -1,0 +1,155 @@
+package data
+
+import (
+	"cmp"
+	"context"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"slices"
+	"sync"
+)
+
+// Description is what there is to know about a set of pictures before training on it.
+type Description struct {
+	Name     string       // of the set, as Dataset.Name
+	Pictures int          // those that can be read
+	Sizes    []SizeCount  // by decreasing count
+	Classes  []ClassCount // by label; nil where the set has no classes
+	Bad      []BadPicture // by name
+	Sheet    *image.NRGBA // some of the pictures, fitted to ImageSize, spread evenly over the set
+}
+
+// SizeCount says how many pictures have a size in pixels.
+type SizeCount struct{ Width, Height, Count int }
+
+// ClassCount says how many pictures a class has.
+type ClassCount struct {
+	Name  string
+	Count int
+}
+
+// DescribeOptions say how a set is looked through. The zero value is usable.
+type DescribeOptions struct {
+	// Options are the set's. MaxBadImages does not count here; classes are
+	// counted where there are any, and required only with ClassCond.
+	Options
+
+	// Columns and Rows are of the contact sheet; 0 means 8.
+	Columns, Rows int
+
+	// Progress, if set, is told how many pictures of all have been read. It is
+	// called from several goroutines, one at a time.
+	Progress func(done, total int)
+}
+
+// Describe decodes every picture that path names and says what it found. Bad
+// pictures are no error as long as one can be read.
+func Describe(ctx context.Context, path string, o DescribeOptions) (*Description, error) {
+	ds, err := openToDescribe(path, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer ds.Close()
+	d := &Description{Name: ds.Name()}
+	good, err := d.readAll(ctx, ds, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	if len(good) == 0 {
+		return nil, ds.bad.error()
+	}
+	d.Pictures, d.Bad = len(good), ds.Bad()
+	d.countClasses(ds, good)
+	d.Sheet, err = sheet(ds, good, cmp.Or(o.Columns, 8), cmp.Or(o.Rows, 8))
+	return d, err
+}
+
+func openToDescribe(path string, o Options) (*Dataset, error) {
+	o.MaxBadImages = math.MaxInt
+	o.CacheBytes = -1
+	if o.ClassCond {
+		return Open(path, o)
+	}
+	classes := o
+	classes.ClassCond = true
+	if ds, err := Open(path, classes); err == nil {
+		return ds, nil
+	}
+	return Open(path, o)
+}
+
+// readAll decodes the pictures, counts their sizes and returns the readable ones.
+func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, total int)) ([]int, error) {
+	told := progress{total: ds.Len(), tell: tell}
+	var mu sync.Mutex
+	var good []int
+	sizes := map[image.Point]int{}
+	err := parallel(ctx, ds.Len(), func(i int) error {
+		defer told.add(1)
+		p, err := ds.load(ds.at(i), ds.dec)
+		if err == nil {
+			err = fit(make([]byte, ds.size*ds.size*3), p, ds.size)
+		}
+		if err != nil {
+			return ds.bad.add(ds.PictureName(i), err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		good = append(good, i)
+		sizes[image.Pt(p.w, p.h)]++
+		return nil
+	})
+	for size, n := range sizes {
+		d.Sizes = append(d.Sizes, SizeCount{Width: size.X, Height: size.Y, Count: n})
+	}
+	slices.SortFunc(d.Sizes, func(a, b SizeCount) int {
+		return cmp.Or(b.Count-a.Count, a.Width-b.Width, a.Height-b.Height)
+	})
+	slices.Sort(good)
+	return good, err
+}
+
+func (d *Description) countClasses(ds *Dataset, good []int) {
+	for _, name := range ds.ClassNames() {
+		d.Classes = append(d.Classes, ClassCount{Name: name})
+	}
+	if d.Classes == nil {
+		return
+	}
+	for _, i := range good {
+		d.Classes[ds.Label(i)].Count++
+	}
+}
+
+// sheet lays out pictures spread evenly over those given, left to right and top
+// to bottom, with a gap between them.
+func sheet(ds *Dataset, of []int, columns, rows int) (*image.NRGBA, error) {
+	const gap = 2
+	n := min(columns*rows, len(of))
+	columns = min(columns, n)
+	rows = (n + columns - 1) / columns
+	step := ds.size + gap
+	out := image.NewNRGBA(image.Rect(0, 0, columns*step+gap, rows*step+gap))
+	draw.Draw(out, out.Rect, image.NewUniform(color.Gray{Y: 128}), image.Point{}, draw.Src)
+	for k := range n {
+		pixels, _, err := ds.Image(of[k*len(of)/n])
+		if err != nil {
+			return nil, err
+		}
+		at := image.Pt(gap+k%columns*step, gap+k/columns*step)
+		draw.Draw(out, image.Rectangle{Min: at, Max: at.Add(image.Pt(ds.size, ds.size))}, toImage(pixels, ds.size), image.Point{}, draw.Src)
+	}
+	return out, nil
+}
+
+// toImage turns pixels [size, size, 3] into an image.
+func toImage(pixels []byte, size int) *image.NRGBA {
+	m := image.NewNRGBA(image.Rect(0, 0, size, size))
+	for i := range size * size {
+		copy(m.Pix[4*i:4*i+3], pixels[3*i:3*i+3])
+		m.Pix[4*i+3] = 255
+	}
+	return m
+}

@@ -1,0 +1,341 @@
+package data
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/google/renameio/v2"
+)
+
+// PrepareOptions say how pictures are packed. The zero value is usable.
+type PrepareOptions struct {
+	// Options are the source's: ImageSize is the size of the packed pictures,
+	// which hold classes with ClassCond alone. CacheBytes is of no use here.
+	Options
+
+	// Progress, if set, is told how many pictures of all have been packed. It is
+	// called from several goroutines, one at a time.
+	Progress func(done, total int)
+}
+
+// Prepared says what Prepare did.
+type Prepared struct {
+	Pictures int          // packed
+	Resumed  int          // of these, packed by an earlier run that was interrupted
+	Bytes    int64        // size of the zip
+	Bad      []BadPicture // left out, by name
+}
+
+// Prepare packs the pictures of src, anything that Open opens, into a zip as
+// NVlabs/edm's tools make and read it: png files 00000/img00000000.png, ...,
+// stored, fitted to ImageSize as the reference fits them, and dataset.json with
+// the labels, to which it adds the class_names.
+//
+// The pictures are packed in parts of 1000 that lie in a folder beside dst,
+// DST.parts, until the zip has been written and read again. A run that was
+// interrupted goes on from there; the zip comes out the same.
+func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared, error) {
+	if !strings.EqualFold(filepath.Ext(dst), ".zip") {
+		return nil, fmt.Errorf("%s: the name of the file to write must end in .zip", dst)
+	}
+	o.CacheBytes = -1
+	ds, err := Open(src, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer ds.Close()
+	p := &packing{
+		ds: ds, dst: dst, dir: dst + ".parts",
+		progress: progress{total: ds.Len(), tell: o.Progress},
+		encoder:  png.Encoder{BufferPool: &encoderBuffers{}},
+	}
+	if err := p.begin(o.Options); err != nil {
+		return nil, fmt.Errorf("cannot prepare %s: %w", dst, err)
+	}
+	for first := 0; first < ds.Len(); first += partLength {
+		if err := p.pack(ctx, first); err != nil {
+			return nil, fmt.Errorf("cannot prepare %s: %w", dst, err)
+		}
+	}
+	if err := p.join(ctx); err != nil {
+		return nil, fmt.Errorf("cannot write %s: %w", dst, err)
+	}
+	p.result.Bad = ds.Bad()
+	return &p.result, os.RemoveAll(p.dir)
+}
+
+// partLength is how many pictures a part holds: what an interruption may cost.
+const partLength = 1000
+
+// packing is one run of Prepare.
+type packing struct {
+	ds       *Dataset
+	dst, dir string
+	progress progress
+	encoder  png.Encoder
+	result   Prepared
+}
+
+// encoderBuffers keeps the encoder from making a compressor for every picture.
+type encoderBuffers struct{ sync.Pool }
+
+func (b *encoderBuffers) Get() *png.EncoderBuffer {
+	buffer, _ := b.Pool.Get().(*png.EncoderBuffer)
+	return buffer
+}
+
+func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.Pool.Put(buffer) }
+
+// begin makes the folder of parts, or takes over what an earlier run with the
+// same pictures and options left there.
+func (p *packing) begin(o Options) error {
+	const mark = "pictures packed by iddpm"
+	plan := fmt.Sprintf("%s: %s background %v orient %v\n", mark, p.ds.Fingerprint(), newBackground(o.Background), o.Orient)
+	file := filepath.Join(p.dir, "plan")
+	old, err := os.ReadFile(file)
+	switch {
+	case err == nil && string(old) == plan:
+		return nil
+	case err == nil && strings.HasPrefix(string(old), mark):
+		err = os.RemoveAll(p.dir)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(p.dir, 0o777); err != nil {
+		return fmt.Errorf("a folder of that name is needed for parts: %w", err)
+	}
+	return renameio.WriteFile(file, []byte(plan), 0o666)
+}
+
+func (p *packing) part(first int) string {
+	return filepath.Join(p.dir, fmt.Sprintf("part%08d.zip", first))
+}
+
+// pack writes the part with the pictures from first on, unless it is there.
+// Within a part pictures go by their number in the source.
+func (p *packing) pack(ctx context.Context, first int) error {
+	n := min(partLength, p.ds.Len()-first)
+	if done, err := p.packed(first, n); done || err != nil {
+		return err
+	}
+	files := make([][]byte, n)
+	err := parallel(ctx, n, func(k int) error {
+		pixels, _, err := p.ds.Image(first + k)
+		if err != nil {
+			err = p.ds.bad.add(p.ds.PictureName(first+k), errors.Unwrap(err))
+		} else {
+			files[k], err = p.encode(pixels)
+		}
+		p.progress.add(1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return writeZip(p.part(first), func(z *zip.Writer) error {
+		for k, file := range files {
+			if file == nil {
+				continue
+			}
+			if err := store(z, pictureName(first+k), file); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// packed reports whether an earlier run has packed the part with n pictures
+// from first on; it notes those that it had to leave out.
+func (p *packing) packed(first, n int) (bool, error) {
+	z, err := zip.OpenReader(p.part(first))
+	if err != nil {
+		return false, nil
+	}
+	defer z.Close()
+	there := map[string]bool{}
+	for _, f := range z.File {
+		there[f.Name] = true
+	}
+	for k := range n {
+		if there[pictureName(first+k)] {
+			continue
+		}
+		_, _, err := p.ds.Image(first + k)
+		if err == nil {
+			return false, nil // it can be read by now
+		}
+		if err := p.ds.bad.add(p.ds.PictureName(first+k), errors.Unwrap(err)); err != nil {
+			return false, err
+		}
+	}
+	p.result.Resumed += len(there)
+	p.progress.add(n)
+	return true, nil
+}
+
+// join puts the parts together, reads the result again and gives it its name.
+func (p *packing) join(ctx context.Context) error {
+	var labels [][2]any
+	err := writeZip(p.dst, func(z *zip.Writer) error {
+		for first := 0; first < p.ds.Len(); first += partLength {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if err := p.copyPart(z, first, &labels); err != nil {
+				return err
+			}
+		}
+		if p.result.Pictures == 0 {
+			return fmt.Errorf("not one picture can be read: %w", p.ds.bad.error())
+		}
+		return storeLabels(z, labels, p.ds.ClassNames())
+	}, func(file string) error { return p.verify(ctx, file) })
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(p.dst)
+	if err == nil {
+		p.result.Bytes = info.Size()
+	}
+	return err
+}
+
+// copyPart copies a part's pictures, numbered anew so that none is missing.
+func (p *packing) copyPart(z *zip.Writer, first int, labels *[][2]any) error {
+	part, err := zip.OpenReader(p.part(first))
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	for _, f := range part.File {
+		var i int
+		if _, err := fmt.Sscanf(filepath.Base(f.Name), "img%d.png", &i); err != nil || i < first || i >= p.ds.Len() {
+			return fmt.Errorf("%s holds a picture %s: remove the folder", p.part(first), f.Name)
+		}
+		name := pictureName(p.result.Pictures)
+		if err := copyEntry(z, f, name); err != nil {
+			return err
+		}
+		*labels = append(*labels, [2]any{name, p.ds.Label(i)})
+		p.result.Pictures++
+	}
+	return nil
+}
+
+func copyEntry(z *zip.Writer, f *zip.File, name string) error {
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	file, err := readFile(r) // checks the checksum
+	if err != nil {
+		return err
+	}
+	return store(z, name, file)
+}
+
+// verify reads every picture and label of a finished zip.
+func (p *packing) verify(ctx context.Context, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	c, err := newZip(f, info.Size(), file, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	if c.count() != p.result.Pictures || (c.labels != nil) != (p.ds.ClassNames() != nil) {
+		return fmt.Errorf("%d pictures were written and %d can be read", p.result.Pictures, c.count())
+	}
+	return parallel(ctx, c.count(), func(i int) error {
+		q, err := c.load(i, decoding{})
+		if err == nil && (q.w != p.ds.size || q.h != p.ds.size) {
+			err = fmt.Errorf("it is %d x %d pixels large", q.w, q.h)
+		}
+		if err != nil {
+			return fmt.Errorf("%s was not written well: %w", c.name(i), err)
+		}
+		return nil
+	})
+}
+
+// pictureName is NVlabs/edm's name of picture i.
+func pictureName(i int) string { return fmt.Sprintf("%05d/img%08d.png", i/1000, i) }
+
+func (p *packing) encode(pixels []byte) ([]byte, error) {
+	var b bytes.Buffer
+	err := p.encoder.Encode(&b, toImage(pixels, p.ds.size))
+	return b.Bytes(), err
+}
+
+func storeLabels(z *zip.Writer, labels [][2]any, classes []string) error {
+	d := struct {
+		Labels     [][2]any `json:"labels"`
+		ClassNames []string `json:"class_names,omitempty"`
+	}{ClassNames: classes}
+	if classes != nil {
+		d.Labels = labels
+	}
+	file, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return store(z, labelFile, file)
+}
+
+// store adds a file, uncompressed and without a time, so that equal pictures
+// make equal zips.
+func store(z *zip.Writer, name string, file []byte) error {
+	w, err := z.CreateRaw(&zip.FileHeader{
+		Name: name, Method: zip.Store, CRC32: crc32.ChecksumIEEE(file),
+		CompressedSize64: uint64(len(file)), UncompressedSize64: uint64(len(file)),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(file)
+	return err
+}
+
+// writeZip writes a zip whole or not at all; checks see it before it gets its name.
+func writeZip(path string, fill func(*zip.Writer) error, checks ...func(file string) error) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	z := zip.NewWriter(f)
+	if err := fill(z); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	for _, check := range checks {
+		if err := check(f.Name()); err != nil {
+			return err
+		}
+	}
+	return f.CloseAtomicallyReplace()
+}
