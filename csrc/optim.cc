@@ -7,6 +7,28 @@
 
 using namespace iddpm;
 
+namespace {
+
+bool same_layout(const at::Tensor &a, const at::Tensor &b) {
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) != 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
+// libtorch's fused update walks all four as flat arrays and checks neither
+// sizes nor strides: a short gradient would read past its end, a channels-last
+// one would land on the wrong weights.
+void check_fits(const at::Tensor &param, const at::Tensor &other, size_t i, const char *name) {
+  TORCH_CHECK(other.defined() && other.sizes() == param.sizes() && other.dtype() == param.dtype() &&
+                  other.device() == param.device(),
+              "parameter ", i, " is ", param.toString(), param.sizes(), ", but its ", name, " is ", other.toString(),
+              other.sizes());
+  TORCH_CHECK(param.is_non_overlapping_and_dense(), "parameter ", i, " does not fill its memory");
+}
+
+}  // namespace
+
 // `step` counts the updates of all parameters together; it goes up by one, once
 // the update has succeeded.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
@@ -15,9 +37,18 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
-    std::vector<at::Tensor> steps(static_cast<size_t>(n), unwrap(step) + 1);
-    at::_fused_adamw_(unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n),
-                      unwrap_list(exp_avg_sq, n), /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, eps,
+    std::vector<at::Tensor> p = unwrap_list(params, n), g = unwrap_list(grads, n), m = unwrap_list(exp_avg, n),
+                            v = unwrap_list(exp_avg_sq, n);
+    for (size_t i = 0; i < p.size(); ++i) {
+      check_fits(p[i], g[i], i, "gradient");
+      check_fits(p[i], m[i], i, "first moment");
+      check_fits(p[i], v[i], i, "second moment");
+      TORCH_CHECK(same_layout(p[i], m[i]) && same_layout(p[i], v[i]), "parameter ", i,
+                  " and its moments lie differently in memory");
+      if (!same_layout(p[i], g[i])) g[i] = at::empty_like(p[i]).copy_(g[i]);
+    }
+    std::vector<at::Tensor> steps(p.size(), unwrap(step) + 1);
+    at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, eps,
                       /*amsgrad=*/false, /*maximize=*/false);
     unwrap(step).add_(1);
   });

@@ -13,6 +13,9 @@ var ptDtypes = map[pt.DType]int8{
 
 // FromPT copies a tensor that package pt read to the CPU.
 func FromPT(t *pt.Tensor) Tensor {
+	if t == nil {
+		panic(&Error{Op: "FromPT", Message: "the tensor is nil"})
+	}
 	if err := t.Check(); err != nil {
 		panic(&Error{Op: "FromPT", Message: err.Error()})
 	}

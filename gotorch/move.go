@@ -72,10 +72,11 @@ func (t Tensor) Clone() Tensor {
 // PinMemory copies t to page-locked host memory, from which a GPU copies
 // without the processor's help.
 func (t Tensor) PinMemory() Tensor {
+	slot := t.defined("PinMemory")
 	if err := LoadCUDA(); err != nil {
 		panic(&Error{Op: "PinMemory", Message: err.Error()})
 	}
-	r := C.gt_pin_memory(t.defined("PinMemory"))
+	r := C.gt_pin_memory(slot)
 	runtime.KeepAlive(t.owner)
 	return take("PinMemory", r)
 }

@@ -46,16 +46,24 @@ func (opt Optimizer) Close() {
 // and the number of updates: all that a checkpoint needs. The tensors are the
 // optimizer's own.
 func (opt Optimizer) State() (expAvg, expAvgSq []Tensor, updates int64) {
+	opt.s.mustHaveParameters("State")
 	opt.s.ensureState()
 	return opt.s.moments[0], opt.s.moments[1], int64(opt.s.step.Float64())
 }
 
 // SetState copies moments of AdamW or Adam into the optimizer.
 func (opt Optimizer) SetState(expAvg, expAvgSq []Tensor, updates int64) {
+	opt.s.mustHaveParameters("SetState")
 	opt.s.ensureState()
 	ForeachCopyI(opt.s.moments[0], expAvg)
 	ForeachCopyI(opt.s.moments[1], expAvgSq)
 	opt.s.step.FillI(float64(updates))
+}
+
+func (s *optimizerState) mustHaveParameters(op string) {
+	if len(s.params) == 0 {
+		panic(&Error{Op: op, Message: "the optimizer has no parameters: call AddParameters first"})
+	}
 }
 
 // ensureState makes zero moments at the first use. They outlive the scope that

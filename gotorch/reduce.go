@@ -28,12 +28,21 @@ func (t Tensor) MeanDims(keepDim bool, dims ...int64) Tensor {
 // Sum sums all elements, or those along {"dim": int, "keepDim": bool}.
 func (t Tensor) Sum(opt ...map[string]interface{}) Tensor {
 	for _, o := range opt {
-		if dim, ok := o["dim"].(int); ok {
+		if dim, ok := o["dim"]; ok {
 			keep, _ := o["keepDim"].(bool)
-			return t.SumDims(keep, int64(dim))
+			return t.SumDims(keep, dimOf("Sum", dim))
 		}
 	}
 	return t.SumDims(false)
+}
+
+// dimOf takes a dimension out of an option: any integer type will do.
+func dimOf(op string, option interface{}) int64 {
+	v := reflect.ValueOf(option)
+	if !v.CanInt() {
+		panic(&Error{Op: op, Message: fmt.Sprintf("dim must be an integer, not %T", option)})
+	}
+	return v.Int()
 }
 
 // Sum sums all elements, or those along {"dim": int, "keepDim": bool}.
@@ -100,11 +109,7 @@ func (t Tensor) Argmin(opts ...interface{}) Tensor {
 
 func argOptions(op string, opts []interface{}) (has C.int32_t, dim C.int64_t, keep C.int32_t) {
 	if len(opts) > 0 {
-		v := reflect.ValueOf(opts[0])
-		if !v.CanInt() {
-			panic(&Error{Op: op, Message: fmt.Sprintf("dim must be an integer, not %T", opts[0])})
-		}
-		has, dim = 1, C.int64_t(v.Int())
+		has, dim = 1, C.int64_t(dimOf(op, opts[0]))
 	}
 	if len(opts) > 1 {
 		k, ok := opts[1].(bool)

@@ -118,6 +118,7 @@ func (t Tensor) Select(dim, index int64) Tensor {
 
 // Index returns the element, or the part, at the given leading indices.
 func (t Tensor) Index(index ...int64) Tensor {
+	t.defined("Index")
 	for _, i := range index {
 		t = t.Select(0, i)
 	}

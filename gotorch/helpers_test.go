@@ -1,0 +1,60 @@
+package gotorch
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+// close64 reports whether a and b agree within the tolerance, relative to b
+// where b is large. NaN agrees with NaN.
+func close64(a, b, tolerance float64) bool {
+	if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(b, 0) {
+		return a == b || math.IsNaN(a) && math.IsNaN(b)
+	}
+	return math.Abs(a-b) <= tolerance*max(1, math.Abs(b))
+}
+
+// checkValues compares a tensor's elements, in row-major order, with want.
+func checkValues(t *testing.T, got Tensor, want []float64, tolerance float64) {
+	t.Helper()
+	values := got.Float64s()
+	if len(values) != len(want) {
+		t.Fatalf("%d elements %v, want %d: %v", len(values), values, len(want), want)
+	}
+	for i, v := range values {
+		if !close64(v, want[i], tolerance) {
+			t.Fatalf("element %d is %v, want %v\ngot  %v\nwant %v", i, v, want[i], values, want)
+		}
+	}
+}
+
+func checkShape(t *testing.T, got Tensor, want ...int64) {
+	t.Helper()
+	if s := got.Shape(); !slices.Equal(s, want) {
+		t.Fatalf("shape %v, want %v", s, want)
+	}
+}
+
+// checkLive fails the test if it ends with more or fewer living tensors than it
+// began with. Tensors that tests before it left to the collector go first.
+func checkLive(t *testing.T) {
+	t.Helper()
+	GC()
+	before := LiveTensors()
+	t.Cleanup(func() {
+		if after := LiveTensors(); after != before {
+			t.Errorf("%d tensors live, before the test %d", after, before)
+		}
+	})
+}
+
+// mustFail returns the error that f panics with.
+func mustFail(t *testing.T, f func()) *Error {
+	t.Helper()
+	err := Try(f)
+	if err == nil {
+		t.Fatal("there was no error")
+	}
+	return err.(*Error)
+}

@@ -1,0 +1,432 @@
+package gotorch
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// refusals calls each exported operator with arguments that libtorch, or
+// gotorch before it, must refuse; says is part of the message. A method is
+// named as Type.Method.
+func refusals() map[string]refusal {
+	f := func(v ...float32) Tensor { return FromFloat32s(v) }
+	two, three := f(1, 2), f(1, 2, 3)
+	square := Zeros([]int64{2, 2}, false)
+	picture := Zeros([]int64{1, 4, 3, 3}, false)
+	one := []int64{1}
+	none := Tensor{}
+	nowhere := Device{Type: 7}
+	const mismatch = "The size of tensor a (2) must match the size of tensor b (3)"
+	leaf := Zeros([]int64{2}, true)
+	return map[string]refusal{
+		// constructors
+		"EmptyOn":      {func() { EmptyOn(Device{}, Float, -1) }, "negative dimension -1"},
+		"ZerosOn":      {func() { ZerosOn(Device{}, 99, 1) }, "there is no dtype 99"},
+		"FullOn":       {func() { FullOn(nowhere, Float, 1, 1) }, "there is no device type 7"},
+		"ArangeOn":     {func() { ArangeOn(Device{}, Float, 0, 1, 0) }, "step must be nonzero"},
+		"LinspaceOn":   {func() { LinspaceOn(Device{}, Float, 0, 1, -1) }, "number of steps must be non-negative"},
+		"Empty":        {func() { Empty([]int64{1 << 62, 4}, false) }, "Storage size calculation overflowed"},
+		"Zeros":        {func() { Zeros([]int64{2, -3}, false) }, "Dimension size must be non-negative"},
+		"Ones":         {func() { Ones([]int64{-1}, false) }, "negative dimension -1"},
+		"Full":         {func() { Full([]int64{-1}, 1, false) }, "negative dimension -1"},
+		"Eye":          {func() { Eye(-1, 2, false) }, "n must be greater or equal to 0"},
+		"Arange":       {func() { Arange(1, 0, 1, false) }, "inconsistent with step sign"},
+		"Linspace":     {func() { Linspace(0, 1, -2, false) }, "number of steps must be non-negative"},
+		"Logspace":     {func() { Logspace(0, 1, -2, 10, false) }, "number of steps must be non-negative"},
+		"Rand":         {func() { Rand([]int64{-1}, false) }, "negative dimension -1"},
+		"RandN":        {func() { RandN([]int64{-1}, false) }, "negative dimension -1"},
+		"EmptyLike":    {func() { EmptyLike(none) }, "undefined"},
+		"ZerosLike":    {func() { ZerosLike(none) }, "undefined"},
+		"FromBytes":    {func() { FromBytes([]byte{1, 2, 3}, Float, 1) }, "takes 4 bytes, not 3"},
+		"FromBlob":     {func() { FromBlob(unsafe.Pointer(&one[0]), Long, []int64{-1}) }, "no memory holds a tensor of shape [-1]"},
+		"FromFloat32s": {func() { FromFloat32s([]float32{1}, 2) }, "takes 8 bytes, not 4"},
+		"FromFloat64s": {func() { FromFloat64s([]float64{1}, 1, 2) }, "takes 16 bytes, not 8"},
+		"FromInt64s":   {func() { FromInt64s([]int64{1}, 0) }, "takes 0 bytes, not 8"},
+		"NewTensor":    {func() { NewTensor([][]float32{{1}, {1, 2}}) }, "row 1 has shape [2], row 0 has [1]"},
+		"NewDevice":    {func() { NewDevice("tpu") }, `no device "tpu"`},
+		"Load":         {func() { Load("testdata/nothing.pt") }, "no such file"},
+		"FromPT":       {func() { FromPT(nil) }, "nil"},
+
+		// element by element
+		"Add":                  {func() { Add(two, three, 1) }, mismatch},
+		"Sub":                  {func() { Sub(two, three, 1) }, mismatch},
+		"Mul":                  {func() { Mul(two, three) }, mismatch},
+		"Div":                  {func() { Div(two, three) }, mismatch},
+		"Eq":                   {func() { Eq(two, three) }, mismatch},
+		"Tensor.Add":           {func() { two.Add(three, 1) }, mismatch},
+		"Tensor.AddI":          {func() { two.AddI(three, 1) }, mismatch},
+		"Tensor.Sub":           {func() { two.Sub(three, 1) }, mismatch},
+		"Tensor.SubI":          {func() { two.SubI(three, 1) }, mismatch},
+		"Tensor.Mul":           {func() { two.Mul(three) }, mismatch},
+		"Tensor.MulI":          {func() { two.MulI(three) }, mismatch},
+		"Tensor.Div":           {func() { two.Div(three) }, mismatch},
+		"Tensor.DivI":          {func() { two.DivI(three) }, mismatch},
+		"Tensor.Eq":            {func() { two.Eq(three) }, mismatch},
+		"Tensor.Less":          {func() { two.Less(three) }, mismatch},
+		"Tensor.Greater":       {func() { two.Greater(three) }, mismatch},
+		"Tensor.Lerp":          {func() { two.Lerp(three, 0.5) }, mismatch},
+		"Tensor.Addcmul":       {func() { two.Addcmul(three, three, 1) }, mismatch},
+		"Where":                {func() { Where(two.EqScalar(1), two, three) }, mismatch},
+		"Tensor.AddScalarI":    {func() { FromInt64s(one).AddScalarI(0.5) }, "can't be cast to the desired output type"},
+		"Tensor.MulScalarI":    {func() { FromInt64s(one).MulScalarI(0.5) }, "can't be cast to the desired output type"},
+		"Tensor.PowScalar":     {func() { FromInt64s(one).PowScalar(-1) }, "Integers to negative integer powers are not allowed"},
+		"Tensor.AddScalar":     {func() { none.AddScalar(1) }, "undefined"},
+		"Tensor.MulScalar":     {func() { none.MulScalar(1) }, "undefined"},
+		"Tensor.Clamp":         {func() { none.Clamp(0, 1) }, "undefined"},
+		"Tensor.ClampMin":      {func() { none.ClampMin(0) }, "undefined"},
+		"Tensor.FillI":         {func() { leaf.FillI(1) }, "leaf Variable that requires grad"},
+		"Tensor.Exp":           {func() { none.Exp() }, "undefined"},
+		"Tensor.Log":           {func() { none.Log() }, "undefined"},
+		"Tensor.Sqrt":          {func() { none.Sqrt() }, "undefined"},
+		"Tensor.Neg":           {func() { two.EqScalar(1).Neg() }, "Negation, the `-` operator, on a bool tensor is not supported"},
+		"Tensor.Abs":           {func() { two.EqScalar(1).Abs() }, "not implemented for 'Bool'"},
+		"Tensor.Tanh":          {func() { none.Tanh() }, "undefined"},
+		"Tanh":                 {func() { Tanh(none) }, "undefined"},
+		"Tensor.Sigmoid":       {func() { none.Sigmoid() }, "undefined"},
+		"Sigmoid":              {func() { Sigmoid(none) }, "undefined"},
+		"Tensor.Silu":          {func() { two.CastTo(Long).Silu() }, "not implemented for 'Long'"},
+		"Tensor.Relu":          {func() { two.EqScalar(1).Relu() }, "Boolean inputs not supported for relu"},
+		"Relu":                 {func() { Relu(none) }, "undefined"},
+		"Tensor.Cos":           {func() { none.Cos() }, "undefined"},
+		"Tensor.Sin":           {func() { none.Sin() }, "undefined"},
+		"Tensor.Round":         {func() { two.EqScalar(1).Round() }, "not implemented for 'Bool'"},
+		"Tensor.IsFinite":      {func() { none.IsFinite() }, "undefined"},
+		"Tensor.LeakyRelu":     {func() { two.CastTo(Long).LeakyRelu(0.1) }, "not implemented for 'Long'"},
+		"LeakyRelu":            {func() { LeakyRelu(none, 0.1) }, "undefined"},
+		"Tensor.EqScalar":      {func() { none.EqScalar(1) }, "undefined"},
+		"Tensor.LessScalar":    {func() { none.LessScalar(1) }, "undefined"},
+		"Tensor.GreaterScalar": {func() { none.GreaterScalar(1) }, "undefined"},
+
+		// reductions
+		"Sum":             {func() { Sum(two, map[string]interface{}{"dim": 3}) }, "Dimension out of range"},
+		"Tensor.Sum":      {func() { two.Sum(map[string]interface{}{"dim": "1"}) }, "dim must be an integer"},
+		"Tensor.SumDims":  {func() { two.SumDims(false, 0, 0) }, "appears multiple times in the list of dims"},
+		"Tensor.MeanDims": {func() { two.CastTo(Long).MeanDims(false) }, "could not infer output dtype"},
+		"Tensor.Mean":     {func() { two.CastTo(Long).Mean() }, "could not infer output dtype"},
+		"Mean":            {func() { Mean(none) }, "undefined"},
+		"Tensor.Norm":     {func() { two.CastTo(Long).Norm() }, "input dtype should be either floating point or complex"},
+		"Tensor.Max":      {func() { Zeros([]int64{0}, false).Max() }, "Expected reduction dim to be specified for input.numel() == 0"},
+		"Tensor.Min":      {func() { Zeros([]int64{0}, false).Min() }, "Expected reduction dim to be specified for input.numel() == 0"},
+		"Tensor.All":      {func() { none.All() }, "undefined"},
+		"Tensor.Cumprod":  {func() { two.Cumprod(1) }, "Dimension out of range"},
+		"Tensor.Argmax":   {func() { two.Argmax(1) }, "Dimension out of range"},
+		"Tensor.Argmin":   {func() { two.Argmin(0, "keep") }, "keepdim must be a bool"},
+		"TopK":            {func() { TopK(two, 3, 0, true, true) }, "selected index k out of range"},
+		"AllClose":        {func() { AllClose(two, three) }, mismatch},
+		"Equal":           {func() { Equal(two, none) }, "undefined"},
+
+		// shapes
+		"View":               {func() { View(three, 2) }, "shape '[2]' is invalid for input of size 3"},
+		"Tensor.View":        {func() { square.Transpose(0, 1).View(4) }, "view size is not compatible"},
+		"Tensor.Reshape":     {func() { three.Reshape(2, -1) }, "shape '[2, -1]' is invalid for input of size 3"},
+		"Tensor.Permute":     {func() { square.Permute([]int64{0}) }, "number of dimensions"},
+		"Tensor.Transpose":   {func() { square.Transpose(0, 2) }, "Dimension out of range"},
+		"Transpose":          {func() { Transpose(square, 0, 2) }, "Dimension out of range"},
+		"Tensor.Squeeze":     {func() { square.Squeeze(2) }, "Dimension out of range"},
+		"Squeeze":            {func() { Squeeze(square, 2) }, "Dimension out of range"},
+		"Tensor.Unsqueeze":   {func() { square.Unsqueeze(5) }, "Dimension out of range"},
+		"Flatten":            {func() { Flatten(square, 1, 0) }, "start_dim cannot come after end_dim"},
+		"Tensor.Expand":      {func() { three.Expand(2) }, "The expanded size of the tensor (2) must match the existing size (3)"},
+		"Tensor.ExpandAs":    {func() { three.ExpandAs(two) }, "The expanded size of the tensor (2) must match the existing size (3)"},
+		"ExpandAs":           {func() { ExpandAs(three, two) }, "The expanded size of the tensor (2) must match the existing size (3)"},
+		"Tensor.Narrow":      {func() { three.Narrow(0, 2, 2) }, "exceeds dimension size (3)"},
+		"Tensor.Chunk":       {func() { three.Chunk(2, 0) }, "does not split into equal parts"},
+		"Tensor.Select":      {func() { three.Select(0, 3) }, "index 3 out of range"},
+		"Tensor.Index":       {func() { three.Index(0, 0) }, "cannot be applied to a 0-dim tensor"},
+		"Tensor.IndexSelect": {func() { three.IndexSelect(0, FromInt64s([]int64{3})) }, "index out of range"},
+		"IndexSelect":        {func() { IndexSelect(three, 0, two) }, "Expected dtype int32 or int64 for index"},
+		"Tensor.Flip":        {func() { three.Flip(1) }, "Dimension out of range"},
+		"Cat":                {func() { Cat([]Tensor{two, square}, 0) }, "Tensors must have same number of dimensions"},
+		"Stack":              {func() { Stack([]Tensor{two, three}, 0) }, "stack expects each tensor to be equal size"},
+		"Tensor.Size":        {func() { two.Size(1) }, "there is no dimension 1 in shape [2]"},
+
+		// products and layers
+		"MM":     {func() { MM(square, three) }, "mat2 must be a matrix"},
+		"MatMul": {func() { MatMul(square, three) }, "size mismatch"},
+		"Linear": {func() { Linear(two, Zeros([]int64{2, 3}, false), none) }, "shapes cannot be multiplied (1x2 and 3x2)"},
+		"Conv2d": {func() { Conv2d(picture, square, none, one, one, one, 1) }, "weight"},
+		"ConvTranspose2d": {func() {
+			ConvTranspose2d(picture, picture, none, []int64{1, 2, 3}, one, one, 1, one)
+		}, "a 2-D layer takes one number"},
+		"GroupNorm":                 {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
+		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
+		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},
+		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},
+		"LogSoftmax":                {func() { LogSoftmax(two, 1) }, "Dimension out of range"},
+		"ScaledDotProductAttention": {func() { ScaledDotProductAttention(two, two, two) }, "at least 2 dimensional"},
+		"Embedding":                 {func() { Embedding(square, FromInt64s([]int64{2})) }, "index out of range"},
+		"MaxPool2d":                 {func() { MaxPool2d(picture, []int64{5}, one, []int64{0}, one, false) }, "Output size is too small"},
+		"AvgPool2d":                 {func() { AvgPool2d(picture, []int64{5}, one) }, "Output size is too small"},
+		"AdaptiveAvgPool2d":         {func() { AdaptiveAvgPool2d(two, one) }, "Dimension out of range"},
+		"UpsampleNearest2d":         {func() { UpsampleNearest2d(picture, 0, 1) }, "Input and output sizes should be greater than 0"},
+		"UpsampleBilinear2d":        {func() { UpsampleBilinear2d(two, 2, 2) }, "equals to 4"},
+		"NllLoss":                   {func() { NllLoss(square, FromInt64s([]int64{0, 2}), none, -100, "mean") }, "Target 2 is out of bounds"},
+		"BinaryCrossEntropy":        {func() { BinaryCrossEntropy(two, two, none, "average") }, "no reduction average"},
+
+		// gradients
+		"Tensor.SetRequiresGrad": {func() { FromInt64s(one).SetRequiresGrad(true) }, "Only Tensors of floating point"},
+		"Tensor.RequiresGrad":    {func() { none.RequiresGrad() }, "undefined"},
+		"Tensor.Detach":          {func() { none.Detach() }, "undefined"},
+		"Tensor.Grad":            {func() { none.Grad() }, "undefined"},
+		"Tensor.SetGrad":         {func() { leaf.SetGrad(three) }, "a gradient of CPUFloatType[3] on cpu for a tensor of CPUFloatType[2] on cpu"},
+		"Tensor.Backward":        {func() { leaf.Mul(two).Backward() }, "grad can be implicitly created only for scalar outputs"},
+		"Tensor.BackwardWith":    {func() { leaf.Mul(two).BackwardWith(three) }, "got [3] but expected shape compatible with [2]"},
+		"ZeroGrads":              {func() { ZeroGrads([]Tensor{none}) }, "undefined"},
+
+		// lists and optimizers
+		"ForeachLerpI":      {func() { ForeachLerpI([]Tensor{two}, []Tensor{three}, 0.5) }, mismatch},
+		"ForeachAddI":       {func() { ForeachAddI([]Tensor{two}, nil, 1) }, "lists of 1 and 0 tensors"},
+		"ForeachMulScalarI": {func() { ForeachMulScalarI([]Tensor{none}, 1) }, "undefined"},
+		"ForeachMulI":       {func() { ForeachMulI([]Tensor{two}, three) }, "scalar tensor expected to be 0 dim"},
+		"ForeachCopyI":      {func() { ForeachCopyI([]Tensor{two}, []Tensor{three}) }, mismatch},
+		"TotalNorm":         {func() { TotalNorm(nil) }, "the total norm of no tensors"},
+		"FusedAdamWI": {func() {
+			l := []Tensor{two}
+			FusedAdamWI(l, []Tensor{three}, l, l, Full(nil, 0, false), AdamWOptions{})
+		}, "parameter 0 is CPUFloatType[2], but its gradient is CPUFloatType[3]"},
+		"ClipGradNorm": {func() { ClipGradNorm(nil, 1) }, "the total norm of no tensors"},
+		"Optimizer.Step": {func() {
+			opt := SGD(0.1, 0, 0, 0, false)
+			opt.AddParameters([]Tensor{none})
+			opt.Step()
+		}, "undefined"},
+		"Optimizer.ZeroGrad": {func() {
+			opt := SGD(0.1, 0, 0, 0, false)
+			opt.AddParameters([]Tensor{none})
+			opt.ZeroGrad()
+		}, "undefined"},
+		"Optimizer.State": {func() { AdamW(AdamWOptions{}).State() }, "no parameters"},
+		"Optimizer.SetState": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{leaf})
+			opt.SetState([]Tensor{two}, []Tensor{three}, 1)
+		}, mismatch},
+
+		// random numbers
+		"NewGenerator":         {func() { NewGenerator(nowhere, 1) }, "there is no device type 7"},
+		"Generator.State":      {func() { new(Generator).State() }, "was not made by NewGenerator"},
+		"Generator.SetState":   {func() { NewGenerator(Device{}, 1).SetState(two) }, "RNG state must be a torch.ByteTensor"},
+		"Tensor.UniformI":      {func() { two.UniformI(1, 0, nil) }, "expects to return a [from, to) range"},
+		"Tensor.NormalI":       {func() { two.NormalI(0, -1, nil) }, "normal expects std >= 0.0"},
+		"PhiloxNormal":         {func() { PhiloxNormal(Device{}, Float, PhiloxKey{}, -1) }, "negative dimension -1"},
+		"PhiloxUniform":        {func() { PhiloxUniform(Device{}, -1, PhiloxKey{}, 1) }, "there is no dtype -1"},
+		"Tensor.PhiloxDropout": {func() { two.PhiloxDropout(1, PhiloxKey{}) }, "the dropout rate 1 is not in [0, 1)"},
+
+		// moving and asking
+		"To":                    {func() { To(two, Device{}, 99) }, "there is no dtype 99"},
+		"Tensor.To":             {func() { two.To(nowhere) }, "there is no device type 7"},
+		"Tensor.CopyTo":         {func() { two.CopyTo(nowhere) }, "there is no device type 7"},
+		"Tensor.CUDA":           {func() { two.CUDA(nowhere, true) }, "there is no device type 7"},
+		"Tensor.CastTo":         {func() { two.CastTo(12) }, "there is no dtype 12"},
+		"Tensor.ChannelsLast":   {func() { two.ChannelsLast() }, "required rank 4 tensor to use channels_last format"},
+		"Tensor.Contiguous":     {func() { none.Contiguous() }, "undefined"},
+		"Tensor.Clone":          {func() { none.Clone() }, "undefined"},
+		"Tensor.PinMemory":      {func() { none.PinMemory() }, "undefined"},
+		"Tensor.CopyI":          {func() { two.CopyI(three) }, "must match the size of tensor"},
+		"Tensor.SetData":        {func() { leaf.SetData(FromInt64s(one)) }, "data set to a tensor that requires gradients must be floating point"},
+		"Tensor.Save":           {func() { two.Save("testdata/no/such/folder/x.pt") }, "no such file or directory"},
+		"Tensor.PT":             {func() { none.PT() }, "undefined"},
+		"Tensor.Item":           {func() { two.Item() }, "a Tensor with 2 elements cannot be converted to Scalar"},
+		"Tensor.Float64":        {func() { two.Float64() }, "a Tensor with 2 elements cannot be converted to Scalar"},
+		"Tensor.Bytes":          {func() { none.Bytes() }, "undefined"},
+		"Tensor.Float32s":       {func() { none.Float32s() }, "undefined"},
+		"Tensor.Float64s":       {func() { none.Float64s() }, "undefined"},
+		"Tensor.Int64s":         {func() { none.Int64s() }, "undefined"},
+		"Tensor.Uint8s":         {func() { none.Uint8s() }, "undefined"},
+		"Tensor.Dim":            {func() { none.Dim() }, "undefined"},
+		"Tensor.Numel":          {func() { none.Numel() }, "undefined"},
+		"Tensor.Shape":          {func() { none.Shape() }, "undefined"},
+		"Tensor.Stride":         {func() { none.Stride() }, "undefined"},
+		"Tensor.Dtype":          {func() { none.Dtype() }, "undefined"},
+		"Tensor.Device":         {func() { none.Device() }, "undefined"},
+		"Tensor.IsContiguous":   {func() { none.IsContiguous() }, "undefined"},
+		"Tensor.IsChannelsLast": {func() { none.IsChannelsLast() }, "undefined"},
+		"SetNumThreads":         {func() { SetNumThreads(0) }, "Expected positive number of threads"},
+	}
+}
+
+type refusal struct {
+	call func()
+	says string
+}
+
+// neverRefuse lists the exported functions that no argument can make fail, or
+// that answer with an error value of their own, each tested elsewhere.
+var neverRefuse = map[string]string{
+	"Error.Error":             "formats",
+	"DtypeName":               "formats",
+	"Device.String":           "formats",
+	"Tensor.String":           "formats the undefined tensor too",
+	"Tensor.Defined":          "asks whether there is a tensor",
+	"Tensor.Free":             "does nothing to what is not there",
+	"Tensor.MoveOut":          "does nothing to what is not there",
+	"ParseDevice":             "returns an error",
+	"LoadLibrary":             "returns an error",
+	"LoadCUDA":                "returns an error",
+	"Try":                     "returns an error",
+	"Run":                     "runs Go",
+	"Scope":                   "runs Go",
+	"NoGrad":                  "runs Go",
+	"EnableGrad":              "runs Go",
+	"IsGradEnabled":           "no argument",
+	"GC":                      "no argument",
+	"FinishGC":                "no argument",
+	"LiveTensors":             "no argument",
+	"GetNumThreads":           "no argument",
+	"CPUCapability":           "no argument",
+	"CPUHasBFloat16":          "no argument",
+	"IsCUDAAvailable":         "no argument",
+	"IsCUDNNAvailable":        "no argument",
+	"CUDADeviceCount":         "no argument",
+	"SetDeterministic":        "a bool",
+	"SetAllowTF32":            "a bool",
+	"ManualSeed":              "any seed will do",
+	"AdamW":                   "only stores its arguments",
+	"Adam":                    "only stores its arguments",
+	"SGD":                     "only stores its arguments",
+	"Optimizer.AddParameters": "only stores its arguments",
+	"Optimizer.SetLR":         "only stores its arguments",
+	"Optimizer.Close":         "frees",
+}
+
+func TestRefusals(t *testing.T) {
+	for name, r := range refusals() {
+		t.Run(name, func(t *testing.T) {
+			err := mustFail(t, r.call)
+			if !strings.Contains(err.Message, r.says) {
+				t.Errorf("the message lacks %q: %s", r.says, err.Message)
+			}
+			if err.Op == "" || !strings.Contains(err.Error(), err.Op) {
+				t.Errorf("no operator is named: %+v", err)
+			}
+			for _, stack := range []string{"frame #", "Exception raised from", ".cpp:", "0x", "libtorch_cpu.so"} {
+				if strings.Contains(err.Message, stack) {
+					t.Errorf("the message has a C++ stack (%q): %s", stack, err.Message)
+				}
+			}
+		})
+	}
+}
+
+// TestRefusalsCoverEverything keeps the table above whole: it knows every
+// exported function of the package, and no other.
+func TestRefusalsCoverEverything(t *testing.T) {
+	exported := exportedFunctions(t)
+	table := refusals()
+	for name := range exported {
+		_, refused := table[name]
+		_, never := neverRefuse[name]
+		if refused == never {
+			t.Errorf("%s: in the table of refusals %v, in neverRefuse %v: it belongs in one of them", name, refused, never)
+		}
+	}
+	for name := range table {
+		if !exported[name] {
+			t.Errorf("%s is in the table of refusals, but not in the package", name)
+		}
+	}
+	for name := range neverRefuse {
+		if !exported[name] {
+			t.Errorf("%s is in neverRefuse, but not in the package", name)
+		}
+	}
+}
+
+// exportedFunctions parses this package's source.
+func exportedFunctions(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no source files: %v", err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() {
+				names[receiver(f)+f.Name.Name] = true
+			}
+		}
+	}
+	return names
+}
+
+// receiver returns "Type." for a method.
+func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
+	of := f.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	return of.(*ast.Ident).Name + "."
+}
+
+// TestDeadTensors calls every method of Tensor on a tensor that is undefined,
+// one that was freed and one whose scope has ended.
+func TestDeadTensors(t *testing.T) {
+	freed := Zeros([]int64{2}, false)
+	freed.Free()
+	var ended Tensor
+	Scope(func() { ended = Zeros([]int64{2}, false) })
+	for _, dead := range []struct {
+		name, says string
+		tensor     Tensor
+		allowed    []string // methods that have an answer
+	}{
+		{"undefined", "undefined", Tensor{}, []string{"Defined", "Free", "MoveOut", "String"}},
+		{"freed", "gone", freed, []string{"Defined", "Free", "MoveOut"}},
+		{"out of scope", "gone", ended, []string{"Defined", "Free"}},
+	} {
+		allowed := map[string]bool{}
+		for _, name := range dead.allowed {
+			allowed[name] = true
+		}
+		v := reflect.ValueOf(dead.tensor)
+		for i := range v.NumMethod() {
+			name := v.Type().Method(i).Name
+			err := Try(func() { callWithZeros(v.Method(i)) })
+			var e *Error
+			switch {
+			case allowed[name]:
+				if err != nil {
+					t.Errorf("%s of an %s tensor: %v", name, dead.name, err)
+				}
+			case !errors.As(err, &e) || !strings.Contains(e.Message, dead.says):
+				t.Errorf("%s of a tensor that is %s: the error is %v", name, dead.name, err)
+			}
+		}
+	}
+}
+
+// callWithZeros calls a method with the zero value of each argument; live
+// tensors stand for the tensors, so that the receiver is what is refused.
+func callWithZeros(method reflect.Value) {
+	var args []reflect.Value
+	for i := range method.Type().NumIn() {
+		if method.Type().IsVariadic() && i == method.Type().NumIn()-1 {
+			break
+		}
+		in := method.Type().In(i)
+		if in == reflect.TypeFor[Tensor]() {
+			args = append(args, reflect.ValueOf(Zeros([]int64{2}, false)))
+		} else {
+			args = append(args, reflect.Zero(in))
+		}
+	}
+	method.Call(args)
+}
