@@ -1,0 +1,133 @@
+package metrics
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// records takes a TFRecord file apart and checks its framing.
+func records(t *testing.T, b []byte) (all [][]byte) {
+	t.Helper()
+	for len(b) > 0 {
+		if len(b) < 16 || binary.LittleEndian.Uint64(b) > uint64(len(b)-16) {
+			t.Fatalf("%d bytes are no record", len(b))
+		}
+		n := int(binary.LittleEndian.Uint64(b))
+		data := b[12 : 12+n]
+		if !bytes.Equal(record(data), b[:16+n]) {
+			t.Fatalf("record %d has other checksums", len(all))
+		}
+		all, b = append(all, data), b[16+n:]
+	}
+	return all
+}
+
+func eventFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "events.out.tfevents.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths // in TensorBoard's order
+}
+
+// testdata/make.py has Python's tensorboard write the same events: all but the
+// wall times is equal, byte for byte.
+func TestEventsArePythons(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 4)
+	err := w.Write(7, []Value{{"step", 7}, {"samples", 56}, {"loss", 0.1}, {"vb", math.NaN()}, {"mse", math.Inf(1)},
+		{"grad_norm", -1e-300}, {"größe", -2.5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddImage(1<<40, "samples/ema_0.9999", []byte(read(t, "testdata", "red.png")), 2, 3); err != nil {
+		t.Fatal(err)
+	}
+	// Before Close: what is written is there, whatever becomes of the process.
+	got := records(t, []byte(read(t, eventFiles(t, dir)[0])))
+	want := records(t, []byte(read(t, "testdata", "python.tfevents")))
+	if len(got) != len(want) {
+		t.Fatalf("%d events, want %d", len(got), len(want))
+	}
+	for i := range got {
+		const wallTime = 9 // the field's tag and 8 bytes
+		if !bytes.Equal(got[i][wallTime:], want[i][wallTime:]) || got[i][0] != want[i][0] {
+			t.Errorf("event %d is\n%q, want\n%q", i, got[i], want[i])
+		}
+		seconds := math.Float64frombits(binary.LittleEndian.Uint64(got[i][1:wallTime]))
+		if age := time.Since(time.UnixMilli(int64(seconds * 1000))); age < -time.Minute || age > time.Hour {
+			t.Errorf("event %d is %v old", i, age)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Each start of a run has its own file, after the earlier ones in the order of
+// the names, whose START says from where on they are void.
+func TestEventsPerStart(t *testing.T) {
+	dir := t.TempDir()
+	steps := []int{0, 300, 7, 0}
+	var seen []string
+	for i, step := range steps {
+		writeRows(t, dir, step)
+		paths := eventFiles(t, dir)
+		if len(paths) != i+1 || !slices.Equal(paths[:i], seen) {
+			t.Fatalf("files %v, before %v", paths, seen)
+		}
+		seen = paths
+		start := records(t, []byte(read(t, paths[i])))[1]
+		want := append(varint(nil, eventStep, step+1), eventSessionLog<<3|2, 2, sessionLogStatus<<3, statusStart)
+		if !bytes.Equal(start[9:], want) {
+			t.Errorf("resumed at %d: START is %q, want %q", step, start[9:], want)
+		}
+	}
+}
+
+func TestRefusedImages(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 0)
+	defer w.Close()
+	path := eventFiles(t, dir)[0]
+	before := read(t, path)
+	red := []byte(read(t, "testdata", "red.png"))
+	for _, c := range []struct {
+		step          int
+		tag           string
+		png           []byte
+		width, height int
+		want          string
+	}{
+		{1, "", red, 2, 3, "no name"},
+		{1, "a\x00", red, 2, 3, "control character"},
+		{1, "a", red, 3, 2, "it has 2 x 3 pixels, not 3 x 2"},
+		{-1, "a", red, 2, 3, "-1 does not"},
+		{1, "a", nil, 2, 3, "EOF"},
+		{1, "a", []byte("\xff\xd8\xff\xe0 a JPEG"), 2, 3, "not a PNG file"},
+	} {
+		err := w.AddImage(c.step, c.tag, c.png, c.width, c.height)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: error %v, want %q", c.tag, err, c.want)
+		}
+	}
+	if got := read(t, path); got != before {
+		t.Errorf("%d bytes were written", len(got)-len(before))
+	}
+}
+
+func TestEventFileExists(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	write(t, "another run's", path)
+	if _, err := openFile(path, os.O_EXCL); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,227 @@
+// Package metrics writes what a training run measures into its run folder,
+// beside its checkpoints, in three forms of the same rows:
+//
+//   - log.jsonl: one JSON object a row, for programs, and for [Read];
+//   - progress.csv: the reference's table, its columns first;
+//   - events.out.tfevents.*: what TensorBoard reads.
+//
+// A row lies in the files when [Writer.Write] returns, so a killed process has
+// lost none, and at worst leaves a line without its end. A run that resumes
+// drops that line and the rows beyond its checkpoint, and its files then read
+// as if it had never stopped.
+package metrics
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	logFile   = "log.jsonl"
+	tableFile = "progress.csv"
+
+	maxStep = 1 << 53 // readers of JSON and CSV may hold a step as a float64
+)
+
+// Value is one named number of a row: a mean since the row before it, a rate.
+// NaN and the infinities are as good as any other number, since a diverging run
+// is what a log is read for.
+type Value struct {
+	Name  string
+	Value float64
+}
+
+// Row is what was measured at one optimizer step, in the order written.
+type Row struct {
+	Step   int     // optimizer steps taken
+	Values []Value // all but the step
+}
+
+// Get returns the row's value of that name, and whether it has one.
+func (r Row) Get(name string) (value float64, ok bool) {
+	for _, v := range r.Values {
+		if v.Name == name {
+			return v.Value, true
+		}
+	}
+	return 0, false
+}
+
+// Writer appends rows to the files of one run folder. One goroutine at a time
+// may use it.
+type Writer struct {
+	log    *file
+	table  *table
+	events *events
+	last   int // step of the newest row
+}
+
+// Open opens the files of a run folder whose run stands at a step, and makes
+// what is missing: the folder, the files, and always one more TensorBoard file.
+// Rows beyond that step, and a last line that a kill has torn, are dropped.
+//
+// A file whose other lines are not rows is refused, and no file is changed.
+func Open(dir string, step int) (*Writer, error) {
+	if err := checkStep(step); err != nil {
+		return nil, fmt.Errorf("cannot open the metrics of %s: %w", dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("cannot make the run folder: %w", err)
+	}
+	w := &Writer{last: step}
+	if err := w.open(dir, step); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open the run's metrics: %w", err), w.Close())
+	}
+	return w, nil
+}
+
+func (w *Writer) open(dir string, step int) (err error) {
+	logPath, tablePath := filepath.Join(dir, logFile), filepath.Join(dir, tableFile)
+	oldLog, err := readIfExists(logPath)
+	if err != nil {
+		return err
+	}
+	oldTable, err := readIfExists(tablePath)
+	if err != nil {
+		return err
+	}
+	newLog, err := logUpTo(step, logPath, oldLog)
+	if err != nil {
+		return err
+	}
+	columns, newTable, err := tableUpTo(step, tablePath, oldTable)
+	if err != nil {
+		return err
+	}
+	if w.log, err = reopen(logPath, oldLog, newLog); err != nil {
+		return err
+	}
+	w.table = &table{columns: columns}
+	if w.table.file, err = reopen(tablePath, oldTable, newTable); err != nil {
+		return err
+	}
+	w.events, err = newEvents(dir, step)
+	return err
+}
+
+// Write appends the row of a step to all files. Steps never go down. Names are
+// not empty, not repeated, and have no control characters; "step" may be among
+// them, with the step's value. A row that breaks these rules is written nowhere.
+func (w *Writer) Write(step int, row []Value) error {
+	r, err := newRow(step, row)
+	if err != nil {
+		return fmt.Errorf("%s: no such row can be written: %w", w.log.path, err)
+	}
+	if step < w.last {
+		return fmt.Errorf("%s: step %d cannot follow step %d", w.log.path, step, w.last)
+	}
+	w.last = step
+	if err := w.log.append(r.json()); err != nil {
+		return err
+	}
+	if err := w.table.append(r); err != nil {
+		return err
+	}
+	return w.events.scalars(r)
+}
+
+func newRow(step int, values []Value) (Row, error) {
+	r := Row{Step: step}
+	if err := checkStep(step); err != nil {
+		return r, err
+	}
+	seen := map[string]bool{}
+	for _, v := range values {
+		if err := checkName(v.Name); err != nil {
+			return r, err
+		}
+		if seen[v.Name] {
+			return r, fmt.Errorf("%s is there twice", v.Name)
+		}
+		seen[v.Name] = true
+		if v.Name != "step" {
+			r.Values = append(r.Values, v)
+		} else if v.Value != float64(step) {
+			return r, fmt.Errorf("the row of step %d says that it is of step %g", step, v.Value)
+		}
+	}
+	return r, nil
+}
+
+func checkStep(step int) error {
+	if step < 0 || step > maxStep {
+		return fmt.Errorf("a step lies in 0..%d, %d does not", maxStep, step)
+	}
+	return nil
+}
+
+// checkName refuses names that a line of CSV, or TensorBoard, cannot hold.
+func checkName(name string) error {
+	if name == "" {
+		return errors.New("a value has no name")
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("the name %q is not UTF-8", name)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("the name %q has a control character", name)
+		}
+	}
+	return nil
+}
+
+// AddImage shows a PNG of width x height pixels in TensorBoard: the tag
+// "samples/ema_0.9999" as images/samples/ema_0.9999, since TensorBoard hides what
+// shares a tag with numbers, and "samples" is a column. The other files know
+// nothing of it. Steps may come in any order.
+func (w *Writer) AddImage(step int, tag string, data []byte, width, height int) error {
+	if err := errors.Join(checkStep(step), checkName(tag), checkPNG(data, width, height)); err != nil {
+		return fmt.Errorf("%s: the picture %q cannot be written: %w", w.events.file.path, tag, err)
+	}
+	return w.events.image(step, "images/"+tag, data, width, height)
+}
+
+func checkPNG(data []byte, width, height int) error {
+	c, err := png.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	if c.Width != width || c.Height != height {
+		return fmt.Errorf("it has %d x %d pixels, not %d x %d", c.Width, c.Height, width, height)
+	}
+	return nil
+}
+
+// Close brings the files to the disk and closes them. Writing to a closed Writer
+// is an error.
+func (w *Writer) Close() error {
+	var errs []error
+	if w.log != nil {
+		errs = append(errs, w.log.close())
+	}
+	if w.table != nil && w.table.file != nil {
+		errs = append(errs, w.table.file.close())
+	}
+	if w.events != nil {
+		errs = append(errs, w.events.file.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Read returns the rows of a run folder, from its log.jsonl. The run may be
+// under way: a last line that is not whole yet is passed over.
+func Read(dir string) ([]Row, error) {
+	path := filepath.Join(dir, logFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the run's metrics: %w", err)
+	}
+	return parseLog(path, text)
+}
