@@ -1,0 +1,71 @@
+// Command metrics goes on with a run's metrics as training does, so that Python's
+// own TensorBoard, csv and json can be asked, in the tests beside it, what they
+// find there.
+//
+//	metrics FROM STEP RUN
+//
+// It reads the rows of the folder FROM, resumes the run folder RUN at STEP, and
+// writes the rows and, where FROM has it, the picture samples.png at the last step.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"iddpm/train/metrics"
+)
+
+func main() {
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: metrics FROM STEP RUN")
+		os.Exit(2)
+	}
+	if err := resume(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+		fmt.Fprintln(os.Stderr, "metrics:", err)
+		os.Exit(1)
+	}
+}
+
+func resume(from, at, run string) (err error) {
+	step, err := strconv.Atoi(at)
+	if err != nil {
+		return err
+	}
+	rows, err := metrics.Read(from)
+	if err != nil {
+		return err
+	}
+	w, err := metrics.Open(run, step)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for _, r := range rows {
+		if err := w.Write(r.Step, r.Values); err != nil {
+			return err
+		}
+		step = r.Step
+	}
+	return addPicture(w, step, filepath.Join(from, "samples.png"))
+}
+
+func addPicture(w *metrics.Writer, step int, path string) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c, err := png.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return w.AddImage(step, "samples", data, c.Width, c.Height)
+}
