@@ -100,8 +100,13 @@ int32_t depth_of(const Scope *scope) {
 
 constexpr const char *kForeignScope = "the tensor belongs to a scope of another thread";
 
+// Marks the tensor of that generation dead; false: it was so already.
+bool kill(Slot *s, uint64_t generation) {
+  return __atomic_compare_exchange_n(&s->generation, &generation, generation + 1, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED);
+}
+
 void bury(Slot *s) {
-  __atomic_fetch_add(&s->generation, 1, __ATOMIC_RELEASE);
   s->scope = nullptr;
   s->tensor.reset();
 }
@@ -135,10 +140,12 @@ void gt_error_free(gt_error e) { free(e); }
 
 int64_t gt_live_tensors(void) { return slots().live(); }
 
-gt_error gt_free(gt_tensor t) {
+gt_error gt_free(gt_tensor t, uint64_t generation) {
   return guard([&] {
     Slot *s = slot_of(t);
+    if (__atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) != generation) return;
     TORCH_CHECK(s->scope == nullptr || depth_of(s->scope) >= 0, kForeignScope);
+    if (!kill(s, generation)) return;
     leave(s);
     bury(s);
     slots().give(&s, 1);
@@ -151,7 +158,10 @@ void gt_scope_pop(void) {
   Scope *scope = scope_stack.back();
   scope_stack.pop_back();
   // Youngest first: an autograd graph then unwinds from its end.
-  for (size_t i = scope->slots.size(); i-- > 0;) bury(scope->slots[i]);
+  for (size_t i = scope->slots.size(); i-- > 0;) {
+    kill(scope->slots[i], scope->slots[i]->generation);
+    bury(scope->slots[i]);
+  }
   slots().give(scope->slots.data(), scope->slots.size());
   delete scope;
 }

@@ -66,7 +66,9 @@ typedef struct gt_philox_key {
 // ---- handles and scopes (handle.cc)
 GT_API(void, gt_error_free, (gt_error e))
 GT_API(int64_t, gt_live_tensors, (void))
-GT_API(gt_error, gt_free, (gt_tensor t))
+// Frees the tensor of that generation, if it is still there: copies of a handle
+// may be freed twice, by the collector and by hand.
+GT_API(gt_error, gt_free, (gt_tensor t, uint64_t generation))
 GT_API(void, gt_scope_push, (void))
 GT_API(void, gt_scope_pop, (void))
 // Moves t from the scope it belongs to into the one outside; without one it

@@ -10,7 +10,9 @@ import (
 func TestOperators(t *testing.T) {
 	nan := math.NaN()
 	f := func(v ...float32) Tensor { return FromFloat32s(v) }
-	count := func(shape ...int64) Tensor { return ArangeOn(Device{}, Float, 1, 1+float64(product(shape)), 1).View(shape...) }
+	count := func(shape ...int64) Tensor {
+		return ArangeOn(Device{}, Float, 1, 1+float64(product(shape)), 1).View(shape...)
+	}
 	none := Tensor{}
 	for _, c := range []struct {
 		name  string

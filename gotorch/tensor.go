@@ -32,13 +32,13 @@ func own(slot C.gt_tensor) Tensor {
 	t := Tensor{slot: slot, generation: uint64(slot.generation)}
 	if slot.scoped == 0 {
 		t.owner = new(owner)
-		t.owner.cleanup = runtime.AddCleanup(t.owner, freeUnscoped, slot)
+		t.owner.cleanup = runtime.AddCleanup(t.owner, Tensor.freeUnscoped, Tensor{slot: slot, generation: t.generation})
 	}
 	return t
 }
 
 // freeUnscoped cannot fail: no scope stands in the way.
-func freeUnscoped(s C.gt_tensor) { C.gt_free(s) }
+func (t Tensor) freeUnscoped() { C.gt_free(t.slot, C.uint64_t(t.generation)) }
 
 // take turns the result of a C call into a Tensor, or panics with its error.
 func take(op string, r C.gt_result) Tensor {
@@ -104,7 +104,7 @@ func (t Tensor) Free() {
 	if t.owner != nil {
 		t.owner.cleanup.Stop()
 	}
-	check("Free", C.gt_free(t.slot))
+	check("Free", C.gt_free(t.slot, C.uint64_t(t.generation)))
 	runtime.KeepAlive(t.owner)
 }
 

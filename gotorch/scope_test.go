@@ -1,0 +1,275 @@
+package gotorch
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func one() Tensor { return Full([]int64{1}, 1, false) }
+
+func TestScopeFreesItsTensors(t *testing.T) {
+	checkLive(t)
+	before := LiveTensors()
+	Scope(func() {
+		for range 3000 { // more than one slab of slots
+			one()
+		}
+		if n := LiveTensors() - before; n != 3000 {
+			t.Errorf("%d tensors live inside", n)
+		}
+		Scope(func() { one().Add(one(), 1) })
+		if n := LiveTensors() - before; n != 3000 {
+			t.Errorf("%d tensors live after the inner scope", n)
+		}
+	})
+}
+
+func TestMoveOut(t *testing.T) {
+	checkLive(t)
+	var free Tensor
+	Scope(func() {
+		var outer Tensor
+		Scope(func() {
+			outer = one().MoveOut()
+			Scope(func() { free = one().MoveOut().MoveOut().MoveOut() })
+		})
+		if outer.Float64() != 1 {
+			t.Error("a tensor moved to the outer scope lost its value")
+		}
+		Scope(func() {
+			if err := Try(func() { outer.MoveOut().Float64() }); err != nil {
+				t.Errorf("moving out of an outer scope from an inner one: %v", err)
+			}
+		})
+		if same := free.MoveOut(); same != free {
+			t.Error("moving an unscoped tensor out made another handle")
+		}
+		outer.Free() // it was moved out of every scope
+	})
+	if free.Float64() != 1 {
+		t.Error("a tensor moved out of all scopes lost its value")
+	}
+	free.Free()
+}
+
+// TestMoveOutOfTheMiddle moves and frees tensors anywhere in a scope's list:
+// the others must stay what they are.
+func TestMoveOutOfTheMiddle(t *testing.T) {
+	checkLive(t)
+	var kept []Tensor
+	Scope(func() {
+		var all []Tensor
+		for i := range 100 {
+			all = append(all, Full(nil, float32(i), false))
+		}
+		for i := range all {
+			switch i % 3 {
+			case 0:
+				kept = append(kept, all[i].MoveOut())
+			case 1:
+				all[i].Free()
+			}
+		}
+		for i := 2; i < len(all); i += 3 {
+			if v := all[i].Float64(); v != float64(i) {
+				t.Fatalf("tensor %d became %v", i, v)
+			}
+		}
+	})
+	for i, k := range kept {
+		if v := k.Float64(); v != float64(3*i) {
+			t.Fatalf("moved tensor %d became %v", 3*i, v)
+		}
+		k.Free()
+	}
+}
+
+func TestFreeInsideAndTwice(t *testing.T) {
+	checkLive(t)
+	Scope(func() {
+		x := one()
+		copied := x
+		x.Free()
+		copied.Free()
+		y := one() // may take the slot that x left
+		copied.Free()
+		if y.Float64() != 1 {
+			t.Error("freeing a dead handle freed the slot's next tensor")
+		}
+	})
+}
+
+func TestScopeEndsOnPanicAndGoexit(t *testing.T) {
+	checkLive(t)
+	for _, c := range []struct {
+		name string
+		end  func()
+	}{
+		{"panic", func() { panic("enough") }},
+		{"libtorch's error", func() { one().View(7) }},
+		{"Goexit", runtime.Goexit},
+	} {
+		done := make(chan any)
+		go func() {
+			returned := any("Goexit")
+			defer func() {
+				if r := recover(); r != nil {
+					returned = r
+				}
+				if n := IsGradEnabled(); !n {
+					returned = "gradients stayed off"
+				}
+				done <- returned
+			}()
+			Scope(func() {
+				one()
+				NoGrad(func() { Scope(func() { one(); c.end() }) })
+			})
+		}()
+		if r := fmt.Sprint(<-done); strings.Contains(r, "gradients") {
+			t.Errorf("%s: %s", c.name, r)
+		}
+	}
+}
+
+// TestForeignScope has another thread lay hands on a scope's tensor.
+func TestForeignScope(t *testing.T) {
+	checkLive(t)
+	Scope(func() {
+		x := one()
+		for name, f := range map[string]func(){"Free": x.Free, "MoveOut": func() { x.MoveOut() }} {
+			failed := make(chan error)
+			go func() { failed <- Try(f) }()
+			if err := <-failed; err == nil || !strings.Contains(err.Error(), "scope of another thread") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if x.Float64() != 1 {
+			t.Error("the tensor is gone")
+		}
+	})
+}
+
+func TestGradMode(t *testing.T) {
+	Run(func() {
+		see := func(want bool) {
+			t.Helper()
+			if IsGradEnabled() != want {
+				t.Errorf("gradients enabled: %v, want %v", !want, want)
+			}
+		}
+		see(true)
+		NoGrad(func() {
+			see(false)
+			EnableGrad(func() {
+				see(true)
+				_ = Try(func() { NoGrad(func() { see(false); one().View(7) }) })
+				see(true)
+			})
+			see(false)
+			_ = Try(func() { EnableGrad(func() { one().View(7) }) })
+			see(false)
+		})
+		see(true)
+		x := Ones([]int64{2}, true)
+		NoGrad(func() {
+			if x.MulScalar(2).RequiresGrad() {
+				t.Error("NoGrad recorded")
+			}
+		})
+		if !x.MulScalar(2).RequiresGrad() {
+			t.Error("nothing was recorded after NoGrad")
+		}
+	})
+}
+
+func TestRun(t *testing.T) {
+	var first, second, nested int
+	Run(func() { first = syscall.Gettid() })
+	Run(func() {
+		second = syscall.Gettid()
+		Run(func() { nested = syscall.Gettid() })
+	})
+	if first != second || first != nested {
+		t.Errorf("Run used the threads %d, %d and %d", first, second, nested)
+	}
+}
+
+func TestRunPassesPanicsOn(t *testing.T) {
+	cause := errors.New("the cause")
+	for _, value := range []any{cause, "text", 7, &Error{Op: "View", Message: "no"}} {
+		got := func() (r any) {
+			defer func() { r = recover() }()
+			Run(func() { Run(func() { panic(value) }) })
+			return nil
+		}()
+		if got != value {
+			t.Errorf("panic(%v) came out as %v", value, got)
+		}
+	}
+	err := Try(func() { Run(func() { one().View(7) }) })
+	if err == nil || !strings.Contains(err.Error(), "invalid for input of size 1") {
+		t.Errorf("libtorch's error came out as %v", err)
+	}
+	ran := false
+	Run(func() { ran = true })
+	if !ran {
+		t.Error("the tensor thread did not survive")
+	}
+}
+
+func TestTryLetsOtherPanicsThrough(t *testing.T) {
+	defer func() {
+		if r := recover(); r != "mine" {
+			t.Errorf("recovered %v", r)
+		}
+	}()
+	_ = Try(func() { panic("mine") })
+}
+
+// TestRunFromManyGoroutines sums on the tensor thread from many goroutines.
+func TestRunFromManyGoroutines(t *testing.T) {
+	checkLive(t)
+	const goroutines, rounds = 16, 50
+	total := Zeros(nil, false)
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range rounds {
+				Run(func() { Scope(func() { total.AddI(one().Squeeze(), 1) }) })
+			}
+		})
+	}
+	wg.Wait()
+	if v := total.Float64(); v != goroutines*rounds {
+		t.Errorf("the sum is %v, want %d", v, goroutines*rounds)
+	}
+	total.Free()
+}
+
+// TestGC leaves unscoped tensors to the collector.
+func TestGC(t *testing.T) {
+	GC()
+	before := LiveTensors()
+	kept := one()
+	for range 1000 {
+		one()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for LiveTensors() != before+1 && time.Now().Before(deadline) {
+		FinishGC()
+	}
+	if n := LiveTensors() - before; n != 1 {
+		t.Errorf("%d tensors live, want the one still in use", n)
+	}
+	if kept.Float64() != 1 {
+		t.Error("the collector took a tensor in use")
+	}
+	kept.Free()
+}
