@@ -10,6 +10,8 @@ GO     ?= go
 PYTHON ?= python3
 CXX    ?= g++
 
+DRIVER := $(wildcard /proc/driver/nvidia/version /dev/dxg)
+
 MODULES  := ./... github.com/wangkuiyi/gotorch/...
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Sub-makes that compile C++ use every core, unless the user already gave a -j.
@@ -71,7 +73,7 @@ interop: build build/venv/ready ## Test against Python's own torch, numpy and sa
 
 cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda (no GPU needed)
 	@$(MAKE) --no-print-directory $(PARALLEL) build/libiddpm_cuda.so
-	$(GO) test -c -tags cuda -o build/test-cuda $(CUDA_TESTS)
+	$(GO) test -c -tags cuda -o build/test-cuda github.com/wangkuiyi/gotorch
 
 bench: build ## Time training, sampling and loading
 	@bench/run.sh
@@ -91,13 +93,24 @@ clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
 # --- libtorch -------------------------------------------------------------------------------
 
 # These links are looked at on every make, since $LIBTORCH or the Python in use may have changed.
+# On a machine with NVIDIA's driver the libraries that a GPU needs are fetched too.
 build/libtorch: FORCE
 	@mkdir -p build
-	@folder=$$($(PYTHON) scripts/libtorch.py) && ln -sfn "$$folder" $@
+	@folder=$$($(PYTHON) scripts/libtorch.py $(if $(DRIVER),--cuda-run)) && ln -sfn "$$folder" $@
 
 build/nvidia: FORCE
 	@mkdir -p build
 	@folder=$$($(PYTHON) scripts/libtorch.py --cuda-build) && ln -sfn "$$folder" $@
+
+# --- Python, for interop only -----------------------------------------------------------------
+
+# Without pip in it, so that Debian's python3-venv package is not needed: the host's pip fills it.
+# Without pip's cache, which would keep 3 GB outside the tree.
+build/venv/ready: interop/requirements.txt
+	rm -rf build/venv
+	$(PYTHON) -m venv --without-pip build/venv
+	$(PYTHON) -m pip --python build/venv/bin/python install --no-cache-dir --disable-pip-version-check -r $<
+	@touch $@
 
 # --- csrc -----------------------------------------------------------------------------------
 
