@@ -46,22 +46,21 @@ func (a *arrays) check(int) error { return nil }
 func (a *arrays) load(i int, d decoding) (picture, error) {
 	k := sort.Search(len(a.parts), func(k int) bool { return a.parts[k].first > i }) - 1
 	p := a.parts[k]
-	pix := make([]byte, a.w*a.h*a.c)
+	pix := d.memory.take(a.w * a.h * a.c)
 	if _, err := p.r.ReadAt(pix, p.offset+int64(i-p.first)*p.stride); err != nil {
 		return picture{}, cause(lastByte(err))
 	}
 	if a.planar {
-		pix = interleave(pix, a.c)
+		pix = interleave(d.memory.take(len(pix)), pix, a.c)
 	}
 	if a.c == 4 {
-		return fromStraight(a.w, a.h, pix, 4*a.w, 4, d.background), nil
+		return fromStraight(d.memory, a.w, a.h, pix, 4*a.w, 4, d.background), nil
 	}
-	return picture{w: a.w, h: a.h, c: a.c, pix: pix}, nil
+	return picture{w: a.w, h: a.h, c: a.c, pix: pix, memory: d.memory}, nil
 }
 
-// interleave turns [c, h, w] into [h, w, c].
-func interleave(planes []byte, c int) []byte {
-	out := make([]byte, len(planes))
+// interleave turns [c, h, w] into [h, w, c] in out.
+func interleave(out, planes []byte, c int) []byte {
 	n := len(planes) / c
 	for k := range c {
 		for i, v := range planes[k*n : (k+1)*n] {

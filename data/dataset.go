@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"io"
 	"math/rand/v2"
+	"sync"
 )
 
 // Options say how pictures become training examples. The zero value is usable.
@@ -55,6 +56,8 @@ type Dataset struct {
 	kept    []int32 // pictures of the collection that Open found readable; nil: all
 	cache   *cache  // nil: pictures are decoded whenever they are read
 	bad     badPictures
+
+	memories sync.Pool // of *memory
 }
 
 // Open opens a set of pictures:
@@ -183,25 +186,33 @@ func (d *Dataset) read(dst []byte, i int) error {
 	if d.cache.get(dst, i) {
 		return nil
 	}
-	p, err := d.load(d.at(i), d.dec)
+	err := d.picture(i, func(p picture) error { return fit(dst, p, d.size) })
+	if err == nil {
+		d.cache.put(dst, i)
+	}
+	return err
+}
+
+// picture decodes picture i and hands it to use, which must not keep it.
+func (d *Dataset) picture(i int, use func(picture) error) error {
+	dec := d.dec
+	dec.memory, _ = d.memories.Get().(*memory)
+	if dec.memory == nil {
+		dec.memory = &memory{}
+	}
+	defer d.memories.Put(dec.memory)
+	defer dec.memory.reset()
+	p, err := d.load(d.at(i), dec)
 	if err != nil {
 		return err
 	}
-	if err := fit(dst, p, d.size); err != nil {
-		return err
-	}
-	d.cache.put(dst, i)
-	return nil
+	return use(p)
 }
 
 // readCropped writes a random crop of picture i to dst. It depends on the whole
 // picture, so the cache is of no use.
 func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
-	p, err := d.load(d.at(i), d.dec)
-	if err != nil {
-		return err
-	}
-	return fitRandomly(dst, p, d.size, r)
+	return d.picture(i, func(p picture) error { return fitRandomly(dst, p, d.size, r) })
 }
 
 func (d *Dataset) named(i int, err error) error {

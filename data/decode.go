@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -33,7 +32,8 @@ var errNotAPicture = errors.New("not a picture (" + formats + ")")
 // decoding is how encoded pictures are turned into pixels.
 type decoding struct {
 	background background
-	orient     bool // turn pictures as their EXIF orientation says
+	orient     bool    // turn pictures as their EXIF orientation says
+	memory     *memory // for one picture at a time
 }
 
 // decode decodes a picture file. A panic in a decoder, which hostile files have
@@ -44,15 +44,15 @@ func (d decoding) decode(file []byte) (p picture, err error) {
 			err = fmt.Errorf("the decoder failed: %v", r)
 		}
 	}()
-	config, format, err := decodeConfig(bytes.NewReader(file))
+	config, format, err := decodeConfig(d.memory.open(file))
 	if err != nil {
 		return picture{}, err
 	}
-	img, _, err := image.Decode(bytes.NewReader(file))
+	img, _, err := image.Decode(d.memory.open(file))
 	if err != nil {
 		return picture{}, fmt.Errorf("corrupt %s: %w", format, lastByte(err))
 	}
-	if p, err = toPicture(img, format, d.background); err != nil {
+	if p, err = d.toPicture(img, format); err != nil {
 		return picture{}, err
 	}
 	switch format {
@@ -98,7 +98,7 @@ func (bg background) canvas(p picture, at image.Point, w, h int) picture {
 	if at == (image.Point{}) && p.w == w && p.h == h {
 		return p
 	}
-	out := newPicture(w, h, p.c)
+	out := newPicture(p.memory, w, h, p.c)
 	out.palette = p.palette
 	for i := range w * h {
 		copy(out.pix[3*i:3*i+3], bg[:])

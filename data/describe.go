@@ -88,17 +88,18 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 	sizes := map[image.Point]int{}
 	err := parallel(ctx, ds.Len(), func(i int) error {
 		defer told.add(1)
-		p, err := ds.load(ds.at(i), ds.dec)
-		if err == nil {
-			err = fit(make([]byte, ds.size*ds.size*3), p, ds.size)
-		}
+		var size image.Point
+		err := ds.picture(i, func(p picture) error {
+			size = image.Pt(p.w, p.h)
+			return fit(make([]byte, ds.size*ds.size*3), p, ds.size)
+		})
 		if err != nil {
 			return ds.bad.add(ds.PictureName(i), err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		good = append(good, i)
-		sizes[image.Pt(p.w, p.h)]++
+		sizes[size]++
 		return nil
 	})
 	for size, n := range sizes {

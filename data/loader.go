@@ -66,7 +66,7 @@ type Loader struct {
 	jobs  chan job
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
-	free  sync.Pool // of []byte, recycled pixels
+	free  chan []byte // recycled pixels
 
 	head     *pending // the next batch, taken from ready but not yet handed out
 	position int64    // of the next batch that Next returns
@@ -116,6 +116,7 @@ func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 		ds: ds, o: o, stop: stop, position: o.Position,
 		ready: make(chan *pending, ahead),
 		jobs:  make(chan job, o.Threads),
+		free:  make(chan []byte, ahead+1),
 	}
 	l.wg.Go(func() { l.dispatch(ctx) })
 	for range o.Threads {
@@ -171,8 +172,12 @@ func (l *Loader) Position() int64 { return l.position }
 
 // Recycle lets the loader use a batch's pixels again; the caller must not.
 func (l *Loader) Recycle(b Batch) {
-	if cap(b.Pixels) >= l.o.BatchSize*l.pictureBytes() {
-		l.free.Put(&b.Pixels)
+	if cap(b.Pixels) < l.o.BatchSize*l.pictureBytes() {
+		return
+	}
+	select {
+	case l.free <- b.Pixels:
+	default:
 	}
 }
 
@@ -226,9 +231,10 @@ func (l *Loader) newPending(at int64, n int) *pending {
 	p := &pending{done: make(chan struct{})}
 	p.missing.Store(int64(n))
 	p.Position = at
-	if pixels, ok := l.free.Get().(*[]byte); ok {
-		p.Pixels = (*pixels)[:n*l.pictureBytes()]
-	} else {
+	select {
+	case pixels := <-l.free:
+		p.Pixels = pixels[:n*l.pictureBytes()]
+	default:
 		p.Pixels = make([]byte, n*l.pictureBytes(), l.o.BatchSize*l.pictureBytes())
 	}
 	if l.ds.labels != nil {

@@ -16,10 +16,13 @@ type picture struct {
 	// palette says that the picture came with a palette or as one bit per
 	// pixel; such pictures are resized by the nearest pixel, as Pillow does.
 	palette bool
+
+	memory *memory // that pix is from, and that what is made of the picture will be from
 }
 
-func newPicture(w, h, c int) picture {
-	return picture{w: w, h: h, c: c, pix: make([]byte, w*h*c)}
+// newPicture returns a picture of any content.
+func newPicture(m *memory, w, h, c int) picture {
+	return picture{w: w, h: h, c: c, pix: m.take(w * h * c), memory: m}
 }
 
 func (p picture) row(y int) []byte { return p.pix[y*p.w*p.c : (y+1)*p.w*p.c] }
@@ -31,7 +34,7 @@ func (p picture) cropped(r rect) picture {
 		p.h = r.h
 		return p
 	}
-	out := newPicture(r.w, r.h, p.c)
+	out := newPicture(p.memory, r.w, r.h, p.c)
 	for y := range r.h {
 		copy(out.row(y), p.row(r.y + y)[r.x*p.c:])
 	}
@@ -88,45 +91,45 @@ func (bg background) blend(dst, rgb []byte, alpha byte) {
 }
 
 // toPicture converts what Go's decoders return for a format. 16-bit values keep
-// their high byte; transparent pixels are composited on bg.
-func toPicture(img image.Image, format string, bg background) (picture, error) {
-	b := img.Bounds()
+// their high byte; transparent pixels are composited on the background.
+func (d decoding) toPicture(img image.Image, format string) (picture, error) {
+	m, bg, b := d.memory, d.background, img.Bounds()
 	w, h := b.Dx(), b.Dy()
-	switch m := img.(type) {
+	switch img := img.(type) {
 	case *image.Gray:
-		p := newPicture(w, h, 1)
-		copyRows(p, m.Pix, m.Stride, 1)
+		p := newPicture(m, w, h, 1)
+		copyRows(p, img.Pix, img.Stride, 1)
 		return p, nil
 	case *image.Gray16:
-		p := newPicture(w, h, 1)
-		copyRows(p, m.Pix, m.Stride, 2)
+		p := newPicture(m, w, h, 1)
+		copyRows(p, img.Pix, img.Stride, 2)
 		return p, nil
 	case *image.RGBA:
-		return fromPremultiplied(w, h, m.Pix, m.Stride, bg), nil
+		return fromPremultiplied(m, w, h, img.Pix, img.Stride, bg), nil
 	case *image.NRGBA:
-		return fromStraight(w, h, m.Pix, m.Stride, 4, bg), nil
+		return fromStraight(m, w, h, img.Pix, img.Stride, 4, bg), nil
 	case *image.RGBA64:
 		// The decoders use RGBA64 for opaque pictures only.
-		p := newPicture(w, h, 3)
-		copyRows(p, m.Pix, m.Stride, 8)
+		p := newPicture(m, w, h, 3)
+		copyRows(p, img.Pix, img.Stride, 8)
 		return p, nil
 	case *image.NRGBA64:
-		return fromStraight(w, h, m.Pix, m.Stride, 8, bg), nil
+		return fromStraight(m, w, h, img.Pix, img.Stride, 8, bg), nil
 	case *image.Paletted:
-		return fromPalette(m, bg), nil
+		return fromPalette(m, img, bg), nil
 	case *image.CMYK:
-		p := newPicture(w, h, 4)
-		copyRows(p, m.Pix, m.Stride, 4)
+		p := newPicture(m, w, h, 4)
+		copyRows(p, img.Pix, img.Stride, 4)
 		return p, nil
 	case *image.YCbCr:
 		if format == "webp" {
-			return fromWebP(m), nil
+			return fromWebP(m, img), nil
 		}
-		return fromYCbCr(m), nil
+		return fromYCbCr(m, img), nil
 	case *image.NYCbCrA:
 		// Only WebP has such pictures.
-		p := fromWebP(&m.YCbCr)
-		bg.under(p, m.A, m.AStride)
+		p := fromWebP(m, &img.YCbCr)
+		bg.under(p, img.A, img.AStride)
 		return p, nil
 	}
 	return picture{}, fmt.Errorf("pixels of type %T are not supported", img)
@@ -155,8 +158,8 @@ func copyRows(p picture, pix []byte, stride, step int) {
 }
 
 // fromPremultiplied converts RGBA, which Go's decoders use for opaque pictures.
-func fromPremultiplied(w, h int, pix []byte, stride int, bg background) picture {
-	p := newPicture(w, h, 3)
+func fromPremultiplied(m *memory, w, h int, pix []byte, stride int, bg background) picture {
+	p := newPicture(m, w, h, 3)
 	for y := range h {
 		dst, src := p.row(y), pix[y*stride:]
 		for x := range w {
@@ -173,8 +176,8 @@ func fromPremultiplied(w, h int, pix []byte, stride int, bg background) picture 
 }
 
 // fromStraight converts NRGBA (step 4) and NRGBA64 (step 8).
-func fromStraight(w, h int, pix []byte, stride, step int, bg background) picture {
-	p := newPicture(w, h, 3)
+func fromStraight(m *memory, w, h int, pix []byte, stride, step int, bg background) picture {
+	p := newPicture(m, w, h, 3)
 	wide := step / 4
 	for y := range h {
 		dst, src := p.row(y), pix[y*stride:]
@@ -189,16 +192,16 @@ func fromStraight(w, h int, pix []byte, stride, step int, bg background) picture
 	return p
 }
 
-func fromPalette(m *image.Paletted, bg background) picture {
+func fromPalette(m *memory, img *image.Paletted, bg background) picture {
 	var colours [256][3]byte // an index beyond the palette is black
-	for i, c := range m.Palette {
+	for i, c := range img.Palette {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
 		bg.blend(colours[i][:], []byte{n.R, n.G, n.B}, n.A)
 	}
-	p := newPicture(m.Rect.Dx(), m.Rect.Dy(), 3)
+	p := newPicture(m, img.Rect.Dx(), img.Rect.Dy(), 3)
 	p.palette = true
 	for y := range p.h {
-		dst, src := p.row(y), m.Pix[y*m.Stride:]
+		dst, src := p.row(y), img.Pix[y*img.Stride:]
 		for x := range p.w {
 			copy(dst[3*x:3*x+3], colours[src[x]][:])
 		}
@@ -227,7 +230,7 @@ func (p picture) turned(orientation int) picture {
 	if orientation >= 5 {
 		w, h = h, w
 	}
-	out := newPicture(w, h, p.c)
+	out := newPicture(p.memory, w, h, p.c)
 	out.palette = p.palette
 	for y := range h {
 		for x := range w {

@@ -141,7 +141,7 @@ func resample(p picture, f filter, w, h int, crop rect) picture {
 
 // resampleRows is the horizontal pass over n rows of p from row y on.
 func resampleRows(p picture, t taps, y, n int) picture {
-	out := newPicture(len(t.first), n, p.c)
+	out := newPicture(p.memory, len(t.first), n, p.c)
 	for r := range n {
 		src := p.row(y + r)
 		dst := out.row(r)
@@ -205,7 +205,7 @@ func row4(dst, src []byte, t taps) {
 // resampleColumns is the vertical pass; p's first row is the row top of the
 // picture that the taps were made for.
 func resampleColumns(p picture, t taps, top int) picture {
-	out := newPicture(p.w, len(t.first), p.c)
+	out := newPicture(p.memory, p.w, len(t.first), p.c)
 	sums := make([]int32, p.w*p.c)
 	for i, lo := range t.first {
 		for x := range sums {
@@ -236,7 +236,7 @@ func halve(p picture) picture {
 	if p.w%2 != 0 || p.h%2 != 0 {
 		return resample(p, boxFilter, w, h, rect{w: w, h: h})
 	}
-	out := newPicture(w, h, p.c)
+	out := newPicture(p.memory, w, h, p.c)
 	for y := range h {
 		halveRows(out.row(y), p.row(2*y), p.row(2*y+1), p.c)
 	}
@@ -261,7 +261,7 @@ func halveRows(dst, top, bottom []byte, c int) {
 func nearest(p picture, w, h int, crop rect) picture {
 	columns := nearestPositions(p.w, w)[crop.x : crop.x+crop.w]
 	rows := nearestPositions(p.h, h)[crop.y : crop.y+crop.h]
-	out := newPicture(crop.w, crop.h, p.c)
+	out := newPicture(p.memory, crop.w, crop.h, p.c)
 	for i, y := range rows {
 		src, dst := p.row(y), out.row(i)
 		for j, x := range columns {

@@ -94,29 +94,32 @@ func (f *files) check(i int) error {
 }
 
 func (f *files) load(i int, d decoding) (picture, error) {
-	file, err := f.read(i)
+	r, err := f.open(i)
 	if err != nil {
 		return picture{}, err
 	}
-	return d.decode(file)
-}
-
-func (f *files) read(i int) ([]byte, error) {
-	r, err := f.open(i)
-	if err != nil {
-		return nil, err
-	}
 	defer r.Close()
-	return readFile(r)
+	file, err := d.memory.readFile(r)
+	if err != nil {
+		return picture{}, cause(err)
+	}
+	return d.decode(file)
 }
 
 // readFile reads a whole file, up to the limit on one.
 func readFile(r io.Reader) ([]byte, error) {
 	file, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(file) > maxFile {
-		err = fmt.Errorf("the file is larger than %d bytes", maxFile)
+	if err != nil {
+		return nil, err
 	}
-	return file, err
+	return file, checkFileSize(len(file))
+}
+
+func checkFileSize(n int) error {
+	if n > maxFile {
+		return fmt.Errorf("the file is larger than %d bytes", maxFile)
+	}
+	return nil
 }
 
 // isPicture reports whether a file's name ends as a picture's does. Files that

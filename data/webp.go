@@ -8,17 +8,17 @@ import "image"
 // fixed-point matrix.
 
 // fromWebP converts the planes of a lossy WebP picture to RGB.
-func fromWebP(m *image.YCbCr) picture {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	p := newPicture(w, h, 3)
+func fromWebP(m *memory, img *image.YCbCr) picture {
+	w, h := img.Rect.Dx(), img.Rect.Dy()
+	p := newPicture(m, w, h, 3)
 	rows := (h + 1) / 2
 	u, v := make([]byte, w), make([]byte, w)
 	for y := range h {
-		near := (y / 2) * m.CStride
-		far := min(max(neighbour(y), 0), rows-1) * m.CStride
-		webpChroma(u, m.Cb[near:], m.Cb[far:])
-		webpChroma(v, m.Cr[near:], m.Cr[far:])
-		webpRow(p.row(y), m.Y[y*m.YStride:y*m.YStride+w], u, v)
+		near := (y / 2) * img.CStride
+		far := min(max(neighbour(y), 0), rows-1) * img.CStride
+		webpChroma(u, img.Cb[near:], img.Cb[far:])
+		webpChroma(v, img.Cr[near:], img.Cr[far:])
+		webpRow(p.row(y), img.Y[y*img.YStride:y*img.YStride+w], u, v)
 	}
 	return p
 }

@@ -8,15 +8,15 @@ import "image"
 // same is done here, to its rounding.
 
 // fromYCbCr converts planes of any subsampling to RGB.
-func fromYCbCr(m *image.YCbCr) picture {
-	w, h := m.Rect.Dx(), m.Rect.Dy()
-	p := newPicture(w, h, 3)
-	up := newUpsampler(m)
+func fromYCbCr(m *memory, img *image.YCbCr) picture {
+	w, h := img.Rect.Dx(), img.Rect.Dy()
+	p := newPicture(m, w, h, 3)
+	up := newUpsampler(img)
 	cb, cr := make([]byte, up.width()), make([]byte, up.width())
 	for y := range h {
-		up.row(cb, m.Cb, y)
-		up.row(cr, m.Cr, y)
-		ycbcrRow(p.row(y), m.Y[y*m.YStride:y*m.YStride+w], cb, cr)
+		up.row(cb, img.Cb, y)
+		up.row(cr, img.Cr, y)
+		ycbcrRow(p.row(y), img.Y[y*img.YStride:y*img.YStride+w], cb, cr)
 	}
 	return p
 }

@@ -1,0 +1,77 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+)
+
+// memory is what one picture needs on its way from the file to the batch: the
+// file, and the pixels at each stage. The next picture uses the same again;
+// without that the collector would run every few pictures. The nil memory
+// allocates everything anew.
+type memory struct {
+	file    bytes.Buffer
+	source  bytes.Reader
+	reader  *bufio.Reader
+	buffers [][]byte
+	taken   int
+}
+
+// keptBuffer bounds the buffers that wait for the next picture.
+const keptBuffer = 16 << 20
+
+// take returns n bytes of any content, until reset.
+func (m *memory) take(n int) []byte {
+	if m == nil {
+		return make([]byte, n)
+	}
+	if m.taken == len(m.buffers) {
+		m.buffers = append(m.buffers, nil)
+	}
+	b := &m.buffers[m.taken]
+	m.taken++
+	if cap(*b) < n {
+		*b = make([]byte, n)
+	}
+	return (*b)[:n]
+}
+
+// reset takes everything back.
+func (m *memory) reset() {
+	for i, b := range m.buffers {
+		if cap(b) > keptBuffer {
+			m.buffers[i] = nil
+		}
+	}
+	m.taken = 0
+	if m.file.Cap() > keptBuffer {
+		m.file = bytes.Buffer{}
+	}
+	m.source.Reset(nil)
+}
+
+// readFile reads a whole file, up to the limit on one.
+func (m *memory) readFile(r io.Reader) ([]byte, error) {
+	if m == nil {
+		return readFile(r)
+	}
+	m.file.Reset()
+	if _, err := m.file.ReadFrom(io.LimitReader(r, maxFile+1)); err != nil {
+		return nil, err
+	}
+	return m.file.Bytes(), checkFileSize(m.file.Len())
+}
+
+// open returns a reader of a file's bytes that image.Decode does not buffer again.
+func (m *memory) open(file []byte) io.Reader {
+	if m == nil {
+		return bytes.NewReader(file)
+	}
+	m.source.Reset(file)
+	if m.reader == nil {
+		m.reader = bufio.NewReader(&m.source)
+	}
+	m.reader.Reset(&m.source)
+	return m.reader
+}
