@@ -1,0 +1,89 @@
+package train
+
+import (
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// Bench takes the steps of a real run on one made-up batch, without files: what
+// remains is what there is to time.
+type Bench struct {
+	trainer *Trainer
+	batch   data.Batch
+	x       gotorch.Tensor // for sampling, [N, C, H, W]
+}
+
+// NewBench builds a run's network, optimizer and averages on a device.
+func NewBench(c Config, device gotorch.Device) (*Bench, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Trainer{config: c, run: Run{Device: device}, log: zap.NewNop(), device: device}
+	b := &Bench{trainer: t}
+	size := int64(c.Model.ImageSize)
+	b.batch = data.Batch{Pixels: make([]byte, int64(c.Train.BatchSize)*size*size*int64(c.Model.InChannels))}
+	for i := range b.batch.Pixels {
+		b.batch.Pixels[i] = byte(i * 37)
+	}
+	if c.Model.ClassCond {
+		b.batch.Labels = make([]int64, c.Train.BatchSize)
+	}
+	err := t.onTensorThread(func() error {
+		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(c.Train.BatchSize), int64(c.Model.InChannels), size, size)
+		return t.build(nil)
+	})
+	return b, err
+}
+
+// Train takes one optimizer step and returns its loss: reading it waits for the
+// device.
+func (b *Bench) Train() (loss float64, err error) {
+	err = b.trainer.onTensorThread(func() error {
+		r, err := b.trainer.step(b.batch)
+		for _, v := range concat(r.loss) {
+			loss += v / float64(len(r.timesteps))
+		}
+		r.free()
+		return err
+	})
+	return loss, err
+}
+
+// Sample takes one step of the ancestral sampler in the middle of the process.
+func (b *Bench) Sample() error {
+	t := b.trainer
+	return t.onTensorThread(func() error {
+		gotorch.NoGrad(func() {
+			gotorch.Scope(func() {
+				denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+					return t.network.Forward(x, ts, model.Input{Y: cond.Y, Dtype: t.precision.dtype})
+				}
+				n := int64(t.config.Train.BatchSize)
+				noise := gotorch.PhiloxNormal(t.device, gotorch.Float, gotorch.PhiloxKey{}, b.x.Shape()...)
+				var cond diffusion.Cond
+				if t.config.Model.ClassCond {
+					cond.Y = gotorch.ZerosOn(t.device, gotorch.Long, n)
+				}
+				out, _ := t.diffusion.PSample(denoise, b.x, t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n), noise, cond, true)
+				out.Sum().Float64()
+			})
+		})
+		return nil
+	})
+}
+
+// Network returns the network that is timed.
+func (b *Bench) Network() *model.UNet { return b.trainer.network }
+
+// Config returns the configuration with "auto" resolved.
+func (b *Bench) Config() Config { return b.trainer.config }
+
+// Close frees the tensors.
+func (b *Bench) Close() error {
+	b.x.Free()
+	return b.trainer.Close()
+}

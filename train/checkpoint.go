@@ -1,0 +1,256 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strconv"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/model"
+)
+
+// formatVersion is the "format" of the checkpoints written here.
+const formatVersion = 1
+
+// checkpointDir is the folder of checkpoints in a run folder.
+const checkpointDir = "checkpoints"
+
+// Checkpoint is what a file holds: of a run, all that it needs to go on; or a
+// bare state_dict, in which case Model alone is set.
+type Checkpoint struct {
+	Path            string
+	Step            int
+	Config          Config
+	Bare            bool                // the file is a bare state_dict: there is no Config
+	Model           *pt.Dict            // weights
+	EMA             map[string]*pt.Dict // averaged weights, by rate
+	Optimizer       *pt.Dict            // torch.optim.AdamW's state_dict; nil in a file of weights
+	TimestepSampler *pt.Dict
+	Position        int64 // pictures taken from the data
+	DataName        string
+	DataFingerprint string
+	ClassNames      []string // by label; empty without classes
+	Environment     map[string]string
+}
+
+// LoadCheckpoint reads a checkpoint file, a bare state_dict, or the newest
+// readable checkpoint of a run folder.
+func LoadCheckpoint(path string) (*Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("no checkpoint or run folder %s: %w", path, err)
+	}
+	if !info.IsDir() {
+		return readCheckpoint(path)
+	}
+	var errs []error
+	for _, file := range checkpointsIn(path) {
+		c, err := readCheckpoint(file)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, fmt.Errorf("%s holds no checkpoint (%s/ckpt-*.pt): is it a run folder?", path, checkpointDir)
+	}
+	return nil, fmt.Errorf("no checkpoint of %s can be read: %w", path, errors.Join(errs...))
+}
+
+var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
+
+// checkpointsIn returns the checkpoint files of a run folder, the newest first.
+func checkpointsIn(dir string) []string {
+	steps := map[string]int{}
+	var files []string
+	for _, d := range []string{filepath.Join(dir, checkpointDir), dir} {
+		entries, _ := os.ReadDir(d)
+		for _, e := range entries {
+			if m := checkpointName.FindStringSubmatch(e.Name()); m != nil {
+				file := filepath.Join(d, e.Name())
+				steps[file], _ = strconv.Atoi(m[1])
+				files = append(files, file)
+			}
+		}
+	}
+	sort.SliceStable(files, func(i, j int) bool { return steps[files[i]] > steps[files[j]] })
+	return files
+}
+
+func readCheckpoint(path string) (*Checkpoint, error) {
+	value, err := pt.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %w", err)
+	}
+	dict, ok := value.(*pt.Dict)
+	if !ok {
+		return nil, fmt.Errorf("checkpoint %s: holds %T, not a checkpoint of iddpm or a state_dict", path, value)
+	}
+	c := &Checkpoint{Path: path}
+	if _, ok := dict.Get("format"); !ok {
+		return c, c.readBare(dict)
+	}
+	if err := c.read(fields{dict: dict}); err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// readBare takes a dict of tensors alone for a state_dict.
+func (c *Checkpoint) readBare(dict *pt.Dict) error {
+	for key, value := range dict.All() {
+		if _, ok := value.(*pt.Tensor); !ok {
+			return fmt.Errorf("checkpoint %s: belongs to another program: %v is neither a tensor nor an entry of iddpm's format", c.Path, key)
+		}
+	}
+	if dict.Len() == 0 {
+		return fmt.Errorf("checkpoint %s: is empty", c.Path)
+	}
+	c.Bare, c.Model = true, dict
+	return nil
+}
+
+func (c *Checkpoint) read(f fields) error {
+	if v := f.int("format"); f.err == nil && v != formatVersion {
+		return fmt.Errorf("is of format %d, this program reads format %d: update it", v, formatVersion)
+	}
+	text := f.string("config")
+	c.Step = int(f.int("step"))
+	c.Model = f.sub("model").dict
+	c.Optimizer = f.sub("optimizer").dict
+	c.TimestepSampler = f.sub("timestep_sampler").dict
+	data := f.sub("data")
+	c.Position, c.DataName, c.DataFingerprint = data.int("position"), data.string("name"), data.string("fingerprint")
+	for _, name := range data.list("classes") {
+		c.ClassNames = append(c.ClassNames, fmt.Sprint(name))
+	}
+	environment := f.sub("environment")
+	c.Environment = map[string]string{}
+	for _, key := range environment.keys() {
+		c.Environment[key] = environment.string(key)
+	}
+	averages := f.sub("ema")
+	c.EMA = map[string]*pt.Dict{}
+	for _, rate := range averages.keys() {
+		c.EMA[rate] = averages.sub(rate).dict
+	}
+	if err := f.failed(data, environment, averages); err != nil {
+		return err
+	}
+	var err error
+	c.Config, err = parseConfig([]byte(text))
+	return err
+}
+
+// pack copies the whole state to host memory, in the form of the file.
+func (t *Trainer) pack() (*pt.Dict, error) {
+	config, err := json.Marshal(t.config)
+	if err != nil {
+		return nil, err
+	}
+	averages := new(pt.Dict)
+	for i, rate := range t.config.Train.EMARates {
+		averages.Set(emaKey(rate), t.network.PackStateDict(t.ema[i]))
+	}
+	names := []any{}
+	for _, name := range t.dataset.ClassNames() {
+		names = append(names, name)
+	}
+	environment := new(pt.Dict)
+	for key, value := range t.environment() {
+		environment.Set(key, value)
+	}
+	return dictOf(
+		"format", int64(formatVersion),
+		"config", string(config),
+		"step", int64(t.current),
+		"model", t.network.StateDict(),
+		"ema", averages,
+		"optimizer", t.packOptimizer(),
+		"timestep_sampler", packSampler(t.sampler),
+		"data", dictOf("position", t.position, "name", t.dataset.Name(), "fingerprint", t.dataset.Fingerprint(), "classes", names),
+		"rng", dictOf("seed", strconv.FormatUint(t.config.Train.Seed, 10)),
+		"environment", environment,
+	), nil
+}
+
+// restore puts a checkpoint's state into a freshly built trainer.
+func (t *Trainer) restore(c *Checkpoint) error {
+	t.current, t.position = c.Step, c.Position
+	if err := t.network.LoadStateDict(c.Model); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	for i, rate := range t.config.Train.EMARates {
+		average := c.EMA[emaKey(rate)]
+		if average == nil {
+			return fmt.Errorf("checkpoint %s: holds no moving average of rate %s", c.Path, emaKey(rate))
+		}
+		if err := t.network.UnpackStateDict(average, t.ema[i]); err != nil {
+			return fmt.Errorf("checkpoint %s: average of rate %s: %w", c.Path, emaKey(rate), err)
+		}
+	}
+	if err := t.unpackOptimizer(c.Optimizer); err != nil {
+		return fmt.Errorf("checkpoint %s: optimizer: %w", c.Path, err)
+	}
+	if err := unpackSampler(t.sampler, c.TimestepSampler); err != nil {
+		return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
+	}
+	t.warnOfDifferences(c)
+	return nil
+}
+
+// weights returns the state_dict that `ema` names: a rate, "none" for the raw
+// weights, or "" for the average of the highest rate (without averages, the raw
+// weights).
+func (c *Checkpoint) weights(ema string) (*pt.Dict, error) {
+	best, rates := -1.0, make([]string, 0, len(c.EMA))
+	for name := range c.EMA {
+		rates = append(rates, name)
+		if rate, err := strconv.ParseFloat(name, 64); err == nil && ema == "" && rate > best {
+			best = rate
+		}
+	}
+	switch {
+	case ema == "none", ema == "" && best < 0:
+		return c.Model, nil
+	case ema == "":
+		return c.EMA[emaKey(best)], nil
+	}
+	rate, err := strconv.ParseFloat(ema, 64)
+	if dict := c.EMA[emaKey(rate)]; err == nil && dict != nil {
+		return dict, nil
+	}
+	sort.Strings(rates)
+	return nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, rates)
+}
+
+// Network builds the network of the checkpoint on a device, for evaluation,
+// with the weights that `ema` names: a rate, "none" for the raw weights, "" for
+// the average of the highest rate. It must run on the tensor thread.
+func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, error) {
+	u, err := c.Config.Model.UNet()
+	if err != nil {
+		return nil, err
+	}
+	dict, err := c.weights(ema)
+	if err != nil {
+		return nil, err
+	}
+	network, err := model.New(u, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := network.LoadStateDict(dict); err != nil {
+		network.Free()
+		return nil, fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	network.To(device)
+	return network, nil
+}

@@ -1,0 +1,77 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// fields reads a dict whose values may be anything: the first surprise is kept
+// in err, and the rest then reads as zero.
+type fields struct {
+	dict *pt.Dict
+	path string
+	err  error
+}
+
+// dictOf makes a dict of keys and values in turn.
+func dictOf(pairs ...any) *pt.Dict {
+	d := new(pt.Dict)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		d.Set(pairs[i], pairs[i+1])
+	}
+	return d
+}
+
+func get[T any](f *fields, key any) (v T) {
+	if f.err != nil || f.dict == nil {
+		return v
+	}
+	value, ok := f.dict.Get(key)
+	if !ok {
+		f.err = fmt.Errorf("%s%v is missing", f.path, key)
+		return v
+	}
+	if v, ok = value.(T); !ok {
+		f.err = fmt.Errorf("%s%v is a %T", f.path, key, value)
+	}
+	return v
+}
+
+func (f *fields) int(key any) int64         { return get[int64](f, key) }
+func (f *fields) float(key any) float64     { return get[float64](f, key) }
+func (f *fields) string(key any) string     { return get[string](f, key) }
+func (f *fields) tensor(key any) *pt.Tensor { return get[*pt.Tensor](f, key) }
+func (f *fields) list(key any) []any        { return get[[]any](f, key) }
+
+// sub descends into a dict within the dict; its surprises are its own.
+func (f *fields) sub(key any) *fields {
+	d := get[*pt.Dict](f, key)
+	return &fields{dict: d, path: fmt.Sprintf("%s%v.", f.path, key)}
+}
+
+// keys returns the names in the dict.
+func (f *fields) keys() (names []string) {
+	if f.dict == nil {
+		return nil
+	}
+	for _, key := range f.dict.Keys() {
+		name, ok := key.(string)
+		if !ok {
+			f.err = fmt.Errorf("%s%v is not a name", f.path, key)
+			return nil
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// failed gathers the surprises of f and of the dicts within it.
+func (f *fields) failed(subs ...*fields) error {
+	err := f.err
+	for _, s := range subs {
+		err = errors.Join(err, s.err)
+	}
+	return err
+}

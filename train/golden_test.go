@@ -1,0 +1,318 @@
+package train
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/diffusion"
+	"iddpm/internal/golden"
+	"iddpm/model"
+)
+
+// goldenRun is one folder of testdata/golden/model: a network, a process, and
+// all that the reference computed with them.
+type goldenRun struct {
+	testing.TB
+	io      golden.Archive
+	process diffusion.Config
+	network *model.UNet
+	cond    diffusion.Cond
+}
+
+// forEachGoldenRun calls f for every case, in a scope of its own.
+func forEachGoldenRun(t *testing.T, f func(r *goldenRun)) {
+	for _, file := range golden.Files(t, "model/*/config.json") {
+		dir := filepath.Dir(file)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			gotorch.Run(func() { gotorch.Scope(func() { f(openGoldenRun(t, dir)) }) })
+		})
+	}
+}
+
+func openGoldenRun(t *testing.T, dir string) *goldenRun {
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		ModelClass string           `json:"model_class"`
+		Model      model.UNetConfig `json:"model"`
+		Diffusion  goldenProcess    `json:"diffusion"`
+	}
+	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	c.Model.SuperRes = c.ModelClass == "SuperResModel"
+	r := &goldenRun{TB: t, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
+	if r.network, err = model.New(c.Model, 1); err != nil {
+		t.Fatal(err)
+	}
+	dict, err := pt.ReadFile(filepath.Join(dir, "model.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.network.LoadStateDict(dict.(*pt.Dict)); err != nil {
+		t.Fatal(err)
+	}
+	r.network.SetRequiresGrad(true)
+	if r.io.Has("y") {
+		r.cond.Y = gotorch.FromInt64s(r.io.Int64s("y"))
+	}
+	if r.io.Has("low_res") {
+		r.cond.LowRes = r.tensor("low_res")
+	}
+	return r
+}
+
+// goldenProcess is diffusion.Config under the names of the reference's
+// create_gaussian_diffusion.
+type goldenProcess struct {
+	Steps                int    `json:"steps"`
+	NoiseSchedule        string `json:"noise_schedule"`
+	TimestepRespacing    string `json:"timestep_respacing"`
+	LearnSigma           bool   `json:"learn_sigma"`
+	SigmaSmall           bool   `json:"sigma_small"`
+	UseKL                bool   `json:"use_kl"`
+	PredictXStart        bool   `json:"predict_xstart"`
+	RescaleTimesteps     bool   `json:"rescale_timesteps"`
+	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"`
+}
+
+func (r *goldenRun) tensor(name string) gotorch.Tensor {
+	return gotorch.FromFloat32s(r.io.Float32s(name), r.io.Shape(name)...)
+}
+
+// diffusion returns the case's process, respaced.
+func (r *goldenRun) diffusion(respacing string) *diffusion.GaussianDiffusion {
+	c := r.process
+	c.TimestepRespacing = respacing
+	d, err := diffusion.New(c, gotorch.Device{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return d
+}
+
+func (r *goldenRun) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes})
+}
+
+// compare skips, by name, what another folder of cases may lack.
+func (r *goldenRun) compare(name string, got gotorch.Tensor, tolerance float64) {
+	r.Helper()
+	if !r.io.Has(name) {
+		r.Logf("the case has no %s", name)
+		return
+	}
+	golden.WithinOfMax(r, name, got.Float32s(), r.io.Float32s(name), tolerance)
+}
+
+func (r *goldenRun) compareLosses(name string, got gotorch.Tensor) {
+	r.Helper()
+	if r.io.Has(name) {
+		golden.WithinRelative(r, name, got.Float32s(), r.io.Float32s(name), 1e-3)
+	}
+}
+
+func (r *goldenRun) gradNorms() []float64 {
+	norms := make([]float64, len(r.network.Parameters()))
+	for i, p := range r.network.Tensors() {
+		if g := p.Grad(); g.Defined() {
+			norms[i] = g.Norm().Float64()
+		}
+	}
+	return norms
+}
+
+func (r *goldenRun) norms(tensors []gotorch.Tensor) []float64 {
+	norms := make([]float64, len(tensors))
+	for i, x := range tensors {
+		norms[i] = x.Detach().Norm().Float64()
+	}
+	return norms
+}
+
+// TestGoldenPMeanVariance compares q_sample and p_mean_variance.
+func TestGoldenPMeanVariance(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		gotorch.NoGrad(func() {
+			d := r.diffusion("")
+			steps := d.At(r.io.Int64s("t"))
+			x := d.QSample(r.tensor("x_start"), steps, r.tensor("noise"))
+			r.compare("x_t", x, 1e-6)
+			p := d.PMeanVariance(r.denoise, x, steps, r.cond, true)
+			r.compare("p_mean", p.Mean, 1e-3)
+			r.compare("p_variance", p.Variance.ExpandAs(x), 1e-3)
+			r.compare("p_log_variance", p.LogVariance.ExpandAs(x), 1e-3)
+			r.compare("p_pred_xstart", p.PredXStart, 1e-3)
+		})
+	})
+}
+
+// TestGoldenLosses compares every loss, the gradients of their mean, and those
+// of the first sample alone, which is at t = 0.
+func TestGoldenLosses(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		d := r.diffusion("")
+		losses := d.TrainingLosses(r.denoise, r.tensor("x_start"), d.At(r.io.Int64s("t")), r.tensor("noise"), r.cond)
+		r.compareLosses("loss_loss", losses.Loss)
+		if losses.MSE.Defined() {
+			r.compareLosses("loss_mse", losses.MSE)
+		}
+		if losses.VB.Defined() {
+			r.compareLosses("loss_vb", losses.VB)
+		}
+		losses.Loss.Mean().Backward()
+		golden.WithinNorms(r, "grad_norms", r.gradNorms(), r.io.Float64s("grad_norms"), 1e-3, 1e-5)
+		r.compare("grad_first", r.network.Tensors()[0].Grad(), 1e-3)
+	})
+}
+
+// TestGoldenDecoderGradients takes the first sample alone: t = 0, the decoder's
+// term.
+func TestGoldenDecoderGradients(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		if !r.io.Has("grad_norms_t0") {
+			r.Skip("the case has no grad_norms_t0")
+		}
+		d := r.diffusion("")
+		first := func(x gotorch.Tensor) gotorch.Tensor {
+			if !x.Defined() {
+				return x
+			}
+			return x.Narrow(0, 0, 1)
+		}
+		cond := diffusion.Cond{Y: first(r.cond.Y), LowRes: first(r.cond.LowRes)}
+		losses := d.TrainingLosses(r.denoise, first(r.tensor("x_start")), d.At(r.io.Int64s("t")[:1]), first(r.tensor("noise")), cond)
+		losses.Loss.Sum().Backward()
+		golden.WithinNorms(r, "grad_norms_t0", r.gradNorms(), r.io.Float64s("grad_norms_t0"), 1e-3, 1e-5)
+	})
+}
+
+// TestGoldenSteps compares single steps of the samplers.
+func TestGoldenSteps(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		gotorch.NoGrad(func() {
+			d := r.diffusion("")
+			t := r.io.Int64s("t")
+			x, noise := r.tensor("x_t"), r.tensor("step_noise")
+			sample, _ := d.PSample(r.denoise, x, d.At(t), noise, r.cond, true)
+			r.compare("p_sample", sample, 1e-3)
+			for name, eta := range map[string]float64{"ddim_eta_0.0": 0, "ddim_eta_0.7": 0.7} {
+				sample, _ := d.DDIMSample(r.denoise, x, d.At(t), noise, r.cond, true, eta)
+				r.compare(name, sample, 1e-3)
+			}
+			last := int64(d.NumTimesteps() - 2)
+			for i := range t {
+				t[i] = min(t[i], last)
+			}
+			sample, _ = d.DDIMReverseSample(r.denoise, x, d.At(t), r.cond, true)
+			r.compare("ddim_reverse", sample, 1e-3)
+		})
+	})
+}
+
+// TestGoldenChains compares whole sampling loops of ten steps.
+func TestGoldenChains(t *testing.T) {
+	chains := map[string]struct {
+		respacing string
+		sampler   diffusion.Sampler
+	}{"chain_10": {"10", diffusion.Ancestral}, "chain_ddim10": {"ddim10", diffusion.DDIM}}
+	forEachGoldenRun(t, func(r *goldenRun) {
+		for name, c := range chains {
+			noise := r.tensor("step_noise")
+			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(int) gotorch.Tensor { return noise }}
+			sample, err := r.diffusion(c.respacing).SampleLoop(t.Context(), r.denoise, r.tensor("noise"), r.cond, options)
+			if err != nil {
+				r.Fatal(err)
+			}
+			r.compare(name, sample, 1e-3)
+		}
+	})
+}
+
+// TestGoldenBPD compares the variational bound and its terms.
+func TestGoldenBPD(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		noise := r.tensor("step_noise")
+		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(int) gotorch.Tensor { return noise }})
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.compareLosses("bpd_total_bpd", bpd.Total)
+		r.compareLosses("bpd_prior_bpd", bpd.Prior)
+		r.compareLosses("bpd_vb", bpd.VB)
+		r.compareLosses("bpd_xstart_mse", bpd.XStartMSE)
+		r.compareLosses("bpd_mse", bpd.EpsilonMSE)
+	})
+}
+
+// TestGoldenTraining repeats five steps of AdamW with an average of rate 0.9.
+func TestGoldenTraining(t *testing.T) {
+	forEachGoldenRun(t, func(r *goldenRun) {
+		if !r.io.Has("train_t") {
+			r.Skip("the case has no training steps")
+		}
+		d := r.diffusion("")
+		params := r.network.Tensors()
+		optimizer := gotorch.AdamW(gotorch.AdamWOptions{LR: 1e-3, WeightDecay: 0.01})
+		optimizer.AddParameters(params)
+		defer optimizer.Close()
+		var ema []gotorch.Tensor
+		for _, p := range params {
+			ema = append(ema, p.Detach().Clone())
+		}
+		steps, noise := r.io.Int64s("train_t"), r.tensor("train_noise")
+		shape := r.io.Shape("train_t")
+		var losses, gradNorms []float64
+		for k := range shape[0] {
+			optimizer.ZeroGrad()
+			at := d.At(steps[k*shape[1] : (k+1)*shape[1]])
+			loss := d.TrainingLosses(r.denoise, r.tensor("x_start"), at, noise.Select(0, k), r.cond).Loss.Mean()
+			loss.Backward()
+			losses = append(losses, loss.Float64())
+			gradNorms = append(gradNorms, sumNorm(r.gradNorms()))
+			optimizer.Step()
+			gotorch.ForeachLerpI(ema, params, 0.1)
+		}
+		golden.WithinRelative(r, "train_losses", losses, r.io.Float64s("train_losses"), 1e-3)
+		golden.WithinRelative(r, "train_grad_norms", gradNorms, r.io.Float64s("train_grad_norms"), 1e-3)
+		r.compareTrained("train_param_norms", r.norms(params))
+		r.compareTrained("train_ema_norms", r.norms(ema))
+		gotorch.NoGrad(func() {
+			out := r.denoise(r.tensor("x_t"), gotorch.FromInt64s(r.io.Int64s("t")), r.cond)
+			r.compare("forward_after_training", out, 1e-3)
+		})
+	})
+}
+
+func sumNorm(norms []float64) float64 {
+	sum := 0.0
+	for _, n := range norms {
+		sum += n * n
+	}
+	return math.Sqrt(sum)
+}
+
+// compareTrained leaves out the parameters whose gradients are rounding errors:
+// AdamW makes steps of full size from them.
+func (r *goldenRun) compareTrained(name string, got []float64) {
+	r.Helper()
+	grads, want := r.io.Float64s("grad_norms"), r.io.Float64s(name)
+	largest := 0.0
+	for _, g := range grads {
+		largest = max(largest, g)
+	}
+	for i, p := range r.network.Parameters() {
+		if grads[i] >= 1e-5*largest && math.Abs(got[i]-want[i]) > 1e-3*want[i] {
+			r.Errorf("%s: %s has norm %g, want %g", name, p.Name, got[i], want[i])
+		}
+	}
+}

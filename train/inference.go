@@ -1,0 +1,18 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// Inference sets the process's modes for evaluating a network on a device in a
+// precision of [Options] and returns the type of the network's activations.
+func Inference(precision string, device gotorch.Device) (dtype int8, err error) {
+	p, ok := precisions[ResolvePrecision(precision, device)]
+	if !ok {
+		return 0, fmt.Errorf("precision %q is not one of auto, fp32, tf32, bf16, fp16", precision)
+	}
+	p.apply(device)
+	return p.dtype, nil
+}

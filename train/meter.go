@@ -1,0 +1,163 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/train/metrics"
+)
+
+// meter gathers steps until a line of metrics is due.
+type meter struct {
+	pending []stepResult
+	started time.Time     // of the process's training
+	since   time.Time     // of the present line
+	waited  time.Duration // for data, in the present line
+	shown   Progress
+	first   float64 // loss of the first line
+	lines   int
+}
+
+func (m *meter) start() {
+	m.started = time.Now()
+	m.since = m.started
+}
+
+// waiting starts a clock for time spent waiting for data; the function that it
+// returns stops it.
+func (m *meter) waiting() func() {
+	begin := time.Now()
+	return func() { m.waited += time.Since(begin) }
+}
+
+// observe takes note of a step, and at the logging interval reads the metrics
+// from the device and writes a line.
+func (t *Trainer) observe(r stepResult) error {
+	m := &t.meter
+	m.pending = append(m.pending, r)
+	m.shown.Step, m.shown.Total = t.current, t.config.Train.TotalSteps()
+	var err error
+	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 {
+		err = t.writeLine()
+	}
+	if t.run.Progress != nil {
+		t.run.Progress(m.shown)
+	}
+	return err
+}
+
+// writeLine averages the pending steps into one line of metrics, with the
+// reference's names.
+func (t *Trainer) writeLine() error {
+	m := &t.meter
+	means := averages{}
+	samples := 0
+	for _, r := range m.pending {
+		samples += len(r.timesteps)
+		r.addTo(means, t.diffusion.NumTimesteps())
+		r.free()
+	}
+	elapsed := time.Since(m.since).Seconds()
+	m.shown.Loss, m.shown.GradNorm = means["loss"].mean(), means["grad_norm"].mean()
+	m.shown.LR = t.config.Train.LearningRate(t.current - 1)
+	m.shown.ImagesPerSecond = float64(samples) / elapsed
+	m.shown.DataWait = m.waited.Seconds() / elapsed
+	if m.lines == 0 {
+		m.first = m.shown.Loss
+	}
+	m.lines++
+	m.pending, m.waited, m.since = nil, 0, time.Now()
+	if err := t.metrics.Write(t.current, t.row(means)); err != nil {
+		return err
+	}
+	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", m.shown.GradNorm),
+		zap.Float64("images_per_second", m.shown.ImagesPerSecond))
+	if math.IsNaN(m.shown.Loss) || math.IsInf(m.shown.Loss, 0) {
+		return fmt.Errorf("the loss is %g at step %d: lower --lr, or go on from an older checkpoint", m.shown.Loss, t.current)
+	}
+	return nil
+}
+
+// row orders a line of metrics.
+func (t *Trainer) row(means averages) []metrics.Value {
+	row := []metrics.Value{{Name: "step", Value: float64(t.current)}, {Name: "samples", Value: float64(t.position)}}
+	for _, name := range metricNames {
+		if a := means[name]; a.count > 0 {
+			row = append(row, metrics.Value{Name: name, Value: a.mean()})
+		}
+	}
+	return append(row,
+		metrics.Value{Name: "lr", Value: t.meter.shown.LR},
+		metrics.Value{Name: "images_per_second", Value: t.meter.shown.ImagesPerSecond},
+		metrics.Value{Name: "data_wait", Value: t.meter.shown.DataWait})
+}
+
+var metricNames = func() (names []string) {
+	for _, name := range []string{"loss", "mse", "vb"} {
+		names = append(names, name)
+	}
+	for _, name := range []string{"loss", "mse", "vb"} {
+		for q := range 4 {
+			names = append(names, fmt.Sprintf("%s_q%d", name, q))
+		}
+	}
+	return append(names, "grad_norm")
+}()
+
+// average is a running mean.
+type average struct {
+	sum   float64
+	count int
+}
+
+func (a average) mean() float64 { return a.sum / float64(a.count) }
+
+// averages are running means by name.
+type averages map[string]average
+
+func (m averages) add(name string, v float64) {
+	a := m[name]
+	m[name] = average{a.sum + v, a.count + 1}
+}
+
+// addTo adds a step's losses, each times its importance weight, overall and by
+// the quartile of t.
+func (r stepResult) addTo(means averages, numTimesteps int) {
+	for name, parts := range map[string][]gotorch.Tensor{"loss": r.loss, "mse": r.mse, "vb": r.vb} {
+		for i, v := range concat(parts) {
+			v *= r.weights[i]
+			means.add(name, v)
+			means.add(fmt.Sprintf("%s_q%d", name, 4*int(r.timesteps[i])/numTimesteps), v)
+		}
+	}
+	means.add("grad_norm", r.gradNorm.Float64())
+}
+
+func (r stepResult) free() {
+	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm}} {
+		for _, x := range parts {
+			x.Free()
+		}
+	}
+}
+
+// concat reads the values of all parts.
+func concat(parts []gotorch.Tensor) []float64 {
+	var values []float64
+	for _, x := range parts {
+		values = append(values, x.Float64s()...)
+	}
+	return values
+}
+
+// Summary returns what the run has come to in this process.
+func (t *Trainer) Summary() Summary {
+	return Summary{
+		Step: t.current, FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,
+		Seconds: time.Since(t.meter.started).Seconds(), Checkpoint: t.saver.last, RunDir: t.run.Dir,
+	}
+}

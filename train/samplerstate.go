@@ -1,0 +1,54 @@
+package train
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/diffusion"
+)
+
+// scheduleSamplers are the values of --schedule-sampler.
+var scheduleSamplers = map[string]func(numTimesteps int) diffusion.TimestepSampler{
+	"uniform":            func(n int) diffusion.TimestepSampler { return diffusion.NewUniform(n) },
+	"loss-second-moment": func(n int) diffusion.TimestepSampler { return diffusion.NewLossSecondMoment(n) },
+}
+
+// packSampler writes a timestep sampler's state as two tensors: the losses
+// float64 [T x history], the counts int64 [T]. Exact: what it draws next
+// depends on the last bit.
+func packSampler(s diffusion.TimestepSampler) *pt.Dict {
+	state := s.State()
+	history, counts := make([]byte, 0, 8*len(state.LossHistory)), make([]byte, 0, 8*len(state.LossCounts))
+	for _, v := range state.LossHistory {
+		history = binary.LittleEndian.AppendUint64(history, math.Float64bits(v))
+	}
+	for _, v := range state.LossCounts {
+		counts = binary.LittleEndian.AppendUint64(counts, uint64(v))
+	}
+	return dictOf(
+		"loss_history", &pt.Tensor{DType: pt.Float64, Shape: []int64{int64(len(state.LossHistory))}, Data: history},
+		"loss_counts", &pt.Tensor{DType: pt.Int64, Shape: []int64{int64(len(state.LossCounts))}, Data: counts},
+	)
+}
+
+func unpackSampler(s diffusion.TimestepSampler, dict *pt.Dict) error {
+	f := fields{dict: dict}
+	history, counts := f.tensor("loss_history"), f.tensor("loss_counts")
+	if f.err != nil {
+		return f.err
+	}
+	if history.DType != pt.Float64 || counts.DType != pt.Int64 {
+		return fmt.Errorf("loss_history is %s and loss_counts %s, not float64 and int64", history.DType, counts.DType)
+	}
+	var state diffusion.SamplerState
+	for data := history.Data; len(data) > 0; data = data[8:] {
+		state.LossHistory = append(state.LossHistory, math.Float64frombits(binary.LittleEndian.Uint64(data)))
+	}
+	for data := counts.Data; len(data) > 0; data = data[8:] {
+		state.LossCounts = append(state.LossCounts, int64(binary.LittleEndian.Uint64(data)))
+	}
+	return s.SetState(state)
+}

@@ -1,0 +1,167 @@
+package train
+
+import (
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// The streams of random numbers that a step draws from; the network's dropout
+// masks have streams of their own above these.
+const (
+	streamTimestep = iota + 1
+	streamNoise
+)
+
+// stepResult is what one step leaves behind for the metrics: device tensors,
+// read when a line of metrics is due.
+type stepResult struct {
+	timesteps     []int64          // [N]
+	weights       []float64        // [N], of importance sampling
+	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
+	gradNorm      gotorch.Tensor
+}
+
+// step takes one optimizer step on a batch.
+func (t *Trainer) step(batch data.Batch) (r stepResult, err error) {
+	gotorch.Scope(func() {
+		x, y := t.upload(batch)
+		r.timesteps, r.weights = t.drawTimesteps(int(x.Size(0)))
+		t.optimizer.ZeroGrad()
+		whole := microbatch{x: x, y: y, timesteps: r.timesteps, weights: r.weights}
+		for first := 0; first < len(r.timesteps); first += t.config.Train.microbatch() {
+			t.backward(&r, whole.slice(first, t.config.Train.microbatch()))
+		}
+		r.gradNorm = gotorch.ClipGradNorm(t.gradients(), t.config.Train.GradClip).MoveOut()
+		t.optimizer.SetLR(t.config.Train.LearningRate(t.current))
+		t.optimizer.Step()
+		t.updateEMA()
+	})
+	t.current++
+	t.position = batch.Position + int64(len(r.timesteps))
+	return r, t.observeLosses(r)
+}
+
+// upload turns bytes [N, H, W, C] into x in [-1, 1], [N, C, H, W] in
+// channels-last memory, and labels [N].
+func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
+	size := int64(t.config.Model.ImageSize)
+	channels := int64(t.config.Model.InChannels)
+	n := int64(len(batch.Pixels)) / (size * size * channels)
+	bytes := gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.device)
+	halfRange := gotorch.FullOn(t.device, gotorch.Float, 127.5)
+	x = bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
+	if t.config.Model.ClassCond {
+		y = gotorch.FromInt64s(batch.Labels).To(t.device)
+	}
+	return x, y
+}
+
+// drawTimesteps draws t and its importance weight for each of n samples from
+// (seed, step, index) alone.
+func (t *Trainer) drawTimesteps(n int) ([]int64, []float64) {
+	u := gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, t.key(streamTimestep, 0), int64(n))
+	return t.sampler.Sample(u.Float64s())
+}
+
+// key names the random numbers of one purpose in this step, from the sample
+// with index first in the global batch on.
+func (t *Trainer) key(stream uint32, first int) gotorch.PhiloxKey {
+	return gotorch.PhiloxKey{Seed: t.config.Train.Seed, Stream: stream, Step: uint32(t.current), FirstSample: int64(first)}
+}
+
+// microbatch is a part of the global batch.
+type microbatch struct {
+	first     int // index of its first sample in the global batch
+	total     int // samples in the global batch
+	x, y      gotorch.Tensor
+	timesteps []int64
+	weights   []float64
+}
+
+func (m microbatch) slice(first, size int) microbatch {
+	total := len(m.timesteps)
+	size = min(size, total-first)
+	part := microbatch{first: first, total: total, timesteps: m.timesteps[first : first+size], weights: m.weights[first : first+size]}
+	part.x = m.x.Narrow(0, int64(first), int64(size))
+	if m.y.Defined() {
+		part.y = m.y.Narrow(0, int64(first), int64(size))
+	}
+	return part
+}
+
+// backward adds the gradient of one microbatch's share of the global mean.
+func (t *Trainer) backward(r *stepResult, m microbatch) {
+	gotorch.Scope(func() {
+		shape := m.x.Shape()
+		noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(streamNoise, m.first), shape...)
+		pass := t.newPass(m.first)
+		losses := t.diffusion.TrainingLosses(pass.denoise, m.x, t.diffusion.At(m.timesteps), noise, diffusion.Cond{Y: m.y})
+		weights := gotorch.FromFloat64s(m.weights).To(t.device, gotorch.Float)
+		losses.Loss.Mul(weights).Sum().MulScalar(1 / float64(m.total)).Backward()
+		pass.tape.Backward()
+		r.loss = keep(r.loss, losses.Loss)
+		r.mse = keep(r.mse, losses.MSE)
+		r.vb = keep(r.vb, losses.VB)
+	})
+}
+
+// keep appends a metric, if there is one, out of the microbatch's scope and the
+// step's.
+func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
+	if !x.Defined() {
+		return list
+	}
+	return append(list, x.Detach().MoveOut().MoveOut())
+}
+
+// pass is one evaluation of the network within a step.
+type pass struct {
+	denoise diffusion.Denoiser
+	tape    *model.Tape // nil without gradient checkpointing
+}
+
+func (t *Trainer) newPass(first int) pass {
+	var p pass
+	if t.config.Model.UseCheckpoint {
+		p.tape = new(model.Tape)
+	}
+	dropout := t.key(0, first)
+	p.denoise = func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+		return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape})
+	}
+	return p
+}
+
+func (t *Trainer) gradients() []gotorch.Tensor {
+	params := t.network.Tensors()
+	grads := make([]gotorch.Tensor, 0, len(params))
+	for _, p := range params {
+		if g := p.Grad(); g.Defined() {
+			grads = append(grads, g)
+		}
+	}
+	return grads
+}
+
+// updateEMA moves every average towards the weights: ema = rate ema +
+// (1 - rate) weights.
+func (t *Trainer) updateEMA() {
+	params := t.network.Tensors()
+	gotorch.NoGrad(func() {
+		for i, rate := range t.config.Train.EMARates {
+			gotorch.ForeachLerpI(t.ema[i], params, 1-rate)
+		}
+	})
+}
+
+// observeLosses lets a loss-aware timestep sampler learn from this step. Only
+// that sampler waits for the device here.
+func (t *Trainer) observeLosses(r stepResult) error {
+	if !t.sampler.LossAware() {
+		return nil
+	}
+	return t.sampler.Update(r.timesteps, concat(r.loss))
+}
