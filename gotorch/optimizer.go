@@ -27,7 +27,7 @@ func (opt Optimizer) SetLR(lr float64) { opt.s.lr = lr }
 // gradient.
 func (opt Optimizer) Step() {
 	s := opt.s
-	s.ensureState()
+	s.ensureState("Step")
 	NoGrad(func() { Scope(func() { s.update(s, s.grads()) }) })
 }
 
@@ -46,30 +46,25 @@ func (opt Optimizer) Close() {
 // and the number of updates: all that a checkpoint needs. The tensors are the
 // optimizer's own.
 func (opt Optimizer) State() (expAvg, expAvgSq []Tensor, updates int64) {
-	opt.s.mustHaveParameters("State")
-	opt.s.ensureState()
+	opt.s.ensureState("State")
 	return opt.s.moments[0], opt.s.moments[1], int64(opt.s.step.Float64())
 }
 
 // SetState copies moments of AdamW or Adam into the optimizer.
 func (opt Optimizer) SetState(expAvg, expAvgSq []Tensor, updates int64) {
-	opt.s.mustHaveParameters("SetState")
-	opt.s.ensureState()
+	opt.s.ensureState("SetState")
 	ForeachCopyI(opt.s.moments[0], expAvg)
 	ForeachCopyI(opt.s.moments[1], expAvgSq)
 	opt.s.step.FillI(float64(updates))
 }
 
-func (s *optimizerState) mustHaveParameters(op string) {
+// ensureState makes zero moments at the first use. They outlive the scope that
+// this use is in.
+func (s *optimizerState) ensureState(op string) {
 	if len(s.params) == 0 {
 		panic(&Error{Op: op, Message: "the optimizer has no parameters: call AddParameters first"})
 	}
-}
-
-// ensureState makes zero moments at the first use. They outlive the scope that
-// this use is in.
-func (s *optimizerState) ensureState() {
-	if s.step.Defined() || len(s.params) == 0 {
+	if s.step.Defined() {
 		return
 	}
 	for _, p := range s.params {

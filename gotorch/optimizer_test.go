@@ -1,0 +1,204 @@
+package gotorch
+
+import (
+	"math"
+	"testing"
+)
+
+// descend takes steps on the loss sum(c p^2) + 0.1 (k + 1) sum(p), k counting
+// from 0, which the comparisons with PyTorch below were made with.
+func descend(opt Optimizer, p Tensor, from, steps int) {
+	c := FromFloat64s([]float64{1, 2, 0.5})
+	for k := from; k < from+steps; k++ {
+		Scope(func() {
+			opt.ZeroGrad()
+			p.Mul(p).Mul(c).Sum().Add(p.MulScalar(float64(k+1)*0.1).Sum(), 1).Backward()
+			opt.Step()
+		})
+	}
+}
+
+func startingPoint() Tensor {
+	p := FromFloat64s([]float64{1, -2, 3})
+	p.SetRequiresGrad(true)
+	return p
+}
+
+// TestOptimizersAgainstTorch compares four steps in float64 with torch.optim.
+func TestOptimizersAgainstTorch(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opt  Optimizer
+		want []float64
+	}{
+		{"AdamW", AdamW(AdamWOptions{LR: 0.1, Beta1: 0.8, Beta2: 0.95, Eps: 1e-6, WeightDecay: 0.2}),
+			[]float64{0.5372950714864526, -1.4608091061798887, 2.3796736281153574}},
+		{"Adam", Adam(0.1, 0.8, 0.95, 0.2),
+			[]float64{0.602374852467788, -1.6029877532363204, 2.600202751722925}},
+		{"SGD", SGD(0.1, 0, 0, 0, false),
+			[]float64{0.32768, -0.32656, 1.87781}},
+		{"SGD momentum", SGD(0.1, 0.5, 0.25, 0.125, false),
+			[]float64{0.10276790306091306, 0.2578641697692872, 1.4295404065704342}},
+		{"SGD Nesterov", SGD(0.1, 0.5, 0, 0, true),
+			[]float64{-0.00292, 0.062715, 1.177588125}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := startingPoint()
+			c.opt.AddParameters([]Tensor{p})
+			descend(c.opt, p, 0, 4)
+			checkValues(t, p, c.want, 1e-7) // Add's alpha is a float32
+			c.opt.Close()
+		})
+	}
+}
+
+// TestAdamWByHand follows Algorithm 2 of Loshchilov & Hutter (2019) in float64.
+func TestAdamWByHand(t *testing.T) {
+	o := AdamWOptions{LR: 0.05, WeightDecay: 0.1} // default betas and eps
+	opt := AdamW(o)
+	p := FromFloat64s([]float64{1})
+	p.SetRequiresGrad(true)
+	opt.AddParameters([]Tensor{p})
+	x, m, v := 1.0, 0.0, 0.0
+	for k := 1; k <= 5; k++ {
+		opt.ZeroGrad()
+		p.PowScalar(3).Sum().Backward()
+		opt.SetLR(o.LR / float64(k))
+		opt.Step()
+		g, lr := 3*x*x, o.LR/float64(k)
+		x -= lr * o.WeightDecay * x
+		m = 0.9*m + 0.1*g
+		v = 0.999*v + 0.001*g*g
+		x -= lr * (m / (1 - math.Pow(0.9, float64(k)))) / (math.Sqrt(v/(1-math.Pow(0.999, float64(k)))) + 1e-8)
+		checkValues(t, p, []float64{x}, 1e-12)
+		mean, square, updates := opt.State()
+		checkValues(t, mean[0], []float64{m}, 1e-12)
+		checkValues(t, square[0], []float64{v}, 1e-12)
+		if updates != int64(k) {
+			t.Errorf("%d updates, want %d", updates, k)
+		}
+	}
+	opt.Close()
+}
+
+// TestOptimizerResumes stops after three steps, carries the state to a new
+// optimizer, and must end where an uninterrupted run does, bit for bit.
+func TestOptimizerResumes(t *testing.T) {
+	make := map[string]func() Optimizer{
+		"AdamW": func() Optimizer { return AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.01}) },
+		"Adam":  func() Optimizer { return Adam(0.1, 0.9, 0.999, 0.01) },
+		"SGD":   func() Optimizer { return SGD(0.1, 0.9, 0.5, 0.01, false) },
+	}
+	for name, newOptimizer := range make {
+		t.Run(name, func(t *testing.T) {
+			whole, opt := startingPoint(), newOptimizer()
+			opt.AddParameters([]Tensor{whole})
+			descend(opt, whole, 0, 7)
+
+			part, before := startingPoint(), newOptimizer()
+			before.AddParameters([]Tensor{part})
+			descend(before, part, 0, 3)
+			first, second, updates := before.State()
+			after := newOptimizer()
+			after.AddParameters([]Tensor{part})
+			after.SetState(first, second, updates)
+			before.Close() // SetState copied
+			descend(after, part, 3, 4)
+			if !Equal(whole, part) {
+				t.Errorf("resumed %v, uninterrupted %v", part.Float64s(), whole.Float64s())
+			}
+		})
+	}
+}
+
+// TestStateOutlivesItsScope makes the state inside scopes that end.
+func TestStateOutlivesItsScope(t *testing.T) {
+	checkLive(t)
+	opt := AdamW(AdamWOptions{LR: 0.1})
+	var p Tensor
+	Scope(func() { p = startingPoint().MoveOut() })
+	opt.AddParameters([]Tensor{p})
+	Scope(func() { Scope(func() { descend(opt, p, 0, 1) }) })
+	if _, _, n := opt.State(); n != 1 {
+		t.Errorf("%d updates", n)
+	}
+	opt.Close()
+	p.Free()
+}
+
+// TestAdamWLayouts gives AdamW gradients that lie in memory otherwise than
+// their parameters: each must meet its own weight.
+func TestAdamWLayouts(t *testing.T) {
+	Scope(func() {
+		values := ArangeOn(Device{}, Float, 1, 1+2*3*2*2, 1).View(2, 3, 2, 2)
+		update := func(param, grad Tensor) []float32 {
+			state := func() []Tensor { return []Tensor{ZerosLike(param)} }
+			FusedAdamWI([]Tensor{param}, []Tensor{grad}, state(), state(), Full(nil, 0, false),
+				AdamWOptions{LR: 0.5, Beta1: 0.5, Beta2: 0.5, Eps: 10})
+			return param.Float32s()
+		}
+		want := update(values.Clone(), values)
+		for name, got := range map[string][]float32{
+			"channels-last gradient":  update(values.Clone(), values.ChannelsLast()),
+			"channels-last parameter": update(values.ChannelsLast(), values),
+			"both":                    update(values.ChannelsLast(), values.ChannelsLast()),
+			"permuted gradient":       update(values.Clone(), values.Permute([]int64{3, 2, 1, 0}).Contiguous().Permute([]int64{3, 2, 1, 0})),
+		} {
+			for i := range want {
+				if got[i] != want[i] {
+					t.Fatalf("%s: weight %d became %v, want %v", name, i, got[i], want[i])
+				}
+			}
+		}
+		gaps := Zeros([]int64{2, 2}, false).Narrow(1, 0, 1)
+		if err := Try(func() { update(gaps, Zeros([]int64{2, 1}, false)) }); err == nil {
+			t.Error("a parameter with gaps in memory was updated")
+		}
+	})
+}
+
+// TestFailedStepDoesNotCount refuses an update and looks at the state after.
+func TestFailedStepDoesNotCount(t *testing.T) {
+	p, m, v, step := one(), one(), one(), Full(nil, 4, false)
+	mustFail(t, func() {
+		FusedAdamWI([]Tensor{p}, []Tensor{Zeros([]int64{2}, false)}, []Tensor{m}, []Tensor{v}, step, AdamWOptions{LR: 1})
+	})
+	checkValues(t, Cat([]Tensor{p, m, v, step.View(1)}, 0), []float64{1, 1, 1, 4}, 0)
+}
+
+func TestClipGradNorm(t *testing.T) {
+	for _, c := range []struct {
+		max  float64
+		want []float64
+	}{
+		{0, []float64{3, 4}},
+		{10, []float64{3, 4}},
+		{1, []float64{0.6, 0.8}},
+	} {
+		Scope(func() {
+			grads := []Tensor{FromFloat32s([]float32{3}), FromFloat32s([]float32{4})}
+			if norm := ClipGradNorm(grads, c.max).Float64(); norm != 5 {
+				t.Errorf("the norm is %v", norm)
+			}
+			checkValues(t, Cat(grads, 0), c.want, 1e-6)
+		})
+	}
+}
+
+// TestEmptyLists gives the list operators nothing to do.
+func TestEmptyLists(t *testing.T) {
+	ForeachLerpI(nil, nil, 0.5)
+	ForeachAddI(nil, []Tensor{}, 1)
+	ForeachMulScalarI(nil, 2)
+	ForeachMulI(nil, Full(nil, 1, false))
+	ForeachCopyI(nil, nil)
+	ZeroGrads(nil)
+	step := Full(nil, 0, false)
+	FusedAdamWI(nil, nil, nil, nil, step, AdamWOptions{})
+	if v := step.Float64(); v != 0 {
+		t.Errorf("an update of nothing counts: %v", v)
+	}
+	mustFail(t, SGD(0.1, 0, 0, 0, false).Step)
+	mustFail(t, func() { Cat(nil, 0) })
+	mustFail(t, func() { Stack(nil, 0) })
+}
