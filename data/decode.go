@@ -25,7 +25,7 @@ const formats = "jpg, jpeg, png, gif, webp, bmp"
 const maxPixels = 178956970
 
 // maxFile bounds the bytes of one encoded picture.
-const maxFile = 1 << 30
+const maxFile = 1 << 28
 
 var errNotAPicture = errors.New("not a picture (" + formats + ")")
 

@@ -4,18 +4,22 @@
 // A picture's walk, in the order of the files to read:
 //
 //  1. Open (dataset.go) finds out what the path names (source.go): a folder
-//     (folder.go), a zip (zip.go), raw pixels (npz.go; CIFAR and ImageNet in batches.go
-//     and pickle.go; arrays.go) or nothing, which is the built-in emoji set (emoji.go). It numbers the pictures in the reference's order, gives them
-//     their classes (labels.go) and checks their headers.
+//     (folder.go), a zip (zip.go), raw pixels (arrays.go) from an npz (npz.go) or from
+//     CIFAR's and ImageNet's files (batches.go, batches_read.go, and pickle.go for
+//     Python's), or nothing, which is the built-in emoji set (emoji.go). It numbers
+//     the pictures in the reference's order, gives them their classes (labels.go,
+//     label_files.go) and checks their headers.
 //  2. A Loader (loader.go) walks the endless sequence of epochs, each a
-//     permutation of the pictures (random.go), and hands numbers to its workers.
+//     permutation of the pictures (random.go), and hands numbers to its workers
+//     (pipeline.go).
 //  3. A worker reads the file and decodes it (decode.go) to 8-bit grey, RGB or
-//     CMYK (picture.go; JPEG's and WebP's colour planes in ycbcr.go and webp.go),
-//     over the background where it is transparent, turned if EXIF says so and one asks
-//     for it (exif.go).
-//  4. It is fitted to the training size as the reference does (fit.go, resample.go):
-//     halved with a box filter while it is twice too large, scaled with Pillow's
-//     bicubic filter, cropped to its centre. The result is cached (cache.go).
+//     CMYK (picture.go, convert.go; JPEG's and WebP's colour planes in ycbcr.go and
+//     webp.go), over the background where it is transparent, turned if EXIF says so
+//     and one asks for it (exif.go, turn.go). Its buffers serve the next picture
+//     (memory.go).
+//  4. It is fitted to the training size as the reference does (fit.go): halved with a
+//     box filter while it is twice too large (halve.go), scaled with Pillow's bicubic
+//     filter (resample.go), cropped to its centre. The result is cached (cache.go).
 //  5. It is mirrored or cropped at random, if asked for, and lies in its place of
 //     a Batch, which Loader.Next hands out when it is full.
 //
@@ -23,5 +27,7 @@
 // alone: not on the number of threads, nor on how many ranks share the batch.
 //
 // A picture that cannot be read is an error that names it, unless
-// Options.MaxBadImages allows for it (bad.go).
+// Options.MaxBadImages allows for it (bad.go). Describe (describe.go) looks a set
+// through beforehand, and Prepare (prepare.go, zip_write.go) packs any of them into a
+// zip at the training size.
 package data

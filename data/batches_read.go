@@ -1,0 +1,196 @@
+package data
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/wangkuiyi/gotorch/npy"
+)
+
+// batchReader gathers the pictures and labels of a set's files.
+type batchReader struct {
+	pictures *arrays
+	labels   []int64
+}
+
+// open reads the files of one split, in their numbers' order.
+func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collection, error) {
+	if split == "" {
+		split = "train"
+	}
+	b := &batchReader{pictures: &arrays{c: 3, planar: true}}
+	for _, name := range slices.SortedFunc(maps.Keys(blobs), compareNumbered) {
+		if !s.parts[split].MatchString(name) {
+			continue
+		}
+		if err := s.read(b, blobs[name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if b.pictures.count() == 0 {
+		return nil, fmt.Errorf("%s: %s lacks its %s pictures", where, s.title, split)
+	}
+	c := &collection{source: b.pictures, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), labels: b.labels, split: true}
+	var err error
+	if names := blobs[s.names]; names != nil {
+		if c.classes, err = s.classNames(names); err == nil {
+			err = checkLabel(slices.Max(c.labels), c.classes)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.names, err)
+	}
+	return c, nil
+}
+
+// compareNumbered puts data_batch_2 before data_batch_10.
+func compareNumbered(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+func (s *batchSet) classNames(b *blob) ([]string, error) {
+	if s.key == "" {
+		text, err := io.ReadAll(io.NewSectionReader(b.r, 0, min(b.size, 1<<20)))
+		return strings.Fields(string(text)), err
+	}
+	d, err := unpickle(b.r, b.size)
+	if err != nil {
+		return nil, err
+	}
+	l, ok := d[s.key].(*list)
+	if !ok {
+		return nil, fmt.Errorf("no list %s", s.key)
+	}
+	var names []string
+	for _, item := range l.items {
+		name, ok := item.(string)
+		if !ok {
+			return nil, fmt.Errorf("%s holds %T", s.key, item)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// add appends n pictures of side x side pixels and their labels, and checks both.
+func (b *batchReader) add(side int, p part, labels []int64) error {
+	if p.n == 0 {
+		return errors.New("no pictures")
+	}
+	if b.pictures.count() > 0 && side != b.pictures.w {
+		return fmt.Errorf("its pictures are %d pixels wide, those before %d", side, b.pictures.w)
+	}
+	if len(labels) != p.n {
+		return fmt.Errorf("%d labels for %d pictures", len(labels), p.n)
+	}
+	for i, label := range labels {
+		if err := checkLabel(label, nil); err != nil {
+			return fmt.Errorf("picture %d: %w", i, err)
+		}
+	}
+	b.pictures.w, b.pictures.h = side, side
+	b.pictures.add(p)
+	b.labels = append(b.labels, labels...)
+	return nil
+}
+
+// cifarRecords reads records of some bytes of labels, the last of which is
+// used, and 3 planes of 32 x 32 pixels.
+func cifarRecords(labelBytes int64) func(*batchReader, *blob) error {
+	const side = 32
+	return func(b *batchReader, f *blob) error {
+		stride := labelBytes + 3*side*side
+		if f.size%stride != 0 {
+			return fmt.Errorf("%d bytes are not a whole number of records of %d: the file is cut short or another", f.size, stride)
+		}
+		labels := make([]int64, f.size/stride)
+		for i := range labels {
+			var label [1]byte
+			if _, err := f.r.ReadAt(label[:], int64(i)*stride+labelBytes-1); err != nil {
+				return err
+			}
+			labels[i] = int64(label[0])
+		}
+		return b.add(side, part{n: len(labels), r: f.r, offset: labelBytes, stride: stride}, labels)
+	}
+}
+
+// pickledBatch reads a dictionary with "data", uint8 [N, 3*side*side] in planes,
+// and a list of labels under key that counts from base.
+func pickledBatch(key string, base int64) func(*batchReader, *blob) error {
+	return func(b *batchReader, f *blob) error {
+		d, err := unpickle(f.r, f.size)
+		if err != nil {
+			return err
+		}
+		pixels, ok := d["data"].(*ndarray)
+		if !ok || pixels.dtype != "u1" && pixels.dtype != "uint8" {
+			return errors.New("no uint8 array data")
+		}
+		side, err := planarSide(pixels.shape, pixels.data.n)
+		if err != nil {
+			return err
+		}
+		l, ok := d[key].(*list)
+		if !ok {
+			return fmt.Errorf("no list %s", key)
+		}
+		labels := make([]int64, len(l.items))
+		for i, item := range l.items {
+			label, ok := item.(int64)
+			if !ok {
+				return fmt.Errorf("%s holds %T", key, item)
+			}
+			labels[i] = label - base
+		}
+		return b.add(side, part{n: int(pixels.shape[0]), r: f.r, offset: pixels.data.offset, stride: pixels.shape[1]}, labels)
+	}
+}
+
+// planarSide returns the side of pictures [N, 3*side*side] that take n bytes.
+func planarSide(shape []int64, n int64) (int, error) {
+	if len(shape) == 2 && shape[1] > 0 && shape[1] <= 3*maxSize*maxSize {
+		side := int64(math.Sqrt(float64(shape[1] / 3)))
+		if 3*side*side == shape[1] && shape[0] == n/shape[1] && n%shape[1] == 0 {
+			return int(side), nil
+		}
+	}
+	return 0, fmt.Errorf("%v in %d bytes are not square pictures in 3 planes", shape, n)
+}
+
+// readNPZBatch reads the same dictionary from an .npz, with labels from 1 on.
+func readNPZBatch(b *batchReader, f *blob) error {
+	z, err := npy.NewNPZ(f.r, f.size)
+	if err != nil {
+		return err
+	}
+	pixels, err := z.Read("data")
+	if err != nil {
+		return err
+	}
+	side, err := planarSide(pixels.Shape, int64(len(pixels.Data)))
+	if err != nil || pixels.DType != npy.Uint8 {
+		return errors.Join(errors.New("no uint8 array data"), err)
+	}
+	a, err := z.Read("labels")
+	if err != nil {
+		return err
+	}
+	labels, err := a.Int64s()
+	for i := range labels {
+		labels[i]--
+	}
+	if err != nil {
+		return err
+	}
+	return b.add(side, part{n: int(pixels.Shape[0]), r: bytes.NewReader(pixels.Data), stride: pixels.Shape[1]}, labels)
+}

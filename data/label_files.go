@@ -1,0 +1,166 @@
+package data
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// readLabels takes the labels of a dataset.json; one that is missing, or holds
+// none, leaves the collection without labels of its own.
+func (c *collection) readLabels(open func() (io.ReadCloser, error)) error {
+	r, err := open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return cause(err)
+	}
+	defer r.Close()
+	file, err := readFile(r)
+	if err != nil {
+		return err
+	}
+	of, names, err := parseDatasetJSON(file)
+	if err != nil || of == nil {
+		return err
+	}
+	c.classes = names
+	c.labels, err = c.match(of)
+	return err
+}
+
+// match looks every picture up in a table of labels.
+func (c *collection) match(of map[string]int64) ([]int64, error) {
+	labels := make([]int64, c.count())
+	for i := range labels {
+		label, ok := of[c.name(i)]
+		if !ok {
+			return nil, fmt.Errorf("no label for %s", c.name(i))
+		}
+		labels[i] = label
+	}
+	return labels, nil
+}
+
+// parseDatasetJSON reads NVlabs/edm's labels, {"labels": [["NAME", CLASS], ...]},
+// and the class_names that this package's Prepare adds. Both may be missing or null.
+func parseDatasetJSON(file []byte) (labels map[string]int64, names []string, err error) {
+	var d struct {
+		Labels     [][]json.RawMessage `json:"labels"`
+		ClassNames []string            `json:"class_names"`
+	}
+	if err := json.Unmarshal(file, &d); err != nil {
+		return nil, nil, err
+	}
+	if len(d.Labels) == 0 {
+		return nil, nil, nil
+	}
+	labels = make(map[string]int64, len(d.Labels))
+	for i, entry := range d.Labels {
+		var name string
+		var label int64
+		if len(entry) != 2 || json.Unmarshal(entry[0], &name) != nil || json.Unmarshal(entry[1], &label) != nil {
+			return nil, nil, fmt.Errorf(`label %d is not ["NAME", CLASS] with a whole number for the class`, i)
+		}
+		if err := checkLabel(label, d.ClassNames); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		labels[name] = label
+	}
+	return labels, d.ClassNames, nil
+}
+
+func checkLabel(label int64, names []string) error {
+	limit := int64(maxClasses)
+	if names != nil {
+		limit = int64(len(names))
+	}
+	if label < 0 || label >= limit {
+		return fmt.Errorf("class %d is not of 0..%d", label, limit-1)
+	}
+	return nil
+}
+
+// byTable reads the classes from a file of lines "NAME,CLASS".
+func (c *collection) byTable(file string) ([]int64, []string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot open the labels: %w", err)
+	}
+	defer f.Close()
+	table, err := parseTable(f)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	of := make([]string, c.count())
+	for i := range of {
+		var ok bool
+		if of[i], ok = table.find(c.name(i)); !ok {
+			return nil, nil, fmt.Errorf("%s: no label for %s", file, c.name(i))
+		}
+	}
+	return numberNumerically(of)
+}
+
+// labelTable maps names of pictures to classes.
+type labelTable map[string]string
+
+// parseTable reads lines of a name and a class; a first line that names the
+// columns finds no picture and does no harm.
+func parseTable(r io.Reader) (labelTable, error) {
+	in := csv.NewReader(r)
+	in.FieldsPerRecord = -1
+	in.TrimLeadingSpace = true
+	table := labelTable{}
+	for {
+		record, err := in.Read()
+		switch {
+		case err == io.EOF:
+			return table, nil
+		case err != nil:
+			return nil, err
+		case len(record) < 2 || record[0] == "" || record[1] == "":
+			line, _ := in.FieldPos(0)
+			return nil, fmt.Errorf("line %d is not NAME,CLASS", line)
+		}
+		table[record[0]] = record[1]
+	}
+}
+
+// find looks a picture up by its path, its base name, and that without its ending.
+func (t labelTable) find(name string) (string, bool) {
+	base := path.Base(name)
+	for _, key := range []string{name, base, strings.TrimSuffix(base, path.Ext(base))} {
+		if class, ok := t[key]; ok {
+			return class, true
+		}
+	}
+	return "", false
+}
+
+// numberNumerically numbers classes by name, but takes classes that are whole
+// numbers as they are.
+func numberNumerically(of []string) ([]int64, []string, error) {
+	labels := make([]int64, len(of))
+	for i, class := range of {
+		n, err := strconv.ParseInt(class, 10, 64)
+		if err != nil {
+			labels, names := number(of)
+			return labels, names, nil
+		}
+		if err := checkLabel(n, nil); err != nil {
+			return nil, nil, err
+		}
+		labels[i] = n
+	}
+	return labels, numberNames(slices.Max(labels) + 1), nil
+}
