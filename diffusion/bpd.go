@@ -42,25 +42,35 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 		return BPD{}, fmt.Errorf("the bound needs a source of noise")
 	}
 	var b BPD
-	err := gotorch.Try(func() {
-		terms := gotorch.EmptyOn(d.device, gotorch.Float, 3, xStart.Size(0), int64(d.NumTimesteps()))
-		b.VB, b.XStartMSE, b.EpsilonMSE = terms.Select(0, 0), terms.Select(0, 1), terms.Select(0, 2)
-		terms.Free()
-	})
-	if err != nil {
-		return BPD{}, err
-	}
-	for k := range d.NumTimesteps() {
-		if err := evaluate(ctx, func() error { return d.bpdStep(b, denoise, xStart, k, cond, o) }); err != nil {
-			return BPD{}, err
+	err := evaluate(ctx, func() error {
+		empty := func() gotorch.Tensor {
+			return gotorch.EmptyOn(d.device, gotorch.Float, xStart.Size(0), int64(d.NumTimesteps())).MoveOut()
 		}
-	}
-	err = evaluate(ctx, func() error {
-		b.Prior = d.PriorBPD(xStart).MoveOut()
-		b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1).MoveOut()
+		b.VB, b.XStartMSE, b.EpsilonMSE = empty(), empty(), empty()
 		return nil
 	})
-	return b, err
+	for k := 0; k < d.NumTimesteps() && err == nil; k++ {
+		err = evaluate(ctx, func() error { return d.bpdStep(b, denoise, xStart, k, cond, o) })
+	}
+	if err == nil {
+		err = evaluate(ctx, func() error {
+			b.Prior = d.PriorBPD(xStart).MoveOut()
+			b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1).MoveOut()
+			return nil
+		})
+	}
+	if err != nil {
+		b.Free()
+		return BPD{}, err
+	}
+	return b, nil
+}
+
+// Free ends all of b's tensors.
+func (b BPD) Free() {
+	for _, part := range []gotorch.Tensor{b.Total, b.Prior, b.VB, b.XStartMSE, b.EpsilonMSE} {
+		part.Free()
+	}
 }
 
 // bpdStep fills column k of b's terms.

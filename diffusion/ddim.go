@@ -2,6 +2,7 @@ package diffusion
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -41,11 +42,16 @@ func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t
 	return predXStart, d.predEpsilon(predXStart, x, t)
 }
 
-// InvertOptions says how to invert. The zero value will do.
+// InvertOptions says how to invert. The zero value is the reference's way.
 type InvertOptions struct {
 	Unclipped bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	// Progress, if not nil, is called after every step with t and the predicted
-	// x_0, which lives until it returns. Its error ends the loop.
+	// Refine is how many more times the network is asked at each step. Without,
+	// a step takes the noise that the network sees before it, where sampling will
+	// take what it sees after it, and with few steps the picture comes back
+	// blurred; each round brings the two closer together.
+	Refine int
+	// Progress, if not nil, is called after every step with t, rising, and the
+	// predicted x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
 }
 
@@ -53,11 +59,34 @@ type InvertOptions struct {
 // with DDIM and eta 0 makes them again. xStart stays the caller's; the noise
 // belongs to the caller's scope.
 func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o InvertOptions) (gotorch.Tensor, error) {
-	return loop(ctx, xStart, d.NumTimesteps()-1, func(t int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
-		next, predXStart := d.DDIMReverseSample(denoise, x, d.AtStep(t, x.Size(0)), cond, !o.Unclipped)
+	if o.Refine < 0 {
+		return gotorch.Tensor{}, fmt.Errorf("refine is %d: it must be 0 or more", o.Refine)
+	}
+	step, steps := d.DDIMReverseSample, d.NumTimesteps()-1
+	if o.Refine > 0 {
+		step, steps = d.undoDDIM(o.Refine), d.NumTimesteps()
+	}
+	return loop(ctx, xStart, steps, func(t int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
+		next, predXStart := step(denoise, x, d.AtStep(t, x.Size(0)), cond, !o.Unclipped)
 		if o.Progress != nil {
 			err = o.Progress(t, predXStart)
 		}
 		return next, err
 	})
+}
+
+// undoDDIM returns the inverse of DDIMSample's step t: from x_{t-1} it finds the
+// x_t which that step takes there, by fixed-point iteration on the noise in it.
+func (d *GaussianDiffusion) undoDDIM(refine int) func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+	return func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+		signal, noise := t.of(colSqrtAlphasCumprodPrev), t.of(colOneMinusAlphasCumprodPrev).Sqrt()
+		sample = x
+		for range refine + 1 {
+			var epsilon gotorch.Tensor
+			predXStart, epsilon = d.ddimPrediction(denoise, sample, t, cond, clipDenoised)
+			xStart := x.Addcmul(noise, epsilon, -1).DivI(signal)
+			sample = combine(t.of(colSqrtAlphasCumprod), xStart, t.of(colSqrtOneMinusAlphasCumprod), epsilon)
+		}
+		return sample, predXStart
+	}
 }

@@ -1,0 +1,120 @@
+package diffusion
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/internal/golden"
+)
+
+// A network that knows x_0 and the posterior's variance leaves nothing to learn:
+// its bound's terms are 0 after the first step.
+func TestLossesOfAnOracle(t *testing.T) {
+	for name, meanType := range meanTypes {
+		d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: LearnedRange, LossType: RescaledMSE})
+		gotorch.Scope(func() {
+			xStart := images(4, 3, 5, 5)
+			at := d.At([]int64{1, 2, 25, 49})
+			losses := d.TrainingLosses(oracle(d, xStart), xStart, at, normal(1, 4, 3, 5, 5), Cond{})
+			for i, mse := range losses.MSE.Float32s() {
+				if vb := losses.VB.Float32s()[i]; mse > 1e-6 || vb > 1e-5 {
+					t.Errorf("%s, picture %d: mse %v, vb %v", name, i, mse, vb)
+				}
+			}
+		})
+	}
+}
+
+// gradient returns d(mean loss)/d(output) of a network that gives out.
+func gradient(d *GaussianDiffusion, out gotorch.Tensor, steps []int64) gotorch.Tensor {
+	leaf := out.Detach().Clone()
+	leaf.SetRequiresGrad(true)
+	n, c, h, w := out.Size(0), out.Size(1), out.Size(2), out.Size(3)
+	if d.learnsVariance() {
+		c /= 2
+	}
+	losses := d.TrainingLosses(echo(leaf), images(n, c, h, w), d.At(steps), normal(1, n, c, h, w), Cond{})
+	losses.Loss.Mean().Backward()
+	return leaf.Grad()
+}
+
+// L_hybrid's bound must not touch the mean: there the gradient is L_simple's, bit
+// for bit, and on the variance it is the bound's alone.
+func TestHybridStopsTheMeansGradient(t *testing.T) {
+	steps := []int64{0, 1, 30}
+	for _, lossType := range []LossType{MSE, RescaledMSE} {
+		hybrid := process(t, Linear, 50, Objective{VarType: LearnedRange, LossType: lossType})
+		simple := process(t, Linear, 50, Objective{})
+		bound := process(t, Linear, 50, Objective{VarType: LearnedRange, LossType: KL})
+		gotorch.Scope(func() {
+			out := normal(2, 3, 4, 5, 5)
+			halves := gradient(hybrid, out, steps).Chunk(2, 1)
+			mean := gradient(simple, out.Narrow(1, 0, 2), steps)
+			golden.WithinOfMax(t, "the mean's gradient", halves[0].Float32s(), mean.Float32s(), 0)
+			scale := 1.0
+			if lossType == RescaledMSE {
+				scale = 50. / 1000
+			}
+			kl := gradient(bound, out, steps).Chunk(2, 1)
+			golden.WithinOfMax(t, "the variance's gradient", halves[1].Float32s(), kl[1].MulScalar(scale).Float32s(), 1e-6)
+			if kl[0].Abs().Max().Float64() == 0 || kl[1].Abs().Max().Float64() == 0 {
+				t.Error("L_vlb has no gradient on a half of the output")
+			}
+		})
+	}
+}
+
+// The decoder's term is computed for batches with t = 0 in them, and must not
+// leak into the other pictures' losses or gradients.
+func TestMixedBatchIsItsParts(t *testing.T) {
+	for name, o := range map[string]Objective{
+		"hybrid":     {VarType: LearnedRange, LossType: RescaledMSE},
+		"vlb":        {VarType: LearnedRange, LossType: RescaledKL},
+		"vlb, fixed": {VarType: FixedLarge, LossType: KL},
+	} {
+		d := process(t, Cosine, 50, o)
+		channels := int64(2)
+		if d.learnsVariance() {
+			channels = 4
+		}
+		gotorch.Scope(func() {
+			steps := []int64{20, 0, 49, 0}
+			out, x, noise := normal(2, 4, channels, 4, 4), images(4, 2, 4, 4), normal(1, 4, 2, 4, 4)
+			whole := d.TrainingLosses(echo(out), x, d.At(steps), noise, Cond{}).Loss.Float32s()
+			var parts []float32
+			for i := range int64(4) {
+				row := func(v gotorch.Tensor) gotorch.Tensor { return v.Narrow(0, i, 1) }
+				loss := d.TrainingLosses(echo(row(out)), row(x), d.At(steps[i:i+1]), row(noise), Cond{}).Loss
+				parts = append(parts, loss.Float32s()...)
+			}
+			golden.WithinRelative(t, name, whole, parts, 1e-6)
+			if grad := gradient(d, out, steps).Float32s(); slices.ContainsFunc(grad, func(v float32) bool { return math.IsNaN(float64(v)) }) {
+				t.Errorf("%s: a gradient is NaN", name)
+			}
+		})
+	}
+}
+
+func TestLossTypes(t *testing.T) {
+	const steps = 40
+	of := func(o Objective) Losses {
+		d := process(t, Linear, steps, o)
+		return d.TrainingLosses(echo(normal(2, 2, 4, 4, 4)), images(2, 2, 4, 4), d.At([]int64{3, 0}), normal(1, 2, 2, 4, 4), Cond{})
+	}
+	gotorch.Scope(func() {
+		mse := of(Objective{VarType: LearnedRange})
+		hybrid := of(Objective{VarType: LearnedRange, LossType: RescaledMSE})
+		kl := of(Objective{VarType: LearnedRange, LossType: KL})
+		vlb := of(Objective{VarType: LearnedRange, LossType: RescaledKL})
+		golden.WithinRelative(t, "loss = mse + vb", mse.Loss.Float32s(), mse.MSE.Add(mse.VB, 1).Float32s(), 1e-6)
+		golden.WithinRelative(t, "vb = the bound", mse.VB.Float32s(), kl.Loss.Float32s(), 1e-6)
+		golden.WithinRelative(t, "rescaled vb", hybrid.VB.Float32s(), kl.Loss.MulScalar(steps/1000.).Float32s(), 1e-6)
+		golden.WithinRelative(t, "rescaled bound", vlb.Loss.Float32s(), kl.Loss.MulScalar(steps).Float32s(), 1e-6)
+		if vlb.MSE.Defined() || vlb.VB.Defined() {
+			t.Error("the bound alone has a term besides itself")
+		}
+	})
+}

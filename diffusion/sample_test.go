@@ -1,0 +1,254 @@
+package diffusion
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/internal/golden"
+)
+
+// gaussianData is the best network for data whose values are independent and
+// N(0, stdv^2): all is known about such a process.
+func gaussianData(d *GaussianDiffusion, stdv float64) Denoiser {
+	return func(x, seen gotorch.Tensor, _ Cond) gotorch.Tensor {
+		at := d.At(seen.Int64s())
+		signal := at.of(colSqrtAlphasCumprod)
+		total := at.of(colOneMinusAlphasCumprod).Addcmul(signal, signal, stdv*stdv)
+		return x.Mul(at.of(colSqrtOneMinusAlphasCumprod)).Div(total)
+	}
+}
+
+func noiseOf(shape ...int64) NoiseSource { return NoiseSource{Seed: 3, Stream: 1, Shape: shape} }
+
+func sampled(t *testing.T, d *GaussianDiffusion, denoise Denoiser, xT gotorch.Tensor, o SampleOptions) gotorch.Tensor {
+	t.Helper()
+	x, err := d.SampleLoop(context.Background(), denoise, xT, Cond{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func stdvOf(x gotorch.Tensor) float64 { return math.Sqrt(x.Mul(x).Mean().Float64()) }
+
+// With the best network, every sampler draws from the data's distribution.
+func TestSamplersReachTheData(t *testing.T) {
+	const stdv = 0.3
+	d := process(t, Cosine, 200, Objective{VarType: FixedSmall})
+	for name, o := range map[string]SampleOptions{
+		"ancestral": {Noise: noiseOf(4, 3, 32, 32).At},
+		"ddim":      {Sampler: DDIM},
+		"ddim, 0.5": {Sampler: DDIM, Eta: 0.5, Noise: noiseOf(4, 3, 32, 32).At},
+	} {
+		gotorch.Scope(func() {
+			x := sampled(t, d, gaussianData(d, stdv), noiseOf(4, 3, 32, 32).XT(), o)
+			if got := stdvOf(x); math.Abs(got-stdv) > 0.03*stdv {
+				t.Errorf("%s: the samples' deviation is %v, the data's %v", name, got, stdv)
+			}
+		})
+	}
+}
+
+// DDIM with eta 1 is ancestral sampling with the posterior's variance.
+func TestDDIMWithEtaOneIsAncestral(t *testing.T) {
+	d := process(t, Linear, 100, Objective{VarType: FixedSmall})
+	gotorch.Scope(func() {
+		noise := noiseOf(2, 3, 8, 8)
+		network := gaussianData(d, 0.3)
+		ancestral := sampled(t, d, network, noise.XT(), SampleOptions{Noise: noise.At})
+		ddim := sampled(t, d, network, noise.XT(), SampleOptions{Sampler: DDIM, Eta: 1, Noise: noise.At})
+		golden.WithinOfMax(t, "samples", ddim.Float32s(), ancestral.Float32s(), 1e-4)
+	})
+}
+
+// A picture is the same in whatever batch it is drawn.
+func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
+	d := process(t, Cosine, 20, Objective{})
+	gotorch.Scope(func() {
+		draw := func(first, n int64) []float32 {
+			noise := NoiseSource{Seed: 5, Stream: 2, FirstPicture: first, Shape: []int64{n, 3, 4, 4}}
+			return sampled(t, d, gaussianData(d, 0.5), noise.XT(), SampleOptions{Noise: noise.At}).Float32s()
+		}
+		whole := draw(10, 3)
+		parts := append(draw(10, 1), draw(11, 2)...)
+		golden.WithinOfMax(t, "pictures", parts, whole, 0)
+		if slices.Equal(whole[:48], whole[48:96]) {
+			t.Error("two pictures are the same")
+		}
+	})
+}
+
+func TestNoiseSourceTellsStepsApart(t *testing.T) {
+	s := noiseOf(1, 1, 4, 4)
+	gotorch.Scope(func() {
+		if gotorch.Equal(s.At(0), s.At(1)) || gotorch.Equal(s.XT(), s.At(0)) {
+			t.Error("two steps have the same noise")
+		}
+		if !gotorch.Equal(s.At(1), s.At(1)) {
+			t.Error("the same step has other noise when asked again")
+		}
+	})
+}
+
+func TestSampleLoopProgress(t *testing.T) {
+	d := process(t, Cosine, 6, Objective{})
+	stop := errors.New("enough")
+	gotorch.Scope(func() {
+		noise := noiseOf(2, 3, 4, 4)
+		var steps, asked []int
+		o := SampleOptions{
+			SkipSteps: 2,
+			Noise:     func(t int) gotorch.Tensor { asked = append(asked, t); return noise.At(t) },
+			Progress: func(step int, predXStart gotorch.Tensor) error {
+				steps = append(steps, step)
+				if largest := predXStart.Abs().Max().Float64(); largest > 1 {
+					t.Errorf("step %d: the predicted x_0 reaches %v", step, largest)
+				}
+				return nil
+			},
+		}
+		sampled(t, d, gaussianData(d, 0.5), noise.XT(), o)
+		if !slices.Equal(steps, []int{3, 2, 1, 0}) || !slices.Equal(asked, []int{3, 2, 1}) {
+			t.Errorf("steps %v, noise for %v; want 3 to 0, and none for 0", steps, asked)
+		}
+		o.Progress = func(step int, _ gotorch.Tensor) error {
+			if step == 1 {
+				return stop
+			}
+			return nil
+		}
+		if _, err := d.SampleLoop(context.Background(), gaussianData(d, 0.5), noise.XT(), Cond{}, o); !errors.Is(err, stop) {
+			t.Errorf("error %v, want Progress's", err)
+		}
+	})
+}
+
+// Loops hold one step's tensors, whether they end well or not.
+func TestLoopsLeaveNothingBehind(t *testing.T) {
+	d := process(t, Cosine, 10, Objective{})
+	noise := noiseOf(1, 1, 4, 4)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	refusing := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.View(7) }
+	gotorch.Scope(func() {
+		xT := noise.XT()
+		var during []int64
+		count := func(int, gotorch.Tensor) error { during = append(during, gotorch.LiveTensors()); return nil }
+		before := gotorch.LiveTensors()
+		for name, c := range map[string]struct {
+			ctx     context.Context
+			network Denoiser
+			fails   bool
+		}{
+			"good":      {context.Background(), gaussianData(d, 0.5), false},
+			"cancelled": {ended, gaussianData(d, 0.5), true},
+			"refused":   {context.Background(), refusing, true},
+		} {
+			x, err := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Noise: noise.At, Progress: count})
+			x.Free()
+			y, err2 := d.InvertLoop(c.ctx, c.network, xT, Cond{}, InvertOptions{Progress: count})
+			y.Free()
+			b, err3 := d.CalcBPD(c.ctx, c.network, xT, Cond{}, BPDOptions{Noise: noise.At})
+			b.Free()
+			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails {
+				t.Errorf("%s: errors %v, %v, %v; want some: %v", name, err, err2, err3, c.fails)
+			}
+			if after := gotorch.LiveTensors(); after != before {
+				t.Errorf("%s: %d tensors more than before", name, after-before)
+			}
+		}
+		if len(during) == 0 || slices.Max(during)-slices.Min(during) > 20 {
+			t.Errorf("tensors alive during the loops: %v", during)
+		}
+	})
+}
+
+func TestSampleOptionsRefused(t *testing.T) {
+	d := process(t, Cosine, 10, Objective{})
+	noise := noiseOf(1, 1, 2, 2)
+	for name, o := range map[string]SampleOptions{
+		"no noise":           {},
+		"ddim without noise": {Sampler: DDIM, Eta: 0.1},
+		"eta below":          {Sampler: DDIM, Eta: -0.1, Noise: noise.At},
+		"eta above":          {Sampler: DDIM, Eta: 1.1, Noise: noise.At},
+		"eta NaN":            {Sampler: DDIM, Eta: math.NaN(), Noise: noise.At},
+		"ancestral eta":      {Eta: 0.5, Noise: noise.At},
+		"all skipped":        {SkipSteps: 10, Noise: noise.At},
+		"less than none":     {SkipSteps: -1, Noise: noise.At},
+		"sampler":            {Sampler: 7, Noise: noise.At},
+	} {
+		gotorch.Scope(func() {
+			if _, err := d.SampleLoop(context.Background(), gaussianData(d, 1), noise.XT(), Cond{}, o); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		})
+	}
+	if _, err := d.CalcBPD(context.Background(), nil, gotorch.Tensor{}, Cond{}, BPDOptions{}); err == nil {
+		t.Error("CalcBPD without noise: no error")
+	}
+}
+
+// What is inverted comes back: roughly with many steps, closely with refinement
+// even with few.
+func TestInversion(t *testing.T) {
+	const stdv = 0.3
+	for name, c := range map[string]struct {
+		steps, refine int
+		off           float64
+	}{
+		"many steps":         {400, 0, 5e-3},
+		"few steps":          {40, 0, 1e-1},
+		"few steps, refined": {40, 8, 2e-4},
+	} {
+		d := process(t, Cosine, c.steps, Objective{})
+		gotorch.Scope(func() {
+			network := gaussianData(d, stdv)
+			picture := normal(1, 2, 3, 8, 8).MulScalar(stdv).Clamp(-1, 1)
+			latent, err := d.InvertLoop(context.Background(), network, picture, Cond{}, InvertOptions{Refine: c.refine})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stdvOf(latent); math.Abs(got-1) > 0.15 {
+				t.Errorf("%s: the latent's deviation is %v, want noise's 1", name, got)
+			}
+			again := sampled(t, d, network, latent, SampleOptions{Sampler: DDIM})
+			if off := stdvOf(again.Sub(picture, 1)); off > c.off {
+				t.Errorf("%s: the picture comes back off by %v, more than %v", name, off, c.off)
+			}
+		})
+	}
+	d := process(t, Cosine, 4, Objective{})
+	if _, err := d.InvertLoop(context.Background(), nil, gotorch.Tensor{}, Cond{}, InvertOptions{Refine: -1}); err == nil {
+		t.Error("a negative refine: no error")
+	}
+}
+
+// A step and its inverse go along the same path: with x_0 known they undo each
+// other.
+func TestDDIMReverseUndoesDDIM(t *testing.T) {
+	d := process(t, Linear, 50, Objective{MeanType: XStart})
+	gotorch.Scope(func() {
+		xStart := images(2, 3, 4, 4)
+		x := d.QSample(xStart, d.AtStep(20, 2), normal(1, 2, 3, 4, 4))
+		noisier, _ := d.DDIMReverseSample(echo(xStart), x, d.AtStep(20, 2), Cond{}, true)
+		back, _ := d.DDIMSample(echo(xStart), noisier, d.AtStep(21, 2), gotorch.Tensor{}, Cond{}, true, 0)
+		golden.WithinOfMax(t, "x_t", back.Float32s(), x.Float32s(), 1e-5)
+	})
+}
+
+func TestSlerp(t *testing.T) {
+	gotorch.Scope(func() {
+		a, b := normal(1, 2, 3, 16, 16), normal(2, 2, 3, 16, 16)
+		golden.WithinOfMax(t, "start", Slerp(a, b, 0).Float32s(), a.Float32s(), 1e-6)
+		golden.WithinOfMax(t, "end", Slerp(a, b, 1).Float32s(), b.Float32s(), 1e-6)
+		golden.WithinOfMax(t, "same ends", Slerp(a, a, 0.3).Float32s(), a.Float32s(), 1e-6)
+		if got := stdvOf(Slerp(a, b, 0.5)); math.Abs(got-1) > 0.05 {
+			t.Errorf("half-way the deviation is %v, want noise's 1", got)
+		}
+	})
+}
