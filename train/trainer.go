@@ -72,7 +72,7 @@ type Trainer struct {
 
 // New begins a run: it checks the configuration, opens the data, builds the
 // network and makes the run folder, which must not hold a run yet.
-func New(c Config, r Run) (t *Trainer, err error) {
+func New(c Config, r Run) (*Trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -104,26 +104,22 @@ func Resume(path string, steps int, r Run) (*Trainer, error) {
 }
 
 // assemble builds a trainer; with a checkpoint it restores that state.
-func assemble(c Config, r Run, from *Checkpoint) (t *Trainer, err error) {
+func assemble(c Config, r Run, from *Checkpoint) (*Trainer, error) {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	t = &Trainer{config: c, run: r, log: r.Log, device: r.Device}
-	defer func() {
-		if err != nil {
-			t.Close()
+	t := &Trainer{config: c, run: r, log: r.Log, device: r.Device}
+	for _, step := range []func() error{
+		t.openData,
+		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
+		t.openRunFolder,
+		t.openLoader,
+	} {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, t.Close())
 		}
-	}()
-	if err := t.openData(); err != nil {
-		return nil, err
 	}
-	if err := t.onTensorThread(func() error { return t.build(from) }); err != nil {
-		return nil, err
-	}
-	if err := t.openRunFolder(); err != nil {
-		return nil, err
-	}
-	return t, t.openLoader()
+	return t, nil
 }
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch

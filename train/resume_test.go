@@ -1,0 +1,299 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// tiny is a run of a few milliseconds a step on the built-in pictures.
+func tiny() Config {
+	return Config{
+		Model: model.Config{
+			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []int{1, 1}, NumHeads: 2,
+			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
+		},
+		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
+		Train: Options{
+			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.9}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
+			SaveInterval: 1000, Precision: "fp32", Seed: 3, Threads: 1,
+		},
+	}
+}
+
+func train(t *testing.T, c Config, dir string) *Checkpoint {
+	t.Helper()
+	trainer, err := New(c, Run{Dir: dir})
+	return finish(t, trainer, err)
+}
+
+// finish trains to the end and returns the last checkpoint.
+func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(trainer.Train(t.Context()), trainer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := LoadCheckpoint(trainer.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sameState fails unless two checkpoints hold the same bits.
+func sameState(t *testing.T, a, b *Checkpoint) {
+	t.Helper()
+	if a.Step != b.Step || a.Position != b.Position {
+		t.Errorf("step %d at picture %d, want step %d at picture %d", b.Step, b.Position, a.Step, a.Position)
+	}
+	sameDict(t, "model", a.Model, b.Model)
+	for rate := range a.EMA {
+		sameDict(t, "ema "+rate, a.EMA[rate], b.EMA[rate])
+	}
+	sameDict(t, "optimizer", a.Optimizer, b.Optimizer)
+	sameDict(t, "timestep_sampler", a.TimestepSampler, b.TimestepSampler)
+}
+
+func sameDict(t *testing.T, path string, a, b *pt.Dict) {
+	t.Helper()
+	if b == nil || a.Len() != b.Len() {
+		t.Errorf("%s: another number of entries", path)
+		return
+	}
+	for key, value := range a.All() {
+		other, _ := b.Get(key)
+		same(t, fmt.Sprintf("%s.%v", path, key), value, other)
+	}
+}
+
+func same(t *testing.T, path string, a, b any) {
+	t.Helper()
+	if fmt.Sprintf("%T", a) != fmt.Sprintf("%T", b) {
+		t.Errorf("%s is a %T, want a %T", path, b, a)
+		return
+	}
+	switch a := a.(type) {
+	case *pt.Dict:
+		sameDict(t, path, a, b.(*pt.Dict))
+	case *pt.Tensor:
+		if !bytes.Equal(a.Data, b.(*pt.Tensor).Data) {
+			t.Errorf("%s differs", path)
+		}
+	case []any:
+		for i, value := range a {
+			same(t, fmt.Sprintf("%s[%d]", path, i), value, b.([]any)[i])
+		}
+	default:
+		if fmt.Sprint(a) != fmt.Sprint(b) {
+			t.Errorf("%s is %v, want %v", path, b, a)
+		}
+	}
+}
+
+// TestResume stops runs half-way, goes on, and compares all that a checkpoint
+// holds, bit for bit, with runs that were never stopped.
+func TestResume(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"plain":      func(*Config) {},
+		"dropout":    func(c *Config) { c.Model.Dropout = 0.3 },
+		"classes":    func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
+		"microbatch": func(c *Config) { c.Train.Microbatch = 3 },
+		"averages":   func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
+		"annealing":  func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
+		"importance": func(c *Config) {
+			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30
+		},
+		"bf16":          func(c *Config) { c.Train.Precision = "bf16" },
+		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
+		"threads":       func(c *Config) { c.Train.Threads = 2 },
+		"flip":          func(c *Config) { c.Data.Flip = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tiny()
+			change(&c)
+			whole := train(t, c, t.TempDir())
+			half := c
+			half.Train.Steps = c.Train.Steps / 2
+			dir := t.TempDir()
+			train(t, half, dir)
+			resumed, err := Resume(dir, c.Train.Steps, Run{})
+			sameState(t, whole, finish(t, resumed, err))
+		})
+	}
+}
+
+// TestMicrobatch checks that the size of microbatches changes no more than the
+// order of additions.
+func TestMicrobatch(t *testing.T) {
+	c := tiny()
+	c.Train.Steps, c.Model.Dropout = 2, 0.2
+	whole := train(t, c, t.TempDir())
+	c.Train.Microbatch = 3
+	parts := train(t, c, t.TempDir())
+	gotorch.Scope(func() {
+		for key, value := range whole.Model.All() {
+			other, _ := parts.Model.Get(key)
+			a, b := gotorch.FromPT(value.(*pt.Tensor)), gotorch.FromPT(other.(*pt.Tensor))
+			// AdamW's first steps are of full size whatever the gradient's: where that
+			// is rounding alone, its sign is, too.
+			if d := a.Sub(b, 1).Abs().Mean().Float64(); d > 1e-4 {
+				t.Errorf("%v differs by %g on average", key, d)
+			}
+		}
+	})
+}
+
+// TestInterrupt cancels a run at its third step: it saves, and goes on from
+// there to the same end.
+func TestInterrupt(t *testing.T) {
+	whole := train(t, tiny(), t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	trainer, err := New(tiny(), Run{Dir: dir, Progress: func(p Progress) {
+		if p.Step == 3 {
+			cancel()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Train(ctx); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("Train returned %v, want ErrInterrupted", err)
+	}
+	if err := trainer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := Resume(dir, 0, Run{})
+	if err == nil && resumed.Step() != 3 {
+		t.Errorf("the run goes on at step %d, want 3", resumed.Step())
+	}
+	sameState(t, whole, finish(t, resumed, err))
+}
+
+// TestNewestReadable resumes from the newest checkpoint that can be read.
+func TestNewestReadable(t *testing.T) {
+	c := tiny()
+	c.Train.SaveInterval = 2
+	dir := t.TempDir()
+	train(t, c, dir)
+	newest := filepath.Join(dir, checkpointDir, "ckpt-000006.pt")
+	data, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(newest, data[:len(data)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	found, err := LoadCheckpoint(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Step != 4 {
+		t.Errorf("step %d was found, want 4", found.Step)
+	}
+}
+
+func TestLoadCheckpointErrors(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, value any) string {
+		path := filepath.Join(dir, name)
+		if err := pt.WriteFile(path, value); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := new(pt.Dict)
+	other.Set("epoch", 3)
+	future := new(pt.Dict)
+	future.Set("format", 2)
+	empty := filepath.Join(dir, "empty")
+	if err := os.Mkdir(empty, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "nothing.pt"): "no checkpoint or run folder",
+		empty:                            "holds no checkpoint",
+		write("other.pt", other):         "belongs to another program",
+		write("list.pt", []any{}):        "not a checkpoint of iddpm",
+		write("future.pt", future):       "is of format 2",
+		write("bare.pt", new(pt.Dict)):   "is empty",
+	} {
+		if _, err := LoadCheckpoint(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v lacks %q", path, err, want)
+		}
+	}
+}
+
+// TestInitFrom fine-tunes from another network's weights.
+func TestInitFrom(t *testing.T) {
+	c := tiny()
+	c.Train.Steps = 1
+	from := train(t, c, t.TempDir())
+	c.Train.InitFrom, c.Model.ClassCond, c.Model.NumClasses = from.Path, true, 10
+	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "missing: label_emb.weight") {
+		t.Errorf("error %v does not list the missing layer", err)
+	}
+	c.Train.ReinitMismatched = true
+	trainer, err := New(c, Run{Dir: t.TempDir(), Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trainer.Close()
+	want, _ := from.EMA["0.9"].Get("time_embed.0.weight")
+	gotorch.Run(func() {
+		if got := trainer.network.StateDict(); got != nil {
+			value, _ := got.Get("time_embed.0.weight")
+			if !bytes.Equal(value.(*pt.Tensor).Data, want.(*pt.Tensor).Data) {
+				t.Error("the weights are not those of --init-from")
+			}
+		}
+	})
+}
+
+// TestTensorsStayFlat trains on and watches the number of living tensors.
+func TestTensorsStayFlat(t *testing.T) {
+	c := tiny()
+	c.Train.Steps, c.Train.LogInterval = 30, 1
+	var live []int64
+	trainer, err := New(c, Run{Dir: t.TempDir(), Progress: func(p Progress) { live = append(live, gotorch.LiveTensors()) }})
+	finish(t, trainer, err)
+	if first, last := live[9], live[len(live)-1]; last > first {
+		t.Errorf("%d tensors live after 10 steps, %d after %d", first, last, len(live))
+	}
+}
+
+func TestLearningRate(t *testing.T) {
+	o := Options{LR: 1, LRAnnealSteps: 10, WarmupSteps: 2}
+	for step, want := range map[int]float64{0: 0.5, 1: 0.9, 5: 0.5, 10: 0, 12: 0} {
+		if got := o.LearningRate(step); got != want {
+			t.Errorf("the rate after %d steps is %g, want %g", step, got, want)
+		}
+	}
+}
+
+func TestValidateListsEverything(t *testing.T) {
+	c := tiny()
+	c.Train.BatchSize, c.Train.Microbatch, c.Train.LR = 4, 5, -1
+	c.Diffusion.Steps, c.Model.ImageSize, c.Train.Precision = 0, 33, "int8"
+	err := c.Validate()
+	for _, want := range []string{"microbatch 5", "lr must", "image-size 33", "diffusion", "precision"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+}
