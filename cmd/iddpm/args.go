@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+)
+
+// urfave stops at the first positional argument, takes the True of "--flag
+// True" for one, and refuses a flag given under two names. The reference's
+// command lines do all three, so arguments are put in order before urfave sees
+// them.
+
+// usageError is a wrong use of the program: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func wrongUse(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// syntax is what the order of arguments depends on: the flags and subcommands
+// of a command.
+type syntax struct {
+	flags    map[string]flagSyntax // by name and alias
+	commands map[string]syntax
+}
+
+type flagSyntax struct {
+	name       string // without aliases
+	boolean    bool
+	positional bool               // its value is the command's argument
+	check      func(string) error // says what is wrong with a value
+}
+
+// commandLine is a command line in order.
+type commandLine struct {
+	command    []string    // such as "bench", "train"
+	flags      []flagValue // the last one of a name counts
+	positional []string
+	help       bool
+}
+
+type flagValue struct{ name, value string }
+
+// arguments returns what urfave is to see, without the program's name.
+func (l commandLine) arguments() []string {
+	args := append([]string(nil), l.command...)
+	if l.help {
+		return append(args, "--help")
+	}
+	for _, f := range l.flags {
+		args = append(args, "--"+f.name+"="+f.value)
+	}
+	if len(l.positional) > 0 {
+		args = append(append(args, "--"), l.positional...)
+	}
+	return args
+}
+
+// last returns the value of a flag that counts.
+func (l commandLine) last(name string) (value string) {
+	for _, f := range l.flags {
+		if f.name == name {
+			value = f.value
+		}
+	}
+	return value
+}
+
+// parseArguments puts arguments in order: the command, its flags as
+// --name=value with dashes in the name, and what is left. Every error is a
+// usageError.
+func parseArguments(root syntax, args []string) (commandLine, error) {
+	p := parser{syntax: root}
+	if len(args) > 0 && args[0] == "help" {
+		p.line.help = true
+		args = args[1:]
+	}
+	for len(args) > 0 {
+		var err error
+		if args, err = p.next(args); err != nil {
+			return commandLine{}, err
+		}
+	}
+	return p.line, nil
+}
+
+type parser struct {
+	syntax syntax
+	line   commandLine
+}
+
+// next takes one argument, or a flag and its value, and returns the rest.
+func (p *parser) next(args []string) ([]string, error) {
+	arg, rest := args[0], args[1:]
+	switch {
+	case arg == "--":
+		p.line.positional = append(p.line.positional, rest...)
+		return nil, nil
+	case looksLikeFlag(arg):
+		return p.flag(arg, rest)
+	case len(p.syntax.commands) > 0:
+		return rest, p.descend(arg)
+	}
+	p.line.positional = append(p.line.positional, arg)
+	return rest, nil
+}
+
+func (p *parser) descend(name string) error {
+	sub, ok := p.syntax.commands[name]
+	if !ok {
+		return wrongUse("unknown command %s: the nearest is %s (see iddpm help)", name, nearest(name, p.syntax.commands))
+	}
+	p.syntax = sub
+	p.line.command = append(p.line.command, name)
+	return nil
+}
+
+// looksLikeFlag reports whether an argument is a flag: negative numbers and "-",
+// which stands for a standard stream, are not.
+func looksLikeFlag(arg string) bool {
+	if len(arg) < 2 || arg[0] != '-' {
+		return false
+	}
+	_, err := strconv.ParseFloat(arg, 64)
+	return err != nil
+}
+
+func (p *parser) flag(arg string, rest []string) ([]string, error) {
+	spelled, value, joined := strings.Cut(arg, "=")
+	name := strings.ReplaceAll(strings.TrimPrefix(spelled[1:], "-"), "_", "-")
+	if name == "h" || name == "help" {
+		p.line.help = true
+		return rest, nil
+	}
+	f, ok := p.syntax.flags[name]
+	if !ok {
+		return nil, wrongUse("unknown flag %s: the nearest is --%s (see iddpm help %s)",
+			spelled, nearest(name, p.syntax.flags), strings.Join(p.line.command, " "))
+	}
+	if !joined {
+		var err error
+		if value, rest, err = f.take(arg, rest); err != nil {
+			return nil, err
+		}
+	}
+	return rest, p.add(f, value)
+}
+
+// take takes a flag's value from the arguments that follow. A boolean flag
+// needs none, but takes a word such as True.
+func (f flagSyntax) take(arg string, rest []string) (value string, left []string, err error) {
+	if f.boolean {
+		if len(rest) > 0 {
+			if _, err := parseBool(rest[0]); err == nil {
+				return rest[0], rest[1:], nil
+			}
+		}
+		return "true", rest, nil
+	}
+	if len(rest) == 0 {
+		return "", nil, wrongUse("%s needs a value", arg)
+	}
+	if looksLikeFlag(rest[0]) {
+		return "", nil, wrongUse("%s needs a value, but %s follows (write %s=%s if that is the value)", arg, rest[0], arg, rest[0])
+	}
+	return rest[0], rest[1:], nil
+}
+
+func (p *parser) add(f flagSyntax, value string) error {
+	if f.positional {
+		if value != "" {
+			p.line.positional = append(p.line.positional, value)
+		}
+		return nil
+	}
+	v, err := f.value("--"+f.name, value)
+	p.line.flags = append(p.line.flags, v)
+	return err
+}
+
+// value checks a value that came from origin, and spells booleans as urfave
+// does.
+func (f flagSyntax) value(origin, text string) (flagValue, error) {
+	if err := f.check(text); err != nil {
+		return flagValue{}, wrongUse("%s: %w", origin, err)
+	}
+	if f.boolean {
+		on, _ := parseBool(text)
+		text = strconv.FormatBool(on)
+	}
+	return flagValue{f.name, text}, nil
+}
+
+// nearest returns the known name that takes the fewest edits to get to.
+func nearest[T any](name string, known map[string]T) (best string) {
+	for _, k := range slices.Sorted(maps.Keys(known)) {
+		if best == "" || distance(name, k) < distance(name, best) {
+			best = k
+		}
+	}
+	return best
+}
+
+func distance(a, b string) int { return smetrics.WagnerFischer(a, b, 1, 1, 1) }
+
+// parseBool reads what the reference takes for a boolean.
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "true", "yes", "t", "y", "1", "on":
+		return true, nil
+	case "false", "no", "f", "n", "0", "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", text)
+}
+
+// syntaxOf describes a command to the parser.
+func syntaxOf(flags []cli.Flag, commands []*cli.Command) syntax {
+	s := syntax{flags: map[string]flagSyntax{}, commands: map[string]syntax{}}
+	for _, f := range flags {
+		if f, ok := f.(*optionFlag); ok {
+			for _, name := range f.Names() {
+				s.flags[name] = f.syntax()
+			}
+		}
+	}
+	for _, c := range commands {
+		s.commands[c.Name] = syntaxOf(c.Flags, c.Subcommands)
+	}
+	return s
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/model"
+	"iddpm/train"
+)
+
+type infoOptions struct {
+	preset string
+	json   bool
+}
+
+func (o *infoOptions) options() []option {
+	return []option{
+		presetOption(&o.preset), configOption(),
+		{name: "json", category: categoryRun, value: &o.json, usage: "print one JSON object"},
+	}
+}
+
+func (p *program) infoCommand() *cli.Command {
+	config := train.Defaults()
+	return &cli.Command{
+		Name:      "info",
+		Usage:     "say what is in a checkpoint, or what a preset means",
+		UsageText: "iddpm info CKPT_OR_RUN_DIR_OR_PRESET [FLAGS]",
+		Description: `Prints the settings, the step, the number of parameters, the work of one evaluation and the
+memory that training takes. Flags change the settings first, so that the cost of a network is
+known before it is trained.
+
+Examples:
+  iddpm info runs/001-emoji
+  iddpm info cifar10
+  iddpm info imagenet64 --num-channels 192 --use-checkpoint`,
+		Flags:           flagsOf(append(configOptions(&config), new(infoOptions).options()...)...),
+		HideHelpCommand: true,
+		Action:          p.info,
+	}
+}
+
+// infoResult is what info prints.
+type infoResult struct {
+	Checkpoint string            `json:"checkpoint,omitempty"`
+	Preset     string            `json:"preset,omitempty"`
+	Step       int               `json:"step,omitempty"`
+	EMARates   []string          `json:"ema_rates,omitempty"` // averages in the checkpoint
+	Data       string            `json:"data,omitempty"`      // that the checkpoint was trained on
+	Made       map[string]string `json:"environment,omitempty"`
+	Config     train.Config      `json:"config"`
+	Parameters int64             `json:"parameters"`
+	FLOPs      int64             `json:"flops"` // of one evaluation on one picture, two per multiplication and addition
+	Memory     memoryEstimate    `json:"memory"`
+}
+
+// memoryEstimate is what training takes, in bytes.
+type memoryEstimate struct {
+	State      int64 `json:"state_bytes"`      // weights, gradients, optimizer and averages
+	PerPicture int64 `json:"picture_bytes"`    // activations of one picture
+	Training   int64 `json:"training_bytes"`   // with a microbatch of pictures
+	Checkpoint int64 `json:"checkpoint_bytes"` // of a file
+}
+
+func (p *program) info(c *cli.Context) error {
+	var o infoOptions
+	name, err := argument(c, "CKPT_OR_RUN_DIR_OR_PRESET")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	result, err := describe(c, name, o.preset)
+	if err != nil {
+		return err
+	}
+	s := session{stdout: p.stdout, json: o.json}
+	return s.emit(result, result.text)
+}
+
+// describe finds out what name stands for: a file or folder, or else a preset.
+func describe(c *cli.Context, name, preset string) (*infoResult, error) {
+	var r infoResult
+	named, err := train.LookupPreset(name)
+	if _, missing := os.Stat(name); err == nil && missing != nil {
+		r.Preset, r.Config = name, named.Config
+	} else if err != nil && missing != nil {
+		return nil, fmt.Errorf("%s is neither a checkpoint, nor a run folder, nor a preset (%s)", name, presetNames())
+	} else if err := r.read(c, name, preset); err != nil {
+		return nil, err
+	}
+	if err := configure(c, &r.Config, configOptions(&r.Config)); err != nil {
+		return nil, err
+	}
+	if err := r.Config.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	return &r, r.measure()
+}
+
+func (r *infoResult) read(c *cli.Context, path, preset string) error {
+	checkpoint, err := loadCheckpoint(c, path, preset)
+	if err != nil {
+		return err
+	}
+	r.Checkpoint, r.Step, r.Config = checkpoint.Path, checkpoint.Step, checkpoint.Config
+	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
+	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
+	return nil
+}
+
+// measure counts what the network costs, without building its tensors.
+func (r *infoResult) measure() error {
+	u, err := r.Config.Model.UNet()
+	if err != nil {
+		return usageError{err}
+	}
+	network, err := model.Plan(u)
+	if err != nil {
+		return usageError{err}
+	}
+	r.Parameters = network.NumParameters()
+	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
+	r.Memory = estimate(network, r.Config)
+	return nil
+}
+
+// estimate adds up what training keeps: float32 weights, gradients, AdamW's two
+// moments and the averages; and the activations of a microbatch.
+func estimate(network *model.UNet, config train.Config) memoryEstimate {
+	copies := int64(4 + len(config.Train.EMARates))
+	weights := 4 * network.NumParameters()
+	bytes := int64(4)
+	if p := config.Train.Precision; p == "bf16" || p == "fp16" {
+		bytes = 2
+	}
+	m := memoryEstimate{State: copies * weights, Checkpoint: (copies - 1) * weights}
+	m.PerPicture = bytes * network.Activations(config.Model.ImageSize)
+	pictures := config.Train.BatchSize
+	if 0 < config.Train.Microbatch && config.Train.Microbatch < pictures {
+		pictures = config.Train.Microbatch
+	}
+	m.Training = m.State + int64(pictures)*m.PerPicture
+	return m
+}
+
+func (r *infoResult) text(w io.Writer) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-24s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	if r.Preset != "" {
+		line("preset", "%s", r.Preset)
+	} else {
+		line("checkpoint", "%s", r.Checkpoint)
+		line("step", "%d", r.Step)
+		line("averages", "%s", strings.Join(r.EMARates, ", "))
+		line("trained on", "%s", r.Data)
+		for _, key := range slices.Sorted(maps.Keys(r.Made)) {
+			line("  "+key, "%s", r.Made[key])
+		}
+	}
+	line("parameters", "%.2f M", float64(r.Parameters)/1e6)
+	line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), 3*giga(r.FLOPs))
+	line("memory of training", "about %s: %s, and %s per picture of a microbatch", size(r.Memory.Training), size(r.Memory.State), size(r.Memory.PerPicture))
+	line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
+	category := ""
+	for _, o := range configOptions(&r.Config) {
+		if o.category != category {
+			category = o.category
+			fmt.Fprintf(&b, "\n%s\n", category)
+		}
+		line("  "+o.name, "%s", orElse(show(o.value), o.standard))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func giga(n int64) float64 { return float64(n) / 1e9 }
+
+// size spells bytes for people.
+func size(bytes int64) string {
+	switch {
+	case bytes >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
+}
+
+func orElse(text, standard string) string {
+	if text == "" {
+		return standard
+	}
+	return text
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// option is one flag of a command and the place where its value goes. The same
+// text is understood after a flag, in an IDDPM_ variable and in a file of
+// --config.
+type option struct {
+	name     string // in kebab-case
+	alias    string
+	category string
+	usage    string // `NAME` in it stands for the value
+	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int or *[]float64
+	standard string // what help says of the default, if not its value
+	hidden   bool   // accepted for the reference's sake
+}
+
+// optionFlag is an option as urfave sees it. It is text to urfave, so that there
+// is one parser, with one kind of error, whatever the source.
+type optionFlag struct {
+	*cli.StringFlag
+	value      any
+	positional bool
+}
+
+func (o option) flag() *optionFlag {
+	f := &cli.StringFlag{Name: o.name, Category: o.category, Usage: o.usage, Hidden: o.hidden, DefaultText: show(o.value)}
+	if o.alias != "" {
+		f.Aliases = []string{o.alias}
+	}
+	if o.standard != "" {
+		f.DefaultText = o.standard
+	}
+	return &optionFlag{StringFlag: f, value: o.value}
+}
+
+// flagsOf returns the flags of options.
+func flagsOf(options ...option) []cli.Flag {
+	flags := make([]cli.Flag, len(options))
+	for i, o := range options {
+		flags[i] = o.flag()
+	}
+	return flags
+}
+
+// positionalFlag stands for a command's argument, as the reference's
+// --model_path does for a checkpoint.
+func positionalFlag(name string) cli.Flag {
+	f := option{name: name, hidden: true, value: new(string)}.flag()
+	f.positional = true
+	return f
+}
+
+// TakesValue lets help show `--learn-sigma`, not `--learn-sigma value`.
+func (f *optionFlag) TakesValue() bool { return !f.boolean() }
+
+// String returns the flag's line of help.
+func (f *optionFlag) String() string { return cli.FlagStringer(f) }
+
+func (f *optionFlag) boolean() bool {
+	_, ok := f.value.(*bool)
+	return ok
+}
+
+func (f *optionFlag) syntax() flagSyntax {
+	scratch := reflect.New(reflect.TypeOf(f.value).Elem()).Interface()
+	return flagSyntax{
+		name:       f.Name,
+		boolean:    f.boolean(),
+		positional: f.positional,
+		check:      func(text string) error { return set(scratch, text) },
+	}
+}
+
+// apply stores the values of the flags that were given.
+func apply(c *cli.Context, options []option) error {
+	for _, o := range options {
+		if !c.IsSet(o.name) {
+			continue
+		}
+		if err := set(o.value, c.String(o.name)); err != nil {
+			return wrongUse("--%s: %w", o.name, err)
+		}
+	}
+	return nil
+}
+
+// anySet reports whether one of the options was given.
+func anySet(c *cli.Context, options []option) bool {
+	for _, o := range options {
+		if c.IsSet(o.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// set parses text into what value points to.
+func set(value any, text string) (err error) {
+	switch v := value.(type) {
+	case *string:
+		*v = text
+	case *bool:
+		*v, err = parseBool(text)
+	case *int:
+		*v, err = parseInt(text)
+	case *uint64:
+		*v, err = parseUint(text)
+	case *float64:
+		*v, err = parseFloat(text)
+	case *[]int:
+		*v, err = parseList(text, parseInt)
+	case *[]float64:
+		*v, err = parseList(text, parseFloat)
+	default:
+		panic(fmt.Sprintf("option of type %T", value))
+	}
+	return err
+}
+
+func parseInt(text string) (int, error) {
+	v, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number", text)
+	}
+	return v, nil
+}
+
+func parseUint(text string) (uint64, error) {
+	v, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number from 0 to 2^64-1", text)
+	}
+	return v, nil
+}
+
+func parseFloat(text string) (float64, error) {
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number", text)
+	}
+	return v, nil
+}
+
+// parseList reads a comma-separated list; no text is an empty one.
+func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var list []T
+	for part := range strings.SplitSeq(text, ",") {
+		v, err := parse(part)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// show returns the text from which set makes what value points to.
+func show(value any) string {
+	switch v := value.(type) {
+	case *[]int:
+		return showList(*v)
+	case *[]float64:
+		return showList(*v)
+	case *string:
+		return *v
+	}
+	return fmt.Sprint(reflect.ValueOf(value).Elem())
+}
+
+func showList[T any](list []T) string {
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"github.com/wangkuiyi/gotorch/npy"
+)
+
+// pictures are the pictures drawn so far.
+type pictures struct {
+	size   int     // pixels a side
+	pixels []byte  // [N, size, size, 3]
+	labels []int64 // [N], or none
+}
+
+func (p *pictures) bytesPerPicture() int { return 3 * p.size * p.size }
+
+func (p *pictures) len() int { return len(p.pixels) / p.bytesPerPicture() }
+
+func (p *pictures) add(pixels []byte, labels []int64) {
+	p.pixels = append(p.pixels, pixels...)
+	p.labels = append(p.labels, labels...)
+}
+
+// save writes samples_NxHxWx3.npz, as the reference does, and a PNG of the same
+// name, each whole or not at all.
+func (p *pictures) save(dir string) (samples, grid string, err error) {
+	base := filepath.Join(dir, fmt.Sprintf("samples_%dx%dx%dx3", p.len(), p.size, p.size))
+	samples, grid = base+".npz", base+".png"
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", "", fmt.Errorf("cannot make the folder of samples: %w", err)
+	}
+	if err := p.saveArrays(samples); err != nil {
+		return "", "", fmt.Errorf("cannot write %s: %w", samples, err)
+	}
+	if err := p.saveGrid(grid); err != nil {
+		return "", "", fmt.Errorf("cannot write %s: %w", grid, err)
+	}
+	return samples, grid, nil
+}
+
+func (p *pictures) saveArrays(path string) error {
+	size := int64(p.size)
+	arrays := []npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(p.len()), size, size, 3}, Data: p.pixels}}}
+	if len(p.labels) > 0 {
+		labels, err := npy.New(p.labels)
+		if err != nil {
+			return err
+		}
+		arrays = append(arrays, npy.Named{Array: labels})
+	}
+	return npy.WriteNPZFile(path, arrays...)
+}
+
+func (p *pictures) saveGrid(path string) error {
+	var buffer bytes.Buffer
+	if err := png.Encode(&buffer, p.grid()); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, buffer.Bytes(), 0o666)
+}
+
+// The grid shows the first pictures, with a gap between them.
+const (
+	maxInGrid = 100
+	gap       = 2
+)
+
+// grid lays the first pictures out in rows, about as many as columns.
+func (p *pictures) grid() *image.NRGBA {
+	n := min(p.len(), maxInGrid)
+	columns := int(math.Ceil(math.Sqrt(float64(n))))
+	rows := (n + columns - 1) / columns
+	step := p.size + gap
+	img := image.NewNRGBA(image.Rect(0, 0, columns*step+gap, rows*step+gap))
+	for i := range img.Pix {
+		img.Pix[i] = 0xff
+	}
+	for i := range n {
+		p.paint(img, i, gap+i%columns*step, gap+i/columns*step)
+	}
+	return img
+}
+
+// paint copies picture i to a place of an image.
+func (p *pictures) paint(img *image.NRGBA, i, x, y int) {
+	from := p.pixels[i*p.bytesPerPicture():]
+	for row := range p.size {
+		at := img.PixOffset(x, y+row)
+		for range p.size {
+			copy(img.Pix[at:at+3], from[:3])
+			from, at = from[3:], at+4
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+
+	"iddpm/train"
+)
+
+// sampleOptions are the flags of sample beside those of the network.
+type sampleOptions struct {
+	sessionOptions
+	preset    string
+	number    int
+	batchSize int
+	ddim      bool
+	eta       float64
+	classes   []int
+	seed      uint64
+	ema       string
+	clip      bool
+	precision string
+	threads   int
+	dir       string
+}
+
+func newSampleOptions() *sampleOptions {
+	return &sampleOptions{sessionOptions: defaultSession(), number: 64, batchSize: 16, clip: true, precision: "auto"}
+}
+
+func (o *sampleOptions) options() []option {
+	return append(o.sessionOptions.options(),
+		presetOption(&o.preset), configOption(),
+		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
+		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
+		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "sample by DDIM, which makes do with few steps"},
+		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
+		option{name: "class", category: categorySampling, value: &o.classes, standard: "at random", usage: "draw class `N`, or several in turn, comma-separated"},
+		option{name: "seed", category: categorySampling, value: &o.seed, usage: "`N` that decides the noise; picture i is a function of it and of i"},
+		option{name: "ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		option{name: "clip-denoised", category: categorySampling, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
+		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's samples/step-N", usage: "write to `DIR`"},
+	)
+}
+
+func (o *sampleOptions) validate() error {
+	switch {
+	case o.number < 1:
+		return wrongUse("num-samples must be above 0, not %d", o.number)
+	case o.batchSize < 1:
+		return wrongUse("batch-size must be above 0, not %d", o.batchSize)
+	case !(o.eta >= 0 && o.eta <= 1):
+		return wrongUse("eta must be in [0, 1], not %g", o.eta)
+	case o.eta > 0 && !o.ddim:
+		return wrongUse("eta is DDIM's: add --use-ddim")
+	}
+	return nil
+}
+
+func (p *program) sampleCommand() *cli.Command {
+	config := train.Defaults()
+	options := append(networkOptions(&config), newSampleOptions().options()...)
+	return &cli.Command{
+		Name:      "sample",
+		Usage:     "draw pictures from a checkpoint",
+		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
+		Description: `Draws pictures by the averaged weights of a checkpoint and writes them twice: as
+samples_NxHxWx3.npz, whose arr_0 (and, with classes, arr_1) is what improved-diffusion writes,
+and the first of them as a PNG. A checkpoint knows its network; of a file of bare weights, such
+as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Those below that
+are not given are the checkpoint's.
+
+Examples:
+  iddpm sample runs/001-emoji
+  iddpm sample runs/001-emoji --num-samples 16 --timestep-respacing 50
+  iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --seed 7
+  iddpm sample cifar10_uncond_50M_500K.pt --preset cifar10 --timestep-respacing 250`,
+		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
+		HideHelpCommand: true,
+		Action:          p.sample,
+	}
+}
+
+func (p *program) sample(c *cli.Context) error {
+	o := newSampleOptions()
+	path, err := argument(c, "CKPT_OR_RUN_DIR")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	s, err := p.open(o.sessionOptions)
+	if err != nil {
+		return err
+	}
+	checkpoint, err := loadCheckpoint(c, path, o.preset)
+	if err != nil {
+		return err
+	}
+	if err := o.checkClasses(checkpoint.Config); err != nil {
+		return err
+	}
+	if o.dir == "" {
+		o.dir = samplesDir(checkpoint)
+	}
+	return s.sample(c.Context, checkpoint, o)
+}
+
+// loadCheckpoint reads a checkpoint and changes its configuration as the flags
+// say. Of bare weights the flags and the preset are all of it.
+func loadCheckpoint(c *cli.Context, path, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := train.LoadCheckpoint(path)
+	if err != nil {
+		return nil, err
+	}
+	config := &checkpoint.Config
+	switch {
+	case checkpoint.Bare && preset != "":
+		named, err := train.LookupPreset(preset)
+		if err != nil {
+			return nil, wrongUse("--preset: %w", err)
+		}
+		*config = named.Config
+	case checkpoint.Bare:
+		*config = train.Defaults()
+	case preset != "":
+		return nil, wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, path)
+	}
+	if err := configure(c, config, networkOptions(config)); err != nil {
+		return nil, err
+	}
+	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
+		config.Model.NumClasses = classesOf(checkpoint.Model)
+	}
+	if err := config.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	return checkpoint, nil
+}
+
+// classesOf returns how many classes bare weights know.
+func classesOf(weights *pt.Dict) int {
+	embedding, _ := weights.Get("label_emb.weight")
+	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
+		return int(t.Shape[0])
+	}
+	return 0
+}
+
+func (o *sampleOptions) checkClasses(config train.Config) error {
+	if len(o.classes) > 0 && !config.Model.ClassCond {
+		return wrongUse("--class: this network knows no classes")
+	}
+	for _, class := range o.classes {
+		if class < 0 || class >= config.Model.NumClasses {
+			return wrongUse("--class %d: this network knows the classes 0 to %d", class, config.Model.NumClasses-1)
+		}
+	}
+	return nil
+}
+
+// samplesDir is where samples of a checkpoint go: to its run folder, if it is
+// in one.
+func samplesDir(c *train.Checkpoint) string {
+	dir := filepath.Dir(c.Path)
+	if c.Bare || filepath.Base(dir) != "checkpoints" {
+		return "."
+	}
+	return filepath.Join(filepath.Dir(dir), "samples", fmt.Sprintf("step-%06d", c.Step))
+}
+
+// weightsName says which of a checkpoint's weights --ema chooses.
+func weightsName(c *train.Checkpoint, ema string) string {
+	best, name := -1.0, "of the last step"
+	for rate := range c.EMA {
+		if v, err := strconv.ParseFloat(rate, 64); err == nil && v > best && ema == "" {
+			best, name = v, "EMA "+rate
+		}
+	}
+	if ema != "" && ema != "none" {
+		return "EMA " + ema
+	}
+	return name
+}
+
+// errSavedInPart says that sampling was interrupted after some of the pictures.
+var errSavedInPart = errors.New("interrupted; the pictures drawn so far are saved")
+
+// sampleResult is what sample prints.
+type sampleResult struct {
+	Samples         string  `json:"samples"` // .npz
+	Grid            string  `json:"grid"`    // .png
+	NumSamples      int     `json:"num_samples"`
+	ImageSize       int     `json:"image_size"`
+	Checkpoint      string  `json:"checkpoint"`
+	Step            int     `json:"step"`
+	Weights         string  `json:"weights"`
+	Timesteps       int     `json:"timesteps"`
+	Seed            uint64  `json:"seed"`
+	Seconds         float64 `json:"seconds"`
+	ImagesPerSecond float64 `json:"images_per_second"`
+}
+
+func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleOptions) error {
+	if o.threads > 0 {
+		gotorch.SetNumThreads(int32(o.threads))
+	}
+	drawn := pictures{size: checkpoint.Config.Model.ImageSize}
+	result := sampleResult{
+		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
+		ImageSize: drawn.size, Seed: o.seed,
+	}
+	start := time.Now()
+	interrupted := onTensorThread(func() error {
+		sampler, err := s.newSampler(checkpoint, o)
+		if err != nil {
+			return err
+		}
+		defer sampler.network.Free()
+		result.Timesteps = sampler.diffusion.NumTimesteps()
+		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
+			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+		return sampler.all(ctx, &drawn)
+	})
+	s.screen.done()
+	if interrupted != nil && (drawn.len() == 0 || !errors.Is(interrupted, context.Canceled)) {
+		return interrupted
+	}
+	result.NumSamples, result.Seconds = drawn.len(), time.Since(start).Seconds()
+	result.ImagesPerSecond = float64(result.NumSamples) / result.Seconds
+	var err error
+	if result.Samples, result.Grid, err = drawn.save(o.dir); err != nil {
+		return err
+	}
+	err = s.emit(result, result.text)
+	if interrupted != nil {
+		return errors.Join(errSavedInPart, err)
+	}
+	return err
+}
+
+func (r sampleResult) text(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "pictures    %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
+		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
+	return err
+}

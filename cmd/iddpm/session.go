@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+)
+
+// sessionOptions are what all commands that compute have in common.
+type sessionOptions struct {
+	device  string
+	json    bool
+	logJSON bool
+}
+
+func defaultSession() sessionOptions { return sessionOptions{device: "auto"} }
+
+func (o *sessionOptions) options() []option {
+	return []option{
+		{name: "device", category: categoryRun, value: &o.device, usage: "work on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"},
+		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
+	}
+}
+
+// session is a command at work.
+type session struct {
+	device gotorch.Device
+	log    *zap.Logger
+	screen *screen
+	stdout io.Writer
+	json   bool
+}
+
+func (p *program) open(o sessionOptions) (*session, error) {
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
+	s.log = s.screen.logger(o.logJSON)
+	var err error
+	s.device, err = openDevice(o.device, s.log)
+	return s, err
+}
+
+// emit prints a command's result: one JSON object, or as text writes it.
+func (s *session) emit(result any, text func(io.Writer) error) error {
+	if s.json {
+		return json.NewEncoder(s.stdout).Encode(result)
+	}
+	return text(s.stdout)
+}
+
+// openDevice returns the device of a name. "auto" takes a GPU, or says why it
+// cannot.
+func openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
+	if err := gotorch.LoadLibrary(); err != nil {
+		return gotorch.Device{}, err
+	}
+	if name == "auto" {
+		if err := gotorch.LoadCUDA(); err != nil {
+			log.Info("working on the CPU", zap.String("because", err.Error()))
+			return gotorch.Device{}, nil
+		}
+		return gotorch.Device{Type: gotorch.CUDA}, nil
+	}
+	d, err := gotorch.ParseDevice(name)
+	if err != nil {
+		return d, wrongUse("--device: %w", err)
+	}
+	if d.Type == gotorch.CPU {
+		return d, nil
+	}
+	if err := gotorch.LoadCUDA(); err != nil {
+		return d, err
+	}
+	if n := gotorch.CUDADeviceCount(); d.Index >= n {
+		return d, wrongUse("--device %s: there are %d GPUs, cuda:0 the first", name, n)
+	}
+	return d, nil
+}
+
+// onTensorThread runs f where tensors are worked on, and turns what libtorch
+// refuses into an error.
+func onTensorThread(f func() error) (err error) {
+	gotorch.Run(func() {
+		if refused := gotorch.Try(func() { err = f() }); refused != nil {
+			err = refused
+		}
+	})
+	return err
+}

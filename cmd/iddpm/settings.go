@@ -1,0 +1,125 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"iddpm/train"
+)
+
+// The categories of flags in help.
+const (
+	categoryData      = "Data"
+	categoryModel     = "Model"
+	categoryDiffusion = "Diffusion"
+	categoryTraining  = "Training"
+	categorySampling  = "Sampling"
+	categoryRun       = "Run"
+)
+
+func dataOptions(c *train.Config) []option {
+	d, m := &c.Data, &c.Model
+	return []option{
+		{name: "data-dir", category: categoryData, value: &d.Dir, standard: "the built-in emoji",
+			usage: "train on the pictures in `DIR`: a folder, at any depth, or a zip; jpg, png, gif, webp, bmp"},
+		{name: "class-cond", category: categoryData, value: &m.ClassCond,
+			usage: "learn a class per picture: what stands before the first _ of its file name"},
+		{name: "num-classes", category: categoryData, value: &m.NumClasses,
+			usage: "room for `N` classes (0: as many as the pictures have; the reference has 1000)"},
+		{name: "random-flip", category: categoryData, value: &d.Flip,
+			usage: "mirror every other picture, by chance"},
+	}
+}
+
+func modelOptions(c *train.Config) []option {
+	m := &c.Model
+	return []option{
+		{name: "image-size", category: categoryModel, value: &m.ImageSize, usage: "pictures of `N` x N pixels"},
+		{name: "num-channels", category: categoryModel, value: &m.NumChannels, usage: "width of the first level: `N` channels, a multiple of 32"},
+		{name: "num-res-blocks", category: categoryModel, value: &m.NumResBlocks, usage: "`N` residual blocks per level"},
+		{name: "channel-mult", category: categoryModel, value: &m.ChannelMult, standard: "by image size",
+			usage: "width of each level over that of the first, as in `1,2,2`; each level halves the picture"},
+		{name: "attention-resolutions", category: categoryModel, value: &m.AttentionResolutions, usage: "attend where pictures are `N,N` pixels wide"},
+		{name: "num-heads", category: categoryModel, value: &m.NumHeads, usage: "`N` attention heads"},
+		{name: "num-heads-upsample", category: categoryModel, value: &m.NumHeadsUpsample, usage: "`N` attention heads on the way up (-1: as on the way down)"},
+		{name: "dropout", category: categoryModel, value: &m.Dropout, usage: "drop activations with probability `P`"},
+		{name: "learn-sigma", category: categoryModel, value: &m.LearnSigma, usage: "learn the variances too (the paper's L_hybrid)"},
+		{name: "use-checkpoint", category: categoryModel, value: &m.UseCheckpoint, usage: "save memory: compute activations again on the way back"},
+		{name: "use-scale-shift-norm", category: categoryModel, value: &m.UseScaleShiftNorm, usage: "let the timestep scale the norms, not only shift them"},
+	}
+}
+
+func diffusionOptions(c *train.Config) []option {
+	d := &c.Diffusion
+	return []option{
+		{name: "diffusion-steps", category: categoryDiffusion, value: &d.Steps, usage: "noise pictures in `T` steps"},
+		{name: "noise-schedule", category: categoryDiffusion, value: &d.NoiseSchedule, usage: "how noise grows, `NAME`: linear or cosine"},
+		{name: "timestep-respacing", category: categoryDiffusion, value: &d.TimestepRespacing, standard: "all",
+			usage: "keep only these steps, `SPEC`: 250, or 10,15,20 per section, or ddim50"},
+		{name: "sigma-small", category: categoryDiffusion, value: &d.SigmaSmall, usage: "without learned variances, take the smaller ones"},
+		{name: "use-kl", category: categoryDiffusion, value: &d.UseKL, usage: "train on the variational bound alone (the paper's L_vlb)"},
+		{name: "predict-xstart", category: categoryDiffusion, value: &d.PredictXStart, usage: "predict the picture, not the noise"},
+		{name: "rescale-timesteps", category: categoryDiffusion, value: &d.RescaleTimesteps, usage: "show the network timesteps out of 1000"},
+		{name: "rescale-learned-sigmas", category: categoryDiffusion, value: &d.RescaleLearnedSigmas, usage: "weigh the bound by 1/1000 in L_hybrid"},
+	}
+}
+
+func trainingOptions(c *train.Config) []option {
+	o := &c.Train
+	return []option{
+		{name: "steps", category: categoryTraining, value: &o.Steps, usage: "stop after `N` steps in all (0: at lr-anneal-steps, or when interrupted)"},
+		{name: "batch-size", category: categoryTraining, value: &o.BatchSize, usage: "`N` pictures per step"},
+		{name: "microbatch", category: categoryTraining, value: &o.Microbatch, usage: "save memory: `N` pictures at a time, same gradient (-1: the whole batch)"},
+		{name: "lr", category: categoryTraining, value: &o.LR, usage: "learning `RATE` of AdamW"},
+		{name: "weight-decay", category: categoryTraining, value: &o.WeightDecay, usage: "decoupled weight decay, `W`"},
+		{name: "lr-anneal-steps", category: categoryTraining, value: &o.LRAnnealSteps, usage: "let the rate fall to 0 over `N` steps (0: it stays)"},
+		{name: "warmup-steps", category: categoryTraining, value: &o.WarmupSteps, usage: "let the rate rise over the first `N` steps"},
+		{name: "ema-rate", category: categoryTraining, value: &o.EMARates, usage: "keep averages of the weights with these `RATES`, comma-separated"},
+		{name: "grad-clip", category: categoryTraining, value: &o.GradClip, usage: "clip the gradient's norm to `NORM` (0: never)"},
+		{name: "schedule-sampler", category: categoryTraining, value: &o.ScheduleSampler, usage: "draw timesteps by `NAME`: uniform or loss-second-moment"},
+		{name: "log-interval", category: categoryTraining, value: &o.LogInterval, usage: "write metrics every `N` steps"},
+		{name: "save-interval", category: categoryTraining, value: &o.SaveInterval, usage: "save a checkpoint every `N` steps"},
+		{name: "init-from", category: categoryTraining, value: &o.InitFrom, usage: "begin with the weights of `CKPT`"},
+		{name: "reinit-mismatched", category: categoryTraining, value: &o.ReinitMismatched, usage: "with --init-from, begin layers afresh that do not fit"},
+		{name: "seed", category: categoryTraining, value: &o.Seed, usage: "`N` that decides weights, order, timesteps and noise"},
+		{name: "precision", category: categoryTraining, value: &o.Precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+		{name: "deterministic", category: categoryTraining, value: &o.Deterministic, usage: "on CUDA too, the same bits at every run"},
+		{name: "threads", category: categoryTraining, value: &o.Threads, usage: "use `N` threads of the CPU (0: one per core)"},
+	}
+}
+
+// configOptions returns the options of a whole configuration.
+func configOptions(c *train.Config) []option {
+	options := dataOptions(c)
+	options = append(options, modelOptions(c)...)
+	options = append(options, diffusionOptions(c)...)
+	return append(options, trainingOptions(c)...)
+}
+
+// networkOptions are those that say what network and diffusion a file of bare
+// weights belongs to.
+func networkOptions(c *train.Config) []option {
+	options := []option{}
+	for _, o := range dataOptions(c) {
+		if o.name == "class-cond" || o.name == "num-classes" {
+			o.category = categoryModel
+			options = append(options, o)
+		}
+	}
+	return append(append(options, modelOptions(c)...), diffusionOptions(c)...)
+}
+
+// configure changes a configuration as the given flags say.
+func configure(c *cli.Context, config *train.Config, options []option) error {
+	err := apply(c, options)
+	config.Diffusion.LearnSigma = config.Model.LearnSigma
+	return err
+}
+
+func presetOption(name *string) option {
+	return option{name: "preset", category: categoryRun, value: name,
+		usage: "begin with the settings of preset `NAME`: " + presetNames()}
+}
+
+func configOption() option {
+	return option{name: "config", category: categoryRun, value: new(string), usage: "read settings from YAML `FILE`, whose keys are flags' names"}
+}

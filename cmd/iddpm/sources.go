@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// environment looks up a variable, as os.LookupEnv does.
+type environment func(name string) (string, bool)
+
+// addSources puts what the environment and the file of --config say before the
+// flags of a command line, so that a flag wins over a variable, and that over
+// the file. root tells keys of other commands from misspelt ones.
+func (l *commandLine) addSources(root syntax, env environment) error {
+	if l.help || len(l.command) == 0 {
+		return nil
+	}
+	own := root
+	for _, name := range l.command {
+		own = own.commands[name]
+	}
+	fromEnv, err := readEnvironment(own, env)
+	if err != nil {
+		return err
+	}
+	l.flags = append(fromEnv, l.flags...)
+	if _, ok := own.flags["config"]; !ok || l.last("config") == "" {
+		return nil
+	}
+	fromFile, err := readConfigFile(l.last("config"), own, root)
+	l.flags = append(fromFile, l.flags...)
+	return err
+}
+
+// readEnvironment returns the flags that IDDPM_ variables set. The reference's
+// OPENAI_LOGDIR names the run folder.
+func readEnvironment(s syntax, env environment) ([]flagValue, error) {
+	var values []flagValue
+	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
+		f := s.flags[name]
+		if f.name != name || f.positional {
+			continue
+		}
+		variable := "IDDPM_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		text, _ := env(variable)
+		if text == "" && name == "run-dir" {
+			variable = "OPENAI_LOGDIR"
+			text, _ = env(variable)
+		}
+		if text == "" {
+			continue
+		}
+		v, err := f.value(variable, text)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+// readConfigFile returns the flags that a YAML file sets. Keys are flags'
+// names, with dashes or underscores; sections, as in a run's config.json, are
+// looked into.
+func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, wrongUse("--config: %w", err)
+	}
+	var entries map[string]any
+	if err := yaml.Unmarshal(text, &entries); err != nil {
+		return nil, wrongUse("--config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	f := configFile{path: path, own: own, all: root.allFlags()}
+	return f.values, f.add(entries)
+}
+
+type configFile struct {
+	path   string
+	own    syntax                // of the command that the file is for
+	all    map[string]flagSyntax // of all commands
+	values []flagValue
+}
+
+func (f *configFile) add(entries map[string]any) error {
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		if section, ok := entries[key].(map[string]any); ok {
+			if err := f.add(section); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := f.addEntry(key, entries[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *configFile) addEntry(key string, entry any) error {
+	name := strings.ReplaceAll(key, "_", "-")
+	if entry == nil || name == "in-channels" { // config.json has it, but it is always 3 here: pictures are RGB
+		return nil
+	}
+	known, ok := f.all[name]
+	if !ok || known.positional {
+		return wrongUse("--config %s: unknown key %s: the nearest is %s", f.path, key, nearest(name, f.all))
+	}
+	if _, ok := f.own.flags[name]; !ok {
+		return nil // another command's
+	}
+	text, err := scalar(entry)
+	if err != nil {
+		return wrongUse("--config %s: %s: %w", f.path, key, err)
+	}
+	v, err := known.value(fmt.Sprintf("--config %s: %s", f.path, key), text)
+	f.values = append(f.values, v)
+	return err
+}
+
+// scalar spells a YAML value as it would stand on a command line.
+func scalar(entry any) (string, error) {
+	switch v := entry.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int64, uint64:
+		return fmt.Sprint(v), nil
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64), nil
+	case []any:
+		parts := make([]string, len(v))
+		for i, part := range v {
+			var err error
+			if parts[i], err = scalar(part); err != nil {
+				return "", err
+			}
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return "", fmt.Errorf("a %T is not a value", entry)
+}
+
+// allFlags returns the flags of a command and of all its subcommands.
+func (s syntax) allFlags() map[string]flagSyntax {
+	all := maps.Clone(s.flags)
+	for _, sub := range s.commands {
+		maps.Copy(all, sub.allFlags())
+	}
+	return all
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/train"
+)
+
+// runOptions are what train and resume need beside a configuration.
+type runOptions struct {
+	sessionOptions
+	preset     string
+	dir        string
+	autoResume bool
+	reference  referenceOptions
+}
+
+// referenceOptions are flags of the reference that go by another name here.
+type referenceOptions struct {
+	useFP16     bool    // --precision fp16
+	scaleGrowth float64 // nothing: how losses are scaled is not for the user to say
+	resume      string  // iddpm resume
+}
+
+func newRunOptions() *runOptions { return &runOptions{sessionOptions: defaultSession()} }
+
+func (r *runOptions) options() []option {
+	return append(r.sessionOptions.options(),
+		presetOption(&r.preset), configOption(),
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", usage: "keep checkpoints and metrics in `DIR`"},
+		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
+		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
+		option{name: "fp16-scale-growth", category: categoryTraining, value: &r.reference.scaleGrowth, hidden: true},
+		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
+	)
+}
+
+func presetNames() string {
+	var names []string
+	for _, p := range train.Presets() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *program) trainCommand() *cli.Command {
+	config := train.Defaults()
+	return &cli.Command{
+		Name:      "train",
+		Usage:     "learn from pictures",
+		UsageText: "iddpm train [FLAGS]",
+		Description: `Trains a network to draw pictures like those in --data-dir, or like the built-in emoji, and
+keeps checkpoints and metrics in a run folder. Without --preset or a flag of the network or the
+diffusion, the settings are those of preset emoji (emoji-gpu on a GPU); with one, the defaults
+below are the reference's. Ctrl-C saves before it stops; "iddpm resume RUN_DIR" goes on.
+
+Examples:
+  iddpm train
+  iddpm train --data-dir photos --steps 5000
+  iddpm train --preset cifar10 --data-dir cifar_train --microbatch 32
+  iddpm train --data_dir photos --image_size 64 --num_channels 128 --num_res_blocks 3 \
+    --learn_sigma True --diffusion_steps 4000 --noise_schedule cosine --lr 1e-4 --batch_size 128`,
+		Flags:           flagsOf(append(configOptions(&config), newRunOptions().options()...)...),
+		HideHelpCommand: true,
+		Action:          p.train,
+	}
+}
+
+func (p *program) train(c *cli.Context) error {
+	r := newRunOptions()
+	if err := errors.Join(noArgument(c), apply(c, r.options())); err != nil {
+		return err
+	}
+	s, err := p.open(r.sessionOptions)
+	if err != nil {
+		return err
+	}
+	config, name, err := s.config(c, r)
+	if err != nil {
+		return err
+	}
+	if from := r.resumes(); from != "" {
+		s.log.Info("going on with a run: its own settings count, not those of this command line", zap.String("run", from))
+		return s.resume(c.Context, from, r.dir, givenSteps(c, config))
+	}
+	if config.Data.Dir == "" {
+		s.log.Info("no --data-dir: training on the built-in emoji")
+	}
+	return s.begin(c.Context, config, r.dir, name)
+}
+
+// config returns the configuration that the flags describe, and a name for it.
+func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, error) {
+	config, name, err := s.base(c, r.preset)
+	if err != nil {
+		return config, "", err
+	}
+	if err := configure(c, &config, configOptions(&config)); err != nil {
+		return config, "", err
+	}
+	if r.reference.useFP16 && !c.IsSet("precision") {
+		config.Train.Precision = "fp16"
+	}
+	if c.IsSet("fp16-scale-growth") {
+		s.log.Warn("--fp16-scale-growth changes nothing: losses are scaled as they need")
+	}
+	if err := inferClasses(&config); err != nil {
+		return config, "", err
+	}
+	if err := config.Validate(); err != nil {
+		return config, "", usageError{err}
+	}
+	return config, name, nil
+}
+
+// base returns the configuration that flags change: a preset's, or the
+// reference's as soon as a flag says what to train.
+func (s *session) base(c *cli.Context, name string) (train.Config, string, error) {
+	config := train.Defaults()
+	if name == "" {
+		if anySet(c, modelOptions(&config)) || anySet(c, diffusionOptions(&config)) {
+			return config, "custom", nil
+		}
+		name = "emoji"
+		if s.device.Type == gotorch.CUDA {
+			name = "emoji-gpu"
+		}
+		s.log.Info("no --preset and no network named: taking a preset that fits the device", zap.String("preset", name))
+	}
+	preset, err := train.LookupPreset(name)
+	if err != nil {
+		return config, "", wrongUse("--preset: %w", err)
+	}
+	return preset.Config, name, nil
+}
+
+// inferClasses counts the classes of the pictures, if nobody said how many
+// there are.
+func inferClasses(config *train.Config) error {
+	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
+		return nil
+	}
+	pictures, err := data.Open(config.Data.Dir, data.Options{ImageSize: config.Model.ImageSize, ClassCond: true})
+	if err != nil {
+		return err
+	}
+	config.Model.NumClasses = pictures.NumClasses()
+	return pictures.Close()
+}
+
+// resumes returns the run that train is to go on with, or "".
+func (r *runOptions) resumes() string {
+	if r.reference.resume != "" {
+		return r.reference.resume
+	}
+	if r.autoResume && r.dir != "" && train.Exists(r.dir) {
+		return r.dir
+	}
+	return ""
+}
+
+func givenSteps(c *cli.Context, config train.Config) int {
+	if c.IsSet("steps") {
+		return config.Train.Steps
+	}
+	return 0
+}
+
+// begin trains a fresh run.
+func (s *session) begin(ctx context.Context, config train.Config, dir, name string) error {
+	dir, release, err := runDir(dir, name)
+	if err != nil {
+		return err
+	}
+	t, err := train.New(config, train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
+	if err != nil {
+		release()
+		return err
+	}
+	return s.carryOut(ctx, t)
+}
+
+// resume goes on with a run, in its own folder if none is named.
+func (s *session) resume(ctx context.Context, from, dir string, steps int) error {
+	t, err := train.Resume(from, steps, train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
+	if err != nil {
+		return err
+	}
+	return s.carryOut(ctx, t)
+}
+
+// carryOut trains to the end, or to an interrupt, and prints what came of it.
+func (s *session) carryOut(ctx context.Context, t *train.Trainer) error {
+	err := t.Train(ctx)
+	s.screen.done()
+	if err == nil || errors.Is(err, train.ErrInterrupted) {
+		sum := t.Summary()
+		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum) }))
+	}
+	return errors.Join(err, t.Close())
+}
+
+func printSummary(w io.Writer, sum train.Summary) error {
+	_, err := fmt.Fprintf(w, `step        %d, after %.1f s
+loss        %.4g -> %.4g
+run folder  %s
+checkpoint  %s
+go on       iddpm resume %s --steps %d
+draw        iddpm sample %s
+`, sum.Step, sum.Seconds, sum.FirstLoss, sum.LastLoss, sum.RunDir, sum.Checkpoint, sum.RunDir, 2*sum.Step, sum.RunDir)
+	return err
+}
+
+// trainProgress returns what moves the bar of a training run.
+func (s *screen) trainProgress() func(train.Progress) {
+	first := math.MaxInt // the step before the first one taken here
+	return func(at train.Progress) {
+		first = min(first, at.Step-1)
+		what, left := fmt.Sprintf("step %d", at.Step), -1
+		if at.Total > 0 {
+			what, left = fmt.Sprintf("step %d/%d", at.Step, at.Total), at.Total-first
+		}
+		s.show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond), "step")
+	}
+}
+
+// runsDir is the folder of the run folders that nobody named.
+const runsDir = "runs"
+
+// runDir returns the folder of a new run: the one that is named, or the next
+// number of runs/NNN-NAME, which it makes so that no other process takes it.
+// release undoes that, if the folder is still empty.
+func runDir(named, name string) (dir string, release func(), err error) {
+	if named != "" {
+		return named, func() {}, nil
+	}
+	if err := os.MkdirAll(runsDir, 0o777); err != nil {
+		return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
+	}
+	for n := 1; ; n++ {
+		if taken, _ := filepath.Glob(filepath.Join(runsDir, fmt.Sprintf("%03d-*", n))); len(taken) > 0 {
+			continue
+		}
+		dir := filepath.Join(runsDir, fmt.Sprintf("%03d-%s", n, name))
+		err := os.Mkdir(dir, 0o777)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		return dir, func() { os.Remove(dir) }, err
+	}
+}

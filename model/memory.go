@@ -1,0 +1,65 @@
+package model
+
+// Activations estimates how many values the backward pass needs of one
+// picture's forward pass: the inputs of norms, SiLUs, convolutions and products.
+// With UseCheckpoint it needs the blocks' inputs, and all of one block at a time.
+func (m *UNet) Activations(imageSize int) int64 {
+	var whole, leaves, largest int64
+	m.each(imageSize, func(bl block, pixels int64) {
+		all, input := bl.activations(pixels)
+		whole += all
+		leaves += input
+		largest = max(largest, all)
+	})
+	if m.config.UseCheckpoint {
+		return leaves + largest
+	}
+	return whole
+}
+
+// each visits the blocks in order, with the pixels of each one's input.
+func (m *UNet) each(imageSize int, visit func(bl block, pixels int64)) {
+	side := int64(imageSize)
+	for _, bl := range m.inputBlocks {
+		visit(bl, side*side)
+		if bl.conv != nil {
+			side /= bl.conv.stride[0]
+		}
+	}
+	visit(m.middleBlock, side*side)
+	for _, bl := range m.outputBlocks {
+		visit(bl, side*side)
+		if bl.up != nil {
+			side *= 2
+		}
+	}
+	visit(block{conv: m.outConv}, side*side)
+}
+
+// activations returns the values kept within a block, and those of its layers'
+// inputs alone.
+func (bl block) activations(pixels int64) (whole, inputs int64) {
+	add := func(layer, input int64) {
+		whole += layer * pixels
+		inputs += input * pixels
+	}
+	if bl.conv != nil {
+		in := bl.conv.weight.Shape[1]
+		add(in, in)
+	}
+	for _, r := range []*resBlock{bl.res, bl.res2} {
+		if r != nil {
+			in, out := r.inConv.weight.Shape[1], r.outConv.weight.Shape[0]
+			add(3*in+4*out, in)
+		}
+	}
+	if bl.attention != nil { // its weights, pixels squared, are never stored
+		c := bl.attention.proj.in
+		add(7*c, c)
+	}
+	if bl.up != nil {
+		c := bl.up.conv.weight.Shape[1]
+		add(4*c, c)
+	}
+	return whole, inputs
+}
