@@ -11,28 +11,34 @@ import (
 	"testing"
 )
 
-// archived makes a file of a pickle and of storages 0, 1, ...
-func archived(t testing.TB, pickle string, storages ...[]byte) []byte {
+// zipOf makes a zip of names and contents.
+func zipOf(t testing.TB, entries ...[2]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	add := func(name string, data []byte) {
-		w, err := z.CreateHeader(&zip.FileHeader{Name: "archive/" + name, Method: zip.Store})
+	for _, e := range entries {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: e[0], Method: zip.Store})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(data); err != nil {
+		if _, err := w.Write([]byte(e[1])); err != nil {
 			t.Fatal(err)
 		}
-	}
-	add("data.pkl", []byte(pickle))
-	for i, data := range storages {
-		add(fmt.Sprintf("data/%d", i), data)
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// archived makes a file of a pickle and of storages 0, 1, ...
+func archived(t testing.TB, pickle string, storages ...[]byte) []byte {
+	t.Helper()
+	entries := [][2]string{{"archive/data.pkl", pickle}}
+	for i, data := range storages {
+		entries = append(entries, [2]string{fmt.Sprintf("archive/data/%d", i), string(data)})
+	}
+	return zipOf(t, entries...)
 }
 
 func pickledInt(v int64) string {
@@ -182,6 +188,9 @@ func TestHostileZips(t *testing.T) {
 		{"no pickle", bytes.ReplaceAll(intact, []byte("data.pkl"), []byte("data.bin")), "no FOLDER/data.pkl"},
 		{"no folder", bytes.ReplaceAll(intact, []byte("archive/"), []byte("archive_")), "no FOLDER/data.pkl"},
 		{"text after", archived(t, "\x80\x02N.more"), "4 bytes follow the pickle"},
+		{"big-endian", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "big"}), "big-endian"},
+		{"no byte order", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "middle"}), `byte order is "middle"`},
+		{"long byte order", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "biggest"}), "7 bytes where 6 are wanted"},
 		{"empty pickle", archived(t, ""), "ends in the midst of a pickle"},
 	} {
 		if _, err := readBytes(c.data); err == nil || !strings.Contains(err.Error(), c.want) {

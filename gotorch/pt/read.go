@@ -89,15 +89,21 @@ func readZip(r io.ReaderAt, size int64) (any, error) {
 	return load(v, size, func() error { return s.readZip(entries, folder) })
 }
 
+// errBigEndian is about machines that are rare enough.
+var errBigEndian = errors.New("its tensors are not little-endian but big-endian, which is not supported; save it again on another machine")
+
 // checkByteOrder reads the entry that PyTorch writes since 2.1.
 func checkByteOrder(f *zip.File) error {
-	const little = "little"
+	const little, big = "little", "big"
 	if f == nil {
 		return nil
 	}
+	if f.UncompressedSize64 == uint64(len(big)) {
+		return errBigEndian
+	}
 	order, err := safezip.Bytes(f, int64(len(little)))
-	if err == nil && string(order) != little || f.UncompressedSize64 == uint64(len("big")) {
-		return errors.New("its tensors are big-endian, which is not supported; save it again on a little-endian machine")
+	if err == nil && string(order) != little {
+		return fmt.Errorf("its byte order is %q, which is not known", order)
 	}
 	return err
 }
@@ -187,7 +193,7 @@ func readLegacy(r io.ReaderAt, size, pos int64) (any, error) {
 	}
 	if d, ok := machine.(*Dict); ok {
 		if little, ok := d.Get("little_endian"); ok && little != true {
-			return nil, errors.New("its tensors are big-endian, which is not supported; save it again on a little-endian machine")
+			return nil, errBigEndian
 		}
 	}
 	s := storages{byKey: map[string]*storage{}}
