@@ -2,6 +2,7 @@ package gotorch
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -131,14 +132,14 @@ func TestTrainingKeepsMemoryFlat(t *testing.T) {
 	})
 }
 
-// TestCollectorHot uses tensors from several goroutines while Go collects after
-// nearly every allocation, in scopes, out of them, and one shared by all.
+// TestCollectorHot uses tensors from several goroutines while Go collects all
+// the time, in scopes, out of them, and one shared by all.
 func TestCollectorHot(t *testing.T) {
 	checkLive(t)
 	defer oneThread()()
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	shared := ArangeOn(Device{}, Float, 0, 64, 1)
-	const rounds = 1000
+	const rounds = 300
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -175,6 +176,33 @@ func TestCollectorHot(t *testing.T) {
 			}
 		})
 	}
+	for value := range 3 {
+		wg.Go(func() {
+			for range 40 {
+				// This takes some ten milliseconds in one thread, and meanwhile
+				// nothing but the operator keeps the vector alive. Were it freed,
+				// the others would write over it: 0 and 1 stay, -1 alternates.
+				const n = 1 << 22
+				want := []float64{n, 0, 0}[value]
+				if v := FullOn(Device{}, Float, []float64{1, 0, -1}[value], n).Cumprod(0).Sum().Float64(); v != want {
+					t.Errorf("unscoped product: %v, want %v", v, want)
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	collecting := make(chan struct{})
+	go func() {
+		defer close(collecting)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	}()
 	wg.Go(func() {
 		Run(func() {
 			n := newTinyNet()
@@ -185,5 +213,7 @@ func TestCollectorHot(t *testing.T) {
 		})
 	})
 	wg.Wait()
+	close(stop)
+	<-collecting
 	shared.Free()
 }

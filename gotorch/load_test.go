@@ -1,0 +1,165 @@
+package gotorch
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv("GOTORCH_TEST_CHILD"); what != "" {
+		child(what)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child is what this program does when a test starts it afresh: each of these
+// is the first thing of gotorch's that the process calls.
+func child(what string) {
+	firsts := map[string]func(){
+		"LoadLibrary":   func() {},
+		"Zeros":         func() { Zeros([]int64{1}, false) },
+		"ZeroGrads":     func() { ZeroGrads(nil) },
+		"ForeachLerpI":  func() { ForeachLerpI(nil, nil, 1) },
+		"TotalNorm":     func() { TotalNorm(nil) },
+		"Cat":           func() { Cat(nil, 0) },
+		"GC":            GC,
+		"NoGrad":        func() { NoGrad(func() {}) },
+		"Run":           func() { Run(func() {}) },
+		"IsGradEnabled": func() { IsGradEnabled() },
+		"zero values":   func() { Tensor{}.Free(); Tensor{}.MoveOut(); _ = Tensor{}.String(); SGD(1, 0, 0, 0, false).Close() },
+	}
+	err := Try(firsts[what])
+	if err == nil {
+		err = LoadLibrary()
+	}
+	if err != nil {
+		os.Stdout.WriteString(err.Error())
+		os.Exit(3)
+	}
+}
+
+// startChild runs child in a process with this $LIBTORCH, "-" standing for none.
+func startChild(t *testing.T, what, libtorch string) (output string, code int) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(program)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "LIBTORCH=") || libtorch == "" {
+			c.Env = append(c.Env, v)
+		}
+	}
+	c.Env = append(c.Env, "GOTORCH_TEST_CHILD="+what)
+	if libtorch != "" && libtorch != "-" {
+		c.Env = append(c.Env, "LIBTORCH="+libtorch)
+	}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err = c.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return out.String(), c.ProcessState.ExitCode()
+}
+
+// TestWrongLibtorch points LIBTORCH at folders that must be refused.
+func TestWrongLibtorch(t *testing.T) {
+	folder := func(files map[string]string) string {
+		dir := t.TempDir()
+		for name, text := range files {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	const python = "__version__ = '%'\ndebug = False\n"
+	version := func(format, v string) string { return strings.Replace(format, "%", v, 1) }
+	const cmake = "set(PACKAGE_VERSION \"%\")\n"
+	for _, c := range []struct {
+		name, folder string
+		says         []string
+	}{
+		{"older wheel", folder(map[string]string{"version.py": version(python, "2.10.0+cpu")}), []string{"libtorch 2.10.0,", "needs 2.11.0", "make build"}},
+		{"newer archive", folder(map[string]string{"build-version": "2.12.1+cu130\n"}), []string{"libtorch 2.12.1,", "needs 2.11.0"}},
+		{"other cmake", folder(map[string]string{"share/cmake/Torch/TorchConfigVersion.cmake": version(cmake, "1.6.0")}), []string{"libtorch 1.6.0,", "needs 2.11.0"}},
+		{"no libtorch", folder(nil), []string{"holds no libtorch", "set it to the folder that holds lib/libtorch_cpu.so", "make build"}},
+		{"no folder", filepath.Join(t.TempDir(), "nothing"), []string{"holds no libtorch", "make build"}},
+		{"no library", folder(map[string]string{"version.py": version(python, "2.11.0")}), []string{"cannot load libtorch 2.11.0", "libtorch_cpu.so", "make build"}},
+		{"broken library", folder(map[string]string{"version.py": version(python, "2.11.0"), "lib/libtorch_cpu.so": "not ELF"}), []string{"libtorch_cpu.so", "make build"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, what := range []string{"LoadLibrary", "Zeros", "ZeroGrads", "Run"} {
+				out, code := startChild(t, what, c.folder)
+				if code != 3 {
+					t.Errorf("%s: exit code %d: %s", what, code, out)
+				}
+				for _, s := range append(c.says, c.folder) {
+					if !strings.Contains(out, s) {
+						t.Errorf("%s: the message lacks %q: %s", what, s, out)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestFirstCall makes each of these the first call of a process: none may find
+// libtorch unbound.
+func TestFirstCall(t *testing.T) {
+	for what, says := range map[string]string{
+		"ZeroGrads": "", "ForeachLerpI": "", "GC": "", "NoGrad": "", "Run": "", "IsGradEnabled": "", "zero values": "",
+		"TotalNorm": "the total norm of no tensors",
+		"Cat":       "non-empty list of Tensors",
+	} {
+		out, code := startChild(t, what, "")
+		if want := map[bool]int{true: 0, false: 3}[says == ""]; code != want || !strings.Contains(out, says) {
+			t.Errorf("%s: exit code %d: %s", what, code, out)
+		}
+	}
+}
+
+// TestNoGPU asks for CUDA where there is none.
+func TestNoGPU(t *testing.T) {
+	if IsCUDAAvailable() {
+		t.Skip("this machine has a GPU: cuda_test.go is for it")
+	}
+	if err := LoadCUDA(); err == nil || CUDADeviceCount() != 0 || IsCUDNNAvailable() {
+		t.Errorf("LoadCUDA: %v, %d devices, cuDNN %v", err, CUDADeviceCount(), IsCUDNNAvailable())
+	}
+	for name, f := range map[string]func(){
+		"ZerosOn":      func() { ZerosOn(Device{Type: CUDA}, Float, 1) },
+		"To":           func() { one().To(NewDevice("cuda:1")) },
+		"PinMemory":    func() { one().PinMemory() },
+		"NewGenerator": func() { NewGenerator(Device{Type: CUDA}, 1) },
+	} {
+		if err := mustFail(t, f); !strings.Contains(err.Message, "driver") && !strings.Contains(err.Message, "device") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if one().Add(one(), 1).Float64() != 2 {
+		t.Error("the CPU is gone too")
+	}
+}
+
+// TestVersionFile keeps the constant and the project's pin together.
+func TestVersionFile(t *testing.T) {
+	pinned, err := os.ReadFile("../LIBTORCH_VERSION")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(string(pinned)); got != Version {
+		t.Errorf("LIBTORCH_VERSION is %s, gotorch.Version is %s", got, Version)
+	}
+}
