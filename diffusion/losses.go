@@ -11,8 +11,8 @@ import (
 func NormalKL(mean1, logVar1, mean2, logVar2 gotorch.Tensor) gotorch.Tensor {
 	logRatio := logVar1.Sub(logVar2, 1)
 	difference := mean1.Sub(mean2, 1)
-	spread := logRatio.Exp().Sub(logRatio, 1).AddScalar(-1)
-	return spread.Addcmul(difference.Mul(difference), logVar2.Neg().Exp(), 1).MulScalar(0.5)
+	spread := logRatio.Exp().Sub(logRatio, 1).AddScalarI(-1)
+	return spread.Addcmul(difference.Mul(difference), logVar2.Neg().Exp(), 1).MulScalarI(0.5)
 }
 
 // DiscretizedGaussianLogLikelihood returns the log probability, in nats per
@@ -25,7 +25,7 @@ func DiscretizedGaussianLogLikelihood(x, means, logScales gotorch.Tensor) gotorc
 	cdfPlus := approxStandardNormalCDF(centered.AddScalar(1. / 255).Mul(invStdv))
 	cdfMin := approxStandardNormalCDF(centered.AddScalar(-1. / 255).Mul(invStdv))
 	lowest := logOfProbability(cdfPlus)
-	highest := logOfProbability(cdfMin.Neg().AddScalar(1))
+	highest := logOfProbability(cdfMin.Neg().AddScalarI(1))
 	between := logOfProbability(cdfPlus.Sub(cdfMin, 1))
 	return gotorch.Where(x.LessScalar(-0.999), lowest, gotorch.Where(x.GreaterScalar(0.999), highest, between))
 }
@@ -36,7 +36,8 @@ func logOfProbability(p gotorch.Tensor) gotorch.Tensor { return p.ClampMin(1e-12
 // approxStandardNormalCDF is the tanh approximation that the published numbers
 // were computed with.
 func approxStandardNormalCDF(x gotorch.Tensor) gotorch.Tensor {
-	return x.Addcmul(x.Mul(x), x, 0.044715).MulScalar(math.Sqrt(2 / math.Pi)).Tanh().AddScalar(1).MulScalar(0.5)
+	cubic := x.Mul(x).Mul(x).MulScalarI(0.044715).AddI(x, 1)
+	return cubic.MulScalarI(math.Sqrt(2 / math.Pi)).Tanh().AddScalar(1).MulScalarI(0.5)
 }
 
 // meanFlat averages over all dimensions but the first.

@@ -96,7 +96,11 @@ type Timesteps struct {
 
 // At returns the steps t, one per picture, 0 <= t < T.
 func (d *GaussianDiffusion) At(t []int64) Timesteps {
-	return d.AtTensor(gotorch.FromInt64s(t).To(d.device), t)
+	steps := gotorch.FromInt64s(t)
+	if d.device.Type == gotorch.CUDA {
+		steps = steps.CUDA(d.device, true) // a blocking copy would wait for all the work queued before it
+	}
+	return d.AtTensor(steps, t)
 }
 
 // AtTensor is At for steps that are on the device already, an int64 tensor [N].
