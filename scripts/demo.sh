@@ -5,9 +5,12 @@ set -eu
 cd "$(dirname "$0")/.."
 run=run/demo
 
+# An attempt that was killed before its first checkpoint left nothing to go on with.
+ls "$run"/checkpoints/*.pt >/dev/null 2>&1 || rm -rf "$run"
+
 # Both print what they made; the summary at the end says it once, for the whole.
 build/iddpm train --run-dir "$run" --auto-resume "$@" >/dev/null
-drawn=$(build/iddpm sample "$run" --num-samples 64)
+drawn=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:-})
 
 # A run that was interrupted and gone on with has its first loss from the first part.
 awk -F, -v run="$run" '
