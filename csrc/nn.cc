@@ -92,7 +92,7 @@ gt_result gt_upsample_bilinear2d(gt_tensor x, int64_t h, int64_t w) {
 
 gt_result gt_nll_loss(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction) {
   return guard_tensor(
-      [&] { return at::nll_loss(unwrap(x), unwrap(target), optional(weight), reduction, ignore_index); });
+      [&] { return at::nll_loss_nd(unwrap(x), unwrap(target), optional(weight), reduction, ignore_index); });
 }
 
 gt_result gt_binary_cross_entropy(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction) {
