@@ -63,10 +63,11 @@ type infoResult struct {
 
 // memoryEstimate is what training takes, in bytes.
 type memoryEstimate struct {
-	State      int64 `json:"state_bytes"`      // weights, gradients, optimizer and averages
-	PerPicture int64 `json:"picture_bytes"`    // activations of one picture
-	Training   int64 `json:"training_bytes"`   // with a microbatch of pictures
-	Checkpoint int64 `json:"checkpoint_bytes"` // of a file
+	Precision  string `json:"precision"`        // that the estimate is for
+	State      int64  `json:"state_bytes"`      // weights, gradients, optimizer and averages
+	PerPicture int64  `json:"picture_bytes"`    // activations of one picture
+	Training   int64  `json:"training_bytes"`   // with a microbatch of pictures
+	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
 }
 
 func (p *program) info(c *cli.Context) error {
@@ -135,11 +136,14 @@ func (r *infoResult) measure() error {
 func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	copies := int64(4 + len(config.Train.EMARates))
 	weights := 4 * network.NumParameters()
-	bytes := int64(4)
-	if p := config.Train.Precision; p == "bf16" || p == "fp16" {
-		bytes = 2
+	m := memoryEstimate{Precision: config.Train.Precision, State: copies * weights, Checkpoint: (copies - 1) * weights}
+	bytes := int64(2)
+	switch m.Precision {
+	case "auto":
+		m.Precision = "bf16"
+	case "fp32", "tf32":
+		bytes = 4
 	}
-	m := memoryEstimate{State: copies * weights, Checkpoint: (copies - 1) * weights}
 	m.PerPicture = bytes * network.Activations(config.Model.ImageSize)
 	pictures := config.Train.BatchSize
 	if 0 < config.Train.Microbatch && config.Train.Microbatch < pictures {
@@ -152,7 +156,7 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 func (r *infoResult) text(w io.Writer) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-24s%s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-26s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	if r.Preset != "" {
 		line("preset", "%s", r.Preset)
@@ -167,7 +171,8 @@ func (r *infoResult) text(w io.Writer) error {
 	}
 	line("parameters", "%.2f M", float64(r.Parameters)/1e6)
 	line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), 3*giga(r.FLOPs))
-	line("memory of training", "about %s: %s, and %s per picture of a microbatch", size(r.Memory.Training), size(r.Memory.State), size(r.Memory.PerPicture))
+	line("memory of training", "about %s in %s: %s, and %s per picture of a microbatch",
+		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerPicture))
 	line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
 	category := ""
 	for _, o := range configOptions(&r.Config) {

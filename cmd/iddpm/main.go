@@ -59,6 +59,9 @@ type program struct {
 // run runs one command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.dispatch(ctx, args)
+	if exitStatus(err) == exitInterrupted {
+		err = fmt.Errorf("interrupted before there was anything to save: %w", err)
+	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, "iddpm: "+strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}

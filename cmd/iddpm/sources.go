@@ -145,7 +145,7 @@ func scalar(entry any) (string, error) {
 		}
 		return strings.Join(parts, ","), nil
 	}
-	return "", fmt.Errorf("a %T is not a value", entry)
+	return "", fmt.Errorf("%v is neither a value nor a list of values", entry)
 }
 
 // allFlags returns the flags of a command and of all its subcommands.

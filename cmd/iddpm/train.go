@@ -83,6 +83,9 @@ func (p *program) train(c *cli.Context) error {
 	if err := errors.Join(noArgument(c), apply(c, r.options())); err != nil {
 		return err
 	}
+	if r.autoResume && r.dir == "" {
+		return wrongUse("--auto-resume needs --run-dir: without it every run has a folder of its own")
+	}
 	s, err := p.open(r.sessionOptions)
 	if err != nil {
 		return err
@@ -165,7 +168,7 @@ func (r *runOptions) resumes() string {
 	if r.reference.resume != "" {
 		return r.reference.resume
 	}
-	if r.autoResume && r.dir != "" && train.Exists(r.dir) {
+	if r.autoResume && train.Exists(r.dir) {
 		return r.dir
 	}
 	return ""

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func appSyntax() syntax {
+	app := new(program).app()
+	return syntaxOf(app.Flags, app.Commands)
+}
+
+func TestParseArguments(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"", ""},
+		{"--version", "--version=true"},
+		{"-v", "--version=true"},
+		{"-h", "--help"},
+		{"help", "--help"},
+		{"help train", "train --help"},
+		{"help bench train", "bench train --help"},
+		{"train -h", "train --help"},
+		{"train --steps 3 --help", "train --help"},
+		{"train --num_channels 128", "train --num-channels=128"},
+		{"train --num-channels=128", "train --num-channels=128"},
+		{"train -num_channels 128", "train --num-channels=128"},
+		{"train --num_channels 128 --num-channels 64", "train --num-channels=128 --num-channels=64"},
+		{"train --learn_sigma True --lr 1e-4", "train --learn-sigma=true --lr=1e-4"},
+		{"train --learn_sigma False", "train --learn-sigma=false"},
+		{"train --learn_sigma=True", "train --learn-sigma=true"},
+		{"train --learn-sigma", "train --learn-sigma=true"},
+		{"train --learn-sigma --steps 3", "train --learn-sigma=true --steps=3"},
+		{"train --learn-sigma y --use-kl n", "train --learn-sigma=true --use-kl=false"},
+		{"train --microbatch -1", "train --microbatch=-1"},
+		{"train --num_heads_upsample=-1", "train --num-heads-upsample=-1"},
+		{"train --data-dir=--odd", "train --data-dir=--odd"},
+		{"train --attention_resolutions 16,8 --channel_mult 1,2,2", "train --attention-resolutions=16,8 --channel-mult=1,2,2"},
+		{"sample a.pt --eta 0.5", "sample --eta=0.5 -- a.pt"},
+		{"sample --model_path a.pt --use_ddim True", "sample --use-ddim=true -- a.pt"},
+		{"sample --use-ddim a.pt", "sample --use-ddim=true -- a.pt"},
+		{"sample --model_path a.pt -o out", "sample --out-dir=out -- a.pt"},
+		{"sample -- --odd.pt", "sample -- --odd.pt"},
+		{"sample --seed 1 -- --seed 2", "sample --seed=1 -- --seed 2"},
+		{"resume - --steps 9", "resume --steps=9 -- -"},
+		{"resume -5", "resume -- -5"},
+		{"bench train --steps 3", "bench train --steps=3"},
+	} {
+		line, err := parseArguments(appSyntax(), strings.Fields(test.args))
+		if got := strings.Join(line.arguments(), " "); err != nil || got != test.want {
+			t.Errorf("%s:\ngot  %s, %v\nwant %s", test.args, got, err, test.want)
+		}
+	}
+}
+
+func TestParseArgumentsRefuses(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"trian", "unknown command trian: the nearest is train"},
+		{"bench trian", "unknown command trian: the nearest is train"},
+		{"train --num_chanels 3", "unknown flag --num_chanels: the nearest is --num-channels (see iddpm help train)"},
+		{"train --steps=3 --step=4", "unknown flag --step: the nearest is --steps"},
+		{"train --", ""},
+		{"train ---steps 3", "unknown flag ---steps: the nearest is --steps"},
+		{"--steps 3", "unknown flag --steps"},
+		{"train --steps", "--steps needs a value"},
+		{"train --data-dir --steps 3", "--data-dir needs a value, but --steps follows (write --data-dir=--steps if that is the value)"},
+		{"train --steps many", `--steps: "many" is not a whole number`},
+		{"train --steps 1.5", `--steps: "1.5" is not a whole number`},
+		{"train --seed -1", `--seed: "-1" is not a whole number from 0 to 2^64-1`},
+		{"train --lr fast", `--lr: "fast" is not a number`},
+		{"train --learn-sigma=maybe", `--learn-sigma: "maybe" is neither true nor false`},
+		{"train --channel-mult 1,x", `--channel-mult: "x" is not a whole number`},
+	} {
+		_, err := parseArguments(appSyntax(), strings.Fields(test.args))
+		var usage usageError
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.args, err)
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %v, want %s", test.args, err, test.want)
+		case err != nil && !errors.As(err, &usage):
+			t.Errorf("%s: %v is no usageError", test.args, err)
+		}
+	}
+}
+
+// Whatever is typed, the order is one that parsing again does not change, and
+// an error is one of usage.
+func FuzzParseArguments(f *testing.F) {
+	for _, line := range []string{
+		"train --num_channels 128 --learn_sigma True --microbatch -1", "sample a.pt --model_path b.pt -- -x", "help bench train", "-v",
+		"train --data-dir= --x", "bench sample --steps=3 -h", "train - -- --",
+	} {
+		f.Add(line)
+	}
+	root := appSyntax()
+	f.Fuzz(func(t *testing.T, text string) {
+		line, err := parseArguments(root, strings.Split(text, " "))
+		var usage usageError
+		if err != nil {
+			if !errors.As(err, &usage) {
+				t.Fatalf("%q: %v is no usageError", text, err)
+			}
+			return
+		}
+		again, err := parseArguments(root, line.arguments())
+		if err != nil {
+			t.Fatalf("%q became %q: %v", text, line.arguments(), err)
+		}
+		if !reflect.DeepEqual(line.arguments(), again.arguments()) {
+			t.Fatalf("%q became %q, then %q", text, line.arguments(), again.arguments())
+		}
+	})
+}

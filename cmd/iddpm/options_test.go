@@ -1,0 +1,60 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+
+	"iddpm/train"
+)
+
+func TestSetShow(t *testing.T) {
+	for _, test := range []struct {
+		value any
+		text  string
+		want  any
+		shown string
+	}{
+		{new(int), " -3 ", -3, "-3"},
+		{new(uint64), "18446744073709551615", uint64(1<<64 - 1), "18446744073709551615"},
+		{new(float64), "1e-4", 1e-4, "0.0001"},
+		{new(bool), "Yes", true, "true"},
+		{new(bool), "0", false, "false"},
+		{new(string), "a b", "a b", "a b"},
+		{new([]int), "16, 8", []int{16, 8}, "16,8"},
+		{new([]int), "", []int(nil), ""},
+		{new([]float64), "0.99,0.9999", []float64{0.99, 0.9999}, "0.99,0.9999"},
+	} {
+		if err := set(test.value, test.text); err != nil {
+			t.Errorf("%q: %v", test.text, err)
+		}
+		if got := reflect.ValueOf(test.value).Elem().Interface(); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%q became %v", test.text, got)
+		}
+		if got := show(test.value); got != test.shown {
+			t.Errorf("%q is shown as %q", test.text, got)
+		}
+	}
+}
+
+// Names, aliases and categories are in order, and every flag says what it does.
+func TestOptions(t *testing.T) {
+	config := train.Defaults()
+	for name, options := range map[string][]option{
+		"train":  append(configOptions(&config), newRunOptions().options()...),
+		"resume": resumeOptions(newRunOptions(), new(int)),
+		"sample": append(networkOptions(&config), newSampleOptions().options()...),
+		"info":   append(configOptions(&config), new(infoOptions).options()...),
+		"bench":  append(timedOptions(&config), newBenchOptions().options()...),
+	} {
+		seen := map[string]bool{}
+		for _, o := range options {
+			if seen[o.name] {
+				t.Errorf("%s: --%s stands twice", name, o.name)
+			}
+			seen[o.name] = true
+			if o.category == "" || o.usage == "" && !o.hidden {
+				t.Errorf("%s: --%s has no category or no help", name, o.name)
+			}
+		}
+	}
+}

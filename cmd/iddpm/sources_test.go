@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"iddpm/train"
+)
+
+// variables is an environment of the given variables alone.
+func variables(pairs map[string]string) environment {
+	return func(name string) (string, bool) {
+		v, ok := pairs[name]
+		return v, ok
+	}
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestSources(t *testing.T) {
+	file := writeFile(t, "train.yaml", `
+num_channels: 64        # as in the reference
+batch-size: 4
+learn_sigma: True
+lr: 1e-4
+ema_rate: [0.99, 0.999]
+channel_mult: 1,2
+seed: 18446744073709551615
+grad_clip:              # empty: as before
+num_samples: 3          # another command's
+train:
+  steps: 7
+`)
+	for _, test := range []struct {
+		name string
+		args string
+		env  map[string]string
+		want map[string]string
+	}{
+		{"flag", "--steps 1", nil, map[string]string{"steps": "1"}},
+		{"variable", "", map[string]string{"IDDPM_STEPS": "2", "IDDPM_LEARN_SIGMA": "True"}, map[string]string{"steps": "2", "learn-sigma": "true"}},
+		{"flag over variable", "--steps 1", map[string]string{"IDDPM_STEPS": "2"}, map[string]string{"steps": "1"}},
+		{"empty variable", "", map[string]string{"IDDPM_STEPS": ""}, map[string]string{"steps": ""}},
+		{"file", "--config " + file, nil, map[string]string{
+			"num-channels": "64", "batch-size": "4", "learn-sigma": "true", "lr": "1e-4", "ema-rate": "0.99,0.999", "channel-mult": "1,2",
+			"seed": "18446744073709551615", "steps": "7", "grad-clip": "", "num-samples": "",
+		}},
+		{"file of a variable", "", map[string]string{"IDDPM_CONFIG": file}, map[string]string{"steps": "7"}},
+		{"all", "--steps 1 --config " + file, map[string]string{"IDDPM_STEPS": "2", "IDDPM_BATCH_SIZE": "3"}, map[string]string{"steps": "1", "batch-size": "3", "num-channels": "64"}},
+		{"reference's folder", "", map[string]string{"OPENAI_LOGDIR": "there"}, map[string]string{"run-dir": "there"}},
+		{"our folder", "", map[string]string{"OPENAI_LOGDIR": "there", "IDDPM_RUN_DIR": "here"}, map[string]string{"run-dir": "here"}},
+	} {
+		line, err := parseArguments(appSyntax(), strings.Fields("train "+test.args))
+		if err == nil {
+			err = line.addSources(appSyntax(), variables(test.env))
+		}
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		for name, want := range test.want {
+			if got := line.last(name); got != want {
+				t.Errorf("%s: %s is %q, not %q", test.name, name, got, want)
+			}
+		}
+	}
+}
+
+func TestSourcesRefuse(t *testing.T) {
+	for _, test := range []struct{ name, file, want string }{
+		{"unknown key", "num_chanels: 3", "unknown key num_chanels: the nearest is num-channels"},
+		{"wrong value", "steps: many", `steps: "many" is not a whole number`},
+		{"wrong kind", "steps: [{a: 1}]", "steps: map[a:1] is neither a value nor a list of values"},
+		{"no YAML", "steps: [1", "train.yaml"},
+		{"a list", "- steps", "train.yaml"},
+		{"twice", "steps: 1\nsteps: 2", "train.yaml"},
+	} {
+		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "train.yaml", test.file)}}}
+		err := line.addSources(appSyntax(), variables(nil))
+		if err == nil || !strings.Contains(err.Error(), test.want) || exitStatus(err) != exitUsage {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	line := commandLine{command: []string{"train"}}
+	err := line.addSources(appSyntax(), variables(map[string]string{"IDDPM_STEPS": "many"}))
+	if err == nil || err.Error() != `IDDPM_STEPS: "many" is not a whole number` {
+		t.Errorf("variable: %v", err)
+	}
+}
+
+// A run's config.json is a file for --config: every key in it is a flag, and
+// the flags make the configuration again.
+func TestConfigOfARun(t *testing.T) {
+	for _, preset := range train.Presets() {
+		text, err := json.MarshalIndent(preset.Config, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "config.json", string(text))}}}
+		if err := line.addSources(appSyntax(), variables(nil)); err != nil {
+			t.Fatalf("%s: %v", preset.Name, err)
+		}
+		got := train.Config{}
+		got.Model.InChannels = 3
+		for _, o := range configOptions(&got) {
+			if text := line.last(o.name); text != "" {
+				if err := set(o.value, text); err != nil {
+					t.Errorf("%s: --%s %s: %v", preset.Name, o.name, text, err)
+				}
+			}
+		}
+		got.Diffusion.LearnSigma = got.Model.LearnSigma
+		again, _ := json.MarshalIndent(got, "", "  ")
+		if string(again) != string(text) {
+			t.Errorf("%s:\n%s\nbecame\n%s", preset.Name, text, again)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	for _, text := range []string{"steps: 3", "a: [1, 2]\nb: {c: true}", "lr: 1e-4\nema_rate: [0.9]", "? x\n: y", "*a: &a b"} {
+		f.Add(text)
+	}
+	root := appSyntax()
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := readConfigFile(writeFile(t, "c.yaml", text), root.commands["train"], root)
+		if err != nil && exitStatus(err) != exitUsage {
+			t.Fatalf("%v is no usageError", err)
+		}
+	})
+}
