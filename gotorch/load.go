@@ -4,6 +4,7 @@ package gotorch
 // #cgo LDFLAGS: -ldl -Wl,-rpath,${SRCDIR}/../build -Wl,-rpath,$ORIGIN
 // #include <stdlib.h>
 // #include "iddpm.h"
+// #include "iddpm_cuda.h"
 // #include "loader.h"
 import "C"
 
@@ -53,8 +54,9 @@ var loadCUDA = sync.OnceValue(func() error {
 	}
 	folder := os.Getenv("LIBTORCH")
 	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open_cuda(p) }); err != nil {
-		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w", err)
+		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w; run `make cuda`", err)
 	}
+	C.gt_philox_set_cuda(C.gt_cuda_philox())
 	return nil
 })
 

@@ -11,9 +11,10 @@
 #include <string.h>
 
 #include "iddpm.h"
+#include "iddpm_cuda.h"
 
 static void gt_unbound(void) {
-  fputs("gotorch: libtorch is not loaded: call gotorch.LoadLibrary first\n", stderr);
+  fputs("gotorch: libtorch is not loaded: call gotorch.LoadLibrary, or LoadCUDA, first\n", stderr);
   abort();
 }
 
@@ -33,16 +34,24 @@ static void gt_unbound(void) {
   __asm__(".text\n.globl " #name "\n.hidden " #name "\n.type " #name       \
           ", %function\n" #name ":\n" GT_JUMP(name) ".size " #name ", .-" #name "\n");
 #include "iddpm.h"
+#include "iddpm_cuda.h"
 #undef GT_API
 
-static const struct {
+struct binding {
   const char *name;
   void **bound;
-} gt_table[] = {
-#define GT_API(ret, name, args) {#name, &gt_bound_##name},
-#include "iddpm.h"
-#undef GT_API
 };
+
+#define GT_API(ret, name, args) {#name, &gt_bound_##name},
+static const struct binding gt_table[] = {
+#include "iddpm.h"
+};
+static const struct binding gt_cuda_table[] = {
+#include "iddpm_cuda.h"
+};
+#undef GT_API
+
+#define LENGTH(table) (sizeof(table) / sizeof *(table))
 
 static char *format(const char *what, const char *why) {
   char *s = NULL;
@@ -67,22 +76,30 @@ static void spin_briefly(void) {
   if (getenv("OMP_WAIT_POLICY") == NULL) setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
 }
 
+// Opens one of our own libraries and binds the functions of its header.
+static char *bind(const char *library, const struct binding *table, size_t n) {
+  void *handle;
+  char *error = open_library(NULL, library, &handle);
+  if (error != NULL) return error;
+  for (size_t i = 0; i < n; ++i) {
+    void *f = dlsym(handle, table[i].name);
+    if (f == NULL) return format(library, dlerror());
+    *table[i].bound = f;
+  }
+  return NULL;
+}
+
 char *gt_loader_open(const char *libtorch) {
   void *handle;
   spin_briefly();
   char *error;
   if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cpu.so", &handle)) != NULL) return error;
-  if ((error = open_library(NULL, "libiddpm.so", &handle)) != NULL) return error;
-  for (size_t i = 0; i < sizeof gt_table / sizeof *gt_table; ++i) {
-    void *f = dlsym(handle, gt_table[i].name);
-    if (f == NULL) return format("libiddpm.so", dlerror());
-    *gt_table[i].bound = f;
-  }
-  return NULL;
+  return bind("libiddpm.so", gt_table, LENGTH(gt_table));
 }
 
 char *gt_loader_open_cuda(const char *libtorch) {
   void *handle;
-  char *error = open_library(libtorch, "libtorch_cuda.so", &handle);
-  return error != NULL ? error : open_library(NULL, "libiddpm_cuda.so", &handle);
+  char *error;
+  if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cuda.so", &handle)) != NULL) return error;
+  return bind("libiddpm_cuda.so", gt_cuda_table, LENGTH(gt_cuda_table));
 }

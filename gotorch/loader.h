@@ -1,4 +1,4 @@
-// Binds the functions of csrc/iddpm.h at run time.
+// Binds the functions of csrc/iddpm.h and csrc/iddpm_cuda.h at run time.
 #pragma once
 
 // Loads libtorch from the folder `libtorch` (NULL: wherever libiddpm.so itself
@@ -6,6 +6,6 @@
 // NULL, or a message on the C heap.
 char *gt_loader_open(const char *libtorch);
 
-// Loads libtorch_cuda.so and libiddpm_cuda.so beside them. It must run before
-// anything else asks torch for CUDA.
+// The same for libtorch_cuda.so, libiddpm_cuda.so and csrc/iddpm_cuda.h. It must
+// run before anything else asks torch for CUDA.
 char *gt_loader_open_cuda(const char *libtorch);

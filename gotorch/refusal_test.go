@@ -25,6 +25,10 @@ func refusals() map[string]refusal {
 	nowhere := Device{Type: 7}
 	const mismatch = "The size of tensor a (2) must match the size of tensor b (3)"
 	leaf := Zeros([]int64{2}, true)
+	noGPU, noStream := "there is no GPU", "not one of CUDA's"
+	if err := LoadCUDA(); err != nil {
+		noGPU, noStream = err.Error(), err.Error()
+	}
 	return map[string]refusal{
 		// constructors
 		"EmptyOn":      {func() { EmptyOn(Device{}, Float, -1) }, "negative dimension -1"},
@@ -219,6 +223,17 @@ func refusals() map[string]refusal {
 		"PhiloxUniform":        {func() { PhiloxUniform(Device{}, -1, PhiloxKey{}, 1) }, "there is no dtype -1"},
 		"Tensor.PhiloxDropout": {func() { two.PhiloxDropout(1, PhiloxKey{}) }, "the dropout rate 1 is not in [0, 1)"},
 
+		// GPUs
+		"CUDASynchronize":        {func() { CUDASynchronize(Device{}) }, "cpu is not a GPU"},
+		"GetCUDAProperties":      {func() { GetCUDAProperties(Device{Type: CUDA, Index: 127}) }, noGPU},
+		"GetCUDAMemoryStats":     {func() { GetCUDAMemoryStats(Device{Type: CUDA, Index: 127}) }, noGPU},
+		"ResetPeakCUDAMemory":    {func() { ResetPeakCUDAMemory(Device{}) }, "cpu is not a GPU"},
+		"NewCUDAStream":          {func() { NewCUDAStream(Device{Type: CUDA, Index: -2}) }, noGPU},
+		"GetCurrentCUDAStream":   {func() { GetCurrentCUDAStream(Device{Type: CUDA, Index: 127}) }, noGPU},
+		"SetCurrentCUDAStream":   {func() { SetCurrentCUDAStream(CUDAStream{}) }, noStream},
+		"CUDAStream.Query":       {func() { CUDAStream{}.Query() }, noStream},
+		"CUDAStream.Synchronize": {func() { CUDAStream{}.Synchronize() }, noStream},
+
 		// moving and asking
 		"To":                    {func() { To(two, Device{}, 99) }, "there is no dtype 99"},
 		"Tensor.To":             {func() { two.To(nowhere) }, "there is no device type 7"},
@@ -286,6 +301,7 @@ var neverRefuse = map[string]string{
 	"IsCUDNNAvailable":        "no argument",
 	"CUDADeviceCount":         "no argument",
 	"SetDeterministic":        "a bool",
+	"EmptyCUDACache":          "no argument",
 	"SetAllowTF32":            "a bool",
 	"ManualSeed":              "any seed will do",
 	"AdamW":                   "only stores its arguments",

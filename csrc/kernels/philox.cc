@@ -3,7 +3,7 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
+#include <atomic>
 
 namespace iddpm {
 namespace {
@@ -30,14 +30,6 @@ void for_each_quad(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
       fill(n * row + 4 * q, bits, std::min<int64_t>(4, row - 4 * q));
     }
   });
-}
-
-// Two uniforms to two normals.
-void box_muller(uint32_t a, uint32_t b, float *out) {
-  float r = std::sqrt(-2.0f * std::log(unit_float(a)));
-  float angle = 6.283185307179586f * unit_float(b);
-  out[0] = r * std::cos(angle);
-  out[1] = r * std::sin(angle);
 }
 
 void fill_normal(at::Tensor &out, const gt_philox_key &key) {
@@ -77,17 +69,17 @@ void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
   }
 }
 
+std::atomic<const PhiloxCuda *> cuda_kernels{nullptr};
+
 const PhiloxCuda &cuda() {
-  TORCH_CHECK(philox_cuda().normal != nullptr, "libiddpm_cuda.so is not loaded");
-  return philox_cuda();
+  const PhiloxCuda *kernels = cuda_kernels.load();
+  TORCH_CHECK(kernels != nullptr, "libiddpm_cuda.so is not loaded");
+  return *kernels;
 }
 
 }  // namespace
 
-PhiloxCuda &philox_cuda() {
-  static PhiloxCuda table{nullptr, nullptr, nullptr};
-  return table;
-}
+void philox_set_cuda(const PhiloxCuda *kernels) { cuda_kernels.store(kernels); }
 
 at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
   at::Tensor out = empty(shape, at::kFloat, device);

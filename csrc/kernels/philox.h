@@ -8,6 +8,7 @@
 // for every other rank.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #if defined(__CUDACC__)
@@ -45,6 +46,14 @@ IDDPM_HD Philox4 philox4(uint64_t seed, uint32_t stream, uint32_t step, uint64_t
 // In (0, 1): never 0, so that its logarithm is finite.
 IDDPM_HD float unit_float(uint32_t bits) { return (static_cast<float>(bits >> 9) + 0.5f) * (1.0f / 8388608.0f); }
 
+// Two uniforms to two normals (Box & Muller 1958).
+IDDPM_HD void box_muller(uint32_t a, uint32_t b, float *out) {
+  float r = sqrtf(-2.0f * logf(unit_float(a)));
+  float angle = 6.283185307179586f * unit_float(b);
+  out[0] = r * cosf(angle);
+  out[1] = r * sinf(angle);
+}
+
 }  // namespace iddpm
 
 #if !defined(__CUDACC__)
@@ -54,7 +63,7 @@ IDDPM_HD float unit_float(uint32_t bits) { return (static_cast<float>(bits >> 9)
 
 namespace iddpm {
 
-// Standard normal, by Box and Muller.
+// Standard normal.
 at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key);
 
 // Uniform on (0, 1).
@@ -63,13 +72,14 @@ at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Devic
 // x * mask / (1 - p), each element kept with probability 1 - p.
 at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key);
 
-// What libiddpm_cuda.so fills in when it is loaded.
+// The kernels of libiddpm_cuda.so, which fill tensors on a GPU: gotorch hands
+// them over once it has loaded that library, so neither library links the other.
 struct PhiloxCuda {
   void (*normal)(at::Tensor &out, const gt_philox_key &key);
   void (*uniform)(at::Tensor &out, const gt_philox_key &key);
   void (*dropout_mask)(at::Tensor &out, double p, const gt_philox_key &key);
 };
-__attribute__((visibility("default"))) PhiloxCuda &philox_cuda();
+void philox_set_cuda(const PhiloxCuda *kernels);
 
 }  // namespace iddpm
 #endif
