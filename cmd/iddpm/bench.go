@@ -64,13 +64,21 @@ func (p *program) benchCommand() *cli.Command {
 warm-up, and what it means in pictures per second.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
-			p.benchSubcommand("train", "time optimizer steps: forward, backward, AdamW, averages", (*train.Bench).Train),
-			p.benchSubcommand("sample", "time steps of the ancestral sampler", func(b *train.Bench) (float64, error) { return 0, b.Sample() }),
+			p.benchSubcommand("train", "time optimizer steps: forward, backward, AdamW, averages", trainStep),
+			p.benchSubcommand("sample", "time steps of the ancestral sampler", (*train.Bench).Sample),
 		},
 	}
 }
 
-func (p *program) benchSubcommand(what, usage string, step func(*train.Bench) (float64, error)) *cli.Command {
+// benchStep is what is timed.
+type benchStep func(*train.Bench) error
+
+func trainStep(b *train.Bench) error {
+	_, err := b.Train()
+	return err
+}
+
+func (p *program) benchSubcommand(what, usage string, step benchStep) *cli.Command {
 	config := benchConfig()
 	return &cli.Command{
 		Name:        what,
@@ -100,7 +108,7 @@ type benchResult struct {
 	PeakCUDABytes   *int64  `json:"peak_cuda_bytes"` // null on the CPU
 }
 
-func (p *program) bench(c *cli.Context, what string, step func(*train.Bench) (float64, error)) error {
+func (p *program) bench(c *cli.Context, what string, step benchStep) error {
 	o, config := newBenchOptions(), benchConfig()
 	if err := errors.Join(noArgument(c), apply(c, o.options()), configure(c, &config, timedOptions(&config))); err != nil {
 		return err
@@ -119,20 +127,44 @@ func (p *program) bench(c *cli.Context, what string, step func(*train.Bench) (fl
 	if err != nil {
 		return err
 	}
-	seconds, err := timeSteps(b, o, step)
+	result, err := s.time(b, o, step)
 	if err == nil {
-		err = json.NewEncoder(p.stdout).Encode(benchReport(what, b, s.device, seconds))
+		result.What = what
+		err = json.NewEncoder(p.stdout).Encode(result)
 	}
 	return errors.Join(err, b.Close())
 }
 
+// time times steps, and asks how much memory they took.
+func (s *session) time(b *train.Bench, o *benchOptions, step benchStep) (result benchResult, err error) {
+	wait := func() error { return nil }
+	if s.device.Type == gotorch.CUDA {
+		wait = func() error { return gotorch.Try(func() { gotorch.CUDASynchronize(s.device) }) }
+	}
+	seconds, err := timeSteps(b, o, step, wait)
+	if err != nil {
+		return result, err
+	}
+	result = benchReport(b, s.device, seconds)
+	if s.device.Type == gotorch.CUDA {
+		err = gotorch.Try(func() {
+			peak := gotorch.GetCUDAMemoryStats(s.device).PeakAllocated
+			result.PeakCUDABytes = &peak
+		})
+	}
+	return result, err
+}
+
 // timeSteps returns the seconds that each step after the warm-up took, in rising
-// order.
-func timeSteps(b *train.Bench, o *benchOptions, step func(*train.Bench) (float64, error)) ([]float64, error) {
+// order; wait returns when the device is done.
+func timeSteps(b *train.Bench, o *benchOptions, step benchStep, wait func() error) ([]float64, error) {
 	var seconds []float64
 	for i := range o.warmup + o.steps {
 		start := time.Now()
-		if _, err := step(b); err != nil {
+		if err := step(b); err != nil {
+			return nil, err
+		}
+		if err := wait(); err != nil {
 			return nil, err
 		}
 		if i >= o.warmup {
@@ -143,11 +175,11 @@ func timeSteps(b *train.Bench, o *benchOptions, step func(*train.Bench) (float64
 	return seconds, nil
 }
 
-func benchReport(what string, b *train.Bench, device gotorch.Device, seconds []float64) benchResult {
+func benchReport(b *train.Bench, device gotorch.Device, seconds []float64) benchResult {
 	config := b.Config()
 	median := seconds[len(seconds)/2]
 	return benchResult{
-		What: what, Mode: config.Train.Precision, Device: device.String(), Torch: gotorch.Version, Threads: config.Train.Threads,
+		Mode: config.Train.Precision, Device: device.String(), Torch: gotorch.Version, Threads: config.Train.Threads,
 		ImageSize: config.Model.ImageSize, NumChannels: config.Model.NumChannels, NumResBlocks: config.Model.NumResBlocks,
 		BatchSize: config.Train.BatchSize, SecondsPerStep: median, BestSeconds: seconds[0],
 		ImagesPerSecond: float64(config.Train.BatchSize) / median, Parameters: b.Network().NumParameters(),

@@ -19,6 +19,7 @@ type screen struct {
 	out      io.Writer
 	terminal bool
 	bar      *progressbar.ProgressBar // nil: none is shown
+	shown    time.Time                // when the bar was drawn
 }
 
 func newScreen(out io.Writer) *screen {
@@ -43,9 +44,9 @@ func (s *screen) Write(p []byte) (int, error) {
 func (s *screen) Sync() error { return nil }
 
 // show draws the bar of a job of n steps (-1: nobody knows) and moves it to
-// `at`.
-func (s *screen) show(at, n int, what, unit string) {
-	if !s.terminal {
+// `at`, though not more often than an eye can follow.
+func (s *screen) show(at, n int, what string) {
+	if !s.terminal || time.Since(s.shown) < 100*time.Millisecond && at != n {
 		return
 	}
 	s.mu.Lock()
@@ -53,14 +54,13 @@ func (s *screen) show(at, n int, what, unit string) {
 	if s.bar == nil {
 		s.bar = progressbar.NewOptions(n,
 			progressbar.OptionSetWriter(s.out),
-			progressbar.OptionSetItsString(unit),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetWidth(24),
-			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetWidth(16),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionClearOnFinish(),
+			progressbar.OptionUseANSICodes(true),
 		)
 	}
+	s.shown = time.Now()
 	s.bar.Describe(what)
 	s.bar.Set(at)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -26,7 +27,8 @@ type sampler struct {
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
 	dtype     int8
-	steps     int // taken so far, of all batches
+	steps     int       // taken so far, of all batches
+	start     time.Time // of the first
 	due       occasion
 }
 
@@ -43,7 +45,7 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleOptions) (*sampler, e
 	if err != nil {
 		return nil, err
 	}
-	return &sampler{session: s, o: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype}, nil
+	return &sampler{session: s, o: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype, start: time.Now()}, nil
 }
 
 // all draws the pictures, batch by batch. An interrupt leaves whole batches.
@@ -106,7 +108,7 @@ func (s *sampler) progress(int, gotorch.Tensor) error {
 	batches := (s.o.number + s.o.batchSize - 1) / s.o.batchSize
 	perBatch := s.diffusion.NumTimesteps()
 	done := min(s.steps/perBatch*s.o.batchSize, s.o.number)
-	s.screen.show(s.steps, batches*perBatch, fmt.Sprintf("%d/%d pictures ", done, s.o.number), "step")
+	s.screen.show(s.steps, batches*perBatch, fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.o.number, float64(s.steps)/time.Since(s.start).Seconds()))
 	if !s.screen.terminal && s.due.strikes() {
 		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.o.number), zap.Int("step", s.steps), zap.Int("steps", batches*perBatch))
 	}

@@ -209,20 +209,30 @@ func (s *session) carryOut(ctx context.Context, t *train.Trainer) error {
 	err := t.Train(ctx)
 	s.screen.done()
 	if err == nil || errors.Is(err, train.ErrInterrupted) {
-		sum := t.Summary()
-		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum) }))
+		sum, total := t.Summary(), t.Config().Train.TotalSteps()
+		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, total) }))
 	}
 	return errors.Join(err, t.Close())
 }
 
-func printSummary(w io.Writer, sum train.Summary) error {
+// printSummary says what a run of total steps came to, and what can be done
+// with it.
+func printSummary(w io.Writer, sum train.Summary, total int) error {
+	more := ""
+	if sum.Step == total {
+		more = fmt.Sprintf(" --steps %d", 2*total)
+	}
+	loss := "as it was: nothing was left to do"
+	if sum.FirstLoss != 0 {
+		loss = fmt.Sprintf("%.4g -> %.4g", sum.FirstLoss, sum.LastLoss)
+	}
 	_, err := fmt.Fprintf(w, `step        %d, after %.1f s
-loss        %.4g -> %.4g
+loss        %s
 run folder  %s
 checkpoint  %s
-go on       iddpm resume %s --steps %d
+go on       iddpm resume %s%s
 draw        iddpm sample %s
-`, sum.Step, sum.Seconds, sum.FirstLoss, sum.LastLoss, sum.RunDir, sum.Checkpoint, sum.RunDir, 2*sum.Step, sum.RunDir)
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, sum.RunDir, more, sum.RunDir)
 	return err
 }
 
@@ -235,7 +245,7 @@ func (s *screen) trainProgress() func(train.Progress) {
 		if at.Total > 0 {
 			what, left = fmt.Sprintf("step %d/%d", at.Step, at.Total), at.Total-first
 		}
-		s.show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond), "step")
+		s.show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond))
 	}
 }
 
