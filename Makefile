@@ -85,7 +85,7 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) tool staticcheck $(MODULES)
 
 test-cuda: ## Run build/test-cuda, made by `make cuda`, on a machine with a GPU
-	build/test-cuda -test.v
+	build/test-cuda -test.v -test.run CUDA
 
 clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
 	rm -rf build

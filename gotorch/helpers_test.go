@@ -37,8 +37,9 @@ func checkShape(t *testing.T, got Tensor, want ...int64) {
 	}
 }
 
-// checkLive fails the test if it ends with more or fewer living tensors than it
-// began with, the collector's share taken away.
+// checkLive fails the test if it ends with more living tensors than it began
+// with, the collector's share taken away. It may end with fewer: what an earlier
+// test left can take the collector another round.
 func checkLive(t *testing.T) {
 	t.Helper()
 	GC()
@@ -48,7 +49,7 @@ func checkLive(t *testing.T) {
 		for LiveTensors() > before && time.Now().Before(deadline) {
 			GC()
 		}
-		if after := LiveTensors(); after != before {
+		if after := LiveTensors(); after > before || after < 0 {
 			t.Errorf("%d tensors live, before the test %d", after, before)
 		}
 	})

@@ -13,17 +13,19 @@ import (
 // tinyNet is conv -> group norm -> silu -> linear, with an exponential moving
 // average of its parameters.
 type tinyNet struct {
+	device      Device
 	params, ema []Tensor
 	opt         Optimizer
 }
 
-func newTinyNet() *tinyNet {
+func newTinyNet(d Device) *tinyNet {
 	g := NewGenerator(Device{}, 1)
-	n := &tinyNet{opt: AdamW(AdamWOptions{LR: 1e-2, WeightDecay: 1e-3})}
+	n := &tinyNet{device: d, opt: AdamW(AdamWOptions{LR: 1e-2, WeightDecay: 1e-3})}
 	Scope(func() {
 		for _, shape := range [][]int64{{8, 3, 3, 3}, {8}, {8}, {8}, {2, 8 * 64}, {2}} {
 			p := Zeros(shape, false)
 			p.NormalI(0, 0.1, g)
+			p = p.To(d)
 			n.ema = append(n.ema, p.Clone().MoveOut())
 			p.SetRequiresGrad(true)
 			n.params = append(n.params, p.MoveOut())
@@ -43,7 +45,7 @@ func (n *tinyNet) forward(x Tensor) Tensor {
 // step learns the mean of each half of a random picture.
 func (n *tinyNet) step(step uint32) (loss float64) {
 	Scope(func() {
-		x := PhiloxNormal(Device{}, Float, PhiloxKey{Step: step}, 4, 3, 8, 8)
+		x := PhiloxNormal(n.device, Float, PhiloxKey{Step: step}, 4, 3, 8, 8)
 		want := Cat([]Tensor{x.Narrow(2, 0, 4).MeanDims(false, 1, 2, 3).Unsqueeze(1), x.Narrow(2, 4, 4).MeanDims(false, 1, 2, 3).Unsqueeze(1)}, 1)
 		n.opt.ZeroGrad()
 		l := n.forward(x).Sub(want, 1).PowScalar(2).Mean()
@@ -100,7 +102,7 @@ func TestTrainingKeepsMemoryFlat(t *testing.T) {
 	checkLive(t)
 	defer oneThread()()
 	Run(func() {
-		n := newTinyNet()
+		n := newTinyNet(Device{})
 		defer n.close()
 		const warmUp, steps, slack = 200, 2000, 8 << 20
 		var first, last float64
@@ -205,7 +207,7 @@ func TestCollectorHot(t *testing.T) {
 	}()
 	wg.Go(func() {
 		Run(func() {
-			n := newTinyNet()
+			n := newTinyNet(Device{})
 			defer n.close()
 			for i := range uint32(20) {
 				n.step(i)

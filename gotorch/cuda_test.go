@@ -1,0 +1,366 @@
+//go:build cuda
+
+package gotorch
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// gpu0 makes CUDA ready. Without a GPU these tests fail: they were asked for.
+func gpu0(t *testing.T) Device {
+	t.Helper()
+	if err := LoadCUDA(); err != nil {
+		t.Fatal(err)
+	}
+	SetAllowTF32(false)
+	return Device{Type: CUDA}
+}
+
+func TestCUDADevice(t *testing.T) {
+	d := gpu0(t)
+	if n := CUDADeviceCount(); n < 1 || !IsCUDAAvailable() || !IsCUDNNAvailable() {
+		t.Errorf("%d devices, CUDA %v, cuDNN %v", n, IsCUDAAvailable(), IsCUDNNAvailable())
+	}
+	p := GetCUDAProperties(d)
+	if p.Name == "" || p.Major < 7 || p.Multiprocessors < 1 || p.TotalMemory < 1<<30 || p.FreeMemory > p.TotalMemory {
+		t.Errorf("%+v", p)
+	}
+	t.Logf("%+v", p)
+	for _, index := range []int{CUDADeviceCount(), 127, -2} {
+		mustFail(t, func() { GetCUDAProperties(Device{Type: CUDA, Index: index}) })
+		mustFail(t, func() { NewCUDAStream(Device{Type: CUDA, Index: index}) })
+	}
+	mustFail(t, func() { ZerosOn(Device{Type: CUDA, Index: CUDADeviceCount()}, Float, 1) })
+}
+
+// TestCUDAOperators computes values and gradients on the GPU and on the CPU.
+func TestCUDAOperators(t *testing.T) {
+	gpu := gpu0(t)
+	pair := func(v int64) []int64 { return []int64{v} }
+	for name, f := range map[string]func(x, w Tensor) Tensor{ // x [2, 8, 6, 6], w [8, 8, 3, 3]
+		"arithmetic":  func(x, w Tensor) Tensor { return x.Add(x.MulScalar(3), 0.5).Mul(x).Div(x.Mul(x).AddScalar(1)) },
+		"exp":         func(x, w Tensor) Tensor { return x.Exp() },
+		"log":         func(x, w Tensor) Tensor { return x.Abs().AddScalar(0.5).Log() },
+		"sqrt":        func(x, w Tensor) Tensor { return x.Abs().AddScalar(0.5).Sqrt() },
+		"sigmoid":     func(x, w Tensor) Tensor { return x.Sigmoid().Sub(x.Tanh(), 1) },
+		"silu":        func(x, w Tensor) Tensor { return x.Silu() },
+		"relu":        func(x, w Tensor) Tensor { return x.Relu().Add(x.LeakyRelu(0.1), 1) },
+		"sin and cos": func(x, w Tensor) Tensor { return x.Sin().Mul(x.Cos()) },
+		"clamp":       func(x, w Tensor) Tensor { return x.Clamp(-0.5, 0.5).Add(x.ClampMin(0.25), 1) },
+		"where":       func(x, w Tensor) Tensor { return Where(x.GreaterScalar(0), x.MulScalar(2), x.Neg()) },
+		"lerp":        func(x, w Tensor) Tensor { return x.Lerp(x.Mul(x), 0.3).Addcmul(x, x, 0.1) },
+		"reductions":  func(x, w Tensor) Tensor { return x.SumDims(true, 1).Mul(x.MeanDims(true, 2, 3)) },
+		"cumprod":     func(x, w Tensor) Tensor { return x.Cumprod(3) },
+		"norm":        func(x, w Tensor) Tensor { return x.Norm() },
+		"shapes": func(x, w Tensor) Tensor {
+			return Cat([]Tensor{x.Narrow(1, 0, 3).Flip(3), x.Transpose(2, 3).Narrow(1, 2, 4)}, 1).Permute([]int64{0, 2, 3, 1}).Reshape(2, -1)
+		},
+		"index":       func(x, w Tensor) Tensor { return x.IndexSelect(1, FromInt64s([]int64{3, 3, 0}).To(x.Device())) },
+		"matmul":      func(x, w Tensor) Tensor { return MatMul(x, x.Transpose(2, 3)) },
+		"linear":      func(x, w Tensor) Tensor { return Linear(x.View(2, -1), w.View(2, -1), Tensor{}) },
+		"conv":        func(x, w Tensor) Tensor { return Conv2d(x, w, Tensor{}, pair(1), pair(1), pair(1), 1) },
+		"conv stride": func(x, w Tensor) Tensor { return Conv2d(x, w, Tensor{}, pair(2), pair(1), pair(1), 1) },
+		"conv transpose": func(x, w Tensor) Tensor {
+			return ConvTranspose2d(x, w, Tensor{}, pair(2), pair(1), pair(1), 1, pair(1))
+		},
+		"group norm": func(x, w Tensor) Tensor { return GroupNorm(x, 4, w.View(-1).Narrow(0, 0, 8), Tensor{}, 1e-5) },
+		"softmax":    func(x, w Tensor) Tensor { return x.Softmax(3, Float).Add(x.LogSoftmax(2), 0.1) },
+		"attention":  func(x, w Tensor) Tensor { return ScaledDotProductAttention(x, x.MulScalar(0.5), x.Sigmoid()) },
+		"pools": func(x, w Tensor) Tensor {
+			return MaxPool2d(x, pair(2), pair(2), pair(0), pair(1), false).Add(AvgPool2d(x, pair(2), pair(2)), 1).Add(AdaptiveAvgPool2d(x, pair(3)), 1)
+		},
+		"upsample": func(x, w Tensor) Tensor { return UpsampleNearest2d(x, 12, 12).Add(UpsampleBilinear2d(x, 12, 12), 1) },
+		"embedding": func(x, w Tensor) Tensor {
+			return Embedding(w.View(64, 9), FromInt64s([]int64{5, 5, 63}).To(x.Device()))
+		},
+		"dropout": func(x, w Tensor) Tensor { return x.PhiloxDropout(0.4, PhiloxKey{Seed: 5}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			compute := func(d Device, channelsLast bool) (values, gx, gw []float64) {
+				Scope(func() {
+					x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, 2, 8, 6, 6).Contiguous().To(d)
+					w := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, 8, 8, 3, 3).Contiguous().To(d)
+					if channelsLast {
+						x = x.ChannelsLast()
+					}
+					x.SetRequiresGrad(true)
+					w.SetRequiresGrad(true)
+					y := f(x, w)
+					if y.Device().Type != d.Type {
+						t.Fatalf("the result is on %v", y.Device())
+					}
+					y.Mul(y).Sum().Backward()
+					values, gx, gw = y.Float64s(), gradient(x), gradient(w)
+				})
+				return values, gx, gw
+			}
+			values, gx, gw := compute(Device{}, false)
+			for _, channelsLast := range []bool{false, true} {
+				if channelsLast && slices.Contains([]string{"linear"}, name) {
+					continue // it takes a view that channels-last has not
+				}
+				v, x, w := compute(gpu, channelsLast)
+				near(t, "values", v, values)
+				near(t, "gradient of x", x, gx)
+				near(t, "gradient of w", w, gw)
+			}
+		})
+	}
+}
+
+// gradient returns nothing for a tensor that took no part.
+func gradient(x Tensor) []float64 {
+	if g := x.Grad(); g.Defined() {
+		return g.Float64s()
+	}
+	return nil
+}
+
+// near allows for sums in another order.
+func near(t *testing.T, what string, got, want []float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
+	}
+	largest := 1.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(v))
+	}
+	for i := range got {
+		if !close64(got[i], want[i], 1e-4) && math.Abs(got[i]-want[i]) > 1e-5*largest {
+			t.Fatalf("%s: element %d is %v, on the CPU %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+// TestCUDAPhilox compares uniform numbers and masks bit for bit, and normal ones
+// within the few units in the last place that logf, sinf and cosf may differ.
+func TestCUDAPhilox(t *testing.T) {
+	gpu := gpu0(t)
+	for _, key := range philoxKeys {
+		for _, shape := range [][]int64{{}, {1}, {5}, {0, 3}, {7, 13}, {4, 3, 5, 6}, {3, 1 << 18}} {
+			Scope(func() {
+				uniform := PhiloxUniform(gpu, Float, key, shape...)
+				if !Equal(uniform.To(Device{}), PhiloxUniform(Device{}, Float, key, shape...)) {
+					t.Errorf("%+v %v: uniform numbers differ", key, shape)
+				}
+				z, want := PhiloxNormal(gpu, Float, key, shape...), PhiloxNormal(Device{}, Float, key, shape...)
+				if z.Numel() > 0 {
+					if worst := z.To(Device{}).Sub(want, 1).Abs().Max().Float64(); worst > 4e-6 {
+						t.Errorf("%+v %v: normal numbers differ by %v", key, shape, worst)
+					}
+				}
+				for _, dtype := range []int8{Float, Double, Half, BFloat16} {
+					ones := FullOn(Device{}, dtype, 1, shape...)
+					if !Equal(ones.To(gpu).PhiloxDropout(0.3, key).To(Device{}), ones.PhiloxDropout(0.3, key)) {
+						t.Errorf("%+v %v: the %s mask differs", key, shape, DtypeName(dtype))
+					}
+				}
+			})
+		}
+	}
+	Scope(func() { // more quads than the largest grid has threads
+		const n = 1<<26 + 5
+		key := PhiloxKey{Seed: 3}
+		if !Equal(PhiloxUniform(gpu, Float, key, 1, n).To(Device{}), PhiloxUniform(Device{}, Float, key, 1, n)) {
+			t.Error("a long row differs")
+		}
+	})
+	mustFail(t, func() { ZerosOn(gpu, Long, 2).PhiloxDropout(0.5, PhiloxKey{}) })
+}
+
+func TestCUDACopies(t *testing.T) {
+	gpu := gpu0(t)
+	for dtype := range dtypeSize {
+		Scope(func() {
+			x := FromInt64s([]int64{1, 0, 1, 1, 0, 0}, 2, 3).CastTo(dtype)
+			for name, there := range map[string]Tensor{
+				"To":         x.To(gpu),
+				"CopyTo":     x.CopyTo(gpu),
+				"CUDA":       x.CUDA(gpu, false),
+				"pinned":     x.PinMemory().CUDA(gpu, true),
+				"transposed": x.Transpose(0, 1).To(gpu).Transpose(0, 1),
+			} {
+				if there.Device() != gpu || there.Dtype() != dtype || !Equal(there.To(Device{}), x) {
+					t.Errorf("%s of %s: %v", name, DtypeName(dtype), there)
+				}
+				if string(there.Bytes()) != string(x.Bytes()) {
+					t.Errorf("%s of %s: the bytes differ", name, DtypeName(dtype))
+				}
+			}
+			back := EmptyLike(x)
+			back.CopyI(x.To(gpu))
+			if !Equal(back, x) {
+				t.Errorf("CopyI of %s: %v", DtypeName(dtype), back)
+			}
+			if v := x.To(gpu, Float).Sum().Float64(); v != 3 {
+				t.Errorf("the sum of %s is %v", DtypeName(dtype), v)
+			}
+		})
+	}
+}
+
+func TestCUDAStreams(t *testing.T) {
+	gpu := gpu0(t)
+	Run(func() {
+		Scope(func() {
+			usual := GetCurrentCUDAStream(gpu)
+			side := NewCUDAStream(gpu)
+			if side == usual {
+				t.Fatal("a new stream is the current one")
+			}
+			x := FullOn(gpu, Float, 1, 1024, 1024)
+			usual.Synchronize()
+			if !usual.Query() {
+				t.Error("a synchronised stream is busy")
+			}
+			SetCurrentCUDAStream(side)
+			if GetCurrentCUDAStream(gpu) != side {
+				t.Error("SetCurrentCUDAStream changed nothing")
+			}
+			for range 20 {
+				x = MM(x, x).MulScalar(1. / 1024)
+			}
+			side.Synchronize()
+			if !side.Query() {
+				t.Error("a synchronised side stream is busy")
+			}
+			SetCurrentCUDAStream(usual)
+			if v := x.Mean().Float64(); v != 1 {
+				t.Errorf("the side stream computed %v", v)
+			}
+			CUDASynchronize(gpu)
+		})
+	})
+	mustFail(t, func() { SetCurrentCUDAStream(CUDAStream{}) })
+}
+
+// TestCUDAMemory watches the allocator as a scope takes and gives back.
+func TestCUDAMemory(t *testing.T) {
+	gpu := gpu0(t)
+	checkLive(t)
+	const size = 64 << 20
+	ZerosOn(gpu, Byte, 1).Free()
+	ResetPeakCUDAMemory(gpu)
+	before := GetCUDAMemoryStats(gpu)
+	Scope(func() {
+		ZerosOn(gpu, Byte, size)
+		if m := GetCUDAMemoryStats(gpu); m.Allocated != before.Allocated+size || m.Reserved < m.Allocated {
+			t.Errorf("inside %+v, before %+v", m, before)
+		}
+	})
+	after := GetCUDAMemoryStats(gpu)
+	if after.Allocated != before.Allocated || after.PeakAllocated != before.Allocated+size {
+		t.Errorf("after %+v, before %+v", after, before)
+	}
+	EmptyCUDACache()
+	if m := GetCUDAMemoryStats(gpu); m.Reserved >= after.Reserved {
+		t.Errorf("emptying the cache left %+v, before %+v", m, after)
+	}
+	err := mustFail(t, func() { EmptyOn(gpu, Byte, 1<<45) })
+	if !strings.Contains(err.Message, "out of memory") {
+		t.Errorf("taking 32 TiB: %v", err)
+	}
+	if v := FullOn(gpu, Float, 2).MulScalar(3).Float64(); v != 6 {
+		t.Errorf("after running out of memory, 2 x 3 is %v", v)
+	}
+}
+
+// TestCUDATraining trains as TestTrainingKeepsMemoryFlat does, and ends near
+// where the CPU does.
+func TestCUDATraining(t *testing.T) {
+	gpu := gpu0(t)
+	checkLive(t)
+	Run(func() {
+		here, there := newTinyNet(Device{}), newTinyNet(gpu)
+		defer here.close()
+		defer there.close()
+		for i := range uint32(3) {
+			if a, b := here.step(i), there.step(i); !close64(b, a, 1e-3) {
+				t.Errorf("step %d: the loss is %v, on the CPU %v", i, b, a)
+			}
+		}
+		for i := range uint32(100) {
+			there.step(i)
+		}
+		live, memory := LiveTensors(), GetCUDAMemoryStats(gpu).Allocated
+		for i := range uint32(500) {
+			there.step(100 + i)
+			if l, m := LiveTensors(), GetCUDAMemoryStats(gpu).Allocated; l != live || m != memory {
+				t.Fatalf("step %d: %d tensors live in %d bytes, at first %d in %d", i, l, m, live, memory)
+			}
+		}
+	})
+}
+
+// TestCUDALists compares the list operators and AdamW.
+func TestCUDALists(t *testing.T) {
+	gpu := gpu0(t)
+	compute := func(d Device) []float64 {
+		var all []Tensor
+		var out []float64
+		Scope(func() {
+			list := func(seed uint64) (l []Tensor) {
+				for i, shape := range [][]int64{{3}, {2, 5}, {4, 3, 3, 3}} {
+					l = append(l, PhiloxNormal(Device{}, Float, PhiloxKey{Seed: seed, Stream: uint32(i)}, shape...).Contiguous().To(d))
+				}
+				return l
+			}
+			p, g, m, v := list(1), list(2), list(3), list(4)
+			for i := range v {
+				v[i] = v[i].Abs()
+				g[i] = g[i].Clone()
+			}
+			g[2] = g[2].ChannelsLast() // lies otherwise than its parameter
+			step := ZerosOn(d, Float)
+			FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
+			norm := ClipGradNorm(g, 0.5)
+			ForeachLerpI(m, p, 0.25)
+			ForeachAddI(v, g, 2)
+			ForeachMulScalarI(v, 0.5)
+			ForeachMulI(v, FullOn(d, Float, 3))
+			ForeachCopyI(g, m)
+			for _, l := range [][]Tensor{p, g, m, v, {norm, step, TotalNorm(p)}} {
+				for _, x := range l {
+					all = append(all, x.Reshape(-1))
+				}
+			}
+			out = Cat(all, 0).Float64s()
+		})
+		return out
+	}
+	near(t, "the lists", compute(gpu), compute(Device{}))
+}
+
+func TestCUDAGenerator(t *testing.T) {
+	gpu := gpu0(t)
+	draw := func(g *Generator) []float32 {
+		x := EmptyOn(gpu, Float, 1000)
+		x.NormalI(0, 1, g)
+		return x.Float32s()
+	}
+	g := NewGenerator(gpu, 7)
+	first := draw(g)
+	state := g.State()
+	second := draw(g)
+	again := NewGenerator(gpu, 8)
+	again.SetState(state)
+	if !slices.Equal(second, draw(again)) || !slices.Equal(first, draw(NewGenerator(gpu, 7))) || slices.Equal(first, second) {
+		t.Error("states or seeds do not give the same numbers")
+	}
+}
+
+func TestCUDARefusals(t *testing.T) {
+	gpu := gpu0(t)
+	x := ZerosOn(gpu, Float, 2)
+	if err := mustFail(t, func() { x.Add(Zeros([]int64{2}, false), 1) }); !strings.Contains(err.Message, "same device") {
+		t.Errorf("adding across devices: %v", err)
+	}
+	if err := mustFail(t, func() { x.SetGrad(Zeros([]int64{2}, false)) }); !strings.Contains(err.Message, "on cpu for a tensor") {
+		t.Errorf("a gradient on another device: %v", err)
+	}
+	mustFail(t, func() { x.Add(ZerosOn(gpu, Float, 3), 1) })
+}
