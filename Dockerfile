@@ -3,7 +3,9 @@
 #   docker build -t iddpm .                     for NVIDIA GPUs: docker run --gpus all iddpm train
 #   docker build -t iddpm:cpu --target cpu .    for any machine: docker run iddpm:cpu train
 #
-# Runs are kept in the volume /runs, the working directory: -v "$PWD/runs:/runs".
+# Runs are kept in the volume /runs: -v "$PWD/runs:/runs". The working directory
+# is its parent, so the default run folder, runs/001-emoji, is the same path in
+# the container and outside.
 #
 # CUDA's libraries come from PyPI just as libtorch does, and the driver is the
 # host's, so both images stand on plain Debian. Another base has to have apt and
@@ -49,7 +51,7 @@ COPY docker/set-up.sh /tmp/
 RUN /tmp/set-up.sh && rm /tmp/set-up.sh
 COPY --from=build /image /opt/iddpm
 USER iddpm
-WORKDIR /runs
+WORKDIR /
 VOLUME /runs
 ENTRYPOINT ["iddpm"]
 
@@ -60,6 +62,6 @@ COPY docker/set-up.sh /tmp/
 RUN /tmp/set-up.sh && rm /tmp/set-up.sh
 COPY --from=build-cuda /image /opt/iddpm
 USER iddpm
-WORKDIR /runs
+WORKDIR /
 VOLUME /runs
 ENTRYPOINT ["iddpm"]
