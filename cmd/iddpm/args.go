@@ -34,6 +34,7 @@ type flagSyntax struct {
 	name       string // without aliases
 	boolean    bool
 	positional bool               // its value is the command's argument
+	variable   string             // that sets it, if ours does not
 	check      func(string) error // says what is wrong with a value
 }
 

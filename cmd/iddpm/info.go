@@ -51,6 +51,7 @@ Examples:
 type infoResult struct {
 	Checkpoint string            `json:"checkpoint,omitempty"`
 	Preset     string            `json:"preset,omitempty"`
+	Bare       bool              `json:"bare,omitempty"` // the file holds weights alone
 	Step       int               `json:"step,omitempty"`
 	EMARates   []string          `json:"ema_rates,omitempty"` // averages in the checkpoint
 	Data       string            `json:"data,omitempty"`      // that the checkpoint was trained on
@@ -109,7 +110,7 @@ func (r *infoResult) read(c *cli.Context, path, preset string) error {
 	if err != nil {
 		return err
 	}
-	r.Checkpoint, r.Step, r.Config = checkpoint.Path, checkpoint.Step, checkpoint.Config
+	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
 	return nil
@@ -154,36 +155,52 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 }
 
 func (r *infoResult) text(w io.Writer) error {
-	var b strings.Builder
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-26s%s\n", name, fmt.Sprintf(format, args...))
-	}
-	if r.Preset != "" {
-		line("preset", "%s", r.Preset)
-	} else {
-		line("checkpoint", "%s", r.Checkpoint)
-		line("step", "%d", r.Step)
-		line("averages", "%s", strings.Join(r.EMARates, ", "))
-		line("trained on", "%s", r.Data)
-		for _, key := range slices.Sorted(maps.Keys(r.Made)) {
-			line("  "+key, "%s", r.Made[key])
-		}
-	}
-	line("parameters", "%.2f M", float64(r.Parameters)/1e6)
-	line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), 3*giga(r.FLOPs))
-	line("memory of training", "about %s in %s: %s, and %s per picture of a microbatch",
+	t := table{}
+	r.origin(&t)
+	t.line("parameters", "%.2f M", float64(r.Parameters)/1e6)
+	t.line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), 3*giga(r.FLOPs))
+	t.line("memory of training", "about %s in %s: %s, and %s per picture of a microbatch",
 		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerPicture))
-	line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
+	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
 	category := ""
 	for _, o := range configOptions(&r.Config) {
 		if o.category != category {
 			category = o.category
-			fmt.Fprintf(&b, "\n%s\n", category)
+			fmt.Fprintf(&t, "\n%s\n", category)
 		}
-		line("  "+o.name, "%s", orElse(show(o.value), o.standard))
+		value := show(o.value)
+		if value == "" {
+			value = o.standard
+		}
+		t.line("  "+o.name, "%s", value)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, t.String())
 	return err
+}
+
+// origin says where the settings come from.
+func (r *infoResult) origin(t *table) {
+	if r.Preset != "" {
+		t.line("preset", "%s", r.Preset)
+		return
+	}
+	t.line("checkpoint", "%s", r.Checkpoint)
+	if r.Bare {
+		return
+	}
+	t.line("step", "%d", r.Step)
+	t.line("averages", "%s", strings.Join(r.EMARates, ", "))
+	t.line("trained on", "%s", r.Data)
+	for _, key := range slices.Sorted(maps.Keys(r.Made)) {
+		t.line("  "+key, "%s", r.Made[key])
+	}
+}
+
+// table gathers lines of names and values.
+type table struct{ strings.Builder }
+
+func (t *table) line(name, format string, args ...any) {
+	fmt.Fprintf(t, "%-26s%s\n", name, fmt.Sprintf(format, args...))
 }
 
 func giga(n int64) float64 { return float64(n) / 1e9 }
@@ -197,11 +214,4 @@ func size(bytes int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
 	}
 	return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
-}
-
-func orElse(text, standard string) string {
-	if text == "" {
-		return standard
-	}
-	return text
 }

@@ -20,6 +20,7 @@ type option struct {
 	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int or *[]float64
 	standard string // what help says of the default, if not its value
 	hidden   bool   // accepted for the reference's sake
+	variable string // the reference's environment variable for it, beside ours
 }
 
 // optionFlag is an option as urfave sees it. It is text to urfave, so that there
@@ -28,6 +29,7 @@ type optionFlag struct {
 	*cli.StringFlag
 	value      any
 	positional bool
+	variable   string
 }
 
 func (o option) flag() *optionFlag {
@@ -38,7 +40,7 @@ func (o option) flag() *optionFlag {
 	if o.standard != "" {
 		f.DefaultText = o.standard
 	}
-	return &optionFlag{StringFlag: f, value: o.value}
+	return &optionFlag{StringFlag: f, value: o.value, variable: o.variable}
 }
 
 // flagsOf returns the flags of options.
@@ -75,6 +77,7 @@ func (f *optionFlag) syntax() flagSyntax {
 		name:       f.Name,
 		boolean:    f.boolean(),
 		positional: f.positional,
+		variable:   f.variable,
 		check:      func(text string) error { return set(scratch, text) },
 	}
 }

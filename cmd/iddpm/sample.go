@@ -51,7 +51,7 @@ func (o *sampleOptions) options() []option {
 		option{name: "clip-denoised", category: categorySampling, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
-		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's samples/step-N", usage: "write to `DIR`"},
+		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
 
@@ -127,16 +127,11 @@ func loadCheckpoint(c *cli.Context, path, preset string) (*train.Checkpoint, err
 		return nil, err
 	}
 	config := &checkpoint.Config
-	switch {
-	case checkpoint.Bare && preset != "":
-		named, err := train.LookupPreset(preset)
-		if err != nil {
-			return nil, wrongUse("--preset: %w", err)
+	if checkpoint.Bare {
+		if *config, err = baseConfig(preset); err != nil {
+			return nil, err
 		}
-		*config = named.Config
-	case checkpoint.Bare:
-		*config = train.Defaults()
-	case preset != "":
+	} else if preset != "" {
 		return nil, wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, path)
 	}
 	if err := configure(c, config, networkOptions(config)); err != nil {
@@ -215,26 +210,13 @@ type sampleResult struct {
 }
 
 func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleOptions) error {
-	if o.threads > 0 {
-		gotorch.SetNumThreads(int32(o.threads))
-	}
 	drawn := pictures{size: checkpoint.Config.Model.ImageSize}
 	result := sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
 		ImageSize: drawn.size, Seed: o.seed,
 	}
 	start := time.Now()
-	interrupted := onTensorThread(func() error {
-		sampler, err := s.newSampler(checkpoint, o)
-		if err != nil {
-			return err
-		}
-		defer sampler.network.Free()
-		result.Timesteps = sampler.diffusion.NumTimesteps()
-		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
-			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
-		return sampler.all(ctx, &drawn)
-	})
+	interrupted := s.draw(ctx, checkpoint, o, &result, &drawn)
 	s.screen.done()
 	if interrupted != nil && (drawn.len() == 0 || !errors.Is(interrupted, context.Canceled)) {
 		return interrupted
@@ -250,6 +232,24 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 		return errors.Join(errSavedInPart, err)
 	}
 	return err
+}
+
+// draw draws the pictures on the tensor thread.
+func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleOptions, result *sampleResult, drawn *pictures) error {
+	if o.threads > 0 {
+		gotorch.SetNumThreads(int32(o.threads))
+	}
+	return onTensorThread(func() error {
+		sampler, err := s.newSampler(checkpoint, o)
+		if err != nil {
+			return err
+		}
+		defer sampler.network.Free()
+		result.Timesteps = sampler.diffusion.NumTimesteps()
+		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
+			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+		return sampler.all(ctx, drawn)
+	})
 }
 
 func (r sampleResult) text(w io.Writer) error {

@@ -38,8 +38,8 @@ func (l *commandLine) addSources(root syntax, env environment) error {
 	return err
 }
 
-// readEnvironment returns the flags that IDDPM_ variables set. The reference's
-// OPENAI_LOGDIR names the run folder.
+// readEnvironment returns the flags that variables set: IDDPM_NUM_CHANNELS is
+// --num-channels.
 func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 	var values []flagValue
 	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
@@ -49,8 +49,8 @@ func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 		}
 		variable := "IDDPM_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		text, _ := env(variable)
-		if text == "" && name == "run-dir" {
-			variable = "OPENAI_LOGDIR"
+		if text == "" && f.variable != "" {
+			variable = f.variable
 			text, _ = env(variable)
 		}
 		if text == "" {

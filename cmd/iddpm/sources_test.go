@@ -97,6 +97,20 @@ func TestSourcesRefuse(t *testing.T) {
 	}
 }
 
+// A run that is gone on with stays where it is, whatever the reference's
+// variable says; its samples go where that says.
+func TestReferenceVariable(t *testing.T) {
+	env := variables(map[string]string{"OPENAI_LOGDIR": "there"})
+	for _, test := range []struct{ command, flag, want string }{
+		{"train", "run-dir", "there"}, {"resume", "run-dir", ""}, {"sample", "out-dir", "there"},
+	} {
+		line := commandLine{command: []string{test.command}}
+		if err := line.addSources(appSyntax(), env); err != nil || line.last(test.flag) != test.want {
+			t.Errorf("%s: --%s is %q, %v", test.command, test.flag, line.last(test.flag), err)
+		}
+	}
+}
+
 // A run's config.json is a file for --config: every key in it is a flag, and
 // the flags make the configuration again.
 func TestConfigOfARun(t *testing.T) {

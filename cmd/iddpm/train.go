@@ -39,7 +39,7 @@ func newRunOptions() *runOptions { return &runOptions{sessionOptions: defaultSes
 func (r *runOptions) options() []option {
 	return append(r.sessionOptions.options(),
 		presetOption(&r.preset), configOption(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", usage: "keep checkpoints and metrics in `DIR`"},
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
 		option{name: "fp16-scale-growth", category: categoryTraining, value: &r.reference.scaleGrowth, hidden: true},
@@ -128,11 +128,12 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 	return config, name, nil
 }
 
-// base returns the configuration that flags change: a preset's, or the
-// reference's as soon as a flag says what to train.
-func (s *session) base(c *cli.Context, name string) (train.Config, string, error) {
-	config := train.Defaults()
+// base returns the configuration that flags change, and its name: a preset's,
+// or the reference's as soon as a flag says what to train.
+func (s *session) base(c *cli.Context, preset string) (train.Config, string, error) {
+	name := preset
 	if name == "" {
+		config := train.Defaults()
 		if anySet(c, modelOptions(&config)) || anySet(c, diffusionOptions(&config)) {
 			return config, "custom", nil
 		}
@@ -142,11 +143,21 @@ func (s *session) base(c *cli.Context, name string) (train.Config, string, error
 		}
 		s.log.Info("no --preset and no network named: taking a preset that fits the device", zap.String("preset", name))
 	}
-	preset, err := train.LookupPreset(name)
-	if err != nil {
-		return config, "", wrongUse("--preset: %w", err)
+	config, err := baseConfig(name)
+	return config, name, err
+}
+
+// baseConfig returns the configuration of a preset, or the reference's if none
+// is named.
+func baseConfig(preset string) (train.Config, error) {
+	if preset == "" {
+		return train.Defaults(), nil
 	}
-	return preset.Config, name, nil
+	p, err := train.LookupPreset(preset)
+	if err != nil {
+		return p.Config, wrongUse("--preset: %w", err)
+	}
+	return p.Config, nil
 }
 
 // inferClasses counts the classes of the pictures, if nobody said how many
