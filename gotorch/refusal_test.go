@@ -2,10 +2,6 @@ package gotorch
 
 import (
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -355,41 +351,15 @@ func TestRefusalsCoverEverything(t *testing.T) {
 	}
 }
 
-// exportedFunctions parses this package's source.
 func exportedFunctions(t *testing.T) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no source files: %v", err)
-	}
 	names := map[string]bool{}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() {
-				names[receiver(f)+f.Name.Name] = true
-			}
+	for _, f := range packageFunctions(t) {
+		if f.Name.IsExported() {
+			names[functionName(f)] = true
 		}
 	}
 	return names
-}
-
-// receiver returns "Type." for a method.
-func receiver(f *ast.FuncDecl) string {
-	if f.Recv == nil {
-		return ""
-	}
-	of := f.Recv.List[0].Type
-	if star, ok := of.(*ast.StarExpr); ok {
-		of = star.X
-	}
-	return of.(*ast.Ident).Name + "."
 }
 
 // TestDeadTensors calls every method of Tensor on a tensor that is undefined,
