@@ -4,7 +4,9 @@ package gotorch
 import "C"
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -120,6 +122,10 @@ func (w *worker) do(j job) {
 	finished := false
 	defer func() {
 		r := recover()
+		if e, ok := r.(runtime.Error); ok {
+			// A bug: the stack that shows where is this goroutine's.
+			r = fmt.Errorf("%w, on the tensor thread:\n%s", e, debug.Stack())
+		}
 		if r == nil && !finished {
 			w.id.Store(0)
 			go w.work()

@@ -217,12 +217,23 @@ func TestRunPassesPanicsOn(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "invalid for input of size 1") {
 		t.Errorf("libtorch's error came out as %v", err)
 	}
+	bug := func() (r any) {
+		defer func() { r = recover() }()
+		Run(func() { indexNowhere(nil) })
+		return nil
+	}()
+	var out runtime.Error
+	if e, ok := bug.(error); !ok || !errors.As(e, &out) || !strings.Contains(e.Error(), "indexNowhere") {
+		t.Errorf("an index out of range came out without its place: %v", bug)
+	}
 	ran := false
 	Run(func() { ran = true })
 	if !ran {
 		t.Error("the tensor thread did not survive")
 	}
 }
+
+func indexNowhere(list []int) int { return list[len(list)] }
 
 func TestTryLetsOtherPanicsThrough(t *testing.T) {
 	defer func() {
