@@ -11,6 +11,7 @@ func (m *UNet) Activations(imageSize int) int64 {
 		leaves += input
 		largest = max(largest, all)
 	})
+	whole += 2 * m.outConv.weight.Shape[1] * int64(imageSize) * int64(imageSize) // the last norm and SiLU
 	if m.config.UseCheckpoint {
 		return leaves + largest
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
@@ -274,6 +277,43 @@ func TestInterrupt(t *testing.T) {
 	got = iddpmWith(ctx, nil, "sample", "a", "--device", "cpu")
 	if got.status != exitInterrupted || got.stdout != "" {
 		t.Errorf("sample: %d, %s%s", got.status, got.stdout, got.stderr)
+	}
+}
+
+// TestMain lets the test binary stand for the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_AS_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// The first signal, of a container's end as well as of a keyboard, saves.
+func TestSignal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	command := exec.Command(os.Args[0], trainTiny(dir)...)
+	command.Env = append(os.Environ(), "TEST_AS_PROGRAM=1")
+	logs, err := command.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(logs)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "INFO  step") {
+			if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	command.Wait()
+	if status := command.ProcessState.ExitCode(); status != exitSaved {
+		t.Errorf("status %d", status)
+	}
+	if saved, _ := filepath.Glob(dir + "/checkpoints/ckpt-*.pt"); len(saved) != 1 {
+		t.Errorf("saved %v", saved)
 	}
 }
 

@@ -1,0 +1,30 @@
+package model
+
+import "testing"
+
+func TestActivations(t *testing.T) {
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
+	plan := func(u UNetConfig) *UNet {
+		m, err := Plan(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	// Per pixel: the first convolution; a residual block; two of them and
+	// attention in the middle; two blocks that take twice the channels on the way
+	// up; the last norm, SiLU and convolution.
+	perPixel := int64(3 + 7*32 + 3*7*32 + 2*(3*64+4*32) + 3*32)
+	if got := plan(u).Activations(8); got != 64*perPixel {
+		t.Errorf("%d values, want %d", got, 64*perPixel)
+	}
+	u.ChannelMult, u.AttentionResolutions = []int{1, 2, 2}, []int{2}
+	whole := plan(u).Activations(32)
+	if got := plan(u).Activations(64); got != 4*whole {
+		t.Errorf("four times the pixels take %d values, not four times %d", got, whole)
+	}
+	u.UseCheckpoint = true
+	if got := plan(u).Activations(32); got <= 0 || got > whole/2 {
+		t.Errorf("checkpointing keeps %d of %d values", got, whole)
+	}
+}
