@@ -1,5 +1,6 @@
 // Matrix products and layers.
 #include "handle.h"
+#include "kernels/group_norm.h"
 
 using namespace iddpm;
 
@@ -40,6 +41,12 @@ gt_result gt_conv_transpose2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64
 
 gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps) {
   return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
+}
+
+gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift, double eps,
+                             int32_t silu) {
+  return guard_tensor(
+      [&] { return group_norm_silu(unwrap(x), groups, unwrap(w), unwrap(b), unwrap(scale_shift), eps, silu != 0); });
 }
 
 gt_result gt_batch_norm(gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training,

@@ -73,6 +73,21 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 	return take("GroupNorm", r)
 }
 
+// GroupNormSilu returns f((weight xhat + bias) (1 + scale) + shift), where xhat
+// is input [N, C, H, W] normalised over groups of channels, and f is SiLU, or
+// the identity if silu is false: what a residual block of the UNet does between
+// two convolutions, in one kernel each way on the CPU. scaleShift is [N, 2C],
+// scale before shift, or undefined.
+func GroupNormSilu(input Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
+	const op = "GroupNormSilu"
+	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op), C.double(eps), cBool(silu))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(weight.owner)
+	runtime.KeepAlive(bias.owner)
+	runtime.KeepAlive(scaleShift.owner)
+	return take(op, r)
+}
+
 // BatchNorm normalises input [N, C, ...] over the batch, or by the running
 // statistics when training is false.
 func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training bool, momentum, eps float64) Tensor {

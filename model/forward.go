@@ -51,7 +51,7 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 		skip := hs[len(hs)-1-i]
 		h = bl.forward(p.tape.leaf(gotorch.Cat([]gotorch.Tensor{h, skip}, 1)), emb, p)
 	}
-	return m.outConv.forward(m.outNorm.forward(h.CastTo(gotorch.Float)).Silu())
+	return m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)))
 }
 
 // embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks

@@ -88,10 +88,20 @@ func newNorm(b builder, channels int) *norm {
 	}
 }
 
-// forward normalises x [N, C, ...]; libtorch keeps the sums of a half-precision
-// x in float32.
+// forward normalises x [N, C, H, W]; the sums of a half-precision x are float32.
 func (n *norm) forward(x gotorch.Tensor) gotorch.Tensor {
-	return gotorch.GroupNorm(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps)
+	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, gotorch.Tensor{}, normEps, false)
+}
+
+// silu normalises x and applies SiLU.
+func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
+	return n.scaleShiftSilu(x, gotorch.Tensor{})
+}
+
+// scaleShiftSilu normalises x, applies the scale and shift [N, 2C], float32,
+// and then SiLU.
+func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
+	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
 }
 
 // as returns the parameter in dtype: itself, or a cast that gradients flow

@@ -39,14 +39,12 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 // forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
 // embedding, [N, 4 channels].
 func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	h := r.inConv.forward(r.inNorm.forward(x).Silu())
-	e := r.emb.forward(emb).CastTo(h.Dtype()).Unsqueeze(2).Unsqueeze(3)
+	h := r.inConv.forward(r.inNorm.silu(x))
+	e := r.emb.forward(emb)
 	if r.scaleShift {
-		parts := e.Chunk(2, 1)
-		scale, shift := parts[0].AddScalar(1), parts[1]
-		h = shift.Addcmul(r.outNorm.forward(h), scale, 1).Silu()
+		h = r.outNorm.scaleShiftSilu(h, e)
 	} else {
-		h = r.outNorm.forward(h.Add(e, 1)).Silu()
+		h = r.outNorm.silu(h.Add(e.CastTo(h.Dtype()).Unsqueeze(2).Unsqueeze(3), 1))
 	}
 	if r.dropout > 0 && p.dropout != nil {
 		h = h.PhiloxDropout(r.dropout, p.dropoutKey(r.stream))

@@ -1,0 +1,119 @@
+package gotorch
+
+import (
+	"fmt"
+	"testing"
+)
+
+// normInputs are the arguments of GroupNormSilu, leaves that want gradients.
+type normInputs struct{ x, weight, bias, scaleShift Tensor }
+
+func newNormInputs(dtype int8, withScale bool, n, c, h, w int64) normInputs {
+	draw := func(stream uint32, shape ...int64) Tensor {
+		return PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1, Stream: stream}, shape...)
+	}
+	in := normInputs{
+		x:      draw(1, n, c, h, w).MulScalar(2).AddScalar(3).CastTo(dtype),
+		weight: draw(2, c).AddScalar(1),
+		bias:   draw(3, c),
+	}
+	if withScale {
+		in.scaleShift = draw(4, n, 2*c)
+	}
+	for _, t := range in.list() {
+		t.SetRequiresGrad(true)
+	}
+	return in
+}
+
+func (in normInputs) list() []Tensor {
+	all := []Tensor{in.x, in.weight, in.bias}
+	if in.scaleShift.Defined() {
+		all = append(all, in.scaleShift)
+	}
+	return all
+}
+
+// doubled returns the same inputs in float64, where a plain composition of
+// operators is exact enough to judge the kernel by.
+func (in normInputs) doubled() (out normInputs) {
+	for i, t := range in.list() {
+		leaf := t.Detach().CastTo(Double)
+		leaf.SetRequiresGrad(true)
+		*[]*Tensor{&out.x, &out.weight, &out.bias, &out.scaleShift}[i] = leaf
+	}
+	return out
+}
+
+// composed is the plain twin of GroupNormSilu.
+func (in normInputs) composed(groups int64, silu bool) Tensor {
+	y := GroupNorm(in.x, groups, in.weight, in.bias, 1e-5)
+	if in.scaleShift.Defined() {
+		parts := in.scaleShift.CastTo(in.x.Dtype()).Unsqueeze(2).Unsqueeze(3).Chunk(2, 1)
+		y = y.Mul(parts[0].AddScalar(1)).Add(parts[1], 1)
+	}
+	if silu {
+		y = y.Silu()
+	}
+	return y
+}
+
+// outcome is a result and the gradients of a weighted sum of it.
+func (in normInputs) outcome(y Tensor) [][]float64 {
+	ZeroGrads(in.list())
+	y.BackwardWith(PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, y.Shape()...).CastTo(y.Dtype()))
+	values := [][]float64{y.Float64s()}
+	for _, t := range in.list() {
+		values = append(values, t.Grad().Float64s())
+	}
+	return values
+}
+
+// TestGroupNormSilu compares the kernel with libtorch's operators, forward and
+// backward, over odd shapes: one pixel, one channel a group, chunks that do not
+// divide.
+func TestGroupNormSilu(t *testing.T) {
+	names := []string{"y", "dx", "dweight", "dbias", "dscaleShift"}
+	tolerances := map[int8]float64{Float: 2e-5, BFloat16: 2e-2}
+	for _, shape := range [][5]int64{{32, 2, 32, 16, 16}, {32, 3, 96, 7, 5}, {4, 1, 12, 23, 17}, {16, 2, 64, 1, 1}, {1, 2, 5, 3, 3}, {8, 5, 8, 9, 1}} {
+		for dtype, tolerance := range tolerances {
+			for _, withScale := range []bool{true, false} {
+				for _, silu := range []bool{true, false} {
+					t.Run(fmt.Sprint(shape, DtypeName(dtype), withScale, silu), func(t *testing.T) {
+						Scope(func() {
+							in := newNormInputs(dtype, withScale, shape[1], shape[2], shape[3], shape[4])
+							exact := in.doubled()
+							want := exact.outcome(exact.composed(shape[0], silu))
+							got := in.outcome(GroupNormSilu(in.x, shape[0], in.weight, in.bias, in.scaleShift, 1e-5, silu))
+							for k := range want {
+								if d, largest := furthest(got[k], want[k]); d > tolerance*max(largest, 1) {
+									t.Errorf("%s differs by %g of %g", names[k], d, largest)
+								}
+							}
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+func furthest(a, b []float64) (worst, largest float64) {
+	for i := range b {
+		worst = max(worst, a[i]-b[i], b[i]-a[i])
+		largest = max(largest, b[i], -b[i])
+	}
+	return worst, largest
+}
+
+// TestGroupNormSiluFallsBack checks memory layouts that the kernel does not take.
+func TestGroupNormSiluFallsBack(t *testing.T) {
+	Scope(func() {
+		in := newNormInputs(Float, true, 2, 32, 4, 4)
+		in.x = in.x.Detach().Contiguous()
+		got := GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true)
+		if d, largest := furthest(got.Float64s(), in.composed(32, true).Float64s()); d > 1e-6*largest {
+			t.Errorf("a row-major input differs by %g of %g", d, largest)
+		}
+	})
+}
