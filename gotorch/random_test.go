@@ -3,6 +3,7 @@ package gotorch
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -238,6 +239,10 @@ func TestPhiloxDtypesAndLayout(t *testing.T) {
 		checkShape(t, PhiloxNormal(Device{}, Float, key, shape...), shape...)
 	}
 	checkShape(t, PhiloxUniform(Device{}, Float, key))
+	err := mustFail(t, func() { PhiloxUniform(Device{}, Float, key, 1, 1<<34+1) })
+	if !strings.Contains(err.Message, "too large for the random stream") {
+		t.Errorf("a row longer than the counter: %v", err)
+	}
 }
 
 func TestPhiloxDropout(t *testing.T) {

@@ -3,12 +3,19 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <atomic>
 
 namespace iddpm {
 namespace {
 
+// Elements: a counter numbers 2^32 groups of four.
+constexpr double kLongestRow = 17179869184.0;
+
 at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device) {
+  double row = 1;
+  for (size_t d = 1; d < shape.size(); ++d) row *= static_cast<double>(shape[d]);
+  TORCH_CHECK(row <= kLongestRow, "a sample of shape ", shape, " is too large for the random stream");
   at::MemoryFormat format = shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
   return at::empty(shape, at::TensorOptions().dtype(dtype).device(device).memory_format(format));
 }
@@ -20,7 +27,6 @@ void for_each_quad(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
   int64_t samples = out.dim() == 0 ? 1 : out.size(0);
   if (samples == 0 || out.numel() == 0) return;
   int64_t row = out.numel() / samples;
-  TORCH_CHECK(row <= (int64_t{1} << 34), "a sample of ", row, " elements is too large for the random stream");
   int64_t quads = (row + 3) / 4;
   at::parallel_for(0, samples * quads, 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
