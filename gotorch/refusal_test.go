@@ -156,6 +156,7 @@ func refusals() map[string]refusal {
 			ConvTranspose2d(picture, picture, none, []int64{1, 2, 3}, one, one, 1, one)
 		}, "a 2-D layer takes one number"},
 		"GroupNorm":                 {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
+		"GroupNormSilu":             {func() { GroupNormSilu(picture, 3, two, two, none, 1e-5, true) }, "4 channels do not split into 3 groups"},
 		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
 		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},
 		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},
