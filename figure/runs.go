@@ -1,0 +1,102 @@
+package figure
+
+import (
+	"math"
+)
+
+// Run is what training runs, or several of them, are drawn from.
+type Run struct {
+	Name   string
+	Points []Point // rising steps
+}
+
+// Point is what a run's log holds at a step.
+type Point struct {
+	Step  int
+	Value float64 // NaN: not measured
+}
+
+// LearningCurvesOptions says what [LearningCurves] draws.
+type LearningCurvesOptions struct {
+	Label   string // of the values, with their unit
+	Column  string // of the values, in the CSV
+	Smooth  float64
+	LogY    bool
+	Caption string
+}
+
+// LearningCurves draws figure 6: a metric of several runs against the training
+// step. Smooth, from 0 to below 1, averages a curve over about 1/(1-Smooth)
+// points and leaves the raw numbers faint behind it.
+func LearningCurves(runs []Run, o LearningCurvesOptions) Chart {
+	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: o.Label, Log: o.LogY}}
+	c := Chart{Caption: o.Caption, Data: Table{Columns: []string{"run", "step", o.Column, o.Column + "_smoothed"}}}
+	for _, r := range runs {
+		var steps, raw []float64
+		for _, at := range r.Points {
+			steps, raw = append(steps, float64(at.Step)), append(raw, at.Value)
+		}
+		even := smooth(raw, o.Smooth)
+		for i := range steps {
+			c.Data.add(r.Name, steps[i], raw[i], even[i])
+		}
+		if o.Smooth > 0 && len(raw) > 1 {
+			p.Lines = append(p.Lines, Line{Name: r.Name, X: steps, Y: raw, Faint: true})
+		}
+		p.Lines = append(p.Lines, Line{Name: r.Name, X: steps, Y: even, Marks: len(steps) <= 25})
+	}
+	c.Panels = []Panel{p}
+	return c
+}
+
+// smooth returns the exponential moving average of values, without the bias
+// towards 0 at its start. What is not finite is passed over.
+func smooth(values []float64, rate float64) []float64 {
+	even := make([]float64, len(values))
+	sum, weight := 0.0, 0.0
+	for i, v := range values {
+		even[i] = math.NaN()
+		if finite(v) {
+			sum, weight = rate*sum+(1-rate)*v, rate*weight+(1-rate)
+			even[i] = sum / weight
+		}
+	}
+	return even
+}
+
+// NoiseRun is a run with the two estimates that its gradient noise scale is the
+// ratio of.
+type NoiseRun struct {
+	Name     string
+	Steps    []int
+	Variance []float64 // trace of the covariance of one sample's gradient
+	Squared  []float64 // squared norm of the true gradient
+}
+
+// GradientNoise draws figure 7: the simple noise scale of McCandlish et al.
+// (2018), tr(Sigma) / |G|^2 in pictures, along training. As there, both
+// estimates are averaged before they are divided, since the quotient of two
+// noisy estimates is biased. Where the averaged |G|^2 is not above 0 there is no
+// number.
+func GradientNoise(runs []NoiseRun, rate float64) Chart {
+	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, pictures (log scale)", Log: true}}
+	c := Chart{
+		Caption: "Gradient noise scale along training, by the two-batch estimator of McCandlish et al. 2018, appendix A (Nichol & Dhariwal 2021, figure 7).",
+		Data:    Table{Columns: []string{"run", "step", "grad_noise_variance", "grad_noise_squared", "grad_noise_scale_smoothed"}},
+	}
+	for _, r := range runs {
+		variance, squared := smooth(r.Variance, rate), smooth(r.Squared, rate)
+		l := Line{Name: r.Name, Marks: len(r.Steps) <= 25}
+		for i, step := range r.Steps {
+			scale := math.NaN()
+			if squared[i] > 0 {
+				scale = variance[i] / squared[i]
+			}
+			l.X, l.Y = append(l.X, float64(step)), append(l.Y, scale)
+			c.Data.add(r.Name, float64(step), r.Variance[i], r.Squared[i], scale)
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	c.Panels = []Panel{p}
+	return c
+}

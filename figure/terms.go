@@ -1,0 +1,90 @@
+package figure
+
+import (
+	"fmt"
+	"math"
+
+	"iddpm/diffusion"
+)
+
+// ModelTerms are the terms of a model's variational bound.
+type ModelTerms struct {
+	Name string
+	// VB holds the term of every step, bits/dim, the decoder's first: VB[t] is
+	// L_t of the paper, with L_0 the decoder's.
+	VB []float64
+}
+
+// Terms draws figure 2: the terms of the variational bound against the step, on
+// logarithmic axes. The first few steps hold most of the bits.
+func Terms(models []ModelTerms) Chart {
+	p := Panel{
+		X: Axis{Label: "diffusion step (log scale)", Log: true},
+		Y: Axis{Label: "term of the bound, bits/dim (log scale)", Log: true},
+	}
+	c := Chart{
+		Caption: "Terms of the variational bound against the diffusion step (Nichol & Dhariwal 2021, figure 2).",
+		Data:    Table{Columns: []string{"model", "t", "vb_bits_per_dim", "cumulative_bits_per_dim"}},
+	}
+	for _, m := range models {
+		l := Line{Name: fmt.Sprintf("%s, T = %d", m.Name, len(m.VB))}
+		sum := 0.0
+		for t, v := range m.VB {
+			sum += v
+			l.X, l.Y = append(l.X, float64(t+1)), append(l.Y, v)
+			c.Data.add(m.Name, float64(t+1), v, sum)
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	c.Panels = []Panel{p}
+	return c
+}
+
+// SkipModel is a model whose reverse process is shortened at its start.
+type SkipModel struct {
+	Name     string
+	Schedule diffusion.Schedule
+	VB       []float64 // [T], as in ModelTerms
+	Square   float64   // mean of the pictures' squared values, which lie in [-1, 1]
+}
+
+// SkipSteps draws figure 4 by likelihood: what leaving out the first part of the
+// reverse process costs. The shortened process begins with pure noise at step t
+// instead of T. That is a model too, and its bound in bits/dim is exact: the
+// terms up to t, and, for what the noise cannot stand for, the divergence of
+// q(x_t | x_0) from N(0, I).
+func SkipSteps(models []SkipModel) (Chart, error) {
+	p := Panel{
+		X: Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1},
+		Y: Axis{Label: "bits/dim of the shortened process (log scale)", Log: true},
+	}
+	c := Chart{
+		Caption: "Likelihood when the first part of the reverse process is left out: the bound of the process that begins with noise at step t, bits/dim " +
+			"(Nichol & Dhariwal 2021, figure 4, shows FID).",
+		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim"}},
+	}
+	for _, m := range models {
+		steps := len(m.VB)
+		if steps != m.Schedule.NumTimesteps() {
+			return Chart{}, fmt.Errorf("%s: %d terms for a process of %d steps", m.Name, steps, m.Schedule.NumTimesteps())
+		}
+		l := Line{Name: fmt.Sprintf("%s, T = %d", m.Name, steps)}
+		sum := 0.0
+		for t, v := range m.VB {
+			sum += v
+			share, prior := 1-float64(t+1)/float64(steps), m.prior(t)
+			l.X, l.Y = append(l.X, share), append(l.Y, sum+prior)
+			c.Data.add(m.Name, share, float64(t+1), sum+prior, prior)
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	c.Panels = []Panel{p}
+	return c, nil
+}
+
+// prior returns the divergence of q(x_t | x_0) from N(0, I), bits/dim, averaged
+// over pictures: equation 7 with t for T.
+func (m SkipModel) prior(t int) float64 {
+	a := m.Schedule.AlphasCumprod[t]
+	return 0.5 * (a*m.Square - a - math.Log1p(-a)) / math.Ln2
+}
