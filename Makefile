@@ -54,12 +54,13 @@ help: ## Show this help
 demo: build ## Train on the built-in emoji set and draw samples (minutes; DEMO_FLAGS adds flags)
 	@scripts/demo.sh $(DEMO_FLAGS)
 
+# -count=1: Go would take a result from its cache although csrc, which it does not see, has changed.
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory lint
 	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
-	$(GO) test $(MODULES)
-	$(GO) test -race $(MODULES)
+	$(GO) test -count=1 $(MODULES)
+	$(GO) test -count=1 -race $(MODULES)
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
 	$(GO) test -run Golden -v -count=1 $(MODULES)
