@@ -59,28 +59,28 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		return nil, fmt.Errorf("%s holds no checkpoint (%s/ckpt-*.pt): is it a run folder?", path, checkpointDir)
+		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
 	}
 	return nil, fmt.Errorf("no checkpoint of %s can be read: %w", path, errors.Join(errs...))
 }
+
+// errNoCheckpoint is a folder without any, readable or not.
+var errNoCheckpoint = errors.New("holds no checkpoint")
 
 var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
 
 // checkpointsIn returns the checkpoint files of a run folder, the newest first.
 func checkpointsIn(dir string) []string {
-	steps := map[string]int{}
 	var files []string
 	for _, d := range []string{filepath.Join(dir, checkpointDir), dir} {
 		entries, _ := os.ReadDir(d)
 		for _, e := range entries {
-			if m := checkpointName.FindStringSubmatch(e.Name()); m != nil {
-				file := filepath.Join(d, e.Name())
-				steps[file], _ = strconv.Atoi(m[1])
-				files = append(files, file)
+			if checkpointName.MatchString(e.Name()) {
+				files = append(files, filepath.Join(d, e.Name()))
 			}
 		}
 	}
-	sort.SliceStable(files, func(i, j int) bool { return steps[files[i]] > steps[files[j]] })
+	sort.SliceStable(files, func(i, j int) bool { return stepOf(files[i]) > stepOf(files[j]) })
 	return files
 }
 

@@ -41,6 +41,8 @@ type Options struct {
 	Steps            int       `json:"steps"`               // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
 	LogInterval      int       `json:"log_interval"`        // steps between two lines of metrics
 	SaveInterval     int       `json:"save_interval"`       // steps between two checkpoints
+	Keep             int       `json:"keep"`                // newest checkpoints that stay; 0: all
+	KeepEvery        int       `json:"keep_every"`          // whatever Keep says, those at multiples of this step stay; 0: none
 	Seed             uint64    `json:"seed"`                // of weights, order, timesteps, noise and dropout
 	Precision        string    `json:"precision"`           // auto, fp32, tf32, bf16 or fp16
 	Deterministic    bool      `json:"deterministic"`       // on CUDA too, the same bits at every run
@@ -106,6 +108,8 @@ func (o Options) Validate() error {
 	require(o.Steps >= 0, "steps must not be negative, but is %d", o.Steps)
 	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
 	require(o.SaveInterval > 0, "save-interval must be above 0, not %d", o.SaveInterval)
+	require(o.Keep >= 0, "keep must not be negative, but is %d", o.Keep)
+	require(o.KeepEvery >= 0, "keep-every must not be negative, but is %d", o.KeepEvery)
 	for _, rate := range o.EMARates {
 		require(rate >= 0 && rate < 1, "ema-rate must be in [0, 1), not %g", rate)
 	}

@@ -72,7 +72,8 @@ func (t *Trainer) writeLine() error {
 	m.lines++
 	m.pending, m.waited, m.since = nil, 0, time.Now()
 	if err := t.metrics.Write(t.current, t.row(means)); err != nil {
-		return err
+		// Of a full disk, say. A run is worth more than a line of its log.
+		t.log.Error("metrics are missing from the run folder", zap.Int("step", t.current), zap.Error(err))
 	}
 	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", m.shown.GradNorm),
 		zap.Float64("images_per_second", m.shown.ImagesPerSecond))
@@ -158,6 +159,6 @@ func concat(parts []gotorch.Tensor) []float64 {
 func (t *Trainer) Summary() Summary {
 	return Summary{
 		Step: t.current, FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,
-		Seconds: time.Since(t.meter.started).Seconds(), Checkpoint: t.saver.last, RunDir: t.run.Dir,
+		Seconds: time.Since(t.meter.started).Seconds(), Checkpoint: t.saver.safe, RunDir: t.run.Dir,
 	}
 }

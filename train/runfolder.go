@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
-	"github.com/wangkuiyi/gotorch/pt"
-	"go.uber.org/zap"
 )
 
 const configFile = "config.json"
@@ -31,56 +29,61 @@ func writeConfig(dir string, c Config) error {
 	return nil
 }
 
+// readConfig reads the configuration that a run folder began with.
+func readConfig(dir string) (Config, error) {
+	path := filepath.Join(dir, configFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := parseConfig(text)
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// runDirOf returns the run folder of a checkpoint file, or the folder itself.
+func runDirOf(path string) string {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return path
+	}
+	dir := filepath.Dir(path)
+	if filepath.Base(dir) == checkpointDir {
+		return filepath.Dir(dir)
+	}
+	return dir
+}
+
+// removeLeftovers removes what a process that was killed had begun to write. The
+// folder is locked, so nobody is writing it now.
+func removeLeftovers(dir string) {
+	for _, pattern := range []string{filepath.Join(dir, checkpointDir, ".ckpt-*.pt*"), filepath.Join(dir, "."+configFile+"*")} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			os.Remove(file) // at worst it stays
+		}
+	}
+}
+
 // save copies the state to host memory and writes it to the run folder beside
-// training: a step never waits for a disk, only the next checkpoint does.
+// training: a step never waits for a disk, only the next checkpoint does. A
+// write that fails is logged, and tried again at the next save.
 func (t *Trainer) save() error {
 	path := t.CheckpointPath()
-	if t.saver.last == path {
+	if t.saver.holds(path) {
 		return nil
 	}
 	dict, err := t.pack()
 	if err != nil {
 		return err
 	}
-	return t.saver.start(path, dict, t.log)
+	t.saver.start(path, dict)
+	return nil
 }
 
 // CheckpointPath returns where the checkpoint of the present step is, or would
 // be.
 func (t *Trainer) CheckpointPath() string {
 	return filepath.Join(t.run.Dir, checkpointDir, fmt.Sprintf("ckpt-%06d.pt", t.current))
-}
-
-// saver writes one checkpoint at a time in the background.
-type saver struct {
-	last string     // the checkpoint begun last
-	done chan error // of the write under way; nil: there is none
-}
-
-func (s *saver) start(path string, dict *pt.Dict, log *zap.Logger) error {
-	if err := s.wait(); err != nil {
-		return err
-	}
-	s.last, s.done = path, make(chan error, 1)
-	go func(done chan<- error) {
-		err := pt.WriteFile(path, dict)
-		if err == nil {
-			log.Info("saved", zap.String("checkpoint", path))
-		}
-		done <- err
-	}(s.done)
-	return nil
-}
-
-// wait returns when nothing is being written, with the error of what was.
-func (s *saver) wait() error {
-	if s.done == nil {
-		return nil
-	}
-	err := <-s.done
-	s.done = nil
-	if err != nil {
-		return fmt.Errorf("cannot save the run: %w", err)
-	}
-	return nil
 }

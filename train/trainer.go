@@ -63,6 +63,8 @@ type Trainer struct {
 	dataset   *data.Dataset
 	loader    *data.Loader
 	metrics   *metrics.Writer
+	fresh     bool        // begun by New
+	locked    *folderLock // the run folder; nil: it is not ours yet
 	saver     saver
 	meter     meter
 
@@ -71,44 +73,95 @@ type Trainer struct {
 }
 
 // New begins a run: it checks the configuration, opens the data, builds the
-// network and makes the run folder, which must not hold a run yet.
+// network and makes the run folder, which must not hold a run yet and is locked
+// against other processes.
 func New(c Config, r Run) (*Trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if Exists(r.Dir) {
-		return nil, fmt.Errorf("%s holds a run already: go on with it by `iddpm resume %s`, or name another --run-dir", r.Dir, r.Dir)
+	if err := refuseRun(r.Dir); err != nil {
+		return nil, err
 	}
-	return assemble(c, r, nil)
+	t := newTrainer(r)
+	t.config, t.fresh = c, true
+	if err := t.assemble(nil); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func refuseRun(dir string) error {
+	if Exists(dir) {
+		return fmt.Errorf("%s holds a run already: go on with it by `iddpm resume %s`, or name another --run-dir", dir, dir)
+	}
+	return nil
 }
 
 // Resume goes on with the run that a checkpoint, or the newest readable
-// checkpoint of a run folder, belongs to. steps above 0 replaces the step at
-// which training ends; nothing else of the configuration changes.
+// checkpoint of a run folder, belongs to. A run that was killed before its first
+// checkpoint begins again, to the same numbers. steps above 0 replaces the step
+// at which training ends; nothing else of the configuration changes.
 func Resume(path string, steps int, r Run) (*Trainer, error) {
+	t := newTrainer(r)
+	if t.run.Dir == "" {
+		t.run.Dir = runDirOf(path)
+	}
+	if err := t.resume(path, steps); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Trainer) resume(path string, steps int) error {
+	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
+		// Before the newest checkpoint is chosen: another process may be writing a
+		// newer one.
+		if err := t.lock(); err != nil {
+			return err
+		}
+	}
+	from, err := t.find(path)
+	if err != nil {
+		return err
+	}
+	if steps > 0 {
+		t.config.Train.Steps = steps
+	}
+	return t.assemble(from)
+}
+
+// find reads the checkpoint to go on from and takes its configuration. It is nil
+// for a run folder without one.
+func (t *Trainer) find(path string) (*Checkpoint, error) {
 	c, err := LoadCheckpoint(path)
+	if errors.Is(err, errNoCheckpoint) {
+		config, configErr := readConfig(path)
+		if errors.Is(configErr, os.ErrNotExist) {
+			return nil, err
+		}
+		t.log.Info("the run was stopped before its first checkpoint: it begins again", zap.String("run", path))
+		t.config = config
+		return nil, configErr
+	}
 	if err != nil {
 		return nil, err
 	}
 	if c.Optimizer == nil {
 		return nil, fmt.Errorf("%s holds weights but no training state: train from it with --init-from %s", c.Path, c.Path)
 	}
-	config := c.Config
-	if steps > 0 {
-		config.Train.Steps = steps
-	}
-	if r.Dir == "" {
-		r.Dir = filepath.Dir(filepath.Dir(c.Path))
-	}
-	return assemble(config, r, c)
+	t.config, t.saver.safe = c.Config, c.Path
+	return c, nil
 }
 
-// assemble builds a trainer; with a checkpoint it restores that state.
-func assemble(c Config, r Run, from *Checkpoint) (*Trainer, error) {
+func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	t := &Trainer{config: c, run: r, log: r.Log, device: r.Device}
+	return &Trainer{run: r, log: r.Log, device: r.Device}
+}
+
+// assemble builds the trainer; with a checkpoint it restores that state.
+func (t *Trainer) assemble(from *Checkpoint) error {
 	for _, step := range []func() error{
 		t.openData,
 		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
@@ -116,10 +169,10 @@ func assemble(c Config, r Run, from *Checkpoint) (*Trainer, error) {
 		t.openLoader,
 	} {
 		if err := step(); err != nil {
-			return nil, errors.Join(err, t.Close())
+			return err
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch
@@ -262,8 +315,8 @@ func (t *Trainer) Step() int { return t.current }
 // Dir returns the run folder.
 func (t *Trainer) Dir() string { return t.run.Dir }
 
-// Close stops the loader, waits for a checkpoint being written and frees the
-// tensors.
+// Close stops the loader, waits for a checkpoint being written, frees the
+// tensors and unlocks the run folder.
 func (t *Trainer) Close() error {
 	if t.loader != nil {
 		t.loader.Close()
@@ -278,7 +331,7 @@ func (t *Trainer) Close() error {
 	if t.network != nil {
 		gotorch.Run(t.free)
 	}
-	return err
+	return errors.Join(err, t.locked.release())
 }
 
 func (t *Trainer) free() {
@@ -385,6 +438,16 @@ func (t *Trainer) openRunFolder() (err error) {
 			return fmt.Errorf("cannot make the run folder: %w", err)
 		}
 	}
+	if err := t.lock(); err != nil {
+		return err
+	}
+	if t.fresh { // another process may have begun a run here since New looked
+		if err := refuseRun(t.run.Dir); err != nil {
+			return err
+		}
+	}
+	removeLeftovers(t.run.Dir)
+	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
 	if err := writeConfig(t.run.Dir, t.config); err != nil {
 		return err
 	}

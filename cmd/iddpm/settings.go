@@ -78,6 +78,8 @@ func trainingOptions(c *train.Config) []option {
 		{name: "schedule-sampler", category: categoryTraining, value: &o.ScheduleSampler, usage: "draw timesteps by `NAME`: uniform or loss-second-moment"},
 		{name: "log-interval", category: categoryTraining, value: &o.LogInterval, usage: "write metrics every `N` steps"},
 		{name: "save-interval", category: categoryTraining, value: &o.SaveInterval, usage: "save a checkpoint every `N` steps"},
+		{name: "keep", category: categoryTraining, value: &o.Keep, usage: "keep only the newest `N` checkpoints (0: all); one goes when a newer one is safe"},
+		{name: "keep-every", category: categoryTraining, value: &o.KeepEvery, usage: "with --keep, keep those at multiples of step `M` too"},
 		{name: "init-from", category: categoryTraining, value: &o.InitFrom, usage: "begin with the weights of `CKPT`"},
 		{name: "reinit-mismatched", category: categoryTraining, value: &o.ReinitMismatched, usage: "with --init-from, begin layers afresh that do not fit"},
 		{name: "seed", category: categoryTraining, value: &o.Seed, usage: "`N` that decides weights, order, timesteps and noise"},

@@ -1,0 +1,109 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// lockFile keeps a second process out of a run folder. Its text names the
+// process that has it; what counts is the lock on it, which ends with that
+// process however it ends.
+const lockFile = "run.lock"
+
+// folderLock is a locked run folder.
+type folderLock struct{ file *os.File }
+
+// errCannotLock is a file system without locks.
+var errCannotLock = errors.New("the file system has no locks")
+
+// lockFolder locks a folder that exists, or says which process has locked it.
+func lockFolder(dir string) (*folderLock, error) {
+	path := filepath.Join(dir, lockFile)
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("cannot lock the run folder: %w", err)
+		}
+		if err := flock(f, dir); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		// Whoever had it may have removed the file between the two calls: a lock on a
+		// file without a name would keep nobody out.
+		opened, err := f.Stat()
+		named, nameErr := os.Stat(path)
+		if err == nil && nameErr == nil && os.SameFile(opened, named) {
+			return &folderLock{f}, signLock(f)
+		}
+		f.Close()
+	}
+}
+
+func flock(f *os.File, dir string) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return fmt.Errorf("%s is in use by %s: stop it first, or name another --run-dir", dir, holder(f))
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.EINVAL):
+		return errCannotLock
+	}
+	return fmt.Errorf("cannot lock %s: %w", f.Name(), err)
+}
+
+// holder names the process that has locked f.
+func holder(f *os.File) string {
+	text, _ := io.ReadAll(io.LimitReader(f, 300))
+	if name := strings.TrimSpace(string(text)); name != "" {
+		return "process " + name
+	}
+	return "another process"
+}
+
+func signLock(f *os.File) error {
+	host, _ := os.Hostname()
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("cannot write %s: %w", f.Name(), err)
+	}
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%d on %s\n", os.Getpid(), host), 0); err != nil {
+		return fmt.Errorf("cannot write %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// release unlocks the folder. The file goes while the lock still holds, so that
+// it is never another process's that goes.
+func (l *folderLock) release() error {
+	if l == nil {
+		return nil
+	}
+	err := os.Remove(l.file.Name())
+	if errors.Is(err, os.ErrNotExist) { // the run folder has vanished
+		err = nil
+	}
+	return errors.Join(err, l.file.Close())
+}
+
+// lock locks the run folder, once. Where that cannot be, the log says so.
+func (t *Trainer) lock() error {
+	if t.locked != nil {
+		return nil
+	}
+	l, err := lockFolder(t.run.Dir)
+	if errors.Is(err, errCannotLock) {
+		t.log.Warn("nothing keeps a second process out of the run folder", zap.String("because", err.Error()))
+		return nil
+	}
+	if err != nil {
+		return errors.Join(err, l.release())
+	}
+	t.locked = l
+	return nil
+}

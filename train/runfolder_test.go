@@ -1,0 +1,242 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// names returns the names of the checkpoints folder's files, hidden ones too.
+func names(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, checkpointDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func closeTrainer(t *testing.T, trainer *Trainer) {
+	t.Helper()
+	if err := trainer.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestResumeBeforeFirstCheckpoint goes on with a run that was killed before it
+// had saved anything: it begins again, and ends where it would have ended.
+func TestResumeBeforeFirstCheckpoint(t *testing.T) {
+	whole := train(t, tiny(), t.TempDir())
+	dir := t.TempDir()
+	killed, err := New(tiny(), Run{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTrainer(t, killed) // which saves nothing
+	if !Exists(dir) {
+		t.Error("the folder holds no run")
+	}
+	resumed, err := Resume(dir, 0, Run{})
+	sameState(t, whole, finish(t, resumed, err))
+}
+
+func TestRunFolderLock(t *testing.T) {
+	dir := t.TempDir()
+	first, err := New(tiny(), Run{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := fmt.Sprintf("is in use by process %d on ", os.Getpid())
+	if _, err := Resume(dir, 0, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
+		t.Errorf("Resume of a run that is at work: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, configFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(tiny(), Run{Dir: dir}); err == nil || !strings.Contains(err.Error(), owner) {
+		t.Errorf("New in a folder that is in use: %v", err)
+	}
+	closeTrainer(t, first)
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the lock's file stays: %v", err)
+	}
+	second, err := New(tiny(), Run{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTrainer(t, second)
+}
+
+// TestResumeCleansUp removes what a killed process left half written.
+func TestResumeCleansUp(t *testing.T) {
+	dir := t.TempDir()
+	train(t, tiny(), dir)
+	if err := os.WriteFile(filepath.Join(dir, checkpointDir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := Resume(dir, 7, Run{})
+	finish(t, resumed, err)
+	if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000006.pt", "ckpt-000007.pt"}) {
+		t.Errorf("the folder holds %v", got)
+	}
+}
+
+func TestReplaced(t *testing.T) {
+	files := []string{"ckpt-000900.pt", "ckpt-000500.pt", "ckpt-000400.pt", "ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}
+	for _, c := range []struct {
+		keep, every int
+		want        []string
+	}{
+		{0, 0, nil},
+		{0, 200, nil},
+		{9, 0, nil},
+		{1, 0, []string{"ckpt-000400.pt", "ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}},
+		{2, 0, []string{"ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}},
+		{2, 200, []string{"ckpt-000300.pt", "ckpt-000100.pt"}},
+	} {
+		if got := replaced(files, "ckpt-000500.pt", c.keep, c.every); !slices.Equal(got, c.want) {
+			t.Errorf("keep %d, every %d: %v go, want %v", c.keep, c.every, got, c.want)
+		}
+	}
+}
+
+func TestKeep(t *testing.T) {
+	c := tiny()
+	c.Train.SaveInterval, c.Train.Keep, c.Train.KeepEvery = 1, 2, 3
+	dir := t.TempDir()
+	train(t, c, dir)
+	if got, want := names(t, dir), []string{"ckpt-000003.pt", "ckpt-000005.pt", "ckpt-000006.pt"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+}
+
+// faultyDisk fails to write the checkpoints of some steps: it leaves nothing
+// under the final name, as pt.WriteFile does not.
+type faultyDisk struct {
+	err    error
+	steps  []int
+	failed []int
+}
+
+func (d *faultyDisk) write(path string, v any) error {
+	if step := stepOf(path); slices.Contains(d.steps, step) {
+		d.failed = append(d.failed, step)
+		return &fs.PathError{Op: "sync", Path: path, Err: d.err}
+	}
+	return pt.WriteFile(path, v)
+}
+
+// trainOn trains on a faulty disk, and returns Train's error and the log.
+func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, err error, logs *observer.ObservedLogs) {
+	t.Helper()
+	core, logs := observer.New(zapcore.InfoLevel)
+	c := tiny()
+	c.Train.SaveInterval = 2
+	change(&c)
+	dir = t.TempDir()
+	trainer, err := New(c, Run{Dir: dir, Log: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer.saver.write = d.write
+	err = trainer.Train(t.Context())
+	closeTrainer(t, trainer)
+	return dir, err, logs
+}
+
+// TestSaveIsTriedAgain trains over failing writes: what was saved before stays,
+// even where it was to be pruned, and the next interval saves.
+func TestSaveIsTriedAgain(t *testing.T) {
+	for _, fault := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO} {
+		d := &faultyDisk{err: fault, steps: []int{4}}
+		dir, err, logs := trainOn(t, d, func(c *Config) { c.Train.Keep = 1 })
+		if err != nil || !slices.Equal(d.failed, d.steps) {
+			t.Errorf("%v: Train returned %v, the writes of %v failed", fault, err, d.failed)
+		}
+		if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000006.pt"}) {
+			t.Errorf("%v: the folder holds %v", fault, got)
+		}
+		said := logs.FilterMessageSnippet("cannot save").All()
+		if len(said) != 1 || !strings.HasSuffix(said[0].ContextMap()["last_good"].(string), "ckpt-000002.pt") ||
+			!strings.Contains(said[0].ContextMap()["error"].(string), fault.Error()) {
+			t.Errorf("%v: the log says %v", fault, said)
+		}
+	}
+}
+
+// TestLastSaveFails ends a run whose last checkpoint cannot be written: that is
+// an error, which names the last good one.
+func TestLastSaveFails(t *testing.T) {
+	dir, err, _ := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
+	for _, want := range []string{"cannot save the run", syscall.ENOSPC.Error(), "the last good checkpoint is", "ckpt-000002.pt"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000002.pt"}) {
+		t.Errorf("the folder holds %v", got)
+	}
+}
+
+// TestVanishedFolder takes the checkpoints' folder away under a run, and brings
+// it back.
+func TestVanishedFolder(t *testing.T) {
+	c := tiny()
+	c.Train.SaveInterval = 1
+	dir := t.TempDir()
+	folder, away := filepath.Join(dir, checkpointDir), filepath.Join(t.TempDir(), "away")
+	var trainer *Trainer
+	move := func(from, to string) {
+		_ = trainer.saver.wait() // its failure is in the log
+		if err := os.Rename(from, to); err != nil {
+			t.Error(err)
+		}
+	}
+	core, logs := observer.New(zapcore.ErrorLevel)
+	trainer, err := New(c, Run{Dir: dir, Log: zap.New(core), Progress: func(p Progress) {
+		switch p.Step {
+		case 3:
+			move(folder, away)
+		case 5:
+			move(away, folder)
+		}
+	}})
+	finish(t, trainer, err)
+	if got, want := names(t, dir), []string{"ckpt-000001.pt", "ckpt-000002.pt", "ckpt-000005.pt", "ckpt-000006.pt"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+	if logs.FilterMessageSnippet("cannot save").Len() != 2 {
+		t.Errorf("the log says %v", logs.All())
+	}
+}
+
+// TestInterruptCannotSave is interrupted where nothing can be written.
+func TestInterruptCannotSave(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	trainer, err := New(tiny(), Run{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer.saver.write = (&faultyDisk{err: syscall.EROFS, steps: []int{0}}).write
+	err = trainer.Train(ctx)
+	if errors.Is(err, ErrInterrupted) || !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "there is no checkpoint yet") {
+		t.Errorf("Train returned %v", err)
+	}
+	closeTrainer(t, trainer)
+}
