@@ -20,6 +20,11 @@ import (
 // The only error that can come after path has its new content is a failing sync
 // of the folder: the file is whole then, but a power cut may still undo it.
 func Write(path string, fill func(io.Writer) error) error {
+	return write(path, fill, (*os.File).Sync)
+}
+
+// write is Write with the disk's sync as an argument, which tests make fail.
+func write(path string, fill func(io.Writer) error, sync func(*os.File) error) error {
 	// The folder is named because renameio would otherwise try $TMPDIR first,
 	// which may be a small memory disk, too small for a checkpoint.
 	dir := filepath.Dir(path)
@@ -35,19 +40,22 @@ func Write(path string, fill func(io.Writer) error) error {
 	if err := buffered.Flush(); err != nil {
 		return err
 	}
+	if err := sync(f.File); err != nil {
+		return err
+	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(dir, sync)
 }
 
-func syncDir(dir string) error {
+func syncDir(dir string, sync func(*os.File) error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	err = d.Sync()
+	err = sync(d)
 	// Some network file systems cannot sync a folder; they have no journal that
 	// the rename could be missing from either.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {

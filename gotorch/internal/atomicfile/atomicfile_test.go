@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -54,5 +55,49 @@ func TestWriteMissingFolder(t *testing.T) {
 	err := Write(filepath.Join(t.TempDir(), "no", "f"), func(io.Writer) error { return nil })
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("got %v, want a missing folder", err)
+	}
+}
+
+// TestFailingSync fails the file's sync, and then the folder's.
+func TestFailingSync(t *testing.T) {
+	for failing, want := range map[int]string{1: "old", 2: "new"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "f")
+		if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		err := write(path, func(w io.Writer) error {
+			_, err := io.WriteString(w, "new")
+			return err
+		}, func(f *os.File) error {
+			if calls++; calls == failing {
+				return &os.PathError{Op: "sync", Path: f.Name(), Err: syscall.EIO}
+			}
+			return f.Sync()
+		})
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("sync %d fails: the error is %v", failing, err)
+		}
+		if got, _ := os.ReadFile(path); string(got) != want {
+			t.Errorf("sync %d fails: the file holds %q, want %q", failing, got, want)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("sync %d fails: %d files in the folder (%v)", failing, len(entries), err)
+		}
+	}
+}
+
+// TestUnsyncableFolder is a network file system's.
+func TestUnsyncableFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	err := write(path, func(io.Writer) error { return nil }, func(f *os.File) error {
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return &os.PathError{Op: "sync", Path: f.Name(), Err: syscall.EINVAL}
+		}
+		return f.Sync()
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
