@@ -40,6 +40,7 @@ type Options struct {
 	ScheduleSampler  string    `json:"schedule_sampler"`    // uniform or loss-second-moment
 	Steps            int       `json:"steps"`               // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
 	LogInterval      int       `json:"log_interval"`        // steps between two lines of metrics
+	GradientNoise    bool      `json:"gradient_noise"`      // measures the gradient noise scale, from microbatches
 	SaveInterval     int       `json:"save_interval"`       // steps between two checkpoints
 	Keep             int       `json:"keep"`                // newest checkpoints that stay; 0: all
 	KeepEvery        int       `json:"keep_every"`          // whatever Keep says, those at multiples of this step stay; 0: none
@@ -106,6 +107,7 @@ func (o Options) Validate() error {
 	require(o.WarmupSteps >= 0, "warmup-steps must not be negative, but is %d", o.WarmupSteps)
 	require(o.GradClip >= 0, "grad-clip must not be negative, but is %g", o.GradClip)
 	require(o.Steps >= 0, "steps must not be negative, but is %d", o.Steps)
+	require(!o.GradientNoise || o.microbatch() < o.BatchSize, "gradient-noise compares microbatches with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
 	require(o.SaveInterval > 0, "save-interval must be above 0, not %d", o.SaveInterval)
 	require(o.Keep >= 0, "keep must not be negative, but is %d", o.Keep)

@@ -91,6 +91,7 @@ func (t *Trainer) row(means averages) []metrics.Value {
 			row = append(row, metrics.Value{Name: name, Value: a.mean()})
 		}
 	}
+	row = append(row, means.noiseValues()...)
 	return append(row,
 		metrics.Value{Name: "lr", Value: t.meter.shown.LR},
 		metrics.Value{Name: "images_per_second", Value: t.meter.shown.ImagesPerSecond},
@@ -136,10 +137,15 @@ func (r stepResult) addTo(means averages, numTimesteps int) {
 		}
 	}
 	means.add("grad_norm", r.gradNorm.Float64())
+	if len(r.noise.norms) > 0 {
+		variance, squared := r.noise.estimates(r.gradNorm.Float64())
+		means.add(GradNoiseVariance, variance)
+		means.add(GradNoiseSquared, squared)
+	}
 }
 
 func (r stepResult) free() {
-	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm}} {
+	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm}, r.noise.norms} {
 		for _, x := range parts {
 			x.Free()
 		}

@@ -22,6 +22,7 @@ type stepResult struct {
 	weights       []float64        // [N], of importance sampling
 	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
 	gradNorm      gotorch.Tensor
+	noise         noiseNorms // with Options.GradientNoise
 }
 
 // step takes one optimizer step on a batch.
@@ -31,8 +32,16 @@ func (t *Trainer) step(batch data.Batch) (r stepResult, err error) {
 		r.timesteps, r.weights = t.drawTimesteps(int(x.Size(0)))
 		t.optimizer.ZeroGrad()
 		whole := microbatch{x: x, y: y, timesteps: r.timesteps, weights: r.weights}
+		noise := gradNoise{params: t.network.Tensors()}
 		for first := 0; first < len(r.timesteps); first += t.config.Train.microbatch() {
-			t.backward(&r, whole.slice(first, t.config.Train.microbatch()))
+			part := whole.slice(first, t.config.Train.microbatch())
+			t.backward(&r, part)
+			if t.config.Train.GradientNoise {
+				noise.take(len(part.timesteps))
+			}
+		}
+		if t.config.Train.GradientNoise {
+			r.noise = noise.giveBack()
 		}
 		r.gradNorm = gotorch.ClipGradNorm(t.gradients(), t.config.Train.GradClip).MoveOut()
 		t.optimizer.SetLR(t.config.Train.LearningRate(t.current))

@@ -77,6 +77,7 @@ func trainingOptions(c *train.Config) []option {
 		{name: "grad-clip", category: categoryTraining, value: &o.GradClip, usage: "clip the gradient's norm to `NORM` (0: never)"},
 		{name: "schedule-sampler", category: categoryTraining, value: &o.ScheduleSampler, usage: "draw timesteps by `NAME`: uniform or loss-second-moment"},
 		{name: "log-interval", category: categoryTraining, value: &o.LogInterval, usage: "write metrics every `N` steps"},
+		{name: "gradient-noise", category: categoryTraining, value: &o.GradientNoise, usage: "record the gradient noise scale, by comparing microbatches with the batch"},
 		{name: "save-interval", category: categoryTraining, value: &o.SaveInterval, usage: "save a checkpoint every `N` steps"},
 		{name: "keep", category: categoryTraining, value: &o.Keep, usage: "keep only the newest `N` checkpoints (0: all); one goes when a newer one is safe"},
 		{name: "keep-every", category: categoryTraining, value: &o.KeepEvery, usage: "with --keep, keep those at multiples of step `M` too"},
