@@ -41,6 +41,9 @@ CUDA_LDLIBS   = -ltorch_cuda -lc10_cuda -Lbuild/nvidia/cu13/lib -l:libcudart.so.
 CUDA_SOURCES := $(sort $(wildcard csrc/cuda/*.cc csrc/cuda/*.cu))
 CUDA_OBJECTS := $(CUDA_SOURCES:csrc/%=build/obj/%.o)
 
+# Tests run several programs at once: their threads had better sleep than spin.
+test golden interop: export GOMP_SPINCOUNT = 1000
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
