@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train"
+)
+
+// process is the program at work in a process of its own.
+type process struct {
+	*exec.Cmd
+	mu     sync.Mutex
+	begun  chan struct{} // closed when training begins
+	ended  chan struct{} // closed when standard error ends
+	stderr bytes.Buffer
+	saved  int // the newest step that the log calls saved, or -1
+}
+
+var savedLine = regexp.MustCompile(`INFO\s+saved\s.*ckpt-(\d+)\.pt`)
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(os.Args[0], args...), begun: make(chan struct{}), ended: make(chan struct{}), saved: -1}
+	p.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1")
+	logs, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			p.take(lines.Text())
+		}
+	}()
+	return p
+}
+
+var trainingLine = regexp.MustCompile(`INFO\s+training\s`)
+
+func (p *process) take(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stderr.WriteString(line + "\n")
+	if m := savedLine.FindStringSubmatch(line); m != nil {
+		p.saved, _ = strconv.Atoi(m[1])
+	}
+	if trainingLine.MatchString(line) {
+		close(p.begun)
+	}
+}
+
+// stderrSoFar returns what the process has logged.
+func (p *process) stderrSoFar() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// waitForTraining waits until the process trains, or ends.
+func (p *process) waitForTraining() {
+	select {
+	case <-p.begun:
+	case <-p.ended:
+	}
+}
+
+// end waits for the process, and returns its exit status (-1: killed).
+func (p *process) end() int {
+	<-p.ended
+	p.Wait()
+	return p.ProcessState.ExitCode()
+}
+
+// kills is how often TestKill kills: a few times, or as $IDDPM_KILLS says.
+func kills(t *testing.T) int {
+	n, err := strconv.Atoi(os.Getenv("IDDPM_KILLS"))
+	if err != nil {
+		return 8
+	}
+	return n
+}
+
+// TestKill kills a training process by SIGKILL at random moments. It saves at
+// every step, so most of them lie within a write. After each, every file under a
+// final name is whole, nothing that was reported as saved is lost, and the run
+// goes on: in the end to the same bits as a run that nobody killed.
+func TestKill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	args := trainTiny(dir, "--steps", "100000", "--save-interval", "1", "--keep", "2", "--seed", "5")
+	random := rand.New(rand.NewPCG(1, 2))
+	newest, amidst, before := 0, 0, 0
+	for range kills(t) {
+		p := start(t, args...)
+		if random.IntN(8) > 0 { // else it may still be starting, or restoring
+			p.waitForTraining()
+		}
+		time.Sleep(time.Duration(random.IntN(250)) * time.Millisecond)
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if status := p.end(); status != -1 {
+			t.Fatalf("it ended by itself, with %d:\n%s", status, p.stderr.String())
+		}
+		newest = checkRun(t, dir, max(newest, p.saved))
+		if torn, _ := filepath.Glob(filepath.Join(dir, "checkpoints", ".ckpt-*")); len(torn) > 0 {
+			amidst++
+		}
+		if train.Exists(dir) {
+			args = []string{"resume", dir, "--device", "cpu"}
+		} else {
+			before++
+		}
+	}
+	t.Logf("%d kills: %d within a write, %d before there was a run; %d steps were saved", kills(t), amidst, before, newest)
+	last := newest + 2
+	if newest == 0 {
+		t.Fatal("nothing was ever saved")
+	}
+	if got := iddpm(t, "resume", dir, "--steps", strconv.Itoa(last), "--device", "cpu"); got.status != exitDone {
+		t.Fatalf("resume: %d, %s", got.status, got.stderr)
+	}
+	whole := filepath.Join(t.TempDir(), "whole")
+	if got := iddpm(t, trainTiny(whole, "--steps", strconv.Itoa(last), "--seed", "5")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	sameWeights(t, whole, dir)
+}
+
+// checkRun reads every checkpoint, and returns the newest one's step, which must
+// not be below least.
+func checkRun(t *testing.T, dir string, least int) (newest int) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "ckpt-*.pt"))
+	for _, file := range files {
+		c, err := train.LoadCheckpoint(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest = max(newest, c.Step)
+	}
+	if newest < least {
+		t.Fatalf("step %d was saved, but the newest checkpoint is of step %d", least, newest)
+	}
+	return newest
+}
+
+// sameWeights fails unless two runs stand at the same weights, bit for bit.
+func sameWeights(t *testing.T, a, b string) {
+	t.Helper()
+	one, err := train.LoadCheckpoint(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := train.LoadCheckpoint(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Step != two.Step {
+		t.Fatalf("steps %d and %d", one.Step, two.Step)
+	}
+	for name, value := range one.Model.All() {
+		other, _ := two.Model.Get(name)
+		if !bytes.Equal(value.(*pt.Tensor).Data, other.(*pt.Tensor).Data) {
+			t.Errorf("%v differs", name)
+		}
+	}
+}
