@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/figure"
+)
+
+// figureOptions are the flags of all figures; each has those that it needs.
+type figureOptions struct {
+	out  string
+	json bool
+}
+
+func (o *figureOptions) options(name string) []option {
+	return []option{
+		{name: "out", alias: "o", category: categoryRun, value: &o.out, standard: name + ".png",
+			usage: "write `FILE`.png, .svg and .csv, whichever of the three it is named after"},
+		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+	}
+}
+
+// drawing is what a figure becomes: a figure.Chart or a figure.Strip.
+type drawing interface {
+	Save(path string) ([]string, error)
+}
+
+// figureSpec is one of the figures.
+type figureSpec struct {
+	name        string
+	usage       string
+	arguments   string
+	description string
+	// begin returns the figure's own flags and what draws it once they are set.
+	begin func() ([]option, func(c *cli.Context, args []string) (drawing, error))
+}
+
+func (p *program) figureSpecs() []figureSpec {
+	return []figureSpec{varianceRatioFigure, vlbTermsFigure(p), noisingFigure, skipStepsFigure(p), alphaBarFigure,
+		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure}
+}
+
+func (p *program) figureCommand() *cli.Command {
+	var commands []*cli.Command
+	for _, spec := range p.figureSpecs() {
+		commands = append(commands, p.figureSubcommand(spec))
+	}
+	return &cli.Command{
+		Name:      "figure",
+		Usage:     "draw the paper's figures",
+		UsageText: "iddpm figure NAME [CKPT_OR_RUN_DIR...] [-o FILE]",
+		Description: `Draws a figure of Improved DDPM from a schedule, from checkpoints or from run folders, as a PNG,
+an SVG and a CSV of its numbers. "iddpm figure NAME --help" says what it shows.
+
+Examples:
+  iddpm figure alpha-bar
+  iddpm figure noising photos/cat.jpg -o cat.png
+  iddpm figure learning-curves linear=runs/001-custom cosine=runs/002-custom -o curves.png
+  iddpm figure schedule-compare linear:1000 cosine:4000 cosine:4000:ddim50`,
+		HideHelpCommand: true,
+		Subcommands:     commands,
+	}
+}
+
+func (p *program) figureSubcommand(spec figureSpec) *cli.Command {
+	flags, _ := spec.begin()
+	return &cli.Command{
+		Name:            spec.name,
+		Usage:           spec.usage,
+		UsageText:       strings.TrimRight("iddpm figure "+spec.name+" "+spec.arguments, " ") + " [FLAGS]",
+		Description:     spec.description,
+		Flags:           flagsOf(append(flags, new(figureOptions).options(spec.name)...)...),
+		HideHelpCommand: true,
+		Action:          func(c *cli.Context) error { return p.figure(c, spec) },
+	}
+}
+
+// figureResult is what figure prints.
+type figureResult struct {
+	Figure string `json:"figure"`
+	PNG    string `json:"png"`
+	SVG    string `json:"svg"`
+	CSV    string `json:"csv"`
+}
+
+func (p *program) figure(c *cli.Context, spec figureSpec) error {
+	var o figureOptions
+	options, draw := spec.begin()
+	if err := apply(c, append(options, o.options(spec.name)...)); err != nil {
+		return err
+	}
+	if o.out == "" {
+		o.out = spec.name + ".png"
+	}
+	// A name that cannot be is better known before hours of evaluation.
+	if _, _, _, err := figure.Paths(o.out); err != nil {
+		return wrongUse("--out: %w", err)
+	}
+	if spec.arguments == "" && c.NArg() > 0 {
+		return wrongUse("iddpm figure %s takes flags alone, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
+	}
+	d, err := draw(c, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	files, err := d.Save(o.out)
+	if err != nil {
+		return err
+	}
+	s := session{stdout: p.stdout, json: o.json}
+	return s.emit(figureResult{spec.name, files[0], files[1], files[2]}, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, strings.Join(files, "\n"))
+		return err
+	})
+}
+
+// source is an argument that a curve is drawn from: PATH, or NAME=PATH.
+type source struct{ name, path string }
+
+// sourcesOf reads arguments. A curve that nobody has named is called by the last
+// part of its path that tells it from the others.
+func sourcesOf(args []string) ([]source, error) {
+	all := make([]source, len(args))
+	for i, arg := range args {
+		all[i] = source{path: arg}
+		if name, path, ok := strings.Cut(arg, "="); ok && name != "" && !exists(arg) {
+			all[i] = source{name, path}
+		}
+		if !exists(all[i].path) {
+			return nil, fmt.Errorf("%s does not exist: name a run folder, a checkpoint or a file", all[i].path)
+		}
+	}
+	for i := range all {
+		if all[i].name == "" {
+			all[i].name = telling(all[i].path, all)
+		}
+	}
+	return all, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// telling returns the end of a path, as much of it as no other one has.
+func telling(path string, all []source) string {
+	parts := strings.Split(filepath.ToSlash(filepath.Clean(path)), "/")
+	for n := 1; n < len(parts); n++ {
+		end, same := strings.Join(parts[len(parts)-n:], "/"), 0
+		for _, s := range all {
+			if other := filepath.ToSlash(filepath.Clean(s.path)); other == end || strings.HasSuffix(other, "/"+end) {
+				same++
+			}
+		}
+		if same < 2 {
+			return end
+		}
+	}
+	return path
+}

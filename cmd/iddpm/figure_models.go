@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/npy"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/figure"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// boundOptions are the flags of figures that evaluate networks.
+type boundOptions struct {
+	sessionOptions
+	dataDir   string
+	split     string
+	number    int
+	batchSize int
+	respacing string
+	ema       string
+	seed      uint64
+	precision string
+}
+
+func newBoundOptions() *boundOptions {
+	return &boundOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto"}
+}
+
+func (o *boundOptions) options() []option {
+	var session []option
+	for _, s := range o.sessionOptions.options() {
+		if s.name != "json" { // every figure has it
+			session = append(session, s)
+		}
+	}
+	return append(session,
+		option{name: "data-dir", category: categoryData, value: &o.dataDir, standard: "what the run was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
+		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` pictures, spread over the set"},
+		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` pictures at a time"},
+		option{name: "timestep-respacing", category: categoryFigure, value: &o.respacing, standard: "as trained", usage: "evaluate the respaced process `SPEC`, such as 100: faster, and another bound"},
+		option{name: "ema", category: categoryFigure, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		option{name: "seed", category: categoryFigure, value: &o.seed, usage: "`N` that decides the noise"},
+		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+	)
+}
+
+func (o *boundOptions) validate() error {
+	if o.number < 1 || o.batchSize < 1 {
+		return wrongUse("num-pictures and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
+	}
+	return nil
+}
+
+func vlbTermsFigure(p *program) figureSpec {
+	return figureSpec{
+		name:      "vlb-terms",
+		usage:     "terms of the variational bound (figure 2)",
+		arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
+		description: `Draws the terms of the variational bound against the diffusion step, both axes logarithmic: figure
+2 of the paper. The first few steps hold most of the bits. The terms are those of a vb_terms.npz,
+as "iddpm nll" and improved-diffusion write it, or are computed here for a checkpoint, in bits/dim
+averaged over a few pictures. An argument may be NAME=PATH.
+
+Examples:
+  iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100
+  iddpm figure vlb-terms linear=nll/linear/vb_terms.npz cosine=nll/cosine/vb_terms.npz`,
+		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+			o := newBoundOptions()
+			return o.options(), func(c *cli.Context, args []string) (drawing, error) { return p.drawTerms(c.Context, args, o) }
+		},
+	}
+}
+
+func (p *program) drawTerms(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
+	sources, err := boundSources(args, o)
+	if err != nil {
+		return nil, err
+	}
+	var models []figure.ModelTerms
+	for _, s := range sources {
+		terms, err := p.termsOf(ctx, s, o)
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, figure.ModelTerms{Name: s.name, VB: terms})
+	}
+	return figure.Terms(models), nil
+}
+
+func boundSources(args []string, o *boundOptions) ([]source, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if len(args) == 0 {
+		return nil, wrongUse("name checkpoints or run folders, as in: runs/001-emoji")
+	}
+	return sourcesOf(args)
+}
+
+// termsOf returns the terms of a model, the decoder's first.
+func (p *program) termsOf(ctx context.Context, s source, o *boundOptions) ([]float64, error) {
+	if strings.EqualFold(filepath.Ext(s.path), ".npz") {
+		return readTerms(s.path)
+	}
+	e, err := p.evaluateBound(ctx, s, o)
+	return e.vb, err
+}
+
+// readTerms reads a vb_terms.npz: arr_0, [T] or [N, T], the last step's term
+// first, as the reference computes them.
+func readTerms(path string) ([]float64, error) {
+	arrays, err := npy.ReadNPZ(path)
+	if err != nil {
+		return nil, err
+	}
+	a := arrays["arr_0"]
+	if a == nil || len(a.Shape) < 1 || len(a.Shape) > 2 || a.Len() == 0 {
+		return nil, fmt.Errorf("%s is no vb_terms.npz: its arr_0 must be [T] or [N, T]", path)
+	}
+	steps := int(a.Shape[len(a.Shape)-1])
+	rows := a.Len() / steps
+	terms := make([]float64, steps)
+	for i, v := range a.Float64s() {
+		terms[steps-1-i%steps] += v / float64(rows)
+	}
+	return terms, nil
+}
+
+// evaluated is a model's bound on some pictures.
+type evaluated struct {
+	schedule diffusion.Schedule
+	vb       []float64 // [T], bits/dim, the decoder's first
+	square   float64   // mean of the pictures' squared values
+}
+
+// evaluateBound computes the bound of a checkpoint.
+func (p *program) evaluateBound(ctx context.Context, from source, o *boundOptions) (evaluated, error) {
+	s, err := p.open(o.sessionOptions)
+	if err != nil {
+		return evaluated{}, err
+	}
+	checkpoint, err := train.LoadCheckpoint(from.path)
+	if err != nil {
+		return evaluated{}, err
+	}
+	if checkpoint.Bare {
+		return evaluated{}, fmt.Errorf("%s holds weights alone, and no settings: figures need a checkpoint of iddpm", from.path)
+	}
+	x, labels, err := o.pictures(checkpoint.Config)
+	if err != nil {
+		return evaluated{}, err
+	}
+	var e evaluated
+	err = onTensorThread(func() (err error) {
+		e, err = s.bound(ctx, checkpoint, o, x, labels)
+		return err
+	})
+	s.screen.done()
+	return e, err
+}
+
+// pictures reads pictures spread over the set that a model was trained on, or
+// another: bytes [N, H, W, 3], and their labels.
+func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
+	dir := c.Data.Dir
+	if o.dataDir != "" {
+		dir = o.dataDir
+	}
+	set, err := data.Open(dir, data.Options{ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond, Split: o.split})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer set.Close()
+	n := min(o.number, set.Len())
+	for i := range n {
+		picture, label, err := set.Image(i * set.Len() / n)
+		if err != nil {
+			return nil, nil, err
+		}
+		pixels, labels = append(pixels, picture...), append(labels, label)
+	}
+	return pixels, labels, nil
+}
+
+// bound averages the terms over the pictures, batch by batch.
+func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *boundOptions, pixels []byte, labels []int64) (evaluated, error) {
+	dtype, err := train.Inference(o.precision, s.device)
+	if err != nil {
+		return evaluated{}, wrongUse("--%w", err)
+	}
+	config := checkpoint.Config
+	if o.respacing != "" {
+		config.Diffusion.TimestepRespacing = o.respacing
+	}
+	process, err := diffusion.New(config.Diffusion, s.device)
+	if err != nil {
+		return evaluated{}, usageError{err}
+	}
+	network, err := checkpoint.Network(o.ema, s.device)
+	if err != nil {
+		return evaluated{}, err
+	}
+	defer network.Free()
+	denoise := func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+		return network.Forward(x, t, model.Input{Y: cond.Y, Dtype: dtype})
+	}
+	b := boundSum{session: s, o: o, process: process, denoise: denoise, config: config.Model, total: len(labels)}
+	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", process.NumTimesteps()))
+	b.evaluated = evaluated{schedule: process.Schedule, vb: make([]float64, process.NumTimesteps())}
+	for first := 0; first < b.total; first += o.batchSize {
+		last := min(first+o.batchSize, b.total)
+		bytes := len(pixels) / b.total
+		if err := b.add(ctx, pixels[first*bytes:last*bytes], labels[first:last], first); err != nil {
+			return evaluated{}, err
+		}
+	}
+	return b.evaluated, nil
+}
+
+// boundSum sums up the bound over batches.
+type boundSum struct {
+	*session
+	evaluated
+	o       *boundOptions
+	process *diffusion.GaussianDiffusion
+	denoise diffusion.Denoiser
+	config  model.Config
+	total   int // pictures
+	steps   int // taken, of all batches
+}
+
+func (b *boundSum) add(ctx context.Context, pixels []byte, labels []int64, first int) (err error) {
+	gotorch.Scope(func() {
+		size, n := int64(b.config.ImageSize), int64(len(labels))
+		x := tensorOf(pixels, n, size, b.device)
+		noise := diffusion.NoiseSource{Device: b.device, Seed: b.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
+		var cond diffusion.Cond
+		if b.config.ClassCond {
+			cond.Y = gotorch.FromInt64s(labels).To(b.device)
+		}
+		var bound diffusion.BPD
+		if bound, err = b.process.CalcBPD(ctx, b.denoise, x, cond, diffusion.BPDOptions{Noise: noise.At, Progress: b.progress}); err != nil {
+			return
+		}
+		share := float64(n) / float64(b.total)
+		terms := bound.VB.MeanDims(false, 0).Float64s() // the last step's first
+		for k, v := range terms {
+			b.vb[len(terms)-1-k] += share * v
+		}
+		b.square += share * x.Mul(x).Mean().Float64()
+	})
+	return err
+}
+
+func (b *boundSum) progress(int) error {
+	b.steps++
+	batches := (b.total + b.o.batchSize - 1) / b.o.batchSize
+	b.screen.show(b.steps, batches*b.process.NumTimesteps(), "terms of the bound ")
+	return nil
+}
+
+// tensorOf turns bytes [N, H, W, 3] into pictures [N, 3, H, W] in [-1, 1].
+func tensorOf(pixels []byte, n, size int64, device gotorch.Device) gotorch.Tensor {
+	bytes := gotorch.FromBytes(pixels, gotorch.Byte, n, size, size, 3).To(device)
+	return bytes.CastTo(gotorch.Float).MulScalar(1 / 127.5).AddScalar(-1).Permute([]int64{0, 3, 1, 2}).Contiguous()
+}
+
+func skipStepsFigure(p *program) figureSpec {
+	return figureSpec{
+		name:      "skip-steps",
+		usage:     "leaving out the start of the reverse process (figure 4)",
+		arguments: "CKPT_OR_RUN_DIR...",
+		description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
+noise at a later step: figure 4 of the paper, which shows FID. Here the measure is the bound on
+the likelihood of the shortened process, in bits/dim on a few pictures: it is exact, since the
+shortened process is a model too, and it costs one evaluation of the terms. Where the noise at
+the end of the forward process is more than enough, as under the linear schedule, the curve
+begins flat. An argument may be NAME=PATH.
+
+Example:
+  iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom --timestep-respacing 100`,
+		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+			o := newBoundOptions()
+			return o.options(), func(c *cli.Context, args []string) (drawing, error) { return p.drawSkips(c.Context, args, o) }
+		},
+	}
+}
+
+func (p *program) drawSkips(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
+	sources, err := boundSources(args, o)
+	if err != nil {
+		return nil, err
+	}
+	var models []figure.SkipModel
+	for _, s := range sources {
+		e, err := p.evaluateBound(ctx, s, o)
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, figure.SkipModel{Name: s.name, Schedule: e.schedule, VB: e.vb, Square: e.square})
+	}
+	chart, err := figure.SkipSteps(models)
+	return chart, err
+}

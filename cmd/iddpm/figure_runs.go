@@ -1,0 +1,240 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/diffusion"
+	"iddpm/figure"
+	"iddpm/train"
+	"iddpm/train/metrics"
+)
+
+// The names of what learning-curves can draw beside the columns of log.jsonl.
+const (
+	metricHeldOut  = "eval_bpd"  // bits/dim on held-out pictures, with --eval-interval
+	metricEstimate = "train_bpd" // the bound as training estimates it
+)
+
+// curvesOptions are the flags of learning-curves.
+type curvesOptions struct {
+	metric string
+	smooth float64
+	log    bool
+}
+
+var learningCurvesFigure = figureSpec{
+	name:      "learning-curves",
+	usage:     "objectives compared along training (figure 6)",
+	arguments: "RUN_DIR...",
+	description: `Draws a metric of several runs against the training step: figure 6 of the paper, which compares
+L_vlb, L_hybrid and L_vlb with importance sampling by their bits/dim. RUN_DIR may be NAME=RUN_DIR.
+
+--metric is a column of the runs' log.jsonl, such as loss or mse_q0. Without it: the held-out
+bits/dim (eval_bpd, which train records with --eval-interval) where all runs have it; else
+train_bpd, the whole bound in bits/dim as training itself estimates it, from the steps that it
+happened to draw and the weights of that moment, where all runs learn variances; else the loss,
+which runs of other objectives cannot be compared by.
+
+Example:
+  iddpm figure learning-curves vlb=runs/003-vlb hybrid=runs/002-hybrid -o curves.png`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		o := &curvesOptions{smooth: 0.9}
+		return []option{
+			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "draw the column `NAME` of log.jsonl, or train_bpd"},
+			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "average over about 1/(1-`RATE`) lines of the log (0: none; eval_bpd never)"},
+			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "make the vertical axis logarithmic"},
+		}, func(_ *cli.Context, args []string) (drawing, error) { return o.draw(args) }
+	},
+}
+
+// loggedRun is a run folder's log.
+type loggedRun struct {
+	name   string
+	path   string
+	config train.Config
+	rows   []metrics.Row
+}
+
+func readRuns(args []string) ([]loggedRun, error) {
+	if len(args) == 0 {
+		return nil, wrongUse("name run folders, as in: runs/001-emoji runs/002-emoji")
+	}
+	sources, err := sourcesOf(args)
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]loggedRun, len(sources))
+	for i, s := range sources {
+		runs[i].name, runs[i].path = s.name, s.path
+		if runs[i].config, err = train.ReadConfig(s.path); err != nil {
+			return nil, err
+		}
+		if runs[i].rows, err = metrics.Read(s.path); err != nil {
+			return nil, err
+		}
+		if len(runs[i].rows) == 0 {
+			return nil, fmt.Errorf("%s: nothing is logged yet", s.path)
+		}
+	}
+	return runs, nil
+}
+
+func (o *curvesOptions) draw(args []string) (drawing, error) {
+	if !(o.smooth >= 0 && o.smooth < 1) {
+		return nil, wrongUse("smooth must be in [0, 1), not %g", o.smooth)
+	}
+	runs, err := readRuns(args)
+	if err != nil {
+		return nil, err
+	}
+	if o.metric == "" {
+		o.metric = commonMetric(runs)
+	}
+	var curves []figure.Run
+	for _, r := range runs {
+		curve, err := r.curve(o.metric)
+		if err != nil {
+			return nil, err
+		}
+		curves = append(curves, curve)
+	}
+	return figure.LearningCurves(curves, o.describe()), nil
+}
+
+// describe says in the figure what is drawn.
+func (o *curvesOptions) describe() figure.LearningCurvesOptions {
+	d := figure.LearningCurvesOptions{Label: o.metric, Column: o.metric, Smooth: o.smooth, LogY: o.log}
+	what := o.metric + ", as logged,"
+	switch o.metric {
+	case metricHeldOut:
+		d.Label, d.Smooth, what = "held-out bound on NLL, bits/dim", 0, "Bits/dim on held-out pictures"
+	case metricEstimate:
+		d.Label, what = "bound on NLL in training, bits/dim", "Bits/dim as training estimates them"
+	}
+	d.Caption = what + " along training"
+	if d.Smooth > 0 {
+		d.Caption += fmt.Sprintf(", averaged with rate %g (faint: the raw lines of the log)", d.Smooth)
+	}
+	d.Caption += " (cf. Nichol & Dhariwal 2021, figure 6)."
+	if o.log {
+		d.Label += " (log scale)"
+	}
+	return d
+}
+
+// commonMetric returns the best metric that all runs have.
+func commonMetric(runs []loggedRun) string {
+	for _, name := range []string{metricHeldOut, metricEstimate} {
+		if !slices.ContainsFunc(runs, func(r loggedRun) bool { _, err := r.curve(name); return err != nil }) {
+			return name
+		}
+	}
+	return "loss"
+}
+
+// curve returns a metric of the run at the steps where it was measured.
+func (r loggedRun) curve(metric string) (figure.Run, error) {
+	column, factor := metric, 1.0
+	if metric == metricEstimate {
+		var ok bool
+		if column, factor, ok = boundIn(r.config.Diffusion); !ok {
+			return figure.Run{}, fmt.Errorf("%s: training with fixed variances does not estimate the bound: choose another --metric", r.path)
+		}
+	}
+	curve := figure.Run{Name: r.name}
+	for _, row := range r.rows {
+		if v, ok := row.Get(column); ok {
+			curve.Points = append(curve.Points, figure.Point{Step: row.Step, Value: v * factor})
+		}
+	}
+	if len(curve.Points) == 0 {
+		known := r.columns()
+		return curve, fmt.Errorf("%s has no metric %s: the nearest is %s, of %s", r.path, column, nearest(column, known), strings.Join(sorted(known), ", "))
+	}
+	return curve, nil
+}
+
+// boundIn returns the column of the log that estimates the bound, and the factor
+// that makes bits/dim of it: training takes one step's term, times what its
+// objective weighs it by.
+func boundIn(c diffusion.Config) (column string, factor float64, ok bool) {
+	switch {
+	case c.UseKL:
+		return "loss", 1, true
+	case !c.LearnSigma:
+		return "", 0, false
+	case c.RescaleLearnedSigmas:
+		return "vb", 1000, true
+	}
+	kept, err := diffusion.SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	return "vb", float64(len(kept)), err == nil
+}
+
+func (r loggedRun) columns() map[string]bool {
+	names := map[string]bool{}
+	for _, row := range r.rows {
+		for _, v := range row.Values {
+			names[v.Name] = true
+		}
+	}
+	return names
+}
+
+func sorted(set map[string]bool) []string {
+	var names []string
+	for name := range set {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var gradientNoiseFigure = figureSpec{
+	name:      "gradient-noise",
+	usage:     "gradient noise scale along training (figure 7)",
+	arguments: "RUN_DIR...",
+	description: `Draws the gradient noise scale of runs against the training step, in pictures: the batch size
+beyond which a larger one brings little (McCandlish et al. 2018). Figure 7 of the paper compares
+L_vlb with L_hybrid. train records the estimates with --gradient-noise and a --microbatch below
+--batch-size; they are averaged along the run before they are divided, since each is noisy.
+RUN_DIR may be NAME=RUN_DIR.
+
+Example:
+  iddpm figure gradient-noise vlb=runs/003-vlb hybrid=runs/002-hybrid -o noise.png`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		rate := 0.95
+		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "average over about 1/(1-`RATE`) lines of the log"}},
+			func(_ *cli.Context, args []string) (drawing, error) { return drawGradientNoise(args, rate) }
+	},
+}
+
+func drawGradientNoise(args []string, rate float64) (drawing, error) {
+	if !(rate >= 0 && rate < 1) {
+		return nil, wrongUse("smooth must be in [0, 1), not %g", rate)
+	}
+	runs, err := readRuns(args)
+	if err != nil {
+		return nil, err
+	}
+	var noise []figure.NoiseRun
+	for _, r := range runs {
+		n := figure.NoiseRun{Name: r.name}
+		for _, row := range r.rows {
+			variance, ok := row.Get(train.GradNoiseVariance)
+			squared, _ := row.Get(train.GradNoiseSquared)
+			if ok && !math.IsNaN(variance) {
+				n.Steps, n.Variance, n.Squared = append(n.Steps, row.Step), append(n.Variance, variance), append(n.Squared, squared)
+			}
+		}
+		if len(n.Steps) == 0 {
+			return nil, fmt.Errorf("%s recorded no gradient noise: train with --gradient-noise and a --microbatch below --batch-size", r.path)
+		}
+		noise = append(noise, n)
+	}
+	return figure.GradientNoise(noise, rate), nil
+}

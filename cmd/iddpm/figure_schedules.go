@@ -1,0 +1,291 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/figure"
+	"iddpm/train"
+)
+
+// categoryFigure is that of a figure's own flags in help.
+const categoryFigure = "Figure"
+
+var varianceRatioFigure = figureSpec{
+	name:  "variance-ratio",
+	usage: "posterior variance over beta (figure 1)",
+	description: `Draws the lower bound of the reverse process's variance, the posterior variance, over the upper
+one, beta, along processes of several lengths: figure 1 of the paper. But for the first steps
+the two are nearly equal, and the nearer the longer the process is, which is why samples hardly
+depend on the choice. The x axis is logarithmic, so that the first steps can be seen.
+
+Example:
+  iddpm figure variance-ratio --diffusion-steps 100,1000,10000`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
+		return []option{
+			{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "schedule `NAME`: linear or cosine"},
+			{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "lengths T of the processes, `T,T,...`"},
+		}, func(*cli.Context, []string) (drawing, error) {
+			return asWrongUse(figure.VarianceRatio(schedule, steps))
+		}
+	},
+}
+
+var alphaBarFigure = figureSpec{
+	name:  "alpha-bar",
+	usage: "the signal that two schedules leave (figure 5)",
+	description: `Draws alpha-bar, the share of the picture's variance that is left in x_t, along the linear and the
+cosine schedule: figure 5 of the paper. Linear noise destroys a picture long before the end.
+
+Example:
+  iddpm figure alpha-bar --diffusion-steps 4000`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		steps := 1000
+		return []option{{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "`T` of both processes"}},
+			func(*cli.Context, []string) (drawing, error) { return asWrongUse(figure.AlphaBar(steps)) }
+	},
+}
+
+// asWrongUse makes an error of a drawing's settings one of the command line.
+func asWrongUse[D drawing](d D, err error) (drawing, error) {
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
+}
+
+// noisingOptions are the flags of noising.
+type noisingOptions struct {
+	figure.NoisingOptions
+	size    int
+	picture string
+}
+
+var noisingFigure = figureSpec{
+	name:      "noising",
+	usage:     "a picture under linear and cosine noise (figure 3)",
+	arguments: "[PICTURE_OR_DIR_OR_ZIP]",
+	description: `Draws a picture at evenly spaced steps of the forward process, under linear noise above and cosine
+noise beneath: figure 3 of the paper. The noise is the same in all of them; what leaves the range
+of pixels is clipped. Without an argument the picture is one of the built-in emoji.
+
+Examples:
+  iddpm figure noising
+  iddpm figure noising cat.jpg --image-size 128 --columns 7
+  iddpm figure noising --picture activities_balloon`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		o := &noisingOptions{NoisingOptions: figure.NoisingOptions{Steps: 1000, Columns: 9}, size: 64}
+		return []option{
+			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "`T` of both processes"},
+			{name: "columns", category: categoryFigure, value: &o.Columns, usage: "`N` steps, from 0 to T"},
+			{name: "picture", category: categoryFigure, value: &o.picture, standard: "the first", usage: "of a set, take picture number `N`, from 0, or the first whose name contains it"},
+			{name: "image-size", category: categoryFigure, value: &o.size, usage: "bring the picture to `N` x N pixels"},
+			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "`N` that decides the noise"},
+		}, func(_ *cli.Context, args []string) (drawing, error) { return o.draw(args) }
+	},
+}
+
+// builtInPicture is the emoji that is drawn if none is named: fine lines and
+// plain areas.
+const builtInPicture = "activities_bamboo"
+
+func (o *noisingOptions) draw(args []string) (drawing, error) {
+	path := ""
+	switch len(args) {
+	case 0:
+		if o.picture == "" {
+			o.picture = builtInPicture
+		}
+	case 1:
+		path = args[0]
+	default:
+		return nil, wrongUse("one picture is enough: %s", strings.Join(args, " "))
+	}
+	picture, err := o.load(path)
+	if err != nil {
+		return nil, err
+	}
+	return asWrongUse(figure.Noising(picture, o.NoisingOptions))
+}
+
+// load reads the picture. A single file is read as a set of one, so that it is
+// cropped and scaled as pictures of training are.
+func (o *noisingOptions) load(path string) (figure.Picture, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.EqualFold(filepath.Ext(path), ".zip") {
+		dir, err := os.MkdirTemp("", "iddpm-")
+		if err != nil {
+			return figure.Picture{}, err
+		}
+		defer os.RemoveAll(dir)
+		if err := copyFile(filepath.Join(dir, filepath.Base(path)), path); err != nil {
+			return figure.Picture{}, err
+		}
+		path = dir
+	}
+	set, err := data.Open(path, data.Options{ImageSize: o.size})
+	if err != nil {
+		return figure.Picture{}, err
+	}
+	defer set.Close()
+	i, err := o.index(set)
+	if err != nil {
+		return figure.Picture{}, err
+	}
+	pixels, _, err := set.Image(i)
+	return figure.Picture{Name: filepath.Base(set.PictureName(i)), Size: o.size, RGB: pixels}, err
+}
+
+func copyFile(dst, src string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(dst)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return fmt.Errorf("cannot read %s: %w", src, err)
+	}
+	return out.Close()
+}
+
+func (o *noisingOptions) index(set *data.Dataset) (int, error) {
+	if o.picture == "" {
+		return 0, nil
+	}
+	if n, err := strconv.Atoi(o.picture); err == nil {
+		if n < 0 || n >= set.Len() {
+			return 0, wrongUse("--picture %d: %s has the pictures 0 to %d", n, set.Name(), set.Len()-1)
+		}
+		return n, nil
+	}
+	for i := range set.Len() {
+		if strings.Contains(set.PictureName(i), o.picture) {
+			return i, nil
+		}
+	}
+	return 0, wrongUse("--picture %s: no name among the %d pictures of %s contains it", o.picture, set.Len(), set.Name())
+}
+
+var scheduleCompareFigure = figureSpec{
+	name:      "schedule-compare",
+	usage:     "any schedules side by side",
+	arguments: "[NAME:T[:RESPACING] | CKPT_OR_RUN_DIR ...]",
+	description: `Draws alpha-bar, the signal-to-noise ratio, beta, and the posterior variance over beta of any
+schedules side by side (sections 3.1, 3.2 and 4 of the paper): of named ones, such as cosine:4000,
+respaced ones, such as cosine:4000:100 or cosine:4000:ddim50, and those of checkpoints and runs.
+Without arguments: linear:4000 and cosine:4000.
+
+Example:
+  iddpm figure schedule-compare linear:1000 cosine:4000:100 mine=runs/001-emoji`,
+	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+		return nil, func(_ *cli.Context, args []string) (drawing, error) { return compareSchedules(args) }
+	},
+}
+
+func compareSchedules(args []string) (drawing, error) {
+	if len(args) == 0 {
+		args = []string{"linear:4000", "cosine:4000"}
+	}
+	var processes []figure.Process
+	for _, arg := range args {
+		p, err := processOf(arg)
+		if err != nil {
+			return nil, err
+		}
+		processes = append(processes, p)
+	}
+	return figure.CompareSchedules(processes), nil
+}
+
+// processOf reads an argument of schedule-compare.
+func processOf(arg string) (figure.Process, error) {
+	if config, ok, err := parseSchedule(arg); ok || err != nil {
+		if err != nil {
+			return figure.Process{}, err
+		}
+		return newProcess("", config)
+	}
+	sources, err := sourcesOf([]string{arg})
+	if err != nil {
+		return figure.Process{}, wrongUse("%s is neither NAME:T[:RESPACING], such as cosine:4000, nor a file: %w", arg, err)
+	}
+	config, err := configAt(sources[0].path)
+	if err != nil {
+		return figure.Process{}, err
+	}
+	return newProcess(sources[0].name, config.Diffusion)
+}
+
+// parseSchedule reads NAME:T[:RESPACING], if the argument begins like that.
+func parseSchedule(arg string) (c diffusion.Config, ok bool, err error) {
+	parts := strings.SplitN(arg, ":", 3)
+	if parts[0] != diffusion.Linear && parts[0] != diffusion.Cosine {
+		return c, false, nil
+	}
+	c.NoiseSchedule = parts[0]
+	if len(parts) < 2 {
+		return c, true, wrongUse("%s: add the number of steps, as in %s:1000", arg, arg)
+	}
+	if c.Steps, err = parseInt(parts[1]); err != nil {
+		return c, true, wrongUse("%s: %w", arg, err)
+	}
+	if len(parts) == 3 {
+		c.TimestepRespacing = parts[2]
+	}
+	if err := c.Validate(); err != nil {
+		return c, true, wrongUse("%s: %w", arg, err)
+	}
+	return c, true, nil
+}
+
+// newProcess computes a diffusion's schedule, without its tensors.
+func newProcess(name string, c diffusion.Config) (figure.Process, error) {
+	if name == "" {
+		name = fmt.Sprintf("%s, T = %d", c.NoiseSchedule, c.Steps)
+		if c.TimestepRespacing != "" {
+			name += ", respaced to " + c.TimestepRespacing
+		}
+	}
+	p := figure.Process{Name: name, Original: c.Steps}
+	betas, err := diffusion.NamedBetas(c.NoiseSchedule, c.Steps)
+	if err != nil {
+		return p, err
+	}
+	whole, err := diffusion.NewSchedule(betas)
+	if err != nil {
+		return p, err
+	}
+	if p.Kept, err = diffusion.SpaceTimesteps(c.Steps, c.TimestepRespacing); err != nil {
+		return p, err
+	}
+	p.Schedule, err = diffusion.NewSchedule(diffusion.RespaceBetas(whole.AlphasCumprod, p.Kept))
+	return p, err
+}
+
+// configAt returns the configuration of a run folder or a checkpoint.
+func configAt(path string) (train.Config, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return train.ReadConfig(path)
+	}
+	c, err := train.LoadCheckpoint(path)
+	if err != nil {
+		return train.Config{}, err
+	}
+	if c.Bare {
+		return train.Config{}, fmt.Errorf("%s holds weights alone, and no settings: name its run folder, or the schedule as in cosine:4000", path)
+	}
+	return c.Config, nil
+}
