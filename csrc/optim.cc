@@ -2,6 +2,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "handle.h"
 
@@ -30,10 +31,11 @@ void check_fits(const at::Tensor &param, const at::Tensor &other, size_t i, cons
 }  // namespace
 
 // `step` counts the updates of all parameters together; it goes up by one, once
-// the update has succeeded.
+// the update has succeeded. Where `skip` (NULL: 0) holds a 1 nothing changes, and
+// the host need not know.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
                          const gt_tensor *exp_avg_sq, int64_t n, gt_tensor step, double lr, double beta1, double beta2,
-                         double weight_decay, double eps) {
+                         double weight_decay, double eps, gt_tensor skip) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
@@ -47,10 +49,17 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
                   " and its moments lie differently in memory");
       if (!same_layout(p[i], g[i])) g[i] = at::empty_like(p[i]).copy_(g[i]);
     }
+    std::optional<at::Tensor> found_inf;
+    if (skip) {
+      found_inf = unwrap(skip);
+      TORCH_CHECK(found_inf->numel() == 1 && found_inf->scalar_type() == at::kFloat && found_inf->device() == p[0].device(),
+                  "what decides whether to skip is ", found_inf->toString(), found_inf->sizes(), ", not one float where the parameters are");
+    }
     std::vector<at::Tensor> steps(p.size(), unwrap(step) + 1);
     at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+                      /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
     unwrap(step).add_(1);
+    if (found_inf) unwrap(step).sub_(found_inf->reshape(unwrap(step).sizes()));
   });
 }
 

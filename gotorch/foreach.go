@@ -80,6 +80,7 @@ type AdamWOptions struct {
 	Beta2       float64
 	Eps         float64
 	WeightDecay float64 // decoupled: the parameter shrinks by LR WeightDecay
+	Skip        Tensor  // float32, of one element: where it is 1 nothing changes; undefined: 0
 }
 
 // FusedAdamWI updates all params in one call. expAvg and expAvgSq are the
@@ -92,9 +93,11 @@ func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWO
 	g, _ := cList(op, grads)
 	m, _ := cList(op, expAvg)
 	v, _ := cList(op, expAvgSq)
-	check(op, C.gt_fused_adamw_(p, g, m, v, n, step.defined(op), C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps)))
+	skip := o.Skip
+	check(op, C.gt_fused_adamw_(p, g, m, v, n, step.defined(op), C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), skip.optional(op)))
 	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq} {
 		runtime.KeepAlive(list)
 	}
 	runtime.KeepAlive(step.owner)
+	runtime.KeepAlive(skip.owner)
 }

@@ -9,6 +9,7 @@ type optimizerState struct {
 	update  func(s *optimizerState, grads []Tensor)
 	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
 	step    Tensor      // how many updates there were
+	skip    Tensor      // of the update under way; see StepUnless
 }
 
 // AddParameters adds parameters, before the first step; each must be a leaf
@@ -29,6 +30,17 @@ func (opt Optimizer) Step() {
 	s := opt.s
 	s.ensureState("Step")
 	NoGrad(func() { Scope(func() { s.update(s, s.grads()) }) })
+}
+
+// StepUnless is Step, except where skip, a float32 tensor of one element, is 1:
+// there nothing changes, and the update does not count. The device decides: skip
+// is not read back to the host. It is for Adam and AdamW.
+func (opt Optimizer) StepUnless(skip Tensor) {
+	const op = "StepUnless"
+	skip.defined(op)
+	opt.s.skip = skip
+	defer func() { opt.s.skip = Tensor{} }()
+	opt.Step()
 }
 
 // Close frees the state. The optimizer must not be used afterwards.
@@ -98,7 +110,7 @@ func (s *optimizerState) grads() []Tensor {
 func AdamW(o AdamWOptions) Optimizer {
 	o = o.withDefaults()
 	return Optimizer{&optimizerState{lr: o.LR, update: func(s *optimizerState, grads []Tensor) {
-		o.LR = s.lr
+		o.LR, o.Skip = s.lr, s.skip
 		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, o)
 	}}}
 }
@@ -108,13 +120,16 @@ func AdamW(o AdamWOptions) Optimizer {
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
 		decay(grads, s.params, weightDecay)
-		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8})
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, Skip: s.skip})
 	}}}
 }
 
 // SGD returns stochastic gradient descent, with momentum if that is not 0.
 func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
+		if s.skip.Defined() {
+			panic(&Error{Op: "StepUnless", Message: "SGD cannot skip an update: decide before Step"})
+		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {
 			gain := 1 - dampening

@@ -185,6 +185,40 @@ func TestClipGradNorm(t *testing.T) {
 	}
 }
 
+// TestStepUnless skips an update: then nothing changes, and it does not count.
+func TestStepUnless(t *testing.T) {
+	for name, opt := range map[string]Optimizer{"AdamW": AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1}), "Adam": Adam(0.1, 0.9, 0.999, 0.1)} {
+		t.Run(name, func(t *testing.T) {
+			p := FromFloat32s([]float32{1, -2, 3})
+			p.SetRequiresGrad(true)
+			opt.AddParameters([]Tensor{p})
+			defer opt.Close()
+			step := func(gradient, skip float64) {
+				p.SetGrad(ZerosLike(p.Detach()).AddScalar(gradient))
+				opt.StepUnless(Full(nil, float32(skip), false))
+			}
+			step(1, 0)
+			m, v, _ := opt.State()
+			before := Cat([]Tensor{p.Detach(), m[0], v[0]}, 0).Float64s()
+			step(math.NaN(), 1)
+			step(math.Inf(1), 1)
+			after, updates := Cat([]Tensor{p.Detach(), m[0], v[0]}, 0), int64(0)
+			checkValues(t, after, before, 0)
+			if _, _, updates = opt.State(); updates != 1 {
+				t.Errorf("%d updates", updates)
+			}
+			step(1, 0)
+			if _, _, updates = opt.State(); updates != 2 || p.Detach().Float64s()[0] >= before[0] {
+				t.Errorf("%d updates, to %v", updates, p.Detach().Float64s())
+			}
+		})
+	}
+	p := startingPoint()
+	sgd := SGD(0.1, 0, 0, 0, false)
+	sgd.AddParameters([]Tensor{p})
+	mustFail(t, func() { sgd.StepUnless(Full(nil, 0, false)) })
+}
+
 // TestEmptyLists gives the list operators nothing to do.
 func TestEmptyLists(t *testing.T) {
 	ForeachLerpI(nil, nil, 0.5)

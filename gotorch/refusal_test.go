@@ -198,6 +198,11 @@ func refusals() map[string]refusal {
 			opt.AddParameters([]Tensor{none})
 			opt.Step()
 		}, "undefined"},
+		"Optimizer.StepUnless": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{leaf})
+			opt.StepUnless(two)
+		}, "what decides whether to skip is CPUFloatType[2], not one float"},
 		"Optimizer.ZeroGrad": {func() {
 			opt := SGD(0.1, 0, 0, 0, false)
 			opt.AddParameters([]Tensor{none})
