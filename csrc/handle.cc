@@ -176,3 +176,10 @@ gt_error gt_scope_move_out(gt_tensor t) {
     enter(s, depth == 0 ? nullptr : scope_stack[static_cast<size_t>(depth) - 1]);
   });
 }
+
+// What gotorch/loader.c compares with its own: see there.
+#define GT_API(ret, name, args) #ret " " #name #args ";"
+extern "C" __attribute__((visibility("default"))) const char gt_declarations[] =
+#include "iddpm.h"
+    ;
+#undef GT_API

@@ -1,7 +1,7 @@
 package gotorch
 
 // #cgo CFLAGS: -I${SRCDIR}/../csrc -O2
-// #cgo LDFLAGS: -ldl -Wl,-rpath,${SRCDIR}/../build -Wl,-rpath,$ORIGIN
+// #cgo LDFLAGS: -ldl -Wl,-rpath,$ORIGIN -Wl,-rpath,${SRCDIR}/../build
 // #include <stdlib.h>
 // #include "iddpm.h"
 // #include "iddpm_cuda.h"

@@ -51,6 +51,17 @@ static const struct binding gt_cuda_table[] = {
 };
 #undef GT_API
 
+// The headers as text, one declaration after the other: a library that was
+// built from others would take our arguments for something else.
+#define GT_API(ret, name, args) #ret " " #name #args ";"
+static const char gt_declarations[] =
+#include "iddpm.h"
+    ;
+static const char gt_cuda_declarations[] =
+#include "iddpm_cuda.h"
+    ;
+#undef GT_API
+
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 
 static char *format(const char *what, const char *why) {
@@ -76,11 +87,15 @@ static void spin_briefly(void) {
   if (getenv("OMP_WAIT_POLICY") == NULL) setenv("GOMP_SPINCOUNT", "30000", /*overwrite=*/0);
 }
 
-// Opens one of our own libraries and binds the functions of its header.
-static char *bind(const char *library, const struct binding *table, size_t n) {
+// Opens one of our own libraries, which says of which declarations it was built
+// in the string `says`, and binds the functions of its header.
+static char *bind(const char *library, const char *says, const char *declarations, const struct binding *table,
+                  size_t n) {
   void *handle;
   char *error = open_library(NULL, library, &handle);
   if (error != NULL) return error;
+  const char *built = dlsym(handle, says);
+  if (built == NULL || strcmp(built, declarations) != 0) return format(library, "is of another build than this program");
   for (size_t i = 0; i < n; ++i) {
     void *f = dlsym(handle, table[i].name);
     if (f == NULL) return format(library, dlerror());
@@ -94,12 +109,12 @@ char *gt_loader_open(const char *libtorch) {
   spin_briefly();
   char *error;
   if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cpu.so", &handle)) != NULL) return error;
-  return bind("libiddpm.so", gt_table, LENGTH(gt_table));
+  return bind("libiddpm.so", "gt_declarations", gt_declarations, gt_table, LENGTH(gt_table));
 }
 
 char *gt_loader_open_cuda(const char *libtorch) {
   void *handle;
   char *error;
   if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cuda.so", &handle)) != NULL) return error;
-  return bind("libiddpm_cuda.so", gt_cuda_table, LENGTH(gt_cuda_table));
+  return bind("libiddpm_cuda.so", "gt_cuda_declarations", gt_cuda_declarations, gt_cuda_table, LENGTH(gt_cuda_table));
 }

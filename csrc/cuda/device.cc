@@ -106,3 +106,10 @@ gt_error gt_cuda_stream_query(gt_stream s, int32_t *done) {
 gt_error gt_cuda_stream_synchronize(gt_stream s) {
   return guard([&] { stream_of(s).synchronize(); });
 }
+
+// What gotorch/loader.c compares with its own: see there.
+#define GT_API(ret, name, args) #ret " " #name #args ";"
+extern "C" __attribute__((visibility("default"))) const char gt_cuda_declarations[] =
+#include "iddpm_cuda.h"
+    ;
+#undef GT_API
