@@ -1,6 +1,10 @@
 package model
 
-import "github.com/wangkuiyi/gotorch"
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
 
 // Input is what the network takes beside x and t. The zero Input evaluates an
 // unconditional network in float32, without dropout.
@@ -10,6 +14,10 @@ type Input struct {
 	Dtype   int8               // of the torso: Float (or 0), BFloat16 or Half; embeddings, norms' sums and softmax stay float32
 	Dropout *gotorch.PhiloxKey // nil: no dropout; else what names its masks (Stream is set per layer)
 	Tape    *Tape              // not nil: gradient checkpointing, and Tape.Backward must follow the loss's
+
+	// Watch sees what each block puts out, in order, under the block's name in the
+	// state_dict: for finding where numbers go bad. nil: nobody looks.
+	Watch func(block string, h gotorch.Tensor)
 }
 
 // pass is what all blocks of one forward pass share.
@@ -39,19 +47,29 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	if m.config.SuperRes {
 		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)
 	}
+	watch := in.Watch
+	if watch == nil {
+		watch = func(string, gotorch.Tensor) {}
+	}
 	emb := p.tape.leaf(m.embed(t, in.Y))
+	watch("time_embed", emb)
 	h := x.CastTo(dtype).ChannelsLast()
 	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
-	for _, bl := range m.inputBlocks {
+	for i, bl := range m.inputBlocks {
 		h = bl.forward(h, emb, p)
+		watch(fmt.Sprintf("input_blocks.%d", i), h)
 		hs = append(hs, h)
 	}
 	h = m.middleBlock.forward(h, emb, p)
+	watch("middle_block", h)
 	for i, bl := range m.outputBlocks {
 		skip := hs[len(hs)-1-i]
 		h = bl.forward(p.tape.leaf(gotorch.Cat([]gotorch.Tensor{h, skip}, 1)), emb, p)
+		watch(fmt.Sprintf("output_blocks.%d", i), h)
 	}
-	return m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)))
+	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)))
+	watch("out", h)
+	return h
 }
 
 // embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks

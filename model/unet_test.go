@@ -271,3 +271,28 @@ func TestPlan(t *testing.T) {
 		}
 	}
 }
+
+// TestWatch sees every block once, in order, and changes nothing.
+func TestWatch(t *testing.T) {
+	gotorch.Scope(func() {
+		network, err := New(small(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer network.Free()
+		wake(network)
+		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 1, 3, 16, 16)
+		steps := gotorch.FromInt64s([]int64{3})
+		var blocks []string
+		var last gotorch.Tensor
+		in := Input{Y: gotorch.FromInt64s([]int64{1})}
+		want := network.Forward(x, steps, in)
+		in.Watch = func(block string, h gotorch.Tensor) { blocks, last = append(blocks, block), h }
+		if got := network.Forward(x, steps, in); !gotorch.Equal(got, want) || !gotorch.Equal(last, want) {
+			t.Error("watching changes the output, or does not see it")
+		}
+		if n := 3 + len(network.inputBlocks) + len(network.outputBlocks); len(blocks) != n || blocks[0] != "time_embed" || blocks[1] != "input_blocks.0" || blocks[n-1] != "out" {
+			t.Errorf("%d blocks: %v", len(blocks), blocks)
+		}
+	})
+}

@@ -37,6 +37,7 @@ type Checkpoint struct {
 	DataName        string
 	DataFingerprint string
 	ClassNames      []string // by label; empty without classes
+	health          health
 	Environment     map[string]string
 }
 
@@ -145,6 +146,9 @@ func (c *Checkpoint) read(f fields) error {
 		return err
 	}
 	var err error
+	if c.health, err = readHealth(&f); err != nil {
+		return err
+	}
 	c.Config, err = parseConfig([]byte(text))
 	return err
 }
@@ -177,13 +181,14 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 		"timestep_sampler", packSampler(t.sampler),
 		"data", dictOf("position", t.position, "name", t.dataset.Name(), "fingerprint", t.dataset.Fingerprint(), "classes", names),
 		"rng", dictOf("seed", strconv.FormatUint(t.config.Train.Seed, 10)),
+		"health", t.health.pack(),
 		"environment", environment,
 	), nil
 }
 
 // restore puts a checkpoint's state into a freshly built trainer.
 func (t *Trainer) restore(c *Checkpoint) error {
-	t.current, t.position = c.Step, c.Position
+	t.current, t.position, t.health = c.Step, c.Position, c.health
 	if err := t.network.LoadStateDict(c.Model); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}

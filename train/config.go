@@ -48,6 +48,8 @@ type Options struct {
 	Precision        string    `json:"precision"`           // auto, fp32, tf32, bf16 or fp16
 	Deterministic    bool      `json:"deterministic"`       // on CUDA too, the same bits at every run
 	Threads          int       `json:"threads"`             // of libtorch on the CPU; 0: one per core
+	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`   // of log2 of the loss's factor per step, with fp16
+	MaxSkipped       int       `json:"max_skipped_steps"`   // in a row, for numbers that are not finite, before the run goes back; 0: 25
 	InitFrom         string    `json:"init_from,omitempty"` // checkpoint whose weights training began from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
 }
@@ -70,6 +72,15 @@ func (o Options) LearningRate(step int) float64 {
 		lr *= float64(step+1) / float64(o.WarmupSteps)
 	}
 	return lr
+}
+
+// maxSkipped returns after how many skipped steps in a row the run goes back to
+// its last checkpoint.
+func (o Options) maxSkipped() int {
+	if o.MaxSkipped == 0 {
+		return defaultMaxSkipped
+	}
+	return o.MaxSkipped
 }
 
 // microbatch returns how many pictures go through one backward pass.
@@ -110,6 +121,8 @@ func (o Options) Validate() error {
 	require(!o.GradientNoise || o.microbatch() < o.BatchSize, "gradient-noise compares microbatches with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
 	require(o.SaveInterval > 0, "save-interval must be above 0, not %d", o.SaveInterval)
+	require(o.FP16ScaleGrowth >= 0 && o.FP16ScaleGrowth <= 1, "fp16-scale-growth must be in [0, 1], not %g", o.FP16ScaleGrowth)
+	require(o.MaxSkipped >= 0, "max-skipped-steps must not be negative, but is %d", o.MaxSkipped)
 	require(o.Keep >= 0, "keep must not be negative, but is %d", o.Keep)
 	require(o.KeepEvery >= 0, "keep-every must not be negative, but is %d", o.KeepEvery)
 	for _, rate := range o.EMARates {

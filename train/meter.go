@@ -1,8 +1,8 @@
 package train
 
 import (
+	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -41,8 +41,11 @@ func (t *Trainer) observe(r stepResult) error {
 	m.pending = append(m.pending, r)
 	m.shown.Step, m.shown.Total = t.current, t.config.Train.TotalSteps()
 	var err error
-	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 {
-		err = t.writeLine()
+	if t.asksAtOnce() {
+		err = t.judge(r)
+	}
+	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 || err != nil {
+		err = errors.Join(err, t.writeLine())
 	}
 	if t.run.Progress != nil {
 		t.run.Progress(m.shown)
@@ -56,9 +59,13 @@ func (t *Trainer) writeLine() error {
 	m := &t.meter
 	means := averages{}
 	samples := 0
+	var diverged error
 	for _, r := range m.pending {
 		samples += len(r.timesteps)
 		r.addTo(means, t.diffusion.NumTimesteps())
+		if !t.asksAtOnce() && diverged == nil {
+			diverged = t.judge(r)
+		}
 		r.free()
 	}
 	elapsed := time.Since(m.since).Seconds()
@@ -77,10 +84,15 @@ func (t *Trainer) writeLine() error {
 	}
 	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", m.shown.GradNorm),
 		zap.Float64("images_per_second", m.shown.ImagesPerSecond))
-	if math.IsNaN(m.shown.Loss) || math.IsInf(m.shown.Loss, 0) {
-		return fmt.Errorf("the loss is %g at step %d: lower --lr, or go on from an older checkpoint", m.shown.Loss, t.current)
+	return diverged
+}
+
+// drop forgets the steps that no line has counted.
+func (m *meter) drop() {
+	for _, r := range m.pending {
+		r.free()
 	}
-	return nil
+	m.pending = nil
 }
 
 // row orders a line of metrics.
@@ -92,6 +104,7 @@ func (t *Trainer) row(means averages) []metrics.Value {
 		}
 	}
 	row = append(row, means.noiseValues()...)
+	row = append(row, t.healthValues()...)
 	return append(row,
 		metrics.Value{Name: "lr", Value: t.meter.shown.LR},
 		metrics.Value{Name: "images_per_second", Value: t.meter.shown.ImagesPerSecond},
@@ -99,10 +112,9 @@ func (t *Trainer) row(means averages) []metrics.Value {
 }
 
 var metricNames = func() (names []string) {
-	for _, name := range []string{"loss", "mse", "vb"} {
-		names = append(names, name)
-	}
-	for _, name := range []string{"loss", "mse", "vb"} {
+	terms := []string{"loss", "mse", "vb"}
+	names = append(names, terms...)
+	for _, name := range terms {
 		for q := range 4 {
 			names = append(names, fmt.Sprintf("%s_q%d", name, q))
 		}
@@ -127,8 +139,11 @@ func (m averages) add(name string, v float64) {
 }
 
 // addTo adds a step's losses, each times its importance weight, overall and by
-// the quartile of t.
+// the quartile of t. A skipped step has none worth a mean.
 func (r stepResult) addTo(means averages, numTimesteps int) {
+	if r.bad.Float64() != 0 {
+		return
+	}
 	for name, parts := range map[string][]gotorch.Tensor{"loss": r.loss, "mse": r.mse, "vb": r.vb} {
 		for i, v := range concat(parts) {
 			v *= r.weights[i]
@@ -145,7 +160,7 @@ func (r stepResult) addTo(means averages, numTimesteps int) {
 }
 
 func (r stepResult) free() {
-	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm}, r.noise.norms} {
+	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm, r.bad}, r.noise.norms} {
 		for _, x := range parts {
 			x.Free()
 		}

@@ -27,7 +27,7 @@ func Defaults() Config {
 		},
 		Train: Options{
 			BatchSize: 1, Microbatch: -1, LR: 1e-4, EMARates: []float64{0.9999}, ScheduleSampler: "uniform",
-			LogInterval: 10, SaveInterval: 10000, Precision: "auto",
+			LogInterval: 10, SaveInterval: 10000, Precision: "auto", FP16ScaleGrowth: 1e-3, MaxSkipped: defaultMaxSkipped,
 		},
 	}
 }

@@ -67,6 +67,9 @@ func sameState(t *testing.T, a, b *Checkpoint) {
 	}
 	sameDict(t, "optimizer", a.Optimizer, b.Optimizer)
 	sameDict(t, "timestep_sampler", a.TimestepSampler, b.TimestepSampler)
+	if a.health != b.health {
+		t.Errorf("health is %+v, want %+v", b.health, a.health)
+	}
 }
 
 func sameDict(t *testing.T, path string, a, b *pt.Dict) {
@@ -119,6 +122,7 @@ func TestResume(t *testing.T) {
 			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30
 		},
 		"bf16":          func(c *Config) { c.Train.Precision = "bf16" },
+		"fp16":          func(c *Config) { c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.BatchSize = "fp16", 1e-3, 2 },
 		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
 		"threads":       func(c *Config) { c.Train.Threads = 2 },
 		"flip":          func(c *Config) { c.Data.Flip = true },

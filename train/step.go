@@ -22,7 +22,8 @@ type stepResult struct {
 	weights       []float64        // [N], of importance sampling
 	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
 	gradNorm      gotorch.Tensor
-	noise         noiseNorms // with Options.GradientNoise
+	bad           gotorch.Tensor // 1: the loss or the gradient was not finite, and the step was skipped; else 0
+	noise         noiseNorms     // with Options.GradientNoise
 }
 
 // step takes one optimizer step on a batch.
@@ -43,10 +44,9 @@ func (t *Trainer) step(batch data.Batch) (r stepResult, err error) {
 		if t.config.Train.GradientNoise {
 			r.noise = noise.giveBack()
 		}
+		t.unscale(&r)
 		r.gradNorm = gotorch.ClipGradNorm(t.gradients(), t.config.Train.GradClip).MoveOut()
-		t.optimizer.SetLR(t.config.Train.LearningRate(t.current))
-		t.optimizer.Step()
-		t.updateEMA()
+		t.update(&r)
 	})
 	t.current++
 	t.position = batch.Position + int64(len(r.timesteps))
@@ -78,7 +78,7 @@ func (t *Trainer) drawTimesteps(n int) ([]int64, []float64) {
 // key names the random numbers of one purpose in this step, from the sample
 // with index first in the global batch on.
 func (t *Trainer) key(stream uint32, first int) gotorch.PhiloxKey {
-	return gotorch.PhiloxKey{Seed: t.config.Train.Seed, Stream: stream, Step: uint32(t.current), FirstSample: int64(first)}
+	return gotorch.PhiloxKey{Seed: t.seed(), Stream: stream, Step: uint32(t.current), FirstSample: int64(first)}
 }
 
 // microbatch is a part of the global batch.
@@ -104,17 +104,21 @@ func (m microbatch) slice(first, size int) microbatch {
 // backward adds the gradient of one microbatch's share of the global mean.
 func (t *Trainer) backward(r *stepResult, m microbatch) {
 	gotorch.Scope(func() {
-		shape := m.x.Shape()
-		noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(streamNoise, m.first), shape...)
 		pass := t.newPass(m.first)
-		losses := t.diffusion.TrainingLosses(pass.denoise, m.x, t.diffusion.At(m.timesteps), noise, diffusion.Cond{Y: m.y})
+		losses := t.losses(m, pass.denoise)
 		weights := gotorch.FromFloat64s(m.weights).To(t.device, gotorch.Float)
-		losses.Loss.Mul(weights).Sum().MulScalar(1 / float64(m.total)).Backward()
+		losses.Loss.Mul(weights).Sum().MulScalar(t.lossScale() / float64(m.total)).Backward()
 		pass.tape.Backward()
 		r.loss = keep(r.loss, losses.Loss)
 		r.mse = keep(r.mse, losses.MSE)
 		r.vb = keep(r.vb, losses.VB)
 	})
+}
+
+// losses draws the noise of a microbatch and takes its losses.
+func (t *Trainer) losses(m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
+	noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(streamNoise, m.first), m.x.Shape()...)
+	return t.diffusion.TrainingLosses(denoise, m.x, t.diffusion.At(m.timesteps), noise, diffusion.Cond{Y: m.y})
 }
 
 // keep appends a metric, if there is one, out of the microbatch's scope and the
@@ -169,7 +173,7 @@ func (t *Trainer) updateEMA() {
 // observeLosses lets a loss-aware timestep sampler learn from this step. Only
 // that sampler waits for the device here.
 func (t *Trainer) observeLosses(r stepResult) error {
-	if !t.sampler.LossAware() {
+	if !t.sampler.LossAware() || r.bad.Float64() != 0 {
 		return nil
 	}
 	return t.sampler.Update(r.timesteps, concat(r.loss))

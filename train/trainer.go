@@ -68,6 +68,10 @@ type Trainer struct {
 	saver     saver
 	meter     meter
 
+	health     health
+	rolledBack bool // in this process
+	due        bool // a checkpoint is, as soon as a step is good
+
 	current  int   // optimizer steps taken
 	position int64 // pictures taken from the data's endless sequence
 }
@@ -157,7 +161,7 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, log: r.Log, device: r.Device}
+	return &Trainer{run: r, log: r.Log, device: r.Device, health: health{lgLossScale: initialLgLossScale}}
 }
 
 // assemble builds the trainer; with a checkpoint it restores that state.
@@ -230,7 +234,7 @@ func (t *Trainer) buildNetwork() error {
 	if err != nil {
 		return err
 	}
-	if t.network, err = model.New(u, t.config.Train.Seed); err != nil {
+	if t.network, err = model.New(u, t.seed()); err != nil {
 		return err
 	}
 	t.network.To(t.device)
@@ -347,7 +351,7 @@ func (t *Trainer) free() {
 func (t *Trainer) openLoader() (err error) {
 	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
 		BatchSize: t.config.Train.BatchSize,
-		Seed:      t.config.Train.Seed,
+		Seed:      t.seed(),
 		Position:  t.position,
 		Flip:      t.config.Data.Flip,
 	})
@@ -385,10 +389,12 @@ func (t *Trainer) loop(ctx context.Context) error {
 		if err := t.next(ctx); err != nil {
 			return err
 		}
-		if t.current%t.config.Train.SaveInterval == 0 || t.done() {
+		t.due = t.due || t.current%t.config.Train.SaveInterval == 0
+		if t.done() || t.due && t.healthy() {
 			if err := t.save(); err != nil {
 				return err
 			}
+			t.due = false
 		}
 	}
 	return t.saver.wait()
@@ -407,8 +413,11 @@ func (t *Trainer) next(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err = t.observe(result); errors.Is(err, errDiverged) {
+		return t.recover(batch)
+	}
 	t.loader.Recycle(batch)
-	return t.observe(result)
+	return err
 }
 
 func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
@@ -416,9 +425,13 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 	return t.loader.Next(ctx)
 }
 
+// interrupted saves; where the last step was bad, an older checkpoint is worth
+// more than a newer one that may hold what broke it.
 func (t *Trainer) interrupted() error {
-	if err := t.save(); err != nil {
-		return err
+	if t.healthy() || t.saver.safe == "" {
+		if err := t.save(); err != nil {
+			return err
+		}
 	}
 	if err := t.saver.wait(); err != nil {
 		return err

@@ -81,6 +81,8 @@ func trainingOptions(c *train.Config) []option {
 		{name: "save-interval", category: categoryTraining, value: &o.SaveInterval, usage: "save a checkpoint every `N` steps"},
 		{name: "keep", category: categoryTraining, value: &o.Keep, usage: "keep only the newest `N` checkpoints (0: all); one goes when a newer one is safe"},
 		{name: "keep-every", category: categoryTraining, value: &o.KeepEvery, usage: "with --keep, keep those at multiples of step `M` too"},
+		{name: "max-skipped-steps", category: categoryTraining, value: &o.MaxSkipped, usage: "after `N` steps in a row whose loss or gradient is not finite, go back to the last checkpoint, once"},
+		{name: "fp16-scale-growth", category: categoryTraining, value: &o.FP16ScaleGrowth, usage: "with fp16, let log2 of the loss's factor grow by `N` per step"},
 		{name: "init-from", category: categoryTraining, value: &o.InitFrom, usage: "begin with the weights of `CKPT`"},
 		{name: "reinit-mismatched", category: categoryTraining, value: &o.ReinitMismatched, usage: "with --init-from, begin layers afresh that do not fit"},
 		{name: "seed", category: categoryTraining, value: &o.Seed, usage: "`N` that decides weights, order, timesteps and noise"},

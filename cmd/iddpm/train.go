@@ -29,9 +29,8 @@ type runOptions struct {
 
 // referenceOptions are flags of the reference that go by another name here.
 type referenceOptions struct {
-	useFP16     bool    // --precision fp16
-	scaleGrowth float64 // nothing: how losses are scaled is not for the user to say
-	resume      string  // iddpm resume
+	useFP16 bool   // --precision fp16
+	resume  string // iddpm resume
 }
 
 func newRunOptions() *runOptions { return &runOptions{sessionOptions: defaultSession()} }
@@ -42,7 +41,6 @@ func (r *runOptions) options() []option {
 		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
-		option{name: "fp16-scale-growth", category: categoryTraining, value: &r.reference.scaleGrowth, hidden: true},
 		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
 	)
 }
@@ -115,9 +113,6 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
 		config.Train.Precision = "fp16"
-	}
-	if c.IsSet("fp16-scale-growth") {
-		s.log.Warn("--fp16-scale-growth changes nothing: losses are scaled as they need")
 	}
 	if err := inferClasses(&config); err != nil {
 		return config, "", err

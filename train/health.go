@@ -1,0 +1,239 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+	"iddpm/train/metrics"
+)
+
+// health is what a run remembers of numbers that went bad. It is in checkpoints.
+type health struct {
+	attempt     int     // rollbacks so far; it enters the seed, so that the same NaN is not met again
+	skipped     int     // steps whose loss or gradient was not finite, in all
+	inARow      int     // such steps since the last good one
+	lgLossScale float64 // fp16: log2 of the factor on the loss
+}
+
+const (
+	initialLgLossScale = 20 // as in the reference
+	minLgLossScale     = 0  // below a factor of 1 no gradient is saved from overflow: the reference falls on
+	defaultMaxSkipped  = 25
+)
+
+// seed returns the seed of the present attempt.
+func (t *Trainer) seed() uint64 {
+	const odd = 0x9e3779b97f4a7c15 // so that attempts do not meet the seeds next to the user's
+	return t.config.Train.Seed + uint64(t.health.attempt)*odd
+}
+
+// lossScale returns the factor on the loss that keeps the gradients of
+// half-precision activations from vanishing.
+func (t *Trainer) lossScale() float64 {
+	if t.precision.dtype != gotorch.Half {
+		return 1
+	}
+	return math.Exp2(t.health.lgLossScale)
+}
+
+// unscale takes the loss's factor out of the gradients.
+func (t *Trainer) unscale(r *stepResult) {
+	if scale := t.lossScale(); scale != 1 {
+		gotorch.ForeachMulScalarI(t.gradients(), 1/scale)
+		gotorch.ForeachMulScalarI(r.noise.norms, 1/scale)
+	}
+}
+
+// update takes the optimizer's step, unless the loss or the gradient is not
+// finite. On a GPU the device decides that by itself, since asking it at every
+// step would make it wait; the averages then take one more step towards weights
+// that have not changed. With fp16 the next step's scale depends on the answer.
+func (t *Trainer) update(r *stepResult) {
+	t.optimizer.SetLR(t.config.Train.LearningRate(t.current))
+	r.bad = badness(r).MoveOut()
+	if !t.asksAtOnce() {
+		t.optimizer.StepUnless(r.bad)
+		t.updateEMA()
+	} else if r.bad.Float64() == 0 {
+		t.optimizer.Step()
+		t.updateEMA()
+	}
+}
+
+// asksAtOnce reports whether the host looks at every step's health, and not only
+// when it reads a line of metrics.
+func (t *Trainer) asksAtOnce() bool {
+	return t.device.Type == gotorch.CPU || t.precision.dtype == gotorch.Half || t.sampler.LossAware()
+}
+
+// badness returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
+// float32, on the device.
+func badness(r *stepResult) gotorch.Tensor {
+	sum := r.gradNorm
+	for _, loss := range r.loss {
+		sum = sum.Add(loss.Sum(), 1)
+	}
+	return sum.IsFinite().CastTo(gotorch.Float).MulScalar(-1).AddScalar(1)
+}
+
+// errDiverged says that no step has been possible for too long.
+var errDiverged = errors.New("the loss or the gradient is not finite")
+
+// judge counts a step as good or bad, and moves the loss's factor: up a little,
+// or down by half where it has made numbers overflow.
+func (t *Trainer) judge(r stepResult) error {
+	h := &t.health
+	if r.bad.Float64() == 0 {
+		h.inARow = 0
+		h.lgLossScale += t.config.Train.FP16ScaleGrowth
+		return nil
+	}
+	h.skipped++
+	h.inARow++
+	h.lgLossScale = math.Max(minLgLossScale, h.lgLossScale-1)
+	if h.inARow == 1 && t.precision.dtype != gotorch.Half { // with fp16 it is the ordinary search for the factor
+		t.log.Warn("the loss or the gradient is not finite: the step is skipped", zap.Int("skipped_in_all", h.skipped))
+	}
+	if h.inARow >= t.config.Train.maxSkipped() {
+		return errDiverged
+	}
+	return nil
+}
+
+// healthy reports whether the last step was good. It waits for the device.
+func (t *Trainer) healthy() bool {
+	if n := len(t.meter.pending); n > 0 {
+		return t.meter.pending[n-1].bad.Float64() == 0
+	}
+	return t.health.inARow == 0
+}
+
+// healthValues are the columns of a line that speak of health.
+func (t *Trainer) healthValues() (row []metrics.Value) {
+	if t.health.skipped > 0 {
+		row = append(row, metrics.Value{Name: "skipped_steps", Value: float64(t.health.skipped)})
+	}
+	if t.precision.dtype == gotorch.Half {
+		row = append(row, metrics.Value{Name: "lg_loss_scale", Value: t.health.lgLossScale})
+	}
+	return row
+}
+
+// recover goes back to the last checkpoint, once; the second time it gives up
+// and says where numbers went bad in the batch.
+func (t *Trainer) recover(batch data.Batch) error {
+	where, steps := t.diagnose(batch), t.health.inARow
+	if t.rolledBack {
+		return fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nlower --lr, set --grad-clip 1, or use --precision fp32; checkpoints are in %s",
+			errDiverged, steps, t.current, where, t.run.Dir)
+	}
+	t.log.Error("the loss or the gradient is not finite: going back to the last checkpoint, with another seed",
+		zap.Int("steps", steps), zap.Int("step", t.current), zap.String("where", where))
+	t.rolledBack = true
+	return t.rollBack()
+}
+
+// rollBack builds the run afresh as the last checkpoint has it, but for the
+// attempt. Without a checkpoint it begins again.
+func (t *Trainer) rollBack() error {
+	_ = t.saver.wait() // its failure is in the log
+	var from *Checkpoint
+	if t.saver.safe != "" {
+		var err error
+		if from, err = LoadCheckpoint(t.saver.safe); err != nil {
+			return err
+		}
+	}
+	next := t.health.attempt + 1
+	t.loader.Close()
+	t.free()
+	t.network, t.ema, t.current, t.position, t.health = nil, nil, 0, 0, health{attempt: next, lgLossScale: initialLgLossScale}
+	if err := t.build(from); err != nil {
+		return err
+	}
+	t.health.attempt, t.health.inARow, t.due = next, 0, false
+	t.meter.drop()
+	err := t.metrics.Close()
+	t.metrics = nil
+	if err == nil {
+		t.metrics, err = metrics.Open(t.run.Dir, t.current)
+	}
+	return errors.Join(err, t.openLoader())
+}
+
+// diagnose evaluates the network once more on the batch of the last step and
+// names the first place whose numbers are not finite.
+func (t *Trainer) diagnose(batch data.Batch) (where string) {
+	t.current-- // for that step's random numbers
+	defer func() { t.current++ }()
+	for _, p := range t.network.Parameters() {
+		if !finite(p.Tensor.Detach()) {
+			return "the weights " + p.Name + " are not finite"
+		}
+	}
+	gotorch.NoGrad(func() { gotorch.Scope(func() { where = t.firstBadBlock(batch) }) })
+	if where != "" {
+		return "the first layer whose activations are not finite is " + where
+	}
+	for _, p := range slices.Backward(t.network.Parameters()) {
+		if g := p.Tensor.Grad(); g.Defined() && !finite(g) {
+			return "all activations are finite, but the gradient of " + p.Name + " is not"
+		}
+	}
+	return "all activations and each weight's gradient are finite now"
+}
+
+// firstBadBlock returns the name of the first block, or "the loss", or "".
+func (t *Trainer) firstBadBlock(batch data.Batch) (where string) {
+	note := func(block string, h gotorch.Tensor) {
+		if where == "" && !finite(h) {
+			where = block
+		}
+	}
+	x, y := t.upload(batch)
+	timesteps, weights := t.drawTimesteps(int(x.Size(0)))
+	whole := microbatch{x: x, y: y, timesteps: timesteps, weights: weights}
+	for first := 0; first < len(timesteps) && where == ""; first += t.config.Train.microbatch() {
+		m := whole.slice(first, t.config.Train.microbatch())
+		dropout := t.key(0, first)
+		denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+			return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Watch: note})
+		}
+		note("the loss", t.losses(m, denoise).Loss)
+	}
+	return where
+}
+
+// finite reports whether no element of x is infinite or NaN.
+func finite(x gotorch.Tensor) (ok bool) {
+	gotorch.NoGrad(func() {
+		gotorch.Scope(func() { ok = x.CastTo(gotorch.Float).MulScalar(0).Sum().Float64() == 0 })
+	})
+	return ok
+}
+
+func (h health) pack() *pt.Dict {
+	return dictOf("attempt", int64(h.attempt), "skipped", int64(h.skipped), "skipped_in_a_row", int64(h.inARow), "lg_loss_scale", h.lgLossScale)
+}
+
+// readHealth reads what pack wrote; a checkpoint from before that has none.
+func readHealth(root *fields) (health, error) {
+	if _, ok := root.dict.Get("health"); !ok {
+		return health{lgLossScale: initialLgLossScale}, nil
+	}
+	f := root.sub("health")
+	h := health{
+		attempt: int(f.int("attempt")), skipped: int(f.int("skipped")), inARow: int(f.int("skipped_in_a_row")),
+		lgLossScale: f.float("lg_loss_scale"),
+	}
+	return h, root.failed(f)
+}

@@ -1,0 +1,183 @@
+package train
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"iddpm/train/metrics"
+)
+
+// parameter returns a parameter of a trainer's network.
+func (t *Trainer) parameter(name string) gotorch.Tensor {
+	for _, p := range t.network.Parameters() {
+		if p.Name == name {
+			return p.Tensor.Detach()
+		}
+	}
+	panic(name)
+}
+
+// poisoned trains, and calls poison after every step on the tensor thread.
+func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
+	t.Helper()
+	core, logs := observer.New(zapcore.InfoLevel)
+	var trainer *Trainer
+	trainer, err := New(c, Run{Dir: t.TempDir(), Log: zap.New(core), Progress: func(p Progress) { poison(trainer, p.Step) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = trainer.Train(t.Context())
+	return trainer, logs, errors.Join(err, trainer.Close())
+}
+
+// TestBadStepsAreSkipped breaks a weight for two steps: they leave the weights,
+// the averages and the optimizer as they were, and the run goes on.
+func TestBadStepsAreSkipped(t *testing.T) {
+	c := tiny()
+	c.Train.LogInterval = 1
+	const name = "out.2.bias"
+	var good, after []float64
+	trainer, logs, err := poisoned(t, c, func(trainer *Trainer, step int) {
+		switch step {
+		case 2:
+			good = trainer.parameter("out.2.weight").Float64s()
+			trainer.parameter(name).FillI(math.Inf(1))
+		case 4:
+			after = trainer.parameter("out.2.weight").Float64s()
+			trainer.parameter(name).FillI(0)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		if good[i] != after[i] {
+			t.Fatalf("weight %d went from %g to %g in skipped steps", i, good[i], after[i])
+		}
+	}
+	if logs.FilterMessageSnippet("the step is skipped").Len() != 1 {
+		t.Errorf("the log says %v", logs.All())
+	}
+	last, err := LoadCheckpoint(trainer.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.Step != 6 || last.health.skipped != 2 || last.health.inARow != 0 {
+		t.Errorf("at step %d, health is %+v", last.Step, last.health)
+	}
+	optimizer := fields{dict: last.Optimizer}
+	if updates := optimizer.sub("state").sub(0).scalar("step"); updates != 4 {
+		t.Errorf("%g updates, want 4", updates)
+	}
+}
+
+// TestRollBack breaks the weights for good: the run goes back to the checkpoint,
+// and on with other random numbers.
+func TestRollBack(t *testing.T) {
+	c := tiny()
+	c.Train.SaveInterval, c.Train.MaxSkipped, c.Train.Steps, c.Train.LogInterval = 2, 3, 8, 1
+	broken := false
+	trainer, logs, err := poisoned(t, c, func(trainer *Trainer, step int) {
+		if step == 3 && !broken {
+			broken = true
+			trainer.parameter("middle_block.0.in_layers.2.weight").FillI(1e38)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := logs.FilterMessageSnippet("going back to the last checkpoint").All()
+	if len(said) != 1 || said[0].ContextMap()["where"] != "the first layer whose activations are not finite is middle_block" {
+		t.Errorf("the log says %v", said)
+	}
+	last, err := LoadCheckpoint(trainer.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.Step != 8 || last.health.attempt != 1 {
+		t.Errorf("at step %d, health is %+v", last.Step, last.health)
+	}
+	rows, err := metrics.Read(trainer.Dir())
+	if err != nil || len(rows) != 8 {
+		t.Errorf("%d rows of metrics, %v", len(rows), err)
+	}
+	whole := train(t, c, t.TempDir())
+	a, _ := whole.Model.Get("out.2.weight")
+	b, _ := last.Model.Get("out.2.weight")
+	if string(a.(*pt.Tensor).Data) == string(b.(*pt.Tensor).Data) {
+		t.Error("the second attempt meets the numbers of the first")
+	}
+}
+
+// TestDiverged has no checkpoint to go back to; and then it cannot
+// be helped, and the report names the layer.
+func TestDiverged(t *testing.T) {
+	for name, want := range map[string]string{
+		"middle_block.0.in_layers.2.weight": "the first layer whose activations are not finite is middle_block",
+		"time_embed.0.weight":               "the first layer whose activations are not finite is time_embed",
+	} {
+		c := tiny()
+		c.Train.MaxSkipped, c.Train.Steps = 2, 100
+		_, _, err := poisoned(t, c, func(trainer *Trainer, step int) { trainer.parameter(name).FillI(3e38) })
+		for _, want := range []string{want, "even after going back once", "2 steps in a row"} {
+			if !errors.Is(err, errDiverged) || !strings.Contains(err.Error(), want) {
+				t.Errorf("the error lacks %q: %v", want, err)
+			}
+		}
+	}
+}
+
+// TestLossScale follows the factor: it grows slowly, and falls by half down to 1.
+func TestLossScale(t *testing.T) {
+	c := tiny()
+	c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.MaxSkipped = "fp16", 1e-3, 1000
+	trainer := newTrainer(Run{})
+	trainer.config, trainer.precision = c, precisions["fp16"]
+	gotorch.Scope(func() {
+		zero, one := gotorch.Full(nil, 0, false), gotorch.Full(nil, 1, false)
+		judge := func(bad gotorch.Tensor) {
+			if err := trainer.judge(stepResult{bad: bad}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		judge(zero)
+		if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
+			t.Errorf("after a good step log2 of the factor is %g", got)
+		}
+		judge(one)
+		if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
+			t.Errorf("after a bad step log2 of the factor is %g", got)
+		}
+		for range 50 {
+			judge(one)
+		}
+		if got := trainer.lossScale(); got != 1 {
+			t.Errorf("the factor falls to %g", got)
+		}
+	})
+}
+
+// TestLossScaleLeavesTheGradient compares the first gradient of fp16 with fp32's.
+func TestLossScaleLeavesTheGradient(t *testing.T) {
+	norm := func(precision string) float64 {
+		c := tiny()
+		c.Train.Precision, c.Train.Steps, c.Train.BatchSize = precision, 1, 2
+		var norm float64
+		_, _, err := poisoned(t, c, func(trainer *Trainer, _ int) { norm = trainer.meter.shown.GradNorm })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return norm
+	}
+	if got, want := norm("fp16"), norm("fp32"); !(math.Abs(got/want-1) < 0.02) {
+		t.Errorf("the gradient's norm is %g, in fp32 it is %g", got, want)
+	}
+}
