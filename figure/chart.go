@@ -2,6 +2,7 @@ package figure
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"gonum.org/v1/plot/vg"
@@ -117,7 +118,29 @@ func (p Panel) check() error {
 // shows reports whether a point has a place on the axes.
 func (p Panel) shows(x, y float64) bool { return p.X.takes(x) && p.Y.takes(y) }
 
+// label returns what stands along the axis.
+func (a Axis) label() string {
+	if a.Log {
+		return a.Label + " (log scale)"
+	}
+	return a.Label
+}
+
 func (a Axis) takes(v float64) bool { return finite(v) && (!a.Log || v > 0) }
+
+// spans reports whether a logarithmic axis suits the values of lines: all are
+// above 0 and they span more than a decade.
+func spans(lines []Line) bool {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, l := range lines {
+		for _, v := range l.Y {
+			if finite(v) {
+				low, high = min(low, v), max(high, v)
+			}
+		}
+	}
+	return low > 0 && high > 10*low
+}
 
 func (a Axis) whyNot() string {
 	if a.Log {

@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -42,11 +43,21 @@ func (p Panel) draw(canvas draw.Canvas, colours map[string]int, legend bool) {
 
 // drawLabels names the axes along the edges, in the middle of the axes.
 func (p Panel) drawLabels(c draw.Canvas, centre vg.Point) {
-	label := textStyle(labelSize)
-	label.XAlign, label.YAlign = draw.XCenter, draw.YBottom
-	c.FillText(label, vg.Point{X: centre.X, Y: c.Min.Y}, p.X.Label)
-	label.Rotation, label.YAlign = math.Pi/2, draw.YTop
-	c.FillText(label, vg.Point{X: c.Min.X, Y: centre.Y}, p.Y.Label)
+	x := fitting(p.X.label(), 2*min(c.Max.X-centre.X, centre.X-c.Min.X))
+	x.XAlign, x.YAlign = draw.XCenter, draw.YBottom
+	c.FillText(x, vg.Point{X: centre.X, Y: c.Min.Y}, p.X.label())
+	y := fitting(p.Y.label(), 2*min(c.Max.Y-centre.Y, centre.Y-c.Min.Y))
+	y.XAlign, y.YAlign, y.Rotation = draw.XCenter, draw.YTop, math.Pi/2
+	c.FillText(y, vg.Point{X: c.Min.X, Y: centre.Y}, p.Y.label())
+}
+
+// fitting returns the style of an axis label, smaller for one that would not fit.
+func fitting(label string, length vg.Length) text.Style {
+	s := textStyle(labelSize)
+	if width := s.Width(label); width > length {
+		s.Font.Size *= length / width
+	}
+	return s
 }
 
 // drawLegend names the curves in the corner where the fewest of them are.
@@ -54,18 +65,17 @@ func (p Panel) drawLegend(c draw.Canvas, x, y [2]float64, colours map[string]int
 	legend := plot.NewLegend()
 	legend.TextStyle.Font = sans(11)
 	legend.ThumbnailWidth, legend.Padding = vg.Points(20), vg.Points(3)
-	entries := 0
 	for _, l := range p.Lines {
 		if l.Name != "" && !l.Faint {
 			legend.Add(l.Name, curve{l, p, lineStyle(colours[l.Name], false)})
-			entries++
 		}
 	}
 	const inset = 6 * vg.Inch / 72
 	c = draw.Crop(c, inset, -inset, inset, -inset)
-	legend.Left, legend.Top = p.emptiestCorner(x, y, entries)
+	size, all := legend.Rectangle(c).Size(), c.Size()
+	legend.Left, legend.Top = p.emptiestCorner(x, y, float64((size.X+2*inset)/all.X), float64((size.Y+2*inset)/all.Y))
 	c.SetColor(color.NRGBA{0xff, 0xff, 0xff, 0xc8})
-	c.Fill(cornerOf(c.Rectangle, legend.Rectangle(c).Size(), legend.Left, legend.Top).Path())
+	c.Fill(cornerOf(c.Rectangle, size, legend.Left, legend.Top).Path())
 	legend.Draw(c)
 }
 
@@ -84,12 +94,13 @@ func cornerOf(r vg.Rectangle, size vg.Point, left, top bool) vg.Rectangle {
 	return r
 }
 
-// limits returns the ranges of both axes.
+// limits returns the ranges of both axes. Outliers of Faint lines may lie beyond
+// them.
 func (p Panel) limits() (x, y [2]float64) {
 	x, y = [2]float64{math.Inf(1), math.Inf(-1)}, [2]float64{math.Inf(1), math.Inf(-1)}
 	for _, l := range p.Lines {
 		for i := range l.X {
-			if p.shows(l.X[i], l.Y[i]) {
+			if !l.Faint && p.shows(l.X[i], l.Y[i]) {
 				x[0], x[1] = min(x[0], l.X[i]), max(x[1], l.X[i])
 				y[0], y[1] = min(y[0], l.Y[i]), max(y[1], l.Y[i])
 			}
@@ -184,10 +195,8 @@ func (l curve) Thumbnail(c *draw.Canvas) {
 }
 
 // emptiestCorner returns the corner of the panel that the fewest points of the
-// curves lie in.
-func (p Panel) emptiestCorner(x, y [2]float64, entries int) (left, top bool) {
-	const width = 0.42
-	height := 0.09 * float64(entries+1)
+// curves lie in; width and height are its shares of the axes.
+func (p Panel) emptiestCorner(x, y [2]float64, width, height float64) (left, top bool) {
 	counts := make([]int, 4) // top right, top left, bottom right, bottom left
 	for _, at := range p.traced(x, y) {
 		for i := range counts {

@@ -1,8 +1,6 @@
 package figure
 
-import (
-	"math"
-)
+import "math"
 
 // Run is what training runs, or several of them, are drawn from.
 type Run struct {
@@ -18,10 +16,10 @@ type Point struct {
 
 // LearningCurvesOptions says what [LearningCurves] draws.
 type LearningCurvesOptions struct {
-	Label   string // of the values, with their unit
-	Column  string // of the values, in the CSV
-	Smooth  float64
-	LogY    bool
+	Label   string  // of the values, with their unit
+	Column  string  // of the values, in the CSV
+	Smooth  float64 // see LearningCurves
+	LogY    bool    // even where the values do not span a decade
 	Caption string
 }
 
@@ -45,6 +43,7 @@ func LearningCurves(runs []Run, o LearningCurvesOptions) Chart {
 		}
 		p.Lines = append(p.Lines, Line{Name: r.Name, X: steps, Y: even, Marks: len(steps) <= 25})
 	}
+	p.Y.Log = o.LogY || spans(p.Lines)
 	c.Panels = []Panel{p}
 	return c
 }
@@ -79,7 +78,7 @@ type NoiseRun struct {
 // noisy estimates is biased. Where the averaged |G|^2 is not above 0 there is no
 // number.
 func GradientNoise(runs []NoiseRun, rate float64) Chart {
-	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, pictures (log scale)", Log: true}}
+	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, pictures", Log: true}}
 	c := Chart{
 		Caption: "Gradient noise scale along training, by the two-batch estimator of McCandlish et al. 2018, appendix A (Nichol & Dhariwal 2021, figure 7).",
 		Data:    Table{Columns: []string{"run", "step", "grad_noise_variance", "grad_noise_squared", "grad_noise_scale_smoothed"}},

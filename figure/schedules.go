@@ -19,7 +19,7 @@ func VarianceRatio(schedule string, steps []int) (Chart, error) {
 		Data:    Table{Columns: []string{"series", "diffusion_steps", "t", "t_over_T", "posterior_variance_over_beta"}},
 	}
 	p := Panel{
-		X: Axis{Label: "diffusion step, t / T (log scale)", Log: true},
+		X: Axis{Label: "diffusion step, t / T", Log: true},
 		Y: Axis{Label: "posterior variance / β"},
 	}
 	for _, count := range steps {
@@ -93,7 +93,7 @@ func CompareSchedules(processes []Process) Chart {
 		Panels: []Panel{
 			{X: shareOfSteps, Y: Axis{Label: "ᾱ", Min: 0, Max: 1}},
 			{X: shareOfSteps, Y: Axis{Label: "signal-to-noise ratio, log10"}},
-			{X: shareOfSteps, Y: Axis{Label: "β (log scale)", Log: true}},
+			{X: shareOfSteps, Y: Axis{Label: "β", Log: true}},
 			{X: shareOfSteps, Y: Axis{Label: "posterior variance / β", Min: 0, Max: 1.02}},
 		},
 	}

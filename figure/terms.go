@@ -19,8 +19,8 @@ type ModelTerms struct {
 // logarithmic axes. The first few steps hold most of the bits.
 func Terms(models []ModelTerms) Chart {
 	p := Panel{
-		X: Axis{Label: "diffusion step (log scale)", Log: true},
-		Y: Axis{Label: "term of the bound, bits/dim (log scale)", Log: true},
+		X: Axis{Label: "diffusion step", Log: true},
+		Y: Axis{Label: "term of the bound, bits/dim", Log: true},
 	}
 	c := Chart{
 		Caption: "Terms of the variational bound against the diffusion step (Nichol & Dhariwal 2021, figure 2).",
@@ -56,7 +56,7 @@ type SkipModel struct {
 func SkipSteps(models []SkipModel) (Chart, error) {
 	p := Panel{
 		X: Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1},
-		Y: Axis{Label: "bits/dim of the shortened process (log scale)", Log: true},
+		Y: Axis{Label: "bits/dim of the shortened process"},
 	}
 	c := Chart{
 		Caption: "Likelihood when the first part of the reverse process is left out: the bound of the process that begins with noise at step t, bits/dim " +
@@ -78,6 +78,7 @@ func SkipSteps(models []SkipModel) (Chart, error) {
 		}
 		p.Lines = append(p.Lines, l)
 	}
+	p.Y.Log = spans(p.Lines)
 	c.Panels = []Panel{p}
 	return c, nil
 }

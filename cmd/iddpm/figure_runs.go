@@ -47,7 +47,7 @@ Example:
 		return []option{
 			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "draw the column `NAME` of log.jsonl, or train_bpd"},
 			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "average over about 1/(1-`RATE`) lines of the log (0: none; eval_bpd never)"},
-			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "make the vertical axis logarithmic"},
+			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "make the vertical axis logarithmic, even where values do not span a decade"},
 		}, func(_ *cli.Context, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
@@ -112,18 +112,15 @@ func (o *curvesOptions) describe() figure.LearningCurvesOptions {
 	what := o.metric + ", as logged,"
 	switch o.metric {
 	case metricHeldOut:
-		d.Label, d.Smooth, what = "held-out bound on NLL, bits/dim", 0, "Bits/dim on held-out pictures"
+		d.Label, d.Smooth, what = "held-out NLL bound, bits/dim", 0, "Bits/dim on held-out pictures"
 	case metricEstimate:
-		d.Label, what = "bound on NLL in training, bits/dim", "Bits/dim as training estimates them"
+		d.Label, what = "NLL bound in training, bits/dim", "Bits/dim as training estimates them"
 	}
 	d.Caption = what + " along training"
 	if d.Smooth > 0 {
 		d.Caption += fmt.Sprintf(", averaged with rate %g (faint: the raw lines of the log)", d.Smooth)
 	}
 	d.Caption += " (cf. Nichol & Dhariwal 2021, figure 6)."
-	if o.log {
-		d.Label += " (log scale)"
-	}
 	return d
 }
 

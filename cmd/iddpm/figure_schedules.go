@@ -32,11 +32,11 @@ Example:
 	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
 		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
 		return []option{
-			{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "schedule `NAME`: linear or cosine"},
-			{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "lengths T of the processes, `T,T,...`"},
-		}, func(*cli.Context, []string) (drawing, error) {
-			return asWrongUse(figure.VarianceRatio(schedule, steps))
-		}
+				{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "schedule `NAME`: linear or cosine"},
+				{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "lengths T of the processes, `T,T,...`"},
+			}, func(*cli.Context, []string) (drawing, error) {
+				return asWrongUse(figure.VarianceRatio(schedule, steps))
+			}
 	},
 }
 
