@@ -79,8 +79,8 @@ cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -o build/test-cuda github.com/wangkuiyi/gotorch
 
-bench: build ## Time training, sampling and loading
-	@bench/run.sh
+bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
+	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
 
 lint: ## Check formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

@@ -115,6 +115,23 @@ func TestWrongLibtorch(t *testing.T) {
 	}
 }
 
+// TestOtherBuild puts a library that was built from other declarations where
+// ours is looked for.
+func TestOtherBuild(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "other.c")
+	if err := os.WriteFile(source, []byte(`const char gt_declarations[] = "void gt_free(int);";`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cc", "-shared", "-o", filepath.Join(dir, "libiddpm.so"), source).CombinedOutput(); err != nil {
+		t.Fatalf("cc: %v\n%s", err, out)
+	}
+	t.Setenv("LD_LIBRARY_PATH", dir)
+	if out, code := startChild(t, "LoadLibrary", "-"); code != 3 || !strings.Contains(out, "another build") {
+		t.Errorf("exit %d, %q: want a refusal of another build", code, out)
+	}
+}
+
 // TestFirstCall makes each of these the first call of a process: none may find
 // libtorch unbound.
 func TestFirstCall(t *testing.T) {
