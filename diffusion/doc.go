@@ -10,7 +10,7 @@
 // # Where each equation is
 //
 //	Eq.    What it says                                  Where
-//	2, 17  beta_t: linear; cosine by alphaBar            NamedBetas
+//	1, 2   q(x_t | x_{t-1}), and its variances beta_t    NamedBetas
 //	3      p(x_{t-1} | x_t), mean and variance           GaussianDiffusion.PMeanVariance
 //	4      L_vlb = L_0 + ... + L_T                       GaussianDiffusion.CalcBPD
 //	5      L_0, the discretized decoder                  DiscretizedGaussianLogLikelihood
@@ -23,7 +23,8 @@
 //	14     L_simple                                      GaussianDiffusion.TrainingLosses, MSE
 //	15     learned variance between betaTilde and beta   LearnedRange
 //	16     L_hybrid                                      GaussianDiffusion.TrainingLosses, RescaledMSE
-//	18     importance-sampled L_vlb                      LossSecondMoment, SampleTimesteps
+//	17     the cosine schedule                           NamedBetas, Cosine
+//	18     importance-sampled L_vlb                      LossSecondMoment
 //	19     betas of a subsequence of steps               SpaceTimesteps, RespaceBetas
 //
 // Algorithm 2 of Ho et al. 2020 is [GaussianDiffusion.PSample]; DDIM (Song et
