@@ -32,6 +32,7 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 			ModelClass string     `json:"model_class"`
 			Model      UNetConfig `json:"model"`
 		}
+		c.Model = UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
 		if err := json.Unmarshal(text, &c); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}

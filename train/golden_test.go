@@ -45,7 +45,8 @@ func openGoldenRun(t *testing.T, dir string) *goldenRun {
 		Model      model.UNetConfig `json:"model"`
 		Diffusion  goldenProcess    `json:"diffusion"`
 	}
-	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}
+	c.Model = model.UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
+	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}      // create_gaussian_diffusion's
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
