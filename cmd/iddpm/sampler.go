@@ -76,6 +76,10 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, noise.XT(), cond, options); err != nil {
 			return
 		}
+		if x.IsFinite().CastTo(gotorch.Float).Min().Float64() == 0 {
+			err = fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
+			return
+		}
 		drawn.add(bytesOf(x), labels)
 	})
 	return err
