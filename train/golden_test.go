@@ -46,7 +46,7 @@ func openGoldenRun(t *testing.T, dir string) *goldenRun {
 		Diffusion  goldenProcess    `json:"diffusion"`
 	}
 	c.Model = model.UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
-	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}      // create_gaussian_diffusion's
+	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}       // create_gaussian_diffusion's
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
