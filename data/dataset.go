@@ -30,6 +30,11 @@ type Options struct {
 	// down-sampled ImageNet; empty means train. Other sets are not split.
 	Split string
 
+	// HoldOut is a share of the pictures, from 0 to below 1, that Open leaves out,
+	// to evaluate on; with HeldOut it opens them alone.
+	HoldOut float64
+	HeldOut bool
+
 	// Background is the colour under transparent pixels; nil means white.
 	Background color.Color
 
@@ -106,6 +111,9 @@ func (d *Dataset) prepare(o Options) (err error) {
 		}
 	}
 	if err := d.checkHeaders(); err != nil {
+		return err
+	}
+	if err := d.holdOut(o.HoldOut, o.HeldOut); err != nil {
 		return err
 	}
 	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)

@@ -18,6 +18,7 @@ type Config struct {
 	Model     model.Config     `json:"model"`
 	Diffusion diffusion.Config `json:"diffusion"`
 	Train     Options          `json:"train"`
+	Eval      EvalConfig       `json:"eval"`
 }
 
 // DataConfig says where the pictures are.
@@ -95,7 +96,7 @@ func (o Options) microbatch() int {
 // configuration, each by its flag.
 func (c Config) Validate() error {
 	_, err := c.Model.UNet()
-	errs := []error{err, c.Diffusion.Validate(), c.Train.Validate()}
+	errs := []error{err, c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion)}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}

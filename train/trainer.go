@@ -61,6 +61,7 @@ type Trainer struct {
 	optimizer gotorch.Optimizer
 	ema       [][]gotorch.Tensor // per rate, per parameter
 	dataset   *data.Dataset
+	heldOut   heldOut // empty where the run does not evaluate
 	loader    *data.Loader
 	metrics   *metrics.Writer
 	fresh     bool        // begun by New
@@ -194,14 +195,16 @@ func (t *Trainer) onTensorThread(f func() error) (err error) {
 }
 
 func (t *Trainer) openData() (err error) {
-	t.dataset, err = data.Open(t.config.Data.Dir, data.Options{ImageSize: t.config.Model.ImageSize, ClassCond: t.config.Model.ClassCond})
+	t.dataset, err = data.Open(t.config.Data.Dir, data.Options{
+		ImageSize: t.config.Model.ImageSize, ClassCond: t.config.Model.ClassCond, HoldOut: t.config.Eval.HoldOut,
+	})
 	if err != nil {
 		return err
 	}
 	if found, want := t.dataset.NumClasses(), t.config.Model.NumClasses; t.config.Model.ClassCond && found > want {
 		return fmt.Errorf("%s has %d classes, but the network only %d: raise --num-classes", t.dataset.Name(), found, want)
 	}
-	return nil
+	return t.openHeldOut()
 }
 
 // build makes all tensors of the run, on the tensor thread.
@@ -388,6 +391,15 @@ func (t *Trainer) loop(ctx context.Context) error {
 	for !t.done() {
 		if err := t.next(ctx); err != nil {
 			return err
+		}
+		if t.evaluationDue() {
+			err := t.evaluateHeldOut(ctx)
+			if ctx.Err() != nil {
+				return t.interrupted()
+			}
+			if err != nil {
+				return err
+			}
 		}
 		t.due = t.due || t.current%t.config.Train.SaveInterval == 0
 		if t.done() || t.due && t.healthy() {

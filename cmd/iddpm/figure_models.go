@@ -43,7 +43,7 @@ func (o *boundOptions) options() []option {
 		}
 	}
 	return append(session,
-		option{name: "data-dir", category: categoryData, value: &o.dataDir, standard: "what the run was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
+		option{name: "data-dir", category: categoryData, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` pictures, spread over the set"},
 		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` pictures at a time"},
@@ -172,11 +172,11 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *boundOption
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
 func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
-	dir := c.Data.Dir
-	if o.dataDir != "" {
-		dir = o.dataDir
+	dir, settings := o.dataDir, data.Options{ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond, Split: o.split}
+	if dir == "" {
+		dir, settings.HoldOut, settings.HeldOut = c.Data.Dir, c.Eval.HoldOut, c.Eval.HoldOut > 0
 	}
-	set, err := data.Open(dir, data.Options{ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond, Split: o.split})
+	set, err := data.Open(dir, settings)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,12 +8,13 @@ import (
 
 // The categories of flags in help.
 const (
-	categoryData      = "Data"
-	categoryModel     = "Model"
-	categoryDiffusion = "Diffusion"
-	categoryTraining  = "Training"
-	categorySampling  = "Sampling"
-	categoryRun       = "Run"
+	categoryData       = "Data"
+	categoryModel      = "Model"
+	categoryDiffusion  = "Diffusion"
+	categoryTraining   = "Training"
+	categoryEvaluation = "Evaluation"
+	categorySampling   = "Sampling"
+	categoryRun        = "Run"
 )
 
 func dataOptions(c *train.Config) []option {
@@ -92,12 +93,24 @@ func trainingOptions(c *train.Config) []option {
 	}
 }
 
+func evalOptions(c *train.Config) []option {
+	e := &c.Eval
+	return []option{
+		{name: "eval-interval", category: categoryEvaluation, value: &e.Interval, usage: "record bits/dim on held-out pictures every `N` steps (0: never)"},
+		{name: "hold-out", category: categoryEvaluation, value: &e.HoldOut, usage: "keep a `SHARE` of the pictures from training, such as 0.05, to evaluate on"},
+		{name: "eval-data", category: categoryEvaluation, value: &e.Dir, standard: "those of --hold-out", usage: "evaluate on the pictures in `DIR`"},
+		{name: "eval-pictures", category: categoryEvaluation, value: &e.Pictures, standard: "64", usage: "evaluate on `N` pictures, spread over those there are"},
+		{name: "eval-respacing", category: categoryEvaluation, value: &e.Respacing, standard: "as trained", usage: "evaluate the respaced process `SPEC`, such as 100: faster, and another bound"},
+	}
+}
+
 // configOptions returns the options of a whole configuration.
 func configOptions(c *train.Config) []option {
 	options := dataOptions(c)
 	options = append(options, modelOptions(c)...)
 	options = append(options, diffusionOptions(c)...)
-	return append(options, trainingOptions(c)...)
+	options = append(options, trainingOptions(c)...)
+	return append(options, evalOptions(c)...)
 }
 
 // networkOptions are those that say what network and diffusion a file of bare

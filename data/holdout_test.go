@@ -1,0 +1,53 @@
+package data
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+// Both parts together are the set, and neither has a picture of the other.
+func TestHoldOut(t *testing.T) {
+	open := func(share float64, only bool) *Dataset {
+		t.Helper()
+		d, err := Open("", Options{ImageSize: 8, HoldOut: share, HeldOut: only, CacheBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	all := open(0, false)
+	for _, share := range []float64{0.01, 0.1, 0.5, 0.9} {
+		training, apart := open(share, false), open(share, true)
+		seen := map[string]int{}
+		for _, d := range []*Dataset{training, apart} {
+			for i := range d.Len() {
+				seen[d.PictureName(i)]++
+			}
+		}
+		for i := range all.Len() {
+			if n := seen[all.PictureName(i)]; n != 1 {
+				t.Fatalf("share %g: %s is in %d parts", share, all.PictureName(i), n)
+			}
+		}
+		if got, want := float64(apart.Len()), share*float64(all.Len()); math.Abs(got-want) > 1 {
+			t.Errorf("share %g: %v of %d pictures are held out", share, got, all.Len())
+		}
+		if training.Fingerprint() == all.Fingerprint() {
+			t.Errorf("share %g: the rest has the fingerprint of the whole", share)
+		}
+		if pixels, _, err := apart.Image(0); err != nil || len(pixels) != 8*8*3 {
+			t.Errorf("share %g: %d bytes, %v", share, len(pixels), err)
+		}
+	}
+}
+
+func TestHoldOutRefuses(t *testing.T) {
+	for _, o := range []Options{{HoldOut: 1}, {HoldOut: -0.1}, {HoldOut: math.NaN()}, {HeldOut: true}, {HoldOut: 1e-9}} {
+		o.ImageSize = 8
+		if d, err := Open("", o); err == nil || !strings.Contains(err.Error(), "share") {
+			t.Errorf("%+v: %v, %v", o, d, err)
+		}
+	}
+}

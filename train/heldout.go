@@ -1,0 +1,199 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+	"iddpm/train/metrics"
+)
+
+// EvalConfig says when and on what the bound is evaluated during training. The
+// zero value evaluates nothing.
+type EvalConfig struct {
+	Interval  int     `json:"eval_interval"`  // steps between two evaluations, of which the last step is one too; 0: none
+	Dir       string  `json:"eval_data"`      // pictures to evaluate on; empty: those of HoldOut
+	HoldOut   float64 `json:"hold_out"`       // share of the training pictures kept for it, and from training
+	Pictures  int     `json:"eval_pictures"`  // how many to evaluate on, spread over those there are; 0: 64
+	Respacing string  `json:"eval_respacing"` // evaluates the respaced process, which is faster and another bound; "": as trained
+}
+
+// The columns of an evaluation.
+const (
+	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the average of the highest rate
+	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over pictures
+	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
+)
+
+// Validate returns an error that lists all that is wrong with e, for a run on d.
+func (e EvalConfig) Validate(d diffusion.Config) error {
+	var errs []error
+	if e.Interval < 0 {
+		errs = append(errs, fmt.Errorf("eval-interval must not be negative, but is %d", e.Interval))
+	}
+	if e.Pictures < 0 {
+		errs = append(errs, fmt.Errorf("eval-pictures must not be negative, but is %d", e.Pictures))
+	}
+	if !(e.HoldOut >= 0 && e.HoldOut < 1) {
+		errs = append(errs, fmt.Errorf("hold-out must be in [0, 1), not %g", e.HoldOut))
+	}
+	if e.Interval > 0 && e.Dir == "" && e.HoldOut == 0 {
+		errs = append(errs, errors.New("eval-interval needs pictures that are not trained on: name them by eval-data, or set hold-out, such as 0.05"))
+	}
+	if e.Respacing != "" {
+		d.TimestepRespacing = e.Respacing
+		if err := d.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("eval-respacing: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// heldOut are the pictures that a run evaluates on.
+type heldOut struct {
+	pixels  []byte  // [N, H, W, C]
+	labels  []int64 // [N]
+	process *diffusion.GaussianDiffusion
+}
+
+// openHeldOut reads the pictures, if the run evaluates.
+func (t *Trainer) openHeldOut() error {
+	e := t.config.Eval
+	if e.Interval == 0 {
+		return nil
+	}
+	o := data.Options{ImageSize: t.config.Model.ImageSize, ClassCond: t.config.Model.ClassCond}
+	dir := e.Dir
+	if dir == "" {
+		dir, o.HoldOut, o.HeldOut = t.config.Data.Dir, e.HoldOut, true
+	}
+	set, err := data.Open(dir, o)
+	if err != nil {
+		return fmt.Errorf("pictures to evaluate on: %w", err)
+	}
+	defer set.Close()
+	if t.config.Model.ClassCond && !slices.Equal(set.ClassNames(), t.dataset.ClassNames()) {
+		return fmt.Errorf("the classes of %s are not those of %s: evaluate on pictures of the same classes", set.Name(), t.dataset.Name())
+	}
+	n := set.Len()
+	if e.Pictures == 0 {
+		e.Pictures = 64
+	}
+	n = min(n, e.Pictures)
+	for i := range n {
+		pixels, label, err := set.Image(i * set.Len() / n)
+		if err != nil {
+			return err
+		}
+		t.heldOut.pixels, t.heldOut.labels = append(t.heldOut.pixels, pixels...), append(t.heldOut.labels, label)
+	}
+	return nil
+}
+
+// evaluationDue reports whether the present step ends with an evaluation.
+func (t *Trainer) evaluationDue() bool {
+	every := t.config.Eval.Interval
+	return every > 0 && (t.current%every == 0 || t.done())
+}
+
+// evaluateHeldOut writes a line with the bound on the held-out pictures. Their
+// noise is the same in every evaluation of every run, so that curves differ by
+// what was learnt. The training state is as before.
+func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
+	begin := time.Now()
+	if t.heldOut.process == nil {
+		c := t.config.Diffusion
+		if t.config.Eval.Respacing != "" {
+			c.TimestepRespacing = t.config.Eval.Respacing
+		}
+		var err error
+		if t.heldOut.process, err = diffusion.New(c, t.device); err != nil {
+			return err
+		}
+	}
+	var bits []float64
+	var mse float64
+	var err error
+	t.withAverage(func() { bits, mse, err = t.heldOutBound(ctx) })
+	if err != nil {
+		return err
+	}
+	mean, stderr := meanAndError(bits)
+	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("pictures", len(bits)))
+	err = t.metrics.Write(t.current, []metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
+	if err != nil {
+		t.log.Error("an evaluation is missing from the run folder", zap.Int("step", t.current), zap.Error(err))
+	}
+	t.meter.since = t.meter.since.Add(time.Since(begin)) // the speed of training is without it
+	return nil
+}
+
+// withAverage calls f while the network has the averaged weights of the highest
+// rate, if there are any.
+func (t *Trainer) withAverage(f func()) {
+	rates := t.config.Train.EMARates
+	if len(rates) == 0 {
+		f()
+		return
+	}
+	best := slices.Index(rates, slices.Max(rates))
+	gotorch.Scope(func() {
+		params := t.network.Tensors()
+		trained := make([]gotorch.Tensor, len(params))
+		for i, p := range params {
+			trained[i] = p.Detach().Clone()
+		}
+		put := func(weights []gotorch.Tensor) { gotorch.NoGrad(func() { gotorch.ForeachCopyI(params, weights) }) }
+		defer put(trained)
+		put(t.ema[best])
+		f()
+	})
+}
+
+// heldOutBound returns the bound of each picture, bits/dim, and the mean squared
+// error of the noise.
+func (t *Trainer) heldOutBound(ctx context.Context) (bits []float64, mse float64, err error) {
+	h := t.heldOut
+	size := len(h.pixels) / len(h.labels)
+	for first := 0; first < len(h.labels) && err == nil; first += t.config.Train.microbatch() {
+		last := min(first+t.config.Train.microbatch(), len(h.labels))
+		gotorch.Scope(func() {
+			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
+			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
+			denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+				return t.network.Forward(x, ts, model.Input{Y: cond.Y, Dtype: t.precision.dtype})
+			}
+			var bound diffusion.BPD
+			if bound, err = h.process.CalcBPD(ctx, denoise, x, diffusion.Cond{Y: y}, diffusion.BPDOptions{Noise: noise.At}); err == nil {
+				bits = append(bits, bound.Total.Float64s()...)
+				mse += bound.EpsilonMSE.Mean().Float64() * float64(last-first) / float64(len(h.labels))
+			}
+		})
+	}
+	return bits, mse, err
+}
+
+// meanAndError returns the mean of independent values and its standard error, 0
+// for a single one.
+func meanAndError(values []float64) (mean, stderr float64) {
+	n := float64(len(values))
+	for _, v := range values {
+		mean += v / n
+	}
+	if n < 2 {
+		return mean, 0
+	}
+	for _, v := range values {
+		stderr += (v - mean) * (v - mean)
+	}
+	return mean, math.Sqrt(stderr / (n - 1) / n)
+}

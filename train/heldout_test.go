@@ -1,0 +1,74 @@
+package train
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"iddpm/train/metrics"
+)
+
+func evaluations(t *testing.T, dir string) (steps []int, bits []float64) {
+	t.Helper()
+	rows, err := metrics.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if v, ok := row.Get(EvalBPD); ok {
+			steps, bits = append(steps, row.Step), append(bits, v)
+			stderr, _ := row.Get(EvalBPDStderr)
+			mse, _ := row.Get(EvalMSE)
+			if !(v > 0 && stderr > 0 && mse > 0) {
+				t.Errorf("step %d: %v bits/dim, with error %v and mse %v", row.Step, v, stderr, mse)
+			}
+		}
+	}
+	return steps, bits
+}
+
+// Evaluating is reading: the run comes out as one that only holds pictures out.
+// The pictures' batches do not matter.
+func TestEvaluation(t *testing.T) {
+	c := tiny()
+	c.Eval = EvalConfig{HoldOut: 0.05}
+	plain := train(t, c, filepath.Join(t.TempDir(), "plain"))
+	c.Eval = EvalConfig{HoldOut: 0.05, Interval: 4, Pictures: 6, Respacing: "10"}
+	dir := filepath.Join(t.TempDir(), "evaluated")
+	sameState(t, plain, train(t, c, dir))
+	steps, bits := evaluations(t, dir)
+	if len(steps) != 2 || steps[0] != 4 || steps[1] != 6 {
+		t.Fatalf("evaluated at steps %v, want 4 and the last, 6", steps)
+	}
+	if bits[0] == bits[1] {
+		t.Errorf("two steps later the bound is still %v", bits[0])
+	}
+	c.Train.Microbatch = 1
+	dir = filepath.Join(t.TempDir(), "one by one")
+	train(t, c, dir)
+	if _, others := evaluations(t, dir); len(others) != 2 || math.Abs(others[1]/bits[1]-1) > 1e-2 {
+		t.Errorf("one picture at a time the bound is %v, else %v", others, bits)
+	}
+}
+
+func TestEvaluationNeedsPictures(t *testing.T) {
+	for want, e := range map[string]EvalConfig{
+		"set hold-out":         {Interval: 10},
+		"must not be negative": {Interval: -1},
+		"not 1":                {HoldOut: 1},
+		"eval-pictures":        {Pictures: -1},
+		"ddim41":               {Respacing: "ddim41"},
+	} {
+		c := tiny()
+		c.Eval = e
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", e, err, want)
+		}
+	}
+	c := tiny()
+	c.Eval = EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
+	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "pictures to evaluate on") {
+		t.Errorf("error %v", err)
+	}
+}
