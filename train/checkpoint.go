@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -204,20 +207,24 @@ func (t *Trainer) restore(c *Checkpoint) error {
 	if err := t.unpackOptimizer(c.Optimizer); err != nil {
 		return fmt.Errorf("checkpoint %s: optimizer: %w", c.Path, err)
 	}
-	if err := unpackSampler(t.sampler, c.TimestepSampler); err != nil {
-		return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
+	if c.TimestepSampler != nil { // nil: the reference does not save it
+		if err := unpackSampler(t.sampler, c.TimestepSampler); err != nil {
+			return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
+		}
 	}
 	t.warnOfDifferences(c)
 	return nil
 }
 
-// weights returns the state_dict that `ema` names: a rate, "none" for the raw
+// rates yields the rates of the averages.
+func (c *Checkpoint) rates() iter.Seq[string] { return maps.Keys(c.EMA) }
+
+// Weights returns the state_dict that `ema` names: a rate, "none" for the raw
 // weights, or "" for the average of the highest rate (without averages, the raw
 // weights).
-func (c *Checkpoint) weights(ema string) (*pt.Dict, error) {
-	best, rates := -1.0, make([]string, 0, len(c.EMA))
+func (c *Checkpoint) Weights(ema string) (*pt.Dict, error) {
+	best := -1.0
 	for name := range c.EMA {
-		rates = append(rates, name)
 		if rate, err := strconv.ParseFloat(name, 64); err == nil && ema == "" && rate > best {
 			best = rate
 		}
@@ -232,8 +239,7 @@ func (c *Checkpoint) weights(ema string) (*pt.Dict, error) {
 	if dict := c.EMA[emaKey(rate)]; err == nil && dict != nil {
 		return dict, nil
 	}
-	sort.Strings(rates)
-	return nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, rates)
+	return nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
 }
 
 // Network builds the network of the checkpoint on a device, for evaluation,
@@ -244,7 +250,7 @@ func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, er
 	if err != nil {
 		return nil, err
 	}
-	dict, err := c.weights(ema)
+	dict, err := c.Weights(ema)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,13 @@ func (t *Trainer) unpackOptimizer(dict *pt.Dict) error {
 	if state.dict.Len() == 0 {
 		return nil // saved before the first step
 	}
+	if state.dict.Len() == 1 && len(params) > 1 {
+		whole, err := t.unflatten(state.dict)
+		if err != nil {
+			return err
+		}
+		state.dict = whole
+	}
 	if state.dict.Len() != len(params) {
 		return fmt.Errorf("it has state for %d parameters, the network has %d", state.dict.Len(), len(params))
 	}

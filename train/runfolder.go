@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,6 +81,12 @@ func (t *Trainer) save() error {
 	}
 	t.saver.start(path, dict)
 	return nil
+}
+
+// saveNow saves, and waits until the checkpoint is safe.
+func (t *Trainer) saveNow() error {
+	err := t.onTensorThread(t.save)
+	return errors.Join(err, t.saver.wait())
 }
 
 // CheckpointPath returns where the checkpoint of the present step is, or would

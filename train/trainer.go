@@ -64,7 +64,8 @@ type Trainer struct {
 	heldOut   heldOut // empty where the run does not evaluate
 	loader    *data.Loader
 	metrics   *metrics.Writer
-	fresh     bool        // begun by New
+	fresh     bool        // not in its folder before
+	adopted   bool        // begun by the reference
 	locked    *folderLock // the run folder; nil: it is not ours yet
 	saver     saver
 	meter     meter
@@ -265,7 +266,7 @@ func (t *Trainer) initialise() error {
 	if err != nil {
 		return err
 	}
-	weights, err := c.weights("")
+	weights, err := c.Weights("")
 	if err != nil {
 		return err
 	}
@@ -303,12 +304,12 @@ func (t *Trainer) fitted(weights *pt.Dict) *pt.Dict {
 func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	now := t.environment()
 	for _, key := range []string{"libtorch", "cpu_capability", "device"} {
-		if was := c.Environment[key]; was != now[key] {
+		if was, known := c.Environment[key]; known && was != now[key] {
 			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
 				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))
 		}
 	}
-	if c.DataFingerprint != t.dataset.Fingerprint() {
+	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
 		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))
 	}
 }
@@ -473,6 +474,11 @@ func (t *Trainer) openRunFolder() (err error) {
 	}
 	removeLeftovers(t.run.Dir)
 	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
+	if t.adopted { // a folder with a configuration alone would begin at step 0
+		if err := t.saveNow(); err != nil {
+			return err
+		}
+	}
 	if err := writeConfig(t.run.Dir, t.config); err != nil {
 		return err
 	}

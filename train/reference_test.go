@@ -1,0 +1,123 @@
+package train
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// reference writes a finished run as the reference would have.
+func reference(t *testing.T, c Config) (dir string, from *Checkpoint) {
+	t.Helper()
+	dir = t.TempDir()
+	from = train(t, c, t.TempDir())
+	files, err := from.WriteReference(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		files[i] = filepath.Base(files[i])
+	}
+	if want := []string{"model000003.pt", "ema_0.5_000003.pt", "ema_0.9999_000003.pt", "opt000003.pt"}; !slices.Equal(files, want) {
+		t.Fatalf("it wrote %v, want %v", files, want)
+	}
+	return dir, from
+}
+
+func referenceConfig() Config {
+	c := tiny()
+	c.Train.Steps, c.Train.EMARates = 3, []float64{0.5, 0.9999}
+	return c
+}
+
+// TestReferenceResumes writes a run as the reference would, and goes on from
+// that to the same bits as the run itself.
+func TestReferenceResumes(t *testing.T) {
+	c := referenceConfig()
+	c.Model.ClassCond, c.Model.NumClasses = true, 12
+	dir, _ := reference(t, c)
+	c.Train.Steps = 5
+	whole := train(t, c, t.TempDir())
+	c.Model.NumClasses = 0 // the weights know
+	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
+	if err == nil && (trainer.Step() != 3 || filepath.Base(trainer.saver.safe) != "ckpt-000003.pt") {
+		t.Errorf("it goes on at step %d, with checkpoint %q", trainer.Step(), trainer.saver.safe)
+	}
+	sameState(t, whole, finish(t, trainer, err))
+}
+
+// TestReferenceFP16 goes on from the one vector of moments that the reference's
+// --use_fp16 keeps.
+func TestReferenceFP16(t *testing.T) {
+	c := referenceConfig()
+	dir, from := reference(t, c)
+	root := fields{dict: from.Optimizer}
+	state := root.sub("state")
+	var m, v []byte
+	for i := range state.dict.Len() {
+		entry := state.sub(i)
+		m, v = append(m, entry.tensor("exp_avg").Data...), append(v, entry.tensor("exp_avg_sq").Data...)
+	}
+	vector := func(data []byte) *pt.Tensor {
+		return &pt.Tensor{DType: pt.Float32, Shape: []int64{int64(len(data) / 4)}, Data: data}
+	}
+	flat := new(pt.Dict)
+	flat.Set(0, dictOf("step", int64(3), "exp_avg", vector(m), "exp_avg_sq", vector(v)))
+	path := filepath.Join(dir, "opt000003.pt")
+	if err := pt.WriteFile(path, dictOf("state", flat, "param_groups", []any{})); err != nil {
+		t.Fatal(err)
+	}
+	c.Train.Steps = 5
+	whole := train(t, c, t.TempDir())
+	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
+	sameState(t, whole, finish(t, trainer, err))
+	short := new(pt.Dict)
+	short.Set(0, dictOf("step", int64(3), "exp_avg", vector(m[4:]), "exp_avg_sq", vector(v)))
+	if err := pt.WriteFile(path, dictOf("state", short)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
+	if err == nil || !strings.Contains(err.Error(), "it has state for one parameter, of shape") {
+		t.Errorf("too few moments: %v", err)
+	}
+}
+
+// TestReferenceWithoutSiblings has the weights alone: averages begin with them,
+// the optimizer without moments.
+func TestReferenceWithoutSiblings(t *testing.T) {
+	c := referenceConfig()
+	dir, from := reference(t, c)
+	for _, name := range []string{"ema_0.5_000003.pt", "opt000003.pt"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
+	got := finish(t, trainer, err) // there is nothing left to do
+	sameDict(t, "model", from.Model, got.Model)
+	sameDict(t, "ema 0.5", from.Model, got.EMA["0.5"])
+	sameDict(t, "ema 0.9999", from.EMA["0.9999"], got.EMA["0.9999"])
+}
+
+func TestReferenceErrors(t *testing.T) {
+	c := referenceConfig()
+	dir, from := reference(t, c)
+	run := Run{Dir: filepath.Join(t.TempDir(), "run")}
+	c.Model.NumChannels = 64
+	if _, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, run); err == nil || !strings.Contains(err.Error(), "do not fit the network") {
+		t.Errorf("another network: %v", err)
+	}
+	if _, err := ResumeReference(from.Path, c, run); err == nil || !strings.Contains(err.Error(), "is not a model file of the reference") {
+		t.Errorf("a checkpoint of ours: %v", err)
+	}
+	if _, err := os.Stat(run.Dir); !os.IsNotExist(err) {
+		t.Errorf("a failure leaves the run folder: %v", err)
+	}
+	if IsReference(from.Path) || !IsReference(filepath.Join(dir, "model000003.pt")) || IsReference(filepath.Join(dir, "model000004.pt")) {
+		t.Error("IsReference is wrong")
+	}
+}
