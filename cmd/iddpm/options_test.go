@@ -41,7 +41,7 @@ func TestOptions(t *testing.T) {
 	config := train.Defaults()
 	for name, options := range map[string][]option{
 		"train":  append(configOptions(&config), newRunOptions().options()...),
-		"resume": resumeOptions(newRunOptions(), new(int)),
+		"resume": resumeOptions(newRunOptions(), new(train.Config)),
 		"sample": append(networkOptions(&config), newSampleOptions().options()...),
 		"info":   append(configOptions(&config), new(infoOptions).options()...),
 		"bench":  append(timedOptions(&config), newBenchOptions().options()...),

@@ -92,7 +92,9 @@ func (p *program) train(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if from := r.resumes(); from != "" {
+	if from := r.resumes(); train.IsReference(from) {
+		return s.adopt(c, from, config, r, name)
+	} else if from != "" {
 		s.log.Info("going on with a run: its own settings count, not those of this command line", zap.String("run", from))
 		return s.resume(c.Context, from, r.dir, givenSteps(c, config))
 	}
@@ -171,13 +173,10 @@ func inferClasses(config *train.Config) error {
 
 // resumes returns the run that train is to go on with, or "".
 func (r *runOptions) resumes() string {
-	if r.reference.resume != "" {
-		return r.reference.resume
-	}
-	if r.autoResume && train.Exists(r.dir) {
+	if r.autoResume && train.Exists(r.dir) { // begun from r.reference.resume, perhaps
 		return r.dir
 	}
-	return ""
+	return r.reference.resume
 }
 
 func givenSteps(c *cli.Context, config train.Config) int {
@@ -189,11 +188,16 @@ func givenSteps(c *cli.Context, config train.Config) int {
 
 // begin trains a fresh run.
 func (s *session) begin(ctx context.Context, config train.Config, dir, name string) error {
+	return s.fresh(ctx, dir, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
+}
+
+// fresh trains what makes a new run folder.
+func (s *session) fresh(ctx context.Context, dir, name string, make func(train.Run) (*train.Trainer, error)) error {
 	dir, release, err := runDir(dir, name)
 	if err != nil {
 		return err
 	}
-	t, err := train.New(config, train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
+	t, err := make(train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
 	if err != nil {
 		release()
 		return err

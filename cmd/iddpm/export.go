@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/safetensors"
+
+	"iddpm/train"
+)
+
+// exportOptions are the flags of export.
+type exportOptions struct {
+	format string
+	ema    string
+	out    string
+	layout string
+	json   bool
+}
+
+func (o *exportOptions) options() []option {
+	return []option{
+		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "write `FORMAT`: pt or safetensors"},
+		{name: "ema", category: categoryRun, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		{name: "out", alias: "o", category: categoryRun, value: &o.out, usage: "write one state_dict to `FILE`"},
+		{name: "reference-layout", category: categoryRun, value: &o.layout, usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
+		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+	}
+}
+
+func (p *program) exportCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write weights for other programs",
+		UsageText: "iddpm export CKPT_OR_RUN_DIR -o FILE [FLAGS]\niddpm export CKPT_OR_RUN_DIR --reference-layout DIR",
+		Description: `Writes the weights of a checkpoint as a bare PyTorch state_dict or as safetensors, or a whole run
+as the files from which improved-diffusion resumes: model010000.pt, ema_0.9999_010000.pt and
+opt010000.pt. "iddpm resume model010000.pt" goes on with such files, too.
+
+Examples:
+  iddpm export runs/001-emoji -o emoji.pt
+  iddpm export runs/001-emoji -o emoji.safetensors --ema none
+  iddpm export runs/001-emoji --reference-layout theirs`,
+		Flags:           flagsOf(new(exportOptions).options()...),
+		HideHelpCommand: true,
+		Action:          p.export,
+	}
+}
+
+// exported is what export prints.
+type exported struct {
+	Checkpoint string   `json:"checkpoint"`
+	Step       int      `json:"step"`
+	Weights    string   `json:"weights,omitempty"`
+	Files      []string `json:"files"`
+}
+
+func (p *program) export(c *cli.Context) error {
+	o := new(exportOptions)
+	path, err := argument(c, "CKPT_OR_RUN_DIR")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if err := o.complete(); err != nil {
+		return err
+	}
+	checkpoint, err := train.LoadCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	result := exported{Checkpoint: checkpoint.Path, Step: checkpoint.Step}
+	if o.layout != "" {
+		result.Files, err = checkpoint.WriteReference(o.layout)
+	} else {
+		result.Files, result.Weights = []string{o.out}, weightsName(checkpoint, o.ema)
+		err = o.write(checkpoint)
+	}
+	if err != nil {
+		return err
+	}
+	s := session{stdout: p.stdout, json: o.json}
+	return s.emit(result, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, strings.Join(result.Files, "\n"))
+		return err
+	})
+}
+
+// complete says what is missing, and takes the format from the file's name.
+func (o *exportOptions) complete() error {
+	switch {
+	case o.layout != "" && o.out != "":
+		return wrongUse("-o FILE or --reference-layout DIR: one of them is enough")
+	case o.layout != "" && (o.format != "" || o.ema != ""):
+		return wrongUse("--reference-layout writes all weights, as .pt: leave out --format and --ema")
+	case o.layout != "":
+		return nil
+	case o.out == "":
+		return wrongUse("say where to: -o FILE, or --reference-layout DIR")
+	case o.format == "" && strings.HasSuffix(o.out, ".safetensors"):
+		o.format = "safetensors"
+	case o.format == "":
+		o.format = "pt"
+	}
+	if o.format != "pt" && o.format != "safetensors" {
+		return wrongUse("--format %s is not one of pt, safetensors", o.format)
+	}
+	return nil
+}
+
+func (o *exportOptions) write(c *train.Checkpoint) error {
+	weights, err := c.Weights(o.ema)
+	if err != nil {
+		return err
+	}
+	if o.format == "pt" {
+		return pt.WriteFile(o.out, weights)
+	}
+	file := &safetensors.File{Metadata: map[string]string{"format": "pt"}}
+	for name, value := range weights.All() {
+		tensor, ok := value.(*pt.Tensor)
+		if !ok {
+			return fmt.Errorf("%s: %v is a %T, not a tensor", c.Path, name, value)
+		}
+		file.Tensors = append(file.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
+	}
+	return safetensors.WriteFile(o.out, file)
+}
