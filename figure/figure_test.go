@@ -329,7 +329,7 @@ func TestTermsAndSkipSteps(t *testing.T) {
 		t.Errorf("the terms sum to %v, want %v", c[49], sum)
 	}
 	const square = 0.3
-	chart, err := SkipSteps([]SkipModel{{"m", s, vb, square}})
+	chart, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb, Square: square, Differences: map[int]float64{50: 3, 20: 7}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,10 +342,13 @@ func TestTermsAndSkipSteps(t *testing.T) {
 	if share[49] != 0 || math.Abs(bits[49]-(sum+prior)) > 1e-9 {
 		t.Errorf("with nothing left out %v at %v, want %v at 0", bits[49], share[49], sum+prior)
 	}
+	if db := d.column(t, "m", "difference_db"); db[49] != 3 || db[19] != 7 || !math.IsNaN(db[0]) || len(chart.Panels) != 2 {
+		t.Errorf("%d panels, differences %v", len(chart.Panels), db)
+	}
 	if bits[0] < bits[49] {
 		t.Errorf("leaving out nearly all costs nothing: %v, whole %v", bits[0], bits[49])
 	}
-	if _, err := SkipSteps([]SkipModel{{"m", s, vb[:40], square}}); err == nil || !strings.Contains(err.Error(), "40 terms for a process of 50 steps") {
+	if _, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb[:40]}}); err == nil || !strings.Contains(err.Error(), "40 terms for a process of 50 steps") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -46,22 +46,25 @@ type SkipModel struct {
 	Schedule diffusion.Schedule
 	VB       []float64 // [T], as in ModelTerms
 	Square   float64   // mean of the pictures' squared values, which lie in [-1, 1]
+	// Differences of sampled pictures from real ones, dB, by the steps that the
+	// shortened process takes; may be empty.
+	Differences map[int]float64
 }
 
 // SkipSteps draws figure 4 by likelihood: what leaving out the first part of the
 // reverse process costs. The shortened process begins with pure noise at step t
 // instead of T. That is a model too, and its bound in bits/dim is exact: the
 // terms up to t, and, for what the noise cannot stand for, the divergence of
-// q(x_t | x_0) from N(0, I).
+// q(x_t | x_0) from N(0, I). Where a model has Differences, a second panel shows
+// them.
 func SkipSteps(models []SkipModel) (Chart, error) {
-	p := Panel{
-		X: Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1},
-		Y: Axis{Label: "bits/dim of the shortened process"},
-	}
+	share := Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1}
+	p := Panel{X: share, Y: Axis{Label: "bits/dim of the shortened process"}}
+	sampled := Panel{X: share, Y: Axis{Label: "difference of samples from pictures, dB"}}
 	c := Chart{
 		Caption: "Likelihood when the first part of the reverse process is left out: the bound of the process that begins with noise at step t, bits/dim " +
 			"(Nichol & Dhariwal 2021, figure 4, shows FID).",
-		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim"}},
+		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim", "difference_db"}},
 	}
 	for _, m := range models {
 		steps := len(m.VB)
@@ -69,17 +72,31 @@ func SkipSteps(models []SkipModel) (Chart, error) {
 			return Chart{}, fmt.Errorf("%s: %d terms for a process of %d steps", m.Name, steps, m.Schedule.NumTimesteps())
 		}
 		l := Line{Name: fmt.Sprintf("%s, T = %d", m.Name, steps)}
+		d := Line{Name: l.Name, Marks: true}
 		sum := 0.0
 		for t, v := range m.VB {
 			sum += v
 			share, prior := 1-float64(t+1)/float64(steps), m.prior(t)
 			l.X, l.Y = append(l.X, share), append(l.Y, sum+prior)
-			c.Data.add(m.Name, share, float64(t+1), sum+prior, prior)
+			difference, ok := m.Differences[t+1]
+			if ok {
+				d.X, d.Y = append(d.X, share), append(d.Y, difference)
+			} else {
+				difference = math.NaN()
+			}
+			c.Data.add(m.Name, share, float64(t+1), sum+prior, prior, difference)
 		}
 		p.Lines = append(p.Lines, l)
+		if len(d.X) > 0 {
+			sampled.Lines = append(sampled.Lines, d)
+		}
 	}
 	p.Y.Log = spans(p.Lines)
 	c.Panels = []Panel{p}
+	if len(sampled.Lines) > 0 {
+		c.Panels = append(c.Panels, sampled)
+		c.Caption += " Beside it, how far samples are from pictures in energy per octave of detail, root mean square."
+	}
 	return c, nil
 }
 

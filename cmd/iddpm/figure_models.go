@@ -29,6 +29,7 @@ type boundOptions struct {
 	ema       string
 	seed      uint64
 	precision string
+	samples   int // per length of the reverse process, for skip-steps
 }
 
 func newBoundOptions() *boundOptions {
@@ -141,6 +142,9 @@ type evaluated struct {
 	schedule diffusion.Schedule
 	vb       []float64 // [T], bits/dim, the decoder's first
 	square   float64   // mean of the pictures' squared values
+	// differences are those of sampled pictures from the given ones, dB, by the
+	// steps that the reverse process takes; empty unless samples are asked for.
+	differences map[int]float64
 }
 
 // evaluateBound computes the bound of a checkpoint.
@@ -224,7 +228,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *bo
 			return evaluated{}, err
 		}
 	}
-	return b.evaluated, nil
+	return b.evaluated, b.sample(ctx, octaves(pixels, config.Model.ImageSize))
 }
 
 // boundSum sums up the bound over batches.
@@ -273,42 +277,4 @@ func (b *boundSum) progress(int) error {
 func tensorOf(pixels []byte, n, size int64, device gotorch.Device) gotorch.Tensor {
 	bytes := gotorch.FromBytes(pixels, gotorch.Byte, n, size, size, 3).To(device)
 	return bytes.CastTo(gotorch.Float).MulScalar(1 / 127.5).AddScalar(-1).Permute([]int64{0, 3, 1, 2}).Contiguous()
-}
-
-func skipStepsFigure(p *program) figureSpec {
-	return figureSpec{
-		name:      "skip-steps",
-		usage:     "leaving out the start of the reverse process (figure 4)",
-		arguments: "CKPT_OR_RUN_DIR...",
-		description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
-noise at a later step: figure 4 of the paper, which shows FID. Here the measure is the bound on
-the likelihood of the shortened process, in bits/dim on a few pictures: it is exact, since the
-shortened process is a model too, and it costs one evaluation of the terms. Where the noise at
-the end of the forward process is more than enough, as under the linear schedule, the curve
-begins flat. An argument may be NAME=PATH.
-
-Example:
-  iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom --timestep-respacing 100`,
-		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-			o := newBoundOptions()
-			return o.options(), func(c *cli.Context, args []string) (drawing, error) { return p.drawSkips(c.Context, args, o) }
-		},
-	}
-}
-
-func (p *program) drawSkips(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
-	sources, err := boundSources(args, o)
-	if err != nil {
-		return nil, err
-	}
-	var models []figure.SkipModel
-	for _, s := range sources {
-		e, err := p.evaluateBound(ctx, s, o)
-		if err != nil {
-			return nil, err
-		}
-		models = append(models, figure.SkipModel{Name: s.name, Schedule: e.schedule, VB: e.vb, Square: e.square})
-	}
-	chart, err := figure.SkipSteps(models)
-	return chart, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -240,6 +241,19 @@ func testFiguresOfModels(t *testing.T, run string) {
 			t.Errorf("with %d steps left: %v bits/dim, of them %v of the prior; the terms sum to %v", i+1, skipped[i], prior[i], sum)
 		}
 	}
+	rows = drawFigure(t, append([]string{"skip-steps", "m=" + run, "--num-samples", "3", "--batch-size", "2"}, cpu...)...)
+	drawn := 0
+	for _, row := range rows[1:] {
+		if cell := row[len(row)-1]; cell != "" {
+			drawn++
+			if v, err := strconv.ParseFloat(cell, 64); err != nil || !(v > 0) {
+				t.Errorf("a difference of %q dB", cell)
+			}
+		}
+	}
+	if drawn != 8 { // ten shares of eight steps
+		t.Errorf("pictures were drawn by %d processes", drawn)
+	}
 	if got := cells(t, drawFigure(t, "vlb-terms", "m="+termsFile(t, terms)), "m", "vb_bits_per_dim"); !slices.Equal(got, terms) {
 		t.Errorf("read from a file the terms are %v, want %v", got, terms)
 	}
@@ -282,5 +296,44 @@ func TestSourcesOf(t *testing.T) {
 	// The first run is there twice, so no part of its path tells it apart.
 	if want := fmt.Sprint([]string{paths[0], "b/run", "other", "a=b", "mine"}); fmt.Sprint(names) != want {
 		t.Errorf("names %v, want %v", names, want)
+	}
+}
+
+func TestOctaves(t *testing.T) {
+	const size = 8
+	constant, noise, checks := make([]byte, 2*3*size*size), make([]byte, 2*3*size*size), make([]byte, 2*3*size*size)
+	random := rand.New(rand.NewPCG(1, 1))
+	for i := range noise {
+		constant[i] = 100
+		noise[i] = byte(random.UintN(256))
+		if (i/3%size+i/(3*size))%2 == 0 {
+			checks[i] = 255
+		}
+	}
+	if got := octaves(constant, size); len(got) != 4 || slices.Max(got) > 1e-12 {
+		t.Errorf("a constant has the energies %v", got)
+	}
+	if got := octaves(checks, size); math.Abs(got[0]-1) > 1e-12 || slices.Max(got[1:]) > 1e-12 {
+		t.Errorf("single pixels of -1 and 1 have the energies %v", got)
+	}
+	// The octaves add up to the variance, and each of white noise has 3/4 of what
+	// is left.
+	energies, sum, total := octaves(noise, size), 0.0, 0.0
+	for _, e := range energies {
+		sum += e
+	}
+	mean := 0.0
+	for _, b := range noise {
+		v := float64(b)/127.5 - 1
+		mean, total = mean+v/float64(len(noise)), total+v*v/float64(len(noise))
+	}
+	if total -= mean * mean; math.Abs(sum-total) > 1e-9 || math.Abs(energies[0]-0.75*total) > 0.1*total {
+		t.Errorf("white noise of variance %v has the energies %v", total, energies)
+	}
+	if got := decibels([]float64{1, 10}, []float64{10, 1}); math.Abs(got-10) > 1e-12 {
+		t.Errorf("a factor of 10 is %v dB", got)
+	}
+	if got := decibels([]float64{0, 1}, []float64{1e-9, 1}); got != 0 {
+		t.Errorf("less than bytes can hold makes a difference of %v dB", got)
 	}
 }

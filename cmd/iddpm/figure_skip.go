@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"math"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/figure"
+)
+
+func skipStepsFigure(p *program) figureSpec {
+	return figureSpec{
+		name:      "skip-steps",
+		usage:     "leaving out the start of the reverse process (figure 4)",
+		arguments: "CKPT_OR_RUN_DIR...",
+		description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
+noise at a later step: figure 4 of the paper, which shows FID. Here the measure is the bound on
+the likelihood of the shortened process, in bits/dim on a few pictures: it is exact, since the
+shortened process is a model too, and it costs one evaluation of the terms. Where the noise at
+the end of the forward process is more than enough, as under the linear schedule, the curve
+begins flat.
+
+With --num-samples the shortened processes draw pictures too, at 0, 0.1, ..., 0.9 left out, and
+a second panel shows how far these are from the real ones in a simple statistic: the energy in
+each octave of detail, from single pixels to the whole picture, as the root mean square of the
+differences in dB. It sees noise that is left and detail that is missing; it is no FID, and does
+not see whether a picture makes sense. An argument may be NAME=PATH.
+
+Examples:
+  iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
+  iddpm figure skip-steps runs/001-emoji --timestep-respacing 100 --num-samples 64`,
+		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+			o := newBoundOptions()
+			samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "draw `N` pictures by each of the ten shortened processes, and compare their statistics"}
+			return append(o.options(), samples), func(c *cli.Context, args []string) (drawing, error) { return p.drawSkips(c.Context, args, o) }
+		},
+	}
+}
+
+func (p *program) drawSkips(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
+	if o.samples < 0 {
+		return nil, wrongUse("num-samples must not be negative, but is %d", o.samples)
+	}
+	sources, err := boundSources(args, o)
+	if err != nil {
+		return nil, err
+	}
+	var models []figure.SkipModel
+	for _, s := range sources {
+		e, err := p.evaluateBound(ctx, s, o)
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, figure.SkipModel{Name: s.name, Schedule: e.schedule, VB: e.vb, Square: e.square, Differences: e.differences})
+	}
+	chart, err := figure.SkipSteps(models)
+	return chart, err
+}
+
+// skippedTenths are the shares of the reverse process, in tenths, that are left
+// out in turn.
+const skippedTenths = 10
+
+// sample draws pictures by shortened processes, and compares their octaves with
+// those of the real ones.
+func (b *boundSum) sample(ctx context.Context, real []float64) error {
+	b.differences = map[int]float64{}
+	if b.o.samples == 0 {
+		return nil
+	}
+	for tenth := range skippedTenths {
+		steps := b.process.NumTimesteps()
+		skip := min(steps*tenth/skippedTenths, steps-1)
+		var drawn []byte
+		for first := 0; first < b.o.samples; first += b.o.batchSize {
+			pixels, err := b.draw(ctx, first, min(b.o.batchSize, b.o.samples-first), skip)
+			if err != nil {
+				return err
+			}
+			drawn = append(drawn, pixels...)
+		}
+		b.differences[steps-skip] = decibels(octaves(drawn, b.config.ImageSize), real)
+	}
+	return nil
+}
+
+// draw samples n pictures, bytes [n, H, W, 3], without the first skip steps.
+// Whatever is skipped, they begin with the same noise.
+func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte, err error) {
+	gotorch.Scope(func() {
+		size := int64(b.config.ImageSize)
+		noise := diffusion.NoiseSource{Device: b.device, Seed: b.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: []int64{int64(n), 3, size, size}}
+		var cond diffusion.Cond
+		if b.config.ClassCond {
+			labels := make([]int64, n)
+			for i := range labels {
+				labels[i] = int64((first + i) % b.config.NumClasses)
+			}
+			cond.Y = gotorch.FromInt64s(labels).To(b.device)
+		}
+		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Progress: func(t int, _ gotorch.Tensor) error {
+			b.screen.show(b.process.NumTimesteps()-skip-t, b.process.NumTimesteps()-skip, "samples ")
+			return nil
+		}}
+		var x gotorch.Tensor
+		if x, err = b.process.SampleLoop(ctx, b.denoise, noise.XT(), cond, options); err == nil {
+			pixels = bytesOf(x)
+		}
+	})
+	return pixels, err
+}
+
+// octaves returns the energy of pictures, bytes [N, size, size, 3], by octaves of
+// detail, the finest first: the mean square of what averaging 2 x 2 values takes
+// away (the Haar wavelet's), over and over, and last the variance of what is
+// left.
+func octaves(pixels []byte, size int) (energies []float64) {
+	values := make([]float64, len(pixels))
+	for i, b := range pixels {
+		values[i] = float64(b)/127.5 - 1
+	}
+	for ; size%2 == 0; size /= 2 {
+		coarse, lost := halve(values, size), 0.0
+		for i, v := range values {
+			row, column, channel := i/(3*size), i/3%size, i%3
+			d := v - coarse[(row/2*(size/2)+column/2)*3+channel]
+			lost += d * d
+		}
+		energies = append(energies, lost/float64(len(values)))
+		values = coarse
+	}
+	mean, square := 0.0, 0.0
+	for _, v := range values {
+		mean, square = mean+v/float64(len(values)), square+v*v/float64(len(values))
+	}
+	return append(energies, square-mean*mean)
+}
+
+// halve averages 2 x 2 values of pictures [N, size, size, 3]; rows of all
+// pictures are counted on, since size is even.
+func halve(values []float64, size int) []float64 {
+	coarse := make([]float64, len(values)/4)
+	for i, v := range values {
+		row, column, channel := i/(3*size), i/3%size, i%3
+		coarse[(row/2*(size/2)+column/2)*3+channel] += v / 4
+	}
+	return coarse
+}
+
+// decibels returns the root mean square of the differences of two lists of
+// energies, in dB. Energies below what rounding to bytes leaves count as that.
+func decibels(a, b []float64) float64 {
+	const floor = 1. / (127.5 * 127.5 * 12)
+	sum := 0.0
+	for i := range a {
+		d := 10 * math.Log10(max(a[i], floor)/max(b[i], floor))
+		sum += d * d
+	}
+	return math.Sqrt(sum / float64(len(a)))
+}
