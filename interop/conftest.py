@@ -20,3 +20,17 @@ def convert(tmp_path_factory):
         return target
 
     return run
+
+
+@pytest.fixture(scope="session")
+def iddpm(tmp_path_factory):
+    """iddpm(*arguments) runs the program, on the CPU where it computes, and returns what it prints."""
+    program = tmp_path_factory.mktemp("bin") / "iddpm"
+    subprocess.run(["go", "build", "-o", program, "./cmd/iddpm"], cwd=ROOT, check=True)
+
+    def run(*arguments):
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
