@@ -1,40 +1,21 @@
 package model
 
 // Activations estimates how many values the backward pass needs of one
-// picture's forward pass: the inputs of norms, SiLUs, convolutions and products.
+// picture's forward pass: the inputs of norms, convolutions and products.
 // With UseCheckpoint it needs the blocks' inputs, and all of one block at a time.
 func (m *UNet) Activations(imageSize int) int64 {
 	var whole, leaves, largest int64
-	m.each(imageSize, func(bl block, pixels int64) {
-		all, input := bl.activations(pixels)
+	m.each(imageSize, func(bl block, side int64) {
+		all, input := bl.activations(side * side)
 		whole += all
 		leaves += input
 		largest = max(largest, all)
 	})
-	whole += 2 * m.outConv.weight.Shape[1] * int64(imageSize) * int64(imageSize) // the last norm and SiLU
+	whole += m.outConv.weight.Shape[1] * int64(imageSize) * int64(imageSize) // the last norm
 	if m.config.UseCheckpoint {
 		return leaves + largest
 	}
 	return whole
-}
-
-// each visits the blocks in order, with the pixels of each one's input.
-func (m *UNet) each(imageSize int, visit func(bl block, pixels int64)) {
-	side := int64(imageSize)
-	for _, bl := range m.inputBlocks {
-		visit(bl, side*side)
-		if bl.conv != nil {
-			side /= bl.conv.stride[0]
-		}
-	}
-	visit(m.middleBlock, side*side)
-	for _, bl := range m.outputBlocks {
-		visit(bl, side*side)
-		if bl.up != nil {
-			side *= 2
-		}
-	}
-	visit(block{conv: m.outConv}, side*side)
 }
 
 // activations returns the values kept within a block, and those of its layers'
@@ -51,7 +32,7 @@ func (bl block) activations(pixels int64) (whole, inputs int64) {
 	for _, r := range []*resBlock{bl.res, bl.res2} {
 		if r != nil {
 			in, out := r.inConv.weight.Shape[1], r.outConv.weight.Shape[0]
-			add(3*in+4*out, in)
+			add(2*in+2*out, in)
 		}
 	}
 	if bl.attention != nil { // its weights, pixels squared, are never stored

@@ -13,8 +13,8 @@ func TestActivations(t *testing.T) {
 	}
 	// Per pixel: the first convolution; a residual block; two of them and
 	// attention in the middle; two blocks that take twice the channels on the way
-	// up; the last norm, SiLU and convolution.
-	perPixel := int64(3 + 7*32 + 3*7*32 + 2*(3*64+4*32) + 3*32)
+	// up; the last norm and convolution. A norm and its SiLU keep one input.
+	perPixel := int64(3 + 4*32 + (2*4*32 + 7*32) + 2*(2*64+2*32) + 2*32)
 	if got := plan(u).Activations(8); got != 64*perPixel {
 		t.Errorf("%d values, want %d", got, 64*perPixel)
 	}

@@ -37,22 +37,28 @@ func (m *UNet) NumParameters() int64 {
 // MACs returns the multiply-accumulate operations of one evaluation on one
 // picture of the given side: convolutions, linear layers and attention.
 func (m *UNet) MACs(imageSize int) int64 {
-	side := int64(imageSize)
 	total := m.timeEmbed.first.in*m.timeEmbed.first.out + m.timeEmbed.second.in*m.timeEmbed.second.out
+	m.each(imageSize, func(bl block, side int64) { total += bl.macs(side, side) })
+	return total
+}
+
+// each visits the blocks in order, with the side of each one's input.
+func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
+	side := int64(imageSize)
 	for _, bl := range m.inputBlocks {
-		total += bl.macs(side, side)
+		visit(bl, side)
 		if bl.conv != nil {
 			side /= bl.conv.stride[0]
 		}
 	}
-	total += m.middleBlock.macs(side, side)
+	visit(m.middleBlock, side)
 	for _, bl := range m.outputBlocks {
-		total += bl.macs(side, side)
+		visit(bl, side)
 		if bl.up != nil {
 			side *= 2
 		}
 	}
-	return total + m.outConv.macs(side, side)
+	visit(block{conv: m.outConv}, side)
 }
 
 func (bl block) macs(h, w int64) (total int64) {
