@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
@@ -60,7 +61,7 @@ func (t *Trainer) unscale(r *stepResult) {
 func (t *Trainer) update(r *stepResult) {
 	t.optimizer.SetLR(t.config.Train.LearningRate(t.current))
 	r.bad = badness(r).MoveOut()
-	if !t.asksAtOnce() {
+	if !t.eager {
 		t.optimizer.StepUnless(r.bad)
 		t.updateEMA()
 	} else if r.bad.Float64() == 0 {
@@ -69,8 +70,8 @@ func (t *Trainer) update(r *stepResult) {
 	}
 }
 
-// asksAtOnce reports whether the host looks at every step's health, and not only
-// when it reads a line of metrics.
+// asksAtOnce reports whether the host is to look at every step's health: where
+// that makes nobody wait, or where it waits anyway.
 func (t *Trainer) asksAtOnce() bool {
 	return t.device.Type == gotorch.CPU || t.precision.dtype == gotorch.Half || t.sampler.LossAware()
 }
@@ -133,8 +134,8 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 func (t *Trainer) recover(batch data.Batch) error {
 	where, steps := t.diagnose(batch), t.health.inARow
 	if t.rolledBack {
-		return fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nlower --lr, set --grad-clip 1, or use --precision fp32; checkpoints are in %s",
-			errDiverged, steps, t.current, where, t.run.Dir)
+		return fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
+			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT"))
 	}
 	t.log.Error("the loss or the gradient is not finite: going back to the last checkpoint, with another seed",
 		zap.Int("steps", steps), zap.Int("step", t.current), zap.String("where", where))

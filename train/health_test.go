@@ -2,6 +2,7 @@ package train
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -28,12 +29,20 @@ func (t *Trainer) parameter(name string) gotorch.Tensor {
 // poisoned trains, and calls poison after every step on the tensor thread.
 func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
 	t.Helper()
+	return poisonedAs(t, c, true, poison)
+}
+
+// poisonedAs trains as on a CPU, eager, or as on a GPU, which decides by itself
+// what to skip.
+func poisonedAs(t *testing.T, c Config, eager bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
+	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	var trainer *Trainer
 	trainer, err := New(c, Run{Dir: t.TempDir(), Log: zap.New(core), Progress: func(p Progress) { poison(trainer, p.Step) }})
 	if err != nil {
 		t.Fatal(err)
 	}
+	trainer.eager = eager
 	err = trainer.Train(t.Context())
 	return trainer, logs, errors.Join(err, trainer.Close())
 }
@@ -41,11 +50,17 @@ func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *ob
 // TestBadStepsAreSkipped breaks a weight for two steps: they leave the weights,
 // the averages and the optimizer as they were, and the run goes on.
 func TestBadStepsAreSkipped(t *testing.T) {
+	for _, eager := range []bool{true, false} {
+		t.Run(fmt.Sprintf("eager %t", eager), func(t *testing.T) { testBadStepsAreSkipped(t, eager) })
+	}
+}
+
+func testBadStepsAreSkipped(t *testing.T, eager bool) {
 	c := tiny()
 	c.Train.LogInterval = 1
 	const name = "out.2.bias"
 	var good, after []float64
-	trainer, logs, err := poisoned(t, c, func(trainer *Trainer, step int) {
+	trainer, logs, err := poisonedAs(t, c, eager, func(trainer *Trainer, step int) {
 		switch step {
 		case 2:
 			good = trainer.parameter("out.2.weight").Float64s()
@@ -82,10 +97,16 @@ func TestBadStepsAreSkipped(t *testing.T) {
 // TestRollBack breaks the weights for good: the run goes back to the checkpoint,
 // and on with other random numbers.
 func TestRollBack(t *testing.T) {
+	for _, eager := range []bool{true, false} {
+		t.Run(fmt.Sprintf("eager %t", eager), func(t *testing.T) { testRollBack(t, eager) })
+	}
+}
+
+func testRollBack(t *testing.T, eager bool) {
 	c := tiny()
 	c.Train.SaveInterval, c.Train.MaxSkipped, c.Train.Steps, c.Train.LogInterval = 2, 3, 8, 1
 	broken := false
-	trainer, logs, err := poisoned(t, c, func(trainer *Trainer, step int) {
+	trainer, logs, err := poisonedAs(t, c, eager, func(trainer *Trainer, step int) {
 		if step == 3 && !broken {
 			broken = true
 			trainer.parameter("middle_block.0.in_layers.2.weight").FillI(1e38)

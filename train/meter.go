@@ -41,7 +41,7 @@ func (t *Trainer) observe(r stepResult) error {
 	m.pending = append(m.pending, r)
 	m.shown.Step, m.shown.Total = t.current, t.config.Train.TotalSteps()
 	var err error
-	if t.asksAtOnce() {
+	if t.eager {
 		err = t.judge(r)
 	}
 	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 || err != nil {
@@ -63,7 +63,7 @@ func (t *Trainer) writeLine() error {
 	for _, r := range m.pending {
 		samples += len(r.timesteps)
 		r.addTo(means, t.diffusion.NumTimesteps())
-		if !t.asksAtOnce() && diverged == nil {
+		if !t.eager && diverged == nil {
 			diverged = t.judge(r)
 		}
 		r.free()

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,6 +113,7 @@ func same(t *testing.T, path string, a, b any) {
 // TestResume stops runs half-way, goes on, and compares all that a checkpoint
 // holds, bit for bit, with runs that were never stopped.
 func TestResume(t *testing.T) {
+	pictures := fivePictures(t)
 	for name, change := range map[string]func(*Config){
 		"plain":      func(*Config) {},
 		"dropout":    func(c *Config) { c.Model.Dropout = 0.3 },
@@ -126,6 +129,8 @@ func TestResume(t *testing.T) {
 		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
 		"threads":       func(c *Config) { c.Train.Threads = 2 },
 		"flip":          func(c *Config) { c.Data.Flip = true },
+		"epochs":        func(c *Config) { c.Data.Dir = pictures }, // of 5 pictures: batches of 4 cross their ends
+		"keep":          func(c *Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tiny()
@@ -139,6 +144,26 @@ func TestResume(t *testing.T) {
 			sameState(t, whole, finish(t, resumed, err))
 		})
 	}
+}
+
+// fivePictures makes a folder of pictures of one colour each.
+func fivePictures(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for i := range 5 {
+		picture := image.NewGray(image.Rect(0, 0, 8, 8))
+		for k := range picture.Pix {
+			picture.Pix[k] = byte(50 * i)
+		}
+		var file bytes.Buffer
+		if err := png.Encode(&file, picture); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.png", i)), file.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // TestMicrobatch checks that the size of microbatches changes no more than the

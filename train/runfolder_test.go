@@ -142,7 +142,7 @@ func (d *faultyDisk) write(path string, v any) error {
 }
 
 // trainOn trains on a faulty disk, and returns Train's error and the log.
-func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, err error, logs *observer.ObservedLogs) {
+func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, logs *observer.ObservedLogs, err error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	c := tiny()
@@ -156,7 +156,7 @@ func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, err
 	trainer.saver.write = d.write
 	err = trainer.Train(t.Context())
 	closeTrainer(t, trainer)
-	return dir, err, logs
+	return dir, logs, err
 }
 
 // TestSaveIsTriedAgain trains over failing writes: what was saved before stays,
@@ -164,7 +164,7 @@ func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, err
 func TestSaveIsTriedAgain(t *testing.T) {
 	for _, fault := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO} {
 		d := &faultyDisk{err: fault, steps: []int{4}}
-		dir, err, logs := trainOn(t, d, func(c *Config) { c.Train.Keep = 1 })
+		dir, logs, err := trainOn(t, d, func(c *Config) { c.Train.Keep = 1 })
 		if err != nil || !slices.Equal(d.failed, d.steps) {
 			t.Errorf("%v: Train returned %v, the writes of %v failed", fault, err, d.failed)
 		}
@@ -182,7 +182,7 @@ func TestSaveIsTriedAgain(t *testing.T) {
 // TestLastSaveFails ends a run whose last checkpoint cannot be written: that is
 // an error, which names the last good one.
 func TestLastSaveFails(t *testing.T) {
-	dir, err, _ := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
+	dir, _, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
 	for _, want := range []string{"cannot save the run", syscall.ENOSPC.Error(), "the last good checkpoint is", "ckpt-000002.pt"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)

@@ -71,6 +71,7 @@ type Trainer struct {
 	meter     meter
 
 	health     health
+	eager      bool // the host looks at every step's health, not only when it reads a line of metrics
 	rolledBack bool // in this process
 	due        bool // a checkpoint is, as soon as a step is good
 
@@ -223,6 +224,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 		return err
 	}
 	t.sampler = scheduleSamplers[t.config.Train.ScheduleSampler](t.diffusion.NumTimesteps())
+	t.eager = t.asksAtOnce()
 	if err := t.buildNetwork(); err != nil {
 		return err
 	}
