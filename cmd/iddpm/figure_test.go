@@ -337,3 +337,24 @@ func TestOctaves(t *testing.T) {
 		t.Errorf("less than bytes can hold makes a difference of %v dB", got)
 	}
 }
+
+// Whatever an argument of schedule-compare is, it is a schedule that can be
+// drawn, or refused, or not one.
+func FuzzParseSchedule(f *testing.F) {
+	for _, seed := range []string{"linear:1000", "cosine:4000:ddim50", "cosine:50:10,10", "linear", "cosine:", "linear:1:", "cosine:2::", "runs/001-emoji"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, arg string) {
+		c, ok, err := parseSchedule(arg)
+		if !ok && err != nil {
+			t.Errorf("not a schedule, and yet %v", err)
+		}
+		if !ok || err != nil || c.Steps > 5000 {
+			return
+		}
+		p, err := newProcess("", c)
+		if err == nil && (len(p.Kept) != p.Schedule.NumTimesteps() || p.Original != c.Steps) {
+			t.Errorf("%d steps kept, a schedule of %d", len(p.Kept), p.Schedule.NumTimesteps())
+		}
+	})
+}
