@@ -120,6 +120,8 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 			return err
 		}
 	}
+	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
+		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))
 	var bits []float64
 	var mse float64
 	var err error
