@@ -93,6 +93,11 @@ func readCheckpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %w", err)
 	}
+	return parseCheckpoint(path, value)
+}
+
+// parseCheckpoint takes what a file holds for a checkpoint.
+func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	dict, ok := value.(*pt.Dict)
 	if !ok {
 		return nil, fmt.Errorf("checkpoint %s: holds %T, not a checkpoint of iddpm or a state_dict", path, value)
@@ -147,6 +152,9 @@ func (c *Checkpoint) read(f fields) error {
 	}
 	if err := f.failed(data, environment, averages); err != nil {
 		return err
+	}
+	if c.Step < 0 || c.Position < 0 {
+		return fmt.Errorf("stands at step %d and picture %d: neither can be negative", c.Step, c.Position)
 	}
 	var err error
 	if c.health, err = readHealth(&f); err != nil {

@@ -1,0 +1,87 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// smallest is a checkpoint that can be read, of a network of one weight.
+func smallest(t testing.TB) *pt.Dict {
+	t.Helper()
+	config, err := json.Marshal(tiny())
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := dictOf("w", &pt.Tensor{DType: pt.Float32, Shape: []int64{1}, Data: make([]byte, 4)})
+	return dictOf(
+		"format", int64(formatVersion), "config", string(config), "step", int64(3), "model", weights,
+		"ema", dictOf("0.9", weights), "optimizer", dictOf("state", new(pt.Dict)),
+		"timestep_sampler", new(pt.Dict), "health", health{attempt: 1, lgLossScale: 20}.pack(),
+		"data", dictOf("position", int64(12), "name", "n", "fingerprint", "f", "classes", []any{"a"}),
+		"environment", dictOf("libtorch", "2.11.0"),
+	)
+}
+
+func TestParseCheckpoint(t *testing.T) {
+	c, err := parseCheckpoint("p", smallest(t))
+	if err != nil || c.Step != 3 || c.Position != 12 || c.health.attempt != 1 || c.EMA["0.9"] == nil || c.ClassNames[0] != "a" {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for _, test := range []struct {
+		key   string
+		value any
+		want  string
+	}{
+		{"step", "3", "step is a string"},
+		{"step", int64(-1), "stands at step -1"},
+		{"model", []any{}, "model is a []interface {}"},
+		{"ema", dictOf(int64(1), new(pt.Dict)), "ema.1 is not a name"},
+		{"ema", dictOf("0.9", nil), "ema.0.9 is a <nil>"},
+		{"data", new(pt.Dict), "data.position is missing"},
+		{"health", dictOf("attempt", "x"), "health.attempt is a string"},
+		{"config", "{", "configuration: unexpected end"},
+		{"config", "{}", "batch-size must be above 0"},
+	} {
+		d := smallest(t)
+		d.Set(test.key, test.value)
+		if _, err := parseCheckpoint("p", d); err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "checkpoint p: ") {
+			t.Errorf("%s = %v: error %v lacks %q", test.key, test.value, err, test.want)
+		}
+	}
+	old := new(pt.Dict)
+	for key, value := range smallest(t).All() {
+		if key != "health" {
+			old.Set(key, value)
+		}
+	}
+	if c, err := parseCheckpoint("p", old); err != nil || c.health.lgLossScale != initialLgLossScale {
+		t.Errorf("a checkpoint without health: %+v, %v", c, err)
+	}
+}
+
+func FuzzCheckpoint(f *testing.F) {
+	for _, value := range []any{smallest(f), dictOf("w", &pt.Tensor{DType: pt.Float32, Shape: []int64{1}, Data: make([]byte, 4)}), []any{}, dictOf("format", int64(2))} {
+		var file bytes.Buffer
+		if err := pt.Write(&file, value); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		value, err := pt.Read(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			return
+		}
+		c, err := parseCheckpoint("p", value)
+		if err != nil {
+			return
+		}
+		if c.Model == nil || !c.Bare && (c.Optimizer == nil || c.Config.Validate() != nil || c.Step < 0) {
+			t.Errorf("half a checkpoint: %+v", c)
+		}
+	})
+}
