@@ -1,6 +1,9 @@
 package gotorch
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // BenchmarkCgoOverhead times one small operator, whose work is next to nothing:
 // what is left is the way through cgo, the C ABI and libtorch's dispatcher.
@@ -38,4 +41,32 @@ func BenchmarkCgoOverhead(b *testing.B) {
 			Add(x, y, 1)
 		}
 	})
+}
+
+// BenchmarkGroupNormSilu times the kernel, forward and backward, against its
+// plain twin at the sizes of a 64-channel network's first level.
+func BenchmarkGroupNormSilu(b *testing.B) {
+	for _, dtype := range []int8{Float, BFloat16} {
+		for _, fused := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/fused=%t", DtypeName(dtype), fused), func(b *testing.B) {
+				Run(func() {
+					Scope(func() {
+						in := newNormInputs(dtype, true, 8, 64, 32, 32)
+						in.x = in.x.Detach().ChannelsLast()
+						in.x.SetRequiresGrad(true)
+						gradient := in.x.Detach()
+						for b.Loop() {
+							Scope(func() {
+								if fused {
+									GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true).BackwardWith(gradient)
+								} else {
+									in.composed(32, true).BackwardWith(gradient)
+								}
+							})
+						}
+					})
+				})
+			})
+		}
+	}
 }
