@@ -240,3 +240,32 @@ func TestInterruptCannotSave(t *testing.T) {
 	}
 	closeTrainer(t, trainer)
 }
+
+// TestSaveBesideTraining has a disk that is done with the checkpoint of step 4
+// only after step 6: were a step to wait for it, this would never end. What it
+// then holds is the state of step 4.
+func TestSaveBesideTraining(t *testing.T) {
+	c := tiny()
+	dir, later := t.TempDir(), make(chan struct{})
+	c.Train.SaveInterval, c.Train.Steps = 4, 7
+	trainer, err := New(c, Run{Dir: dir, Progress: func(p Progress) {
+		if p.Step == 6 {
+			close(later)
+		}
+	}})
+	if err == nil {
+		trainer.saver.write = func(path string, v any) error {
+			<-later
+			return pt.WriteFile(path, v)
+		}
+	}
+	if last := finish(t, trainer, err); last.Step != 7 {
+		t.Errorf("the newest checkpoint is of step %d", last.Step)
+	}
+	snapshot, err := LoadCheckpoint(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Train.Steps = 4
+	sameState(t, train(t, c, t.TempDir()), snapshot)
+}
