@@ -91,7 +91,7 @@ func checkpointsIn(dir string) []string {
 func readCheckpoint(path string) (*Checkpoint, error) {
 	value, err := pt.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint %w", err)
+		return nil, err
 	}
 	return parseCheckpoint(path, value)
 }

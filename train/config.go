@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 
+	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
 )
@@ -23,8 +24,20 @@ type Config struct {
 
 // DataConfig says where the pictures are.
 type DataConfig struct {
-	Dir  string `json:"data_dir"`    // folder, zip or archive; empty: the built-in emoji
-	Flip bool   `json:"random_flip"` // mirror every other picture, by chance
+	Dir          string `json:"data_dir"`         // folder, zip or archive; empty: the built-in emoji
+	Labels       string `json:"labels"`           // where classes come from: prefix, folder, source or a .csv file; empty: see data.Options
+	Flip         bool   `json:"random_flip"`      // mirror every other picture, by chance
+	RandomCrop   bool   `json:"random_crop"`      // crop anywhere, not from the centre
+	Orient       bool   `json:"exif_orientation"` // turn pictures as their EXIF orientation says
+	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable pictures to leave out
+}
+
+// DataOptions returns how the run's pictures become training examples.
+func (c Config) DataOptions() data.Options {
+	return data.Options{
+		ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond,
+		Labels: c.Data.Labels, Orient: c.Data.Orient, MaxBadImages: c.Data.MaxBadImages,
+	}
 }
 
 // Options are the numbers of the training loop; the JSON keys are the

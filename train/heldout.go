@@ -71,7 +71,7 @@ func (t *Trainer) openHeldOut() error {
 	if e.Interval == 0 {
 		return nil
 	}
-	o := data.Options{ImageSize: t.config.Model.ImageSize, ClassCond: t.config.Model.ClassCond}
+	o := t.config.DataOptions()
 	dir := e.Dir
 	if dir == "" {
 		dir, o.HoldOut, o.HeldOut = t.config.Data.Dir, e.HoldOut, true

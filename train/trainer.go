@@ -197,9 +197,9 @@ func (t *Trainer) onTensorThread(f func() error) (err error) {
 }
 
 func (t *Trainer) openData() (err error) {
-	t.dataset, err = data.Open(t.config.Data.Dir, data.Options{
-		ImageSize: t.config.Model.ImageSize, ClassCond: t.config.Model.ClassCond, HoldOut: t.config.Eval.HoldOut,
-	})
+	o := t.config.DataOptions()
+	o.HoldOut = t.config.Eval.HoldOut
+	t.dataset, err = data.Open(t.config.Data.Dir, o)
 	if err != nil {
 		return err
 	}
@@ -356,10 +356,11 @@ func (t *Trainer) free() {
 
 func (t *Trainer) openLoader() (err error) {
 	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
-		BatchSize: t.config.Train.BatchSize,
-		Seed:      t.seed(),
-		Position:  t.position,
-		Flip:      t.config.Data.Flip,
+		BatchSize:  t.config.Train.BatchSize,
+		Seed:       t.seed(),
+		Position:   t.position,
+		Flip:       t.config.Data.Flip,
+		RandomCrop: t.config.Data.RandomCrop,
 	})
 	return err
 }

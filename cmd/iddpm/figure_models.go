@@ -176,7 +176,8 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *boundOption
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
 func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
-	dir, settings := o.dataDir, data.Options{ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond, Split: o.split}
+	dir, settings := o.dataDir, c.DataOptions()
+	settings.Split = o.split
 	if dir == "" {
 		dir, settings.HoldOut, settings.HeldOut = c.Data.Dir, c.Eval.HoldOut, c.Eval.HoldOut > 0
 	}

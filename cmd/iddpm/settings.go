@@ -26,8 +26,16 @@ func dataOptions(c *train.Config) []option {
 			usage: "learn a class per picture: what stands before the first _ of its file name"},
 		{name: "num-classes", category: categoryData, value: &m.NumClasses,
 			usage: "room for `N` classes (0: as many as the pictures have; the reference has 1000)"},
+		{name: "labels", category: categoryData, value: &d.Labels, standard: "what the pictures offer",
+			usage: "take classes from `WHERE`: prefix (of file names), folder, source (the data set's own), or a .csv file of lines NAME,CLASS"},
 		{name: "random-flip", category: categoryData, value: &d.Flip,
 			usage: "mirror every other picture, by chance"},
+		{name: "random-crop", category: categoryData, value: &d.RandomCrop,
+			usage: "crop anywhere, from a slightly larger picture, not from the centre"},
+		{name: "exif-orientation", category: categoryData, value: &d.Orient,
+			usage: "turn photographs upright as their EXIF says; the reference does not"},
+		{name: "max-bad-images", category: categoryData, value: &d.MaxBadImages,
+			usage: "leave out up to `N` pictures that cannot be read, and name them"},
 	}
 }
 

@@ -163,7 +163,7 @@ func inferClasses(config *train.Config) error {
 	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
 		return nil
 	}
-	pictures, err := data.Open(config.Data.Dir, data.Options{ImageSize: config.Model.ImageSize, ClassCond: true})
+	pictures, err := data.Open(config.Data.Dir, config.DataOptions())
 	if err != nil {
 		return err
 	}
