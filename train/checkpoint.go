@@ -65,7 +65,7 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 	if len(errs) == 0 {
 		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
 	}
-	return nil, fmt.Errorf("no checkpoint of %s can be read: %w", path, errors.Join(errs...))
+	return nil, fmt.Errorf("no checkpoint of %s can be read; without them in %s the run would begin again: %w", path, checkpointDir, errors.Join(errs...))
 }
 
 // errNoCheckpoint is a folder without any, readable or not.

@@ -15,6 +15,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/diffusion"
 	"iddpm/model"
@@ -234,6 +236,14 @@ func TestNewestReadable(t *testing.T) {
 	}
 	if found.Step != 4 {
 		t.Errorf("step %d was found, want 4", found.Step)
+	}
+	core, logs := observer.New(zapcore.WarnLevel)
+	resumed, err := Resume(dir, 0, Run{Log: zap.New(core)})
+	if last := finish(t, resumed, err); last.Step != 6 || filepath.Base(last.Path) != filepath.Base(newest) {
+		t.Errorf("the run goes on to %s", last.Path)
+	}
+	if logs.FilterMessageSnippet("the newest checkpoint cannot be read").Len() != 1 {
+		t.Errorf("the log says %v", logs.All())
 	}
 }
 

@@ -96,6 +96,24 @@ func TestResumeCleansUp(t *testing.T) {
 	}
 }
 
+// TestResumeOlder goes back to an older checkpoint, and is told of the newer one,
+// which pruning leaves alone.
+func TestResumeOlder(t *testing.T) {
+	c := tiny()
+	c.Train.SaveInterval, c.Train.Keep = 2, 2
+	dir := t.TempDir()
+	train(t, c, dir)
+	core, logs := observer.New(zapcore.WarnLevel)
+	resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"), 5, Run{Log: zap.New(core)})
+	finish(t, resumed, err)
+	if logs.FilterMessageSnippet("newer checkpoint").Len() != 1 {
+		t.Errorf("the log says %v", logs.All())
+	}
+	if got, want := names(t, dir), []string{"ckpt-000004.pt", "ckpt-000005.pt", "ckpt-000006.pt"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+}
+
 func TestReplaced(t *testing.T) {
 	files := []string{"ckpt-000900.pt", "ckpt-000500.pt", "ckpt-000400.pt", "ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}
 	for _, c := range []struct {

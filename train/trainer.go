@@ -157,7 +157,22 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%s holds weights but no training state: train from it with --init-from %s", c.Path, c.Path)
 	}
 	t.config, t.saver.safe = c.Config, c.Path
+	t.warnOfNewer(path, c)
 	return c, nil
+}
+
+// warnOfNewer speaks up where the run folder holds a newer checkpoint than the
+// one that path led to.
+func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
+	files := checkpointsIn(t.run.Dir)
+	if len(files) == 0 || stepOf(files[0]) <= c.Step {
+		return
+	}
+	message := "the newest checkpoint cannot be read: an older one is taken"
+	if path == c.Path {
+		message = "the folder holds a newer checkpoint, which resuming the folder takes until this run is beyond it: move it away, or name another --run-dir"
+	}
+	t.log.Warn(message, zap.String("newest", files[0]), zap.String("taken", c.Path))
 }
 
 func newTrainer(r Run) *Trainer {
