@@ -1,0 +1,186 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/train/metrics"
+)
+
+// New begins a run: it checks the configuration, opens the data, builds the
+// network and makes the run folder, which must not hold a run yet and is locked
+// against other processes.
+func New(c Config, r Run) (*Trainer, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := refuseRun(r.Dir); err != nil {
+		return nil, err
+	}
+	t := newTrainer(r)
+	t.config, t.fresh = c, true
+	if err := t.assemble(nil); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func refuseRun(dir string) error {
+	if Exists(dir) {
+		return fmt.Errorf("%s holds a run already: go on with it by `iddpm resume %s`, or name another --run-dir", dir, dir)
+	}
+	return nil
+}
+
+// Resume goes on with the run that a checkpoint, or the newest readable
+// checkpoint of a run folder, belongs to. A run that was killed before its first
+// checkpoint begins again, to the same numbers. steps above 0 replaces the step
+// at which training ends; nothing else of the configuration changes.
+func Resume(path string, steps int, r Run) (*Trainer, error) {
+	t := newTrainer(r)
+	if t.run.Dir == "" {
+		t.run.Dir = runDirOf(path)
+	}
+	if err := t.resume(path, steps); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Trainer) resume(path string, steps int) error {
+	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
+		// Before the newest checkpoint is chosen: another process may be writing a
+		// newer one.
+		if err := t.lock(); err != nil {
+			return err
+		}
+	}
+	from, err := t.find(path)
+	if err != nil {
+		return err
+	}
+	if steps > 0 {
+		t.config.Train.Steps = steps
+	}
+	return t.assemble(from)
+}
+
+// find reads the checkpoint to go on from and takes its configuration. It is nil
+// for a run folder without one.
+func (t *Trainer) find(path string) (*Checkpoint, error) {
+	c, err := LoadCheckpoint(path)
+	if errors.Is(err, errNoCheckpoint) {
+		config, configErr := readConfig(path)
+		if errors.Is(configErr, os.ErrNotExist) {
+			return nil, err
+		}
+		t.log.Info("the run was stopped before its first checkpoint: it begins again", zap.String("run", path))
+		t.config = config
+		return nil, configErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Optimizer == nil {
+		return nil, fmt.Errorf("%s holds weights but no training state: train from it with --init-from %s", c.Path, c.Path)
+	}
+	t.config, t.saver.safe = c.Config, c.Path
+	t.warnOfNewer(path, c)
+	return c, nil
+}
+
+// warnOfNewer speaks up where the run folder holds a newer checkpoint than the
+// one that path led to.
+func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
+	files := checkpointsIn(t.run.Dir)
+	if len(files) == 0 || stepOf(files[0]) <= c.Step {
+		return
+	}
+	message := "the newest checkpoint cannot be read: an older one is taken"
+	if path == c.Path {
+		message = "the folder holds a newer checkpoint, which resuming the folder takes until this run is beyond it: move it away, or name another --run-dir"
+	}
+	t.log.Warn(message, zap.String("newest", files[0]), zap.String("taken", c.Path))
+}
+
+func newTrainer(r Run) *Trainer {
+	if r.Log == nil {
+		r.Log = zap.NewNop()
+	}
+	return &Trainer{run: r, log: r.Log, device: r.Device, health: health{lgLossScale: initialLgLossScale}}
+}
+
+// assemble builds the trainer; with a checkpoint it restores that state.
+func (t *Trainer) assemble(from *Checkpoint) error {
+	for _, step := range []func() error{
+		t.openData,
+		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
+		t.openRunFolder,
+		t.openLoader,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openRunFolder makes the run folder, its configuration and its metrics.
+func (t *Trainer) openRunFolder() (err error) {
+	for _, sub := range []string{checkpointDir, "samples"} {
+		if err := os.MkdirAll(filepath.Join(t.run.Dir, sub), 0o777); err != nil {
+			return fmt.Errorf("cannot make the run folder: %w", err)
+		}
+	}
+	if err := t.lock(); err != nil {
+		return err
+	}
+	if t.fresh { // another process may have begun a run here since New looked
+		if err := refuseRun(t.run.Dir); err != nil {
+			return err
+		}
+	}
+	removeLeftovers(t.run.Dir)
+	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
+	if t.adopted { // a folder with a configuration alone would begin at step 0
+		if err := t.saveNow(); err != nil {
+			return err
+		}
+	}
+	if err := writeConfig(t.run.Dir, t.config); err != nil {
+		return err
+	}
+	t.metrics, err = metrics.Open(t.run.Dir, t.current)
+	return err
+}
+
+func (t *Trainer) openLoader() (err error) {
+	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
+		BatchSize:  t.config.Train.BatchSize,
+		Seed:       t.seed(),
+		Position:   t.position,
+		Flip:       t.config.Data.Flip,
+		RandomCrop: t.config.Data.RandomCrop,
+	})
+	return err
+}
+
+// warnOfDifferences says what makes a resumed run differ, in the last bits or
+// at all, from one that was never stopped.
+func (t *Trainer) warnOfDifferences(c *Checkpoint) {
+	now := t.environment()
+	for _, key := range []string{"libtorch", "cpu_capability", "device"} {
+		if was, known := c.Environment[key]; known && was != now[key] {
+			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
+				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))
+		}
+	}
+	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
+		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))
+	}
+}

@@ -1,0 +1,118 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+func (t *Trainer) openData() (err error) {
+	o := t.config.DataOptions()
+	o.HoldOut = t.config.Eval.HoldOut
+	t.dataset, err = data.Open(t.config.Data.Dir, o)
+	if err != nil {
+		return err
+	}
+	if found, want := t.dataset.NumClasses(), t.config.Model.NumClasses; t.config.Model.ClassCond && found > want {
+		return fmt.Errorf("%s has %d classes, but the network only %d: raise --num-classes", t.dataset.Name(), found, want)
+	}
+	return t.openHeldOut()
+}
+
+// build makes all tensors of the run, on the tensor thread.
+func (t *Trainer) build(from *Checkpoint) error {
+	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
+	t.precision = precisions[t.config.Train.Precision]
+	t.precision.apply(t.device)
+	gotorch.SetDeterministic(t.config.Train.Deterministic)
+	if t.config.Train.Threads > 0 {
+		gotorch.SetNumThreads(int32(t.config.Train.Threads))
+	}
+	t.config.Train.Threads = int(gotorch.GetNumThreads())
+	var err error
+	if t.diffusion, err = diffusion.New(t.config.Diffusion, t.device); err != nil {
+		return err
+	}
+	t.sampler = scheduleSamplers[t.config.Train.ScheduleSampler](t.diffusion.NumTimesteps())
+	t.eager = t.asksAtOnce()
+	if err := t.buildNetwork(); err != nil {
+		return err
+	}
+	if from != nil {
+		return t.restore(from)
+	}
+	return t.initialise()
+}
+
+// buildNetwork draws the weights and makes the optimizer and the averages.
+func (t *Trainer) buildNetwork() error {
+	u, err := t.config.Model.UNet()
+	if err != nil {
+		return err
+	}
+	if t.network, err = model.New(u, t.seed()); err != nil {
+		return err
+	}
+	t.network.To(t.device)
+	t.network.SetRequiresGrad(true)
+	o := t.config.Train
+	t.optimizer = gotorch.AdamW(gotorch.AdamWOptions{LR: o.LR, WeightDecay: o.WeightDecay})
+	t.optimizer.AddParameters(t.network.Tensors())
+	for range o.EMARates {
+		average := make([]gotorch.Tensor, 0, len(t.network.Parameters()))
+		for _, p := range t.network.Tensors() {
+			average = append(average, p.Detach().Clone())
+		}
+		t.ema = append(t.ema, average)
+	}
+	return nil
+}
+
+// initialise takes the weights of another checkpoint, if one is named.
+func (t *Trainer) initialise() error {
+	path := t.config.Train.InitFrom
+	if path == "" {
+		return nil
+	}
+	c, err := LoadCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	weights, err := c.Weights("")
+	if err != nil {
+		return err
+	}
+	if t.config.Train.ReinitMismatched {
+		weights = t.fitted(weights)
+	}
+	if err := t.network.LoadStateDict(weights); err != nil {
+		return fmt.Errorf("--init-from %s: %w\n(--reinit-mismatched begins those layers afresh)", path, err)
+	}
+	for _, average := range t.ema {
+		gotorch.ForeachCopyI(average, t.network.Tensors())
+	}
+	return nil
+}
+
+// fitted returns a state_dict that fits the network: where the given one does
+// not, it holds the weights that were drawn, and the log says so.
+func (t *Trainer) fitted(weights *pt.Dict) *pt.Dict {
+	all := t.network.StateDict()
+	bad := map[string]bool{}
+	for _, x := range t.network.Mismatches(weights) {
+		bad[x.Name] = true
+		t.log.Warn("begins afresh", zap.Error(x))
+	}
+	for _, p := range t.network.Parameters() {
+		if value, ok := weights.Get(p.Name); ok && !bad[p.Name] {
+			all.Set(p.Name, value)
+		}
+	}
+	return all
+}
