@@ -104,11 +104,29 @@ func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
 }
 
-// as returns the parameter in dtype: itself, or a cast that gradients flow
-// through.
+// as returns the parameter in dtype: itself, the copy that Freeze made, or a
+// cast that gradients flow through.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
-	if dtype == gotorch.Float {
+	switch {
+	case dtype == gotorch.Float:
 		return p.Tensor
+	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
+		return p.frozen
 	}
 	return p.Tensor.CastTo(dtype)
+}
+
+// Freeze keeps a copy of the weights in dtype, so that evaluations in that
+// dtype need not cast them each time. The weights must not change any more, and
+// no gradient reaches them. Call it outside any scope.
+func (m *UNet) Freeze(dtype int8) {
+	gotorch.NoGrad(func() {
+		for _, p := range m.params {
+			p.frozen.Free()
+			p.frozen = gotorch.Tensor{}
+			if dtype != gotorch.Float && dtype != 0 {
+				p.frozen = p.Tensor.CastTo(dtype)
+			}
+		}
+	})
 }

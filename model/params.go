@@ -11,6 +11,8 @@ type Parameter struct {
 	Name   string // as in PyTorch's state_dict
 	Shape  []int64
 	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
+
+	frozen gotorch.Tensor // see UNet.Freeze
 }
 
 // builder makes parameters in the order of PyTorch's named_parameters(). Its

@@ -99,6 +99,7 @@ func (m *UNet) SetRequiresGrad(on bool) {
 func (m *UNet) Free() {
 	for _, p := range m.params {
 		p.Tensor.Free()
+		p.frozen.Free()
 	}
 }
 

@@ -158,6 +158,37 @@ func TestBFloat16(t *testing.T) {
 	})
 }
 
+// TestFreeze checks that frozen weights compute what casting them would.
+func TestFreeze(t *testing.T) {
+	network, err := New(small(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer network.Free()
+	wake(network)
+	forward := func() (out []float32) {
+		gotorch.NoGrad(func() {
+			gotorch.Scope(func() {
+				x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 1, 3, 16, 16)
+				in := Input{Y: gotorch.FromInt64s([]int64{4}), Dtype: gotorch.BFloat16}
+				out = network.Forward(x, gotorch.FromInt64s([]int64{30}), in).Float32s()
+			})
+		})
+		return out
+	}
+	before := forward()
+	network.Freeze(gotorch.BFloat16)
+	live := gotorch.LiveTensors()
+	for i, v := range forward() {
+		if v != before[i] {
+			t.Fatalf("value %d is %v with frozen weights, %v without", i, v, before[i])
+		}
+	}
+	if now := gotorch.LiveTensors(); now != live {
+		t.Errorf("%d tensors live after an evaluation, %d before", now, live)
+	}
+}
+
 // TestDropout checks that masks follow the key, and that evaluation has none.
 func TestDropout(t *testing.T) {
 	gotorch.Scope(func() {

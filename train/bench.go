@@ -15,6 +15,7 @@ type Bench struct {
 	trainer *Trainer
 	batch   data.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
+	frozen  bool           // the network has been frozen for sampling
 }
 
 // NewBench builds a run's network, optimizer and averages on a device.
@@ -57,6 +58,10 @@ func (b *Bench) Train() (loss float64, err error) {
 func (b *Bench) Sample() error {
 	t := b.trainer
 	return t.onTensorThread(func() error {
+		if !b.frozen {
+			t.network.Freeze(t.precision.dtype)
+			b.frozen = true
+		}
 		gotorch.NoGrad(func() {
 			gotorch.Scope(func() {
 				denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {

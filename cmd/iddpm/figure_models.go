@@ -215,6 +215,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *bo
 	if err != nil {
 		return evaluated{}, err
 	}
+	network.Freeze(dtype)
 	defer network.Free()
 	denoise := func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
 		return network.Forward(x, t, model.Input{Y: cond.Y, Dtype: dtype})

@@ -45,6 +45,7 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleOptions) (*sampler, e
 	if err != nil {
 		return nil, err
 	}
+	network.Freeze(dtype)
 	return &sampler{session: s, o: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype, start: time.Now()}, nil
 }
 
