@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
+	"gonum.org/v1/gonum/stat"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -122,15 +122,15 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	}
 	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))
-	var bits []float64
-	var mse float64
+	var sum diffusion.BPDSum
 	var err error
-	t.withAverage(func() { bits, mse, err = t.heldOutBound(ctx) })
+	t.withAverage(func() { sum, err = t.heldOutBound(ctx) })
 	if err != nil {
 		return err
 	}
-	mean, stderr := meanAndError(bits)
-	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("pictures", len(bits)))
+	mean, stderr := diffusion.MeanAndError(sum.Total)
+	mse := stat.Mean(sum.Mean(sum.EpsilonMSE), nil)
+	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("pictures", sum.Len()))
 	err = t.metrics.Write(t.current, []metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
 	if err != nil {
 		t.log.Error("an evaluation is missing from the run folder", zap.Int("step", t.current), zap.Error(err))
@@ -161,9 +161,8 @@ func (t *Trainer) withAverage(f func()) {
 	})
 }
 
-// heldOutBound returns the bound of each picture, bits/dim, and the mean squared
-// error of the noise.
-func (t *Trainer) heldOutBound(ctx context.Context) (bits []float64, mse float64, err error) {
+// heldOutBound returns the bound of the held-out pictures.
+func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err error) {
 	h := t.heldOut
 	size := len(h.pixels) / len(h.labels)
 	for first := 0; first < len(h.labels) && err == nil; first += t.config.Train.microbatch() {
@@ -176,26 +175,9 @@ func (t *Trainer) heldOutBound(ctx context.Context) (bits []float64, mse float64
 			}
 			var bound diffusion.BPD
 			if bound, err = h.process.CalcBPD(ctx, denoise, x, diffusion.Cond{Y: y}, diffusion.BPDOptions{Noise: noise.At}); err == nil {
-				bits = append(bits, bound.Total.Float64s()...)
-				mse += bound.EpsilonMSE.Mean().Float64() * float64(last-first) / float64(len(h.labels))
+				sum.Add(bound)
 			}
 		})
 	}
-	return bits, mse, err
-}
-
-// meanAndError returns the mean of independent values and its standard error, 0
-// for a single one.
-func meanAndError(values []float64) (mean, stderr float64) {
-	n := float64(len(values))
-	for _, v := range values {
-		mean += v / n
-	}
-	if n < 2 {
-		return mean, 0
-	}
-	for _, v := range values {
-		stderr += (v - mean) * (v - mean)
-	}
-	return mean, math.Sqrt(stderr / (n - 1) / n)
+	return sum, err
 }

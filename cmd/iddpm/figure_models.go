@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,7 +12,6 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 	"go.uber.org/zap"
 
-	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/figure"
 	"iddpm/model"
@@ -176,12 +176,7 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *boundOption
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
 func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
-	dir, settings := o.dataDir, c.DataOptions()
-	settings.Split = o.split
-	if dir == "" {
-		dir, settings.HoldOut, settings.HeldOut = c.Data.Dir, c.Eval.HoldOut, c.Eval.HoldOut > 0
-	}
-	set, err := data.Open(dir, settings)
+	set, err := evaluationSet(c, o.dataDir, o.split)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -222,7 +217,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *bo
 	}
 	b := boundSum{session: s, o: o, process: process, denoise: denoise, config: config.Model, total: len(labels)}
 	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", process.NumTimesteps()))
-	b.evaluated = evaluated{schedule: process.Schedule, vb: make([]float64, process.NumTimesteps())}
+	b.evaluated.schedule = process.Schedule
 	for first := 0; first < b.total; first += o.batchSize {
 		last := min(first+o.batchSize, b.total)
 		bytes := len(pixels) / b.total
@@ -230,6 +225,8 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *bo
 			return evaluated{}, err
 		}
 	}
+	b.vb = b.sum.Mean(b.sum.VB)
+	slices.Reverse(b.vb)
 	return b.evaluated, b.sample(ctx, octaves(pixels, config.Model.ImageSize))
 }
 
@@ -237,6 +234,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *bo
 type boundSum struct {
 	*session
 	evaluated
+	sum     diffusion.BPDSum
 	o       *boundOptions
 	process *diffusion.GaussianDiffusion
 	denoise diffusion.Denoiser
@@ -258,12 +256,8 @@ func (b *boundSum) add(ctx context.Context, pixels []byte, labels []int64, first
 		if bound, err = b.process.CalcBPD(ctx, b.denoise, x, cond, diffusion.BPDOptions{Noise: noise.At, Progress: b.progress}); err != nil {
 			return
 		}
-		share := float64(n) / float64(b.total)
-		terms := bound.VB.MeanDims(false, 0).Float64s() // the last step's first
-		for k, v := range terms {
-			b.vb[len(terms)-1-k] += share * v
-		}
-		b.square += share * x.Mul(x).Mean().Float64()
+		b.sum.Add(bound)
+		b.square += float64(n) / float64(b.total) * x.Mul(x).Mean().Float64()
 	})
 	return err
 }
@@ -273,10 +267,4 @@ func (b *boundSum) progress(int) error {
 	batches := (b.total + b.o.batchSize - 1) / b.o.batchSize
 	b.screen.show(b.steps, batches*b.process.NumTimesteps(), "terms of the bound ")
 	return nil
-}
-
-// tensorOf turns bytes [N, H, W, 3] into pictures [N, 3, H, W] in [-1, 1].
-func tensorOf(pixels []byte, n, size int64, device gotorch.Device) gotorch.Tensor {
-	bytes := gotorch.FromBytes(pixels, gotorch.Byte, n, size, size, 3).To(device)
-	return bytes.CastTo(gotorch.Float).MulScalar(1 / 127.5).AddScalar(-1).Permute([]int64{0, 3, 1, 2}).Contiguous()
 }

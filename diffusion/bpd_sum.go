@@ -1,0 +1,61 @@
+package diffusion
+
+import (
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+	"gonum.org/v1/gonum/stat"
+)
+
+// BPDSum adds up the bounds of pictures, batch by batch, on the host. The zero
+// value holds none.
+type BPDSum struct {
+	Total, Prior, Decoder []float64 // of every picture, bits/dim: the bound, L_T and L_0
+	// Sums over the pictures, [T], in the order of [BPD]: the last step's first.
+	VB         []float64 // bits/dim
+	XStartMSE  []float64
+	EpsilonMSE []float64
+}
+
+// Add adds the pictures of a batch.
+func (s *BPDSum) Add(b BPD) {
+	s.Total = append(s.Total, b.Total.Float64s()...)
+	s.Prior = append(s.Prior, b.Prior.Float64s()...)
+	s.Decoder = append(s.Decoder, b.VB.Select(1, b.VB.Size(1)-1).Float64s()...)
+	s.VB = addColumns(s.VB, b.VB)
+	s.XStartMSE = addColumns(s.XStartMSE, b.XStartMSE)
+	s.EpsilonMSE = addColumns(s.EpsilonMSE, b.EpsilonMSE)
+}
+
+// Len returns how many pictures have been added.
+func (s *BPDSum) Len() int { return len(s.Total) }
+
+// Mean returns the mean over the pictures of one of the sums over them, [T].
+func (s *BPDSum) Mean(sum []float64) []float64 {
+	mean := make([]float64, len(sum))
+	for t, v := range sum {
+		mean[t] = v / float64(s.Len())
+	}
+	return mean
+}
+
+// addColumns adds the sums of x's columns, [N, T], to sum, [T] or nothing yet.
+// They are taken in float64: the terms of the first steps are a million times
+// the last ones'.
+func addColumns(sum []float64, x gotorch.Tensor) []float64 {
+	columns := x.CastTo(gotorch.Double).SumDims(false, 0).Float64s()
+	for t, v := range sum {
+		columns[t] += v
+	}
+	return columns
+}
+
+// MeanAndError returns the mean of independent values, at least one, and its
+// standard error, which is 0 for a single one.
+func MeanAndError(values []float64) (mean, stderr float64) {
+	if len(values) == 1 {
+		return values[0], 0
+	}
+	mean, deviation := stat.MeanStdDev(values, nil)
+	return mean, deviation / math.Sqrt(float64(len(values)))
+}
