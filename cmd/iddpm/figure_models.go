@@ -69,8 +69,8 @@ func vlbTermsFigure(p *program) figureSpec {
 		arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
 		description: `Draws the terms of the variational bound against the diffusion step, both axes logarithmic: figure
 2 of the paper. The first few steps hold most of the bits. The terms are those of a vb_terms.npz,
-as improved-diffusion's image_nll.py writes it, or are computed here for a checkpoint, in bits/dim
-averaged over a few pictures. An argument may be NAME=PATH.
+as "iddpm nll" and improved-diffusion's image_nll.py write it, or are computed here for a
+checkpoint, in bits/dim averaged over a few pictures. An argument may be NAME=PATH.
 
 Examples:
   iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100

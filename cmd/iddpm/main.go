@@ -109,7 +109,7 @@ func (p *program) app() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
 		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the version, and libtorch's"}),
 		Action:          p.root,
-		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.benchCommand()},
+		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.benchCommand()},
 	}
 }
 
@@ -118,6 +118,7 @@ const appDescription = `Improved DDPM (Nichol & Dhariwal 2021) on libtorch, for 
 iddpm train                            learn the built-in emoji; nothing else is needed
 iddpm train --data-dir photos          learn your own pictures
 iddpm sample runs/001-emoji            draw new ones from what was learnt
+iddpm nll runs/001-emoji               measure how likely pictures are, in bits/dim
 
 Flags may be spelled as in improved-diffusion (--num_channels 128, --learn_sigma True),
 and be set by variables (IDDPM_NUM_CHANNELS=128) or in the YAML file of --config: a flag

@@ -170,11 +170,17 @@ func (o *sampleOptions) checkClasses(config train.Config) error {
 // samplesDir is where samples of a checkpoint go: to its run folder, if it is
 // in one.
 func samplesDir(c *train.Checkpoint) string {
+	return besideRun(c, "samples", fmt.Sprintf("step-%06d", c.Step))
+}
+
+// besideRun returns a folder in the run folder that a checkpoint is in, or the
+// present one.
+func besideRun(c *train.Checkpoint, parts ...string) string {
 	dir := filepath.Dir(c.Path)
 	if c.Bare || filepath.Base(dir) != "checkpoints" {
 		return "."
 	}
-	return filepath.Join(filepath.Dir(dir), "samples", fmt.Sprintf("step-%06d", c.Step))
+	return filepath.Join(append([]string{filepath.Dir(dir)}, parts...)...)
 }
 
 // weightsName says which of a checkpoint's weights --ema chooses.
@@ -191,8 +197,8 @@ func weightsName(c *train.Checkpoint, ema string) string {
 	return name
 }
 
-// errSavedInPart says that sampling was interrupted after some of the pictures.
-var errSavedInPart = errors.New("interrupted; the pictures drawn so far are saved")
+// errSavedInPart says that a command was interrupted after some of the pictures.
+var errSavedInPart = errors.New("interrupted; the pictures done so far are saved")
 
 // sampleResult is what sample prints.
 type sampleResult struct {

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/npy"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// likelihood evaluates the bound of a set of pictures, batch by batch, and keeps
+// what it has in nll.npz.
+type likelihood struct {
+	*session
+	o        *nllOptions
+	set      *data.Dataset
+	settings nllSettings
+	dtype    int8
+	sum      diffusion.BPDSum // of the pictures so far
+
+	resumed int       // pictures that an earlier process has evaluated
+	steps   int       // taken in this process
+	start   time.Time // of the first
+	due     occasion
+}
+
+// nllSettings are what the numbers depend on: only an evaluation with the same
+// can be gone on with.
+type nllSettings struct {
+	Checkpoint string       `json:"checkpoint"` // sha256 of the file
+	Weights    string       `json:"weights"`
+	Config     train.Config `json:"config"` // of network and diffusion
+	Data       string       `json:"data"`   // fingerprint
+	Pictures   int          `json:"pictures"`
+	BatchSize  int          `json:"batch_size"`
+	Seed       uint64       `json:"seed"`
+	Clip       bool         `json:"clip_denoised"`
+	Precision  string       `json:"precision"`
+}
+
+func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
+	l := &likelihood{session: s, o: o, set: set, start: time.Now()}
+	if o.threads > 0 {
+		gotorch.SetNumThreads(int32(o.threads))
+	}
+	var err error
+	if l.dtype, err = train.Inference(o.precision, s.device); err != nil {
+		return nil, wrongUse("--%w", err)
+	}
+	l.settings = nllSettings{
+		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
+		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
+		Precision: train.ResolvePrecision(o.precision, s.device),
+	}
+	if o.number > 0 {
+		l.settings.Pictures = min(o.number, set.Len())
+	}
+	if l.settings.Checkpoint, err = fileSum(c.Path); err != nil {
+		return nil, err
+	}
+	return l, l.open()
+}
+
+// fileSum returns the sha256 of a file.
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// path is where the evaluation is kept.
+func (l *likelihood) path() string { return filepath.Join(l.o.dir, "nll.npz") }
+
+// open makes the folder and takes up what an earlier process has left there.
+func (l *likelihood) open() error {
+	if err := os.MkdirAll(l.o.dir, 0o777); err != nil {
+		return fmt.Errorf("cannot make the folder of the results: %w", err)
+	}
+	settings, sum, err := readLikelihood(l.path())
+	if err == nil && sum.Len() > l.settings.Pictures {
+		err = fmt.Errorf("holds %d pictures, more than the %d asked for", sum.Len(), l.settings.Pictures)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		l.log.Warn("an earlier evaluation cannot be read: beginning again", zap.String("file", l.path()), zap.Error(err))
+	case !l.settings.equal(settings):
+		l.log.Info("an earlier evaluation was of something else: beginning again", zap.String("file", l.path()))
+	default:
+		l.sum, l.resumed = sum, sum.Len()
+		l.log.Info("going on with an evaluation", zap.String("file", l.path()), zap.Int("pictures", l.resumed), zap.Int("of", l.settings.Pictures))
+	}
+	return nil
+}
+
+// equal reports whether the JSON of both is the same.
+func (n nllSettings) equal(text []byte) bool {
+	ours, err := json.Marshal(n)
+	return err == nil && string(ours) == string(text)
+}
+
+// evaluate evaluates what is left of the pictures. It works on the tensor thread.
+func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
+	if l.sum.Len() == l.settings.Pictures {
+		return nil
+	}
+	process, err := diffusion.New(c.Config.Diffusion, l.device)
+	if err != nil {
+		return err
+	}
+	network, err := c.Network(l.o.ema, l.device)
+	if err != nil {
+		return err
+	}
+	defer network.Free()
+	network.Freeze(l.dtype)
+	denoise := func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+		return network.Forward(x, t, model.Input{Y: cond.Y, Dtype: l.dtype})
+	}
+	l.log.Info("evaluating the bound", zap.String("checkpoint", c.Path), zap.Int("step", c.Step), zap.String("weights", l.settings.Weights),
+		zap.String("data", l.set.Name()), zap.Int("pictures", l.settings.Pictures), zap.Int("timesteps", process.NumTimesteps()), zap.Stringer("device", l.device))
+	for l.sum.Len() < l.settings.Pictures {
+		if err := l.batch(ctx, process, denoise); err != nil {
+			return err
+		}
+		if err := l.save(); err != nil {
+			return fmt.Errorf("cannot keep the evaluation: %w", err)
+		}
+	}
+	return nil
+}
+
+// batch evaluates the next pictures.
+func (l *likelihood) batch(ctx context.Context, process *diffusion.GaussianDiffusion, denoise diffusion.Denoiser) (err error) {
+	first := l.sum.Len()
+	n := min(l.o.batchSize, l.settings.Pictures-first)
+	pixels, labels, err := l.pictures(first, n)
+	if err != nil {
+		return err
+	}
+	gotorch.Scope(func() {
+		x := tensorOf(pixels, int64(n), int64(l.set.ImageSize()), l.device)
+		noise := diffusion.NoiseSource{Device: l.device, Seed: l.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
+		var cond diffusion.Cond
+		if l.settings.Config.Model.ClassCond {
+			cond.Y = gotorch.FromInt64s(labels).To(l.device)
+		}
+		var bound diffusion.BPD
+		options := diffusion.BPDOptions{Noise: noise.At, Unclipped: !l.o.clip, Progress: func(int) error { return l.progress(process.NumTimesteps()) }}
+		if bound, err = process.CalcBPD(ctx, denoise, x, cond, options); err == nil {
+			l.sum.Add(bound)
+		}
+	})
+	return err
+}
+
+// pictures reads n of the pictures that are evaluated, which are spread evenly
+// over the set: one sorted by classes is not judged by the first of them.
+func (l *likelihood) pictures(first, n int) (pixels []byte, labels []int64, err error) {
+	for i := first; i < first+n; i++ {
+		picture, label, err := l.set.Image(i * l.set.Len() / l.settings.Pictures)
+		if err != nil {
+			return nil, nil, err
+		}
+		pixels, labels = append(pixels, picture...), append(labels, label)
+	}
+	return pixels, labels, nil
+}
+
+// progress moves the bar, or logs a line now and then.
+func (l *likelihood) progress(perBatch int) error {
+	l.steps++
+	left := l.settings.Pictures - l.resumed
+	steps := (left + l.o.batchSize - 1) / l.o.batchSize * perBatch
+	done := l.sum.Len()
+	text := fmt.Sprintf("%d/%d pictures ", done, l.settings.Pictures)
+	if done > 0 {
+		mean, _ := diffusion.MeanAndError(l.sum.Total)
+		text = fmt.Sprintf("%d/%d pictures  %.3f bits/dim ", done, l.settings.Pictures, mean)
+	}
+	l.screen.show(l.steps, steps, text)
+	if !l.screen.terminal && l.due.strikes() {
+		perStep := time.Since(l.start) / time.Duration(l.steps)
+		l.log.Info("evaluating", zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Duration("left", (perStep*time.Duration(steps-l.steps)).Round(time.Second)))
+	}
+	return nil
+}
+
+// save writes the evaluation so far.
+func (l *likelihood) save() error {
+	text, err := json.Marshal(l.settings)
+	if err != nil {
+		return err
+	}
+	settings, err := npy.New(text)
+	arrays, errs := []npy.Named{{Name: "settings", Array: settings}}, []error{err}
+	for _, c := range columns(&l.sum) {
+		array, err := npy.New(*c.values)
+		arrays, errs = append(arrays, npy.Named{Name: c.name, Array: array}), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return npy.WriteNPZFile(l.path(), arrays...)
+}
+
+// column is an array of nll.npz.
+type column struct {
+	name      string
+	values    *[]float64
+	timesteps bool // a sum per timestep, not a value per picture
+}
+
+func columns(s *diffusion.BPDSum) []column {
+	return []column{
+		{"total_bpd", &s.Total, false}, {"prior_bpd", &s.Prior, false}, {"decoder_bpd", &s.Decoder, false},
+		{"vb_sum", &s.VB, true}, {"xstart_mse_sum", &s.XStartMSE, true}, {"mse_sum", &s.EpsilonMSE, true},
+	}
+}
+
+// readLikelihood reads an nll.npz.
+func readLikelihood(path string) (settings []byte, sum diffusion.BPDSum, err error) {
+	arrays, err := npy.ReadNPZ(path)
+	if err != nil {
+		return nil, sum, err
+	}
+	text := arrays["settings"]
+	if text == nil || text.DType != npy.Uint8 {
+		return nil, sum, fmt.Errorf("%s: lacks its settings", path)
+	}
+	for _, c := range columns(&sum) {
+		a := arrays[c.name]
+		if a == nil || a.DType != npy.Float64 {
+			return nil, sum, fmt.Errorf("%s: lacks %s", path, c.name)
+		}
+		*c.values = a.Float64s()
+		if want := map[bool][]float64{false: sum.Total, true: sum.VB}[c.timesteps]; len(*c.values) != len(want) {
+			return nil, sum, fmt.Errorf("%s: %s has %d values, not %d", path, c.name, len(*c.values), len(want))
+		}
+	}
+	return text.Data, sum, nil
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/figure"
+	"iddpm/train"
+)
+
+// nllOptions are the flags of nll beside those of the network.
+type nllOptions struct {
+	sessionOptions
+	preset    string
+	dataDir   string
+	split     string
+	number    int
+	batchSize int
+	ema       string
+	seed      uint64
+	clip      bool
+	precision string
+	threads   int
+	dir       string
+}
+
+func newNLLOptions() *nllOptions {
+	return &nllOptions{sessionOptions: defaultSession(), batchSize: 16, clip: true, precision: "auto"}
+}
+
+func (o *nllOptions) options() []option {
+	return append(o.sessionOptions.options(),
+		presetOption(&o.preset), configOption(),
+		option{name: "data-dir", alias: "data", category: categoryData, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
+		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
+		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time; each batch is saved when it is done"},
+		option{name: "ema", category: categoryEvaluation, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "`N` that decides the noise; that of picture i is a function of it and of i"},
+		option{name: "clip-denoised", category: categoryEvaluation, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
+		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
+	)
+}
+
+func (o *nllOptions) validate() error {
+	switch {
+	case o.number < 0:
+		return wrongUse("num-samples must not be negative, but is %d", o.number)
+	case o.batchSize < 1:
+		return wrongUse("batch-size must be above 0, not %d", o.batchSize)
+	}
+	return nil
+}
+
+func (p *program) nllCommand() *cli.Command {
+	config := train.Defaults()
+	options := append(networkOptions(&config), newNLLOptions().options()...)
+	return &cli.Command{
+		Name:      "nll",
+		Usage:     "measure the likelihood of pictures, in bits/dim",
+		UsageText: "iddpm nll CKPT_OR_RUN_DIR [FLAGS]",
+		Description: `Evaluates the variational bound on the negative log likelihood of pictures (equation 4 of the
+paper) with all of its terms, by the averaged weights of a checkpoint: one pass of the network
+per timestep and picture. Prints the total, the prior's share L_T and the decoder's L_0 in
+bits/dim, with standard errors over the pictures, and writes, averaged over them,
+vb_terms.npz, mse_terms.npz and xstart_mse_terms.npz as improved-diffusion's image_nll.py does
+(arr_0, the last timestep first), the terms as a figure, and nll.npz with every picture's bits.
+
+Interrupted, it goes on with the same command where it stood, to the same bits. A respaced
+process is faster, and a model of its own with another bound. Pictures that a run has held out
+(--hold-out) are found by themselves. Flags below that are not given are the checkpoint's; of a
+file of bare weights they, or a --preset, must say what it belongs to.
+
+Examples:
+  iddpm nll runs/001-emoji
+  iddpm nll runs/001-emoji --timestep-respacing 100 --num-samples 64
+  iddpm nll runs/003-cifar10 --data-dir cifar-10-binary.tar.gz --split test --batch-size 128
+  iddpm nll cifar10_uncond_50M_500K.pt --preset cifar10 --data-dir cifar_test`,
+		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
+		HideHelpCommand: true,
+		Action:          p.nll,
+	}
+}
+
+func (p *program) nll(c *cli.Context) error {
+	o := newNLLOptions()
+	path, err := argument(c, "CKPT_OR_RUN_DIR")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	s, err := p.open(o.sessionOptions)
+	if err != nil {
+		return err
+	}
+	checkpoint, err := loadCheckpoint(c, path, o.preset)
+	if err != nil {
+		return err
+	}
+	if o.dir == "" {
+		o.dir = nllDir(checkpoint)
+	}
+	return s.nll(c.Context, checkpoint, o)
+}
+
+// nllDir is where an evaluation of a checkpoint goes: to its run folder, if it
+// is in one; a respaced process has a folder of its own.
+func nllDir(c *train.Checkpoint) string {
+	name := fmt.Sprintf("step-%06d", c.Step)
+	if spec := c.Config.Diffusion.TimestepRespacing; spec != "" {
+		name += "-" + spec
+	}
+	return besideRun(c, "nll", name)
+}
+
+func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) error {
+	set, err := s.nllPictures(checkpoint, o)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	l, err := s.newLikelihood(checkpoint, set, o)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	err = onTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
+	s.screen.done()
+	if errors.Is(err, context.Canceled) && l.sum.Len() > 0 {
+		return fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)
+	}
+	if err != nil {
+		return err
+	}
+	result, err := l.report(checkpoint, set.Name())
+	if err != nil {
+		return err
+	}
+	result.Seconds = time.Since(start).Seconds()
+	return s.emit(result, result.text)
+}
+
+// nllPictures opens the set to evaluate on and checks that its classes are the
+// model's.
+func (s *session) nllPictures(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
+	if c.Bare && o.dataDir == "" {
+		return nil, wrongUse("%s holds weights alone and knows no pictures: name some by --data-dir", c.Path)
+	}
+	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
+		s.log.Warn("these are the pictures that the model was trained on, whose likelihood flatters it: name others by --data-dir")
+	}
+	set, err := evaluationSet(c.Config, o.dataDir, o.split)
+	if err != nil || !c.Config.Model.ClassCond {
+		return set, err
+	}
+	if !c.Bare && !slices.Equal(set.ClassNames(), c.ClassNames) {
+		err = fmt.Errorf("the classes of %s, %v, are not those that the model has learnt, %v", set.Name(), set.ClassNames(), c.ClassNames)
+	} else if found, known := set.NumClasses(), c.Config.Model.NumClasses; found > known {
+		err = fmt.Errorf("%s has %d classes, but the network only %d", set.Name(), found, known)
+	}
+	if err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	return set, nil
+}
+
+// nllResult is what nll prints.
+type nllResult struct {
+	Checkpoint     string  `json:"checkpoint"`
+	Step           int     `json:"step"`
+	Weights        string  `json:"weights"`
+	Data           string  `json:"data"`
+	NumSamples     int     `json:"num_samples"`
+	Timesteps      int     `json:"timesteps"`
+	TotalBPD       float64 `json:"total_bpd"` // equation 4, bits/dim
+	TotalStderr    float64 `json:"total_bpd_stderr"`
+	PriorBPD       float64 `json:"prior_bpd"` // L_T
+	PriorStderr    float64 `json:"prior_bpd_stderr"`
+	DecoderBPD     float64 `json:"decoder_bpd"` // L_0
+	DecoderStderr  float64 `json:"decoder_bpd_stderr"`
+	VBTerms        string  `json:"vb_terms"`
+	MSETerms       string  `json:"mse_terms"`
+	XStartMSETerms string  `json:"xstart_mse_terms"`
+	Figure         string  `json:"figure"`
+	Pictures       string  `json:"pictures"` // nll.npz
+	Seconds        float64 `json:"seconds"`  // of this process
+}
+
+// report writes the terms and returns what there is to say.
+func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error) {
+	r := nllResult{
+		Checkpoint: c.Path, Step: c.Step, Weights: weightsName(c, l.o.ema), Data: data,
+		NumSamples: l.sum.Len(), Timesteps: len(l.sum.VB), Pictures: l.path(),
+	}
+	r.TotalBPD, r.TotalStderr = diffusion.MeanAndError(l.sum.Total)
+	r.PriorBPD, r.PriorStderr = diffusion.MeanAndError(l.sum.Prior)
+	r.DecoderBPD, r.DecoderStderr = diffusion.MeanAndError(l.sum.Decoder)
+	for _, terms := range []struct {
+		name string
+		sum  []float64
+		path *string
+	}{{"vb", l.sum.VB, &r.VBTerms}, {"mse", l.sum.EpsilonMSE, &r.MSETerms}, {"xstart_mse", l.sum.XStartMSE, &r.XStartMSETerms}} {
+		array, err := npy.New(l.sum.Mean(terms.sum))
+		if err != nil {
+			return r, err
+		}
+		*terms.path = filepath.Join(l.o.dir, terms.name+"_terms.npz")
+		if err := npy.WriteNPZFile(*terms.path, npy.Named{Array: array}); err != nil {
+			return r, err
+		}
+	}
+	vb := l.sum.Mean(l.sum.VB)
+	slices.Reverse(vb)
+	chart := figure.Terms([]figure.ModelTerms{{Name: fmt.Sprintf("step %d", c.Step), VB: vb}})
+	files, err := chart.Save(filepath.Join(l.o.dir, "vb_terms.png"))
+	if err == nil {
+		r.Figure = files[0]
+	}
+	return r, err
+}
+
+func (r nllResult) text(w io.Writer) error {
+	_, err := fmt.Fprintf(w, `total     %.4f ± %.4f bits/dim (%d pictures, %d timesteps)
+prior     %.6f ± %.6f
+decoder   %.4f ± %.4f
+terms     %s
+          %s
+          %s
+figure    %s
+pictures  %s
+`, r.TotalBPD, r.TotalStderr, r.NumSamples, r.Timesteps, r.PriorBPD, r.PriorStderr, r.DecoderBPD, r.DecoderStderr,
+		r.VBTerms, r.MSETerms, r.XStartMSETerms, r.Figure, r.Pictures)
+	return err
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
+)
+
+// nll runs the command and returns its result.
+func nll(t *testing.T, args ...string) nllResult {
+	t.Helper()
+	got := iddpm(t, append([]string{"nll", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--json"}, args...)...)
+	if got.status != exitDone {
+		t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
+	}
+	var r nllResult
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+		t.Fatalf("%v: %v: %s", args, err, got.stdout)
+	}
+	return r
+}
+
+// heldOutRun trains a network with learned variances that has held pictures out.
+func heldOutRun(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	if got := iddpm(t, trainTiny(dir, "--steps", "3", "--learn-sigma", "--hold-out", "0.005")...); got.status != exitDone {
+		t.Fatalf("training: %s", got.stderr)
+	}
+	return dir
+}
+
+func readArray(t *testing.T, path, name string) []float64 {
+	t.Helper()
+	arrays, err := npy.ReadNPZ(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if arrays[name] == nil {
+		t.Fatalf("%s lacks %s", path, name)
+	}
+	return arrays[name].Float64s()
+}
+
+func TestNLL(t *testing.T) {
+	run := heldOutRun(t)
+	r := nll(t, run, "--batch-size", "4")
+	if r.NumSamples < 2 || r.NumSamples > 20 || r.Timesteps != 8 {
+		t.Fatalf("%d pictures, %d timesteps: not what the run holds out", r.NumSamples, r.Timesteps)
+	}
+	dir := filepath.Join(run, "nll", "step-000003")
+	for path, want := range map[string]string{r.VBTerms: "vb_terms.npz", r.MSETerms: "mse_terms.npz", r.XStartMSETerms: "xstart_mse_terms.npz", r.Figure: "vb_terms.png", r.Pictures: "nll.npz"} {
+		if _, err := os.Stat(path); err != nil || path != filepath.Join(dir, want) {
+			t.Errorf("%s, want %s in %s (%v)", path, want, dir, err)
+		}
+	}
+	vb := readArray(t, r.VBTerms, "arr_0")
+	sum := r.PriorBPD
+	for _, term := range vb {
+		sum += term
+	}
+	near := func(name string, got, want float64) {
+		t.Helper()
+		if !(math.Abs(got-want) <= 1e-5*math.Abs(want)) {
+			t.Errorf("%s %v, want %v", name, got, want)
+		}
+	}
+	near("total", r.TotalBPD, sum)
+	near("decoder", r.DecoderBPD, vb[7])
+	if r.TotalStderr <= 0 || r.PriorStderr <= 0 || len(readArray(t, r.Pictures, "total_bpd")) != r.NumSamples {
+		t.Errorf("standard errors %v, %v", r.TotalStderr, r.PriorStderr)
+	}
+	respaced := nll(t, run, "--timestep-respacing", "4", "--num-samples", "3")
+	if respaced.Timesteps != 4 || respaced.NumSamples != 3 || filepath.Dir(respaced.VBTerms) != dir+"-4" {
+		t.Errorf("respaced: %d pictures, %d timesteps in %s", respaced.NumSamples, respaced.Timesteps, respaced.VBTerms)
+	}
+}
+
+// A picture's noise is its own: the batch size changes nothing but the last bits.
+func TestNLLBatches(t *testing.T) {
+	run := heldOutRun(t)
+	one := nll(t, run, "--batch-size", "1", "--out-dir", filepath.Join(run, "one"))
+	all := nll(t, run, "--batch-size", "64", "--out-dir", filepath.Join(run, "all"))
+	a, b := readArray(t, one.Pictures, "total_bpd"), readArray(t, all.Pictures, "total_bpd")
+	for i := range a {
+		if !(math.Abs(a[i]-b[i]) <= 1e-4*math.Abs(a[i])) {
+			t.Errorf("picture %d: %v by itself, %v with others", i, a[i], b[i])
+		}
+	}
+}
+
+// An interrupted evaluation goes on to the bits of one that was not.
+func TestNLLGoesOn(t *testing.T) {
+	run := heldOutRun(t)
+	whole := nll(t, run, "--batch-size", "2", "--out-dir", filepath.Join(run, "whole"))
+	part := filepath.Join(run, "part")
+	args := []string{"nll", "--device", "cpu", "--precision", "fp32", "--threads", "1", run, "--batch-size", "2", "--out-dir", part}
+	got := iddpmWith(&countdown{Context: context.Background(), left: 25}, nil, args...) // 10 questions a batch
+	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the same command goes on") {
+		t.Fatalf("status %d, %s", got.status, got.lastLine())
+	}
+	rest := iddpm(t, args...)
+	if rest.status != exitDone || !strings.Contains(rest.stderr, "going on with an evaluation") {
+		t.Fatalf("status %d, %s", rest.status, rest.stderr)
+	}
+	for _, name := range []string{"total_bpd", "prior_bpd", "decoder_bpd", "vb_sum", "mse_sum", "xstart_mse_sum"} {
+		a, b := readArray(t, whole.Pictures, name), readArray(t, filepath.Join(part, "nll.npz"), name)
+		if !slices.Equal(a, b) {
+			t.Errorf("%s: %v in two goes, %v in one", name, b, a)
+		}
+	}
+	// Once more there is nothing to do; with another seed all of it.
+	if again := iddpm(t, args...); strings.Contains(again.stderr, "evaluating the bound") {
+		t.Errorf("a finished evaluation began again: %s", again.stderr)
+	}
+	if other := iddpm(t, append(args, "--seed", "1")...); !strings.Contains(other.stderr, "beginning again") {
+		t.Errorf("another seed went on with: %s", other.stderr)
+	}
+}
+
+// A damaged file of an earlier evaluation is named, and costs no more than its
+// pictures.
+func TestNLLOfADamagedFile(t *testing.T) {
+	run := heldOutRun(t)
+	good := nll(t, run)
+	if err := os.WriteFile(good.Pictures, []byte("PK"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	got := iddpm(t, "nll", "--device", "cpu", "--precision", "fp32", run)
+	if got.status != exitDone || !strings.Contains(got.stderr, "cannot be read: beginning again") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+}
+
+func TestNLLRefuses(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	if got := iddpm(t, trainTiny(run, "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	bare := filepath.Join(t.TempDir(), "bare.pt")
+	if got := iddpm(t, "export", run, "-o", bare); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"no argument", nil, exitUsage, "iddpm nll CKPT_OR_RUN_DIR"},
+		{"no pictures", []string{run, "--num-samples", "-1"}, exitUsage, "num-samples must not be negative"},
+		{"no batch", []string{run, "--batch-size", "0"}, exitUsage, "batch-size must be above 0"},
+		{"bare weights", append([]string{bare}, tiny[:16]...), exitUsage, "name some by --data-dir"},
+		{"no such data", []string{run, "--data-dir", "nowhere"}, exitFailed, "nowhere"},
+		{"no such average", []string{run, "--ema", "0.5", "--num-samples", "1"}, exitFailed, "no average of rate 0.5"},
+		{"precision", []string{run, "--precision", "fp8"}, exitUsage, "fp8"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := iddpm(t, append([]string{"nll", "--device", "cpu"}, test.args...)...)
+			if got.status != test.status || !strings.Contains(got.lastLine(), test.want) {
+				t.Errorf("status %d, %s; want %d, %s", got.status, got.lastLine(), test.status, test.want)
+			}
+		})
+	}
+}
