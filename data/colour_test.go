@@ -1,0 +1,23 @@
+package data
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseColour(t *testing.T) {
+	for text, want := range map[string]background{
+		"white": {255, 255, 255}, "Black": {}, "darkslategray": {47, 79, 79},
+		"#c81e3c": {200, 30, 60}, "#C81E3C": {200, 30, 60}, "#fa0": {255, 170, 0},
+	} {
+		c, err := ParseColour(text)
+		if err != nil || newBackground(c) != want {
+			t.Errorf("%s is %v, %v, want %v", text, c, err, want)
+		}
+	}
+	for _, text := range []string{"", "#", "#12", "#1234567", "#12345", "#+12345", "#12 456", "123456", "whitish", "rebeccapurple", "#éa"} {
+		if c, err := ParseColour(text); err == nil || !strings.Contains(err.Error(), "is not a colour") {
+			t.Errorf("%q is %v, %v", text, c, err)
+		}
+	}
+}
