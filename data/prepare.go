@@ -63,14 +63,34 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 	}
 	for first := 0; first < ds.Len(); first += partLength {
 		if err := p.pack(ctx, first); err != nil {
-			return nil, fmt.Errorf("cannot prepare %s: %w", dst, err)
+			return nil, unfinished(first, fmt.Errorf("cannot prepare %s: %w", dst, err))
 		}
 	}
 	if err := p.join(ctx); err != nil {
-		return nil, fmt.Errorf("cannot write %s: %w", dst, err)
+		return nil, unfinished(ds.Len(), fmt.Errorf("cannot write %s: %w", dst, err))
 	}
 	p.result.Bad = ds.Bad()
 	return &p.result, os.RemoveAll(p.dir)
+}
+
+// UnfinishedError says that Prepare stopped with some pictures packed, which the
+// same call takes over.
+type UnfinishedError struct {
+	Packed int // pictures of the source that are done with
+	Err    error
+}
+
+// Error is the cause's message.
+func (e *UnfinishedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+func unfinished(packed int, err error) error {
+	if packed == 0 {
+		return err
+	}
+	return &UnfinishedError{packed, err}
 }
 
 // partLength is how many pictures a part holds: what an interruption may cost.

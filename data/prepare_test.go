@@ -59,7 +59,8 @@ func TestPrepare(t *testing.T) {
 			stop(enough)
 		}
 	}
-	if _, err := Prepare(ctx, src, resumed, o); !errors.Is(err, enough) {
+	_, err = Prepare(ctx, src, resumed, o)
+	if left := new(UnfinishedError); !errors.Is(err, enough) || !errors.As(err, &left) || left.Packed != partLength {
 		t.Fatalf("interrupted: %v", err)
 	}
 	if _, err := os.Stat(resumed); !os.IsNotExist(err) {
