@@ -21,3 +21,18 @@ func TestParseColour(t *testing.T) {
 		}
 	}
 }
+
+func TestParseCache(t *testing.T) {
+	for text, want := range map[string]int64{
+		"auto": 0, "None": -1, "1": 1, "4096B": 4096, "500M": 500 << 20, "8GiB": 8 << 30, "1.5 G": 3 << 29, "64KB": 64 << 10, "2T": 2 << 40,
+	} {
+		if got, err := ParseCache(text); err != nil || got != want {
+			t.Errorf("%s is %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "-5G", "G", "much", "1e30", "NaN", "5P"} {
+		if got, err := ParseCache(text); err == nil || !strings.Contains(err.Error(), "is not a size") {
+			t.Errorf("%q is %d, %v", text, got, err)
+		}
+	}
+}
