@@ -29,15 +29,40 @@ type DataConfig struct {
 	Flip         bool   `json:"random_flip"`      // mirror every other picture, by chance
 	RandomCrop   bool   `json:"random_crop"`      // crop anywhere, not from the centre
 	Orient       bool   `json:"exif_orientation"` // turn pictures as their EXIF orientation says
+	Background   string `json:"background"`       // colour under transparent pixels, see data.ParseColour; empty: white
 	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable pictures to leave out
+	Cache        string `json:"cache"`            // memory that keeps decoded pictures, see data.ParseCache; empty: auto
 }
 
-// DataOptions returns how the run's pictures become training examples.
-func (c Config) DataOptions() data.Options {
-	return data.Options{
-		ImageSize: c.Model.ImageSize, ClassCond: c.Model.ClassCond,
-		Labels: c.Data.Labels, Orient: c.Data.Orient, MaxBadImages: c.Data.MaxBadImages,
+// Validate returns an error that lists all that is wrong with c.
+func (c DataConfig) Validate() error {
+	_, err := c.options()
+	return err
+}
+
+// options returns what the configuration says of decoding and caching.
+func (c DataConfig) options() (data.Options, error) {
+	o := data.Options{Labels: c.Labels, Orient: c.Orient, MaxBadImages: c.MaxBadImages}
+	var errs [2]error
+	if c.Background != "" {
+		if o.Background, errs[0] = data.ParseColour(c.Background); errs[0] != nil {
+			errs[0] = fmt.Errorf("background: %w", errs[0])
+		}
 	}
+	if c.Cache != "" {
+		if o.CacheBytes, errs[1] = data.ParseCache(c.Cache); errs[1] != nil {
+			errs[1] = fmt.Errorf("cache: %w", errs[1])
+		}
+	}
+	return o, errors.Join(errs[:]...)
+}
+
+// DataOptions returns how the pictures of a valid configuration become training
+// examples.
+func (c Config) DataOptions() data.Options {
+	o, _ := c.Data.options()
+	o.ImageSize, o.ClassCond = c.Model.ImageSize, c.Model.ClassCond
+	return o
 }
 
 // Options are the numbers of the training loop; the JSON keys are the
@@ -109,7 +134,7 @@ func (o Options) microbatch() int {
 // configuration, each by its flag.
 func (c Config) Validate() error {
 	_, err := c.Model.UNet()
-	errs := []error{err, c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion)}
+	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion)}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
 )
@@ -329,10 +331,27 @@ func TestValidateListsEverything(t *testing.T) {
 	c := tiny()
 	c.Train.BatchSize, c.Train.Microbatch, c.Train.LR = 4, 5, -1
 	c.Diffusion.Steps, c.Model.ImageSize, c.Train.Precision = 0, 33, "int8"
+	c.Data.Background, c.Data.Cache = "whitish", "much"
 	err := c.Validate()
-	for _, want := range []string{"microbatch 5", "lr must", "image-size 33", "diffusion", "precision"} {
+	for _, want := range []string{"microbatch 5", "lr must", "image-size 33", "diffusion", "precision", `background: "whitish"`, `cache: "much"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}
+	}
+}
+
+func TestDataOptions(t *testing.T) {
+	c := tiny()
+	if o := c.DataOptions(); o.Background != nil || o.CacheBytes != 0 || o.ImageSize != c.Model.ImageSize {
+		t.Errorf("nothing said: %+v", o)
+	}
+	c.Model.ClassCond = true
+	c.Data = DataConfig{Labels: "folder", Orient: true, Background: "#c81e3c", MaxBadImages: 3, Cache: "none"}
+	want := data.Options{
+		ImageSize: c.Model.ImageSize, ClassCond: true, Labels: "folder", Orient: true,
+		Background: color.NRGBA{200, 30, 60, 255}, MaxBadImages: 3, CacheBytes: -1,
+	}
+	if o := c.DataOptions(); o != want {
+		t.Errorf("%+v, want %+v", o, want)
 	}
 }

@@ -115,6 +115,8 @@ func TestWrongUse(t *testing.T) {
 		{"no steps", []string{"train", "--diffusion-steps", "0"}, exitUsage, "steps"},
 		{"microbatch", []string{"train", "--batch-size", "2", "--microbatch", "4"}, exitUsage, "microbatch 4 is larger than batch-size 2"},
 		{"precision", []string{"train", "--precision", "fp8"}, exitUsage, `precision "fp8" is not one of`},
+		{"background", []string{"train", "--background", "whitish"}, exitUsage, `background: "whitish" is not a colour`},
+		{"cache", []string{"train", "--cache", "much"}, exitUsage, `cache: "much" is not a size of memory`},
 		{"schedule", []string{"train", "--noise-schedule", "cubic"}, exitUsage, "cubic"},
 		{"checkpoint of another program", []string{"resume", other}, exitFailed, "belongs to another program"},
 		{"no checkpoint", []string{"sample", noZip}, exitFailed, "text.pt"},

@@ -34,8 +34,12 @@ func dataOptions(c *train.Config) []option {
 			usage: "crop anywhere, from a slightly larger picture, not from the centre"},
 		{name: "exif-orientation", category: categoryData, value: &d.Orient,
 			usage: "turn photographs upright as their EXIF says; the reference does not"},
+		{name: "background", category: categoryData, value: &d.Background, standard: "white",
+			usage: "put transparent pictures on `COLOUR`: a name, or #rrggbb"},
 		{name: "max-bad-images", category: categoryData, value: &d.MaxBadImages,
 			usage: "leave out up to `N` pictures that cannot be read, and name them"},
+		{name: "cache", category: categoryData, value: &d.Cache, standard: "auto",
+			usage: "keep decoded pictures in memory if all fit in `SIZE`, such as 8GiB; auto: in half of what is free; or none"},
 	}
 }
 
