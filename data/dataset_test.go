@@ -57,6 +57,16 @@ func TestFolderWithLinks(t *testing.T) {
 	}
 }
 
+func TestSinglePicture(t *testing.T) {
+	dir := folder(t, map[string][]byte{"a.png": numbered(1), "b.png": numbered(2)})
+	one, all := open(t, filepath.Join(dir, "b.png"), Options{}), open(t, dir, Options{})
+	got, _, err := one.Image(0)
+	want, _, wantErr := all.Image(1)
+	if err != nil || wantErr != nil || !slices.Equal(names(one), []string{"b.png"}) || !bytes.Equal(got, want) {
+		t.Errorf("%v, %v, %v", names(one), err, wantErr)
+	}
+}
+
 func TestLabels(t *testing.T) {
 	picture := numbered(7)
 	prefixed := map[string][]byte{"dog_1.png": picture, "x/cat_1.png": picture, "dog_2.png": picture}
@@ -135,7 +145,7 @@ func TestOpenErrors(t *testing.T) {
 		"cut":        "a.png: corrupt png: the file ends too early",
 		"json":       "label 0 is not",
 
-		"pictures.tar": "is neither a folder nor a .zip",
+		"pictures.tar": "is neither a picture",
 	} {
 		ds, err := Open(filepath.Join(dir, path), Options{})
 		if err == nil {

@@ -21,8 +21,22 @@ func openFolder(dir string) (*collection, error) {
 	if len(names) == 0 {
 		return nil, errNoPictures(dir)
 	}
-	c := &collection{title: "folder " + dir}
-	c.source = &files{
+	c := &collection{title: "folder " + dir, source: filesIn(dir, names)}
+	err = c.readLabels(func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, labelFile)) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, labelFile), err)
+	}
+	return c, nil
+}
+
+// openPicture opens a single picture.
+func openPicture(path string) *collection {
+	return &collection{title: "picture " + path, source: filesIn(filepath.Dir(path), []string{filepath.Base(path)})}
+}
+
+// filesIn returns the files of a folder as a source.
+func filesIn(dir string, names []string) *files {
+	return &files{
 		names: names,
 		open: func(i int) (io.ReadCloser, error) {
 			f, err := os.Open(filepath.Join(dir, filepath.FromSlash(names[i])))
@@ -30,11 +44,6 @@ func openFolder(dir string) (*collection, error) {
 		},
 		close: func() error { return nil },
 	}
-	err = c.readLabels(func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, labelFile)) })
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, labelFile), err)
-	}
-	return c, nil
 }
 
 // cause drops the path from a file error, for messages that name it already.

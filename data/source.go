@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -68,8 +69,10 @@ func openAny(path, split string) (*collection, error) {
 		return openNPZ(path)
 	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
 		return openBatchArchive(path, split)
+	case isPicture(filepath.Base(path)):
+		return openPicture(path), nil
 	}
-	return nil, fmt.Errorf("%s is neither a folder nor a .zip of pictures (%s), nor an .npz, nor CIFAR's .tar.gz", path, formats)
+	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz", path, formats)
 }
 
 // files is a source of encoded pictures, of a folder or of an archive.

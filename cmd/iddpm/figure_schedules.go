@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -117,20 +116,8 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 	return asWrongUse(figure.Noising(picture, o.NoisingOptions))
 }
 
-// load reads the picture. A single file is read as a set of one, so that it is
-// cropped and scaled as pictures of training are.
+// load reads the picture, cropped and scaled as pictures of training are.
 func (o *noisingOptions) load(path string) (figure.Picture, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.EqualFold(filepath.Ext(path), ".zip") {
-		dir, err := os.MkdirTemp("", "iddpm-")
-		if err != nil {
-			return figure.Picture{}, err
-		}
-		defer os.RemoveAll(dir)
-		if err := copyFile(filepath.Join(dir, filepath.Base(path)), path); err != nil {
-			return figure.Picture{}, err
-		}
-		path = dir
-	}
 	set, err := data.Open(path, data.Options{ImageSize: o.size})
 	if err != nil {
 		return figure.Picture{}, err
@@ -142,23 +129,6 @@ func (o *noisingOptions) load(path string) (figure.Picture, error) {
 	}
 	pixels, _, err := set.Image(i)
 	return figure.Picture{Name: filepath.Base(set.PictureName(i)), Size: o.size, RGB: pixels}, err
-}
-
-func copyFile(dst, src string) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(dst)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return fmt.Errorf("cannot read %s: %w", src, err)
-	}
-	return out.Close()
 }
 
 func (o *noisingOptions) index(set *data.Dataset) (int, error) {
