@@ -76,6 +76,7 @@ func TestLabels(t *testing.T) {
 		"00000/img00000000.png": picture, "00000/img00000001.png": picture,
 		"dataset.json": []byte(`{"labels": [["00000/img00000001.png", 3], ["00000/img00000000.png", 1]]}`),
 	}
+	edmNone := map[string][]byte{"00000/img00000000.png": picture, "00001/img00001000.png": picture, "dataset.json": []byte(`{"labels": null}`)}
 	named := map[string][]byte{"1.png": picture, "dataset.json": []byte(`{"labels": [["1.png", 1]], "class_names": ["cat", "dog"]}`)}
 	csv := func(text string) string {
 		return filepath.Join(folder(t, map[string][]byte{"l.csv": []byte(text)}), "l.csv")
@@ -94,6 +95,8 @@ func TestLabels(t *testing.T) {
 		"nothing":        {files: plain, err: "has no classes"},
 		"edm":            {files: edm, labels: []int64{1, 3}, classes: []string{"0", "1", "2", "3"}},
 		"edm, prefix":    {files: edm, how: "prefix", labels: []int64{0, 1}, classes: []string{"img00000000.png", "img00000001.png"}},
+		"edm, none":      {files: edmNone, err: "its dataset.json says so"},
+		"edm, folders":   {files: edmNone, how: "folder", labels: []int64{0, 1}, classes: []string{"00000", "00001"}},
 		"class names":    {files: named, labels: []int64{1}, classes: []string{"cat", "dog"}},
 		"no own":         {files: plain, how: "source", err: "brings no labels"},
 		"csv":            {files: plain, how: csv("file,class\n1,zebra\n2.png,ape\n"), labels: []int64{1, 0}, classes: []string{"ape", "zebra"}},

@@ -14,8 +14,9 @@ import (
 	"strings"
 )
 
-// readLabels takes the labels of a dataset.json; one that is missing, or holds
-// none, leaves the collection without labels of its own.
+// readLabels takes the labels of a dataset.json; one that is missing leaves the
+// collection without labels of its own, and one that holds none says that there
+// are no classes.
 func (c *collection) readLabels(open func() (io.ReadCloser, error)) error {
 	r, err := open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +31,8 @@ func (c *collection) readLabels(open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	of, names, err := parseDatasetJSON(file)
-	if err != nil || of == nil {
+	c.unlabelled = of == nil
+	if err != nil || c.unlabelled {
 		return err
 	}
 	c.classes = names

@@ -40,6 +40,9 @@ func (c *collection) classifyByItself() ([]int64, []string, error) {
 	if c.labels != nil {
 		return c.classify("source")
 	}
+	if c.unlabelled {
+		return nil, nil, fmt.Errorf("%s has no classes: its %s says so; pack it again with --class-cond, or choose --labels", c.title, labelFile)
+	}
 	for i := range c.count() {
 		if strings.Contains(path.Base(c.name(i)), "_") {
 			return c.classify("prefix")

@@ -30,6 +30,10 @@ type collection struct {
 	labels  []int64  // the source's own, one per picture; nil where it has none
 	classes []string // names of the labels; nil where they are mere numbers
 	split   bool     // whether train and test were told apart
+
+	// unlabelled says that the source knows of labels and has none: its folders
+	// and file names are of a packer's making, as NVlabs/edm's are.
+	unlabelled bool
 }
 
 // openSource opens what path names; the empty path is the built-in set. split
