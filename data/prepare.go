@@ -31,6 +31,7 @@ type PrepareOptions struct {
 type Prepared struct {
 	Pictures int          // packed
 	Resumed  int          // of these, packed by an earlier run that was interrupted
+	Classes  int          // in dataset.json; 0 without
 	Bytes    int64        // size of the zip
 	Bad      []BadPicture // left out, by name
 }
@@ -69,7 +70,7 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 	if err := p.join(ctx); err != nil {
 		return nil, unfinished(ds.Len(), fmt.Errorf("cannot write %s: %w", dst, err))
 	}
-	p.result.Bad = ds.Bad()
+	p.result.Bad, p.result.Classes = ds.Bad(), ds.NumClasses()
 	return &p.result, os.RemoveAll(p.dir)
 }
 

@@ -42,7 +42,7 @@ func TestPrepare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Pictures != n-1 || got.Resumed != 0 || len(got.Bad) != 1 || !strings.HasSuffix(got.Bad[0].Name, "_1020.png") {
+	if got.Pictures != n-1 || got.Resumed != 0 || got.Classes != 2 || len(got.Bad) != 1 || !strings.HasSuffix(got.Bad[0].Name, "_1020.png") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := os.Stat(whole + ".parts"); !os.IsNotExist(err) {

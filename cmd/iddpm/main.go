@@ -109,7 +109,7 @@ func (p *program) app() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
 		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the version, and libtorch's"}),
 		Action:          p.root,
-		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.benchCommand()},
+		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.dataCommand(), p.benchCommand()},
 	}
 }
 

@@ -40,11 +40,13 @@ func TestSetShow(t *testing.T) {
 func TestOptions(t *testing.T) {
 	config := train.Defaults()
 	for name, options := range map[string][]option{
-		"train":  append(configOptions(&config), newRunOptions().options()...),
-		"resume": resumeOptions(newRunOptions(), new(train.Config)),
-		"sample": append(networkOptions(&config), newSampleOptions().options()...),
-		"info":   append(configOptions(&config), new(infoOptions).options()...),
-		"bench":  append(timedOptions(&config), newBenchOptions().options()...),
+		"train":        append(configOptions(&config), newRunOptions().options()...),
+		"resume":       resumeOptions(newRunOptions(), new(train.Config)),
+		"sample":       append(networkOptions(&config), newSampleOptions().options()...),
+		"info":         append(configOptions(&config), new(infoOptions).options()...),
+		"data prepare": newPrepareOptions().options(),
+		"data info":    newDataInfoOptions().options(),
+		"bench":        append(timedOptions(&config), newBenchOptions().options()...),
 	} {
 		seen := map[string]bool{}
 		for _, o := range options {

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/train"
+)
+
+// pictureOptions say which pictures a command without a model reads, and how;
+// where train has the same flag it is the same setting.
+type pictureOptions struct {
+	config train.DataConfig
+	size   int
+	split  string
+	json   bool
+	log    bool // in JSON
+}
+
+func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
+
+func (o *pictureOptions) options() []option {
+	c := train.Config{}
+	options := []option{
+		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
+		{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+	}
+	for _, shared := range dataOptions(&c) {
+		switch shared.name {
+		case "labels":
+			shared.value = &o.config.Labels
+		case "exif-orientation":
+			shared.value = &o.config.Orient
+		case "background":
+			shared.value = &o.config.Background
+		default:
+			continue
+		}
+		options = append(options, shared)
+	}
+	return append(options, configOption(),
+		option{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+		option{name: "log-json", category: categoryRun, value: &o.log, usage: "log in JSON, a line per event"},
+	)
+}
+
+// settings returns the options of the set.
+func (o *pictureOptions) settings() (data.Options, error) {
+	if err := o.config.Validate(); err != nil {
+		return data.Options{}, usageError{err}
+	}
+	c := train.Config{Data: o.config}
+	c.Model.ImageSize = o.size
+	settings := c.DataOptions()
+	settings.Split = o.split
+	return settings, nil
+}
+
+// session opens one that needs no tensors.
+func (o *pictureOptions) session(p *program) *session {
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
+	s.log = s.screen.logger(o.log)
+	return s
+}
+
+func (p *program) dataCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "data",
+		Usage:     "look through pictures, and pack them for training",
+		UsageText: "iddpm data info|prepare ...",
+		Description: `Works on whatever train takes for --data-dir: a folder at any depth, a zip, NVlabs/edm's zip, an
+.npz of samples, CIFAR-10 and CIFAR-100 as downloaded, the down-sampled ImageNet.
+
+Examples:
+  iddpm data info photos -o sheet.png
+  iddpm data prepare photos photos-64.zip --image-size 64
+  iddpm data prepare cifar-10-python.tar.gz cifar10-test.zip --image-size 32 --split test --class-cond`,
+		HideHelpCommand: true,
+		Subcommands:     []*cli.Command{p.dataInfoCommand(), p.dataPrepareCommand()},
+	}
+}
+
+// badPicture is a picture that cannot be read, as JSON has it.
+type badPicture struct {
+	Name  string `json:"name"`
+	Cause string `json:"cause"`
+}
+
+func badPictures(all []data.BadPicture) []badPicture {
+	bad := make([]badPicture, len(all)) // not nil: an empty list in JSON
+	for i, p := range all {
+		bad[i] = badPicture{p.Name, p.Err.Error()}
+	}
+	return bad
+}
+
+// twoArguments returns a command's two arguments.
+func twoArguments(c *cli.Context, first, second string) (string, string, error) {
+	if c.NArg() != 2 {
+		return "", "", wrongUse("name %s and %s, as in: %s %s %s", first, second, c.Command.HelpName, first, second)
+	}
+	return c.Args().Get(0), c.Args().Get(1), nil
+}
+
+// progress returns what moves the bar of a job on pictures; where there is no
+// bar, a line now and then says how far it is.
+func (s *session) progress(what string) func(done, total int) {
+	var due occasion
+	due.strikes() // the first line is due after a while
+	return func(done, total int) {
+		s.screen.show(done, total, what)
+		if !s.screen.terminal && done < total && due.strikes() {
+			s.log.Info(what, zap.Int("pictures", done), zap.Int("of", total))
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image/png"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
+
+	"iddpm/data"
+)
+
+// dataInfoOptions are the flags of data info.
+type dataInfoOptions struct {
+	pictureOptions
+	sheet   string
+	columns int
+	rows    int
+}
+
+func newDataInfoOptions() *dataInfoOptions {
+	return &dataInfoOptions{pictureOptions: *newPictureOptions(), columns: 8, rows: 8}
+}
+
+func (o *dataInfoOptions) options() []option {
+	return append(o.pictureOptions.options(),
+		option{name: "contact-sheet", alias: "o", category: categoryData, value: &o.sheet, usage: "draw some of the pictures, as training sees them, into `FILE`.png"},
+		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` pictures in a row of the contact sheet"},
+		option{name: "rows", category: categoryData, value: &o.rows, usage: "`N` rows of the contact sheet"},
+	)
+}
+
+func (o *dataInfoOptions) validate() error {
+	const most = 100
+	switch {
+	case o.sheet != "" && !strings.EqualFold(filepath.Ext(o.sheet), ".png"):
+		return wrongUse("--contact-sheet %s: the name must end in .png", o.sheet)
+	case min(o.columns, o.rows) < 1 || max(o.columns, o.rows) > most:
+		return wrongUse("a contact sheet has 1 to %d columns and rows, not %d and %d", most, o.columns, o.rows)
+	}
+	return nil
+}
+
+func (p *program) dataInfoCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "info",
+		Usage:     "count pictures, sizes and classes, and find bad files",
+		UsageText: "iddpm data info [SRC] [FLAGS]",
+		Description: `Reads every picture of SRC, or of the built-in emoji set, as training would, and says how many
+there are, how large they are, what classes they have, and which cannot be read.
+
+Examples:
+  iddpm data info photos
+  iddpm data info photos.zip -o sheet.png --labels folder
+  iddpm data info cifar-10-binary.tar.gz --split test --json`,
+		Flags:           flagsOf(newDataInfoOptions().options()...),
+		HideHelpCommand: true,
+		Action:          p.dataInfo,
+	}
+}
+
+// dataInfoResult is what data info prints.
+type dataInfoResult struct {
+	Source   string       `json:"source"`
+	Pictures int          `json:"pictures"` // that can be read
+	Sizes    []sizeCount  `json:"sizes"`    // the most frequent first
+	Classes  []classCount `json:"classes"`  // by label; none where there are none
+	Bad      []badPicture `json:"bad"`
+	Sheet    string       `json:"contact_sheet,omitempty"`
+}
+
+type sizeCount struct {
+	Width  int `json:"width"`
+	Height int `json:"height"`
+	Count  int `json:"count"`
+}
+
+type classCount struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+func (p *program) dataInfo(c *cli.Context) error {
+	o, src := newDataInfoOptions(), ""
+	var err error
+	if c.NArg() > 0 {
+		src, err = argument(c, "SRC")
+	}
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if err := o.validate(); err != nil {
+		return err
+	}
+	settings, err := o.settings()
+	if err != nil {
+		return err
+	}
+	settings.ClassCond = settings.Labels != "" // then it is an error if there are none
+	s := o.session(p)
+	result, err := s.describe(c.Context, src, o, settings)
+	if err != nil {
+		return err
+	}
+	return s.emit(result, result.text)
+}
+
+// describe looks a set through and writes its contact sheet.
+func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, settings data.Options) (*dataInfoResult, error) {
+	d, err := data.Describe(ctx, src, data.DescribeOptions{
+		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.progress("reading"),
+	})
+	s.screen.done()
+	if err != nil {
+		return nil, err
+	}
+	r := &dataInfoResult{Source: d.Name, Pictures: d.Pictures, Classes: []classCount{}, Bad: badPictures(d.Bad), Sheet: o.sheet}
+	for _, size := range d.Sizes {
+		r.Sizes = append(r.Sizes, sizeCount(size))
+	}
+	for _, class := range d.Classes {
+		r.Classes = append(r.Classes, classCount(class))
+	}
+	if o.sheet == "" {
+		return r, nil
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, d.Sheet); err != nil {
+		return nil, err
+	}
+	if err := renameio.WriteFile(o.sheet, file.Bytes(), 0o666); err != nil {
+		return nil, fmt.Errorf("cannot write the contact sheet: %w", err)
+	}
+	return r, nil
+}
+
+// shown bounds the sizes, classes and bad files that are listed for people; JSON
+// has all.
+const shown = 20
+
+func (r *dataInfoResult) text(w io.Writer) error {
+	t := table{}
+	t.line("source", "%s", r.Source)
+	t.line("pictures", "%d", r.Pictures)
+	sizes := make([]string, len(r.Sizes))
+	for i, s := range r.Sizes {
+		sizes[i] = fmt.Sprintf("%8d of %d x %d pixels", s.Count, s.Width, s.Height)
+	}
+	t.list("sizes", sizes)
+	t.list("classes", histogram(r.Classes))
+	bad := make([]string, len(r.Bad))
+	for i, b := range r.Bad {
+		bad[i] = b.Name + ": " + b.Cause
+	}
+	t.list("bad", bad)
+	if r.Sheet != "" {
+		t.line("contact sheet", "%s", r.Sheet)
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+// list writes how many lines there are, and the first of them.
+func (t *table) list(name string, lines []string) {
+	t.line(name, "%d", len(lines))
+	for _, line := range lines[:min(len(lines), shown)] {
+		fmt.Fprintln(t, "  "+line)
+	}
+	if more := len(lines) - shown; more > 0 {
+		fmt.Fprintf(t, "  and %d more, which --json lists\n", more)
+	}
+}
+
+// histogram draws a bar per class.
+func histogram(classes []classCount) []string {
+	const width = 40
+	most, longest := 1, 0
+	for _, c := range classes {
+		most, longest = max(most, c.Count), max(longest, len([]rune(c.Name)))
+	}
+	lines := make([]string, len(classes))
+	for i, c := range classes {
+		lines[i] = fmt.Sprintf("%8d  %-*s  %s", c.Count, min(longest, 32), c.Name, strings.Repeat("#", (c.Count*width+most-1)/most))
+	}
+	return lines
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+)
+
+// prepareOptions are the flags of data prepare.
+type prepareOptions struct {
+	pictureOptions
+	classCond bool
+	maxBad    int
+}
+
+func newPrepareOptions() *prepareOptions {
+	return &prepareOptions{pictureOptions: *newPictureOptions()}
+}
+
+func (o *prepareOptions) options() []option {
+	return append(o.pictureOptions.options(),
+		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "keep a class per picture"},
+		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "leave out up to `N` pictures that cannot be read, and name them"},
+	)
+}
+
+func (p *program) dataPrepareCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "prepare",
+		Usage:     "pack pictures into a zip at the training size",
+		UsageText: "iddpm data prepare SRC DST.zip [FLAGS]",
+		Description: `Fits the pictures of SRC to --image-size as training does and packs them as NVlabs/edm's tools
+do: 00000/img00000000.png and so on, and dataset.json with the classes. Training then decodes
+small pictures. The zip is read again before it gets its name. Interrupted, the same command
+goes on where it stood; what is packed so far lies in DST.zip.parts.
+
+Examples:
+  iddpm data prepare photos photos-64.zip
+  iddpm data prepare lsun/bedroom_train_lmdb bedroom-256.zip --image-size 256 --max-bad-images 10
+  iddpm data prepare cifar-10-binary.tar.gz cifar10.zip --image-size 32 --class-cond`,
+		Flags:           flagsOf(newPrepareOptions().options()...),
+		HideHelpCommand: true,
+		Action:          p.dataPrepare,
+	}
+}
+
+// prepareResult is what data prepare prints.
+type prepareResult struct {
+	File      string       `json:"file"`
+	Pictures  int          `json:"pictures"`
+	Resumed   int          `json:"resumed"` // of these, packed before an interruption
+	ImageSize int          `json:"image_size"`
+	Classes   int          `json:"classes"`
+	Bytes     int64        `json:"bytes"`
+	Bad       []badPicture `json:"bad"` // left out
+	Seconds   float64      `json:"seconds"`
+}
+
+func (p *program) dataPrepare(c *cli.Context) error {
+	o := newPrepareOptions()
+	src, dst, err := twoArguments(c, "SRC", "DST.zip")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	settings, err := o.settings()
+	if err != nil {
+		return err
+	}
+	settings.ClassCond, settings.MaxBadImages = o.classCond, o.maxBad
+	s, start := o.session(p), time.Now()
+	done, err := s.prepare(c.Context, src, dst, settings)
+	if err != nil {
+		return err
+	}
+	result := prepareResult{
+		File: dst, Pictures: done.Pictures, Resumed: done.Resumed, ImageSize: o.size, Classes: done.Classes,
+		Bytes: done.Bytes, Bad: badPictures(done.Bad), Seconds: time.Since(start).Seconds(),
+	}
+	return s.emit(result, result.text)
+}
+
+// prepare packs the pictures with a bar, and says what an interruption leaves.
+func (s *session) prepare(ctx context.Context, src, dst string, settings data.Options) (*data.Prepared, error) {
+	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: s.progress("packing")})
+	s.screen.done()
+	if left := new(data.UnfinishedError); errors.Is(err, context.Canceled) && errors.As(err, &left) {
+		return nil, fmt.Errorf("%w: the first %d; the same command goes on", errSavedInPart, left.Packed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, bad := range done.Bad {
+		s.log.Warn("left out a picture", zap.String("name", bad.Name), zap.Error(bad.Err))
+	}
+	return done, nil
+}
+
+func (r prepareResult) text(w io.Writer) error {
+	t := table{}
+	t.line("file", "%s", r.File)
+	t.line("pictures", "%d, %d x %d pixels", r.Pictures, r.ImageSize, r.ImageSize)
+	if r.Resumed > 0 {
+		t.line("packed before", "%d", r.Resumed)
+	}
+	if r.Classes > 0 {
+		t.line("classes", "%d", r.Classes)
+	} else {
+		t.line("classes", "none kept; --class-cond keeps them")
+	}
+	if len(r.Bad) > 0 {
+		t.line("left out", "%d", len(r.Bad))
+	}
+	t.line("size", "%s", size(r.Bytes))
+	t.line("time", "%.1f s", r.Seconds)
+	t.line("train on it", "iddpm train --data-dir %s --image-size %d", r.File, r.ImageSize)
+	_, err := io.WriteString(w, t.String())
+	return err
+}
