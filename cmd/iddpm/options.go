@@ -17,7 +17,7 @@ type option struct {
 	alias    string
 	category string
 	usage    string // `NAME` in it stands for the value
-	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int or *[]float64
+	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64 or *[]float64
 	standard string // what help says of the default, if not its value
 	hidden   bool   // accepted for the reference's sake
 	variable string // the reference's environment variable for it, beside ours
@@ -120,6 +120,8 @@ func set(value any, text string) (err error) {
 		*v, err = parseFloat(text)
 	case *[]int:
 		*v, err = parseList(text, parseInt)
+	case *[]uint64:
+		*v, err = parseList(text, parseUint)
 	case *[]float64:
 		*v, err = parseList(text, parseFloat)
 	default:
@@ -172,6 +174,8 @@ func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 func show(value any) string {
 	switch v := value.(type) {
 	case *[]int:
+		return showList(*v)
+	case *[]uint64:
 		return showList(*v)
 	case *[]float64:
 		return showList(*v)

@@ -15,9 +15,10 @@ import (
 
 // pictures are the pictures drawn so far.
 type pictures struct {
-	size   int     // pixels a side
-	pixels []byte  // [N, size, size, 3]
-	labels []int64 // [N], or none
+	size    int     // pixels a side
+	pixels  []byte  // [N, size, size, 3]
+	labels  []int64 // [N], or none
+	columns int     // of the grid; 0: about as many as rows, and not all pictures
 }
 
 func (p *pictures) bytesPerPicture() int { return 3 * p.size * p.size }
@@ -73,10 +74,13 @@ const (
 	gap       = 2
 )
 
-// grid lays the first pictures out in rows, about as many as columns.
+// grid lays the pictures out in rows.
 func (p *pictures) grid() *image.NRGBA {
-	n := min(p.len(), maxInGrid)
-	columns := int(math.Ceil(math.Sqrt(float64(n))))
+	n, columns := p.len(), p.columns
+	if columns == 0 {
+		n = min(n, maxInGrid)
+		columns = int(math.Ceil(math.Sqrt(float64(n))))
+	}
 	rows := (n + columns - 1) / columns
 	step := p.size + gap
 	img := image.NewNRGBA(image.Rect(0, 0, columns*step+gap, rows*step+gap))

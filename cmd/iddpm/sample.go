@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,13 +27,19 @@ type sampleOptions struct {
 	batchSize int
 	ddim      bool
 	eta       float64
-	classes   []int
+	class     string
 	seed      uint64
 	ema       string
 	clip      bool
 	precision string
 	threads   int
 	dir       string
+
+	strip       bool
+	interpolate []uint64
+	latents     string
+	invert      string
+	refine      int
 }
 
 func newSampleOptions() *sampleOptions {
@@ -45,10 +53,15 @@ func (o *sampleOptions) options() []option {
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
 		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "sample by DDIM, which makes do with few steps"},
 		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
-		option{name: "class", category: categorySampling, value: &o.classes, standard: "at random", usage: "draw class `N`, or several in turn, comma-separated"},
+		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "draw class `NAME` or number, or several in turn, comma-separated"},
 		option{name: "seed", category: categorySampling, value: &o.seed, usage: "`N` that decides the noise; picture i is a function of it and of i"},
 		option{name: "ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
 		option{name: "clip-denoised", category: categorySampling, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
+		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "draw a strip too: what the network takes the first pictures for, from noise to the end"},
+		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "go from one seed's first picture to another's in --num-samples steps, by DDIM: `SEED,SEED`"},
+		option{name: "invert", category: categorySampling, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
+		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
+		option{name: "latents", category: categorySampling, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
@@ -65,6 +78,33 @@ func (o *sampleOptions) validate() error {
 		return wrongUse("eta must be in [0, 1], not %g", o.eta)
 	case o.eta > 0 && !o.ddim:
 		return wrongUse("eta is DDIM's: add --use-ddim")
+	case o.refine < 0:
+		return wrongUse("invert-refine must not be negative, but is %d", o.refine)
+	case o.refine > 0 && o.invert == "":
+		return wrongUse("invert-refine is for --invert")
+	}
+	return o.validateStart()
+}
+
+// validateStart checks what says where pictures start from.
+func (o *sampleOptions) validateStart() error {
+	ways := 0
+	for _, chosen := range []bool{o.invert != "", o.latents != "", o.interpolate != nil} {
+		if chosen {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return wrongUse("choose one of --invert, --latents and --interpolate")
+	case o.invert != "" && (o.eta > 0 || o.strip):
+		return wrongUse("--invert goes with neither --eta nor --denoised-progress")
+	case o.interpolate == nil:
+		return nil
+	case len(o.interpolate) != 2 || o.number < 2:
+		return wrongUse("--interpolate needs two seeds, as in 1,2, and --num-samples above 1")
+	case !o.ddim || o.eta > 0:
+		return wrongUse("--interpolate goes by DDIM without noise: add --use-ddim, and no --eta")
 	}
 	return nil
 }
@@ -82,10 +122,15 @@ and the first of them as a PNG. A checkpoint knows its network; of a file of bar
 as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Those below that
 are not given are the checkpoint's.
 
+--invert finds the noise that DDIM makes given pictures of, writes it as latents_NxCxHxW.npz,
+makes pictures of it again, and says how close they come (PSNR).
+
 Examples:
   iddpm sample runs/001-emoji
-  iddpm sample runs/001-emoji --num-samples 16 --timestep-respacing 50
+  iddpm sample runs/001-emoji --num-samples 16 --timestep-respacing 50 --denoised-progress
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --seed 7
+  iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --interpolate 1,2 --num-samples 8
+  iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample cifar10_uncond_50M_500K.pt --preset cifar10 --timestep-respacing 250`,
 		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
 		HideHelpCommand: true,
@@ -110,13 +155,49 @@ func (p *program) sample(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.checkClasses(checkpoint.Config); err != nil {
+	job, err := o.job(c, checkpoint)
+	if err != nil {
 		return err
 	}
 	if o.dir == "" {
 		o.dir = samplesDir(checkpoint)
 	}
-	return s.sample(c.Context, checkpoint, o)
+	return s.sample(c.Context, checkpoint, job)
+}
+
+// sampleJob is what the flags of sample come to for a checkpoint: with the
+// files that they name read.
+type sampleJob struct {
+	*sampleOptions
+	asked     []int64    // classes, in turn; empty: at random
+	given     *latents   // to start from; nil: noise
+	originals *originals // to invert; nil: none
+	denoised  *strip     // to fill; nil: none
+}
+
+func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
+	job = &sampleJob{sampleOptions: o}
+	if job.asked, err = classLabels(o.class, checkpoint); err != nil {
+		return nil, err
+	}
+	if o.strip {
+		job.denoised = &strip{size: checkpoint.Config.Model.ImageSize}
+	}
+	all := !c.IsSet("num-samples")
+	switch {
+	case o.latents != "":
+		if job.given, err = readLatents(o.latents, checkpoint.Config); err == nil && (all || o.number > job.given.len()) {
+			o.number = job.given.len()
+		}
+	case o.invert != "":
+		if all {
+			o.number = math.MaxInt
+		}
+		if job.originals, err = openOriginals(o.invert, o.number, checkpoint, job.asked); err == nil {
+			o.number = job.originals.len()
+		}
+	}
+	return job, err
 }
 
 // loadCheckpoint reads a checkpoint and changes its configuration as the flags
@@ -153,18 +234,6 @@ func classesOf(weights *pt.Dict) int {
 		return int(t.Shape[0])
 	}
 	return 0
-}
-
-func (o *sampleOptions) checkClasses(config train.Config) error {
-	if len(o.classes) > 0 && !config.Model.ClassCond {
-		return wrongUse("--class: this network knows no classes")
-	}
-	for _, class := range o.classes {
-		if class < 0 || class >= config.Model.NumClasses {
-			return wrongUse("--class %d: this network knows the classes 0 to %d", class, config.Model.NumClasses-1)
-		}
-	}
-	return nil
 }
 
 // samplesDir is where samples of a checkpoint go: to its run folder, if it is
@@ -213,9 +282,14 @@ type sampleResult struct {
 	Seed            uint64  `json:"seed"`
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+
+	Progress string    `json:"denoised_progress,omitempty"` // .png
+	Latents  string    `json:"latents,omitempty"`           // .npz
+	Inverted string    `json:"inverted,omitempty"`          // .png
+	PSNR     []float64 `json:"psnr,omitempty"`              // of every picture, dB
 }
 
-func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleOptions) error {
+func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) error {
 	drawn := pictures{size: checkpoint.Config.Model.ImageSize}
 	result := sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
@@ -233,6 +307,9 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	if result.Samples, result.Grid, err = drawn.save(o.dir); err != nil {
 		return err
 	}
+	if err := o.saveExtras(&result, &drawn); err != nil {
+		return err
+	}
 	err = s.emit(result, result.text)
 	if interrupted != nil {
 		return errors.Join(errSavedInPart, err)
@@ -240,8 +317,30 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	return err
 }
 
+// saveExtras writes what was asked for beside the pictures.
+func (o *sampleJob) saveExtras(r *sampleResult, drawn *pictures) (err error) {
+	if o.denoised != nil && o.denoised.rows > 0 {
+		sheet := o.denoised.sheet()
+		r.Progress = filepath.Join(o.dir, fmt.Sprintf("progress_%dx%dx%d.png", o.denoised.rows, drawn.size, drawn.size))
+		if err := sheet.saveGrid(r.Progress); err != nil {
+			return err
+		}
+	}
+	if o.originals == nil {
+		return nil
+	}
+	sheet := o.originals.sheet(drawn)
+	r.Inverted = filepath.Join(o.dir, fmt.Sprintf("inverted_%dx%dx%d.png", drawn.len(), drawn.size, drawn.size))
+	if err := sheet.saveGrid(r.Inverted); err != nil {
+		return err
+	}
+	r.PSNR = o.originals.psnr
+	r.Latents, err = o.originals.latents.save(o.dir)
+	return err
+}
+
 // draw draws the pictures on the tensor thread.
-func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleOptions, result *sampleResult, drawn *pictures) error {
+func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
 	if o.threads > 0 {
 		gotorch.SetNumThreads(int32(o.threads))
 	}
@@ -254,6 +353,9 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 		result.Timesteps = sampler.diffusion.NumTimesteps()
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+		if o.originals != nil {
+			return sampler.invert(ctx, drawn)
+		}
 		return sampler.all(ctx, drawn)
 	})
 }
@@ -261,5 +363,12 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 func (r sampleResult) text(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "pictures    %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
+	if r.Progress != "" {
+		fmt.Fprintf(w, "progress    %s\n", r.Progress)
+	}
+	if r.Latents != "" {
+		fmt.Fprintf(w, "latents     %s\nbeside      %s\nPSNR        %.2f dB (%.2f to %.2f)\n",
+			r.Latents, r.Inverted, mean(r.PSNR), slices.Min(r.PSNR), slices.Max(r.PSNR))
+	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -22,7 +23,7 @@ const (
 // sampler draws pictures. It works on the tensor thread.
 type sampler struct {
 	*session
-	o         *sampleOptions
+	*sampleJob
 	network   *model.UNet
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
@@ -32,7 +33,7 @@ type sampler struct {
 	due       occasion
 }
 
-func (s *session) newSampler(c *train.Checkpoint, o *sampleOptions) (*sampler, error) {
+func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error) {
 	dtype, err := train.Inference(o.precision, s.device)
 	if err != nil {
 		return nil, wrongUse("--%w", err)
@@ -46,14 +47,14 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleOptions) (*sampler, e
 		return nil, err
 	}
 	network.Freeze(dtype)
-	return &sampler{session: s, o: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype, start: time.Now()}, nil
+	return &sampler{session: s, sampleJob: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype, start: time.Now()}, nil
 }
 
 // all draws the pictures, batch by batch. An interrupt leaves whole batches.
 func (s *sampler) all(ctx context.Context, drawn *pictures) error {
-	for drawn.len() < s.o.number {
+	for drawn.len() < s.number {
 		first := drawn.len()
-		if err := s.batch(ctx, first, min(s.o.batchSize, s.o.number-first), drawn); err != nil {
+		if err := s.batch(ctx, first, min(s.batchSize, s.number-first), drawn); err != nil {
 			return err
 		}
 	}
@@ -65,59 +66,100 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 	gotorch.Scope(func() {
 		size := int64(s.config.ImageSize)
 		noise := diffusion.NoiseSource{
-			Device: s.device, Seed: s.o.seed, Stream: streamNoise, FirstPicture: int64(first),
+			Device: s.device, Seed: s.seed, Stream: streamNoise, FirstPicture: int64(first),
 			Shape: []int64{int64(n), int64(s.config.InChannels), size, size},
 		}
 		labels, cond := s.classes(first, n)
-		options := diffusion.SampleOptions{Eta: s.o.eta, Unclipped: !s.o.clip, Noise: noise.At, Progress: s.progress}
-		if s.o.ddim {
+		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress}
+		if s.ddim {
 			options.Sampler = diffusion.DDIM
 		}
+		if s.denoised != nil && first == 0 {
+			options.Progress = s.withStrip
+		}
 		var x gotorch.Tensor
-		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, noise.XT(), cond, options); err != nil {
+		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), cond, options); err != nil {
 			return
 		}
-		if x.IsFinite().CastTo(gotorch.Float).Min().Float64() == 0 {
-			err = fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
-			return
+		if err = checkFinite(x, first, n); err == nil {
+			drawn.add(bytesOf(x), labels)
 		}
-		drawn.add(bytesOf(x), labels)
 	})
 	return err
+}
+
+func checkFinite(x gotorch.Tensor, first, n int) error {
+	if x.IsFinite().CastTo(gotorch.Float).Min().Float64() != 0 {
+		return nil
+	}
+	return fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
 }
 
 func (s *sampler) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
 	return s.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: s.dtype})
 }
 
-// classes returns the classes of n pictures: those asked for, in turn, or else
-// each a function of the seed and its picture's index.
+// classes returns the classes of n pictures: those asked for, in turn, or those
+// of the latents, or else each a function of the seed and its picture's index.
 func (s *sampler) classes(first, n int) ([]int64, diffusion.Cond) {
 	if !s.config.ClassCond {
 		return nil, diffusion.Cond{}
 	}
-	labels := make([]int64, n)
-	key := gotorch.PhiloxKey{Seed: s.o.seed, Stream: streamClass, FirstSample: int64(first)}
-	for i, u := range gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n)).Float64s() {
-		labels[i] = int64(u * float64(s.config.NumClasses))
-		if asked := s.o.classes; len(asked) > 0 {
-			labels[i] = int64(asked[(first+i)%len(asked)])
+	labels := s.randomClasses(first, n)
+	if s.interpolate != nil { // all on the way are of one class
+		labels = slices.Repeat(s.randomClasses(0, 1), n)
+	}
+	for i := range labels {
+		switch {
+		case len(s.asked) > 0:
+			labels[i] = s.asked[(first+i)%len(s.asked)]
+		case s.given != nil && s.given.labels != nil:
+			labels[i] = s.given.labels[first+i]
 		}
 	}
 	return labels, diffusion.Cond{Y: gotorch.FromInt64s(labels).To(s.device)}
 }
 
+func (s *sampler) randomClasses(first, n int) []int64 {
+	key := gotorch.PhiloxKey{Seed: s.seed, Stream: streamClass, FirstSample: int64(first)}
+	labels := make([]int64, n)
+	for i, u := range gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n)).Float64s() {
+		labels[i] = int64(u * float64(s.config.NumClasses))
+	}
+	return labels
+}
+
 // progress moves the bar, or logs a line now and then.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
-	batches := (s.o.number + s.o.batchSize - 1) / s.o.batchSize
-	perBatch := s.diffusion.NumTimesteps()
-	done := min(s.steps/perBatch*s.o.batchSize, s.o.number)
-	s.screen.show(s.steps, batches*perBatch, fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.o.number, float64(s.steps)/time.Since(s.start).Seconds()))
+	batches := (s.number + s.batchSize - 1) / s.batchSize
+	perBatch := s.stepsPerBatch()
+	done := min(s.steps/perBatch*s.batchSize, s.number)
+	s.screen.show(s.steps, batches*perBatch, fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
 	if !s.screen.terminal && s.due.strikes() {
-		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.o.number), zap.Int("step", s.steps), zap.Int("steps", batches*perBatch))
+		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", batches*perBatch))
 	}
 	return nil
+}
+
+// stepsPerBatch returns how often progress is called for a batch.
+func (s *sampler) stepsPerBatch() int {
+	n := s.diffusion.NumTimesteps()
+	switch {
+	case s.originals == nil:
+		return n
+	case s.refine == 0:
+		return 2*n - 1
+	}
+	return 2 * n
+}
+
+// withStrip is progress where the strip is filled.
+func (s *sampler) withStrip(t int, predXStart gotorch.Tensor) error {
+	if s.denoised.shows(t, s.diffusion.NumTimesteps()) {
+		s.denoised.add(predXStart)
+	}
+	return s.progress(t, predXStart)
 }
 
 // bytesOf turns pictures [N, C, H, W] in [-1, 1] into bytes [N, H, W, C] as the

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"iddpm/train"
+)
+
+// classLabels turns the text of --class, names or numbers, comma-separated, into
+// labels. A name counts before a number, so that a class called "7" is that one;
+// a text that is a name as a whole may have commas.
+func classLabels(text string, c *train.Checkpoint) ([]int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if !c.Config.Model.ClassCond {
+		return nil, wrongUse("--class: this network knows no classes")
+	}
+	parts := []string{text}
+	if !slices.Contains(c.ClassNames, text) {
+		parts = strings.Split(text, ",")
+	}
+	var labels []int64
+	for _, part := range parts {
+		label, err := classLabel(strings.TrimSpace(part), c)
+		if err != nil {
+			return nil, err
+		}
+		labels = append(labels, label)
+	}
+	return labels, nil
+}
+
+func classLabel(text string, c *train.Checkpoint) (int64, error) {
+	if i := slices.Index(c.ClassNames, text); i >= 0 {
+		return int64(i), nil
+	}
+	n := c.Config.Model.NumClasses
+	i, err := strconv.Atoi(text)
+	switch {
+	case err == nil && i >= 0 && i < n:
+		return int64(i), nil
+	case len(c.ClassNames) == 0:
+		return 0, wrongUse("--class %s: this network knows the classes 0 to %d", text, n-1)
+	}
+	return 0, wrongUse("--class %s: this network knows the classes 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
+}
+
+// someNames lists names, as many as fit a line or two.
+func someNames(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + ", ..."
+}

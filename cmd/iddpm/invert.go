@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/train"
+)
+
+// originals are the pictures of --invert, and what has become of them.
+type originals struct {
+	pictures           // as they were
+	latents  latents   // what they are made from
+	psnr     []float64 // of what sampling makes of the latents, dB
+	noise    pictures  // the latents as pictures, to look at
+}
+
+// openOriginals reads the pictures to invert: at most n, spread over the set.
+func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*originals, error) {
+	options := c.Config.DataOptions()
+	options.ClassCond = false
+	set, err := data.Open(path, options)
+	if err != nil {
+		return nil, fmt.Errorf("--invert: %w", err)
+	}
+	defer set.Close()
+	if c.Config.Model.ClassCond && len(asked) == 0 {
+		return nil, wrongUse("--invert: say by --class what the pictures are, one class for all or one each")
+	}
+	size := c.Config.Model.ImageSize
+	o := &originals{pictures: pictures{size: size}, noise: pictures{size: size}}
+	n = min(n, set.Len())
+	for i := range n {
+		pixels, _, err := set.Image(i * set.Len() / n)
+		if err != nil {
+			return nil, err
+		}
+		o.add(pixels, nil)
+	}
+	return o, nil
+}
+
+// invert finds the noise that DDIM makes pictures of, and lets it make them
+// again.
+func (s *sampler) invert(ctx context.Context, drawn *pictures) error {
+	for drawn.len() < s.originals.len() {
+		first := drawn.len()
+		if err := s.invertBatch(ctx, first, min(s.batchSize, s.originals.len()-first), drawn); err != nil {
+			return err
+		}
+	}
+	s.log.Info("inverted", zap.Int("pictures", drawn.len()), zap.Float64("psnr", mean(s.originals.psnr)))
+	return nil
+}
+
+func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures) (err error) {
+	gotorch.Scope(func() {
+		o, each := s.originals, s.originals.bytesPerPicture()
+		pixels := o.pixels[first*each : (first+n)*each]
+		labels, cond := s.classes(first, n)
+		var latent, again gotorch.Tensor
+		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, tensorOf(pixels, int64(n), int64(o.size), s.device), cond,
+			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress})
+		if err != nil {
+			return
+		}
+		again, err = s.diffusion.SampleLoop(ctx, s.denoise, latent, cond,
+			diffusion.SampleOptions{Sampler: diffusion.DDIM, Unclipped: !s.clip, Progress: s.progress})
+		if err != nil {
+			return
+		}
+		if err = checkFinite(again, first, n); err != nil {
+			return
+		}
+		made := bytesOf(again)
+		for i := range n {
+			o.psnr = append(o.psnr, psnr(pixels[i*each:(i+1)*each], made[i*each:(i+1)*each]))
+		}
+		o.latents.add(latent, labels)
+		o.noise.add(bytesOf(latent.MulScalar(1./3)), nil)
+		drawn.add(made, labels)
+	})
+	return err
+}
+
+// psnr returns the peak signal-to-noise ratio of two pictures of bytes, dB;
+// equal ones have that of half a grey level.
+func psnr(a, b []byte) float64 {
+	sum := 0.0
+	for i := range a {
+		d := float64(a[i]) - float64(b[i])
+		sum += d * d
+	}
+	return 10 * math.Log10(255*255/max(sum/float64(len(a)), 1./4))
+}
+
+func mean(values []float64) float64 {
+	m, _ := diffusion.MeanAndError(values)
+	return m
+}
+
+// sheet shows what there is of every picture in a row: the original, its latent,
+// and what sampling makes of that.
+func (o *originals) sheet(made *pictures) pictures {
+	each := o.bytesPerPicture()
+	all := pictures{size: o.size, columns: 3}
+	for i := range made.len() {
+		part := func(p []byte) []byte { return p[i*each : (i+1)*each] }
+		all.add(slices.Concat(part(o.pixels), part(o.noise.pixels), part(made.pixels)), nil)
+	}
+	return all
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/train"
+)
+
+// drawn is what sample left behind.
+type drawn struct {
+	sampleResult
+	pixels []byte
+	labels []int64
+}
+
+func sample(t *testing.T, args ...string) drawn {
+	t.Helper()
+	got := iddpm(t, append([]string{"sample", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--json"}, args...)...)
+	var d drawn
+	if err := json.Unmarshal([]byte(got.stdout), &d.sampleResult); err != nil || got.status != exitDone {
+		t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
+	}
+	arrays, err := npy.ReadNPZ(d.Samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.pixels = arrays["arr_0"].Data
+	if arrays["arr_1"] != nil {
+		if d.labels, err = arrays["arr_1"].Int64s(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+func tinyRun(t *testing.T, args ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	if got := iddpm(t, trainTiny(dir, append([]string{"--steps", "2"}, args...)...)...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	return dir
+}
+
+// The noise of a picture is its own, so what it becomes does not depend on the
+// batch, but for the rounding of differently blocked sums.
+func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
+	run := tinyRun(t, "--learn-sigma")
+	for _, sampler := range [][]string{nil, {"--timestep-respacing", "4"}, {"--use-ddim"}, {"--use-ddim", "--eta", "0.5"}} {
+		all := sample(t, append([]string{run, "--num-samples", "7", "--batch-size", "7"}, sampler...)...)
+		for _, size := range []int{1, 3} {
+			got := sample(t, append([]string{run, "--num-samples", "7", "--batch-size", fmt.Sprint(size)}, sampler...)...)
+			far := 0
+			for i, v := range got.pixels {
+				if d := int(v) - int(all.pixels[i]); d < -1 || d > 1 {
+					far++
+				}
+			}
+			if len(got.pixels) != len(all.pixels) || float64(far) > 0.001*float64(len(all.pixels)) {
+				t.Errorf("%v in batches of %d: %d of %d values are off by more than a grey level", sampler, size, far, len(all.pixels))
+			}
+		}
+	}
+}
+
+func TestClassLabels(t *testing.T) {
+	names := []string{"cat", "dog", "0", "a,b"}
+	c := &train.Checkpoint{ClassNames: names}
+	c.Config.Model.ClassCond, c.Config.Model.NumClasses = true, 5
+	bare := &train.Checkpoint{Config: c.Config, Bare: true}
+	for _, test := range []struct {
+		text string
+		c    *train.Checkpoint
+		want []int64
+		err  string
+	}{
+		{"", c, nil, ""},
+		{"dog", c, []int64{1}, ""},
+		{"dog, cat,4", c, []int64{1, 0, 4}, ""},
+		{"0", c, []int64{2}, ""}, // its name
+		{"0", bare, []int64{0}, ""},
+		{"a,b", c, []int64{3}, ""},
+		{"cow", c, nil, "by name cat, dog, 0, a,b"},
+		{"5", c, nil, "the classes 0 to 4"},
+		{"-1", bare, nil, "the classes 0 to 4"},
+		{"cat", bare, nil, "the classes 0 to 4"},
+		{"cat", &train.Checkpoint{}, nil, "knows no classes"},
+	} {
+		got, err := classLabels(test.text, test.c)
+		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%q: %v, %v; want %v, %s", test.text, got, err, test.want, test.err)
+		}
+	}
+}
+
+func TestSampleByClassName(t *testing.T) {
+	run := tinyRun(t, "--class-cond")
+	c, err := train.LoadCheckpoint(run)
+	if err != nil || len(c.ClassNames) < 4 {
+		t.Fatalf("%v, %v", c, err)
+	}
+	name := c.ClassNames[3]
+	byName, byNumber := sample(t, run, "--num-samples", "2", "--class", name), sample(t, run, "--num-samples", "2", "--class", "3")
+	if !slices.Equal(byName.labels, []int64{3, 3}) || !bytes.Equal(byName.pixels, byNumber.pixels) {
+		t.Errorf("--class %s: labels %v", name, byName.labels)
+	}
+}
+
+func TestDenoisedProgress(t *testing.T) {
+	run := tinyRun(t)
+	d := sample(t, run, "--num-samples", "5", "--batch-size", "3", "--denoised-progress", "--timestep-respacing", "4")
+	f, err := os.Open(d.Progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := img.Bounds().Size().String(), fmt.Sprintf("(%d,%d)", 4*10+2, 3*10+2); got != want { // the first batch's three, at four steps
+		t.Errorf("the strip is %s, want %s", got, want)
+	}
+}
+
+func TestStripShows(t *testing.T) {
+	for _, test := range []struct {
+		steps int
+		want  []int
+	}{
+		{1, []int{0}},
+		{3, []int{2, 1, 0}},
+		{10, []int{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}},
+		{1000, []int{999, 888, 777, 666, 555, 444, 333, 222, 111, 0}},
+	} {
+		var got []int
+		for at := test.steps - 1; at >= 0; at-- {
+			if new(strip).shows(at, test.steps) {
+				got = append(got, at)
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%d steps: columns at %v, want %v", test.steps, got, test.want)
+		}
+	}
+}
+
+// The way from seed to seed begins and ends with their own first pictures.
+func TestInterpolate(t *testing.T) {
+	run := tinyRun(t)
+	way := sample(t, run, "--use-ddim", "--interpolate", "3,9", "--num-samples", "5", "--batch-size", "2")
+	each := 8 * 8 * 3
+	for _, end := range []struct {
+		seed string
+		at   int
+	}{{"3", 0}, {"9", 4}} {
+		alone := sample(t, run, "--use-ddim", "--seed", end.seed, "--num-samples", "1")
+		for i, v := range alone.pixels {
+			if d := int(v) - int(way.pixels[end.at*each+i]); d < -1 || d > 1 {
+				t.Fatalf("picture %d is not that of seed %s", end.at, end.seed)
+			}
+		}
+	}
+	if bytes.Equal(way.pixels[:each], way.pixels[4*each:]) {
+		t.Error("the seeds' pictures are equal")
+	}
+}
+
+// pngOf returns a small picture, another for every i.
+func pngOf(t *testing.T, size, i int) []byte {
+	t.Helper()
+	img := image.NewNRGBA(image.Rect(0, 0, size, size))
+	for at := range img.Pix {
+		img.Pix[at] = byte(20 + (3*at+40*i)%200)
+		if at%4 == 3 {
+			img.Pix[at] = 255
+		}
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, img); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// Pictures become latents, and the latents pictures: at once, and from the file.
+func TestInvert(t *testing.T) {
+	run := tinyRun(t, "--class-cond")
+	photos := t.TempDir()
+	for i := range 3 {
+		if err := os.WriteFile(filepath.Join(photos, fmt.Sprintf("%d.png", i)), pngOf(t, 8, i), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain := sample(t, run, "--invert", photos, "--class", "1,2", "--batch-size", "2")
+	if len(plain.PSNR) != 3 || plain.NumSamples != 3 || !slices.Equal(plain.labels, []int64{1, 2, 1}) {
+		t.Fatalf("PSNR %v, labels %v", plain.PSNR, plain.labels)
+	}
+	refined := sample(t, run, "--invert", photos, "--class", "1,2", "--invert-refine", "5", "--clip-denoised", "False")
+	if mean(refined.PSNR) < 40 {
+		t.Errorf("refined latents come back with %v dB", refined.PSNR)
+	}
+	for _, file := range []string{plain.Latents, plain.Inverted, plain.Grid} {
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	}
+	again := sample(t, run, "--latents", refined.Latents, "--use-ddim", "--clip-denoised", "False")
+	if !bytes.Equal(again.pixels, refined.pixels) || !slices.Equal(again.labels, refined.labels) {
+		t.Errorf("the file of latents makes other pictures: labels %v", again.labels)
+	}
+}
+
+func TestSampleRefuses(t *testing.T) {
+	run, classes := tinyRun(t), tinyRun(t, "--class-cond")
+	latents := filepath.Join(t.TempDir(), "other.npz")
+	other, err := npy.New(make([]float32, 3*4*4), 1, 3, 4, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := npy.WriteNPZFile(latents, npy.Named{Array: other}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"two ways", []string{run, "--latents", "a", "--invert", "b"}, exitUsage, "choose one of --invert"},
+		{"one seed", []string{run, "--interpolate", "1", "--use-ddim"}, exitUsage, "needs two seeds"},
+		{"no way", []string{run, "--interpolate", "1,2", "--use-ddim", "--num-samples", "1"}, exitUsage, "num-samples above 1"},
+		{"interpolation with noise", []string{run, "--interpolate", "1,2"}, exitUsage, "add --use-ddim"},
+		{"refine alone", []string{run, "--invert-refine", "1"}, exitUsage, "invert-refine is for --invert"},
+		{"inversion with noise", []string{run, "--invert", "a", "--use-ddim", "--eta", "1"}, exitUsage, "neither --eta"},
+		{"no pictures", []string{run, "--invert", "nowhere"}, exitFailed, "nowhere"},
+		{"class to invert", []string{classes, "--invert", "nowhere"}, exitFailed, "nowhere"},
+		{"no latents", []string{run, "--latents", "nowhere.npz"}, exitFailed, "nowhere.npz"},
+		{"latents of another size", []string{run, "--latents", latents}, exitFailed, "float32 [N, 3, 8, 8]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := iddpm(t, append([]string{"sample", "--device", "cpu"}, test.args...)...)
+			if got.status != test.status || !strings.Contains(got.lastLine(), test.want) {
+				t.Errorf("status %d, %s; want %d, %s", got.status, got.lastLine(), test.status, test.want)
+			}
+		})
+	}
+}
