@@ -3,6 +3,7 @@
 import json
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -113,3 +114,14 @@ def test_resume_from_python(iddpm, run, tmp_path, variant):
     ours, want = load(tmp_path / "run", 5), load(run / "five", 5)
     for part in "model", "ema", "optimizer":
         assert same(ours[part], want[part]), part
+
+
+def test_nll(iddpm, run, tmp_path):
+    """numpy reads the terms under the reference's names, and they add up to what is printed."""
+    result = json.loads(iddpm("nll", run / "three", *CPU, "--precision", "fp32", "--num-samples", 3, "-o", tmp_path, "--json"))
+    terms = {name: np.load(tmp_path / f"{name}_terms.npz")["arr_0"] for name in ("vb", "mse", "xstart_mse")}
+    assert {name: (t.shape, t.dtype) for name, t in terms.items()} == dict.fromkeys(terms, ((40,), np.float64))
+    assert terms["vb"].sum() + result["prior_bpd"] == pytest.approx(result["total_bpd"], rel=1e-6)
+    assert terms["vb"][-1] == pytest.approx(result["decoder_bpd"], rel=1e-6)
+    pictures = np.load(tmp_path / "nll.npz")
+    assert pictures["total_bpd"].shape == (3,) and pictures["total_bpd"].mean() == pytest.approx(result["total_bpd"])
