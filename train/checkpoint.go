@@ -178,9 +178,9 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 	for _, name := range t.dataset.ClassNames() {
 		names = append(names, name)
 	}
-	environment := new(pt.Dict)
-	for key, value := range t.environment() {
-		environment.Set(key, value)
+	environment, now := new(pt.Dict), t.environment()
+	for _, key := range slices.Sorted(maps.Keys(now)) { // the same state makes the same file
+		environment.Set(key, now[key])
 	}
 	return dictOf(
 		"format", int64(formatVersion),

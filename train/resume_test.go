@@ -145,8 +145,21 @@ func TestResume(t *testing.T) {
 			dir := t.TempDir()
 			train(t, half, dir)
 			resumed, err := Resume(dir, c.Train.Steps, Run{})
-			sameState(t, whole, finish(t, resumed, err))
+			after := finish(t, resumed, err)
+			sameState(t, whole, after)
+			sameFile(t, whole.Path, after.Path)
 		})
+	}
+}
+
+// sameFile fails unless two files are equal: what holds the same state can be
+// compared by cmp alone.
+func sameFile(t *testing.T, a, b string) {
+	t.Helper()
+	want, err := os.ReadFile(a)
+	got, otherErr := os.ReadFile(b)
+	if err != nil || otherErr != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s and %s differ (%v, %v)", a, b, err, otherErr)
 	}
 }
 
