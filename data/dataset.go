@@ -41,6 +41,11 @@ type Options struct {
 	// Orient turns pictures as their EXIF orientation says. The reference does not.
 	Orient bool
 
+	// JPEGDecoder says what decodes jpeg files: "turbo" is libjpeg-turbo, which
+	// gives the pixels that the reference sees, "go" is Go's own, and "auto", or
+	// nothing, the first where it is installed.
+	JPEGDecoder string
+
 	// MaxBadImages is how many pictures may turn out unreadable before that is an error.
 	MaxBadImages int
 
@@ -85,6 +90,10 @@ func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize < 1 || o.ImageSize > maxSize {
 		return nil, fmt.Errorf("image size %d is not in 1..%d", o.ImageSize, maxSize)
 	}
+	turbo, err := chooseTurbo(o.JPEGDecoder)
+	if err != nil {
+		return nil, err
+	}
 	c, err := openSource(path, o.Split)
 	if err != nil {
 		return nil, err
@@ -92,7 +101,7 @@ func Open(path string, o Options) (*Dataset, error) {
 	d := &Dataset{
 		collection: c,
 		size:       o.ImageSize,
-		dec:        decoding{background: newBackground(o.Background), orient: o.Orient},
+		dec:        decoding{background: newBackground(o.Background), orient: o.Orient, turbo: turbo},
 		bad:        badPictures{limit: o.MaxBadImages, where: c.title},
 	}
 	if err := d.prepare(o); err != nil {

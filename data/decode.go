@@ -33,6 +33,7 @@ var errNotAPicture = errors.New("not a picture (" + formats + ")")
 type decoding struct {
 	background background
 	orient     bool    // turn pictures as their EXIF orientation says
+	turbo      bool    // decode jpeg with libjpeg-turbo, which is there
 	memory     *memory // for one picture at a time
 }
 
@@ -44,6 +45,11 @@ func (d decoding) decode(file []byte) (p picture, err error) {
 			err = fmt.Errorf("the decoder failed: %v", r)
 		}
 	}()
+	if d.turbo && isJPEG(file) {
+		if p, ok := d.decodeTurbo(file); ok {
+			return d.turned(p, file), nil
+		}
+	}
 	config, format, err := decodeConfig(d.memory.open(file))
 	if err != nil {
 		return picture{}, err
@@ -61,10 +67,15 @@ func (d decoding) decode(file []byte) (p picture, err error) {
 	case "png":
 		p.palette = p.palette || isBilevel(file)
 	}
-	if d.orient {
-		p = p.turned(orientation(file))
+	return d.turned(p, file), nil
+}
+
+// turned turns a file's picture as its EXIF orientation says, if that is wanted.
+func (d decoding) turned(p picture, file []byte) picture {
+	if !d.orient {
+		return p
 	}
-	return p, nil
+	return p.turned(orientation(file))
 }
 
 // decodeConfig reads a picture's header and checks that its size can be decoded.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/data/turbojpeg"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -30,7 +32,7 @@ func FuzzDecode(f *testing.F) {
 		if config, _, err := decodeConfig(bytes.NewReader(file)); err != nil || config.Width*config.Height > 1<<20 {
 			return
 		}
-		p, err := decoding{orient: true}.decode(file)
+		p, err := decoding{orient: true, turbo: turbojpeg.Available() == nil}.decode(file)
 		if err != nil {
 			return
 		}

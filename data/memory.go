@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+
+	"iddpm/data/turbojpeg"
 )
 
 // memory is what one picture needs on its way from the file to the batch: the
@@ -16,6 +18,7 @@ type memory struct {
 	reader  *bufio.Reader
 	buffers [][]byte
 	taken   int
+	jpeg    *turbojpeg.Decoder
 }
 
 // keptBuffer bounds the buffers that wait for the next picture.
@@ -74,4 +77,15 @@ func (m *memory) open(file []byte) io.Reader {
 	}
 	m.reader.Reset(&m.source)
 	return m.reader
+}
+
+// turbo returns libjpeg-turbo's decoder.
+func (m *memory) turbo() (d *turbojpeg.Decoder, err error) {
+	if m == nil {
+		return turbojpeg.NewDecoder()
+	}
+	if m.jpeg == nil {
+		m.jpeg, err = turbojpeg.NewDecoder()
+	}
+	return m.jpeg, err
 }

@@ -120,7 +120,7 @@ func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.Pool.Put(buffer) }
 // same pictures and options left there.
 func (p *packing) begin(o Options) error {
 	const mark = "pictures packed by iddpm"
-	plan := fmt.Sprintf("%s: %s background %v orient %v\n", mark, p.ds.Fingerprint(), newBackground(o.Background), o.Orient)
+	plan := fmt.Sprintf("%s: %s background %v orient %v jpeg %q\n", mark, p.ds.Fingerprint(), newBackground(o.Background), o.Orient, p.ds.JPEGDecoder())
 	file := filepath.Join(p.dir, "plan")
 	old, err := os.ReadFile(file)
 	switch {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Makes the pictures of this folder and expected.npz: what Pillow and the reference's resizing make of them.
 
-usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow and NumPy; run it in this folder)
+usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow, NumPy and libturbojpeg.so.0; run it in this folder)
 """
+import ctypes
 import sys
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,6 +23,7 @@ for sub, q in (("4:4:4", 90), ("4:2:2", 85), ("4:2:0", 75)):
     save(f"rgb_{sub.replace(':', '')}.jpg", photo, quality=q, subsampling=sub)
 save("rgb_420_progressive.jpg", photo, quality=80, progressive=True)
 save("rgb_420_narrow.jpg", photo.crop((30, 20, 34, 60)), quality=80)
+save("rgb_stored.jpg", photo, quality=90, keep_rgb=True)
 save("gray.jpg", gray, quality=80)
 save("cmyk.jpg", photo.convert("CMYK"), quality=90)
 save("rgb.bmp", photo)
@@ -36,6 +38,26 @@ save("gray.gif", gray)
 save("bilevel.png", photo.convert("1"))
 save("gray_alpha_opaque.png", Image.merge("LA", (gray, Image.new("L", gray.size, 255))))
 save("rgba_opaque.png", photo.convert("RGBA"))
+
+
+
+def turbo(name, im, subsampling, quality=85):
+    """Writes what Pillow does not: YCCK, and colour planes halved or quartered in one direction."""
+    lib = ctypes.CDLL("libturbojpeg.so.0")
+    lib.tjInitCompress.restype = ctypes.c_void_p
+    pixels = np.array(im.convert(im.mode))
+    out, n = ctypes.c_void_p(), ctypes.c_ulong()
+    status = lib.tjCompress2(ctypes.c_void_p(lib.tjInitCompress()), pixels.ctypes.data_as(ctypes.c_void_p), im.width, 0, im.height,
+                             {"RGB": 0, "CMYK": 11}[im.mode], ctypes.byref(out), ctypes.byref(n), subsampling, quality, 0)
+    assert status == 0
+    open(name, "wb").write(ctypes.string_at(out, n.value))
+    opaque[name] = None
+
+
+turbo("rgb_440.jpg", photo, 4)
+turbo("rgb_411.jpg", photo, 5)
+turbo("ycck.jpg", Image.eval(photo.convert("CMYK"), lambda v: 255 - v), 0)
+turbo("ycck_420.jpg", Image.eval(photo.convert("CMYK"), lambda v: 255 - v), 2)
 
 exif = Image.Exif()
 for o in range(1, 9):
