@@ -64,6 +64,7 @@ type Dataset struct {
 	labels  []int64 // by picture of the collection; nil without classes
 	classes []string
 	kept    []int32 // pictures of the collection that Open found readable; nil: all
+	jpegs   bool    // whether there are jpeg files
 	cache   *cache  // nil: pictures are decoded whenever they are read
 	bad     badPictures
 
@@ -126,6 +127,7 @@ func (d *Dataset) prepare(o Options) (err error) {
 	if err := d.holdOut(o.HoldOut, o.HeldOut); err != nil {
 		return err
 	}
+	d.jpegs = d.mayHoldJPEG()
 	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)
 	return nil
 }

@@ -55,7 +55,7 @@ func (d decoding) decodeTurbo(file []byte) (p picture, ok bool) {
 // one.
 func (d *Dataset) JPEGDecoder() string {
 	switch {
-	case !d.mayHoldJPEG():
+	case !d.jpegs:
 		return ""
 	case d.dec.turbo:
 		return "libjpeg-turbo"

@@ -174,7 +174,7 @@ func (t *Trainer) openLoader() (err error) {
 // at all, from one that was never stopped.
 func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	now := t.environment()
-	for _, key := range []string{"libtorch", "cpu_capability", "device"} {
+	for _, key := range []string{"libtorch", "cpu_capability", "device", "jpeg_decoder"} {
 		if was, known := c.Environment[key]; known && was != now[key] {
 			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
 				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"iddpm/data"
@@ -29,6 +30,7 @@ type DataConfig struct {
 	Flip         bool   `json:"random_flip"`      // mirror every other picture, by chance
 	RandomCrop   bool   `json:"random_crop"`      // crop anywhere, not from the centre
 	Orient       bool   `json:"exif_orientation"` // turn pictures as their EXIF orientation says
+	JPEGDecoder  string `json:"jpeg_decoder"`     // auto, turbo or go, see data.Options; empty: auto
 	Background   string `json:"background"`       // colour under transparent pixels, see data.ParseColour; empty: white
 	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable pictures to leave out
 	Cache        string `json:"cache"`            // memory that keeps decoded pictures, see data.ParseCache; empty: auto
@@ -42,8 +44,8 @@ func (c DataConfig) Validate() error {
 
 // options returns what the configuration says of decoding and caching.
 func (c DataConfig) options() (data.Options, error) {
-	o := data.Options{Labels: c.Labels, Orient: c.Orient, MaxBadImages: c.MaxBadImages}
-	var errs [2]error
+	o := data.Options{Labels: c.Labels, Orient: c.Orient, JPEGDecoder: c.JPEGDecoder, MaxBadImages: c.MaxBadImages}
+	var errs [3]error
 	if c.Background != "" {
 		if o.Background, errs[0] = data.ParseColour(c.Background); errs[0] != nil {
 			errs[0] = fmt.Errorf("background: %w", errs[0])
@@ -53,6 +55,9 @@ func (c DataConfig) options() (data.Options, error) {
 		if o.CacheBytes, errs[1] = data.ParseCache(c.Cache); errs[1] != nil {
 			errs[1] = fmt.Errorf("cache: %w", errs[1])
 		}
+	}
+	if !slices.Contains([]string{"", "auto", "turbo", "go"}, c.JPEGDecoder) {
+		errs[2] = fmt.Errorf("jpeg-decoder %q is not one of auto, turbo, go", c.JPEGDecoder)
 	}
 	return o, errors.Join(errs[:]...)
 }

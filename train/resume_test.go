@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -344,9 +345,9 @@ func TestValidateListsEverything(t *testing.T) {
 	c := tiny()
 	c.Train.BatchSize, c.Train.Microbatch, c.Train.LR = 4, 5, -1
 	c.Diffusion.Steps, c.Model.ImageSize, c.Train.Precision = 0, 33, "int8"
-	c.Data.Background, c.Data.Cache = "whitish", "much"
+	c.Data.Background, c.Data.Cache, c.Data.JPEGDecoder = "whitish", "much", "magick"
 	err := c.Validate()
-	for _, want := range []string{"microbatch 5", "lr must", "image-size 33", "diffusion", "precision", `background: "whitish"`, `cache: "much"`} {
+	for _, want := range []string{"microbatch 5", "lr must", "image-size 33", "diffusion", "precision", `background: "whitish"`, `cache: "much"`, `jpeg-decoder "magick"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}
@@ -359,12 +360,45 @@ func TestDataOptions(t *testing.T) {
 		t.Errorf("nothing said: %+v", o)
 	}
 	c.Model.ClassCond = true
-	c.Data = DataConfig{Labels: "folder", Orient: true, Background: "#c81e3c", MaxBadImages: 3, Cache: "none"}
+	c.Data = DataConfig{Labels: "folder", Orient: true, Background: "#c81e3c", MaxBadImages: 3, Cache: "none", JPEGDecoder: "go"}
 	want := data.Options{
 		ImageSize: c.Model.ImageSize, ClassCond: true, Labels: "folder", Orient: true,
-		Background: color.NRGBA{200, 30, 60, 255}, MaxBadImages: 3, CacheBytes: -1,
+		Background: color.NRGBA{200, 30, 60, 255}, MaxBadImages: 3, CacheBytes: -1, JPEGDecoder: "go",
 	}
 	if o := c.DataOptions(); o != want {
 		t.Errorf("%+v, want %+v", o, want)
+	}
+}
+
+// TestJPEGDecoderIsNoted checks that a run of photographs stores what decodes
+// them, and says so where another decoder goes on.
+func TestJPEGDecoderIsNoted(t *testing.T) {
+	c := tiny()
+	c.Train.Steps, c.Data.Dir, c.Data.JPEGDecoder = 1, t.TempDir(), "go"
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Data.Dir, "a.jpg"), file.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	last := train(t, c, dir)
+	if last.Environment["jpeg_decoder"] != "Go" {
+		t.Errorf("the environment is %v", last.Environment)
+	}
+	core, logs := observer.New(zapcore.WarnLevel)
+	resumed, err := Resume(dir, 2, Run{Log: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resumed.Close()
+	if logs.Len() > 0 {
+		t.Errorf("the same decoder: %v", logs.All())
+	}
+	last.Environment["jpeg_decoder"] = "libjpeg-turbo"
+	resumed.warnOfDifferences(last)
+	if logs.FilterField(zap.String("because", "jpeg_decoder")).Len() != 1 {
+		t.Errorf("another decoder: %v", logs.All())
 	}
 }

@@ -225,10 +225,14 @@ func (t *Trainer) done() bool {
 
 // environment is what results depend on beside the configuration, bit for bit.
 func (t *Trainer) environment() map[string]string {
-	return map[string]string{
+	e := map[string]string{
 		"libtorch":       gotorch.Version,
 		"cpu_capability": gotorch.CPUCapability(),
 		"go":             runtime.Version(),
 		"device":         t.device.String(),
 	}
+	if decoder := t.dataset.JPEGDecoder(); decoder != "" {
+		e["jpeg_decoder"] = decoder
+	}
+	return e
 }

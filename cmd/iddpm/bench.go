@@ -45,7 +45,7 @@ func timedOptions(c *train.Config) []option {
 	var options []option
 	for _, o := range configOptions(c) {
 		switch o.name {
-		case "data-dir", "labels", "random-flip", "random-crop", "exif-orientation", "background", "max-bad-images", "cache", "gradient-noise", "eval-interval", "eval-data", "eval-pictures", "eval-respacing", "hold-out", "steps", "log-interval", "save-interval", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps":
+		case "data-dir", "labels", "random-flip", "random-crop", "exif-orientation", "jpeg-decoder", "background", "max-bad-images", "cache", "gradient-noise", "eval-interval", "eval-data", "eval-pictures", "eval-respacing", "hold-out", "steps", "log-interval", "save-interval", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps":
 		default:
 			options = append(options, o)
 		}

@@ -32,6 +32,8 @@ func (o *pictureOptions) options() []option {
 			shared.value = &o.config.Labels
 		case "exif-orientation":
 			shared.value = &o.config.Orient
+		case "jpeg-decoder":
+			shared.value = &o.config.JPEGDecoder
 		case "background":
 			shared.value = &o.config.Background
 		default:

@@ -34,6 +34,8 @@ func dataOptions(c *train.Config) []option {
 			usage: "crop anywhere, from a slightly larger picture, not from the centre"},
 		{name: "exif-orientation", category: categoryData, value: &d.Orient,
 			usage: "turn photographs upright as their EXIF says; the reference does not"},
+		{name: "jpeg-decoder", category: categoryData, value: &d.JPEGDecoder, standard: "auto",
+			usage: "read jpeg files by `NAME`: turbo, libjpeg-turbo; go, whose pixels differ a little from the reference's; or auto: turbo where it is installed"},
 		{name: "background", category: categoryData, value: &d.Background, standard: "white",
 			usage: "put transparent pictures on `COLOUR`: a name, or #rrggbb"},
 		{name: "max-bad-images", category: categoryData, value: &d.MaxBadImages,
