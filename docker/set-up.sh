@@ -1,6 +1,13 @@
 #!/bin/sh
-# Prepares a bare base image to run iddpm: its user, its volume, its place on the PATH.
+# Prepares a bare base image to run iddpm: its JPEG decoder, its user, its volume, its place on the PATH.
 set -eu
+
+# TurboJPEG, by Debian's name or by Ubuntu's.
+apt-get update
+package=libturbojpeg0
+apt-cache show $package >/dev/null 2>&1 || package=libturbojpeg
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $package
+rm -rf /var/lib/apt/lists/*
 
 # 1000 is the first user of most hosts, so a folder of theirs mounted at /runs is writable at once.
 # Some bases have a user of that number already; sharing the number does no harm.
