@@ -58,14 +58,15 @@ func newBenchOptions() *benchOptions { return &benchOptions{device: "cpu", steps
 func (p *program) benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
-		Usage:     "time training and sampling",
-		UsageText: "iddpm bench train|sample [FLAGS]",
+		Usage:     "time training, sampling and loading",
+		UsageText: "iddpm bench train|sample|load [FLAGS]",
 		Description: `Times steps on made-up pictures and prints one line of JSON: the median of the steps after the
-warm-up, and what it means in pictures per second.`,
+warm-up, and what it means in pictures per second. Or times the loader on real ones.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
 			p.benchSubcommand("train", "time optimizer steps: forward, backward, AdamW, averages", trainStep),
 			p.benchSubcommand("sample", "time steps of the ancestral sampler", (*train.Bench).Sample),
+			p.benchLoadCommand(),
 		},
 	}
 }

@@ -46,6 +46,7 @@ func TestOptions(t *testing.T) {
 		"info":         append(configOptions(&config), new(infoOptions).options()...),
 		"data prepare": newPrepareOptions().options(),
 		"data info":    newDataInfoOptions().options(),
+		"bench load":   newLoadOptions().options(),
 		"bench":        append(timedOptions(&config), newBenchOptions().options()...),
 	} {
 		seen := map[string]bool{}

@@ -60,7 +60,7 @@ func TestHelp(t *testing.T) {
 		{[]string{"help", "train"}, []string{"iddpm train --preset cifar10", "Diffusion", "--num-channels N", "(default: 128)", "--learn-sigma  "}},
 		{[]string{"train", "--help"}, []string{"--data-dir DIR"}},
 		{[]string{"sample", "-h"}, []string{"--timestep-respacing", "samples_NxHxWx3.npz"}},
-		{[]string{"bench"}, []string{"sample", "train"}},
+		{[]string{"bench"}, []string{"sample", "train", "load"}},
 		{[]string{"help", "bench", "train"}, []string{"--warmup"}},
 		{[]string{"--version"}, []string{"iddpm unknown (libtorch 2.11.0)"}},
 	} {
@@ -126,6 +126,7 @@ func TestWrongUse(t *testing.T) {
 		{"eta without DDIM", []string{"sample", "a", "--eta", "1"}, exitUsage, "add --use-ddim"},
 		{"info of nothing", []string{"info", "nothing"}, exitFailed, "neither a checkpoint, nor a run folder, nor a preset (emoji,"},
 		{"bench without steps", []string{"bench", "train", "--steps", "0"}, exitUsage, "steps must be above 0"},
+		{"bench load without batches", []string{"bench", "load", "--batch-size", "0"}, exitUsage, "must be above 0"},
 		{"auto-resume without a folder", []string{"train", "--auto-resume"}, exitUsage, "--auto-resume needs --run-dir"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -403,6 +404,28 @@ func TestBench(t *testing.T) {
 		}
 		if result["what"] != what || result["threads"] != 1.0 || result["batch_size"] != 4.0 || result["mode"] != "fp32" {
 			t.Errorf("%s: %s", what, got.stdout)
+		}
+	}
+}
+
+func TestBenchLoad(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--image-size", "8", "--batch-size", "100", "--workers", "2"}, `"workers":2,"image_size":8,"batch_size":100,"images":1900,"images_per_second":RATE,"cached":false}`},
+		{[]string{"--image-size", "8", "--batch-size", "1000", "--workers", "1", "--cache", "auto", "--epochs", "2"},
+			`"workers":1,"image_size":8,"batch_size":1000,"images":3000,"images_per_second":RATE,"cached":true}`},
+	} {
+		got := iddpm(t, append([]string{"bench", "load"}, test.args...)...)
+		var result loadResult
+		if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone || result.ImagesPerSecond <= 0 {
+			t.Fatalf("%v: %d, %s%s", test.args, got.status, got.stdout, got.stderr)
+		}
+		rate, _ := json.Marshal(result.ImagesPerSecond)
+		want := `{"what":"load",` + strings.Replace(test.want, "RATE", string(rate), 1)
+		if strings.TrimSpace(got.stdout) != want {
+			t.Errorf("%v: %s, want %s", test.args, got.stdout, want)
 		}
 	}
 }

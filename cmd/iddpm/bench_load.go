@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/data"
+	"iddpm/train"
+)
+
+// loadOptions are the flags of bench load.
+type loadOptions struct {
+	config    train.DataConfig
+	size      int
+	batchSize int
+	workers   int
+	epochs    int
+}
+
+// newLoadOptions has bench/peer.py's defaults, but for the workers: one per core.
+func newLoadOptions() *loadOptions {
+	return &loadOptions{config: train.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
+}
+
+func (o *loadOptions) options() []option {
+	return []option{
+		{name: "data-dir", category: categoryData, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the pictures in `DIR`, or whatever else train takes"},
+		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
+		{name: "jpeg-decoder", category: categoryData, value: &o.config.JPEGDecoder, standard: "auto", usage: "read jpeg files by `NAME`: turbo, go or auto"},
+		{name: "cache", category: categoryData, value: &o.config.Cache, usage: "keep decoded pictures in memory, `SIZE` as train takes it, and time the epochs after the first"},
+		{name: "batch-size", category: categoryTraining, value: &o.batchSize, usage: "`N` pictures per batch"},
+		{name: "workers", category: categoryRun, value: &o.workers, usage: "decode with `N` threads (0: one per core)"},
+		{name: "epochs", category: categoryRun, value: &o.epochs, usage: "time `N` epochs"},
+		configOption(),
+	}
+}
+
+func (p *program) benchLoadCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "load",
+		Usage:     "time the loader of pictures",
+		UsageText: "iddpm bench load [FLAGS]",
+		Description: `Reads pictures as training does, shuffled, and counts those of an epoch after the first batch.
+
+Examples:
+  iddpm bench load --data-dir photos --image-size 64 --batch-size 128
+  iddpm bench load --data-dir photos --image-size 64 --batch-size 128 --cache auto --epochs 20`,
+		Flags:           flagsOf(newLoadOptions().options()...),
+		HideHelpCommand: true,
+		Action:          p.benchLoad,
+	}
+}
+
+// loadResult has the fields of bench/peer.py.
+type loadResult struct {
+	What            string  `json:"what"`
+	Workers         int     `json:"workers"`
+	ImageSize       int     `json:"image_size"`
+	BatchSize       int     `json:"batch_size"`
+	Images          int     `json:"images"`
+	ImagesPerSecond float64 `json:"images_per_second"`
+	Cached          bool    `json:"cached"`
+	JPEGDecoder     string  `json:"jpeg_decoder,omitempty"`
+}
+
+func (p *program) benchLoad(c *cli.Context) error {
+	o := newLoadOptions()
+	if err := errors.Join(noArgument(c), apply(c, o.options())); err != nil {
+		return err
+	}
+	if min(o.size, o.batchSize, o.epochs) < 1 || o.workers < 0 {
+		return wrongUse("image-size, batch-size and epochs must be above 0 and workers not below, but they are %d, %d, %d and %d", o.size, o.batchSize, o.epochs, o.workers)
+	}
+	if err := o.config.Validate(); err != nil {
+		return usageError{err}
+	}
+	config := train.Config{Data: o.config}
+	config.Model.ImageSize = o.size
+	set, err := data.Open(o.config.Dir, config.DataOptions())
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	result, err := o.time(c.Context, set)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(p.stdout).Encode(result)
+}
+
+// time reads the set, once before the clock starts where that fills the cache.
+func (o *loadOptions) time(ctx context.Context, set *data.Dataset) (loadResult, error) {
+	r := loadResult{
+		What: "load", Workers: cmp.Or(o.workers, runtime.GOMAXPROCS(0)), ImageSize: o.size, BatchSize: o.batchSize,
+		Cached: set.Cached(), JPEGDecoder: set.JPEGDecoder(),
+	}
+	loader, err := data.NewLoader(set, data.LoaderOptions{BatchSize: o.batchSize, Threads: r.Workers})
+	if err != nil {
+		return r, err
+	}
+	defer loader.Close()
+	read := func(batches int) error {
+		for range batches {
+			batch, err := loader.Next(ctx)
+			if err != nil {
+				return err
+			}
+			loader.Recycle(batch)
+		}
+		return nil
+	}
+	before := 1
+	if r.Cached {
+		before = (set.Len() + o.batchSize - 1) / o.batchSize
+	}
+	if err := read(before); err != nil {
+		return r, err
+	}
+	batches := max(o.epochs*set.Len()/o.batchSize, 1)
+	start := time.Now()
+	err = read(batches)
+	r.Images = batches * o.batchSize
+	r.ImagesPerSecond = float64(r.Images) / time.Since(start).Seconds()
+	return r, err
+}
