@@ -88,8 +88,8 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) vet $(MODULES)
 	$(GO) tool staticcheck $(MODULES)
 
-test-cuda: ## Run build/test-cuda, made by `make cuda`, on a machine with a GPU
-	build/test-cuda -test.v -test.run CUDA
+test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test-cuda.sh)
+	@scripts/test-cuda.sh
 
 clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
 	rm -rf build

@@ -1,0 +1,45 @@
+#!/bin/sh
+# What only a GPU shows, on a machine that builds nothing: `make build cuda` elsewhere, copy the tree's
+# build/ (without build/libtorch, if LIBTORCH names one here), and run this. DEVICE=cpu tries the script
+# itself on a machine without a GPU, all but the operators.
+set -eu
+
+DEVICE=${DEVICE:-cuda}
+build=$(cd "$(dirname "$0")/../build" && pwd)
+runs=$(mktemp -d)
+trap 'rm -rf "$runs"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+# A network with all that a run can have, small enough to be over in seconds.
+network="--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2
+  --learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --noise-schedule cosine --batch-size 8 --microbatch 4
+  --lr 1e-3 --ema-rate 0.9,0.99 --schedule-sampler loss-second-moment --log-interval 5"
+
+# exact NAME FLAGS...: a run that was stopped half-way ends in the same file as one that was not.
+exact() {
+  name=$1; shift
+  say "resume, bit for bit: $name"
+  for run in whole half; do
+    steps=20; [ $run = whole ] || steps=10
+    "$build/iddpm" train --device "$DEVICE" --deterministic $network "$@" --steps $steps --run-dir "$runs/$name-$run" >/dev/null
+  done
+  "$build/iddpm" resume "$runs/$name-half" --device "$DEVICE" --steps 20 >/dev/null
+  cmp "$runs/$name-whole/checkpoints/ckpt-000020.pt" "$runs/$name-half/checkpoints/ckpt-000020.pt"
+  echo "equal"
+}
+
+if [ "$DEVICE" = cuda ]; then
+  say "operators"
+  "$build/test-cuda" -test.v -test.run CUDA
+fi
+exact fp32 --precision fp32
+exact bf16 --precision bf16
+exact fp16 --precision fp16
+exact checkpointing --precision bf16 --use-checkpoint
+
+say "samples and bits/dim"
+"$build/iddpm" sample "$runs/bf16-whole" --device "$DEVICE" --num-samples 16 -o "$runs/samples"
+"$build/iddpm" sample "$runs/bf16-whole" --device "$DEVICE" --num-samples 16 --use-ddim --timestep-respacing ddim10 -o "$runs/ddim"
+"$build/iddpm" nll "$runs/bf16-whole" --device "$DEVICE" --num-samples 8 -o "$runs/nll"
+say "all is well"
