@@ -235,7 +235,7 @@ func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error)
 
 func (r nllResult) text(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `total     %.4f ± %.4f bits/dim (%d pictures, %d timesteps)
-prior     %.6f ± %.6f
+prior     %.3g ± %.2g
 decoder   %.4f ± %.4f
 terms     %s
           %s
