@@ -8,18 +8,16 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 	"go.uber.org/zap"
 
 	"iddpm/diffusion"
 	"iddpm/figure"
-	"iddpm/model"
 	"iddpm/train"
 )
 
-// boundOptions are the flags of figures that evaluate networks.
-type boundOptions struct {
+// figureModelOptions are the flags of figures that evaluate networks.
+type figureModelOptions struct {
 	sessionOptions
 	dataDir   string
 	split     string
@@ -32,11 +30,11 @@ type boundOptions struct {
 	samples   int // per length of the reverse process, for skip-steps
 }
 
-func newBoundOptions() *boundOptions {
-	return &boundOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto"}
+func newFigureModelOptions() *figureModelOptions {
+	return &figureModelOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto"}
 }
 
-func (o *boundOptions) options() []option {
+func (o *figureModelOptions) options() []option {
 	var session []option
 	for _, s := range o.sessionOptions.options() {
 		if s.name != "json" { // every figure has it
@@ -55,7 +53,7 @@ func (o *boundOptions) options() []option {
 	)
 }
 
-func (o *boundOptions) validate() error {
+func (o *figureModelOptions) validate() error {
 	if o.number < 1 || o.batchSize < 1 {
 		return wrongUse("num-pictures and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
 	}
@@ -76,13 +74,13 @@ Examples:
   iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100
   iddpm figure vlb-terms linear=nll/linear/vb_terms.npz cosine=nll/cosine/vb_terms.npz`,
 		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-			o := newBoundOptions()
+			o := newFigureModelOptions()
 			return o.options(), func(c *cli.Context, args []string) (drawing, error) { return p.drawTerms(c.Context, args, o) }
 		},
 	}
 }
 
-func (p *program) drawTerms(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
+func (p *program) drawTerms(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	sources, err := boundSources(args, o)
 	if err != nil {
 		return nil, err
@@ -98,7 +96,7 @@ func (p *program) drawTerms(ctx context.Context, args []string, o *boundOptions)
 	return figure.Terms(models), nil
 }
 
-func boundSources(args []string, o *boundOptions) ([]source, error) {
+func boundSources(args []string, o *figureModelOptions) ([]source, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -109,7 +107,7 @@ func boundSources(args []string, o *boundOptions) ([]source, error) {
 }
 
 // termsOf returns the terms of a model, the decoder's first.
-func (p *program) termsOf(ctx context.Context, s source, o *boundOptions) ([]float64, error) {
+func (p *program) termsOf(ctx context.Context, s source, o *figureModelOptions) ([]float64, error) {
 	if strings.EqualFold(filepath.Ext(s.path), ".npz") {
 		return readTerms(s.path)
 	}
@@ -148,7 +146,7 @@ type evaluated struct {
 }
 
 // evaluateBound computes the bound of a checkpoint.
-func (p *program) evaluateBound(ctx context.Context, from source, o *boundOptions) (evaluated, error) {
+func (p *program) evaluateBound(ctx context.Context, from source, o *figureModelOptions) (evaluated, error) {
 	s, err := p.open(o.sessionOptions)
 	if err != nil {
 		return evaluated{}, err
@@ -175,7 +173,7 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *boundOption
 
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
-func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
+func (o *figureModelOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
 	set, err := evaluationSet(c, o.dataDir, o.split)
 	if err != nil {
 		return nil, nil, err
@@ -193,78 +191,55 @@ func (o *boundOptions) pictures(c train.Config) (pixels []byte, labels []int64, 
 }
 
 // bound averages the terms over the pictures, batch by batch.
-func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *boundOptions, pixels []byte, labels []int64) (evaluated, error) {
-	dtype, err := train.Inference(o.precision, s.device)
-	if err != nil {
-		return evaluated{}, wrongUse("--%w", err)
-	}
-	config := checkpoint.Config
+func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *figureModelOptions, pixels []byte, labels []int64) (evaluated, error) {
 	if o.respacing != "" {
-		config.Diffusion.TimestepRespacing = o.respacing
+		checkpoint.Config.Diffusion.TimestepRespacing = o.respacing
+		if err := checkpoint.Config.Diffusion.Validate(); err != nil {
+			return evaluated{}, usageError{err}
+		}
 	}
-	process, err := diffusion.New(config.Diffusion, s.device)
-	if err != nil {
-		return evaluated{}, usageError{err}
-	}
-	network, err := checkpoint.Network(o.ema, s.device)
+	network, err := s.newInference(checkpoint, o.ema, o.precision)
 	if err != nil {
 		return evaluated{}, err
 	}
-	network.Freeze(dtype)
 	defer network.Free()
-	denoise := func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-		return network.Forward(x, t, model.Input{Y: cond.Y, Dtype: dtype})
-	}
-	b := boundSum{session: s, o: o, process: process, denoise: denoise, config: config.Model, total: len(labels)}
-	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", process.NumTimesteps()))
-	b.evaluated.schedule = process.Schedule
+	b := boundSum{inference: network, o: o, total: len(labels)}
+	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
 	for first := 0; first < b.total; first += o.batchSize {
 		last := min(first+o.batchSize, b.total)
 		bytes := len(pixels) / b.total
-		if err := b.add(ctx, pixels[first*bytes:last*bytes], labels[first:last], first); err != nil {
+		batch := boundOptions{seed: o.seed, first: first, progress: b.progress}
+		if err := network.bound(ctx, pixels[first*bytes:last*bytes], labels[first:last], batch, &b.sum); err != nil {
 			return evaluated{}, err
 		}
 	}
-	b.vb = b.sum.Mean(b.sum.VB)
+	b.evaluated = evaluated{schedule: network.diffusion.Schedule, vb: b.sum.Mean(b.sum.VB), square: meanSquare(pixels)}
 	slices.Reverse(b.vb)
-	return b.evaluated, b.sample(ctx, octaves(pixels, config.Model.ImageSize))
+	return b.evaluated, b.sample(ctx, octaves(pixels, b.config.ImageSize))
+}
+
+// meanSquare returns the mean of the squared values of pictures, in [-1, 1].
+func meanSquare(pixels []byte) (mean float64) {
+	for _, p := range pixels {
+		v := float64(p)/127.5 - 1
+		mean += v * v / float64(len(pixels))
+	}
+	return mean
 }
 
 // boundSum sums up the bound over batches.
 type boundSum struct {
-	*session
+	*inference
 	evaluated
-	sum     diffusion.BPDSum
-	o       *boundOptions
-	process *diffusion.GaussianDiffusion
-	denoise diffusion.Denoiser
-	config  model.Config
-	total   int // pictures
-	steps   int // taken, of all batches
+	sum   diffusion.BPDSum
+	o     *figureModelOptions
+	total int // pictures
+	steps int // taken, of all batches
 }
 
-func (b *boundSum) add(ctx context.Context, pixels []byte, labels []int64, first int) (err error) {
-	gotorch.Scope(func() {
-		size, n := int64(b.config.ImageSize), int64(len(labels))
-		x := tensorOf(pixels, n, size, b.device)
-		noise := diffusion.NoiseSource{Device: b.device, Seed: b.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
-		var cond diffusion.Cond
-		if b.config.ClassCond {
-			cond.Y = gotorch.FromInt64s(labels).To(b.device)
-		}
-		var bound diffusion.BPD
-		if bound, err = b.process.CalcBPD(ctx, b.denoise, x, cond, diffusion.BPDOptions{Noise: noise.At, Progress: b.progress}); err != nil {
-			return
-		}
-		b.sum.Add(bound)
-		b.square += float64(n) / float64(b.total) * x.Mul(x).Mean().Float64()
-	})
-	return err
-}
-
-func (b *boundSum) progress(int) error {
+func (b *boundSum) progress() error {
 	b.steps++
 	batches := (b.total + b.o.batchSize - 1) / b.o.batchSize
-	b.screen.show(b.steps, batches*b.process.NumTimesteps(), "terms of the bound ")
+	b.screen.show(b.steps, batches*b.diffusion.NumTimesteps(), "terms of the bound ")
 	return nil
 }

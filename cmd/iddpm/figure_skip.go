@@ -33,14 +33,14 @@ Examples:
   iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
   iddpm figure skip-steps runs/001-emoji --timestep-respacing 100 --num-samples 64`,
 		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-			o := newBoundOptions()
+			o := newFigureModelOptions()
 			samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "draw `N` pictures by each of the ten shortened processes, and compare their statistics"}
 			return append(o.options(), samples), func(c *cli.Context, args []string) (drawing, error) { return p.drawSkips(c.Context, args, o) }
 		},
 	}
 }
 
-func (p *program) drawSkips(ctx context.Context, args []string, o *boundOptions) (drawing, error) {
+func (p *program) drawSkips(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	if o.samples < 0 {
 		return nil, wrongUse("num-samples must not be negative, but is %d", o.samples)
 	}
@@ -72,7 +72,7 @@ func (b *boundSum) sample(ctx context.Context, real []float64) error {
 		return nil
 	}
 	for tenth := range skippedTenths {
-		steps := b.process.NumTimesteps()
+		steps := b.diffusion.NumTimesteps()
 		skip := min(steps*tenth/skippedTenths, steps-1)
 		var drawn []byte
 		for first := 0; first < b.o.samples; first += b.o.batchSize {
@@ -91,22 +91,17 @@ func (b *boundSum) sample(ctx context.Context, real []float64) error {
 // Whatever is skipped, they begin with the same noise.
 func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte, err error) {
 	gotorch.Scope(func() {
-		size := int64(b.config.ImageSize)
-		noise := diffusion.NoiseSource{Device: b.device, Seed: b.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: []int64{int64(n), 3, size, size}}
-		var cond diffusion.Cond
-		if b.config.ClassCond {
-			labels := make([]int64, n)
-			for i := range labels {
-				labels[i] = int64((first + i) % b.config.NumClasses)
-			}
-			cond.Y = gotorch.FromInt64s(labels).To(b.device)
+		noise := b.noise(b.o.seed, first, n)
+		labels := make([]int64, n)
+		for i := range labels {
+			labels[i] = int64((first + i) % max(b.config.NumClasses, 1))
 		}
 		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Progress: func(t int, _ gotorch.Tensor) error {
-			b.screen.show(b.process.NumTimesteps()-skip-t, b.process.NumTimesteps()-skip, "samples ")
+			b.screen.show(b.diffusion.NumTimesteps()-skip-t, b.diffusion.NumTimesteps()-skip, "samples ")
 			return nil
 		}}
 		var x gotorch.Tensor
-		if x, err = b.process.SampleLoop(ctx, b.denoise, noise.XT(), cond, options); err == nil {
+		if x, err = b.diffusion.SampleLoop(ctx, b.denoise, noise.XT(), b.cond(labels), options); err == nil {
 			pixels = bytesOf(x)
 		}
 	})

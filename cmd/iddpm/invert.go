@@ -64,9 +64,10 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures
 	gotorch.Scope(func() {
 		o, each := s.originals, s.originals.bytesPerPicture()
 		pixels := o.pixels[first*each : (first+n)*each]
-		labels, cond := s.classes(first, n)
+		labels := s.classes(first, n)
+		cond := s.cond(labels)
 		var latent, again gotorch.Tensor
-		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, tensorOf(pixels, int64(n), int64(o.size), s.device), cond,
+		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, s.pictures(pixels, n), cond,
 			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress})
 		if err != nil {
 			return

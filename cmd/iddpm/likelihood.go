@@ -18,7 +18,6 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
-	"iddpm/model"
 	"iddpm/train"
 )
 
@@ -29,7 +28,6 @@ type likelihood struct {
 	o        *nllOptions
 	set      *data.Dataset
 	settings nllSettings
-	dtype    int8
 	sum      diffusion.BPDSum // of the pictures so far
 
 	resumed int       // pictures that an earlier process has evaluated
@@ -57,10 +55,6 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.threads > 0 {
 		gotorch.SetNumThreads(int32(o.threads))
 	}
-	var err error
-	if l.dtype, err = train.Inference(o.precision, s.device); err != nil {
-		return nil, wrongUse("--%w", err)
-	}
 	l.settings = nllSettings{
 		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
@@ -69,6 +63,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.number > 0 {
 		l.settings.Pictures = min(o.number, set.Len())
 	}
+	var err error
 	if l.settings.Checkpoint, err = fileSum(c.Path); err != nil {
 		return nil, err
 	}
@@ -123,23 +118,15 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 	if l.sum.Len() == l.settings.Pictures {
 		return nil
 	}
-	process, err := diffusion.New(c.Config.Diffusion, l.device)
-	if err != nil {
-		return err
-	}
-	network, err := c.Network(l.o.ema, l.device)
+	network, err := l.newInference(c, l.o.ema, l.o.precision)
 	if err != nil {
 		return err
 	}
 	defer network.Free()
-	network.Freeze(l.dtype)
-	denoise := func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-		return network.Forward(x, t, model.Input{Y: cond.Y, Dtype: l.dtype})
-	}
 	l.log.Info("evaluating the bound", zap.String("checkpoint", c.Path), zap.Int("step", c.Step), zap.String("weights", l.settings.Weights),
-		zap.String("data", l.set.Name()), zap.Int("pictures", l.settings.Pictures), zap.Int("timesteps", process.NumTimesteps()), zap.Stringer("device", l.device))
+		zap.String("data", l.set.Name()), zap.Int("pictures", l.settings.Pictures), zap.Int("timesteps", network.diffusion.NumTimesteps()), zap.Stringer("device", l.device))
 	for l.sum.Len() < l.settings.Pictures {
-		if err := l.batch(ctx, process, denoise); err != nil {
+		if err := l.batch(ctx, network); err != nil {
 			return err
 		}
 		if err := l.save(); err != nil {
@@ -150,27 +137,14 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 }
 
 // batch evaluates the next pictures.
-func (l *likelihood) batch(ctx context.Context, process *diffusion.GaussianDiffusion, denoise diffusion.Denoiser) (err error) {
+func (l *likelihood) batch(ctx context.Context, network *inference) error {
 	first := l.sum.Len()
-	n := min(l.o.batchSize, l.settings.Pictures-first)
-	pixels, labels, err := l.pictures(first, n)
+	pixels, labels, err := l.pictures(first, min(l.o.batchSize, l.settings.Pictures-first))
 	if err != nil {
 		return err
 	}
-	gotorch.Scope(func() {
-		x := tensorOf(pixels, int64(n), int64(l.set.ImageSize()), l.device)
-		noise := diffusion.NoiseSource{Device: l.device, Seed: l.o.seed, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
-		var cond diffusion.Cond
-		if l.settings.Config.Model.ClassCond {
-			cond.Y = gotorch.FromInt64s(labels).To(l.device)
-		}
-		var bound diffusion.BPD
-		options := diffusion.BPDOptions{Noise: noise.At, Unclipped: !l.o.clip, Progress: func(int) error { return l.progress(process.NumTimesteps()) }}
-		if bound, err = process.CalcBPD(ctx, denoise, x, cond, options); err == nil {
-			l.sum.Add(bound)
-		}
-	})
-	return err
+	progress := func() error { return l.progress(network.diffusion.NumTimesteps()) }
+	return network.bound(ctx, pixels, labels, boundOptions{seed: l.o.seed, first: first, unclipped: !l.o.clip, progress: progress}, &l.sum)
 }
 
 // pictures reads n of the pictures that are evaluated, which are spread evenly

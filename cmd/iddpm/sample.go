@@ -349,7 +349,7 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 		if err != nil {
 			return err
 		}
-		defer sampler.network.Free()
+		defer sampler.Free()
 		result.Timesteps = sampler.diffusion.NumTimesteps()
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))

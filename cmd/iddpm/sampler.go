@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/diffusion"
-	"iddpm/model"
 	"iddpm/train"
 )
 
@@ -22,32 +21,19 @@ const (
 
 // sampler draws pictures. It works on the tensor thread.
 type sampler struct {
-	*session
+	*inference
 	*sampleJob
-	network   *model.UNet
-	diffusion *diffusion.GaussianDiffusion
-	config    model.Config
-	dtype     int8
-	steps     int       // taken so far, of all batches
-	start     time.Time // of the first
-	due       occasion
+	steps int       // taken so far, of all batches
+	start time.Time // of the first
+	due   occasion
 }
 
 func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error) {
-	dtype, err := train.Inference(o.precision, s.device)
-	if err != nil {
-		return nil, wrongUse("--%w", err)
-	}
-	process, err := diffusion.New(c.Config.Diffusion, s.device)
+	network, err := s.newInference(c, o.ema, o.precision)
 	if err != nil {
 		return nil, err
 	}
-	network, err := c.Network(o.ema, s.device)
-	if err != nil {
-		return nil, err
-	}
-	network.Freeze(dtype)
-	return &sampler{session: s, sampleJob: o, network: network, diffusion: process, config: c.Config.Model, dtype: dtype, start: time.Now()}, nil
+	return &sampler{inference: network, sampleJob: o, start: time.Now()}, nil
 }
 
 // all draws the pictures, batch by batch. An interrupt leaves whole batches.
@@ -64,12 +50,7 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 // batch draws n pictures, of which the first has the given index.
 func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err error) {
 	gotorch.Scope(func() {
-		size := int64(s.config.ImageSize)
-		noise := diffusion.NoiseSource{
-			Device: s.device, Seed: s.seed, Stream: streamNoise, FirstPicture: int64(first),
-			Shape: []int64{int64(n), int64(s.config.InChannels), size, size},
-		}
-		labels, cond := s.classes(first, n)
+		noise, labels := s.noise(s.seed, first, n), s.classes(first, n)
 		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress}
 		if s.ddim {
 			options.Sampler = diffusion.DDIM
@@ -78,7 +59,7 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 			options.Progress = s.withStrip
 		}
 		var x gotorch.Tensor
-		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), cond, options); err != nil {
+		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), s.cond(labels), options); err != nil {
 			return
 		}
 		if err = checkFinite(x, first, n); err == nil {
@@ -95,15 +76,11 @@ func checkFinite(x gotorch.Tensor, first, n int) error {
 	return fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
 }
 
-func (s *sampler) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-	return s.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: s.dtype})
-}
-
 // classes returns the classes of n pictures: those asked for, in turn, or those
 // of the latents, or else each a function of the seed and its picture's index.
-func (s *sampler) classes(first, n int) ([]int64, diffusion.Cond) {
+func (s *sampler) classes(first, n int) []int64 {
 	if !s.config.ClassCond {
-		return nil, diffusion.Cond{}
+		return nil
 	}
 	labels := s.randomClasses(first, n)
 	if s.interpolate != nil { // all on the way are of one class
@@ -117,7 +94,7 @@ func (s *sampler) classes(first, n int) ([]int64, diffusion.Cond) {
 			labels[i] = s.given.labels[first+i]
 		}
 	}
-	return labels, diffusion.Cond{Y: gotorch.FromInt64s(labels).To(s.device)}
+	return labels
 }
 
 func (s *sampler) randomClasses(first, n int) []int64 {

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// inference is a checkpoint's network and its diffusion, ready to be asked. It
+// works on the tensor thread.
+type inference struct {
+	*session
+	network   *model.UNet
+	diffusion *diffusion.GaussianDiffusion
+	config    model.Config
+	dtype     int8 // of the network's activations
+}
+
+// newInference takes the weights that ema names, see [train.Checkpoint.Weights],
+// and computes in a precision of [train.Options].
+func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inference, error) {
+	dtype, err := train.Inference(precision, s.device)
+	if err != nil {
+		return nil, wrongUse("--%w", err)
+	}
+	process, err := diffusion.New(c.Config.Diffusion, s.device)
+	if err != nil {
+		return nil, err
+	}
+	network, err := c.Network(ema, s.device)
+	if err != nil {
+		return nil, err
+	}
+	network.Freeze(dtype)
+	return &inference{session: s, network: network, diffusion: process, config: c.Config.Model, dtype: dtype}, nil
+}
+
+// Free frees the network.
+func (n *inference) Free() { n.network.Free() }
+
+func (n *inference) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+	return n.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: n.dtype})
+}
+
+// cond returns what the network is told of pictures of these classes.
+func (n *inference) cond(labels []int64) diffusion.Cond {
+	if !n.config.ClassCond {
+		return diffusion.Cond{}
+	}
+	return diffusion.Cond{Y: gotorch.FromInt64s(labels).To(n.device)}
+}
+
+// noise returns the source of noise for pictures, of which the first has the
+// given index.
+func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
+	size := int64(n.config.ImageSize)
+	return diffusion.NoiseSource{
+		Device: n.device, Seed: seed, Stream: streamNoise, FirstPicture: int64(first),
+		Shape: []int64{int64(count), int64(n.config.InChannels), size, size},
+	}
+}
+
+// pictures turns bytes [N, H, W, 3] into pictures [N, 3, H, W] in [-1, 1], in
+// channels-last memory, as training does.
+func (n *inference) pictures(pixels []byte, count int) gotorch.Tensor {
+	size := int64(n.config.ImageSize)
+	bytes := gotorch.FromBytes(pixels, gotorch.Byte, int64(count), size, size, 3).To(n.device)
+	halfRange := gotorch.FullOn(n.device, gotorch.Float, 127.5)
+	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
+}
+
+// boundOptions say how to evaluate the bound of a batch.
+type boundOptions struct {
+	seed      uint64
+	first     int // index of the batch's first picture
+	unclipped bool
+	progress  func() error // called after every timestep
+}
+
+// bound evaluates the bound of pictures, bytes [N, H, W, 3], and adds it to a sum.
+func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o boundOptions, sum *diffusion.BPDSum) (err error) {
+	gotorch.Scope(func() {
+		var b diffusion.BPD
+		b, err = n.diffusion.CalcBPD(ctx, n.denoise, n.pictures(pixels, len(labels)), n.cond(labels), diffusion.BPDOptions{
+			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Progress: func(int) error { return o.progress() },
+		})
+		if err == nil {
+			sum.Add(b)
+		}
+	})
+	return err
+}
+
+// evaluationSet opens the pictures to evaluate a model on: those of dir, or else
+// what its run evaluated on or held out, or else what it was trained on.
+func evaluationSet(c train.Config, dir, split string) (*data.Dataset, error) {
+	settings := c.DataOptions()
+	settings.Split = split
+	if dir == "" {
+		dir = c.Eval.Dir
+	}
+	if dir == "" {
+		dir, settings.HoldOut, settings.HeldOut = c.Data.Dir, c.Eval.HoldOut, c.Eval.HoldOut > 0
+	}
+	return data.Open(dir, settings)
+}
