@@ -1,29 +1,84 @@
 package data
 
+import "encoding/binary"
+
 // halve is resample with the box filter to half the width and height, rounded
-// down, as the reference does before its bicubic step.
+// down, as the reference does before its bicubic step. A side of even length is
+// halved by averaging pairs: with two taps of one half each, Pillow's fixed-point
+// sum is (a+b+1)>>1.
 func halve(p picture) picture {
 	w, h := p.w/2, p.h/2
-	if p.w%2 != 0 || p.h%2 != 0 {
-		return resample(p, boxFilter, w, h, rect{w: w, h: h})
+	if p.w%2 != 0 {
+		p = resampleRows(p, newTaps(boxFilter, p.w, w, 0, w), 0, p.h)
+	} else if h*2 == p.h {
+		return halveBoth(p)
+	} else {
+		p = halveWidth(p)
 	}
-	out := newPicture(p.memory, w, h, p.c)
-	for y := range h {
-		halveRows(out.row(y), p.row(2*y), p.row(2*y+1), p.c)
+	if p.h%2 != 0 {
+		return resampleColumns(p, newTaps(boxFilter, p.h, h, 0, h), 0)
+	}
+	return halveHeight(p)
+}
+
+// halveBoth halves width and height, row by row, so that what lies between the
+// two passes stays in the nearest cache.
+func halveBoth(p picture) picture {
+	out := newPicture(p.memory, p.w/2, p.h/2, p.c)
+	top, bottom := p.memory.take(out.w*p.c), p.memory.take(out.w*p.c)
+	for y := range out.h {
+		halveRow(top, p.row(2*y), p.c)
+		halveRow(bottom, p.row(2*y+1), p.c)
+		averageRows(out.row(y), top, bottom)
 	}
 	return out
 }
 
-// halveRows averages 2x2 blocks: with two taps of one half each, Pillow's
-// fixed-point sum is (a+b+1)>>1, in either direction.
-func halveRows(dst, top, bottom []byte, c int) {
-	for x := 0; x < len(dst); x += c {
-		a, b := top[2*x:2*x+2*c], bottom[2*x:2*x+2*c]
-		for k := range c {
-			t := (int(a[k]) + int(a[k+c]) + 1) >> 1
-			u := (int(b[k]) + int(b[k+c]) + 1) >> 1
-			dst[x+k] = byte((t + u + 1) >> 1)
+func halveWidth(p picture) picture {
+	out := newPicture(p.memory, p.w/2, p.h, p.c)
+	for y := range out.h {
+		halveRow(out.row(y), p.row(y), p.c)
+	}
+	return out
+}
+
+func halveHeight(p picture) picture {
+	out := newPicture(p.memory, p.w, p.h/2, p.c)
+	for y := range out.h {
+		averageRows(out.row(y), p.row(2*y), p.row(2*y+1))
+	}
+	return out
+}
+
+// average8 returns (a+b+1)>>1 of each of eight bytes.
+func average8(a, b uint64) uint64 { return (a | b) - (a^b)>>1&0x7f7f7f7f7f7f7f7f }
+
+// halveRow averages pairs of pixels of c channels.
+func halveRow(dst, src []byte, c int) {
+	if c == 3 {
+		// Eight bytes hold the two pixels, and the four that are written a pixel and
+		// one byte of the next, which comes to overwrite it.
+		for len(src) >= 8 && len(dst) >= 4 {
+			two := binary.LittleEndian.Uint64(src)
+			binary.LittleEndian.PutUint32(dst, uint32(average8(two, two>>24)))
+			src, dst = src[6:], dst[3:]
 		}
+	}
+	for ; len(dst) > 0; src, dst = src[2*c:], dst[c:] {
+		for k := range c {
+			dst[k] = byte((int(src[k]) + int(src[k+c]) + 1) >> 1)
+		}
+	}
+}
+
+// averageRows averages the bytes of two rows.
+func averageRows(dst, a, b []byte) {
+	for len(dst) >= 8 && len(a) >= 8 && len(b) >= 8 {
+		binary.LittleEndian.PutUint64(dst, average8(binary.LittleEndian.Uint64(a), binary.LittleEndian.Uint64(b)))
+		dst, a, b = dst[8:], a[8:], b[8:]
+	}
+	for i := range dst {
+		dst[i] = byte((int(a[i]) + int(b[i]) + 1) >> 1)
 	}
 }
 

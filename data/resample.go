@@ -171,6 +171,10 @@ func row1(dst, src []byte, t taps) {
 
 func row3(dst, src []byte, t taps) {
 	for i, lo := range t.first {
+		if k := t.weight[i]; len(k) == 2 {
+			pixel2(dst[3*i:], src[3*lo:], k[0], k[1])
+			continue
+		}
 		r, g, b := half, half, half
 		in := src[3*lo:]
 		for _, k := range t.weight[i] {
@@ -183,6 +187,15 @@ func row3(dst, src []byte, t taps) {
 		out := dst[3*i : 3*i+3 : 3*i+3]
 		out[0], out[1], out[2] = clip8(r), clip8(g), clip8(b)
 	}
+}
+
+// pixel2 is both of two taps at once: those of the box filter that halves an odd
+// width, nearly all of them.
+func pixel2(dst, src []byte, k, l int32) {
+	in, out := src[:6:6], dst[:3:3]
+	out[0] = clip8(half + int32(in[0])*k + int32(in[3])*l)
+	out[1] = clip8(half + int32(in[1])*k + int32(in[4])*l)
+	out[2] = clip8(half + int32(in[2])*k + int32(in[5])*l)
 }
 
 func row4(dst, src []byte, t taps) {
@@ -208,6 +221,10 @@ func resampleColumns(p picture, t taps, top int) picture {
 	out := newPicture(p.memory, p.w, len(t.first), p.c)
 	sums := make([]int32, p.w*p.c)
 	for i, lo := range t.first {
+		if k := t.weight[i]; len(k) == 2 {
+			blend2(out.row(i), p.row(lo-top), p.row(lo-top+1), k[0], k[1])
+			continue
+		}
 		for x := range sums {
 			sums[x] = half
 		}
@@ -220,6 +237,14 @@ func resampleColumns(p picture, t taps, top int) picture {
 		}
 	}
 	return out
+}
+
+// blend2 is the same for an odd height.
+func blend2(dst, a, b []byte, k, l int32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for x := range dst {
+		dst[x] = clip8(half + int32(a[x])*k + int32(b[x])*l)
+	}
 }
 
 func addScaled(sums []int32, row []byte, k int32) {

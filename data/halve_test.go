@@ -1,0 +1,49 @@
+package data
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// randomPicture has every byte drawn anew.
+func randomPicture(r *rand.Rand, w, h, c int) picture {
+	p := newPicture(nil, w, h, c)
+	for i := range p.pix {
+		p.pix[i] = byte(r.Uint32())
+	}
+	return p
+}
+
+// TestHalve compares the short ways with the general one, which TestPillow and
+// TestGolden compare with Pillow.
+func TestHalve(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, size := range [][2]int{{2, 2}, {3, 2}, {2, 3}, {3, 3}, {4, 4}, {5, 4}, {16, 9}, {17, 8}, {62, 31}, {101, 75}, {500, 375}, {128, 6}} {
+		for _, c := range []int{1, 3, 4} {
+			t.Run(fmt.Sprintf("%dx%dx%d", size[0], size[1], c), func(t *testing.T) {
+				p := randomPicture(r, size[0], size[1], c)
+				w, h := p.w/2, p.h/2
+				want := resample(p, boxFilter, w, h, rect{w: w, h: h})
+				if got := halve(p); got.w != w || got.h != h || got.c != c || !bytes.Equal(got.pix, want.pix) {
+					t.Errorf("halving by pairs differs from the box filter")
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkHalve(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, size := range [][2]int{{500, 375}, {500, 374}, {499, 375}} {
+		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
+			p, m := randomPicture(r, size[0], size[1], 3), &memory{}
+			for b.Loop() {
+				p.memory = m
+				halve(p)
+				m.reset()
+			}
+		})
+	}
+}
