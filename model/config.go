@@ -22,7 +22,13 @@ type Config struct {
 	NumClasses           int     `json:"num_classes"` // with ClassCond
 	UseCheckpoint        bool    `json:"use_checkpoint"`
 	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
+	// SmallSize makes it a super-resolution network, which sees the picture at that
+	// many pixels a side, too; 0: none.
+	SmallSize int `json:"small_size,omitempty"`
 }
+
+// SuperRes reports whether the network enlarges small pictures.
+func (c Config) SuperRes() bool { return c.SmallSize != 0 }
 
 // UNetConfig holds the arguments of the reference's UNetModel, under their
 // names in JSON.
@@ -72,8 +78,12 @@ func (c Config) UNet() (UNetConfig, error) {
 		NumHeads:          c.NumHeads,
 		NumHeadsUpsample:  c.NumHeadsUpsample,
 		UseScaleShiftNorm: c.UseScaleShiftNorm,
+		SuperRes:          c.SuperRes(),
 	}
 	var errs []error
+	if c.SuperRes() && (c.SmallSize < 1 || c.SmallSize >= c.ImageSize) {
+		errs = append(errs, fmt.Errorf("small-size %d must be above 0 and below the size of the large pictures, %d", c.SmallSize, c.ImageSize))
+	}
 	if c.LearnSigma {
 		u.OutChannels *= 2
 	}

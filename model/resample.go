@@ -17,3 +17,15 @@ func (u *upsample) forward(x gotorch.Tensor) gotorch.Tensor {
 func newDownsample(b builder, channels int) *conv {
 	return newConv(b.at("op"), channels, channels, 3, 2, false)
 }
+
+// LowRes returns what a super-resolution network sees of pictures x, [N, C, H,
+// W], beside them: [N, C, SmallSize, SmallSize], each value the mean of the area
+// that it covers, as the reference's interpolation by mode "area". It is undefined
+// for a network of another kind.
+func (c Config) LowRes(x gotorch.Tensor) gotorch.Tensor {
+	if !c.SuperRes() {
+		return gotorch.Tensor{}
+	}
+	size := int64(c.SmallSize)
+	return gotorch.AdaptiveAvgPool2d(x, []int64{size, size})
+}

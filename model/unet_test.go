@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -324,6 +325,29 @@ func TestWatch(t *testing.T) {
 		}
 		if n := 3 + len(network.inputBlocks) + len(network.outputBlocks); len(blocks) != n || blocks[0] != "time_embed" || blocks[1] != "input_blocks.0" || blocks[n-1] != "out" {
 			t.Errorf("%d blocks: %v", len(blocks), blocks)
+		}
+	})
+}
+
+// The small pictures are means of areas, also where the sizes do not divide.
+func TestLowRes(t *testing.T) {
+	gotorch.Scope(func() {
+		if small := (Config{ImageSize: 4}).LowRes(gotorch.FromFloat32s(make([]float32, 16), 1, 1, 4, 4)); small.Defined() {
+			t.Error("a network of another kind sees small pictures")
+		}
+		for _, test := range []struct {
+			size int64
+			x    []float32
+			want []float32
+		}{
+			{4, []float32{1, 2, 0, 0, 3, 4, 0, 8, 1, 1, 1, 1, 1, 1, -1, -1}, []float32{2.5, 2, 1, 0}},
+			{3, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, []float32{3, 4, 6, 7}}, // areas that share a row
+		} {
+			c := Config{ImageSize: int(test.size), SmallSize: 2}
+			got := c.LowRes(gotorch.FromFloat32s(test.x, 1, 1, test.size, test.size)).Float32s()
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%v: %v, want %v", test.x, got, test.want)
+			}
 		}
 	})
 }

@@ -65,14 +65,15 @@ func (b *Bench) Sample() error {
 		gotorch.NoGrad(func() {
 			gotorch.Scope(func() {
 				denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-					return t.network.Forward(x, ts, model.Input{Y: cond.Y, Dtype: t.precision.dtype})
+					return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype})
 				}
 				n := int64(t.config.Train.BatchSize)
 				noise := gotorch.PhiloxNormal(t.device, gotorch.Float, gotorch.PhiloxKey{}, b.x.Shape()...)
-				var cond diffusion.Cond
+				var y gotorch.Tensor
 				if t.config.Model.ClassCond {
-					cond.Y = gotorch.ZerosOn(t.device, gotorch.Long, n)
+					y = gotorch.ZerosOn(t.device, gotorch.Long, n)
 				}
+				cond := t.cond(b.x, y)
 				out, _ := t.diffusion.PSample(denoise, b.x, t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n), noise, cond, true)
 				out.Sum().Float64()
 			})

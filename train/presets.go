@@ -45,6 +45,7 @@ var presets = []struct {
 	{"imagenet64", "ImageNet at 64 pixels, L_hybrid, cosine schedule: 1,500,000 steps", imageNet64},
 	{"imagenet64-vlb", "ImageNet at 64 pixels, L_vlb with importance sampling: 1,500,000 steps", both(imageNet64, vlb)},
 	{"imagenet64-cond", "ImageNet at 64 pixels by class, 270 M parameters: 250,000 steps", imageNet64Cond},
+	{"imagenet256-upsample", "ImageNet from 64 to 256 pixels by class, 280 M parameters: 500,000 steps", imageNet256Upsample},
 	{"lsun-bedroom", "LSUN bedrooms at 256 pixels, linear schedule: 1,200,000 steps", lsunBedroom},
 }
 
@@ -112,6 +113,13 @@ func imageNet64Cond(c *Config) {
 	c.Model.ClassCond, c.Model.NumClasses = true, 1000
 	c.Diffusion.RescaleLearnedSigmas, c.Diffusion.RescaleTimesteps = false, false
 	c.Train.BatchSize, c.Train.LR, c.Train.Steps = 2048, 3e-4, 250_000
+}
+
+func imageNet256Upsample(c *Config) {
+	imageNet64Cond(c)
+	c.Model.ImageSize, c.Model.SmallSize, c.Model.NumResBlocks = 256, 64, 2
+	c.Diffusion.NoiseSchedule = diffusion.Linear
+	c.Train.BatchSize, c.Train.Steps = 256, 500_000
 }
 
 func lsunBedroom(c *Config) {

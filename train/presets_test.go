@@ -13,7 +13,7 @@ import (
 func TestPresets(t *testing.T) {
 	millions := map[string]float64{
 		"emoji": 0, "emoji-gpu": 0, "cifar10": 50, "cifar10-vlb": 50, "imagenet64": 100, "imagenet64-vlb": 100,
-		"imagenet64-cond": 270, "lsun-bedroom": 100,
+		"imagenet64-cond": 270, "imagenet256-upsample": 280, "lsun-bedroom": 100,
 	}
 	for _, p := range Presets() {
 		want, ok := millions[p.Name]

@@ -135,7 +135,11 @@ func TestResume(t *testing.T) {
 		"threads":       func(c *Config) { c.Train.Threads = 2 },
 		"flip":          func(c *Config) { c.Data.Flip = true },
 		"epochs":        func(c *Config) { c.Data.Dir = pictures }, // of 5 pictures: batches of 4 cross their ends
-		"keep":          func(c *Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
+		"super-resolution": func(c *Config) {
+			c.Model.SmallSize, c.Model.UseCheckpoint, c.Train.Microbatch = 4, true, 3
+			c.Eval = EvalConfig{HoldOut: 0.02, Interval: 3, Pictures: 4, Respacing: "5"}
+		},
+		"keep": func(c *Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tiny()

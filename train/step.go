@@ -118,7 +118,12 @@ func (t *Trainer) backward(r *stepResult, m microbatch) {
 // losses draws the noise of a microbatch and takes its losses.
 func (t *Trainer) losses(m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
 	noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(streamNoise, m.first), m.x.Shape()...)
-	return t.diffusion.TrainingLosses(denoise, m.x, t.diffusion.At(m.timesteps), noise, diffusion.Cond{Y: m.y})
+	return t.diffusion.TrainingLosses(denoise, m.x, t.diffusion.At(m.timesteps), noise, t.cond(m.x, m.y))
+}
+
+// cond returns what the network is told of pictures x beside their timesteps.
+func (t *Trainer) cond(x, y gotorch.Tensor) diffusion.Cond {
+	return diffusion.Cond{Y: y, LowRes: t.config.Model.LowRes(x)}
 }
 
 // keep appends a metric, if there is one, out of the microbatch's scope and the

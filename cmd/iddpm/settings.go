@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
+	"iddpm/model"
 	"iddpm/train"
 )
 
@@ -58,6 +61,9 @@ func modelOptions(c *train.Config) []option {
 		{name: "num-heads-upsample", category: categoryModel, value: &m.NumHeadsUpsample, usage: "`N` attention heads on the way up (-1: as on the way down)"},
 		{name: "dropout", category: categoryModel, value: &m.Dropout, usage: "drop activations with probability `P`"},
 		{name: "learn-sigma", category: categoryModel, value: &m.LearnSigma, usage: "learn the variances too (the paper's L_hybrid)"},
+		{name: "super-res", category: categoryModel, value: new(bool), usage: "enlarge pictures: the network sees them at --small-size too, and fills in what is missing"},
+		{name: "small-size", category: categoryModel, value: &m.SmallSize, standard: "64 with --super-res", usage: "enlarge pictures of `N` x N pixels"},
+		{name: "large-size", category: categoryModel, value: &m.ImageSize, standard: "256 with --super-res", usage: "to `N` x N pixels: --image-size by the name that it has in the reference's super_res_train.py"},
 		{name: "use-checkpoint", category: categoryModel, value: &m.UseCheckpoint, usage: "save memory: compute activations again on the way back"},
 		{name: "use-scale-shift-norm", category: categoryModel, value: &m.UseScaleShiftNorm, usage: "let the timestep scale the norms, not only shift them"},
 	}
@@ -142,9 +148,32 @@ func networkOptions(c *train.Config) []option {
 
 // configure changes a configuration as the given flags say.
 func configure(c *cli.Context, config *train.Config, options []option) error {
-	err := apply(c, options)
+	was := config.Model.SuperRes()
+	err := errors.Join(apply(c, options), superRes(c, &config.Model, was))
 	config.Diffusion.LearnSigma = config.Model.LearnSigma
 	return err
+}
+
+// superRes fills in what the flags of super-resolution leave out: any one of them
+// asks for it. was says whether the network had it before.
+func superRes(c *cli.Context, m *model.Config, was bool) error {
+	asked := m.SuperRes() || c.IsSet("large-size")
+	if err := apply(c, []option{{name: "super-res", value: &asked}}); err != nil || !asked {
+		if m.SuperRes() {
+			return errors.Join(err, wrongUse("--super-res False: but pictures of %d pixels are to be enlarged", m.SmallSize))
+		}
+		return err
+	}
+	if c.IsSet("image-size") && c.IsSet("large-size") && c.String("image-size") != c.String("large-size") {
+		return wrongUse("--image-size %s and --large-size %s are two names for one size", c.String("image-size"), c.String("large-size"))
+	}
+	if m.SmallSize == 0 {
+		m.SmallSize = 64
+	}
+	if !was && !c.IsSet("image-size") && !c.IsSet("large-size") {
+		m.ImageSize = 256
+	}
+	return nil
 }
 
 func presetOption(name *string) option {
