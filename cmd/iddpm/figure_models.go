@@ -158,6 +158,9 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *figureModel
 	if checkpoint.Bare {
 		return evaluated{}, fmt.Errorf("%s holds weights alone, and no settings: figures need a checkpoint of iddpm", from.path)
 	}
+	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
+		return evaluated{}, wrongUse("--num-samples: %s draws nothing without pictures to enlarge", from.path)
+	}
 	x, labels, err := o.pictures(checkpoint.Config)
 	if err != nil {
 		return evaluated{}, err

@@ -65,12 +65,11 @@ func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
 	}
 }
 
-// pictures turns bytes [N, H, W, 3] into pictures [N, 3, H, W] in [-1, 1], in
-// channels-last memory, as training does.
-func (n *inference) pictures(pixels []byte, count int) gotorch.Tensor {
-	size := int64(n.config.ImageSize)
-	bytes := gotorch.FromBytes(pixels, gotorch.Byte, int64(count), size, size, 3).To(n.device)
-	halfRange := gotorch.FullOn(n.device, gotorch.Float, 127.5)
+// tensorOf turns count pictures, bytes [N, size, size, 3], into [N, 3, size, size]
+// in [-1, 1], in channels-last memory, as training does.
+func tensorOf(pixels []byte, count, size int, device gotorch.Device) gotorch.Tensor {
+	bytes := gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device)
+	halfRange := gotorch.FullOn(device, gotorch.Float, 127.5)
 	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
 }
 
@@ -85,8 +84,10 @@ type boundOptions struct {
 // bound evaluates the bound of pictures, bytes [N, H, W, 3], and adds it to a sum.
 func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o boundOptions, sum *diffusion.BPDSum) (err error) {
 	gotorch.Scope(func() {
+		x, cond := tensorOf(pixels, len(labels), n.config.ImageSize, n.device), n.cond(labels)
+		cond.LowRes = n.config.LowRes(x)
 		var b diffusion.BPD
-		b, err = n.diffusion.CalcBPD(ctx, n.denoise, n.pictures(pixels, len(labels)), n.cond(labels), diffusion.BPDOptions{
+		b, err = n.diffusion.CalcBPD(ctx, n.denoise, x, cond, diffusion.BPDOptions{
 			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Progress: func(int) error { return o.progress() },
 		})
 		if err == nil {

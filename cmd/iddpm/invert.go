@@ -67,7 +67,7 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures
 		labels := s.classes(first, n)
 		cond := s.cond(labels)
 		var latent, again gotorch.Tensor
-		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, s.pictures(pixels, n), cond,
+		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, tensorOf(pixels, n, o.size, s.device), cond,
 			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress})
 		if err != nil {
 			return

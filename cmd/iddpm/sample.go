@@ -40,6 +40,8 @@ type sampleOptions struct {
 	latents     string
 	invert      string
 	refine      int
+	baseSamples string
+	cascade     cascadeOptions
 }
 
 func newSampleOptions() *sampleOptions {
@@ -47,7 +49,7 @@ func newSampleOptions() *sampleOptions {
 }
 
 func (o *sampleOptions) options() []option {
-	return append(o.sessionOptions.options(),
+	return append(append(o.sessionOptions.options(), o.cascade.options()...),
 		presetOption(&o.preset), configOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
@@ -61,6 +63,7 @@ func (o *sampleOptions) options() []option {
 		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "go from one seed's first picture to another's in --num-samples steps, by DDIM: `SEED,SEED`"},
 		option{name: "invert", category: categorySampling, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
 		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
+		option{name: "base-samples", category: categorySampling, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
 		option{name: "latents", category: categorySampling, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
@@ -123,7 +126,8 @@ as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Th
 are not given are the checkpoint's.
 
 --invert finds the noise that DDIM makes given pictures of, writes it as latents_NxCxHxW.npz,
-makes pictures of it again, and says how close they come (PSNR).
+makes pictures of it again, and says how close they come (PSNR). A super-resolution network
+enlarges --base-samples, or, by --upsample, what another network has just drawn.
 
 Examples:
   iddpm sample runs/001-emoji
@@ -131,6 +135,8 @@ Examples:
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --seed 7
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --interpolate 1,2 --num-samples 8
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
+  iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
+  iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
   iddpm sample cifar10_uncond_50M_500K.pt --preset cifar10 --timestep-respacing 250`,
 		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
 		HideHelpCommand: true,
@@ -159,10 +165,18 @@ func (p *program) sample(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	second, err := o.cascade.load(checkpoint)
+	if err != nil {
+		return err
+	}
 	if o.dir == "" {
 		o.dir = samplesDir(checkpoint)
 	}
-	return s.sample(c.Context, checkpoint, job)
+	result, err := s.cascade(c.Context, checkpoint, second, job)
+	if result.NumSamples == 0 {
+		return err
+	}
+	return errors.Join(err, s.emit(result, result.text))
 }
 
 // sampleJob is what the flags of sample come to for a checkpoint: with the
@@ -173,6 +187,7 @@ type sampleJob struct {
 	given     *latents   // to start from; nil: noise
 	originals *originals // to invert; nil: none
 	denoised  *strip     // to fill; nil: none
+	base      *pictures  // to enlarge; nil: none
 }
 
 func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
@@ -180,10 +195,21 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	if job.asked, err = classLabels(o.class, checkpoint); err != nil {
 		return nil, err
 	}
+	if job.base, err = openBase(o.baseSamples, checkpoint, job.asked); err != nil {
+		return nil, err
+	}
 	if o.strip {
 		job.denoised = &strip{size: checkpoint.Config.Model.ImageSize}
 	}
 	all := !c.IsSet("num-samples")
+	if job.base != nil {
+		if err := o.checkSuperRes(c); err != nil {
+			return nil, err
+		}
+		if all {
+			o.number = job.base.len()
+		}
+	}
 	switch {
 	case o.latents != "":
 		if job.given, err = readLatents(o.latents, checkpoint.Config); err == nil && (all || o.number > job.given.len()) {
@@ -200,21 +226,29 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	return job, err
 }
 
-// loadCheckpoint reads a checkpoint and changes its configuration as the flags
-// say. Of bare weights the flags and the preset are all of it.
-func loadCheckpoint(c *cli.Context, path, preset string) (*train.Checkpoint, error) {
+// readCheckpoint reads a checkpoint. Bare weights have the configuration of a
+// preset, or the reference's if none is named.
+func readCheckpoint(path, preset string) (*train.Checkpoint, error) {
 	checkpoint, err := train.LoadCheckpoint(path)
 	if err != nil {
 		return nil, err
 	}
-	config := &checkpoint.Config
 	if checkpoint.Bare {
-		if *config, err = baseConfig(preset); err != nil {
-			return nil, err
-		}
+		checkpoint.Config, err = baseConfig(preset)
 	} else if preset != "" {
-		return nil, wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, path)
+		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, path)
 	}
+	return checkpoint, err
+}
+
+// loadCheckpoint reads a checkpoint and changes its configuration as the flags
+// say. Of bare weights the flags and the preset are all of it.
+func loadCheckpoint(c *cli.Context, path, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := readCheckpoint(path, preset)
+	if err != nil {
+		return nil, err
+	}
+	config := &checkpoint.Config
 	if err := configure(c, config, networkOptions(config)); err != nil {
 		return nil, err
 	}
@@ -283,38 +317,36 @@ type sampleResult struct {
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 
+	Base     string    `json:"base_samples,omitempty"`      // .npz of what was enlarged, where this command drew it
 	Progress string    `json:"denoised_progress,omitempty"` // .png
 	Latents  string    `json:"latents,omitempty"`           // .npz
 	Inverted string    `json:"inverted,omitempty"`          // .png
 	PSNR     []float64 `json:"psnr,omitempty"`              // of every picture, dB
 }
 
-func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) error {
-	drawn := pictures{size: checkpoint.Config.Model.ImageSize}
-	result := sampleResult{
+// sample draws pictures and writes them. The error is errSavedInPart where an
+// interrupt has left some of them.
+func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, drawn *pictures, err error) {
+	drawn = &pictures{size: checkpoint.Config.Model.ImageSize}
+	result = sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
 		ImageSize: drawn.size, Seed: o.seed,
 	}
 	start := time.Now()
-	interrupted := s.draw(ctx, checkpoint, o, &result, &drawn)
+	interrupted := s.draw(ctx, checkpoint, o, &result, drawn)
 	s.screen.done()
 	if interrupted != nil && (drawn.len() == 0 || !errors.Is(interrupted, context.Canceled)) {
-		return interrupted
+		return result, drawn, interrupted
 	}
 	result.NumSamples, result.Seconds = drawn.len(), time.Since(start).Seconds()
 	result.ImagesPerSecond = float64(result.NumSamples) / result.Seconds
-	var err error
-	if result.Samples, result.Grid, err = drawn.save(o.dir); err != nil {
-		return err
+	if result.Samples, result.Grid, err = drawn.save(o.dir); err == nil {
+		err = o.saveExtras(&result, drawn)
 	}
-	if err := o.saveExtras(&result, &drawn); err != nil {
-		return err
-	}
-	err = s.emit(result, result.text)
 	if interrupted != nil {
-		return errors.Join(errSavedInPart, err)
+		err = errors.Join(errSavedInPart, err)
 	}
-	return err
+	return result, drawn, err
 }
 
 // saveExtras writes what was asked for beside the pictures.
@@ -363,6 +395,9 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 func (r sampleResult) text(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "pictures    %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
+	if r.Base != "" {
+		fmt.Fprintf(w, "made from   %s\n", r.Base)
+	}
 	if r.Progress != "" {
 		fmt.Fprintf(w, "progress    %s\n", r.Progress)
 	}

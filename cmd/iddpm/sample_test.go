@@ -194,6 +194,22 @@ func pngOf(t *testing.T, size, i int) []byte {
 	return file.Bytes()
 }
 
+// pngPixels returns a PNG's bytes [H, W, 3].
+func pngPixels(t *testing.T, file []byte) (pixels []byte) {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			r, g, b, _ := img.At(x, y).RGBA()
+			pixels = append(pixels, byte(r>>8), byte(g>>8), byte(b>>8))
+		}
+	}
+	return pixels
+}
+
 // Pictures become latents, and the latents pictures: at once, and from the file.
 func TestInvert(t *testing.T) {
 	run := tinyRun(t, "--class-cond")

@@ -51,6 +51,8 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err error) {
 	gotorch.Scope(func() {
 		noise, labels := s.noise(s.seed, first, n), s.classes(first, n)
+		cond := s.cond(labels)
+		cond.LowRes = s.lowRes(first, n)
 		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress}
 		if s.ddim {
 			options.Sampler = diffusion.DDIM
@@ -59,7 +61,7 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 			options.Progress = s.withStrip
 		}
 		var x gotorch.Tensor
-		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), s.cond(labels), options); err != nil {
+		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), cond, options); err != nil {
 			return
 		}
 		if err = checkFinite(x, first, n); err == nil {
@@ -77,7 +79,7 @@ func checkFinite(x gotorch.Tensor, first, n int) error {
 }
 
 // classes returns the classes of n pictures: those asked for, in turn, or those
-// of the latents, or else each a function of the seed and its picture's index.
+// of the latents or the small pictures, or else each a function of the seed and its picture's index.
 func (s *sampler) classes(first, n int) []int64 {
 	if !s.config.ClassCond {
 		return nil
@@ -92,6 +94,8 @@ func (s *sampler) classes(first, n int) []int64 {
 			labels[i] = s.asked[(first+i)%len(s.asked)]
 		case s.given != nil && s.given.labels != nil:
 			labels[i] = s.given.labels[first+i]
+		case s.base != nil && s.base.labels != nil:
+			labels[i] = s.base.labels[(first+i)%s.base.len()]
 		}
 	}
 	return labels

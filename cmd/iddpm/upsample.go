@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/data"
+	"iddpm/train"
+)
+
+// cascadeOptions are the flags of a second network, which enlarges what the
+// first has drawn.
+type cascadeOptions struct {
+	path      string
+	preset    string
+	respacing string
+	ddim      bool
+}
+
+func (o *cascadeOptions) options() []option {
+	return []option{
+		{name: "upsample", category: categorySampling, value: &o.path, usage: "enlarge the pictures by the super-resolution network in `CKPT`"},
+		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "if that file holds weights alone, the preset `NAME` that they belong to"},
+		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "enlarge in these steps, `SPEC`, as for --timestep-respacing"},
+		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "enlarge by DDIM"},
+	}
+}
+
+// load reads the second network's checkpoint, if one is asked for, and checks
+// that it enlarges what the first draws: before that has drawn for hours.
+func (o *cascadeOptions) load(first *train.Checkpoint) (*train.Checkpoint, error) {
+	if o.path == "" {
+		if *o != (cascadeOptions{}) {
+			return nil, wrongUse("--upsample-preset, -timestep-respacing and -use-ddim are for --upsample")
+		}
+		return nil, nil
+	}
+	second, err := readCheckpoint(o.path, o.preset)
+	if err != nil {
+		return nil, err
+	}
+	m, base := &second.Config.Model, first.Config.Model
+	if second.Bare && m.ClassCond {
+		m.NumClasses = classesOf(second.Model)
+	}
+	second.Config.Diffusion.TimestepRespacing = o.respacing
+	if err := second.Config.Diffusion.Validate(); err != nil {
+		return nil, wrongUse("--upsample-timestep-respacing: %w", err)
+	}
+	switch {
+	case !m.SuperRes():
+		err = fmt.Errorf("%s is no super-resolution network", second.Path)
+	case m.SmallSize != base.ImageSize:
+		err = fmt.Errorf("%s enlarges pictures of %d pixels, and %s draws some of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
+	case m.ClassCond && !base.ClassCond:
+		err = fmt.Errorf("%s wants to know classes, and %s draws without", second.Path, first.Path)
+	case m.ClassCond && m.NumClasses < base.NumClasses:
+		err = fmt.Errorf("%s knows %d classes, and %s draws %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
+	}
+	return second, err
+}
+
+// job is what the second network is to do with the pictures of the first.
+func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
+	options := &sampleOptions{
+		sessionOptions: first.sessionOptions, number: drawn.len(), batchSize: first.batchSize, ddim: o.ddim, seed: first.seed,
+		clip: first.clip, precision: first.precision, threads: first.threads, dir: first.dir,
+	}
+	return &sampleJob{sampleOptions: options, base: drawn}
+}
+
+// openBase reads the small pictures of --base-samples for a network, which may
+// be nil where it needs none.
+func openBase(path string, c *train.Checkpoint, asked []int64) (*pictures, error) {
+	m := c.Config.Model
+	switch {
+	case path == "" && !m.SuperRes():
+		return nil, nil
+	case path == "":
+		return nil, wrongUse("%s enlarges pictures of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
+	case !m.SuperRes():
+		return nil, wrongUse("--base-samples: %s is no super-resolution network", c.Path)
+	}
+	read := readBaseSet
+	if strings.EqualFold(filepath.Ext(path), ".npz") {
+		read = readBaseArrays
+	}
+	base, err := read(path, c, len(asked) > 0)
+	if err != nil {
+		return nil, fmt.Errorf("--base-samples: %w", err)
+	}
+	return base, nil
+}
+
+// readBaseArrays reads what sample writes: arr_0, uint8 [N, H, W, 3], and arr_1,
+// the labels [N].
+func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*pictures, error) {
+	arrays, err := npy.ReadNPZ(path)
+	if err != nil {
+		return nil, err
+	}
+	m := c.Config.Model
+	size := int64(m.SmallSize)
+	a := arrays["arr_0"]
+	if a == nil || a.DType != npy.Uint8 || len(a.Shape) != 4 || a.Shape[0] < 1 || !slices.Equal(a.Shape[1:], []int64{size, size, 3}) {
+		return nil, fmt.Errorf("%s: arr_0 must be uint8 [N, %d, %d, 3], pictures of the size that %s enlarges", path, size, size, c.Path)
+	}
+	base := &pictures{size: m.SmallSize, pixels: a.Data}
+	if !m.ClassCond || asked {
+		return base, nil
+	}
+	b := arrays["arr_1"]
+	if b == nil {
+		return nil, fmt.Errorf("%s has no classes (arr_1), and the network wants to know them: say by --class what the pictures are", path)
+	}
+	if base.labels, err = b.Int64s(); err != nil {
+		return nil, fmt.Errorf("%s: arr_1: %w", path, err)
+	}
+	if len(base.labels) != base.len() {
+		return nil, fmt.Errorf("%s: arr_1 holds %d classes for %d pictures", path, len(base.labels), base.len())
+	}
+	for i, label := range base.labels {
+		if label < 0 || label >= int64(m.NumClasses) {
+			return nil, fmt.Errorf("%s: picture %d is of class %d, and the network knows 0 to %d", path, i, label, m.NumClasses-1)
+		}
+	}
+	return base, nil
+}
+
+// readBaseSet reads a folder or a zip; larger pictures are fitted to the small
+// size as those of training are.
+func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error) {
+	options := c.Config.DataOptions()
+	options.ImageSize = c.Config.Model.SmallSize
+	options.ClassCond = c.Config.Model.ClassCond && !asked
+	set, err := data.Open(path, options)
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	if options.ClassCond && !slices.Equal(set.ClassNames(), c.ClassNames) {
+		return nil, fmt.Errorf("the classes of %s are not those that the network has learnt: say by --class what the pictures are", set.Name())
+	}
+	base := &pictures{size: set.ImageSize()}
+	for i := range set.Len() {
+		pixels, label, err := set.Image(i)
+		if err != nil {
+			return nil, err
+		}
+		base.add(pixels, nil)
+		if options.ClassCond {
+			base.labels = append(base.labels, label)
+		}
+	}
+	return base, nil
+}
+
+// lowRes returns the small pictures that n large ones are made from, [n, 3, h, w]
+// in [-1, 1]; where there are fewer of them, they come again.
+func (s *sampler) lowRes(first, n int) gotorch.Tensor {
+	if s.base == nil {
+		return gotorch.Tensor{}
+	}
+	each := s.base.bytesPerPicture()
+	var pixels []byte
+	for i := first; i < first+n; i++ {
+		at := i % s.base.len() * each
+		pixels = append(pixels, s.base.pixels[at:at+each]...)
+	}
+	return tensorOf(pixels, n, s.base.size, s.device)
+}
+
+// cascade draws pictures, and lets a second network enlarge them if there is one.
+// Both are written.
+func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, job *sampleJob) (sampleResult, error) {
+	result, drawn, err := s.sample(ctx, first, job)
+	if err != nil || second == nil {
+		return result, err
+	}
+	enlarged, _, err := s.sample(ctx, second, job.cascade.job(job.sampleOptions, drawn))
+	if enlarged.NumSamples == 0 { // the small ones are there
+		if errors.Is(err, context.Canceled) {
+			err = errors.Join(errSavedInPart, err)
+		}
+		return result, err
+	}
+	enlarged.Base, enlarged.Progress = result.Samples, result.Progress
+	return enlarged, err
+}
+
+// checkSuperRes refuses what makes no sense with small pictures.
+func (o *sampleOptions) checkSuperRes(c *cli.Context) error {
+	for _, name := range []string{"invert", "interpolate", "upsample"} {
+		if c.IsSet(name) {
+			return wrongUse("--%s is not for super-resolution networks", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/train"
+)
+
+// enlarger trains a network that makes pictures of 16 pixels of those of 8.
+func enlarger(t *testing.T, args ...string) string {
+	t.Helper()
+	return tinyRun(t, append([]string{"--large-size", "16", "--small-size", "8", "--image-size", "16"}, args...)...)
+}
+
+func writeArrays(t *testing.T, name string, pictures *npy.Array, labels ...int64) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	arrays := []npy.Named{{Array: pictures}}
+	if len(labels) > 0 {
+		array, err := npy.New(labels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrays = append(arrays, npy.Named{Array: array})
+	}
+	if err := npy.WriteNPZFile(path, arrays...); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func smallPictures(t *testing.T, n, size int64) *npy.Array {
+	t.Helper()
+	pixels := make([]uint8, n*size*size*3)
+	for i := range pixels {
+		pixels[i] = uint8(i * 7)
+	}
+	array, err := npy.New(pixels, n, size, size, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return array
+}
+
+func TestSuperResolution(t *testing.T) {
+	run := enlarger(t, "--learn-sigma", "--class-cond")
+	c, err := train.LoadCheckpoint(run)
+	if err != nil || c.Config.Model.ImageSize != 16 || c.Config.Model.SmallSize != 8 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	base := writeArrays(t, "samples.npz", smallPictures(t, 3, 8), 2, 0, 1)
+	all := sample(t, run, "--base-samples", base, "--batch-size", "2")
+	if all.NumSamples != 3 || len(all.pixels) != 3*16*16*3 || !slices.Equal(all.labels, []int64{2, 0, 1}) {
+		t.Fatalf("%d pictures of %d bytes, classes %v", all.NumSamples, len(all.pixels), all.labels)
+	}
+	one := sample(t, run, "--base-samples", base, "--batch-size", "1")
+	for i, v := range one.pixels {
+		if d := int(v) - int(all.pixels[i]); d < -1 || d > 1 {
+			t.Fatal("a picture depends on the batch that it is drawn in")
+		}
+	}
+	// The base comes again, under other noise; the same classes.
+	more := sample(t, run, "--base-samples", base, "--num-samples", "5")
+	if !slices.Equal(more.labels, []int64{2, 0, 1, 2, 0}) || bytes.Equal(more.pixels[:768], more.pixels[3*768:4*768]) {
+		t.Errorf("five of three: classes %v", more.labels)
+	}
+	// DDIM without noise is DDIM: other pictures, the same each time.
+	ddim := []string{run, "--base-samples", base, "--use-ddim", "--timestep-respacing", "ddim4", "--class", "1"}
+	a, b := sample(t, ddim...), sample(t, ddim...)
+	if a.Timesteps != 4 || !bytes.Equal(a.pixels, b.pixels) || bytes.Equal(a.pixels, all.pixels) || !slices.Equal(a.labels, []int64{1, 1, 1}) {
+		t.Errorf("DDIM: %d timesteps, classes %v", a.Timesteps, a.labels)
+	}
+	if r := nll(t, run, "--num-samples", "2"); r.NumSamples != 2 || !(r.TotalBPD > 0) {
+		t.Errorf("bits/dim: %+v", r)
+	}
+	got := iddpm(t, "resume", run, "--steps", "3", "--device", "cpu")
+	if got.status != exitDone {
+		t.Errorf("resume: %s", got.stderr)
+	}
+}
+
+// What the network sees of a small picture does not depend on where that is from.
+func TestBaseSamplesOfAFolder(t *testing.T) {
+	run := enlarger(t)
+	folder := t.TempDir()
+	var pixels []uint8
+	for i := range 2 {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.png", i)), pngOf(t, 8, i), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		pixels = append(pixels, pngPixels(t, pngOf(t, 8, i))...)
+	}
+	array, err := npy.New(pixels, 2, 8, 8, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromFolder := sample(t, run, "--base-samples", folder)
+	fromFile := sample(t, run, "--base-samples", writeArrays(t, "base.npz", array))
+	if fromFolder.NumSamples != 2 || !bytes.Equal(fromFolder.pixels, fromFile.pixels) {
+		t.Errorf("%d pictures of the folder are not those of the file", fromFolder.NumSamples)
+	}
+}
+
+func TestCascade(t *testing.T) {
+	first, second := tinyRun(t, "--class-cond"), enlarger(t, "--class-cond")
+	dir := t.TempDir()
+	both := sample(t, first, "--upsample", second, "--num-samples", "3", "--upsample-timestep-respacing", "4", "-o", dir)
+	if both.ImageSize != 16 || both.Timesteps != 4 || both.NumSamples != 3 {
+		t.Fatalf("%+v", both.sampleResult)
+	}
+	small := sample(t, first, "--num-samples", "3")
+	if base, err := npy.ReadNPZ(both.Base); err != nil || !bytes.Equal(base["arr_0"].Data, small.pixels) || !slices.Equal(both.labels, small.labels) {
+		t.Errorf("%s is not what the first network draws: %v", both.Base, err)
+	}
+	apart := sample(t, second, "--base-samples", small.Samples, "--timestep-respacing", "4", "-o", filepath.Join(dir, "apart"))
+	if !bytes.Equal(apart.pixels, both.pixels) {
+		t.Error("one command draws other pictures than two")
+	}
+}
+
+// An interrupt between the two networks leaves the small pictures.
+func TestInterruptedCascade(t *testing.T) {
+	first, second := tinyRun(t), enlarger(t)
+	ctx := &countdown{Context: context.Background(), left: 10} // the first network asks 9 times or so
+	got := iddpmWith(ctx, nil, "sample", first, "--upsample", second, "--num-samples", "2", "--device", "cpu", "--threads", "1", "--json")
+	var r sampleResult
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.status != exitSaved || r.ImageSize != 8 {
+		t.Fatalf("status %d, %v: %s%s", got.status, err, got.stdout, got.stderr)
+	}
+	if _, err := npy.ReadNPZ(r.Samples); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSuperResolutionRefuses(t *testing.T) {
+	plain, run := tinyRun(t), enlarger(t)
+	classes := enlarger(t, "--class-cond")
+	good, large := writeArrays(t, "good.npz", smallPictures(t, 1, 8)), writeArrays(t, "large.npz", smallPictures(t, 1, 16))
+	unknown := writeArrays(t, "unknown.npz", smallPictures(t, 1, 8), 100000)
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"nothing to enlarge", []string{"sample", run}, exitUsage, "name some by --base-samples"},
+		{"another network", []string{"sample", plain, "--base-samples", good}, exitUsage, "is no super-resolution network"},
+		{"no file", []string{"sample", run, "--base-samples", "nowhere.npz"}, exitFailed, "nowhere.npz"},
+		{"no folder", []string{"sample", run, "--base-samples", "nowhere"}, exitFailed, "nowhere"},
+		{"another size", []string{"sample", run, "--base-samples", large}, exitFailed, "uint8 [N, 8, 8, 3]"},
+		{"no classes", []string{"sample", classes, "--base-samples", good}, exitFailed, "say by --class"},
+		{"unknown class", []string{"sample", classes, "--base-samples", unknown}, exitFailed, "is of class 100000"},
+		{"inversion", []string{"sample", run, "--base-samples", good, "--invert", good}, exitUsage, "--invert is not for super-resolution"},
+		{"cascade to another network", []string{"sample", plain, "--upsample", plain}, exitFailed, "is no super-resolution network"},
+		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "wants to know classes"},
+		{"half a cascade", []string{"sample", plain, "--upsample-use-ddim"}, exitUsage, "are for --upsample"},
+		{"not smaller", []string{"train", "--image-size", "16", "--small-size", "16"}, exitUsage, "small-size 16 must be above 0 and below"},
+		{"two sizes", []string{"train", "--image-size", "16", "--large-size", "32"}, exitUsage, "two names for one size"},
+		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "pictures of 16 pixels are to be enlarged"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := iddpm(t, append(test.args, "--device", "cpu")...)
+			if got.status != test.status || !strings.Contains(got.stderr, test.want) {
+				t.Errorf("status %d, %s; want %d, %s", got.status, got.lastLine(), test.status, test.want)
+			}
+		})
+	}
+}
+
+// --super-res alone is the reference's 64 to 256.
+func TestSuperResFlags(t *testing.T) {
+	for _, test := range []struct {
+		args         []string
+		large, small int
+	}{
+		{[]string{"--super-res"}, 256, 64},
+		{[]string{"--super_res", "True", "--image_size", "128"}, 128, 64},
+		{[]string{"--large_size", "256", "--small_size", "32"}, 256, 32},
+		{[]string{"--super-res", "False"}, 64, 0},
+	} {
+		got := iddpm(t, append([]string{"info", "imagenet64", "--json"}, test.args...)...)
+		var r infoResult
+		if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+			t.Fatalf("%v: %s", test.args, got.stderr)
+		}
+		if m := r.Config.Model; m.ImageSize != test.large || m.SmallSize != test.small {
+			t.Errorf("%v: %d from %d pixels, want %d from %d", test.args, m.ImageSize, m.SmallSize, test.large, test.small)
+		}
+	}
+}
