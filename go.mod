@@ -7,6 +7,7 @@ go 1.26.0
 replace github.com/wangkuiyi/gotorch => ./gotorch
 
 require (
+	github.com/PowerDNS/lmdb-go v1.9.4
 	github.com/wangkuiyi/gotorch v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
 	golang.org/x/image v0.47.0

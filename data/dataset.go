@@ -78,6 +78,7 @@ type Dataset struct {
 //   - an .npz with arr_0, uint8 [N, H, W, C], and labels arr_1 [N] if it likes
 //   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
 //   - a folder of the down-sampled ImageNet's batches (train_data_batch_1 ...)
+//   - a folder with an LMDB database of picture files, as LSUN comes, or its .mdb
 //   - a single picture
 //   - the empty path: the built-in emoji set
 //

@@ -4,7 +4,7 @@
 // A picture's walk, in the order of the files to read:
 //
 //  1. Open (dataset.go) finds out what the path names (source.go): a folder
-//     (folder.go), a zip (zip.go), raw pixels (arrays.go) from an npz (npz.go) or from
+//     (folder.go), a zip (zip.go), LSUN's database (lmdb.go), raw pixels (arrays.go) from an npz (npz.go) or from
 //     CIFAR's and ImageNet's files (batches.go, batches_read.go, and pickle.go for
 //     Python's), or nothing, which is the built-in emoji set (emoji.go). It numbers
 //     the pictures in the reference's order, gives them their classes (labels.go,
@@ -13,7 +13,7 @@
 //     permutation of the pictures (random.go), and hands numbers to its workers
 //     (pipeline.go).
 //  3. A worker reads the file and decodes it (decode.go) to 8-bit grey, RGB or
-//     CMYK (picture.go, convert.go; JPEG's and WebP's colour planes in ycbcr.go and
+//     CMYK (picture.go, convert.go; by libjpeg-turbo where that is, turbo.go; JPEG's and WebP's colour planes in ycbcr.go and
 //     webp.go), over the background where it is transparent, turned if EXIF says so
 //     and one asks for it (exif.go, turn.go). Its buffers serve the next picture
 //     (memory.go).

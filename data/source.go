@@ -64,6 +64,9 @@ func openAny(path, split string) (*collection, error) {
 		if c, err := openBatchFolder(path, split); c != nil || err != nil {
 			return c, err
 		}
+		if c, err := openLMDBFolder(path); c != nil || err != nil {
+			return c, err
+		}
 		return openFolder(path)
 	}
 	switch name := strings.ToLower(path); {
@@ -71,12 +74,14 @@ func openAny(path, split string) (*collection, error) {
 		return openZip(path)
 	case strings.HasSuffix(name, ".npz"):
 		return openNPZ(path)
+	case strings.HasSuffix(name, ".mdb"):
+		return openLMDB(path, "LMDB "+path)
 	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
 		return openBatchArchive(path, split)
 	case isPicture(filepath.Base(path)):
 		return openPicture(path), nil
 	}
-	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz", path, formats)
+	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, formats)
 }
 
 // files is a source of encoded pictures, of a folder or of an archive.

@@ -69,7 +69,7 @@ func (d *Dataset) mayHoldJPEG() bool {
 	}
 	for i := range d.Len() {
 		switch strings.ToLower(path.Ext(d.PictureName(i))) {
-		case ".jpg", ".jpeg":
+		case ".jpg", ".jpeg", "": // LMDB's keys do not tell
 			return true
 		}
 	}

@@ -57,7 +57,7 @@ func TestJPEGDecoder(t *testing.T) {
 	}
 	for _, c := range []struct{ path, option, want string }{
 		{photos, "", best}, {photos, "auto", best}, {photos, "go", "Go"}, {drawings, "", ""}, {"", "", ""},
-		{"testdata/batches/cifar-10-binary.tar.gz", "", ""},
+		{"testdata/batches/cifar-10-binary.tar.gz", "", ""}, {database(t, map[string][]byte{"1f": numbered(1)}), "go", "Go"},
 	} {
 		if got := open(t, c.path, Options{JPEGDecoder: c.option}).JPEGDecoder(); got != c.want {
 			t.Errorf("%s, %q: %q, want %q", c.path, c.option, got, c.want)

@@ -72,7 +72,7 @@ func (p *program) dataCommand() *cli.Command {
 		Usage:     "look through pictures, and pack them for training",
 		UsageText: "iddpm data info|prepare ...",
 		Description: `Works on whatever train takes for --data-dir: a folder at any depth, a zip, NVlabs/edm's zip, an
-.npz of samples, CIFAR-10 and CIFAR-100 as downloaded, the down-sampled ImageNet.
+.npz of samples, CIFAR-10 and CIFAR-100 as downloaded, the down-sampled ImageNet, LSUN's LMDB.
 
 Examples:
   iddpm data info photos -o sheet.png
