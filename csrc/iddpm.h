@@ -193,6 +193,7 @@ GT_API(gt_result, gt_batch_norm, (gt_tensor x, gt_tensor w, gt_tensor b, gt_tens
 GT_API(gt_result, gt_softmax, (gt_tensor x, int64_t dim, int32_t dtype))
 GT_API(gt_result, gt_log_softmax, (gt_tensor x, int64_t dim))
 GT_API(gt_result, gt_attention, (gt_tensor q, gt_tensor k, gt_tensor v))
+GT_API(gt_result, gt_self_attention, (gt_tensor qkv, int64_t heads))
 GT_API(gt_result, gt_embedding, (gt_tensor w, gt_tensor index))
 GT_API(gt_result, gt_max_pool2d, (gt_tensor x, const int64_t *kernel, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int32_t ceil_mode))
 GT_API(gt_result, gt_avg_pool2d, (gt_tensor x, const int64_t *kernel, const int64_t *stride))

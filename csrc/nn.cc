@@ -1,5 +1,6 @@
 // Matrix products and layers.
 #include "handle.h"
+#include "kernels/attention.h"
 #include "kernels/group_norm.h"
 
 using namespace iddpm;
@@ -67,6 +68,10 @@ gt_result gt_log_softmax(gt_tensor x, int64_t dim) {
 
 gt_result gt_attention(gt_tensor q, gt_tensor k, gt_tensor v) {
   return guard_tensor([&] { return at::scaled_dot_product_attention(unwrap(q), unwrap(k), unwrap(v)); });
+}
+
+gt_result gt_self_attention(gt_tensor qkv, int64_t heads) {
+  return guard_tensor([&] { return attention(unwrap(qkv), heads); });
 }
 
 gt_result gt_embedding(gt_tensor w, gt_tensor index) {

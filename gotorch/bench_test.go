@@ -70,3 +70,32 @@ func BenchmarkGroupNormSilu(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSelfAttention times the kernel, forward and backward, against its
+// plain twin at the sizes of a 64-channel network's two attention resolutions.
+func BenchmarkSelfAttention(b *testing.B) {
+	for _, tokens := range []int64{256, 64} {
+		for _, dtype := range []int8{Float, BFloat16} {
+			for _, fused := range []bool{true, false} {
+				b.Run(fmt.Sprintf("%d/%s/fused=%t", tokens, DtypeName(dtype), fused), func(b *testing.B) {
+					Run(func() {
+						Scope(func() {
+							qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, 8, tokens, 3*128).CastTo(dtype)
+							qkv.SetRequiresGrad(true)
+							attend := composedAttention
+							if fused {
+								attend = SelfAttention
+							}
+							for b.Loop() {
+								Scope(func() {
+									y := attend(qkv, 4)
+									y.BackwardWith(y.Detach())
+								})
+							}
+						})
+					})
+				})
+			}
+		}
+	}
+}

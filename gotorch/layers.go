@@ -127,6 +127,16 @@ func ScaledDotProductAttention(q, k, v Tensor) Tensor {
 	return take(op, r)
 }
 
+// SelfAttention returns softmax(q k^T / sqrt(d)) v as [N, T, C] for qkv
+// [N, T, 3C], whose channels run over heads, then over q, k and v, then over the
+// d = C/heads of a head. On the CPU, for few tokens, it is faster than
+// [ScaledDotProductAttention].
+func SelfAttention(qkv Tensor, heads int64) Tensor {
+	r := C.gt_self_attention(qkv.defined("SelfAttention"), C.int64_t(heads))
+	runtime.KeepAlive(qkv.owner)
+	return take("SelfAttention", r)
+}
+
 // Embedding returns the rows of weight [V, D] that index [...] names, as
 // [..., D].
 func Embedding(weight, index Tensor) Tensor {

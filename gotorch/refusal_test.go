@@ -162,6 +162,7 @@ func refusals() map[string]refusal {
 		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},
 		"LogSoftmax":                {func() { LogSoftmax(two, 1) }, "Dimension out of range"},
 		"ScaledDotProductAttention": {func() { ScaledDotProductAttention(two, two, two) }, "at least 2 dimensional"},
+		"SelfAttention":             {func() { SelfAttention(Zeros([]int64{1, 2, 8}, false), 2) }, "8 channels do not split into 2 heads"},
 		"Embedding":                 {func() { Embedding(square, FromInt64s([]int64{2})) }, "index out of range"},
 		"MaxPool2d":                 {func() { MaxPool2d(picture, []int64{5}, one, []int64{0}, one, false) }, "Output size is too small"},
 		"AvgPool2d":                 {func() { AvgPool2d(picture, []int64{5}, one) }, "Output size is too small"},

@@ -25,10 +25,7 @@ func (a *attention) forward(x gotorch.Tensor) gotorch.Tensor {
 	shape := x.Shape()
 	n, c, h, w := shape[0], shape[1], shape[2], shape[3]
 	tokens := a.norm.forward(x).Permute([]int64{0, 2, 3, 1}).Reshape(n, h*w, c)
-	// The reference's channels run over heads, then over q, k, v, then within.
-	qkv := a.qkv.forward(tokens).View(n, h*w, a.heads, 3, c/a.heads).Permute([]int64{3, 0, 2, 1, 4})
-	y := gotorch.ScaledDotProductAttention(qkv.Select(0, 0), qkv.Select(0, 1), qkv.Select(0, 2))
-	y = a.proj.forward(y.Transpose(1, 2).Reshape(n, h*w, c))
+	y := a.proj.forward(gotorch.SelfAttention(a.qkv.forward(tokens), a.heads))
 	return x.Add(y.View(n, h, w, c).Permute([]int64{0, 3, 1, 2}), 1)
 }
 

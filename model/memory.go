@@ -35,7 +35,7 @@ func (bl block) activations(pixels int64) (whole, inputs int64) {
 			add(2*in+2*out, in)
 		}
 	}
-	if bl.attention != nil { // its weights, pixels squared, are never stored
+	if bl.attention != nil { // its weights, pixels squared, are stored on the CPU alone, where pixels are few
 		c := bl.attention.proj.in
 		add(7*c, c)
 	}
