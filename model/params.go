@@ -34,12 +34,17 @@ func (b builder) at(name string) builder {
 	return b
 }
 
-// param makes one parameter; init fills it, on the CPU.
+// param makes one parameter; init fills it, on the CPU. A convolution's weight
+// then lies in memory as its inputs do, channels last: so neither the weight nor
+// its gradient is rearranged in a step.
 func (b builder) param(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
 	p := &Parameter{Name: b.path + "." + name, Shape: shape}
 	if b.generator != nil {
 		p.Tensor = gotorch.EmptyOn(gotorch.Device{}, gotorch.Float, shape...)
 		init(p.Tensor)
+		if len(shape) == 4 {
+			p.Tensor = p.Tensor.ChannelsLast()
+		}
 	}
 	*b.params = append(*b.params, p)
 	return p
