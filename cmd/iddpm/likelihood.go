@@ -174,7 +174,7 @@ func (l *likelihood) progress(perBatch int) error {
 	l.screen.show(l.steps, steps, text)
 	if !l.screen.terminal && l.due.strikes() {
 		perStep := time.Since(l.start) / time.Duration(l.steps)
-		l.log.Info("evaluating", zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Duration("left", (perStep*time.Duration(steps-l.steps)).Round(time.Second)))
+		l.log.Info("evaluating", zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Stringer("left", (perStep*time.Duration(steps-l.steps)).Round(time.Second)))
 	}
 	return nil
 }
