@@ -63,7 +63,7 @@ func modelOptions(c *train.Config) []option {
 		{name: "learn-sigma", category: categoryModel, value: &m.LearnSigma, usage: "learn the variances too (the paper's L_hybrid)"},
 		{name: "super-res", category: categoryModel, value: new(bool), usage: "enlarge pictures: the network sees them at --small-size too, and fills in what is missing"},
 		{name: "small-size", category: categoryModel, value: &m.SmallSize, standard: "64 with --super-res", usage: "enlarge pictures of `N` x N pixels"},
-		{name: "large-size", category: categoryModel, value: &m.ImageSize, standard: "256 with --super-res", usage: "to `N` x N pixels: --image-size by the name that it has in the reference's super_res_train.py"},
+		{name: "large-size", category: categoryModel, value: &m.ImageSize, standard: "256 with --super-res", usage: "the size of enlarged pictures, `N` x N: --image-size, as super_res_train.py of the reference calls it"},
 		{name: "use-checkpoint", category: categoryModel, value: &m.UseCheckpoint, usage: "save memory: compute activations again on the way back"},
 		{name: "use-scale-shift-norm", category: categoryModel, value: &m.UseScaleShiftNorm, usage: "let the timestep scale the norms, not only shift them"},
 	}
