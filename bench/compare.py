@@ -3,10 +3,16 @@
 
 usage: compare.py [--rounds 3] [--device cpu] [--steps 10] [ROW ...]
 
-A row is WHAT:OURS:PEER, such as train:fp32:reference or sample:bf16:best; without one the table
-below runs. The peer is PEER (default ../shared/bench/peer.py) over REFERENCE, a checkout of
-openai/improved-diffusion, run by PEER_PYTHON, a Python with torch (default build/venv's, which
-`make interop` makes). A ratio above 1 says that iddpm is ahead. Medians of the rounds count.
+A row is WHAT:OURS:PEER, such as train:fp32:reference or sample:bf16:best; without one the tables
+below run. load:SET:WORKERS compares the loaders: SET is png64, jpeg500 (by libjpeg-turbo if that is
+installed), jpeg500-go (by Go's own decoder) or cached (png64 from memory), against the peer's with
+that many workers; cores means one per core, which is what iddpm has in any case. The pictures are
+made once, in build/bench (see pictures.py).
+
+The peer is PEER (default ../shared/bench/peer.py) over REFERENCE, a checkout of
+openai/improved-diffusion, run by PEER_PYTHON, a Python with torch, NumPy and Pillow (default
+build/venv's, which `make interop` makes). A ratio above 1 says that iddpm is ahead. Medians of the
+rounds count.
 """
 import argparse
 import datetime
@@ -20,7 +26,16 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROWS = ["train:fp32:reference", "train:fp32:compile", "train:bf16:reference", "train:bf16:best",
-        "sample:auto:reference"]
+        "sample:auto:reference",
+        "load:png64:cores", "load:jpeg500:cores", "load:jpeg500-go:cores", "load:cached:1"]
+PICTURES = ROOT / "build/bench"
+LOAD = ["--image-size", "64", "--batch-size", "128"]
+SETS = {
+    "png64": ["--data-dir", PICTURES / "png64"],
+    "jpeg500": ["--data-dir", PICTURES / "jpeg500"],
+    "jpeg500-go": ["--data-dir", PICTURES / "jpeg500", "--jpeg-decoder", "go"],
+    "cached": ["--data-dir", PICTURES / "png64", "--cache", "auto", "--epochs", "50"],
+}
 
 
 def run(command):
@@ -51,6 +66,23 @@ def compare(row, o, peer):
         " ".join("%.2f" % r for r in ratios)), flush=True)
 
 
+def compare_loaders(row, o, peer):
+    _, ours, workers = row.split(":")
+    subprocess.run([peer[0], str(ROOT / "bench/pictures.py"), str(PICTURES)], check=True)
+    workers = os.cpu_count() if workers == "cores" else int(workers)
+    pairs = []
+    for _ in range(o.rounds):
+        a = run([str(ROOT / "build/iddpm"), "bench", "load"] + list(map(str, SETS[ours])) + LOAD)
+        b = run(peer + ["load", "--workers", str(workers)] + list(map(str, SETS[ours][:2])) + LOAD)
+        pairs.append((a["images_per_second"], b["images_per_second"]))
+    ratios = [x / y for x, y in pairs]
+    mine, other = (statistics.median(column) for column in zip(*pairs))
+    decoder = ", " + a["jpeg_decoder"] if "jpeg_decoder" in a else ""
+    print("| %s%s | %d | %d | %.0f | %.0f | %.2fx | %s |" % (
+        ours, decoder, a["workers"], workers, mine, other, statistics.median(ratios),
+        " ".join("%.2f" % r for r in ratios)), flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("rows", nargs="*", default=ROWS)
@@ -68,9 +100,16 @@ def main():
     print("%s, commit %s, %s, %d cores: %dx%d, %d channels, %d residual blocks, batch %d; load %.1f at the start\n" % (
         datetime.date.today(), commit, processor(), os.cpu_count(), o.image_size, o.image_size, o.num_channels,
         o.num_res_blocks, o.batch_size, os.getloadavg()[0]))
-    print("| what | ours | peer | ours, s/step | peer, s/step | ratio | of each round |\n| --- | --- | --- | --- | --- | --- | --- |")
-    for row in o.rows:
+    steps = [row for row in o.rows if not row.startswith("load:")]
+    loads = [row for row in o.rows if row.startswith("load:")]
+    if steps:
+        print("| what | ours | peer | ours, s/step | peer, s/step | ratio | of each round |\n| --- | --- | --- | --- | --- | --- | --- |")
+    for row in steps:
         compare(row, o, peer)
+    if loads:
+        print("\n| load | our threads | peer's workers | ours, images/s | peer, images/s | ratio | of each round |\n| --- | --- | --- | --- | --- | --- | --- |")
+    for row in loads:
+        compare_loaders(row, o, peer)
 
 
 def processor():
