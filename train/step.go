@@ -59,7 +59,10 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size := int64(t.config.Model.ImageSize)
 	channels := int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
-	bytes := gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.device)
+	bytes := gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels)
+	if t.device.Type == gotorch.CUDA {
+		bytes = bytes.PinMemory().CUDA(t.device, true) // the host goes on meanwhile
+	}
 	halfRange := gotorch.FullOn(t.device, gotorch.Float, 127.5)
 	x = bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
 	if t.config.Model.ClassCond {
