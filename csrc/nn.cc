@@ -2,6 +2,7 @@
 #include "handle.h"
 #include "kernels/attention.h"
 #include "kernels/group_norm.h"
+#include "kernels/upsample_weight.h"
 
 using namespace iddpm;
 
@@ -100,6 +101,10 @@ gt_result gt_upsample_nearest2d(gt_tensor x, int64_t h, int64_t w) {
 
 gt_result gt_upsample_bilinear2d(gt_tensor x, int64_t h, int64_t w) {
   return guard_tensor([&] { return at::upsample_bilinear2d(unwrap(x), {h, w}, /*align_corners=*/false); });
+}
+
+gt_result gt_upsample_weight(gt_tensor w, int32_t dtype) {
+  return guard_tensor([&] { return upsample_weight(unwrap(w), dtype_of(dtype)); });
 }
 
 gt_result gt_nll_loss(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction) {

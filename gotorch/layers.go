@@ -181,6 +181,16 @@ func UpsampleBilinear2d(input Tensor, height, width int64) Tensor {
 	return take("UpsampleBilinear2d", r)
 }
 
+// UpsampleWeight returns the weight [I, O, 4, 4], in dtype, with which one
+// [ConvTranspose2d] of stride 2 and padding 1 does what [UpsampleNearest2d] to
+// twice the sides and [Conv2d] with weight [O, I, 3, 3] and padding 1 do, in 16
+// products for 36. The weight is float32, on the CPU.
+func UpsampleWeight(weight Tensor, dtype int8) Tensor {
+	r := C.gt_upsample_weight(weight.defined("UpsampleWeight"), C.int32_t(dtype))
+	runtime.KeepAlive(weight.owner)
+	return take("UpsampleWeight", r)
+}
+
 // The reductions of a loss, numbered as at::Reduction.
 var reductions = map[string]C.int64_t{"none": 0, "mean": 1, "sum": 2}
 

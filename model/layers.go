@@ -105,27 +105,38 @@ func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
 }
 
 // as returns the parameter in dtype: itself, the copy that Freeze made, or a
-// cast that gradients flow through.
+// cast that gradients flow through. Where it folds, it is folded.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	switch {
-	case dtype == gotorch.Float:
-		return p.Tensor
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
 		return p.frozen
+	case p.folds(dtype):
+		return gotorch.UpsampleWeight(p.Tensor, dtype)
+	case dtype == gotorch.Float:
+		return p.Tensor
 	}
 	return p.Tensor.CastTo(dtype)
 }
 
+// folds reports whether an up-sampling and its convolution by this weight are one
+// transposed convolution: on a CPU, whose speed has been measured.
+func (p *Parameter) folds(dtype int8) bool {
+	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
+}
+
 // Freeze keeps a copy of the weights in dtype, so that evaluations in that
-// dtype need not cast them each time. The weights must not change any more, and
-// no gradient reaches them. Call it outside any scope.
+// dtype need not cast or fold them each time. The weights must not change any
+// more, and no gradient reaches them. Call it outside any scope.
 func (m *UNet) Freeze(dtype int8) {
+	if dtype == 0 {
+		dtype = gotorch.Float
+	}
 	gotorch.NoGrad(func() {
 		for _, p := range m.params {
 			p.frozen.Free()
 			p.frozen = gotorch.Tensor{}
-			if dtype != gotorch.Float && dtype != 0 {
-				p.frozen = p.Tensor.CastTo(dtype)
+			if dtype != gotorch.Float || p.folds(dtype) {
+				p.frozen = p.as(dtype)
 			}
 		}
 	})

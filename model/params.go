@@ -12,7 +12,8 @@ type Parameter struct {
 	Shape  []int64
 	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
 
-	frozen gotorch.Tensor // see UNet.Freeze
+	frozen    gotorch.Tensor // see UNet.Freeze
+	upsamples bool           // the weight of a convolution after an up-sampling
 }
 
 // builder makes parameters in the order of PyTorch's named_parameters(). Its

@@ -2,14 +2,21 @@ package model
 
 import "github.com/wangkuiyi/gotorch"
 
-// upsample doubles the sides by repeating pixels, then convolves.
+// upsample doubles the sides by repeating pixels, then convolves; where the
+// weight folds, both at once.
 type upsample struct{ conv *conv }
 
 func newUpsample(b builder, channels int) *upsample {
-	return &upsample{newConv(b.at("conv"), channels, channels, 3, 1, false)}
+	u := &upsample{newConv(b.at("conv"), channels, channels, 3, 1, false)}
+	u.conv.weight.upsamples = true
+	return u
 }
 
 func (u *upsample) forward(x gotorch.Tensor) gotorch.Tensor {
+	weight, bias, dtype := u.conv.weight, u.conv.bias, x.Dtype()
+	if weight.folds(dtype) {
+		return gotorch.ConvTranspose2d(x, weight.as(dtype), bias.as(dtype), []int64{2}, []int64{1}, []int64{0}, 1, []int64{1})
+	}
 	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)))
 }
 
