@@ -1,0 +1,233 @@
+package storage
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/renameio/v2"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+)
+
+// Options say how long to wait; the zero value is for the Internet.
+type Options struct {
+	Stall    time.Duration                       // a connection without a byte for so long is broken off; 0: a minute
+	Patience time.Duration                       // for so long an operation is tried again; 0: two minutes
+	Wait     time.Duration                       // before the second attempt, later ones wait longer; 0: a second
+	Failed   func(err error, wait time.Duration) // hears of attempts that failed; nil: nobody does
+}
+
+func (o Options) withDefaults() Options {
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{{&o.Stall, time.Minute}, {&o.Patience, 2 * time.Minute}, {&o.Wait, time.Second}} {
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	if o.Failed == nil {
+		o.Failed = func(error, time.Duration) {}
+	}
+	return o
+}
+
+// backOff returns how long to wait between attempts.
+func (o Options) backOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.Multiplier, b.MaxInterval = o.Wait, 2, 64*o.Wait
+	return b
+}
+
+// Folder is a folder behind a URL, or a file: what is in it goes by its name
+// below it, with slashes, and the name "" is the URL's own file.
+type Folder struct {
+	At      Location
+	bucket  *blob.Bucket
+	options Options
+}
+
+// Open opens what a URL names. Whether anything is there shows later.
+func Open(ctx context.Context, l Location, o Options) (*Folder, error) {
+	f := &Folder{At: l, options: o.withDefaults()}
+	var err error
+	if f.bucket, err = openBucket(ctx, l, f.options); err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", l, err)
+	}
+	return f, nil
+}
+
+// Close frees the connections.
+func (f *Folder) Close() error { return f.bucket.Close() }
+
+// Object is a file in a folder.
+type Object struct {
+	Name string
+	Size int64
+}
+
+// List returns the files whose names begin with prefix, at any depth, in the
+// order of their names.
+func (f *Folder) List(ctx context.Context, prefix string) ([]Object, error) {
+	return attempt(ctx, f, prefix, func(ctx context.Context) ([]Object, error) {
+		var all []Object
+		ctx, cancel := f.limit(ctx, 0)
+		defer cancel()
+		below := f.key("") + "/"
+		for page := f.bucket.List(&blob.ListOptions{Prefix: below + prefix}); ; {
+			o, err := page.Next(ctx)
+			if errors.Is(err, io.EOF) {
+				return all, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Object{strings.TrimPrefix(o.Key, below), o.Size})
+		}
+	})
+}
+
+// Stat returns a file. If there is none, the error is os.ErrNotExist.
+func (f *Folder) Stat(ctx context.Context, name string) (Object, error) {
+	return attempt(ctx, f, name, func(ctx context.Context) (Object, error) {
+		a, err := f.attributes(ctx, name)
+		if err != nil {
+			return Object{}, err
+		}
+		return Object{name, a.Size}, nil
+	})
+}
+
+// Remove removes a file; that it is gone already is no error.
+func (f *Folder) Remove(ctx context.Context, name string) error {
+	_, err := attempt(ctx, f, name, func(ctx context.Context) (struct{}, error) {
+		ctx, cancel := f.limit(ctx, 0)
+		defer cancel()
+		return struct{}{}, f.bucket.Delete(ctx, f.key(name))
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Fetch brings a file to a path of this machine, unless it lies there already.
+// What has lost bytes, on the way or before, does not come under that path.
+func (f *Folder) Fetch(ctx context.Context, name, path string) error {
+	_, err := attempt(ctx, f, name, func(ctx context.Context) (struct{}, error) {
+		a, err := f.attributes(ctx, name)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if same, err := f.holds(ctx, name, path, a); err == nil && same {
+			return struct{}{}, nil
+		}
+		return struct{}{}, f.download(ctx, name, path, a)
+	})
+	return err
+}
+
+func (f *Folder) download(ctx context.Context, name, path string, a *blob.Attributes) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return backoff.Permanent(err)
+	}
+	local, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o666))
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	defer local.Cleanup()
+	sum := md5.New()
+	n, err := f.read(ctx, name, a.Size, io.MultiWriter(local, sum))
+	if err != nil {
+		return err
+	}
+	if n != a.Size {
+		return fmt.Errorf("%d of %d bytes came", n, a.Size)
+	}
+	if want := a.Metadata[checksumKey]; want != "" && want != hex.EncodeToString(sum.Sum(nil)) {
+		return backoff.Permanent(fmt.Errorf("it is damaged: its %d bytes are not those that were sent there", n))
+	}
+	if err := local.CloseAtomicallyReplace(); err != nil {
+		return backoff.Permanent(err)
+	}
+	return nil
+}
+
+// read copies a file's bytes to w.
+func (f *Folder) read(ctx context.Context, name string, size int64, w io.Writer) (int64, error) {
+	ctx, cancel := f.limit(ctx, size)
+	defer cancel()
+	r, err := f.bucket.NewReader(ctx, f.key(name), nil)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(w, r)
+	return n, errors.Join(err, r.Close())
+}
+
+func (f *Folder) attributes(ctx context.Context, name string) (*blob.Attributes, error) {
+	ctx, cancel := f.limit(ctx, 0)
+	defer cancel()
+	return f.bucket.Attributes(ctx, f.key(name))
+}
+
+func (f *Folder) key(name string) string { return f.At.Join(name).path }
+
+// limit bounds one attempt: some drivers try for ever. Bytes are given the time
+// that a slow line takes.
+func (f *Folder) limit(ctx context.Context, size int64) (context.Context, context.CancelFunc) {
+	const slowest = 64 << 10 // bytes a second
+	return context.WithTimeout(ctx, 2*f.options.Stall+time.Duration(size/slowest)*time.Second)
+}
+
+// attempt does one operation, over and over while it fails and there is hope.
+func attempt[T any](ctx context.Context, f *Folder, name string, once func(context.Context) (T, error)) (T, error) {
+	result, err := backoff.Retry(ctx, func() (T, error) {
+		v, err := once(ctx)
+		if hopeless(err) {
+			return v, backoff.Permanent(err)
+		}
+		return v, err
+	}, backoff.WithBackOff(f.options.backOff()), backoff.WithMaxElapsedTime(f.options.Patience), backoff.WithNotify(func(err error, wait time.Duration) {
+		f.options.Failed(f.explain(name, err), wait)
+	}))
+	return result, f.explain(name, err)
+}
+
+// hopeless reports errors that another attempt meets again.
+func hopeless(err error) bool {
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.InvalidArgument, gcerrors.Unimplemented:
+		return true
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+}
+
+// explain says of what an error is, and what can be done where that is known.
+func (f *Folder) explain(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var permanent *backoff.PermanentError
+	if errors.As(err, &permanent) {
+		err = permanent.Unwrap()
+	}
+	at := f.At.Join(name)
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound:
+		return fmt.Errorf("%s: no such file, or no such bucket: %w", at, fs.ErrNotExist)
+	case gcerrors.PermissionDenied:
+		return fmt.Errorf("%s: access denied: check the credentials (for S3 AWS_PROFILE or AWS_ACCESS_KEY_ID, for Google GOOGLE_APPLICATION_CREDENTIALS) and what the bucket allows them: %w", at, err)
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}

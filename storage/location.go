@@ -1,0 +1,87 @@
+package storage
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// schemes are the URLs that name a place here.
+var schemes = []string{"s3", "gs", "file"}
+
+// Location is a file or folder behind a URL.
+type Location struct {
+	scheme string
+	bucket string // empty for file
+	path   string // in the bucket, without a slash at either end; for file from the root
+	query  string // options of the driver
+}
+
+// IsURL reports whether text is a URL of this package rather than a path.
+func IsURL(text string) bool {
+	scheme, _, ok := strings.Cut(text, "://")
+	return ok && slices.Contains(schemes, scheme)
+}
+
+// Parse reads s3://BUCKET/PATH?OPTIONS, gs://BUCKET/PATH?OPTIONS or file:///PATH.
+// The options are those of gocloud.dev, as in
+// s3://bucket/run?endpoint=http://localhost:9000&use_path_style=true&region=eu-north-1.
+func Parse(text string) (Location, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Location{}, fmt.Errorf("%s is not a URL: %w", text, errors.Unwrap(err))
+	}
+	l := Location{u.Scheme, u.Host, strings.Trim(path.Clean("/"+u.Path), "/"), u.RawQuery}
+	switch {
+	case !IsURL(text):
+		return l, fmt.Errorf("%s: the URLs known are s3://BUCKET/PATH, gs://BUCKET/PATH and file:///PATH", text)
+	case u.User != nil:
+		return l, fmt.Errorf("%s://%s: credentials do not belong in a URL; the environment or the provider's own files give them", u.Scheme, u.Host)
+	case u.Fragment != "":
+		return l, fmt.Errorf("%s: what follows # is not part of a URL here; write %%23 for the character", text)
+	case u.Scheme == "file" && (u.Host != "" || u.RawQuery != ""):
+		return l, fmt.Errorf("%s: a file's URL has three slashes and no options, as in file:///mnt/runs/one", text)
+	case u.Scheme != "file" && u.Host == "":
+		return l, fmt.Errorf("%s names no bucket; write %s://BUCKET/PATH", text, u.Scheme)
+	case l.path == "":
+		return l, fmt.Errorf("%s names no folder; write one, as in %s/runs/one", text, strings.TrimRight(text, "/"))
+	}
+	return l, nil
+}
+
+// String returns the URL.
+func (l Location) String() string {
+	u := url.URL{Scheme: l.scheme, Host: l.bucket, Path: "/" + l.path, RawQuery: l.query}
+	return u.String()
+}
+
+// Join returns the location of a name below l, as in checkpoints/ckpt-000100.pt.
+func (l Location) Join(name string) Location {
+	l.path = path.Join(l.path, name)
+	return l
+}
+
+// Dir returns the folder that l is in.
+func (l Location) Dir() Location {
+	l.path = strings.TrimPrefix(path.Dir("/"+l.path), "/")
+	return l
+}
+
+// Base returns the last part of the path.
+func (l Location) Base() string { return path.Base(l.path) }
+
+// Copy returns where under a cache folder the local copy of l lies. Two buckets
+// of one name at two endpoints do not share one.
+func (l Location) Copy(cache string) string {
+	bucket := l.bucket
+	query, _ := url.ParseQuery(l.query)
+	if endpoint := query.Get("endpoint"); endpoint != "" {
+		bucket += fmt.Sprintf("@%.4x", sha256.Sum256([]byte(endpoint)))
+	}
+	return filepath.Join(cache, l.scheme, bucket, filepath.FromSlash(l.path))
+}
