@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -45,11 +46,29 @@ func (d decoding) decode(file []byte) (p picture, err error) {
 			err = fmt.Errorf("the decoder failed: %v", r)
 		}
 	}()
-	if d.turbo && isJPEG(file) {
-		if p, ok := d.decodeTurbo(file); ok {
-			return d.turned(p, file), nil
-		}
+	p, ok := d.decodeFast(file)
+	if !ok {
+		p, err = d.decodeImage(file)
 	}
+	if err == nil && d.orient {
+		p = p.turned(orientation(file))
+	}
+	return p, err
+}
+
+// decodeFast decodes what there is a faster way for than Go's decoders.
+func (d decoding) decodeFast(file []byte) (p picture, ok bool) {
+	switch {
+	case d.turbo && isJPEG(file):
+		return d.decodeTurbo(file)
+	case bytes.HasPrefix(file, []byte(pngSignature)):
+		return d.decodePNG(file)
+	}
+	return picture{}, false
+}
+
+// decodeImage decodes with Go's decoders.
+func (d decoding) decodeImage(file []byte) (p picture, err error) {
 	config, format, err := decodeConfig(d.memory.open(file))
 	if err != nil {
 		return picture{}, err
@@ -67,15 +86,7 @@ func (d decoding) decode(file []byte) (p picture, err error) {
 	case "png":
 		p.palette = p.palette || isBilevel(file)
 	}
-	return d.turned(p, file), nil
-}
-
-// turned turns a file's picture as its EXIF orientation says, if that is wanted.
-func (d decoding) turned(p picture, file []byte) picture {
-	if !d.orient {
-		return p
-	}
-	return p.turned(orientation(file))
+	return p, nil
 }
 
 // decodeConfig reads a picture's header and checks that its size can be decoded.

@@ -13,12 +13,13 @@ import (
 // without that the collector would run every few pictures. The nil memory
 // allocates everything anew.
 type memory struct {
-	file    bytes.Buffer
-	source  bytes.Reader
-	reader  *bufio.Reader
-	buffers [][]byte
-	taken   int
-	jpeg    *turbojpeg.Decoder
+	file     bytes.Buffer
+	source   bytes.Reader
+	reader   *bufio.Reader
+	buffers  [][]byte
+	taken    int
+	jpeg     *turbojpeg.Decoder
+	inflater inflater
 }
 
 // keptBuffer bounds the buffers that wait for the next picture.
