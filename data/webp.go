@@ -43,8 +43,8 @@ func webpRow(dst, luma, us, vs []byte) {
 	for x, l := range luma {
 		y, u, v := int32(l)*19077>>8, int32(us[x]), int32(vs[x])
 		out := dst[3*x : 3*x+3 : 3*x+3]
-		out[0] = clamp((y + v*26149>>8 - 14234) >> 6)
-		out[1] = clamp((y - u*6419>>8 - v*13320>>8 + 8708) >> 6)
-		out[2] = clamp((y + u*33050>>8 - 17685) >> 6)
+		out[0] = byte(clamp((y + v*26149>>8 - 14234) >> 6))
+		out[1] = byte(clamp((y - u*6419>>8 - v*13320>>8 + 8708) >> 6))
+		out[2] = byte(clamp((y + u*33050>>8 - 17685) >> 6))
 	}
 }

@@ -34,19 +34,18 @@ func ycbcrRow(dst, luma, cb, cr []byte) {
 	cb, cr = cb[:len(luma)], cr[:len(luma)]
 	for x, l := range luma {
 		y, b, r := int32(l), int32(cb[x])-128, int32(cr[x])-128
+		red := y + (crToR*r+round)>>16
+		green := y + (-cbToG*b-crToG*r+round)>>16
+		blue := y + (cbToB*b+round)>>16
+		if uint32(red|green|blue) > 255 { // one question for all three
+			red, green, blue = clamp(red), clamp(green), clamp(blue)
+		}
 		out := dst[3*x : 3*x+3 : 3*x+3]
-		out[0] = clamp(y + (crToR*r+round)>>16)
-		out[1] = clamp(y + (-cbToG*b-crToG*r+round)>>16)
-		out[2] = clamp(y + (cbToB*b+round)>>16)
+		out[0], out[1], out[2] = byte(red), byte(green), byte(blue)
 	}
 }
 
-func clamp(v int32) byte {
-	if uint32(v) > 255 {
-		return byte(^(v >> 31)) // 0 below the range, 255 above it
-	}
-	return byte(v)
-}
+func clamp(v int32) int32 { return min(max(v, 0), 255) }
 
 // upsampler brings rows of a colour plane to the width of the picture.
 type upsampler struct {
@@ -118,24 +117,32 @@ func blendRows(dst, near, far []byte, bias int32) {
 func triangle2(dst, in []byte) {
 	n := len(in)
 	dst[0], dst[2*n-1] = in[0], in[n-1]
-	for i := range n - 1 {
-		a, b := int32(in[i]), int32(in[i+1])
-		dst[2*i+1] = byte((3*a + b + 2) >> 2)
-		dst[2*i+2] = byte((3*b + a + 1) >> 2)
+	out, a := dst[1:], int32(in[0])
+	for _, v := range in[1:] {
+		if len(out) < 2 {
+			break // never: it spares the checks below
+		}
+		b := int32(v)
+		out[0], out[1] = byte((3*a+b+2)>>2), byte((3*b+a+1)>>2)
+		out, a = out[2:], b
 	}
 }
 
 // triangle4 doubles a row of a plane that is halved in both directions.
 func (u *upsampler) triangle4(dst, near, far []byte) {
 	n := u.w
-	for i := range n {
-		u.sums[i] = 3*int32(near[i]) + int32(far[i])
+	sums, near, far := u.sums[:n], near[:n], far[:n]
+	for i := range sums {
+		sums[i] = 3*int32(near[i]) + int32(far[i])
 	}
-	dst[0] = byte((4*u.sums[0] + 8) >> 4)
-	dst[2*n-1] = byte((4*u.sums[n-1] + 7) >> 4)
-	for i := range n - 1 {
-		a, b := u.sums[i], u.sums[i+1]
-		dst[2*i+1] = byte((3*a + b + 7) >> 4)
-		dst[2*i+2] = byte((3*b + a + 8) >> 4)
+	dst[0] = byte((4*sums[0] + 8) >> 4)
+	dst[2*n-1] = byte((4*sums[n-1] + 7) >> 4)
+	out, a := dst[1:], sums[0]
+	for _, b := range sums[1:] {
+		if len(out) < 2 {
+			break
+		}
+		out[0], out[1] = byte((3*a+b+7)>>4), byte((3*b+a+8)>>4)
+		out, a = out[2:], b
 	}
 }
