@@ -1,0 +1,63 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestCancelledRunClosesEverything leaves no goroutine and no open file, whether
+// the run was cancelled between two steps or before the first.
+func TestCancelledRunClosesEverything(t *testing.T) {
+	c := tiny()
+	c.Data.Dir = filepath.Join("..", "data", "noto-emoji-64.zip")
+	train(t, c, t.TempDir()) // what stays for the process is there after a first run
+	for _, last := range []int{0, 2} {
+		goroutines, files := goleak.IgnoreCurrent(), openFiles(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		trainer, err := New(c, Run{Dir: t.TempDir(), Progress: func(p Progress) {
+			if p.Step == last {
+				cancel()
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last == 0 {
+			cancel()
+		}
+		if err := trainer.Train(ctx); !errors.Is(err, ErrInterrupted) {
+			t.Errorf("Train returned %v, want ErrInterrupted", err)
+		}
+		if err := trainer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		goleak.VerifyNone(t, goroutines)
+		if left := openFiles(t); !slices.Equal(left, files) {
+			t.Errorf("open files were %v and are %v", files, left)
+		}
+	}
+}
+
+// openFiles returns what this process's file descriptors stand for, sorted.
+func openFiles(t *testing.T) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		// The folder just listed is among them, and closed.
+		if name, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
