@@ -56,11 +56,16 @@ func (n *inference) cond(labels []int64) diffusion.Cond {
 }
 
 // noise returns the source of noise for pictures, of which the first has the
-// given index.
+// given index. That of enlarging is another, since the small pictures may come
+// from the same seed: their noise would return in the first rows of the large
+// ones.
 func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
-	size := int64(n.config.ImageSize)
+	size, stream := int64(n.config.ImageSize), uint32(streamNoise)
+	if n.config.SuperRes() {
+		stream = streamEnlargement
+	}
 	return diffusion.NoiseSource{
-		Device: n.device, Seed: seed, Stream: streamNoise, FirstPicture: int64(first),
+		Device: n.device, Seed: seed, Stream: stream, FirstPicture: int64(first),
 		Shape: []int64{int64(count), int64(n.config.InChannels), size, size},
 	}
 }

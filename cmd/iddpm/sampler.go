@@ -17,6 +17,7 @@ import (
 const (
 	streamNoise = 16 + iota
 	streamClass
+	streamEnlargement // the noise of super-resolution
 )
 
 // sampler draws pictures. It works on the tensor thread.

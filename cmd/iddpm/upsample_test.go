@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 
+	"iddpm/model"
 	"iddpm/train"
 )
 
@@ -126,6 +128,22 @@ func TestCascade(t *testing.T) {
 	if !bytes.Equal(apart.pixels, both.pixels) {
 		t.Error("one command draws other pictures than two")
 	}
+}
+
+// The two networks of a cascade draw from one seed, and yet other numbers.
+func TestEnlargingHasItsOwnNoise(t *testing.T) {
+	noise := func(c model.Config) []float32 {
+		n := &inference{session: &session{}, config: c}
+		return n.noise(7, 0, 1).XT().Permute([]int64{0, 2, 3, 1}).Contiguous().Float32s() // as they are numbered
+	}
+	gotorch.Scope(func() {
+		small, large := noise(model.Config{ImageSize: 8, InChannels: 3}), noise(model.Config{ImageSize: 16, SmallSize: 8, InChannels: 3})
+		for i := range small {
+			if small[i] == large[i] {
+				t.Fatalf("number %d, %g, is in both", i, small[i])
+			}
+		}
+	})
 }
 
 // An interrupt between the two networks leaves the small pictures.
