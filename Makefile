@@ -22,7 +22,7 @@ PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # -fopenmp: at::parallel_for runs serially in a file compiled without it.
 # -isystem: libtorch's headers are not ours to lint, nor to track as dependencies.
-CXXFLAGS  = -std=c++17 -O3 -DNDEBUG -fPIC -fvisibility=hidden -fopenmp -Wall -Wextra -MMD -MP \
+CXXFLAGS  = -std=c++17 -O3 -DNDEBUG -fno-math-errno -fPIC -fvisibility=hidden -fopenmp -Wall -Wextra -MMD -MP \
             -Icsrc -isystem build/libtorch/include -isystem build/libtorch/include/torch/csrc/api/include
 LDFLAGS   = -shared -Wl,-z,defs -Wl,--no-as-needed -Wl,--enable-new-dtags -Wl,-rpath,'$$ORIGIN/libtorch/lib'
 LDLIBS    = -Lbuild/libtorch/lib -ltorch_cpu -lc10

@@ -130,3 +130,28 @@ func BenchmarkUpsample(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAdamW times one update of 8 M parameters and one average of them,
+// and their gradients' norm.
+func BenchmarkAdamW(b *testing.B) {
+	Run(func() {
+		Scope(func() {
+			draw := func(stream uint32) (list []Tensor) {
+				for range 50 {
+					list = append(list, PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream}, 128, 128, 3, 3))
+				}
+				return list
+			}
+			p, g, m, v, a, step := draw(1), draw(2), draw(3), draw(4), draw(5), Full(nil, 0, false)
+			for _, x := range v {
+				x.MulI(x)
+			}
+			for b.Loop() {
+				Scope(func() {
+					TotalNorm(g)
+					FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}})
+				})
+			}
+		})
+	})
+}

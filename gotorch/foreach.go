@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 )
 
 // sameLength panics unless all lists are as long as the first.
@@ -79,23 +80,42 @@ type AdamWOptions struct {
 	Beta1       float64
 	Beta2       float64
 	Eps         float64
-	WeightDecay float64 // decoupled: the parameter shrinks by LR WeightDecay
-	Skip        Tensor  // float32, of one element: where it is 1 nothing changes; undefined: 0
+	WeightDecay float64   // decoupled: the parameter shrinks by LR WeightDecay
+	Skip        Tensor    // float32, of one element: where it is 1 nothing changes but Averages; undefined: 0
+	Averages    []Average // moved after the update
 }
 
-// FusedAdamWI updates all params in one call. expAvg and expAvgSq are the
-// moments, shaped as the parameters; step is a float32 tensor of one element
-// that counts the updates, and goes up by one here unless libtorch refuses.
+// Average is an exponential moving average of parameters: an update sets it to
+// Rate times itself plus 1 - Rate times the parameters.
+type Average struct {
+	Rate    float64
+	Tensors []Tensor // per parameter, and laid out as it is
+}
+
+// FusedAdamWI updates all params in one call, on the CPU in one pass over all
+// values. expAvg and expAvgSq are the moments, shaped as the parameters; step is
+// a float32 tensor of one element that counts the updates, and goes up by one
+// here unless libtorch refuses.
 func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
 	const op = "FusedAdamWI"
-	sameLength(op, params, grads, expAvg, expAvgSq)
+	lists := [][]Tensor{params, grads, expAvg, expAvgSq}
+	var averages []Tensor
+	rates := make([]C.double, 0, len(o.Averages))
+	for _, a := range o.Averages {
+		lists = append(lists, a.Tensors)
+		averages = append(averages, a.Tensors...)
+		rates = append(rates, C.double(a.Rate))
+	}
+	sameLength(op, lists...)
 	p, n := cList(op, params)
 	g, _ := cList(op, grads)
 	m, _ := cList(op, expAvg)
 	v, _ := cList(op, expAvgSq)
+	moving, _ := cList(op, averages)
 	skip := o.Skip
-	check(op, C.gt_fused_adamw_(p, g, m, v, n, step.defined(op), C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), skip.optional(op)))
-	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq} {
+	check(op, C.gt_fused_adamw_(p, g, m, v, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
+		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), skip.optional(op)))
+	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, averages} {
 		runtime.KeepAlive(list)
 	}
 	runtime.KeepAlive(step.owner)

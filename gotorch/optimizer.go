@@ -10,6 +10,8 @@ type optimizerState struct {
 	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
 	step    Tensor      // how many updates there were
 	skip    Tensor      // of the update under way; see StepUnless
+
+	averages []Average
 }
 
 // AddParameters adds parameters, before the first step; each must be a leaf
@@ -17,6 +19,10 @@ type optimizerState struct {
 func (opt Optimizer) AddParameters(tensors []Tensor) {
 	opt.s.params = append(opt.s.params, tensors...)
 }
+
+// AddAverage lets every step move an average of the parameters, whose tensors
+// stay the caller's. It is for Adam and AdamW.
+func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.averages, a) }
 
 // ZeroGrad drops the gradients.
 func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.s.params) }
@@ -33,7 +39,7 @@ func (opt Optimizer) Step() {
 }
 
 // StepUnless is Step, except where skip, a float32 tensor of one element, is 1:
-// there nothing changes, and the update does not count. The device decides: skip
+// there nothing but the averages changes, and the update does not count. The device decides: skip
 // is not read back to the host. It is for Adam and AdamW.
 func (opt Optimizer) StepUnless(skip Tensor) {
 	const op = "StepUnless"
@@ -110,7 +116,7 @@ func (s *optimizerState) grads() []Tensor {
 func AdamW(o AdamWOptions) Optimizer {
 	o = o.withDefaults()
 	return Optimizer{&optimizerState{lr: o.LR, update: func(s *optimizerState, grads []Tensor) {
-		o.LR, o.Skip = s.lr, s.skip
+		o.LR, o.Skip, o.Averages = s.lr, s.skip, s.averages
 		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, o)
 	}}}
 }
@@ -120,7 +126,7 @@ func AdamW(o AdamWOptions) Optimizer {
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
 		decay(grads, s.params, weightDecay)
-		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, Skip: s.skip})
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, Skip: s.skip, Averages: s.averages})
 	}}}
 }
 
@@ -129,6 +135,9 @@ func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer 
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
 		if s.skip.Defined() {
 			panic(&Error{Op: "StepUnless", Message: "SGD cannot skip an update: decide before Step"})
+		}
+		if len(s.averages) > 0 {
+			panic(&Error{Op: "Step", Message: "SGD moves no averages: call ForeachLerpI"})
 		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {

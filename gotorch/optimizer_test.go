@@ -166,6 +166,74 @@ func TestFailedStepDoesNotCount(t *testing.T) {
 	checkValues(t, Cat([]Tensor{p, m, v, step.View(1)}, 0), []float64{1, 1, 1, 4}, 0)
 }
 
+// TestAdamWInOnePass compares the pass over everything with libtorch's update and
+// lerp in float64, over sizes around those of a task, with and without skipping.
+func TestAdamWInOnePass(t *testing.T) {
+	sizes := [][]int64{{2048}, {1}, {0}, {2049}, {3, 5, 3, 3}, {2047}, {4, 4096}}
+	for _, skip := range []float32{0, 1} {
+		run := func(dtype int8) (values []float64) {
+			Scope(func() {
+				draw := func(stream uint32) (list []Tensor) {
+					for i, shape := range sizes {
+						x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: uint64(i), Stream: stream}, shape...)
+						list = append(list, x.CastTo(dtype))
+					}
+					return list
+				}
+				zeros := func() (list []Tensor) {
+					for _, p := range draw(0) {
+						list = append(list, ZerosLike(p))
+					}
+					return list
+				}
+				p, m, v, step := draw(1), zeros(), zeros(), Full(nil, 0, false)
+				o := AdamWOptions{
+					LR: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, Skip: Full(nil, skip, false),
+					Averages: []Average{{0.5, draw(3)}, {0.99, draw(4)}},
+				}
+				for k := range uint32(3) {
+					FusedAdamWI(p, draw(10+k), m, v, step, o)
+				}
+				for _, list := range [][]Tensor{p, m, v, o.Averages[0].Tensors, o.Averages[1].Tensors} {
+					for _, x := range list {
+						values = append(values, x.Float64s()...)
+					}
+				}
+				values = append(values, step.Float64())
+			})
+			return values
+		}
+		if d, largest := furthest(run(Float), run(Double)); d > 1e-6*largest {
+			t.Errorf("skip %v: the values differ by %g of %g", skip, d, largest)
+		}
+	}
+	x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 5000)
+	if got, want := TotalNorm([]Tensor{x, x}).Float64(), TotalNorm([]Tensor{x.CastTo(Double), x.CastTo(Double)}).Float64(); math.Abs(got/want-1) > 1e-6 {
+		t.Errorf("the total norm is %v, want %v", got, want)
+	}
+}
+
+// TestAddAverage lets an optimizer move an average.
+func TestAddAverage(t *testing.T) {
+	opt, p := AdamW(AdamWOptions{LR: 0.1}), startingPoint()
+	opt.AddParameters([]Tensor{p})
+	average := p.Detach().Clone()
+	opt.AddAverage(Average{0.75, []Tensor{average}})
+	want := average.Float64s()
+	for k := range 3 {
+		descend(opt, p, k, 1)
+		for i, v := range p.Float64s() {
+			want[i] = 0.75*want[i] + 0.25*v
+		}
+	}
+	checkValues(t, average, want, 1e-12)
+	opt.Close()
+	sgd := SGD(0.1, 0, 0, 0, false)
+	sgd.AddParameters([]Tensor{p})
+	sgd.AddAverage(Average{0.5, []Tensor{average}})
+	mustFail(t, sgd.Step)
+}
+
 func TestClipGradNorm(t *testing.T) {
 	for _, c := range []struct {
 		max  float64

@@ -312,6 +312,7 @@ var neverRefuse = map[string]string{
 	"Adam":                    "only stores its arguments",
 	"SGD":                     "only stores its arguments",
 	"Optimizer.AddParameters": "only stores its arguments",
+	"Optimizer.AddAverage":    "only stores its arguments",
 	"Optimizer.SetLR":         "only stores its arguments",
 	"Optimizer.Close":         "frees",
 }

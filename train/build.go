@@ -64,12 +64,13 @@ func (t *Trainer) buildNetwork() error {
 	o := t.config.Train
 	t.optimizer = gotorch.AdamW(gotorch.AdamWOptions{LR: o.LR, WeightDecay: o.WeightDecay})
 	t.optimizer.AddParameters(t.network.Tensors())
-	for range o.EMARates {
+	for _, rate := range o.EMARates {
 		average := make([]gotorch.Tensor, 0, len(t.network.Parameters()))
 		for _, p := range t.network.Tensors() {
 			average = append(average, p.Detach().Clone())
 		}
 		t.ema = append(t.ema, average)
+		t.optimizer.AddAverage(gotorch.Average{Rate: rate, Tensors: average})
 	}
 	return nil
 }
@@ -80,7 +81,14 @@ func (t *Trainer) initialise() error {
 	if path == "" {
 		return nil
 	}
-	c, err := LoadCheckpoint(path)
+	local := path
+	if t.run.Local != nil {
+		var err error
+		if local, err = t.run.Local(path); err != nil {
+			return fmt.Errorf("--init-from: %w", err)
+		}
+	}
+	c, err := LoadCheckpoint(local)
 	if err != nil {
 		return err
 	}

@@ -63,10 +63,8 @@ func (t *Trainer) update(r *stepResult) {
 	r.bad = badness(r).MoveOut()
 	if !t.eager {
 		t.optimizer.StepUnless(r.bad)
-		t.updateEMA()
 	} else if r.bad.Float64() == 0 {
 		t.optimizer.Step()
-		t.updateEMA()
 	}
 }
 

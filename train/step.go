@@ -167,17 +167,6 @@ func (t *Trainer) gradients() []gotorch.Tensor {
 	return grads
 }
 
-// updateEMA moves every average towards the weights: ema = rate ema +
-// (1 - rate) weights.
-func (t *Trainer) updateEMA() {
-	params := t.network.Tensors()
-	gotorch.NoGrad(func() {
-		for i, rate := range t.config.Train.EMARates {
-			gotorch.ForeachLerpI(t.ema[i], params, 1-rate)
-		}
-	})
-}
-
 // observeLosses lets a loss-aware timestep sampler learn from this step. Only
 // that sampler waits for the device here.
 func (t *Trainer) observeLosses(r stepResult) error {
