@@ -121,6 +121,9 @@ func (f *Folder) Remove(ctx context.Context, name string) error {
 	return err
 }
 
+// ErrDamaged is a file that is not what was sent.
+var ErrDamaged = errors.New("it is damaged")
+
 // Fetch brings a file to a path of this machine, unless it lies there already.
 // What has lost bytes, on the way or before, does not come under that path.
 func (f *Folder) Fetch(ctx context.Context, name, path string) error {
@@ -148,6 +151,9 @@ func (f *Folder) download(ctx context.Context, name, path string, a *blob.Attrib
 	defer local.Cleanup()
 	sum := md5.New()
 	n, err := f.read(ctx, name, a.Size, io.MultiWriter(local, sum))
+	if err != nil && n == a.Size { // all came, and its checksum there is another's
+		return backoff.Permanent(fmt.Errorf("%w: %w", ErrDamaged, err))
+	}
 	if err != nil {
 		return err
 	}
@@ -155,7 +161,7 @@ func (f *Folder) download(ctx context.Context, name, path string, a *blob.Attrib
 		return fmt.Errorf("%d of %d bytes came", n, a.Size)
 	}
 	if want := a.Metadata[checksumKey]; want != "" && want != hex.EncodeToString(sum.Sum(nil)) {
-		return backoff.Permanent(fmt.Errorf("it is damaged: its %d bytes are not those that were sent there", n))
+		return backoff.Permanent(fmt.Errorf("%w: its %d bytes are not those that were sent there", ErrDamaged, n))
 	}
 	if err := local.CloseAtomicallyReplace(); err != nil {
 		return backoff.Permanent(err)

@@ -12,10 +12,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// lockFile keeps a second process out of a run folder. Its text names the
+// LockFile keeps a second process out of a run folder. Its text names the
 // process that has it; what counts is the lock on it, which ends with that
 // process however it ends.
-const lockFile = "run.lock"
+const LockFile = "run.lock"
 
 // folderLock is a locked run folder.
 type folderLock struct{ file *os.File }
@@ -25,7 +25,7 @@ var errCannotLock = errors.New("the file system has no locks")
 
 // lockFolder locks a folder that exists, or says which process has locked it.
 func lockFolder(dir string) (*folderLock, error) {
-	path := filepath.Join(dir, lockFile)
+	path := filepath.Join(dir, LockFile)
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
 		if err != nil {

@@ -22,6 +22,20 @@ var referenceName = regexp.MustCompile(`^model(\d+)\.pt$`)
 func referenceEMA(rate string, step int) string { return fmt.Sprintf("ema_%s_%06d.pt", rate, step) }
 func referenceOptimizer(step int) string        { return fmt.Sprintf("opt%06d.pt", step) }
 
+// ReferenceStep returns the step in the name of the reference's model file, or
+// -1 if it is another's.
+func ReferenceStep(name string) int {
+	m := referenceName.FindStringSubmatch(name)
+	if m == nil {
+		return -1
+	}
+	step, err := strconv.Atoi(m[1])
+	if err != nil {
+		return -1
+	}
+	return step
+}
+
 // IsReference reports whether a path names the weights of a run of the
 // reference, as in model010000.pt.
 func IsReference(path string) bool {

@@ -6,16 +6,39 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/google/renameio/v2"
+
+	"iddpm/train/metrics"
 )
 
-const configFile = "config.json"
+// ConfigFile is the file in a run folder that holds its configuration.
+const ConfigFile = "config.json"
 
 // Exists reports whether a folder holds a run.
 func Exists(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, configFile))
+	_, err := os.Stat(filepath.Join(dir, ConfigFile))
 	return err == nil || len(checkpointsIn(dir)) > 0
+}
+
+// Texts returns the names of the files that a run folder's checkpoints need
+// beside them for the run to go on, and its figures to be drawn.
+func Texts() []string { return append([]string{ConfigFile}, metrics.Names()...) }
+
+// SameRun reports whether two run folders are copies of one run, which may stand
+// at different steps and end at different ones.
+func SameRun(a, b string) (bool, error) {
+	var c [2]Config
+	for i, dir := range []string{a, b} {
+		var err error
+		if c[i], err = readConfig(dir); err != nil {
+			return false, err
+		}
+	}
+	x, y := c[0].Train, c[1].Train
+	return reflect.DeepEqual(c[0].Model, c[1].Model) && reflect.DeepEqual(c[0].Diffusion, c[1].Diffusion) &&
+		x.Seed == y.Seed && x.BatchSize == y.BatchSize && x.LR == y.LR, nil
 }
 
 func writeConfig(dir string, c Config) error {
@@ -23,7 +46,7 @@ func writeConfig(dir string, c Config) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, configFile)
+	path := filepath.Join(dir, ConfigFile)
 	if err := renameio.WriteFile(path, append(text, '\n'), 0o666); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
@@ -32,7 +55,7 @@ func writeConfig(dir string, c Config) error {
 
 // readConfig reads the configuration that a run folder began with.
 func readConfig(dir string) (Config, error) {
-	path := filepath.Join(dir, configFile)
+	path := filepath.Join(dir, ConfigFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, err
@@ -59,7 +82,7 @@ func runDirOf(path string) string {
 // removeLeftovers removes what a process that was killed had begun to write. The
 // folder is locked, so nobody is writing it now.
 func removeLeftovers(dir string) {
-	for _, pattern := range []string{filepath.Join(dir, checkpointDir, ".ckpt-*.pt*"), filepath.Join(dir, "."+configFile+"*")} {
+	for _, pattern := range []string{filepath.Join(dir, checkpointDir, ".ckpt-*.pt*"), filepath.Join(dir, "."+ConfigFile+"*")} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			os.Remove(file) // at worst it stays

@@ -65,14 +65,14 @@ func TestRunFolderLock(t *testing.T) {
 	if _, err := Resume(dir, 0, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
 		t.Errorf("Resume of a run that is at work: %v", err)
 	}
-	if err := os.Remove(filepath.Join(dir, configFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, ConfigFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(tiny(), Run{Dir: dir}); err == nil || !strings.Contains(err.Error(), owner) {
 		t.Errorf("New in a folder that is in use: %v", err)
 	}
 	closeTrainer(t, first)
-	if _, err := os.Stat(filepath.Join(dir, lockFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, LockFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the lock's file stays: %v", err)
 	}
 	second, err := New(tiny(), Run{Dir: dir})

@@ -3,7 +3,9 @@ package train
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"sort"
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch/pt"
@@ -89,6 +91,30 @@ func replaced(files []string, newest string, keep, keepEvery int) (old []string)
 		}
 	}
 	return old
+}
+
+// Checkpoints returns which of the files of a run folder, named from it on and
+// with slashes, are its checkpoints, the newest first.
+func Checkpoints(names []string) (all []string) {
+	for _, name := range names {
+		if dir := path.Dir(name); (dir == checkpointDir || dir == ".") && stepOf(name) >= 0 {
+			all = append(all, name)
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return stepOf(all[i]) > stepOf(all[j]) })
+	return all
+}
+
+// Replaced returns which files of a copy of the run folder are to go now that
+// those of `sent`, the newest first, have arrived there whole: the checkpoints
+// that Keep and KeepEvery do not keep here either.
+func (o Options) Replaced(there, sent []string) []string {
+	for _, name := range sent {
+		if len(Checkpoints([]string{name})) > 0 {
+			return replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
+		}
+	}
+	return nil
 }
 
 // stepOf returns the step in a checkpoint's file name, or -1.

@@ -21,6 +21,9 @@ type Run struct {
 	Device   gotorch.Device // where tensors are
 	Log      *zap.Logger    // nil: silent
 	Progress func(Progress) // called after every step; nil: nobody listens
+	// Local returns where a checkpoint lies that the configuration names, such as
+	// InitFrom; nil: where it says.
+	Local func(checkpoint string) (string, error)
 }
 
 // Progress is where a run stands after a step. The metrics are those of the

@@ -15,6 +15,7 @@ import (
 
 // exportOptions are the flags of export.
 type exportOptions struct {
+	remoteOptions
 	format string
 	ema    string
 	out    string
@@ -23,13 +24,13 @@ type exportOptions struct {
 }
 
 func (o *exportOptions) options() []option {
-	return []option{
+	return append(o.remoteOptions.options(), []option{
 		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "write `FORMAT`: pt or safetensors"},
 		{name: "ema", category: categoryRun, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
 		{name: "out", alias: "o", category: categoryRun, value: &o.out, usage: "write one state_dict to `FILE`"},
 		{name: "reference-layout", category: categoryRun, value: &o.layout, usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
 		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
-	}
+	}...)
 }
 
 func (p *program) exportCommand() *cli.Command {
@@ -66,6 +67,9 @@ func (p *program) export(c *cli.Context) error {
 		return err
 	}
 	if err := o.complete(); err != nil {
+		return err
+	}
+	if path, err = p.remotes(o.remoteOptions).local(c.Context, path); err != nil {
 		return err
 	}
 	checkpoint, err := train.LoadCheckpoint(path)

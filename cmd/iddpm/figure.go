@@ -15,16 +15,17 @@ import (
 
 // figureOptions are the flags of all figures; each has those that it needs.
 type figureOptions struct {
+	remoteOptions
 	out  string
 	json bool
 }
 
 func (o *figureOptions) options(name string) []option {
-	return []option{
+	return append(o.remoteOptions.options(), []option{
 		{name: "out", alias: "o", category: categoryRun, value: &o.out, standard: name + ".png",
 			usage: "write `FILE`.png, .svg and .csv, whichever of the three it is named after"},
 		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
-	}
+	}...)
 }
 
 // drawing is what a figure becomes: a figure.Chart or a figure.Strip.
@@ -106,7 +107,14 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	if spec.arguments == "" && c.NArg() > 0 {
 		return wrongUse("iddpm figure %s takes flags alone, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
 	}
-	d, err := draw(c, c.Args().Slice())
+	args := c.Args().Slice()
+	for i, arg := range args {
+		var err error
+		if args[i], err = p.remotes(o.remoteOptions).localRun(c.Context, arg, strings.HasPrefix(spec.arguments, "CKPT")); err != nil {
+			return err
+		}
+	}
+	d, err := draw(c, args)
 	if err != nil {
 		return err
 	}

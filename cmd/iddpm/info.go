@@ -16,15 +16,16 @@ import (
 )
 
 type infoOptions struct {
+	remoteOptions
 	preset string
 	json   bool
 }
 
 func (o *infoOptions) options() []option {
-	return []option{
+	return append(o.remoteOptions.options(),
 		presetOption(&o.preset), configOption(),
-		{name: "json", category: categoryRun, value: &o.json, usage: "print one JSON object"},
-	}
+		option{name: "json", category: categoryRun, value: &o.json, usage: "print one JSON object"},
+	)
 }
 
 func (p *program) infoCommand() *cli.Command {
@@ -75,6 +76,9 @@ func (p *program) info(c *cli.Context) error {
 	var o infoOptions
 	name, err := argument(c, "CKPT_OR_RUN_DIR_OR_PRESET")
 	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if name, err = p.remotes(o.remoteOptions).local(c.Context, name); err != nil {
 		return err
 	}
 	result, err := describe(c, name, o.preset)

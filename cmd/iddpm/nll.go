@@ -21,6 +21,7 @@ import (
 // nllOptions are the flags of nll beside those of the network.
 type nllOptions struct {
 	sessionOptions
+	remoteOptions
 	preset    string
 	dataDir   string
 	split     string
@@ -39,7 +40,7 @@ func newNLLOptions() *nllOptions {
 }
 
 func (o *nllOptions) options() []option {
-	return append(o.sessionOptions.options(),
+	return append(append(o.sessionOptions.options(), o.remoteOptions.options()...),
 		presetOption(&o.preset), configOption(),
 		option{name: "data-dir", alias: "data", category: categoryData, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
@@ -107,14 +108,19 @@ func (p *program) nll(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	checkpoint, err := loadCheckpoint(c, path, o.preset)
+	remotes := s.remotes(o.remoteOptions)
+	checkpoint, err := remotes.load(c, path, o.preset)
 	if err != nil {
 		return err
 	}
 	if o.dir == "" {
 		o.dir = nllDir(checkpoint)
 	}
-	return s.nll(c.Context, checkpoint, o)
+	err = s.nll(c.Context, checkpoint, o)
+	if err != nil && !errors.Is(err, errSavedInPart) {
+		return err
+	}
+	return errors.Join(err, remotes.publish(c.Context, path, o.dir))
 }
 
 // nllDir is where an evaluation of a checkpoint goes: to its run folder, if it

@@ -12,8 +12,8 @@ import (
 // resumeOptions are few, since a checkpoint knows its settings. Those of train
 // are for the reference's files, which do not; help leaves them to train.
 func resumeOptions(r *runOptions, config *train.Config) []option {
-	options := append(r.sessionOptions.options(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "go on in `DIR`"},
+	options := append(append(r.sessionOptions.options(), r.uploadOptions()...),
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "go on in `DIR`, or behind an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
 		if o.hidden = o.name != "steps"; !o.hidden {
@@ -38,6 +38,7 @@ before its first begins again. Of improved-diffusion's model010000.pt the flags 
 Examples:
   iddpm resume runs/001-emoji
   iddpm resume runs/001-emoji --steps 10000
+  iddpm resume s3://bucket/runs/one
   iddpm resume runs/001-emoji/checkpoints/ckpt-000500.pt --run-dir runs/from-500
   iddpm resume theirs/model010000.pt --preset cifar10 --data-dir cifar_train`,
 		Flags:           flagsOf(resumeOptions(newRunOptions(), &defaults)...),
@@ -56,7 +57,7 @@ func (p *program) resume(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if train.IsReference(from) {
+	if isReference(from) {
 		config, name, err := s.config(c, r)
 		if err != nil {
 			return err
@@ -66,7 +67,7 @@ func (p *program) resume(c *cli.Context) error {
 	if settings := givenSettings(c); len(settings) > 0 {
 		s.log.Warn("the run's own settings count: these change nothing", zap.Strings("flags", settings))
 	}
-	return s.resume(c.Context, from, r.dir, given.Train.Steps)
+	return s.resume(c.Context, from, r, given.Train.Steps)
 }
 
 // givenSettings names the flags that a run with settings of its own has no use
@@ -85,5 +86,9 @@ func (s *session) adopt(c *cli.Context, from string, config train.Config, r *run
 	if r.preset == "" && !anySet(c, modelOptions(&config)) && !anySet(c, diffusionOptions(&config)) {
 		return wrongUse("%s holds weights alone: say by --preset, or by the flags it was trained with, what they belong to", from)
 	}
-	return s.fresh(c.Context, r.dir, name, func(run train.Run) (*train.Trainer, error) { return train.ResumeReference(from, config, run) })
+	from, err := s.remotes(r.remoteOptions).reference(c.Context, from)
+	if err != nil {
+		return err
+	}
+	return s.fresh(c.Context, r, name, func(run train.Run) (*train.Trainer, error) { return train.ResumeReference(from, config, run) })
 }

@@ -22,6 +22,7 @@ import (
 // sampleOptions are the flags of sample beside those of the network.
 type sampleOptions struct {
 	sessionOptions
+	remoteOptions
 	preset    string
 	number    int
 	batchSize int
@@ -49,7 +50,7 @@ func newSampleOptions() *sampleOptions {
 }
 
 func (o *sampleOptions) options() []option {
-	return append(append(o.sessionOptions.options(), o.cascade.options()...),
+	return append(slices.Concat(o.sessionOptions.options(), o.cascade.options(), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
@@ -157,12 +158,16 @@ func (p *program) sample(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	checkpoint, err := loadCheckpoint(c, path, o.preset)
+	remotes := s.remotes(o.remoteOptions)
+	checkpoint, err := remotes.load(c, path, o.preset)
 	if err != nil {
 		return err
 	}
 	job, err := o.job(c, checkpoint)
 	if err != nil {
+		return err
+	}
+	if o.cascade.path, err = remotes.local(c.Context, o.cascade.path); err != nil {
 		return err
 	}
 	second, err := o.cascade.load(checkpoint)
@@ -176,7 +181,7 @@ func (p *program) sample(c *cli.Context) error {
 	if result.NumSamples == 0 {
 		return err
 	}
-	return errors.Join(err, s.emit(result, result.text))
+	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, o.dir))
 }
 
 // sampleJob is what the flags of sample come to for a checkpoint: with the

@@ -32,6 +32,7 @@ type session struct {
 	screen *screen
 	stdout io.Writer
 	json   bool
+	remote *remote // the run folder, if it is behind a URL
 }
 
 func (p *program) open(o sessionOptions) (*session, error) {

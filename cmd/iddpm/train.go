@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/storage"
 	"iddpm/train"
 )
 
@@ -25,6 +27,8 @@ type runOptions struct {
 	dir        string
 	autoResume bool
 	reference  referenceOptions
+	uploadWait float64 // minutes
+	remoteOptions
 }
 
 // referenceOptions are flags of the reference that go by another name here.
@@ -33,12 +37,20 @@ type referenceOptions struct {
 	resume  string // iddpm resume
 }
 
-func newRunOptions() *runOptions { return &runOptions{sessionOptions: defaultSession()} }
+func newRunOptions() *runOptions {
+	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10}
+}
+
+// uploadOptions are what the last upload of a run is to heed.
+func (r *runOptions) uploadOptions() []option {
+	return append(r.remoteOptions.options(), option{name: "upload-wait", category: categoryRun, value: &r.uploadWait,
+		usage: "where --run-dir is a URL: in the end, and when interrupted, wait up to `MINUTES` for uploads"})
+}
 
 func (r *runOptions) options() []option {
-	return append(r.sessionOptions.options(),
+	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
 		presetOption(&r.preset), configOption(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`"},
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`, or behind an s3://, gs:// or file:// URL"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
 		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
@@ -68,6 +80,7 @@ Examples:
   iddpm train
   iddpm train --data-dir photos --steps 5000
   iddpm train --preset cifar10 --data-dir cifar_train --microbatch 32
+  iddpm train --run-dir s3://bucket/runs/one --auto-resume
   iddpm train --data_dir photos --image_size 64 --num_channels 128 --num_res_blocks 3 \
     --learn_sigma True --diffusion_steps 4000 --noise_schedule cosine --lr 1e-4 --batch_size 128`,
 		Flags:           flagsOf(append(configOptions(&config), newRunOptions().options()...)...),
@@ -92,16 +105,20 @@ func (p *program) train(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if from := r.resumes(); train.IsReference(from) {
+	from, err := s.resumes(c.Context, r)
+	if err != nil {
+		return err
+	}
+	if isReference(from) {
 		return s.adopt(c, from, config, r, name)
 	} else if from != "" {
 		s.log.Info("going on with a run: its own settings count, not those of this command line", zap.String("run", from))
-		return s.resume(c.Context, from, r.dir, givenSteps(c, config))
+		return s.resume(c.Context, from, r, givenSteps(c, config))
 	}
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
 	}
-	return s.begin(c.Context, config, r.dir, name)
+	return s.begin(c.Context, config, r, name)
 }
 
 // config returns the configuration that the flags describe, and a name for it.
@@ -172,11 +189,32 @@ func inferClasses(config *train.Config) error {
 }
 
 // resumes returns the run that train is to go on with, or "".
-func (r *runOptions) resumes() string {
-	if r.autoResume && train.Exists(r.dir) { // begun from r.reference.resume, perhaps
-		return r.dir
+func (s *session) resumes(ctx context.Context, r *runOptions) (string, error) {
+	dir, err := s.openRunDir(ctx, r)
+	if err != nil {
+		return "", err
 	}
-	return r.reference.resume
+	if r.autoResume && (train.Exists(dir) || s.remote != nil && s.remote.holdsRun()) { // begun from r.reference.resume, perhaps
+		return r.dir, nil
+	}
+	return r.reference.resume, nil
+}
+
+// openRunDir returns the folder on this machine that stands for --run-dir.
+func (s *session) openRunDir(ctx context.Context, r *runOptions) (string, error) {
+	if !storage.IsURL(r.dir) {
+		return r.dir, nil
+	}
+	if s.remote == nil {
+		at, err := storage.Parse(r.dir)
+		if err != nil {
+			return "", usageError{err}
+		}
+		if s.remote, err = s.remotes(r.remoteOptions).open(ctx, at); err != nil {
+			return "", err
+		}
+	}
+	return s.remote.dir, nil
 }
 
 func givenSteps(c *cli.Context, config train.Config) int {
@@ -187,43 +225,100 @@ func givenSteps(c *cli.Context, config train.Config) int {
 }
 
 // begin trains a fresh run.
-func (s *session) begin(ctx context.Context, config train.Config, dir, name string) error {
-	return s.fresh(ctx, dir, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
+func (s *session) begin(ctx context.Context, config train.Config, r *runOptions, name string) error {
+	return s.fresh(ctx, r, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
 }
 
 // fresh trains what makes a new run folder.
-func (s *session) fresh(ctx context.Context, dir, name string, make func(train.Run) (*train.Trainer, error)) error {
+func (s *session) fresh(ctx context.Context, r *runOptions, name string, make func(train.Run) (*train.Trainer, error)) error {
+	dir, err := s.openRunDir(ctx, r)
+	if err != nil {
+		return err
+	}
+	if s.remote != nil {
+		if err := s.remote.refuse(); err != nil {
+			return err
+		}
+	}
 	dir, release, err := runDir(dir, name)
 	if err != nil {
 		return err
 	}
-	t, err := make(train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
+	t, err := make(s.run(ctx, r, dir))
 	if err != nil {
 		release()
 		return err
 	}
-	return s.carryOut(ctx, t)
+	return s.carryOut(ctx, t, r)
 }
 
-// resume goes on with a run, in its own folder if none is named.
-func (s *session) resume(ctx context.Context, from, dir string, steps int) error {
-	t, err := train.Resume(from, steps, train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress()})
+// run is what surrounds a run in a folder.
+func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run {
+	return train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress(),
+		Local: func(checkpoint string) (string, error) { return s.remotes(r.remoteOptions).local(ctx, checkpoint) }}
+}
+
+// resume goes on with a run, in its own folder if none is named. Both may be
+// behind URLs.
+func (s *session) resume(ctx context.Context, from string, r *runOptions, steps int) error {
+	if r.dir == "" && storage.IsURL(from) {
+		at, err := runURL(from)
+		if err != nil {
+			return err
+		}
+		r.dir = at.String()
+	}
+	dir, err := s.openRunDir(ctx, r)
 	if err != nil {
 		return err
 	}
-	return s.carryOut(ctx, t)
+	if from, err = s.bring(ctx, from, r); err != nil {
+		return err
+	}
+	t, err := train.Resume(from, steps, s.run(ctx, r, dir))
+	if err != nil {
+		return err
+	}
+	return s.carryOut(ctx, t, r)
 }
 
-// carryOut trains to the end, or to an interrupt, and prints what came of it.
-func (s *session) carryOut(ctx context.Context, t *train.Trainer) error {
+// bring returns where on this machine lies what a run is to go on from.
+func (s *session) bring(ctx context.Context, from string, r *runOptions) (string, error) {
+	if s.remote != nil && storage.IsURL(from) {
+		if at, err := storage.Parse(from); err != nil || at == s.remote.At {
+			return s.remote.dir, errors.Join(err, s.remote.bring(ctx))
+		}
+	}
+	if s.remote != nil && s.remote.holdsRun() { // its log goes on, whichever checkpoint it goes on from
+		if err := s.remote.bringTexts(ctx); err != nil {
+			return "", err
+		}
+	}
+	return s.remotes(r.remoteOptions).local(ctx, from)
+}
+
+// carryOut trains to the end, or to an interrupt, waits for uploads, and prints
+// what came of it.
+func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions) error {
+	if err := s.remote.begin(ctx, t.Config()); err != nil {
+		return errors.Join(err, t.Close())
+	}
 	err := t.Train(ctx)
 	s.screen.done()
+	sum, total := t.Summary(), t.Config().Train.TotalSteps()
+	closed := t.Close()
+	uploaded := s.remote.finish(ctx, time.Duration(r.uploadWait*float64(time.Minute)))
+	if s.remote != nil && uploaded == nil && sum.Checkpoint != "" {
+		sum.RunDir, sum.Checkpoint = s.remote.At.String(), s.remote.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
+	}
 	if err == nil || errors.Is(err, train.ErrInterrupted) {
-		sum, total := t.Summary(), t.Config().Train.TotalSteps()
 		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, total) }))
 	}
-	return errors.Join(err, t.Close())
+	return errors.Join(err, closed, uploaded)
 }
+
+// remotes brings what URLs name, and logs to the session's screen.
+func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
 
 // printSummary says what a run of total steps came to, and what can be done
 // with it.
@@ -242,8 +337,16 @@ run folder  %s
 checkpoint  %s
 go on       iddpm resume %s%s
 draw        iddpm sample %s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, sum.RunDir, more, sum.RunDir)
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, shellWord(sum.RunDir))
 	return err
+}
+
+// shellWord quotes what a shell would take apart, as in s3://bucket/run?a=b&c=d.
+func shellWord(word string) string {
+	if strings.ContainsAny(word, "&?*; '\"$`") {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
 }
 
 // trainProgress returns what moves the bar of a training run.

@@ -29,6 +29,9 @@ const (
 	maxStep = 1 << 53 // readers of JSON and CSV may hold a step as a float64
 )
 
+// Names returns the names of the files that a resumed run goes on with.
+func Names() []string { return []string{logFile, tableFile} }
+
 // Value is one named number of a row: a mean since the row before it, a rate.
 // NaN and the infinities are as good as any other number, since a diverging run
 // is what a log is read for.

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+)
+
+// bucketServer is an S3 server with one bucket, which refuses what it is told to.
+type bucketServer struct {
+	*httptest.Server
+	objects gofakes3.Backend
+	refuse  atomic.Pointer[func(*http.Request) bool]
+}
+
+func newBucketServer(t *testing.T) *bucketServer {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "tester")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	s := &bucketServer{objects: s3mem.New()}
+	if err := s.objects.CreateBucket("bucket"); err != nil {
+		t.Fatal(err)
+	}
+	real := gofakes3.New(s.objects).Server()
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refuse := s.refuse.Load(); refuse != nil && (*refuse)(r) {
+			http.Error(w, "", http.StatusServiceUnavailable)
+			return
+		}
+		real.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *bucketServer) url(path string) string {
+	return "s3://bucket/" + path + "?region=eu-north-1&use_path_style=true&endpoint=" + url.QueryEscape(s.URL)
+}
+
+// names returns the objects below a path, but TensorBoard's, whose names are of
+// the time.
+func (s *bucketServer) names(t *testing.T, path string) (all []string) {
+	t.Helper()
+	list, err := s.objects.ListBucket("bucket", &gofakes3.Prefix{HasPrefix: true, Prefix: path + "/"}, gofakes3.ListBucketPage{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range list.Contents {
+		if name := strings.TrimPrefix(o.Key, path+"/"); !strings.HasPrefix(name, "events.") {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (s *bucketServer) read(t *testing.T, key string) []byte {
+	t.Helper()
+	o, err := s.objects.GetObject("bucket", key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Contents.Close()
+	body, err := io.ReadAll(o.Contents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// put stores an object as another program would.
+func (s *bucketServer) put(t *testing.T, key string, body []byte) {
+	t.Helper()
+	if _, err := s.objects.PutObject("bucket", key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// done runs a command that succeeds.
+func done(t *testing.T, args ...string) outcome {
+	t.Helper()
+	got := iddpm(t, args...)
+	if got.status != exitDone {
+		t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
+	}
+	return got
+}
+
+// A run behind a URL goes on on another machine, to the bits of one that stayed
+// on its own, and every command reads it there.
+func TestRemoteRun(t *testing.T) {
+	s, home, away, alone := newBucketServer(t), t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "run")
+	run := s.url("runs/one")
+	flags := []string{"--save-interval", "2", "--log-interval", "1", "--keep", "1", "--learn-sigma"}
+	got := done(t, append(trainTiny(run, flags...), "--steps", "4", "--remote-cache", home)...)
+	if !strings.Contains(got.stdout, "go on       iddpm resume '"+run+"'") {
+		t.Errorf("the summary does not say how to go on: %s", got.stdout)
+	}
+	want := []string{"checkpoints/ckpt-000004.pt", "config.json", "log.jsonl", "progress.csv"}
+	if there := s.names(t, "runs/one"); !slices.Equal(there, want) {
+		t.Fatalf("there are %q, want %q", there, want)
+	}
+	again := iddpm(t, append(trainTiny(run, flags...), "--remote-cache", away)...)
+	if again.status != exitFailed || !strings.Contains(again.lastLine(), "holds a run already") {
+		t.Errorf("a second run: %d, %s", again.status, again.stderr)
+	}
+
+	done(t, "resume", run, "--steps", "6", "--device", "cpu", "--remote-cache", away)
+	done(t, append(trainTiny(alone, flags...), "--steps", "6")...)
+	sameWeights(t, alone, filepath.Join(copyOf(t, away), "checkpoints"))
+	want[0] = "checkpoints/ckpt-000006.pt"
+	if there := s.names(t, "runs/one"); !slices.Equal(there, want) {
+		t.Errorf("there are %q, want %q", there, want)
+	}
+	if n := bytes.Count(s.read(t, "runs/one/log.jsonl"), []byte("\n")); n != 6 {
+		t.Errorf("the log has %d lines, want 6", n)
+	}
+	testRemoteReaders(t, s, run)
+
+	// The first machine comes back, and takes the newer checkpoint.
+	got = done(t, append(trainTiny(run, flags...), "--steps", "7", "--auto-resume", "--remote-cache", home)...)
+	if !strings.Contains(got.stderr, "ckpt-000007.pt") || strings.Contains(got.stderr, "ckpt-000005.pt") {
+		t.Errorf("it went on elsewhere: %s", got.stderr)
+	}
+}
+
+// copyOf returns the folder below a cache that holds a run.
+func copyOf(t *testing.T, cache string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(cache, "s3", "bucket@*", "runs", "one"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("copies %v, %v", found, err)
+	}
+	return found[0]
+}
+
+// command is a command line with flags in front.
+func command(name string, flags []string, args ...string) []string {
+	return append(append([]string{name}, flags...), args...)
+}
+
+func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
+	at := []string{"--remote-cache", t.TempDir()}
+	checkpoint := strings.Replace(run, "?", "/checkpoints/ckpt-000006.pt?", 1)
+	for _, from := range []string{run, checkpoint} {
+		d := sample(t, append(at, from, "--num-samples", "1", "--timestep-respacing", "2")...)
+		name := filepath.Base(d.Samples)
+		if there := s.read(t, "runs/one/samples/step-000006/"+name); !bytes.Equal(there, readFile(t, d.Samples)) {
+			t.Errorf("%s there differs", name)
+		}
+		done(t, command("export", at, from, "-o", filepath.Join(t.TempDir(), "weights.pt"))...)
+		var r infoResult
+		if err := json.Unmarshal([]byte(done(t, command("info", at, "--json", from)...).stdout), &r); err != nil || r.Step != 6 {
+			t.Errorf("info: step %d, %v", r.Step, err)
+		}
+		done(t, command("nll", at, from, "--device", "cpu", "--num-samples", "4")...)
+		done(t, trainTiny(filepath.Join(t.TempDir(), "run"), append(at, "--steps", "1", "--learn-sigma", "--init-from", from)...)...)
+	}
+	if there := s.names(t, "runs/one/nll"); len(there) == 0 {
+		t.Error("nll has sent nothing")
+	}
+	t.Chdir(t.TempDir())
+	done(t, append([]string{"figure", "learning-curves", "one=" + run, run}, at...)...)
+	done(t, append([]string{"figure", "vlb-terms", run, "--num-pictures", "4", "--device", "cpu"}, at...)...)
+	for _, missing := range [][]string{{"info", s.url("runs/two")}, {"resume", s.url("runs/two"), "--device", "cpu"}, {"export", s.url("x.pt"), "-o", "x.pt"}} {
+		if got := iddpm(t, append(missing, at...)...); got.status != exitFailed || !strings.Contains(got.stderr, "s3://bucket/") {
+			t.Errorf("%v: %d, %s", missing, got.status, got.stderr)
+		}
+	}
+}
+
+// A checkpoint that has lost its end there is passed over.
+func TestRemoteTruncated(t *testing.T) {
+	s := newBucketServer(t)
+	run := s.url("runs/one")
+	done(t, append(trainTiny(run), "--save-interval", "2", "--steps", "4", "--remote-cache", t.TempDir())...)
+	newest := s.read(t, "runs/one/checkpoints/ckpt-000004.pt")
+	s.put(t, "runs/one/checkpoints/ckpt-000004.pt", newest[:len(newest)/2])
+	got := done(t, "resume", run, "--steps", "5", "--device", "cpu", "--remote-cache", t.TempDir())
+	if !strings.Contains(got.stderr, "trying the one before") || !strings.Contains(got.stderr, "ckpt-000005.pt") {
+		t.Error(got.stderr)
+	}
+	if there := s.names(t, "runs/one/checkpoints"); !slices.Equal(there, []string{"ckpt-000002.pt", "ckpt-000004.pt", "ckpt-000005.pt"}) {
+		t.Errorf("there are %q", there)
+	}
+}
+
+// While the bucket takes no checkpoint a run goes on; what it could not send in
+// the end is named, lies here, and is sent when the run is resumed.
+func TestRemoteOutage(t *testing.T) {
+	s, cache := newBucketServer(t), t.TempDir()
+	run := s.url("runs/one")
+	refuse := func(r *http.Request) bool { return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, ".pt") }
+	s.refuse.Store(&refuse)
+	got := iddpm(t, append(trainTiny(run), "--save-interval", "2", "--steps", "4", "--remote-cache", cache, "--upload-wait", "0.001")...)
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "not uploaded: checkpoints/ckpt-000004.pt") || !strings.Contains(got.stderr, copyOf(t, cache)) {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+	s.refuse.Store(nil)
+	got = done(t, "resume", run, "--device", "cpu", "--remote-cache", cache)
+	if there := s.names(t, "runs/one/checkpoints"); !slices.Equal(there, []string{"ckpt-000002.pt", "ckpt-000004.pt"}) {
+		t.Errorf("there are %q: %s", there, got.stderr)
+	}
+	deny := func(r *http.Request) bool { return r.Method == http.MethodPut }
+	s.refuse.Store(&deny)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // or it would try for minutes
+	denied := iddpmWith(ctx, nil, append(trainTiny(s.url("runs/two")), "--remote-cache", cache)...)
+	if denied.status == exitDone || len(s.names(t, "runs/two")) > 0 {
+		t.Errorf("nothing can be written, and yet: %d, %s", denied.status, denied.stderr)
+	}
+}
+
+// SIGTERM saves there, too. file:// is a run folder like another.
+func TestRemoteInterrupt(t *testing.T) {
+	s := newBucketServer(t)
+	share := filepath.Join(t.TempDir(), "share")
+	for name, run := range map[string]string{"s3": s.url("runs/one"), "file": "file://" + share} {
+		t.Run(name, func(t *testing.T) {
+			cache := t.TempDir()
+			p := start(t, append(trainTiny(run), "--steps", "1000000", "--save-interval", "1000000", "--remote-cache", cache)...)
+			p.waitForTraining()
+			p.signal(t, syscall.SIGTERM)
+			if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "uploaded") {
+				t.Fatalf("status %d, %s", status, p.stderrSoFar())
+			}
+			elsewhere := t.TempDir()
+			p = start(t, append(trainTiny(run), "--auto-resume", "--remote-cache", elsewhere)...)
+			p.waitForTraining()
+			p.signal(t, syscall.SIGTERM)
+			if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "going on with a run") || len(checkpoints(elsewhere+"/*/*/runs/one"))+len(checkpoints(elsewhere+"/file"+share)) == 0 {
+				t.Fatalf("status %d, %s", status, p.stderrSoFar())
+			}
+		})
+	}
+	if files, err := os.ReadDir(filepath.Join(share, "checkpoints")); err != nil || len(files) == 0 {
+		t.Errorf("the share holds %v, %v", files, err)
+	}
+}
