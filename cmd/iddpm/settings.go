@@ -61,7 +61,7 @@ func modelOptions(c *train.Config) []option {
 		{name: "num-heads-upsample", category: categoryModel, value: &m.NumHeadsUpsample, usage: "`N` attention heads on the way up (-1: as on the way down)"},
 		{name: "dropout", category: categoryModel, value: &m.Dropout, usage: "drop activations with probability `P`"},
 		{name: "learn-sigma", category: categoryModel, value: &m.LearnSigma, usage: "learn the variances too (the paper's L_hybrid)"},
-		{name: "super-res", category: categoryModel, value: new(bool), usage: "enlarge pictures: the network sees them at --small-size too, and fills in what is missing"},
+		{name: "super-res", category: categoryModel, value: new(m.SuperRes()), usage: "enlarge pictures: the network sees them at --small-size too, and fills in what is missing"},
 		{name: "small-size", category: categoryModel, value: &m.SmallSize, standard: "64 with --super-res", usage: "enlarge pictures of `N` x N pixels"},
 		{name: "large-size", category: categoryModel, value: &m.ImageSize, standard: "256 with --super-res", usage: "the size of enlarged pictures, `N` x N: --image-size, as super_res_train.py of the reference calls it"},
 		{name: "use-checkpoint", category: categoryModel, value: &m.UseCheckpoint, usage: "save memory: compute activations again on the way back"},
