@@ -32,12 +32,8 @@ func (m *UNet) LoadStateDict(dict *pt.Dict) error {
 
 // UnpackStateDict is [UNet.LoadStateDict] into other tensors than the weights.
 func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
-	if mismatches := m.Mismatches(dict); len(mismatches) > 0 {
-		errs := make([]error, len(mismatches))
-		for i, x := range mismatches {
-			errs[i] = x
-		}
-		return fmt.Errorf("the weights do not fit the network:\n%w", errors.Join(errs...))
+	if err := m.CheckStateDict(dict); err != nil {
+		return err
 	}
 	gotorch.NoGrad(func() {
 		for i, p := range m.params {
@@ -46,6 +42,20 @@ func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 		}
 	})
 	return nil
+}
+
+// CheckStateDict returns the error that [UNet.LoadStateDict] has for a state_dict
+// that does not fit. A network of [Plan] will do.
+func (m *UNet) CheckStateDict(dict *pt.Dict) error {
+	mismatches := m.Mismatches(dict)
+	if len(mismatches) == 0 {
+		return nil
+	}
+	errs := make([]error, len(mismatches))
+	for i, x := range mismatches {
+		errs[i] = x
+	}
+	return fmt.Errorf("the weights do not fit the network:\n%w", errors.Join(errs...))
 }
 
 // Mismatch is one parameter in which a state_dict and a network disagree.

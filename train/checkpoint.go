@@ -250,6 +250,27 @@ func (c *Checkpoint) Weights(ema string) (*pt.Dict, error) {
 	return nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
 }
 
+// Check returns the error that [Checkpoint.Network] has for weights that do not
+// fit, or that are not there, without building the network.
+func (c *Checkpoint) Check(ema string) error {
+	u, err := c.Config.Model.UNet()
+	if err != nil {
+		return err
+	}
+	dict, err := c.Weights(ema)
+	if err != nil {
+		return err
+	}
+	plan, err := model.Plan(u)
+	if err != nil {
+		return err
+	}
+	if err := plan.CheckStateDict(dict); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	return nil
+}
+
 // Network builds the network of the checkpoint on a device, for evaluation,
 // with the weights that `ema` names: a rate, "none" for the raw weights, "" for
 // the average of the highest rate. It must run on the tensor thread.

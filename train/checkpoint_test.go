@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/model"
 )
 
 // smallest is a checkpoint that can be read, of a network of one weight.
@@ -24,6 +27,49 @@ func smallest(t testing.TB) *pt.Dict {
 		"data", dictOf("position", int64(12), "name", "n", "fingerprint", "f", "classes", []any{"a"}),
 		"environment", dictOf("libtorch", "2.11.0"),
 	)
+}
+
+// Check says what Network would, before anything is built.
+func TestCheckpointCheck(t *testing.T) {
+	network, err := model.New(tinyUNet(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer network.Free()
+	good := Checkpoint{Path: "p", Config: tiny(), Model: network.StateDict()}
+	wider := good
+	wider.Config.Model.NumChannels *= 2
+	broken := good
+	broken.Config.Model.NumResBlocks = 0
+	for name, test := range map[string]struct {
+		c    Checkpoint
+		ema  string
+		want string
+	}{
+		"fits":       {good, "none", ""},
+		"no average": {good, "0.5", "no average of rate 0.5"},
+		"too narrow": {wider, "", "checkpoint p: the weights do not fit the network"},
+		"no network": {broken, "", "num-res-blocks must be above 0"},
+	} {
+		err := test.c.Check(test.ema)
+		if built, other := test.c.Network(test.ema, gotorch.Device{}); other == nil {
+			built.Free()
+		} else if err == nil || err.Error() != other.Error() {
+			t.Errorf("%s: Check says %v, Network %v", name, err, other)
+		}
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func tinyUNet(t *testing.T) model.UNetConfig {
+	t.Helper()
+	u, err := tiny().Model.UNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func TestParseCheckpoint(t *testing.T) {

@@ -87,7 +87,7 @@ func (o *sampleOptions) validate() error {
 	case o.refine > 0 && o.invert == "":
 		return wrongUse("invert-refine is for --invert")
 	}
-	return o.validateStart()
+	return errors.Join(o.validateStart(), o.cascade.validate())
 }
 
 // validateStart checks what says where pictures start from.

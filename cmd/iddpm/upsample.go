@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type cascadeOptions struct {
 	preset    string
 	respacing string
 	ddim      bool
+	eta       float64
+	ema       string
+	batchSize int
 }
 
 func (o *cascadeOptions) options() []option {
@@ -31,21 +35,38 @@ func (o *cascadeOptions) options() []option {
 		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "if that file holds weights alone, the preset `NAME` that they belong to"},
 		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "enlarge in these steps, `SPEC`, as for --timestep-respacing"},
 		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "enlarge by DDIM"},
+		{name: "upsample-eta", category: categorySampling, value: &o.eta, usage: "noise of that DDIM, `ETA`, as for --eta"},
+		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "enlarge by the averaged weights of this `RATE`, or none"},
+		{name: "upsample-batch-size", category: categorySampling, value: &o.batchSize, standard: "--batch-size", usage: "enlarge `N` pictures at a time"},
 	}
+}
+
+func (o *cascadeOptions) validate() error {
+	switch {
+	case o.path == "" && *o != (cascadeOptions{}):
+		return wrongUse("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema and -batch-size are for --upsample")
+	case !(o.eta >= 0 && o.eta <= 1):
+		return wrongUse("upsample-eta must be in [0, 1], not %g", o.eta)
+	case o.eta > 0 && !o.ddim:
+		return wrongUse("upsample-eta is DDIM's: add --upsample-use-ddim")
+	case o.batchSize < 0:
+		return wrongUse("upsample-batch-size must not be negative, but is %d", o.batchSize)
+	}
+	return nil
 }
 
 // load reads the second network's checkpoint, if one is asked for, and checks
 // that it enlarges what the first draws: before that has drawn for hours.
 func (o *cascadeOptions) load(first *train.Checkpoint) (*train.Checkpoint, error) {
 	if o.path == "" {
-		if *o != (cascadeOptions{}) {
-			return nil, wrongUse("--upsample-preset, -timestep-respacing and -use-ddim are for --upsample")
-		}
 		return nil, nil
 	}
 	second, err := readCheckpoint(o.path, o.preset)
 	if err != nil {
 		return nil, err
+	}
+	if second.Bare && o.preset == "" {
+		return nil, wrongUse("%s holds weights alone: say by --upsample-preset what network they belong to, or enlarge by a second command, sample --base-samples, with the network's flags", second.Path)
 	}
 	m, base := &second.Config.Model, first.Config.Model
 	if second.Bare && m.ClassCond {
@@ -64,15 +85,26 @@ func (o *cascadeOptions) load(first *train.Checkpoint) (*train.Checkpoint, error
 		err = fmt.Errorf("%s wants to know classes, and %s draws without", second.Path, first.Path)
 	case m.ClassCond && m.NumClasses < base.NumClasses:
 		err = fmt.Errorf("%s knows %d classes, and %s draws %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
+	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
+		err = fmt.Errorf("%s and %s number their classes differently: enlarge by a second command, sample --base-samples, with --class", first.Path, second.Path)
+	default:
+		err = second.Check(o.ema)
 	}
 	return second, err
+}
+
+// sameClasses says whether two networks may mean the same by a class's number.
+// Bare weights do not know its name.
+func sameClasses(first, second []string) bool {
+	n := min(len(first), len(second))
+	return slices.Equal(first[:n], second[:n])
 }
 
 // job is what the second network is to do with the pictures of the first.
 func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
 	options := &sampleOptions{
-		sessionOptions: first.sessionOptions, number: drawn.len(), batchSize: first.batchSize, ddim: o.ddim, seed: first.seed,
-		clip: first.clip, precision: first.precision, threads: first.threads, dir: first.dir,
+		sessionOptions: first.sessionOptions, number: drawn.len(), batchSize: cmp.Or(o.batchSize, first.batchSize),
+		ddim: o.ddim, eta: o.eta, ema: o.ema, seed: first.seed, clip: first.clip, precision: first.precision, threads: first.threads, dir: first.dir,
 	}
 	return &sampleJob{sampleOptions: options, base: drawn}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,40 @@ func TestBaseSamplesOfAFolder(t *testing.T) {
 	}
 }
 
+func writePicture(t *testing.T, dir string, i int) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.png", i)), pngOf(t, 8, i), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The reference's weights of a super-resolution network load by its flags, and
+// draw what the small picture asks for.
+func TestSuperResolutionByBareWeights(t *testing.T) {
+	args := append([]string{superResWeights(), "--timestep_respacing", "3"}, strings.Fields(
+		"--large_size 16 --small_size 8 --num_channels 32 --num_res_blocks 1 --channel-mult 1,1 --attention_resolutions 8 --learn_sigma True")...)
+	draw := func(pixels *npy.Array) drawn {
+		return sample(t, append(args, "--base_samples", writeArrays(t, "base.npz", pixels), "-o", t.TempDir())...)
+	}
+	base := smallPictures(t, 2, 8)
+	a, again := draw(base), draw(base)
+	if a.NumSamples != 2 || a.ImageSize != 16 || !bytes.Equal(a.pixels, again.pixels) {
+		t.Errorf("%d pictures of %d pixels", a.NumSamples, a.ImageSize)
+	}
+	base.Data[0] = 255 - base.Data[0] // of the first picture
+	b, each := draw(base), 16*16*3
+	if bytes.Equal(a.pixels[:each], b.pixels[:each]) || !bytes.Equal(a.pixels[each:], b.pixels[each:]) {
+		t.Error("another small picture must change its own large one, and no other")
+	}
+}
+
+func superResWeights() string {
+	return filepath.Join("..", "..", "testdata", "golden", "model", "superres", "model.pt")
+}
+
 func TestCascade(t *testing.T) {
 	first, second := tinyRun(t, "--class-cond"), enlarger(t, "--class-cond")
 	dir := t.TempDir()
@@ -127,6 +162,31 @@ func TestCascade(t *testing.T) {
 	apart := sample(t, second, "--base-samples", small.Samples, "--timestep-respacing", "4", "-o", filepath.Join(dir, "apart"))
 	if !bytes.Equal(apart.pixels, both.pixels) {
 		t.Error("one command draws other pictures than two")
+	}
+}
+
+// The second network's flags are its own.
+func TestCascadeFlags(t *testing.T) {
+	first, second := tinyRun(t), enlarger(t, "--ema-rate", "0.5,0.9")
+	args := []string{first, "--upsample", second, "--num-samples", "3", "--upsample-use-ddim", "--upsample-timestep-respacing", "ddim4", "-o", t.TempDir()}
+	plain := sample(t, args...)
+	for _, test := range []struct {
+		args []string
+		same bool
+	}{
+		{[]string{"--upsample-batch-size", "2"}, true},
+		{[]string{"--upsample-eta", "1"}, false},
+		{[]string{"--upsample-ema", "none"}, false},
+		{[]string{"--upsample-ema", "0.9"}, true},
+	} {
+		got, far := sample(t, append(slices.Clone(args), test.args...)...), false
+		for i, v := range got.pixels {
+			d := int(v) - int(plain.pixels[i])
+			far = far || d < -1 || d > 1
+		}
+		if far == test.same {
+			t.Errorf("%v: other pictures: %v", test.args, far)
+		}
 	}
 }
 
@@ -162,7 +222,11 @@ func TestInterruptedCascade(t *testing.T) {
 
 func TestSuperResolutionRefuses(t *testing.T) {
 	plain, run := tinyRun(t), enlarger(t)
-	classes := enlarger(t, "--class-cond")
+	classes, bare := enlarger(t, "--class-cond"), superResWeights()
+	folder := t.TempDir()
+	writePicture(t, filepath.Join(folder, "a"), 0)
+	writePicture(t, filepath.Join(folder, "b"), 0)
+	two := tinyRun(t, "--class-cond", "--data-dir", folder)
 	good, large := writeArrays(t, "good.npz", smallPictures(t, 1, 8)), writeArrays(t, "large.npz", smallPictures(t, 1, 16))
 	unknown := writeArrays(t, "unknown.npz", smallPictures(t, 1, 8), 100000)
 	for _, test := range []struct {
@@ -182,6 +246,11 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		{"cascade to another network", []string{"sample", plain, "--upsample", plain}, exitFailed, "is no super-resolution network"},
 		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "wants to know classes"},
 		{"half a cascade", []string{"sample", plain, "--upsample-use-ddim"}, exitUsage, "are for --upsample"},
+		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is DDIM's"},
+		{"no such average", []string{"sample", plain, "--upsample", run, "--upsample-ema", "0.1"}, exitFailed, "no average of rate 0.1"},
+		{"cascade to unnamed weights", []string{"sample", plain, "--upsample", bare}, exitUsage, "say by --upsample-preset"},
+		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "enlarges pictures of 64"},
+		{"classes numbered differently", []string{"sample", two, "--upsample", classes}, exitFailed, "number their classes differently"},
 		{"not smaller", []string{"train", "--image-size", "16", "--small-size", "16"}, exitUsage, "small-size 16 must be above 0 and below"},
 		{"two sizes", []string{"train", "--image-size", "16", "--large-size", "32"}, exitUsage, "two names for one size"},
 		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "pictures of 16 pixels are to be enlarged"},
@@ -214,5 +283,8 @@ func TestSuperResFlags(t *testing.T) {
 		if m := r.Config.Model; m.ImageSize != test.large || m.SmallSize != test.small {
 			t.Errorf("%v: %d from %d pixels, want %d from %d", test.args, m.ImageSize, m.SmallSize, test.large, test.small)
 		}
+	}
+	if got := iddpm(t, "info", "imagenet256-upsample"); !regexp.MustCompile(`super-res +true`).MatchString(got.stdout) {
+		t.Errorf("the network is one of super-resolution:\n%s", got.stdout)
 	}
 }
