@@ -173,13 +173,18 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 	options := c.Config.DataOptions()
 	options.ImageSize = c.Config.Model.SmallSize
 	options.ClassCond = c.Config.Model.ClassCond && !asked
+	options.MaxBadImages = 0 // another would stand in for it
+	options.CacheBytes = -1  // each is read once
 	set, err := data.Open(path, options)
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	if options.ClassCond && !slices.Equal(set.ClassNames(), c.ClassNames) {
-		return nil, fmt.Errorf("the classes of %s are not those that the network has learnt: say by --class what the pictures are", set.Name())
+	var known []int64
+	if options.ClassCond {
+		if known, err = knownClasses(set, c); err != nil {
+			return nil, fmt.Errorf("%w: say by --class what the pictures are", err)
+		}
 	}
 	base := &pictures{size: set.ImageSize()}
 	for i := range set.Len() {
@@ -189,10 +194,29 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 		}
 		base.add(pixels, nil)
 		if options.ClassCond {
-			base.labels = append(base.labels, label)
+			base.labels = append(base.labels, known[label])
 		}
 	}
 	return base, nil
+}
+
+// knownClasses returns the network's number of every class of a set, by name: the
+// set need not have them all. Bare weights know no names, only how many.
+func knownClasses(set *data.Dataset, c *train.Checkpoint) ([]int64, error) {
+	names := set.ClassNames()
+	if c.Bare && len(names) != c.Config.Model.NumClasses {
+		return nil, fmt.Errorf("%s has %d classes, and the network %d without names", set.Name(), len(names), c.Config.Model.NumClasses)
+	}
+	known := make([]int64, len(names))
+	for i, name := range names {
+		if known[i] = int64(i); c.Bare {
+			continue
+		}
+		if known[i] = int64(slices.Index(c.ClassNames, name)); known[i] < 0 {
+			return nil, fmt.Errorf("the network has not learnt the class %s of %s", name, set.Name())
+		}
+	}
+	return known, nil
 }
 
 // lowRes returns the small pictures that n large ones are made from, [n, 3, h, w]

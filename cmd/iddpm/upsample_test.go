@@ -114,6 +114,27 @@ func TestBaseSamplesOfAFolder(t *testing.T) {
 	}
 }
 
+// The folders of a few classes do for a network that knows more, by their names.
+func TestBaseSamplesBringClasses(t *testing.T) {
+	run := enlarger(t, "--class-cond")
+	c, err := train.LoadCheckpoint(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for i, class := range []string{c.ClassNames[1], c.ClassNames[3], c.ClassNames[3]} {
+		writePicture(t, filepath.Join(folder, class), i)
+	}
+	if got := sample(t, run, "--base-samples", folder); !slices.Equal(got.labels, []int64{1, 3, 3}) {
+		t.Errorf("classes %v", got.labels)
+	}
+	writePicture(t, filepath.Join(folder, "unheard of"), 0)
+	got := iddpm(t, "sample", run, "--base-samples", folder, "--device", "cpu")
+	if got.status != exitFailed || !strings.Contains(got.stderr, "has not learnt the class unheard of") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+}
+
 func writePicture(t *testing.T, dir string, i int) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o777); err != nil {
