@@ -22,9 +22,10 @@ type PrepareOptions struct {
 	// which hold classes with ClassCond alone. CacheBytes is of no use here.
 	Options
 
-	// Progress, if set, is told how many pictures of all have been packed. It is
+	// Progress, if set, is told how many pictures of all have been packed (what
+	// is "packing") and then, in the finished zip, read again ("checking"). It is
 	// called from several goroutines, one at a time.
-	Progress func(done, total int)
+	Progress func(what string, done, total int)
 }
 
 // Prepared says what Prepare did.
@@ -56,9 +57,10 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 	defer ds.Close()
 	p := &packing{
 		ds: ds, dst: dst, dir: dst + ".parts",
-		progress: progress{total: ds.Len(), tell: o.Progress},
-		encoder:  png.Encoder{BufferPool: &encoderBuffers{}},
+		told:    o.Progress,
+		encoder: png.Encoder{BufferPool: &encoderBuffers{}},
 	}
+	p.progress = p.newProgress("packing", ds.Len())
 	if err := p.begin(o.Options); err != nil {
 		return nil, fmt.Errorf("cannot prepare %s: %w", dst, err)
 	}
@@ -101,9 +103,17 @@ const partLength = 1000
 type packing struct {
 	ds       *Dataset
 	dst, dir string
-	progress progress
+	told     func(what string, done, total int)
+	progress *progress // of the packing
 	encoder  png.Encoder
 	result   Prepared
+}
+
+func (p *packing) newProgress(what string, total int) *progress {
+	if p.told == nil {
+		return &progress{}
+	}
+	return &progress{total: total, tell: func(done, total int) { p.told(what, done, total) }}
 }
 
 // encoderBuffers keeps the encoder from making a compressor for every picture.
@@ -274,7 +284,9 @@ func (p *packing) verify(ctx context.Context, file string) error {
 	if c.count() != p.result.Pictures || (c.labels != nil) != (p.ds.ClassNames() != nil) {
 		return fmt.Errorf("%d pictures were written and %d can be read", p.result.Pictures, c.count())
 	}
+	checked := p.newProgress("checking", c.count())
 	return parallel(ctx, c.count(), func(i int) error {
+		defer checked.add(1)
 		q, err := c.load(i, decoding{})
 		if err == nil && (q.w != p.ds.size || q.h != p.ds.size) {
 			err = fmt.Errorf("it is %d x %d pixels large", q.w, q.h)

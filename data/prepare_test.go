@@ -32,15 +32,18 @@ func TestPrepare(t *testing.T) {
 	src := many(t, n, bad)
 	o := PrepareOptions{Options: Options{ImageSize: 3, ClassCond: true, MaxBadImages: 1}}
 	whole := filepath.Join(t.TempDir(), "whole.zip")
-	last := 0
-	o.Progress = func(done, total int) {
-		if last++; done != last || total != n {
-			t.Fatalf("progress: %d of %d after %d", done, total, last-1)
+	told := map[string]int{}
+	o.Progress = func(what string, done, total int) {
+		if told[what]++; done != told[what] || total != map[string]int{"packing": n, "checking": n - 1}[what] {
+			t.Fatalf("progress: %s %d of %d after %d", what, done, total, told[what]-1)
 		}
 	}
 	got, err := Prepare(t.Context(), src, whole, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if told["packing"] != n || told["checking"] != n-1 {
+		t.Errorf("progress %v", told)
 	}
 	if got.Pictures != n-1 || got.Resumed != 0 || got.Classes != 2 || len(got.Bad) != 1 || !strings.HasSuffix(got.Bad[0].Name, "_1020.png") {
 		t.Errorf("%+v", got)
@@ -54,7 +57,7 @@ func TestPrepare(t *testing.T) {
 	resumed := filepath.Join(t.TempDir(), "resumed.zip")
 	ctx, stop := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	o.Progress = func(done, total int) {
+	o.Progress = func(_ string, done, _ int) {
 		if done == 1010 {
 			stop(enough)
 		}

@@ -88,7 +88,14 @@ func (p *program) dataPrepare(c *cli.Context) error {
 
 // prepare packs the pictures with a bar, and says what an interruption leaves.
 func (s *session) prepare(ctx context.Context, src, dst string, settings data.Options) (*data.Prepared, error) {
-	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: s.progress("packing")})
+	stage, show := "", func(done, total int) {}
+	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: func(what string, done, total int) {
+		if what != stage {
+			s.screen.done()
+			stage, show = what, s.progress(what)
+		}
+		show(done, total)
+	}})
 	s.screen.done()
 	if left := new(data.UnfinishedError); errors.Is(err, context.Canceled) && errors.As(err, &left) {
 		return nil, fmt.Errorf("%w: the first %d; the same command goes on", errSavedInPart, left.Packed)
