@@ -201,6 +201,7 @@ GT_API(gt_result, gt_adaptive_avg_pool2d, (gt_tensor x, const int64_t *output))
 GT_API(gt_result, gt_upsample_nearest2d, (gt_tensor x, int64_t h, int64_t w))
 GT_API(gt_result, gt_upsample_bilinear2d, (gt_tensor x, int64_t h, int64_t w))
 GT_API(gt_result, gt_upsample_weight, (gt_tensor w, int32_t dtype))
+GT_API(gt_result, gt_upsample_conv2d, (gt_tensor x, gt_tensor wide, gt_tensor b))
 GT_API(gt_result, gt_nll_loss, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction))
 GT_API(gt_result, gt_binary_cross_entropy, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction))
 

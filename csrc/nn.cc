@@ -2,7 +2,7 @@
 #include "handle.h"
 #include "kernels/attention.h"
 #include "kernels/group_norm.h"
-#include "kernels/upsample_weight.h"
+#include "kernels/upsample_conv.h"
 
 using namespace iddpm;
 
@@ -105,6 +105,10 @@ gt_result gt_upsample_bilinear2d(gt_tensor x, int64_t h, int64_t w) {
 
 gt_result gt_upsample_weight(gt_tensor w, int32_t dtype) {
   return guard_tensor([&] { return upsample_weight(unwrap(w), dtype_of(dtype)); });
+}
+
+gt_result gt_upsample_conv2d(gt_tensor x, gt_tensor wide, gt_tensor b) {
+  return guard_tensor([&] { return upsample_conv2d(unwrap(x), unwrap(wide), unwrap(b)); });
 }
 
 gt_result gt_nll_loss(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction) {

@@ -103,7 +103,7 @@ func BenchmarkSelfAttention(b *testing.B) {
 // BenchmarkUpsample times an up-sampling and its convolution, forward and
 // backward, as one transposed convolution and as two operators.
 func BenchmarkUpsample(b *testing.B) {
-	one, two, none := []int64{1}, []int64{2}, []int64{0}
+	one := []int64{1}
 	for _, dtype := range []int8{Float, BFloat16} {
 		for _, folded := range []bool{true, false} {
 			b.Run(fmt.Sprintf("%s/folded=%t", DtypeName(dtype), folded), func(b *testing.B) {
@@ -111,15 +111,17 @@ func BenchmarkUpsample(b *testing.B) {
 					Scope(func() {
 						x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 8, 128, 16, 16).CastTo(dtype)
 						w := PhiloxNormal(Device{}, Float, PhiloxKey{}, 128, 128, 3, 3)
-						x.SetRequiresGrad(true)
-						w.SetRequiresGrad(true)
+						bias := ZerosOn(Device{}, dtype, 128)
+						for _, leaf := range []Tensor{x, w, bias} {
+							leaf.SetRequiresGrad(true)
+						}
 						for b.Loop() {
 							Scope(func() {
 								var y Tensor
 								if folded {
-									y = ConvTranspose2d(x, UpsampleWeight(w, dtype), Tensor{}, two, one, none, 1, one)
+									y = UpsampleConv2d(x, UpsampleWeight(w, dtype), bias)
 								} else {
-									y = Conv2d(UpsampleNearest2d(x, 32, 32), w.CastTo(dtype), Tensor{}, one, one, one, 1)
+									y = Conv2d(UpsampleNearest2d(x, 32, 32), w.CastTo(dtype), bias, one, one, one, 1)
 								}
 								y.BackwardWith(y.Detach())
 							})

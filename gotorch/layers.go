@@ -181,14 +181,26 @@ func UpsampleBilinear2d(input Tensor, height, width int64) Tensor {
 	return take("UpsampleBilinear2d", r)
 }
 
-// UpsampleWeight returns the weight [I, O, 4, 4], in dtype, with which one
-// [ConvTranspose2d] of stride 2 and padding 1 does what [UpsampleNearest2d] to
-// twice the sides and [Conv2d] with weight [O, I, 3, 3] and padding 1 do, in 16
-// products for 36. The weight is float32, on the CPU.
+// UpsampleWeight returns the weight [I, O, 4, 4], in dtype, with which
+// [UpsampleConv2d] does what [UpsampleNearest2d] to twice the sides and [Conv2d]
+// with weight [O, I, 3, 3] and padding 1 do, in 16 products for 36. The weight is
+// float32, on the CPU; dtype is Float or BFloat16.
 func UpsampleWeight(weight Tensor, dtype int8) Tensor {
 	r := C.gt_upsample_weight(weight.defined("UpsampleWeight"), C.int32_t(dtype))
 	runtime.KeepAlive(weight.owner)
 	return take("UpsampleWeight", r)
+}
+
+// UpsampleConv2d doubles the sides of input [N, I, H, W] by repeating pixels and
+// convolves, with a weight [I, O, 4, 4] that [UpsampleWeight] folded; bias is [O].
+// It is a transposed convolution of stride 2 and padding 1.
+func UpsampleConv2d(input, folded, bias Tensor) Tensor {
+	const op = "UpsampleConv2d"
+	r := C.gt_upsample_conv2d(input.defined(op), folded.defined(op), bias.defined(op))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(folded.owner)
+	runtime.KeepAlive(bias.owner)
+	return take(op, r)
 }
 
 // The reductions of a loss, numbered as at::Reduction.

@@ -170,6 +170,7 @@ func refusals() map[string]refusal {
 		"UpsampleNearest2d":         {func() { UpsampleNearest2d(picture, 0, 1) }, "Input and output sizes should be greater than 0"},
 		"UpsampleBilinear2d":        {func() { UpsampleBilinear2d(two, 2, 2) }, "equals to 4"},
 		"UpsampleWeight":            {func() { UpsampleWeight(square, Float) }, "is [O, I, 3, 3], not [2, 2]"},
+		"UpsampleConv2d":            {func() { UpsampleConv2d(picture, picture, two) }, "do not fit [1, 4, 3, 3]"},
 		"NllLoss":                   {func() { NllLoss(square, FromInt64s([]int64{0, 2}), none, -100, "mean") }, "Target 2 is out of bounds"},
 		"BinaryCrossEntropy":        {func() { BinaryCrossEntropy(two, two, none, "average") }, "no reduction average"},
 

@@ -15,7 +15,7 @@ func newUpsample(b builder, channels int) *upsample {
 func (u *upsample) forward(x gotorch.Tensor) gotorch.Tensor {
 	weight, bias, dtype := u.conv.weight, u.conv.bias, x.Dtype()
 	if weight.folds(dtype) {
-		return gotorch.ConvTranspose2d(x, weight.as(dtype), bias.as(dtype), []int64{2}, []int64{1}, []int64{0}, 1, []int64{1})
+		return gotorch.UpsampleConv2d(x, weight.as(dtype), bias.as(dtype))
 	}
 	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)))
 }

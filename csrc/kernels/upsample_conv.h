@@ -14,4 +14,9 @@ namespace iddpm {
 // Gradients flow to w, float32 on the CPU.
 at::Tensor upsample_weight(const at::Tensor &w, at::ScalarType dtype);
 
+// That transposed convolution: x [N, I, H, W] to [N, O, 2 H, 2 W], with bias b
+// [O]. libtorch's own takes as long for the gradient of b as for a tenth of all
+// else.
+at::Tensor upsample_conv2d(const at::Tensor &x, const at::Tensor &wide, const at::Tensor &b);
+
 }  // namespace iddpm
