@@ -47,12 +47,29 @@ func openS3(ctx context.Context, u *url.URL, options Options) (*blob.Bucket, err
 	if !b.As(&client) {
 		return nil, fmt.Errorf("%s: the driver has no S3 client", u)
 	}
+	if err := checkS3(ctx, u, client.Options()); err != nil {
+		return nil, err
+	}
 	impatient := s3.New(client.Options(), func(o *s3.Options) {
 		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer(t.DialContext, options.Stall) })
 		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.RateLimiter, o.MaxBackoff = ratelimit.None, 8*options.Wait }) // of parts
 		o.Logger = logging.Nop{}                                                                                                       // it would warn of servers that send no checksums
 	})
 	return s3blob.OpenBucket(ctx, impatient, u.Host, &opener.Options)
+}
+
+// checkS3 says at once what each request would fail for.
+func checkS3(ctx context.Context, u *url.URL, o s3.Options) error {
+	if o.Region == "" {
+		return fmt.Errorf("no region: set AWS_REGION, or add ?region=NAME to the URL (for a server of one's own any name will do)")
+	}
+	if u.Query().Get("anonymous") == "true" {
+		return nil
+	}
+	if _, err := o.Credentials.Retrieve(ctx); err != nil {
+		return fmt.Errorf("no credentials for S3: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or add ?anonymous=true to the URL: %w", err)
+	}
+	return nil
 }
 
 // openGCS takes the credentials that Google's tools use. gocloud's default opener

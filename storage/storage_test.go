@@ -383,6 +383,45 @@ func TestFetchDamaged(t *testing.T) {
 	}
 }
 
+// What every request would fail for is said at once.
+func TestOpenRefuses(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "STORAGE_EMULATOR_HOST"} {
+		t.Setenv(name, "")
+	}
+	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"} {
+		t.Setenv(name, filepath.Join(t.TempDir(), "none"))
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for at, want := range map[string]string{
+		"s3://bucket/run":                  "set AWS_REGION",
+		"s3://bucket/run?region=eu":        "no credentials for S3: set AWS_PROFILE",
+		"s3://bucket/run?regoin=eu":        "regoin",
+		"gs://bucket/run":                  "no credentials for Google Cloud",
+		"gs://bucket/run?anonymouse=1&a=b": "",
+	} {
+		l, err := Parse(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(context.Background(), l, quick)
+		if err == nil {
+			f.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bucket/run") {
+			t.Errorf("%s: error %v, want %q", at, err, want)
+		}
+	}
+	l, err := Parse("s3://bucket/run?region=eu&anonymous=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(context.Background(), l, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
 func TestMultipartTag(t *testing.T) {
 	// md5(md5(8 MiB of zeros) + md5(8 MiB of zeros) + md5(one zero)), by Python.
 	const want = "a067ca1673f93d2ddca7a249189c4dd4-3"

@@ -85,6 +85,9 @@ func (s *bucketServer) read(t *testing.T, key string) []byte {
 // put stores an object as another program would.
 func (s *bucketServer) put(t *testing.T, key string, body []byte) {
 	t.Helper()
+	if _, err := s.objects.DeleteObject("bucket", key); err != nil { // or its checksum would stay
+		t.Fatal(err)
+	}
 	if _, err := s.objects.PutObject("bucket", key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +226,81 @@ func TestRemoteOutage(t *testing.T) {
 	if denied.status == exitDone || len(s.names(t, "runs/two")) > 0 {
 		t.Errorf("nothing can be written, and yet: %d, %s", denied.status, denied.stderr)
 	}
+}
+
+// A bucket that takes bytes and never answers keeps no step waiting.
+func TestRemoteStalled(t *testing.T) {
+	s, cache := newBucketServer(t), t.TempDir()
+	stall := func(r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, ".pt") {
+			return false
+		}
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+		return true
+	}
+	s.refuse.Store(&stall)
+	got := iddpm(t, append(trainTiny(s.url("runs/one")), "--save-interval", "1", "--steps", "5", "--remote-cache", cache, "--upload-wait", "0.001")...)
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "not uploaded") || len(checkpoints(copyOf(t, cache))) != 5 {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+}
+
+// The copy on a machine and what the URL holds may have parted.
+func TestRemoteCopies(t *testing.T) {
+	s, cache := newBucketServer(t), t.TempDir()
+	run, own := s.url("runs/one"), []string{"--device", "cpu", "--remote-cache", cache}
+	done(t, append(trainTiny(run), "--save-interval", "1", "--steps", "2", "--remote-cache", cache)...)
+	for _, name := range s.names(t, "runs/one") {
+		if _, err := s.objects.DeleteObject("bucket", "runs/one/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := iddpm(t, append(trainTiny(run), "--remote-cache", cache)...)
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "holds no run, but its copy on this machine") {
+		t.Errorf("a vanished run: %d, %s", got.status, got.stderr)
+	}
+	got = done(t, append([]string{"resume", run, "--steps", "3"}, own...)...)
+	want := []string{"checkpoints/ckpt-000001.pt", "checkpoints/ckpt-000002.pt", "checkpoints/ckpt-000003.pt", "config.json", "log.jsonl", "progress.csv"}
+	if there := s.names(t, "runs/one"); !slices.Equal(there, want) || !strings.Contains(got.stderr, "going on with its copy") {
+		t.Errorf("there are %q: %s", there, got.stderr)
+	}
+	if _, err := s.objects.DeleteObject("bucket", "runs/one/checkpoints/ckpt-000003.pt"); err != nil {
+		t.Fatal(err)
+	}
+	got = done(t, append([]string{"resume", run, "--steps", "4"}, own...)...)
+	if !strings.Contains(got.stderr, "ahead of the URL") {
+		t.Errorf("it does not say that the copy is ahead: %s", got.stderr)
+	}
+	// From one of its checkpoints into another run, which is elsewhere.
+	done(t, append([]string{"resume", strings.Replace(run, "?", "/checkpoints/ckpt-000002.pt?", 1), "--run-dir", s.url("runs/two"), "--steps", "3"}, own...)...)
+	if there := s.names(t, "runs/two/checkpoints"); !slices.Equal(there, []string{"ckpt-000003.pt"}) {
+		t.Errorf("the second run holds %q", there)
+	}
+	done(t, append(trainTiny(s.url("runs/three"), "--seed", "5"), "--steps", "1", "--remote-cache", t.TempDir())...)
+	s.put(t, "runs/one/config.json", s.read(t, "runs/three/config.json"))
+	if got = iddpm(t, append([]string{"resume", run}, own...)...); got.status != exitFailed || !strings.Contains(got.lastLine(), "a copy of another run") {
+		t.Errorf("another run of that name: %d, %s", got.status, got.stderr)
+	}
+}
+
+// The reference's three files are found side by side there, too.
+func TestRemoteReference(t *testing.T) {
+	s, theirs := newBucketServer(t), t.TempDir()
+	run := tinyRun(t, "--ema-rate", "0.9")
+	done(t, "export", run, "--reference-layout", theirs)
+	files, err := os.ReadDir(theirs)
+	if err != nil || len(files) != 3 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		s.put(t, "theirs/"+file.Name(), readFile(t, filepath.Join(theirs, file.Name())))
+	}
+	flags := append(slices.Clone(tiny), "--ema-rate", "0.9", "--steps", "3", "--device", "cpu", "--remote-cache", t.TempDir())
+	there, here := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "run")
+	done(t, append([]string{"resume", s.url("theirs/model000002.pt"), "--run-dir", there}, flags...)...)
+	done(t, append([]string{"resume", filepath.Join(theirs, "model000002.pt"), "--run-dir", here}, flags...)...)
+	sameWeights(t, there, here)
 }
 
 // SIGTERM saves there, too. file:// is a run folder like another.
