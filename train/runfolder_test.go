@@ -133,6 +133,31 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// Of a copy elsewhere the same goes as here, whatever else lies there.
+func TestReplacedElsewhere(t *testing.T) {
+	there := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt", "config.json",
+		"log.jsonl", "samples/ckpt-000100.pt", "checkpoints/x/ckpt-000100.pt", "checkpoints/other.pt", "checkpoints/.ckpt-000100.pt12"}
+	for _, c := range []struct {
+		keep int
+		sent []string
+		want []string
+	}{
+		{1, []string{"log.jsonl", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000900.pt"}, []string{"checkpoints/ckpt-000400.pt", "ckpt-000300.pt"}},
+		{2, []string{"checkpoints/ckpt-000500.pt"}, []string{"ckpt-000300.pt"}},
+		{1, []string{"log.jsonl", "samples/ckpt-000100.pt"}, nil},
+		{0, []string{"checkpoints/ckpt-000900.pt"}, nil},
+	} {
+		if got := (Options{Keep: c.keep}).Replaced(there, c.sent); !slices.Equal(got, c.want) {
+			t.Errorf("keep %d, sent %v: %v go, want %v", c.keep, c.sent, got, c.want)
+		}
+	}
+	want := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt"}
+	slices.Reverse(there)
+	if got := Checkpoints(there); !slices.Equal(got, want) {
+		t.Errorf("checkpoints %v, want %v", got, want)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	c := tiny()
 	c.Train.SaveInterval, c.Train.Keep, c.Train.KeepEvery = 1, 2, 3
