@@ -409,14 +409,16 @@ func TestBench(t *testing.T) {
 }
 
 func TestBenchLoad(t *testing.T) {
+	dir := pictureFolder(t, 40, 8, 8, false)
 	for _, test := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"--image-size", "8", "--batch-size", "100", "--workers", "2"}, `"workers":2,"image_size":8,"batch_size":100,"images":1900,"images_per_second":RATE,"cached":false}`},
-		{[]string{"--image-size", "8", "--batch-size", "1000", "--workers", "1", "--cache", "auto", "--epochs", "2"},
-			`"workers":1,"image_size":8,"batch_size":1000,"images":3000,"images_per_second":RATE,"cached":true}`},
+		{[]string{"--batch-size", "10", "--workers", "2"}, `"workers":2,"image_size":8,"batch_size":10,"images":40,"images_per_second":RATE,"cached":false}`},
+		{[]string{"--batch-size", "16", "--workers", "1", "--cache", "auto", "--epochs", "2"},
+			`"workers":1,"image_size":8,"batch_size":16,"images":80,"images_per_second":RATE,"cached":true}`},
 	} {
+		test.args = append(test.args, "--data-dir", dir, "--image-size", "8")
 		got := iddpm(t, append([]string{"bench", "load"}, test.args...)...)
 		var result loadResult
 		if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone || result.ImagesPerSecond <= 0 {
