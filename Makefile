@@ -73,14 +73,14 @@ golden: build ## Run only the comparisons with the reference's numbers, verbosel
 
 build: build/libtorch ## Make build/iddpm, which runs from any folder
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm.so
-	$(GO) build -ldflags '-X main.version=$(VERSION)' -o build/iddpm ./cmd/iddpm
+	$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o build/iddpm ./cmd/iddpm
 
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
 	build/venv/bin/python -m pytest interop
 
 cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda (no GPU needed)
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
-	$(GO) test -c -tags cuda -o build/test-cuda github.com/wangkuiyi/gotorch
+	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
