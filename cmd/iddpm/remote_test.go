@@ -5,16 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
@@ -301,6 +305,69 @@ func TestRemoteReference(t *testing.T) {
 	done(t, append([]string{"resume", s.url("theirs/model000002.pt"), "--run-dir", there}, flags...)...)
 	done(t, append([]string{"resume", filepath.Join(theirs, "model000002.pt"), "--run-dir", here}, flags...)...)
 	sameWeights(t, there, here)
+}
+
+var uploadedLine = regexp.MustCompile(`INFO\s+uploaded\s.*ckpt-(\d+)\.pt`)
+
+// TestRemoteKill kills a run by SIGKILL at random moments, and its machine with
+// it: the next process begins with an empty cache. After each, every checkpoint
+// there is whole, nothing that was reported as uploaded is lost, and in the end
+// the run has come to the bits of one that nobody killed.
+func TestRemoteKill(t *testing.T) {
+	s, share := newBucketServer(t), filepath.Join(t.TempDir(), "share")
+	slow := func(r *http.Request) bool { // so that kills lie within uploads
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, ".pt") {
+			time.Sleep(100 * time.Millisecond)
+		}
+		return false
+	}
+	s.refuse.Store(&slow)
+	random := rand.New(rand.NewPCG(3, 4))
+	for name, run := range map[string]string{"s3": s.url("runs/one"), "file": "file://" + share} {
+		t.Run(name, func(t *testing.T) {
+			newest := 0
+			for range max(3, kills(t)/4) {
+				p := start(t, append(trainTiny(run), "--steps", "100000", "--save-interval", "1", "--keep", "2", "--seed", "5", "--auto-resume", "--remote-cache", t.TempDir())...)
+				p.waitForTraining()
+				if newest == 0 {
+					p.await(t, "uploaded")
+				}
+				time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
+				if err := p.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				if status := p.end(); status != -1 {
+					t.Fatalf("it ended by itself, with %d:\n%s", status, p.stderr.String())
+				}
+				for _, m := range uploadedLine.FindAllStringSubmatch(p.stderrSoFar(), -1) {
+					step, _ := strconv.Atoi(m[1])
+					newest = max(newest, step)
+				}
+				there := filepath.Join(t.TempDir(), "there")
+				if name == "file" {
+					there = share
+				} else {
+					if err := os.MkdirAll(filepath.Join(there, "checkpoints"), 0o777); err != nil {
+						t.Fatal(err)
+					}
+					for _, name := range s.names(t, "runs/one/checkpoints") {
+						writeTo(t, filepath.Join(there, "checkpoints", name), s.read(t, "runs/one/checkpoints/"+name))
+					}
+				}
+				newest = checkRun(t, there, newest)
+			}
+			last, cache := newest+2, t.TempDir()
+			done(t, "resume", run, "--steps", strconv.Itoa(last), "--device", "cpu", "--remote-cache", cache)
+			whole := filepath.Join(t.TempDir(), "whole")
+			done(t, append(trainTiny(whole), "--steps", strconv.Itoa(last), "--seed", "5")...)
+			found, _ := filepath.Glob(filepath.Join(cache, "*", "*", "runs", "one"))
+			if name == "file" {
+				found = []string{share}
+			}
+			sameWeights(t, whole, found[0])
+			t.Logf("killed %d times, %d steps were uploaded", max(3, kills(t)/4), newest)
+		})
+	}
 }
 
 // SIGTERM saves there, too. file:// is a run folder like another.
