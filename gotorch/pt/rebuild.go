@@ -287,6 +287,8 @@ const (
 	maxNodes = 16 << 20
 )
 
+var errTooDeep = fmt.Errorf("it is nested more than %d deep", maxDepth)
+
 // finisher turns a pickle's values into those that the package exports.
 type finisher struct {
 	views []*view
@@ -308,6 +310,9 @@ func finish(v any) (any, []*view, error) {
 }
 
 func (f *finisher) value(v any, depth int) (finished, error) {
+	if depth > maxDepth {
+		return finished{}, errTooDeep
+	}
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string:
 		return finished{value: v, nodes: 1}, nil
@@ -329,7 +334,7 @@ func (f *finisher) shared(v any, depth int) (finished, error) {
 		return finished{}, fmt.Errorf("a %s contains itself", typeName(v))
 	}
 	if depth+known.height > maxDepth {
-		return finished{}, fmt.Errorf("it is nested more than %d deep", maxDepth)
+		return finished{}, errTooDeep
 	}
 	if met {
 		return known, nil

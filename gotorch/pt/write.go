@@ -140,7 +140,7 @@ func (p *pickler) whole(v any) error {
 
 func (p *pickler) value(v any, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("it is nested more than %d deep", maxDepth)
+		return errTooDeep
 	}
 	switch v := v.(type) {
 	case nil:
