@@ -3,7 +3,6 @@ package figure
 import (
 	"image/color"
 	"math"
-	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -60,7 +59,7 @@ func fitting(label string, length vg.Length) text.Style {
 	return s
 }
 
-// drawLegend names the curves in the corner where the fewest of them are.
+// drawLegend names the curves at the side of the panel where it hides the least.
 func (p Panel) drawLegend(c draw.Canvas, x, y [2]float64, colours map[string]int) {
 	legend := plot.NewLegend()
 	legend.TextStyle.Font = sans(11)
@@ -73,24 +72,22 @@ func (p Panel) drawLegend(c draw.Canvas, x, y [2]float64, colours map[string]int
 	const inset = 6 * vg.Inch / 72
 	c = draw.Crop(c, inset, -inset, inset, -inset)
 	size, all := legend.Rectangle(c).Size(), c.Size()
-	legend.Left, legend.Top = p.emptiestCorner(x, y, float64((size.X+2*inset)/all.X), float64((size.Y+2*inset)/all.Y))
+	left, down := p.emptiestPlace(x, y, float64((size.X+2*inset)/all.X), float64((size.Y+2*inset)/all.Y))
+	c.Max.Y -= vg.Length(down) * (all.Y - size.Y)
+	legend.Left, legend.Top = left, true
 	c.SetColor(color.NRGBA{0xff, 0xff, 0xff, 0xc8})
-	c.Fill(cornerOf(c.Rectangle, size, legend.Left, legend.Top).Path())
+	c.Fill(upperCorner(c.Rectangle, size, left).Path())
 	legend.Draw(c)
 }
 
-// cornerOf returns the part of r, of a size, in one of its corners.
-func cornerOf(r vg.Rectangle, size vg.Point, left, top bool) vg.Rectangle {
+// upperCorner returns the part of r, of a size, in one of its upper corners.
+func upperCorner(r vg.Rectangle, size vg.Point, left bool) vg.Rectangle {
 	if left {
 		r.Max.X = r.Min.X + size.X
 	} else {
 		r.Min.X = r.Max.X - size.X
 	}
-	if top {
-		r.Min.Y = r.Max.Y - size.Y
-	} else {
-		r.Max.Y = r.Min.Y + size.Y
-	}
+	r.Min.Y = r.Max.Y - size.Y
 	return r
 }
 
@@ -194,26 +191,31 @@ func (l curve) Thumbnail(c *draw.Canvas) {
 	c.StrokeLine2(l.style, c.Min.X, y, c.Max.X, y)
 }
 
-// emptiestCorner returns the corner of the panel that the fewest points of the
-// curves lie in; width and height are its shares of the axes.
-func (p Panel) emptiestCorner(x, y [2]float64, width, height float64) (left, top bool) {
-	counts := make([]int, 4) // top right, top left, bottom right, bottom left
-	for _, at := range p.traced(x, y) {
-		for i := range counts {
-			fromX, fromY := 1-at[0], 1-at[1]
-			if i%2 == 1 {
-				fromX = at[0]
+// emptiestPlace returns where the fewest points of the curves are covered by what
+// takes width and height as shares of the axes: at the left side or the right, and
+// how far down, from 0 at the top to 1. Of equal places a corner is taken.
+func (p Panel) emptiestPlace(x, y [2]float64, width, height float64) (left bool, down float64) {
+	points := p.traced(x, y)
+	fewest := len(points) + 1
+	for _, d := range []float64{0, 1, 0.25, 0.5, 0.75} {
+		top := 1 - d*(1-height)
+		for _, l := range []bool{false, true} {
+			covered := 0
+			for _, at := range points {
+				fromSide := 1 - at[0]
+				if l {
+					fromSide = at[0]
+				}
+				if fromSide < width && at[1] <= top && at[1] >= top-height {
+					covered++
+				}
 			}
-			if i >= 2 {
-				fromY = at[1]
-			}
-			if fromX < width && fromY < height {
-				counts[i]++
+			if covered < fewest {
+				fewest, left, down = covered, l, d
 			}
 		}
 	}
-	best := slices.Index(counts, slices.Min(counts))
-	return best%2 == 1, best < 2
+	return left, down
 }
 
 // traced returns points along all curves, as shares of the axes.

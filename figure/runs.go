@@ -63,6 +63,23 @@ func smooth(values []float64, rate float64) []float64 {
 	return even
 }
 
+// recent returns the mean of the last 1/(1-rate) values at each place. What is
+// not finite is passed over.
+func recent(values []float64, rate float64) []float64 {
+	window := max(1, int(math.Round(1/(1-rate))))
+	means := make([]float64, len(values))
+	for i := range values {
+		sum, n := 0.0, 0.0
+		for _, v := range values[max(0, i+1-window) : i+1] {
+			if finite(v) {
+				sum, n = sum+v, n+1
+			}
+		}
+		means[i] = sum / n
+	}
+	return means
+}
+
 // NoiseRun is a run with the two estimates that its gradient noise scale is the
 // ratio of.
 type NoiseRun struct {
@@ -75,8 +92,9 @@ type NoiseRun struct {
 // GradientNoise draws figure 7: the simple noise scale of McCandlish et al.
 // (2018), tr(Sigma) / |G|^2 in pictures, along training. As there, both
 // estimates are averaged before they are divided, since the quotient of two
-// noisy estimates is biased. Where the averaged |G|^2 is not above 0 there is no
-// number.
+// noisy estimates is biased: over the last 1/(1-rate) lines, and none before,
+// for the first gradients of L_vlb are so large that an average which fades would
+// show little else. Where the averaged |G|^2 is not above 0 there is no number.
 func GradientNoise(runs []NoiseRun, rate float64) Chart {
 	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, pictures", Log: true}}
 	c := Chart{
@@ -84,7 +102,7 @@ func GradientNoise(runs []NoiseRun, rate float64) Chart {
 		Data:    Table{Columns: []string{"run", "step", "grad_noise_variance", "grad_noise_squared", "grad_noise_scale_smoothed"}},
 	}
 	for _, r := range runs {
-		variance, squared := smooth(r.Variance, rate), smooth(r.Squared, rate)
+		variance, squared := recent(r.Variance, rate), recent(r.Squared, rate)
 		l := Line{Name: r.Name, Marks: len(r.Steps) <= 25}
 		for i, step := range r.Steps {
 			scale := math.NaN()

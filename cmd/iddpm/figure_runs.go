@@ -205,7 +205,7 @@ Example:
   iddpm figure gradient-noise vlb=runs/003-vlb hybrid=runs/002-hybrid -o noise.png`,
 	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
 		rate := 0.95
-		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "average over about 1/(1-`RATE`) lines of the log"}},
+		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "average over the last 1/(1-`RATE`) lines of the log"}},
 			func(_ *cli.Context, args []string) (drawing, error) { return drawGradientNoise(args, rate) }
 	},
 }
