@@ -2,6 +2,7 @@ package gotorch
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -54,4 +55,20 @@ func TestSelfAttentionExtremes(t *testing.T) {
 			t.Errorf("large scores differ by %g of %g", d, largest)
 		}
 	})
+}
+
+// TestSelfAttentionKeepsNaN: a query that is not a number must not come out as
+// something that looks sound.
+func TestSelfAttentionKeepsNaN(t *testing.T) {
+	for _, dtype := range []int8{Float, BFloat16} {
+		Scope(func() {
+			qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, 1, 8, 12).CastTo(dtype)
+			qkv.Narrow(1, 3, 1).Narrow(2, 0, 4).FillI(math.NaN())
+			for i, v := range SelfAttention(qkv, 1).Float64s() {
+				if bad := i/4 == 3; math.IsNaN(v) != bad {
+					t.Errorf("%s: token %d is %v", DtypeName(dtype), i/4, v)
+				}
+			}
+		})
+	}
 }

@@ -43,10 +43,11 @@ IDDPM_INLINE void store(at::BFloat16 *p, float v) {
 }
 
 // e^v within 2 units in the last place, by 2^n times a polynomial on
-// [-ln 2 / 2, ln 2 / 2] (coefficients: Cephes, expf); saturates where a float would.
+// [-ln 2 / 2, ln 2 / 2] (coefficients: Cephes, expf); saturates where a float would,
+// and keeps a NaN.
 IDDPM_INLINE float exp_approx(float v) {
-  v = v < 88.0f ? v : 88.0f;
-  v = v > -87.0f ? v : -87.0f;
+  v = v > 88.0f ? 88.0f : v;
+  v = v < -87.0f ? -87.0f : v;
   float n = v * 1.44269504f;
   n = (n + 12582912.0f) - 12582912.0f;  // rounds to an integer
   float r = v - n * 0.693359375f + n * 2.12194440e-4f;
