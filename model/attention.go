@@ -28,8 +28,3 @@ func (a *attention) forward(x gotorch.Tensor) gotorch.Tensor {
 	y := a.proj.forward(gotorch.SelfAttention(a.qkv.forward(tokens), a.heads))
 	return x.Add(y.View(n, h, w, c).Permute([]int64{0, 3, 1, 2}), 1)
 }
-
-func (a *attention) macs(h, w int64) int64 {
-	tokens := h * w
-	return tokens*(a.qkv.in*a.qkv.out+a.proj.in*a.proj.out) + 2*tokens*tokens*a.proj.in
-}

@@ -31,11 +31,6 @@ func (c *conv) forward(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Conv2d(x, c.weight.as(dtype), c.bias.as(dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
-func (c *conv) macs(h, w int64) int64 {
-	s := c.weight.Shape
-	return s[0] * s[1] * s[2] * s[3] * (h / c.stride[0]) * (w / c.stride[0])
-}
-
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
 // the reference's attention uses, is the same with a weight of [O, I, 1].
 type linear struct {

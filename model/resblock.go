@@ -55,11 +55,3 @@ func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	}
 	return x.Add(h, 1)
 }
-
-func (r *resBlock) macs(h, w int64) int64 {
-	m := r.inConv.macs(h, w) + r.outConv.macs(h, w) + r.emb.in*r.emb.out
-	if r.skip != nil {
-		m += r.skip.macs(h, w)
-	}
-	return m
-}

@@ -1,0 +1,130 @@
+package model
+
+// Product is a convolution or a matrix product of an evaluation, in the network's
+// plain form: an up-sampling's convolution is one of kernel 3 over the enlarged
+// picture, whatever way it is computed, and attention is two products, queries by
+// keys and weights by values.
+type Product struct {
+	Weight, Bias *Parameter // nil where both factors are activations
+	Input        []int64    // [N, I, H, W] of a convolution; [..., I] of a linear layer; [B, M, K] of attention
+	Other        []int64    // [B, K, N], the second factor where there is no Weight
+	Stride       int64      // of a convolution
+	Padding      int64      // of a convolution
+	Half         bool       // computed in the torso's dtype, and not always in float32
+	NoGradient   bool       // nothing learns from the input's gradient: it is the picture's, or t's
+	MACs         int64      // multiply-accumulate operations, forward
+}
+
+// TrainingMACs returns those of the product and of its gradients with respect to
+// both factors.
+func (p Product) TrainingMACs() int64 {
+	if p.NoGradient {
+		return 2 * p.MACs
+	}
+	return 3 * p.MACs
+}
+
+// Products returns the convolutions and matrix products of one evaluation on n
+// pictures of the given side, in order.
+func (m *UNet) Products(n, imageSize int) []Product {
+	e := products{n: int64(n)}
+	e.linear(m.timeEmbed.first, []int64{e.n}, false)
+	e.list[0].NoGradient = true
+	e.linear(m.timeEmbed.second, []int64{e.n}, false)
+	first := len(e.list)
+	m.each(imageSize, func(bl block, side int64) { e.block(bl, side) })
+	e.list[first].NoGradient = true
+	e.list[len(e.list)-1].Half = false // the last convolution
+	return e.list
+}
+
+// MACs returns the multiply-accumulate operations of one evaluation on one
+// picture of the given side: convolutions, linear layers and attention.
+func (m *UNet) MACs(imageSize int) (total int64) {
+	for _, p := range m.Products(1, imageSize) {
+		total += p.MACs
+	}
+	return total
+}
+
+// each visits the blocks in order, with the side of each one's input.
+func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
+	side := int64(imageSize)
+	for _, bl := range m.inputBlocks {
+		visit(bl, side)
+		if bl.conv != nil {
+			side /= bl.conv.stride[0]
+		}
+	}
+	visit(m.middleBlock, side)
+	for _, bl := range m.outputBlocks {
+		visit(bl, side)
+		if bl.up != nil {
+			side *= 2
+		}
+	}
+	visit(block{conv: m.outConv}, side)
+}
+
+// products gathers the products of an evaluation on n pictures.
+type products struct {
+	n    int64
+	list []Product
+}
+
+func (e *products) block(bl block, side int64) {
+	if bl.conv != nil {
+		e.conv(bl.conv, side)
+	}
+	if bl.res != nil {
+		e.res(bl.res, side)
+	}
+	if bl.attention != nil {
+		e.attention(bl.attention, side)
+	}
+	if bl.up != nil {
+		e.conv(bl.up.conv, 2*side)
+	}
+	if bl.res2 != nil {
+		e.res(bl.res2, side)
+	}
+}
+
+func (e *products) res(r *resBlock, side int64) {
+	e.conv(r.inConv, side)
+	e.linear(r.emb, []int64{e.n}, false)
+	e.conv(r.outConv, side)
+	if r.skip != nil {
+		e.conv(r.skip, side)
+	}
+}
+
+func (e *products) conv(c *conv, side int64) {
+	s, stride := c.weight.Shape, c.stride[0]
+	e.list = append(e.list, Product{
+		Weight: c.weight, Bias: c.bias, Input: []int64{e.n, s[1], side, side}, Stride: stride, Padding: c.padding[0], Half: true,
+		MACs: e.n * s[0] * s[1] * s[2] * s[3] * (side / stride) * (side / stride),
+	})
+}
+
+// linear adds a linear layer over an input of the given shape before its last
+// dimension.
+func (e *products) linear(l *linear, shape []int64, half bool) {
+	p := Product{Weight: l.weight, Bias: l.bias, Input: append(shape, l.in), Half: half, MACs: l.in * l.out}
+	for _, s := range shape {
+		p.MACs *= s
+	}
+	e.list = append(e.list, p)
+}
+
+func (e *products) attention(a *attention, side int64) {
+	tokens := side * side
+	batch, width := e.n*a.heads, a.proj.in/a.heads
+	product := func(m, k, n int64) {
+		e.list = append(e.list, Product{Input: []int64{batch, m, k}, Other: []int64{batch, k, n}, Half: true, MACs: batch * m * k * n})
+	}
+	e.linear(a.qkv, []int64{e.n, tokens}, true)
+	product(tokens, width, tokens)
+	product(tokens, tokens, width)
+	e.linear(a.proj, []int64{e.n, tokens}, true)
+}
