@@ -8,6 +8,7 @@ type Product struct {
 	Weight, Bias *Parameter // nil where both factors are activations
 	Input        []int64    // [N, I, H, W] of a convolution; [..., I] of a linear layer; [B, M, K] of attention
 	Other        []int64    // [B, K, N], the second factor where there is no Weight
+	Transposed   bool       // Other lies in memory as [B, N, K]
 	Stride       int64      // of a convolution
 	Padding      int64      // of a convolution
 	Half         bool       // computed in the torso's dtype, and not always in float32
@@ -120,11 +121,10 @@ func (e *products) linear(l *linear, shape []int64, half bool) {
 func (e *products) attention(a *attention, side int64) {
 	tokens := side * side
 	batch, width := e.n*a.heads, a.proj.in/a.heads
-	product := func(m, k, n int64) {
-		e.list = append(e.list, Product{Input: []int64{batch, m, k}, Other: []int64{batch, k, n}, Half: true, MACs: batch * m * k * n})
-	}
+	macs := batch * tokens * tokens * width
 	e.linear(a.qkv, []int64{e.n, tokens}, true)
-	product(tokens, width, tokens)
-	product(tokens, tokens, width)
+	e.list = append(e.list,
+		Product{Input: []int64{batch, tokens, width}, Other: []int64{batch, width, tokens}, Transposed: true, Half: true, MACs: macs},
+		Product{Input: []int64{batch, tokens, tokens}, Other: []int64{batch, tokens, width}, Half: true, MACs: macs})
 	e.linear(a.proj, []int64{e.n, tokens}, true)
 }

@@ -16,6 +16,8 @@ type Bench struct {
 	batch   data.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
 	frozen  bool           // the network has been frozen for sampling
+
+	products *benchProducts // nil before Products
 }
 
 // NewBench builds a run's network, optimizer and averages on a device.
@@ -82,6 +84,29 @@ func (b *Bench) Sample() error {
 	})
 }
 
+// Products computes the convolutions and matrix products of a training step
+// alone, their gradients included, without waiting for the device. The first call
+// makes their tensors.
+func (b *Bench) Products() error {
+	return b.trainer.onTensorThread(func() error {
+		if b.products == nil {
+			b.products = newBenchProducts(b.trainer)
+		}
+		b.products.run()
+		return nil
+	})
+}
+
+// StepFLOPs returns the floating-point operations of a training step's
+// convolutions and matrix products, in the network's plain form.
+func (b *Bench) StepFLOPs() (total int64) {
+	c := b.Config()
+	for _, p := range b.Network().Products(c.Train.BatchSize, c.Model.ImageSize) {
+		total += 2 * p.TrainingMACs()
+	}
+	return total
+}
+
 // Network returns the network that is timed.
 func (b *Bench) Network() *model.UNet { return b.trainer.network }
 
@@ -91,5 +116,8 @@ func (b *Bench) Config() Config { return b.trainer.config }
 // Close frees the tensors.
 func (b *Bench) Close() error {
 	b.x.Free()
+	if b.products != nil {
+		b.products.free()
+	}
 	return b.trainer.Close()
 }

@@ -15,9 +15,10 @@ import (
 
 // benchOptions are the flags of bench beside those of a configuration.
 type benchOptions struct {
-	device string
-	steps  int
-	warmup int
+	device   string
+	steps    int
+	warmup   int
+	products bool // of training: beside each step, its convolutions and matrix products alone
 }
 
 // benchConfig is what is timed if no flag says otherwise: bench/peer.py's
@@ -38,6 +39,10 @@ func (o *benchOptions) options() []option {
 		{name: "warmup", category: categoryRun, value: &o.warmup, usage: "take `N` steps first"},
 		configOption(),
 	}
+}
+
+func (o *benchOptions) trainOptions() []option {
+	return append(o.options(), option{name: "products", category: categoryRun, value: &o.products, usage: "time each step's convolutions and matrix products alone, too"})
 }
 
 // timedOptions are the flags of a configuration that change the time of a step.
@@ -64,8 +69,8 @@ func (p *program) benchCommand() *cli.Command {
 warm-up, and what it means in pictures per second. Or times the loader on real ones.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
-			p.benchSubcommand("train", "time optimizer steps: forward, backward, AdamW, averages", trainStep),
-			p.benchSubcommand("sample", "time steps of the ancestral sampler", (*train.Bench).Sample),
+			p.benchTrainCommand(),
+			p.benchSampleCommand(),
 			p.benchLoadCommand(),
 		},
 	}
@@ -79,15 +84,34 @@ func trainStep(b *train.Bench) error {
 	return err
 }
 
-func (p *program) benchSubcommand(what, usage string, step benchStep) *cli.Command {
+func (p *program) benchTrainCommand() *cli.Command {
 	config := benchConfig()
 	return &cli.Command{
-		Name:        what,
-		Usage:       usage,
-		UsageText:   "iddpm bench " + what + " [FLAGS]",
-		Description: "Examples:\n  iddpm bench " + what + " --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16",
+		Name:      "train",
+		Usage:     "time optimizer steps: forward, backward, AdamW, averages",
+		UsageText: "iddpm bench train [FLAGS]",
+		Description: `With --products each step is followed by its convolutions and matrix products alone: plain calls
+of libtorch, forward and both gradients, on tensors of the same shapes, dtype and layout. The
+share says how much of a step they would take; what is folded or fused in the step may bring it
+above 1. FLOPs are counted in the network's plain form, as iddpm info does.
+
+Examples:
+  iddpm bench train --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16
+  iddpm bench train --precision bf16 --products`,
+		Flags:  flagsOf(append(timedOptions(&config), newBenchOptions().trainOptions()...)...),
+		Action: p.benchTrain,
+	}
+}
+
+func (p *program) benchSampleCommand() *cli.Command {
+	config := benchConfig()
+	return &cli.Command{
+		Name:        "sample",
+		Usage:       "time steps of the ancestral sampler",
+		UsageText:   "iddpm bench sample [FLAGS]",
+		Description: "Examples:\n  iddpm bench sample --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16",
 		Flags:       flagsOf(append(timedOptions(&config), newBenchOptions().options()...)...),
-		Action:      func(c *cli.Context) error { return p.bench(c, what, step) },
+		Action:      p.benchSample,
 	}
 }
 
@@ -107,11 +131,60 @@ type benchResult struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 	Parameters      int64   `json:"parameters"`
 	PeakCUDABytes   *int64  `json:"peak_cuda_bytes"` // null on the CPU
+
+	// Of training alone.
+	FLOPs          int64                `json:"flops_per_step,omitempty"` // of the convolutions and matrix products
+	FLOPsPerSecond float64              `json:"flops_per_second,omitempty"`
+	Products       *benchProductsResult `json:"products,omitempty"`
 }
 
-func (p *program) bench(c *cli.Context, what string, step benchStep) error {
-	o, config := newBenchOptions(), benchConfig()
-	if err := errors.Join(noArgument(c), apply(c, o.options()), configure(c, &config, timedOptions(&config))); err != nil {
+// benchProductsResult says what a step's convolutions and matrix products take
+// alone.
+type benchProductsResult struct {
+	SecondsPerStep float64 `json:"seconds_per_step"` // the median
+	FLOPsPerSecond float64 `json:"flops_per_second"`
+	Share          float64 `json:"share"` // of the step's time
+}
+
+func (p *program) benchTrain(c *cli.Context) error {
+	o := newBenchOptions()
+	return p.bench(c, o, o.trainOptions(), func(s *session, b *train.Bench) (result benchResult, err error) {
+		kinds := []benchStep{trainStep}
+		if o.products {
+			kinds = append(kinds, (*train.Bench).Products)
+		}
+		seconds, err := s.time(b, o, kinds)
+		if err != nil {
+			return result, err
+		}
+		result = benchReport(b, s.device, seconds[0])
+		result.What, result.FLOPs = "train", b.StepFLOPs()
+		result.FLOPsPerSecond = float64(result.FLOPs) / result.SecondsPerStep
+		if o.products {
+			alone := median(seconds[1])
+			result.Products = &benchProductsResult{alone, float64(result.FLOPs) / alone, alone / result.SecondsPerStep}
+		}
+		return result, nil
+	})
+}
+
+func (p *program) benchSample(c *cli.Context) error {
+	o := newBenchOptions()
+	return p.bench(c, o, o.options(), func(s *session, b *train.Bench) (result benchResult, err error) {
+		seconds, err := s.time(b, o, []benchStep{(*train.Bench).Sample})
+		if err != nil {
+			return result, err
+		}
+		result = benchReport(b, s.device, seconds[0])
+		result.What = "sample"
+		return result, nil
+	})
+}
+
+// bench prints what measure says of the run that the flags describe.
+func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure func(*session, *train.Bench) (benchResult, error)) error {
+	config := benchConfig()
+	if err := errors.Join(noArgument(c), apply(c, flags), configure(c, &config, timedOptions(&config))); err != nil {
 		return err
 	}
 	if o.steps < 1 || o.warmup < 0 {
@@ -128,61 +201,59 @@ func (p *program) bench(c *cli.Context, what string, step benchStep) error {
 	if err != nil {
 		return err
 	}
-	result, err := s.time(b, o, step)
+	result, err := measure(s, b)
+	if err == nil && s.device.Type == gotorch.CUDA {
+		result.PeakCUDABytes, err = peakCUDABytes(s.device)
+	}
 	if err == nil {
-		result.What = what
 		err = json.NewEncoder(p.stdout).Encode(result)
 	}
 	return errors.Join(err, b.Close())
 }
 
-// time times steps, and asks how much memory they took.
-func (s *session) time(b *train.Bench, o *benchOptions, step benchStep) (result benchResult, err error) {
-	wait := func() error { return nil }
-	if s.device.Type == gotorch.CUDA {
-		wait = func() error { return gotorch.Try(func() { gotorch.CUDASynchronize(s.device) }) }
-	}
-	seconds, err := timeSteps(b, o, step, wait)
-	if err != nil {
-		return result, err
-	}
-	result = benchReport(b, s.device, seconds)
-	if s.device.Type == gotorch.CUDA {
-		err = gotorch.Try(func() {
-			peak := gotorch.GetCUDAMemoryStats(s.device).PeakAllocated
-			result.PeakCUDABytes = &peak
-		})
-	}
-	return result, err
-}
-
-// timeSteps returns the seconds that each step after the warm-up took, in rising
-// order; wait returns when the device is done.
-func timeSteps(b *train.Bench, o *benchOptions, step benchStep, wait func() error) ([]float64, error) {
-	var seconds []float64
+// time takes steps of several kinds in turn and returns the seconds of each kind
+// after the warm-up, in rising order.
+func (s *session) time(b *train.Bench, o *benchOptions, kinds []benchStep) ([][]float64, error) {
+	seconds := make([][]float64, len(kinds))
 	for i := range o.warmup + o.steps {
-		start := time.Now()
-		if err := step(b); err != nil {
-			return nil, err
-		}
-		if err := wait(); err != nil {
-			return nil, err
-		}
-		if i >= o.warmup {
-			seconds = append(seconds, time.Since(start).Seconds())
+		for k, step := range kinds {
+			start := time.Now()
+			if err := errors.Join(step(b), waitFor(s.device)); err != nil {
+				return nil, err
+			}
+			if i >= o.warmup {
+				seconds[k] = append(seconds[k], time.Since(start).Seconds())
+			}
 		}
 	}
-	slices.Sort(seconds)
+	for _, kind := range seconds {
+		slices.Sort(kind)
+	}
 	return seconds, nil
 }
 
+// waitFor returns when the device is done.
+func waitFor(d gotorch.Device) error {
+	if d.Type != gotorch.CUDA {
+		return nil
+	}
+	return gotorch.Try(func() { gotorch.CUDASynchronize(d) })
+}
+
+func peakCUDABytes(d gotorch.Device) (*int64, error) {
+	peak := new(int64)
+	err := gotorch.Try(func() { *peak = gotorch.GetCUDAMemoryStats(d).PeakAllocated })
+	return peak, err
+}
+
+func median(rising []float64) float64 { return rising[len(rising)/2] }
+
 func benchReport(b *train.Bench, device gotorch.Device, seconds []float64) benchResult {
 	config := b.Config()
-	median := seconds[len(seconds)/2]
 	return benchResult{
 		Mode: config.Train.Precision, Device: device.String(), Torch: gotorch.Version, Threads: config.Train.Threads,
 		ImageSize: config.Model.ImageSize, NumChannels: config.Model.NumChannels, NumResBlocks: config.Model.NumResBlocks,
-		BatchSize: config.Train.BatchSize, SecondsPerStep: median, BestSeconds: seconds[0],
-		ImagesPerSecond: float64(config.Train.BatchSize) / median, Parameters: b.Network().NumParameters(),
+		BatchSize: config.Train.BatchSize, SecondsPerStep: median(seconds), BestSeconds: seconds[0],
+		ImagesPerSecond: float64(config.Train.BatchSize) / median(seconds), Parameters: b.Network().NumParameters(),
 	}
 }

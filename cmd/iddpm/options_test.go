@@ -47,7 +47,7 @@ func TestOptions(t *testing.T) {
 		"data prepare": newPrepareOptions().options(),
 		"data info":    newDataInfoOptions().options(),
 		"bench load":   newLoadOptions().options(),
-		"bench":        append(timedOptions(&config), newBenchOptions().options()...),
+		"bench":        append(timedOptions(&config), newBenchOptions().trainOptions()...),
 	} {
 		seen := map[string]bool{}
 		for _, o := range options {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -404,6 +405,28 @@ func TestBench(t *testing.T) {
 		}
 		if result["what"] != what || result["threads"] != 1.0 || result["batch_size"] != 4.0 || result["mode"] != "fp32" {
 			t.Errorf("%s: %s", what, got.stdout)
+		}
+	}
+}
+
+// TestBenchProducts times the products of two microbatches beside each step.
+func TestBenchProducts(t *testing.T) {
+	got := iddpm(t, append([]string{"bench", "train", "--products", "--precision", "bf16", "--microbatch", "3", "--device", "cpu", "--steps", "2", "--warmup", "1"}, tiny...)...)
+	var result benchResult
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
+		t.Fatalf("%d, %s%s", got.status, got.stdout, got.stderr)
+	}
+	alone := result.Products
+	if alone == nil || alone.SecondsPerStep <= 0 || result.FLOPs <= 0 {
+		t.Fatal(got.stdout)
+	}
+	for _, pair := range [][2]float64{
+		{alone.Share, alone.SecondsPerStep / result.SecondsPerStep},
+		{alone.FLOPsPerSecond, float64(result.FLOPs) / alone.SecondsPerStep},
+		{result.FLOPsPerSecond, float64(result.FLOPs) / result.SecondsPerStep},
+	} {
+		if math.Abs(pair[0]-pair[1]) > 1e-9*pair[1] {
+			t.Errorf("%g, want %g, in %s", pair[0], pair[1], got.stdout)
 		}
 	}
 }
