@@ -142,6 +142,7 @@ type benchResult struct {
 // alone.
 type benchProductsResult struct {
 	SecondsPerStep float64 `json:"seconds_per_step"` // the median
+	BestSeconds    float64 `json:"best_seconds"`
 	FLOPsPerSecond float64 `json:"flops_per_second"`
 	Share          float64 `json:"share"` // of the step's time
 }
@@ -162,7 +163,7 @@ func (p *program) benchTrain(c *cli.Context) error {
 		result.FLOPsPerSecond = float64(result.FLOPs) / result.SecondsPerStep
 		if o.products {
 			alone := median(seconds[1])
-			result.Products = &benchProductsResult{alone, float64(result.FLOPs) / alone, alone / result.SecondsPerStep}
+			result.Products = &benchProductsResult{alone, seconds[1][0], float64(result.FLOPs) / alone, alone / result.SecondsPerStep}
 		}
 		return result, nil
 	})
