@@ -3,16 +3,25 @@
 
 usage: compare.py [--rounds 3] [--device cpu] [--steps 10] [ROW ...]
 
-A row is WHAT:OURS:PEER, such as train:fp32:reference or sample:bf16:best; without one the tables
-below run. load:SET:WORKERS compares the loaders: SET is png64, jpeg500 (by libjpeg-turbo if that is
-installed), jpeg500-go (by Go's own decoder) or cached (png64 from memory), against the peer's with
-that many workers; cores means one per core, which is what iddpm has in any case. The pictures are
-made once, in build/bench (see pictures.py).
+A row is one of these; without one, the device's table below runs.
+
+train:OURS:PEER    seconds of a training step, ours in that --precision, the peer's in that --mode
+sample:OURS:PEER   seconds of a step of the ancestral sampler
+products:OURS      of our training step, the share that its convolutions and matrix products take alone, as plain calls of
+                   libtorch in the same process (iddpm bench train --products); no peer
+start:OURS:PEER    seconds of a run of one training step, from the start of the program to its end
+memory:OURS:PEER   the most memory that training takes: resident, or of the GPU
+load:SET:WORKERS   pictures a second of the loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
+                   (by Go's own decoder) or cached (png64 from memory), against the peer's with that many workers; cores means
+                   one per core, which is what iddpm has in any case. The pictures are made once, in build/bench (see
+                   pictures.py)
+
+The network is 32x32 with 64 channels on a CPU and 64x64 with 128 channels on a GPU, unless flags say otherwise.
 
 The peer is PEER (default ../shared/bench/peer.py) over REFERENCE, a checkout of
 openai/improved-diffusion, run by PEER_PYTHON, a Python with torch, NumPy and Pillow (default
-build/venv's, which `make interop` makes). A ratio above 1 says that iddpm is ahead. Medians of the
-rounds count.
+build/venv's, which `make interop` makes). A ratio above 1 says that iddpm is ahead; "at least" is the project's aim. Medians of
+the rounds count.
 """
 import argparse
 import datetime
@@ -23,11 +32,22 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROWS = ["train:fp32:reference", "train:fp32:compile", "train:bf16:reference", "train:bf16:best",
-        "sample:auto:reference",
-        "load:png64:cores", "load:jpeg500:cores", "load:jpeg500-go:cores", "load:cached:1"]
+IDDPM = ROOT / "build/iddpm"
+# What the project aims at, per row: the ratio, or the share of products.
+CPU = {"train:fp32:reference": 1.2, "train:fp32:compile": 1.1, "train:bf16:reference": 2, "train:bf16:best": 1.2,
+       "products:bf16": 0.65, "sample:auto:reference": 2, "memory:fp32:reference": 1 / 0.6, "start:fp32:reference": 1 / 0.3,
+       "load:png64:cores": 1.5, "load:jpeg500:cores": 1, "load:jpeg500-go:cores": 0.4, "load:cached:1": 20}
+CUDA = {"train:bf16:reference": 3, "train:bf16:best": 1.15, "sample:auto:reference": 3, "sample:auto:best": 1.15,
+        "products:bf16": 0.6}
+# What is timed on each device unless flags say otherwise.
+SIZES = {"cpu": {"image_size": 32, "num_channels": 64, "num_res_blocks": 1, "batch_size": 8},
+         "cuda": {"image_size": 64, "num_channels": 128, "num_res_blocks": 3, "batch_size": 32}}
+# Dense bfloat16 products a second, by the name of the card.
+PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 PICTURES = ROOT / "build/bench"
 LOAD = ["--image-size", "64", "--batch-size", "128"]
 SETS = {
@@ -39,31 +59,58 @@ SETS = {
 
 
 def run(command):
-    """Runs a command that prints one JSON line and returns what it says."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit("%s failed:\n%s" % (" ".join(command), done.stderr[-2000:]))
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    """Runs a command that prints one JSON line and returns what it says, with the seconds that it took and its peak memory."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
+        start = time.perf_counter()
+        child = subprocess.Popen(list(map(str, command)), stdout=out, stderr=log)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        out.seek(0), log.seek(0)
+        if child.returncode != 0:
+            sys.exit("%s failed:\n%s" % (" ".join(map(str, command)), log.read()[-2000:]))
+        said = json.loads(out.read().strip().splitlines()[-1])
+    return dict(said, wall_seconds=seconds, resident_mib=usage.ru_maxrss / 1024)
 
 
-def options(o):
-    return ["--image-size", str(o.image_size), "--num-channels", str(o.num_channels),
-            "--num-res-blocks", str(o.num_res_blocks), "--batch-size", str(o.batch_size),
-            "--diffusion-steps", "4000", "--steps", str(o.steps), "--warmup", "3", "--device", o.device]
+def options(o, steps, warmup):
+    return ["--image-size", o.image_size, "--num-channels", o.num_channels, "--num-res-blocks", o.num_res_blocks,
+            "--batch-size", o.batch_size, "--diffusion-steps", 4000, "--steps", steps, "--warmup", warmup, "--device", o.device]
+
+
+# Per kind of row: the peer's command, steps (None: --steps) and warm-up, the unit, and the number that counts; the less the better.
+KINDS = {
+    "train": ("train", None, 3, "%.4f s", lambda said: said["seconds_per_step"]),
+    "sample": ("sample", None, 3, "%.4f s", lambda said: said["seconds_per_step"]),
+    "start": ("train", 1, 0, "%.2f s", lambda said: said["wall_seconds"]),
+    "memory": ("train", 5, 0, "%.0f MiB", lambda said: (said["peak_cuda_bytes"] or 0) / 2**20 or said["resident_mib"]),
+}
 
 
 def compare(row, o, peer):
-    what, ours, theirs = row.split(":")
-    ratios, pairs = [], []
+    kind, ours, theirs = row.split(":")
+    what, steps, warmup, unit, number = KINDS[kind]
+    flags = options(o, steps or o.steps, warmup)
+    pairs = []
     for _ in range(o.rounds):
-        a = run([str(ROOT / "build/iddpm"), "bench", what, "--precision", ours] + options(o))
-        b = run(peer + [what, "--mode", theirs] + options(o))
-        pairs.append((a["seconds_per_step"], b["seconds_per_step"]))
-        ratios.append(b["seconds_per_step"] / a["seconds_per_step"])
+        pairs.append((number(run([IDDPM, "bench", what, "--precision", ours] + flags)),
+                      number(run(peer + [what, "--mode", theirs] + flags))))
     mine, other = (statistics.median(column) for column in zip(*pairs))
-    print("| %s | %s | %s | %.4f | %.4f | %.2fx | %s |" % (
-        what, ours, theirs, mine, other, statistics.median(ratios),
-        " ".join("%.2f" % r for r in ratios)), flush=True)
+    show(row, kind, ours, theirs, unit % mine, unit % other, [b / a for a, b in pairs], "x", o)
+
+
+def compare_products(row, o):
+    kind, ours = row.split(":")
+    said = [run([IDDPM, "bench", "train", "--products", "--precision", ours] + options(o, o.steps, 3)) for _ in range(o.rounds)]
+    said.sort(key=lambda s: s["products"]["share"])
+    middle = said[len(said) // 2]
+    show(row, kind, ours, "plain libtorch", "%.4f s" % middle["seconds_per_step"], "%.4f s" % middle["products"]["seconds_per_step"],
+         [s["products"]["share"] for s in said], "", o)
+    rates = "a step %.3f TFLOP/s, its products alone %.3f" % (middle["flops_per_second"] / 1e12, middle["products"]["flops_per_second"] / 1e12)
+    for card, peak in PEAKS.items():
+        if o.device != "cpu" and card in o.card:
+            rates += "; %.1f %% of the card's bfloat16 peak" % (100 * middle["flops_per_second"] / peak)
+    return "products, %s: %s" % (ours, rates)
 
 
 def compare_loaders(row, o, peer):
@@ -72,44 +119,64 @@ def compare_loaders(row, o, peer):
     workers = os.cpu_count() if workers == "cores" else int(workers)
     pairs = []
     for _ in range(o.rounds):
-        a = run([str(ROOT / "build/iddpm"), "bench", "load"] + list(map(str, SETS[ours])) + LOAD)
-        b = run(peer + ["load", "--workers", str(workers)] + list(map(str, SETS[ours][:2])) + LOAD)
+        a = run([IDDPM, "bench", "load"] + SETS[ours] + LOAD)
+        b = run(peer + ["load", "--workers", workers] + SETS[ours][:2] + LOAD)
         pairs.append((a["images_per_second"], b["images_per_second"]))
-    ratios = [x / y for x, y in pairs]
     mine, other = (statistics.median(column) for column in zip(*pairs))
     decoder = ", " + a["jpeg_decoder"] if "jpeg_decoder" in a else ""
-    print("| %s%s | %d | %d | %.0f | %.0f | %.2fx | %s |" % (
-        ours, decoder, a["workers"], workers, mine, other, statistics.median(ratios),
+    show(row, "load", "%s%s, %d threads" % (ours, decoder, a["workers"]), "%d workers" % workers,
+         "%.0f img/s" % mine, "%.0f img/s" % other, [x / y for x, y in pairs], "x", o)
+
+
+def show(row, what, ours, theirs, mine, other, ratios, suffix, o):
+    aim = (CPU if o.device == "cpu" else CUDA).get(row)
+    print("| %s | %s | %s | %s | %s | %.2f%s | %s | %s |" % (
+        what, ours, theirs, mine, other, statistics.median(ratios), suffix, "%.2f%s" % (aim, suffix) if aim else "",
         " ".join("%.2f" % r for r in ratios)), flush=True)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("rows", nargs="*", default=ROWS)
+    p.add_argument("rows", nargs="*")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--device", default="cpu")
-    for name, value in (("image-size", 32), ("num-channels", 64), ("num-res-blocks", 1), ("batch-size", 8), ("steps", 10)):
-        p.add_argument("--" + name, type=int, default=value)
+    p.add_argument("--steps", type=int, default=10)
+    for name in SIZES["cpu"]:
+        p.add_argument("--" + name.replace("_", "-"), type=int)
     o = p.parse_args()
+    for name, value in SIZES[o.device.split(":")[0]].items():
+        if getattr(o, name) is None:
+            setattr(o, name, value)
     script = pathlib.Path(os.environ.get("PEER", ROOT / "../shared/bench/peer.py"))
     reference = os.environ.get("REFERENCE")
     if not script.exists() or not reference:
         sys.exit("compare.py: set REFERENCE to a checkout of openai/improved-diffusion, and PEER to peer.py (now %s)" % script)
     peer = [os.environ.get("PEER_PYTHON", str(ROOT / "build/venv/bin/python")), str(script), reference]
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
-    print("%s, commit %s, %s, %d cores: %dx%d, %d channels, %d residual blocks, batch %d; load %.1f at the start\n" % (
-        datetime.date.today(), commit, processor(), os.cpu_count(), o.image_size, o.image_size, o.num_channels,
+    o.card = card() if o.device != "cpu" else ""
+    print("%s, commit %s, %s, %d cores%s: %dx%d, %d channels, %d residual blocks, batch %d; load %.1f at the start\n" % (
+        datetime.date.today(), commit, processor(), os.cpu_count(), o.card and ", " + o.card, o.image_size, o.image_size, o.num_channels,
         o.num_res_blocks, o.batch_size, os.getloadavg()[0]))
-    steps = [row for row in o.rows if not row.startswith("load:")]
-    loads = [row for row in o.rows if row.startswith("load:")]
-    if steps:
-        print("| what | ours | peer | ours, s/step | peer, s/step | ratio | of each round |\n| --- | --- | --- | --- | --- | --- | --- |")
-    for row in steps:
-        compare(row, o, peer)
-    if loads:
-        print("\n| load | our threads | peer's workers | ours, images/s | peer, images/s | ratio | of each round |\n| --- | --- | --- | --- | --- | --- | --- |")
-    for row in loads:
-        compare_loaders(row, o, peer)
+    print("| what | ours | peer | ours | peer | ratio | at least | of each round |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
+    notes = []
+    for row in o.rows or (CPU if o.device == "cpu" else CUDA):
+        if row.startswith("load:"):
+            compare_loaders(row, o, peer)
+        elif row.startswith("products:"):
+            notes.append(compare_products(row, o))
+        else:
+            compare(row, o, peer)
+    if notes:
+        print("\n" + "\n".join(notes))
+
+
+def card():
+    """The name of the GPU."""
+    try:
+        names = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], stdout=subprocess.PIPE, text=True)
+        return names.stdout.splitlines()[0].strip()
+    except (OSError, IndexError):
+        return "a GPU"
 
 
 def processor():
