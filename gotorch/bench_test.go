@@ -3,6 +3,7 @@ package gotorch
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // BenchmarkCgoOverhead times one small operator, whose work is next to nothing:
@@ -41,6 +42,56 @@ func BenchmarkCgoOverhead(b *testing.B) {
 			Add(x, y, 1)
 		}
 	})
+}
+
+// BenchmarkAboveCxx guards what an operator costs above the C++ call: 1000 small
+// operators called from Go one by one, against the same 1000 called by libtorch
+// from one C call. It fails where the difference reaches a microsecond each.
+func BenchmarkAboveCxx(b *testing.B) {
+	SetNumThreads(1)
+	const n = 1000
+	list, other := make([]Tensor, n), make([]Tensor, n)
+	for i := range list {
+		list[i], other[i] = Full(nil, 1, false), Full(nil, 1, false)
+	}
+	factor := Full([]int64{}, 1, false)
+	for _, op := range []struct {
+		name     string
+		one, all func()
+	}{
+		{"CopyI", func() {
+			for i, x := range list {
+				x.CopyI(other[i])
+			}
+		}, func() { ForeachCopyI(list, other) }},
+		{"MulI", func() {
+			for _, x := range list {
+				x.MulI(factor)
+			}
+		}, func() { ForeachMulI(list, factor) }},
+	} {
+		b.Run(op.name, func(b *testing.B) {
+			var fromGo, fromCxx time.Duration
+			NoGrad(func() {
+				for b.Loop() {
+					Scope(func() {
+						start := time.Now()
+						op.one()
+						middle := time.Now()
+						op.all()
+						fromGo += middle.Sub(start)
+						fromCxx += time.Since(middle)
+					})
+				}
+			})
+			perOp := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N) / n }
+			b.ReportMetric(perOp(fromCxx), "ns-in-C++/operator")
+			b.ReportMetric(perOp(fromGo-fromCxx), "ns-above/operator")
+			if above := perOp(fromGo - fromCxx); above >= 1000 {
+				b.Errorf("an operator takes %.0f ns above the C++ call", above)
+			}
+		})
+	}
 }
 
 // BenchmarkGroupNormSilu times the kernel, forward and backward, against its
