@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "simd.h"
+
 namespace iddpm {
 namespace {
 
@@ -20,57 +22,90 @@ at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device)
   return at::empty(shape, at::TensorOptions().dtype(dtype).device(device).memory_format(format));
 }
 
-// Calls fill(row, quad, bits, count) for every group of four elements of every
-// sample, in parallel; count is below 4 at a row's end.
+// Groups of four elements per call of the loops below: enough for the compiler
+// to draw many at a time.
+constexpr int64_t kQuads = 32;
+
+// The bits of kQuads groups from one on, in the elements' order.
+IDDPM_CLONES void draw(const gt_philox_key &key, uint64_t sample, uint32_t first, uint32_t *bits) {
+  uint64_t seed = key.seed;
+  uint32_t stream = key.stream, step = key.step;
+#pragma omp simd
+  for (uint32_t i = 0; i < kQuads; ++i) {
+    Philox4 quad = philox4(seed, stream, step, sample, first + i);
+    bits[4 * i] = quad.v[0];
+    bits[4 * i + 1] = quad.v[1];
+    bits[4 * i + 2] = quad.v[2];
+    bits[4 * i + 3] = quad.v[3];
+  }
+}
+
+// Calls fill(first element, bits, number of elements) for runs of at most
+// 4 kQuads elements of every sample, in parallel.
 template <class Fill>
-void for_each_quad(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
+void for_each_run(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
   int64_t samples = out.dim() == 0 ? 1 : out.size(0);
   if (samples == 0 || out.numel() == 0) return;
   int64_t row = out.numel() / samples;
-  int64_t quads = (row + 3) / 4;
-  at::parallel_for(0, samples * quads, 4096, [&](int64_t begin, int64_t end) {
+  int64_t runs = (row + 4 * kQuads - 1) / (4 * kQuads);
+  at::parallel_for(0, samples * runs, 4096 / kQuads, [&](int64_t begin, int64_t end) {
+    alignas(64) uint32_t bits[4 * kQuads];
     for (int64_t i = begin; i < end; ++i) {
-      int64_t n = i / quads, q = i % quads;
-      Philox4 bits = philox4(key.seed, key.stream, key.step, static_cast<uint64_t>(key.first_sample + n),
-                             static_cast<uint32_t>(q));
-      fill(n * row + 4 * q, bits, std::min<int64_t>(4, row - 4 * q));
+      int64_t n = i / runs, quad = i % runs * kQuads;
+      draw(key, static_cast<uint64_t>(key.first_sample + n), static_cast<uint32_t>(quad), bits);
+      fill(n * row + 4 * quad, bits, std::min<int64_t>(4 * kQuads, row - 4 * quad));
     }
   });
 }
 
 void fill_normal(at::Tensor &out, const gt_philox_key &key) {
   float *p = out.data_ptr<float>();
-  for_each_quad(out, key, [p](int64_t at, const Philox4 &bits, int64_t count) {
-    float z[4];
-    box_muller(bits.v[0], bits.v[1], z);
-    box_muller(bits.v[2], bits.v[3], z + 2);
-    for (int64_t k = 0; k < count; ++k) p[at + k] = z[k];
+  for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) {
+    for (int64_t i = 0; i < count; i += 2) {
+      float z[2];
+      box_muller(bits[i], bits[i + 1], z);
+      for (int64_t k = 0; k < std::min<int64_t>(2, count - i); ++k) p[at + i + k] = z[k];
+    }
   });
+}
+
+IDDPM_CLONES void uniforms(const uint32_t *bits, int64_t count, float *p) {
+  for (int64_t i = 0; i < count; ++i) p[i] = unit_float(bits[i]);
 }
 
 void fill_uniform(at::Tensor &out, const gt_philox_key &key) {
   float *p = out.data_ptr<float>();
-  for_each_quad(out, key, [p](int64_t at, const Philox4 &bits, int64_t count) {
-    for (int64_t k = 0; k < count; ++k) p[at + k] = unit_float(bits.v[k]);
-  });
+  for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) { uniforms(bits, count, p + at); });
 }
 
+// 0 where an element is dropped, else keep; of a half-precision type, its bits.
 template <class T>
-void fill_mask(at::Tensor &out, double drop, const gt_philox_key &key) {
-  T *p = out.data_ptr<T>();
-  T keep = static_cast<T>(1.0 / (1.0 - drop));
+IDDPM_INLINE void mask(const uint32_t *bits, int64_t count, float threshold, T keep, T *p) {
+  for (int64_t i = 0; i < count; ++i) p[i] = unit_float(bits[i]) < threshold ? T(0) : keep;
+}
+#define IDDPM_INSTANCE(T)                                                                             \
+  IDDPM_CLONES void run_mask(const uint32_t *bits, int64_t count, float threshold, T keep, T *p) { \
+    mask(bits, count, threshold, keep, p);                                                            \
+  }
+IDDPM_INSTANCE(uint16_t)
+IDDPM_INSTANCE(float)
+IDDPM_INSTANCE(double)
+#undef IDDPM_INSTANCE
+
+template <class T>
+void fill_mask(at::Tensor &out, double drop, const gt_philox_key &key, T keep) {
+  T *p = static_cast<T *>(out.data_ptr());
   float threshold = static_cast<float>(drop);
-  for_each_quad(out, key, [=](int64_t at, const Philox4 &bits, int64_t count) {
-    for (int64_t k = 0; k < count; ++k) p[at + k] = unit_float(bits.v[k]) < threshold ? T(0) : keep;
-  });
+  for_each_run(out, key, [=](int64_t at, const uint32_t *bits, int64_t count) { run_mask(bits, count, threshold, keep, p + at); });
 }
 
 void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
+  double keep = 1.0 / (1.0 - p);
   switch (out.scalar_type()) {
-    case at::kFloat: return fill_mask<float>(out, p, key);
-    case at::kBFloat16: return fill_mask<at::BFloat16>(out, p, key);
-    case at::kHalf: return fill_mask<at::Half>(out, p, key);
-    case at::kDouble: return fill_mask<double>(out, p, key);
+    case at::kFloat: return fill_mask(out, p, key, static_cast<float>(keep));
+    case at::kBFloat16: return fill_mask(out, p, key, at::BFloat16(static_cast<float>(keep)).x);
+    case at::kHalf: return fill_mask(out, p, key, at::Half(static_cast<float>(keep)).x);
+    case at::kDouble: return fill_mask(out, p, key, keep);
     default: TORCH_CHECK(false, "dropout of a ", out.scalar_type(), " tensor");
   }
 }

@@ -14,7 +14,7 @@
 #if defined(__CUDACC__)
 #define IDDPM_HD __host__ __device__ __forceinline__
 #else
-#define IDDPM_HD inline
+#define IDDPM_HD inline __attribute__((always_inline))
 #endif
 
 namespace iddpm {
