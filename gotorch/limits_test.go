@@ -1,0 +1,142 @@
+package gotorch
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// memoryLimit is how many bytes a second the machine moves at best: a copy of
+// 256 MiB, read and written, the best of ten.
+var memoryLimit = sync.OnceValue(func() (limit float64) {
+	const size = 256 << 20
+	Run(func() {
+		Scope(func() {
+			a, b := Full([]int64{size / 4}, 1, false), Full([]int64{size / 4}, 0, false)
+			for range 10 {
+				start := time.Now()
+				b.CopyI(a)
+				limit = max(limit, 2*size/time.Since(start).Seconds())
+			}
+		})
+	})
+	return limit
+})
+
+// BenchmarkLimits times each CPU kernel on tensors that no cache holds, and says
+// what share of the memory's bandwidth it takes: 1 is as fast as a copy. The
+// bytes are those that the kernel reads and writes, forward and backward.
+func BenchmarkLimits(b *testing.B) {
+	limit := memoryLimit()
+	for _, dtype := range []int8{Float, BFloat16} {
+		size := int64(4)
+		if dtype == BFloat16 {
+			size = 2
+		}
+		for _, k := range []struct {
+			name  string
+			setUp func() (bytes int64, run func())
+		}{
+			{"GroupNormSilu/forward", func() (int64, func()) {
+				in := largeNorm(dtype)
+				return 3 * size * in.x.Numel(), func() {
+					NoGrad(func() { GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true) })
+				}
+			}},
+			{"GroupNormSilu/both", func() (int64, func()) {
+				in := largeNorm(dtype)
+				gradient := in.x.Detach()
+				return 8 * size * in.x.Numel(), func() {
+					GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true).BackwardWith(gradient)
+					ZeroGrads([]Tensor{in.x, in.weight, in.bias, in.scaleShift})
+				}
+			}},
+			{"SelfAttention/both", func() (int64, func()) {
+				const n, tokens, heads, c = 32, 256, 4, 256
+				qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, n, tokens, 3*c).CastTo(dtype)
+				qkv.SetRequiresGrad(true)
+				return size * n * tokens * (11*heads*tokens + 28*c), func() {
+					y := SelfAttention(qkv, heads)
+					y.BackwardWith(y.Detach())
+					qkv.SetGrad(Tensor{})
+				}
+			}},
+			{"UpsampleWeight/both", func() (int64, func()) {
+				const side = 1024
+				w := PhiloxNormal(Device{}, Float, PhiloxKey{}, side, side, 3, 3).ChannelsLast()
+				w.SetRequiresGrad(true)
+				return 2 * side * side * (9*4 + 16*size), func() {
+					y := UpsampleWeight(w, dtype)
+					y.BackwardWith(y.Detach())
+					w.SetGrad(Tensor{})
+				}
+			}},
+			{"PhiloxDropout/forward", func() (int64, func()) {
+				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 1<<20).CastTo(dtype)
+				return 2 * size * x.Numel(), func() { x.PhiloxDropout(0.1, PhiloxKey{}) }
+			}},
+			{"PhiloxNormal", func() (int64, func()) {
+				if dtype != Float {
+					return 0, nil
+				}
+				return 4 << 25, func() { PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 1<<20) }
+			}},
+			{"AdamW", func() (int64, func()) {
+				if dtype != Float {
+					return 0, nil
+				}
+				return largeUpdate()
+			}},
+		} {
+			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
+				Run(func() { Scope(func() { againstLimit(b, limit, k.setUp) }) })
+			})
+		}
+	}
+}
+
+// againstLimit times what setUp returns, which is nil where a dtype has no such
+// kernel.
+func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
+	bytes, run := setUp()
+	if run == nil {
+		b.Skip("float32 alone")
+	}
+	best := time.Hour
+	for b.Loop() {
+		start := time.Now()
+		Scope(run)
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(float64(bytes)/(1<<20), "MiB")
+	b.ReportMetric(best.Seconds()*1e3, "best-ms")
+	b.ReportMetric(float64(bytes)/best.Seconds()/limit, "of-limit")
+	b.ReportMetric(limit/1e9, "limit-GB/s")
+}
+
+// largeNorm returns a norm's inputs at the first level of a 64-pixel network.
+func largeNorm(dtype int8) normInputs {
+	in := newNormInputs(dtype, true, 32, 128, 64, 64)
+	in.x = in.x.Detach().ChannelsLast()
+	in.x.SetRequiresGrad(true)
+	return in
+}
+
+// largeUpdate returns one update of 16 M parameters with one average: weights,
+// gradients, two moments and the average are read, all but the gradients written.
+func largeUpdate() (int64, func()) {
+	draw := func(stream uint32) (list []Tensor) {
+		for range 16 {
+			list = append(list, PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream}, 1, 1<<20))
+		}
+		return list
+	}
+	p, g, m, v, a, step := draw(1), draw(2), draw(3), draw(4), draw(5), Full(nil, 0, false)
+	for _, x := range v {
+		x.MulI(x)
+	}
+	return 9 * 4 << 24, func() {
+		FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}})
+	}
+}
