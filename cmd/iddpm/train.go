@@ -305,14 +305,14 @@ func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions)
 	}
 	err := t.Train(ctx)
 	s.screen.done()
-	sum, total := t.Summary(), t.Config().Train.TotalSteps()
+	sum, config := t.Summary(), t.Config()
 	closed := t.Close()
 	uploaded := s.remote.finish(ctx, time.Duration(r.uploadWait*float64(time.Minute)))
 	if s.remote != nil && uploaded == nil && sum.Checkpoint != "" {
 		sum.RunDir, sum.Checkpoint = s.remote.At.String(), s.remote.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
 	}
 	if err == nil || errors.Is(err, train.ErrInterrupted) {
-		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, total) }))
+		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, config) }))
 	}
 	return errors.Join(err, closed, uploaded)
 }
@@ -320,12 +320,14 @@ func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions)
 // remotes brings what URLs name, and logs to the session's screen.
 func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
 
-// printSummary says what a run of total steps came to, and what can be done
-// with it.
-func printSummary(w io.Writer, sum train.Summary, total int) error {
-	more := ""
-	if sum.Step == total {
+// printSummary says what a run came to, and what can be done with it.
+func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
+	more, input := "", ""
+	if total := config.Train.TotalSteps(); sum.Step == total {
 		more = fmt.Sprintf(" --steps %d", 2*total)
+	}
+	if config.Model.SuperRes() {
+		input = " --base-samples FOLDER"
 	}
 	loss := "as it was: nothing was left to do"
 	if sum.FirstLoss != 0 {
@@ -336,8 +338,8 @@ loss        %s
 run folder  %s
 checkpoint  %s
 go on       iddpm resume %s%s
-draw        iddpm sample %s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, shellWord(sum.RunDir))
+draw        iddpm sample %s%s
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, shellWord(sum.RunDir), input)
 	return err
 }
 

@@ -285,6 +285,14 @@ func TestSuperResolutionRefuses(t *testing.T) {
 	}
 }
 
+func TestSuperResolutionSummary(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	got := done(t, trainTiny(dir, "--steps", "1", "--large-size", "16", "--small-size", "8", "--image-size", "16")...)
+	if want := "iddpm sample " + dir + " --base-samples FOLDER\n"; !strings.HasSuffix(got.stdout, want) {
+		t.Errorf("the summary does not end in %q:\n%s", want, got.stdout)
+	}
+}
+
 // --super-res alone is the reference's 64 to 256.
 func TestSuperResFlags(t *testing.T) {
 	for _, test := range []struct {
