@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "handle.h"
+#include "kernels/cast.h"
 
 using namespace iddpm;
 
@@ -116,6 +117,13 @@ gt_result gt_to(gt_tensor t, gt_device d, int32_t dtype, int32_t non_blocking) {
 
 gt_result gt_cast(gt_tensor t, int32_t dtype) {
   return guard_tensor([&] { return unwrap(t).to(dtype_of(dtype)); });
+}
+
+gt_error gt_cast_list(const gt_tensor *list, int64_t n, int32_t dtype, gt_tensor *out) {
+  return guard([&] {
+    std::vector<at::Tensor> casts = cast_list(unwrap_list(list, n), dtype_of(dtype));
+    for (int64_t i = 0; i < n; ++i) out[i] = wrap(std::move(casts[static_cast<size_t>(i)]));
+  });
 }
 
 gt_result gt_contiguous(gt_tensor t, int32_t channels_last) {

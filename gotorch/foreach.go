@@ -18,6 +18,25 @@ func sameLength(op string, lists ...[]Tensor) {
 	}
 }
 
+// ForeachCastTo converts every tensor of a list to dtype as CastTo does, all of
+// them in one operator and one node of the graph of gradients. The tensors have
+// one dtype and one device.
+func ForeachCastTo(list []Tensor, dtype int8) []Tensor {
+	const op = "ForeachCastTo"
+	p, n := cList(op, list)
+	if n == 0 {
+		return nil
+	}
+	out := make([]C.gt_tensor, n)
+	check(op, C.gt_cast_list(p, n, C.int32_t(dtype), &out[0]))
+	runtime.KeepAlive(list)
+	casts := make([]Tensor, n)
+	for i, c := range out {
+		casts[i] = own(c)
+	}
+	return casts
+}
+
 // ForeachLerpI moves every a[i] towards b[i] by weight, in place: the update of
 // an exponential moving average of rate 1 - weight.
 func ForeachLerpI(a, b []Tensor, weight float64) {

@@ -44,6 +44,9 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
+	if in.Tape == nil { // with one, each block is computed again, in a graph of its own
+		defer m.castWeights(dtype)()
+	}
 	if m.config.SuperRes {
 		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)
 	}

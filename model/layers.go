@@ -18,8 +18,8 @@ func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
 		init = zeroed(init)
 	}
 	return &conv{
-		weight:  b.param("weight", init, int64(out), int64(in), int64(kernel), int64(kernel)),
-		bias:    b.param("bias", init, int64(out)),
+		weight:  b.torso("weight", init, int64(out), int64(in), int64(kernel), int64(kernel)),
+		bias:    b.torso("bias", init, int64(out)),
 		stride:  []int64{int64(stride)},
 		padding: []int64{int64(kernel / 2)},
 	}
@@ -53,8 +53,8 @@ func newConv1d(b builder, in, out int, zero bool) *linear {
 		init = zeroed(init)
 	}
 	return &linear{
-		weight: b.param("weight", init, int64(out), int64(in), 1),
-		bias:   b.param("bias", init, int64(out)),
+		weight: b.torso("weight", init, int64(out), int64(in), 1),
+		bias:   b.torso("bias", init, int64(out)),
 		out:    int64(out), in: int64(in),
 	}
 }
@@ -99,12 +99,34 @@ func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
 }
 
-// as returns the parameter in dtype: itself, the copy that Freeze made, or a
-// cast that gradients flow through. Where it folds, it is folded.
+// castWeights casts the torso's weights for one evaluation, all at once, and
+// returns a function that forgets the casts.
+func (m *UNet) castWeights(dtype int8) (done func()) {
+	var params []*Parameter
+	var weights []gotorch.Tensor
+	for _, p := range m.params {
+		if p.torso && !p.frozen.Defined() && !p.folds(dtype) && dtype != gotorch.Float {
+			params, weights = append(params, p), append(weights, p.Tensor)
+		}
+	}
+	for i, cast := range gotorch.ForeachCastTo(weights, dtype) {
+		params[i].cast = cast
+	}
+	return func() {
+		for _, p := range params {
+			p.cast = gotorch.Tensor{}
+		}
+	}
+}
+
+// as returns the parameter in dtype: itself, the copy that Freeze or castWeights
+// made, or a cast that gradients flow through. Where it folds, it is folded.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	switch {
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
 		return p.frozen
+	case p.cast.Defined() && p.cast.Dtype() == dtype:
+		return p.cast
 	case p.folds(dtype):
 		return gotorch.UpsampleWeight(p.Tensor, dtype)
 	case dtype == gotorch.Float:

@@ -13,6 +13,8 @@ type Parameter struct {
 	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
 
 	frozen    gotorch.Tensor // see UNet.Freeze
+	cast      gotorch.Tensor // in the torso's dtype, during one evaluation; see UNet.castWeights
+	torso     bool           // used in the torso's dtype
 	upsamples bool           // the weight of a convolution after an up-sampling
 }
 
@@ -48,6 +50,13 @@ func (b builder) param(name string, init func(gotorch.Tensor), shape ...int64) *
 		}
 	}
 	*b.params = append(*b.params, p)
+	return p
+}
+
+// torso makes a parameter that is used in the torso's dtype.
+func (b builder) torso(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
+	p := b.param(name, init, shape...)
+	p.torso = true
 	return p
 }
 

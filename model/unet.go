@@ -62,6 +62,7 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	width := u.ModelChannels * u.ChannelMult[0]
 	m.outNorm = newNorm(out.at("0"), width)
 	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
+	m.outConv.weight.torso, m.outConv.bias.torso = false, false // float32, as the reference's last layer
 	return m
 }
 
