@@ -65,6 +65,8 @@ test: ## Build, lint and run all tests that need neither a GPU nor Python's torc
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory lint
 	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
+	@$(MAKE) --silent $(PARALLEL) build/test-kernels
+	build/test-kernels
 	$(GO) test -count=1 $(MODULES)
 	$(GO) test -count=1 -race $(MODULES)
 
@@ -147,4 +149,18 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 	@echo "compile $<"
 	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
 
--include $(wildcard build/obj/*.d build/obj/*/*.d)
+# --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated stands in for CUDA ----------------
+
+EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc,$(wildcard csrc/cuda/*.cc)))
+EMULATED_OBJECTS := $(EMULATED_SOURCES:csrc/cuda/%=build/obj/emulated/%.o)
+
+build/test-kernels: $(EMULATED_OBJECTS) $(OBJECTS)
+	@echo "link $@"
+	@$(CXX) -Wl,-rpath,'$$ORIGIN/libtorch/lib' -fopenmp -o $@ $^ $(LDLIBS)
+
+build/obj/emulated/%.o: csrc/cuda/% Makefile LIBTORCH_VERSION
+	@mkdir -p $(@D)
+	@echo "compile $< for the CPU"
+	@$(CXX) $(CXXFLAGS) -DIDDPM_EMULATED -isystem csrc/cuda/emulated -c -o $@ -x c++ $<
+
+-include $(wildcard build/obj/*.d build/obj/*/*.d build/obj/*/*/*.d)

@@ -235,8 +235,10 @@ GT_API(gt_error, gt_normal_, (gt_tensor t, double mean, double std, gt_generator
 GT_API(gt_result, gt_philox_normal, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key))
 GT_API(gt_result, gt_philox_uniform, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key))
 GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key))
-// Takes what gt_cuda_philox of libiddpm_cuda.so returns.
-GT_API(void, gt_philox_set_cuda, (const void *kernels))
+
+// ---- kernels on GPUs (kernels/cuda_kernels.cc)
+// Takes what gt_cuda_kernels of libiddpm_cuda.so returns.
+GT_API(void, gt_set_cuda_kernels, (const void *kernels))
 
 #ifdef GT_API_DEFAULT
 #undef GT_API

@@ -43,8 +43,8 @@ typedef struct gt_cuda_properties {
 #endif
 #endif
 
-// The kernels that gt_philox_set_cuda takes.
-GT_API(const void *, gt_cuda_philox, (void))
+// The kernels that gt_set_cuda_kernels takes.
+GT_API(const void *, gt_cuda_kernels, (void))
 
 GT_API(gt_error, gt_cuda_synchronize, (int32_t device))
 GT_API(gt_cuda_properties, gt_cuda_get_properties, (int32_t device))

@@ -77,5 +77,3 @@ gt_result gt_philox_uniform(const int64_t *shape, int64_t n, int32_t dtype, gt_d
 gt_result gt_philox_dropout(gt_tensor x, double p, gt_philox_key key) {
   return guard_tensor([&] { return philox_dropout(unwrap(x), p, key); });
 }
-
-void gt_philox_set_cuda(const void *kernels) { philox_set_cuda(static_cast<const PhiloxCuda *>(kernels)); }

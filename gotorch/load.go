@@ -56,7 +56,7 @@ var loadCUDA = sync.OnceValue(func() error {
 	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open_cuda(p) }); err != nil {
 		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w; run `make cuda`", err)
 	}
-	C.gt_philox_set_cuda(C.gt_cuda_philox())
+	C.gt_set_cuda_kernels(C.gt_cuda_kernels())
 	return nil
 })
 

@@ -3,6 +3,7 @@
 #include "philox_kernels.h"
 
 #include "../kernels/philox.h"
+#include "launch.h"
 
 namespace iddpm {
 namespace {
@@ -21,13 +22,13 @@ __global__ void for_each_quad(PhiloxShape shape, gt_philox_key key, Fill fill) {
 }
 
 template <class Fill>
-cudaError_t launch(PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream, Fill fill) {
+cudaError_t fill_with(PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream, Fill fill) {
   constexpr int64_t kThreads = 256, kBlocks = 1 << 16;
   int64_t quads = shape.samples * ((shape.row + 3) / 4);
   if (quads == 0) return cudaSuccess;
   int64_t blocks = (quads + kThreads - 1) / kThreads;
-  for_each_quad<<<static_cast<unsigned>(blocks < kBlocks ? blocks : kBlocks), kThreads, 0, stream>>>(shape, key, fill);
-  return cudaGetLastError();
+  return launch(for_each_quad<Fill>, dim3(static_cast<unsigned>(blocks < kBlocks ? blocks : kBlocks)), dim3(kThreads), stream,
+                shape, key, fill);
 }
 
 struct Normal {
@@ -60,17 +61,17 @@ struct Mask {
 }  // namespace
 
 cudaError_t launch_philox_normal(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream) {
-  return launch(shape, key, stream, Normal{out});
+  return fill_with(shape, key, stream, Normal{out});
 }
 
 cudaError_t launch_philox_uniform(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream) {
-  return launch(shape, key, stream, Uniform{out});
+  return fill_with(shape, key, stream, Uniform{out});
 }
 
 template <class Bits>
 cudaError_t launch_philox_mask(Bits *out, Bits keep, float drop, PhiloxShape shape, const gt_philox_key &key,
                                cudaStream_t stream) {
-  return launch(shape, key, stream, Mask<Bits>{out, keep, drop});
+  return fill_with(shape, key, stream, Mask<Bits>{out, keep, drop});
 }
 
 template cudaError_t launch_philox_mask(uint16_t *, uint16_t, float, PhiloxShape, const gt_philox_key &, cudaStream_t);

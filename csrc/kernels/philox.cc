@@ -4,8 +4,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 
+#include "cuda_kernels.h"
 #include "simd.h"
 
 namespace iddpm {
@@ -110,27 +110,17 @@ void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
   }
 }
 
-std::atomic<const PhiloxCuda *> cuda_kernels{nullptr};
-
-const PhiloxCuda &cuda() {
-  const PhiloxCuda *kernels = cuda_kernels.load();
-  TORCH_CHECK(kernels != nullptr, "libiddpm_cuda.so is not loaded");
-  return *kernels;
-}
-
 }  // namespace
-
-void philox_set_cuda(const PhiloxCuda *kernels) { cuda_kernels.store(kernels); }
 
 at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
   at::Tensor out = empty(shape, at::kFloat, device);
-  device.is_cpu() ? fill_normal(out, key) : cuda().normal(out, key);
+  device.is_cpu() ? fill_normal(out, key) : cuda_kernels().philox_normal(out, key);
   return out.to(dtype);
 }
 
 at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
   at::Tensor out = empty(shape, at::kFloat, device);
-  device.is_cpu() ? fill_uniform(out, key) : cuda().uniform(out, key);
+  device.is_cpu() ? fill_uniform(out, key) : cuda_kernels().philox_uniform(out, key);
   return out.to(dtype);
 }
 
@@ -138,7 +128,7 @@ at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &ke
   TORCH_CHECK(p >= 0 && p < 1, "the dropout rate ", p, " is not in [0, 1)");
   if (p == 0) return x;
   at::Tensor mask = empty(x.sizes(), x.scalar_type(), x.device());
-  x.is_cpu() ? fill_mask_cpu(mask, p, key) : cuda().dropout_mask(mask, p, key);
+  x.is_cpu() ? fill_mask_cpu(mask, p, key) : cuda_kernels().philox_mask(mask, p, key);
   return x * mask;
 }
 

@@ -11,11 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define IDDPM_HD __host__ __device__ __forceinline__
-#else
-#define IDDPM_HD inline __attribute__((always_inline))
-#endif
+#include "host_device.h"
 
 namespace iddpm {
 
@@ -71,15 +67,6 @@ at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Devic
 
 // x * mask / (1 - p), each element kept with probability 1 - p.
 at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key);
-
-// The kernels of libiddpm_cuda.so, which fill tensors on a GPU: gotorch hands
-// them over once it has loaded that library, so neither library links the other.
-struct PhiloxCuda {
-  void (*normal)(at::Tensor &out, const gt_philox_key &key);
-  void (*uniform)(at::Tensor &out, const gt_philox_key &key);
-  void (*dropout_mask)(at::Tensor &out, double p, const gt_philox_key &key);
-};
-void philox_set_cuda(const PhiloxCuda *kernels);
 
 }  // namespace iddpm
 #endif

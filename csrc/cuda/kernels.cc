@@ -1,0 +1,9 @@
+#include "kernels.h"
+
+#include "../iddpm_cuda.h"
+
+const void *gt_cuda_kernels(void) {
+  using namespace iddpm::cuda;
+  static const iddpm::CudaKernels table{philox_normal, philox_uniform, philox_mask};
+  return &table;
+}

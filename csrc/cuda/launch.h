@@ -1,0 +1,24 @@
+// How a kernel is started. The .cu files know no tensors and start kernels by
+// this alone, so that a C++ compiler can build them against emulated/, which
+// runs a kernel's threads on the CPU: that is how their arithmetic is tested
+// where there is no GPU.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace iddpm {
+
+#if defined(__CUDACC__)
+template <class... P, class... A>
+cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream, A... args) {
+  kernel<<<grid, block, 0, stream>>>(args...);
+  return cudaGetLastError();
+}
+#else
+template <class... P, class... A>
+cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t, A... args) {
+  return emulated::run(grid, block, [&] { kernel(args...); });
+}
+#endif
+
+}  // namespace iddpm
