@@ -88,6 +88,13 @@ func BenchmarkLimits(b *testing.B) {
 				}
 				return largeUpdate()
 			}},
+			{"ForeachCastTo", func() (int64, func()) {
+				if dtype == Float {
+					return 0, nil
+				}
+				weights := largeList(1)
+				return (4 + size) << 24, func() { ForeachCastTo(weights, dtype) }
+			}},
 		} {
 			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
 				Run(func() { Scope(func() { againstLimit(b, limit, k.setUp) }) })
@@ -101,7 +108,7 @@ func BenchmarkLimits(b *testing.B) {
 func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
 	bytes, run := setUp()
 	if run == nil {
-		b.Skip("float32 alone")
+		b.Skip("there is none for this dtype")
 	}
 	best := time.Hour
 	for b.Loop() {
@@ -123,16 +130,18 @@ func largeNorm(dtype int8) normInputs {
 	return in
 }
 
+// largeList returns 16 M values in 16 tensors.
+func largeList(stream uint32) (list []Tensor) {
+	for range 16 {
+		list = append(list, PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream}, 1, 1<<20))
+	}
+	return list
+}
+
 // largeUpdate returns one update of 16 M parameters with one average: weights,
 // gradients, two moments and the average are read, all but the gradients written.
 func largeUpdate() (int64, func()) {
-	draw := func(stream uint32) (list []Tensor) {
-		for range 16 {
-			list = append(list, PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream}, 1, 1<<20))
-		}
-		return list
-	}
-	p, g, m, v, a, step := draw(1), draw(2), draw(3), draw(4), draw(5), Full(nil, 0, false)
+	p, g, m, v, a, step := largeList(1), largeList(2), largeList(3), largeList(4), largeList(5), Full(nil, 0, false)
 	for _, x := range v {
 		x.MulI(x)
 	}
