@@ -136,6 +136,10 @@ func near(t *testing.T, what string, got, want []float64) {
 	}
 }
 
+func TestCUDAGroupNormSilu(t *testing.T) {
+	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
+}
+
 // TestCUDAPhilox compares uniform numbers and masks bit for bit, and normal ones
 // within the few units in the last place that logf, sinf and cosf may differ.
 func TestCUDAPhilox(t *testing.T) {

@@ -16,4 +16,10 @@ void philox_normal(at::Tensor &out, const gt_philox_key &key);
 void philox_uniform(at::Tensor &out, const gt_philox_key &key);
 void philox_mask(at::Tensor &out, double drop, const gt_philox_key &key);
 
+// group_norm.cc
+bool group_norm_takes(const at::Tensor &x);
+void group_norm_forward(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y);
+void group_norm_backward(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
+                         const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
+
 }  // namespace iddpm::cuda

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "../iddpm.h"
+#include "group_norm.h"
 
 namespace iddpm {
 
@@ -15,6 +16,13 @@ struct CudaKernels {
   void (*philox_normal)(at::Tensor &out, const gt_philox_key &key);
   void (*philox_uniform)(at::Tensor &out, const gt_philox_key &key);
   void (*philox_mask)(at::Tensor &out, double drop, const gt_philox_key &key);
+
+  // Of channels-last tensors: whether x has not too many channels; y, and what the
+  // way back wants, mean and rstd [N, groups]; and dx, and the parameters' gradients.
+  bool (*group_norm_takes)(const at::Tensor &x);
+  void (*group_norm_forward)(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y);
+  void (*group_norm_backward)(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
+                              const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
 };
 
 // Throws where the library is not loaded.

@@ -8,27 +8,15 @@
 #include <cmath>
 #include <vector>
 
+#include "cuda_kernels.h"
 #include "simd.h"
 
 namespace iddpm {
 namespace {
 
-// Pixels per task. It depends on nothing but this line, so neither do the
-// partial sums, whatever the number of threads.
-constexpr int64_t kChunk = 128;
-
-struct Shape {
-  int64_t n, c, pixels, groups, chunks;
-  int64_t tasks() const { return n * chunks; }
-  int64_t first(int64_t chunk) const { return chunk * kChunk; }
-  int64_t count(int64_t chunk) const { return std::min(kChunk, pixels - first(chunk)); }
-};
-
-Shape shape_of(const at::Tensor &x, int64_t groups) {
-  Shape s{x.size(0), x.size(1), x.size(2) * x.size(3), groups, 0};
-  s.chunks = (s.pixels + kChunk - 1) / kChunk;
-  return s;
-}
+using Shape = GroupNormShape;
+using Affine = GroupNormAffine;
+using Gradients = GroupNormGradients;
 
 // ---- loops over the channels of consecutive pixels
 
@@ -122,59 +110,22 @@ IDDPM_INSTANCES(at::BFloat16)
 template <class F>
 void for_tasks(const Shape &s, F f) {
   at::parallel_for(0, s.tasks(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) f(t, t / s.chunks, t % s.chunks);
+    for (int64_t t = begin; t < end; ++t) f(t, t / s.chunks(), t % s.chunks());
   });
 }
 
-// What a sample's channels are multiplied by and shifted by: u = a x + d.
-struct Affine {
-  const float *w, *b, *scale_shift;  // scale_shift may be NULL
-
-  float gain(const Shape &s, int64_t n, int64_t c) const {
-    return scale_shift == nullptr ? 1.0f : 1.0f + scale_shift[2 * n * s.c + c];
-  }
-  float shift(const Shape &s, int64_t n, int64_t c) const {
-    return scale_shift == nullptr ? 0.0f : scale_shift[(2 * n + 1) * s.c + c];
-  }
-  void fill(const Shape &s, int64_t n, const float *mean, const float *rstd, float *a, float *d) const {
-    int64_t width = s.c / s.groups;
-    for (int64_t c = 0; c < s.c; ++c) {
-      int64_t g = n * s.groups + c / width;
-      a[c] = w[c] * gain(s, n, c) * rstd[g];
-      d[c] = b[c] * gain(s, n, c) + shift(s, n, c) - mean[g] * a[c];
-    }
-  }
-};
+// Fills sample n's a and d.
+void fill(const Shape &s, int64_t n, const Affine &affine, const float *mean, const float *rstd, float *a, float *d) {
+  for (int64_t c = 0; c < s.c; ++c) affine.at(s, n, c, mean, rstd, a + c, d + c);
+}
 
 // Adds up the chunks' rows of `width` sums of sample n.
 void gather(const Shape &s, int64_t n, const float *partial, int64_t width, double *sum) {
   std::fill(sum, sum + width, 0.0);
-  for (int64_t t = n * s.chunks; t < (n + 1) * s.chunks; ++t) {
+  for (int64_t t = n * s.chunks(); t < (n + 1) * s.chunks(); ++t) {
     for (int64_t i = 0; i < width; ++i) sum[i] += partial[t * width + i];
   }
 }
-
-// Mean and 1 / standard deviation of every group, from the channels' sums
-// about k.
-void group_moments(const Shape &s, int64_t n, const double *sum, const float *k, double eps, float *mean,
-                   float *rstd) {
-  int64_t width = s.c / s.groups;
-  double pixels = static_cast<double>(s.pixels);
-  for (int64_t g = 0; g < s.groups; ++g) {
-    double total = 0, squares = 0;
-    for (int64_t c = g * width; c < (g + 1) * width; ++c) total += k[c] + sum[c] / pixels;
-    double m = total / static_cast<double>(width);
-    for (int64_t c = g * width; c < (g + 1) * width; ++c) {
-      double off = k[c] + sum[c] / pixels - m;
-      squares += sum[s.c + c] - sum[c] * sum[c] / pixels + pixels * off * off;
-    }
-    double variance = std::max(0.0, squares / (pixels * static_cast<double>(width)));
-    mean[n * s.groups + g] = static_cast<float>(m);
-    rstd[n * s.groups + g] = static_cast<float>(1.0 / std::sqrt(variance + eps));
-  }
-}
-
-const float *floats(const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
 
 template <class T>
 void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool silu, float *mean, float *rstd, T *y) {
@@ -192,8 +143,11 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
     for (int64_t n = begin; n < end; ++n) {
       gather(s, n, partial.data(), 2 * s.c, sum.data());
-      group_moments(s, n, sum.data(), k.data() + n * s.c, eps, mean, rstd);
-      affine.fill(s, n, mean, rstd, affines.data() + n * 2 * s.c, affines.data() + (n * 2 + 1) * s.c);
+      auto near = [&](int64_t c) { return k[n * s.c + c]; };
+      for (int64_t g = 0; g < s.groups; ++g) {
+        group_moments(s, g, sum.data(), near, eps, mean + n * s.groups + g, rstd + n * s.groups + g);
+      }
+      fill(s, n, affine, mean, rstd, affines.data() + n * 2 * s.c, affines.data() + (n * 2 + 1) * s.c);
     }
   });
   for_tasks(s, [&](int64_t, int64_t n, int64_t chunk) {
@@ -203,43 +157,12 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
   });
 }
 
-// The gradients that the parameters of sample n get, from its channels' sums of
-// du and du x.
-struct Gradients {
-  float *w, *b, *scale_shift;  // w and b are [N, C], to be summed over N; scale_shift may be NULL
-};
-
-// Fills e and f of dx = a du + e x + f, and the parameters' gradients.
-void backward_sample(const Shape &s, int64_t n, const double *sum, const Affine &affine, const float *mean,
-                     const float *rstd, const Gradients &out, float *e, float *f) {
-  int64_t width = s.c / s.groups;
-  double count = static_cast<double>(s.pixels * width);
-  for (int64_t g = 0; g < s.groups; ++g) {
-    double m = mean[n * s.groups + g], r = rstd[n * s.groups + g], of_du = 0, of_duxhat = 0;
-    for (int64_t c = g * width; c < (g + 1) * width; ++c) {
-      double s0 = sum[c], sx = (sum[s.c + c] - m * s0) * r;  // sums of du and of du xhat
-      double gain = affine.gain(s, n, c);
-      of_du += affine.w[c] * gain * s0;
-      of_duxhat += affine.w[c] * gain * sx;
-      out.w[n * s.c + c] = static_cast<float>(gain * sx);
-      out.b[n * s.c + c] = static_cast<float>(gain * s0);
-      if (out.scale_shift == nullptr) continue;
-      out.scale_shift[2 * n * s.c + c] = static_cast<float>(affine.w[c] * sx + affine.b[c] * s0);
-      out.scale_shift[(2 * n + 1) * s.c + c] = static_cast<float>(s0);
-    }
-    double slope = -r * r * of_duxhat / count;
-    double offset = -r * of_du / count - slope * m;
-    std::fill(e + g * width, e + (g + 1) * width, static_cast<float>(slope));
-    std::fill(f + g * width, f + (g + 1) * width, static_cast<float>(offset));
-  }
-}
-
 template <class T>
 void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, const float *mean, const float *rstd,
               bool silu, const Gradients &out, T *dx) {
   std::vector<float> affines(static_cast<size_t>(s.n * 4 * s.c));  // a, d, e, f of every sample
   for (int64_t n = 0; n < s.n; ++n) {
-    affine.fill(s, n, mean, rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
+    fill(s, n, affine, mean, rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
   }
   std::vector<float> partial(static_cast<size_t>(s.tasks() * 2 * s.c));
   for_tasks(s, [&](int64_t t, int64_t n, int64_t chunk) {
@@ -252,8 +175,13 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
     for (int64_t n = begin; n < end; ++n) {
       gather(s, n, partial.data(), 2 * s.c, sum.data());
-      float *a = affines.data() + n * 4 * s.c;
-      backward_sample(s, n, sum.data(), affine, mean, rstd, out, a + 2 * s.c, a + 3 * s.c);
+      float *e = affines.data() + (n * 4 + 2) * s.c, *f = e + s.c;
+      for (int64_t g = 0; g < s.groups; ++g) {
+        float slope, offset;
+        group_gradients(s, n, g, sum.data(), affine, mean, rstd, out, &slope, &offset);
+        std::fill(e + g * s.width(), e + (g + 1) * s.width(), slope);
+        std::fill(f + g * s.width(), f + (g + 1) * s.width(), offset);
+      }
     }
   });
   for_tasks(s, [&](int64_t, int64_t n, int64_t chunk) {
@@ -261,6 +189,34 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
     int64_t at = (n * s.pixels + s.first(chunk)) * s.c;
     run_input(silu, x + at, dy + at, a, a + s.c, a + 2 * s.c, a + 3 * s.c, s.count(chunk), s.c, dx + at);
   });
+}
+
+// ---- of tensors, on either device
+
+template <class T>
+void forward_of(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y) {
+  forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu, mean.data_ptr<float>(),
+          rstd.data_ptr<float>(), y.data_ptr<T>());
+}
+
+void forward_any(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, eps, mean, rstd, y);
+  call.x.scalar_type() == at::kFloat ? forward_of<float>(call, eps, mean, rstd, y)
+                                     : forward_of<at::BFloat16>(call, eps, mean, rstd, y);
+}
+
+template <class T>
+void backward_of(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &dy,
+                 const Gradients &out, at::Tensor &dx) {
+  backward(call.shape, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(), mean.const_data_ptr<float>(),
+           rstd.const_data_ptr<float>(), call.silu, out, dx.data_ptr<T>());
+}
+
+void backward_any(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &dy,
+                  const Gradients &out, at::Tensor &dx) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, mean, rstd, dy, out, dx);
+  call.x.scalar_type() == at::kFloat ? backward_of<float>(call, mean, rstd, dy, out, dx)
+                                     : backward_of<at::BFloat16>(call, mean, rstd, dy, out, dx);
 }
 
 // ---- the autograd node
@@ -272,21 +228,12 @@ using torch::autograd::variable_list;
 class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
  public:
   static Variable forward(AutogradContext *ctx, const Variable &x, int64_t groups, const Variable &w,
-                          const Variable &b, const std::optional<Variable> &optional_scale_shift, double eps,
-                          bool silu) {
-    Shape s = shape_of(x, groups);
-    Variable scale_shift = optional_scale_shift.value_or(Variable());
+                          const Variable &b, const std::optional<Variable> &scale_shift, double eps, bool silu) {
+    GroupNormCall call(x, groups, w, b, scale_shift.value_or(Variable()), silu);
     at::Tensor y = at::empty_like(x);
-    at::Tensor mean = at::empty({s.n, groups}, w.options()), rstd = at::empty({s.n, groups}, w.options());
-    Affine affine{floats(w), floats(b), floats(scale_shift)};
-    if (x.scalar_type() == at::kFloat) {
-      iddpm::forward(s, x.const_data_ptr<float>(), affine, eps, silu, mean.data_ptr<float>(), rstd.data_ptr<float>(),
-                     y.data_ptr<float>());
-    } else {
-      iddpm::forward(s, x.const_data_ptr<at::BFloat16>(), affine, eps, silu, mean.data_ptr<float>(),
-                     rstd.data_ptr<float>(), y.data_ptr<at::BFloat16>());
-    }
-    ctx->save_for_backward({x, w, b, scale_shift, mean, rstd});
+    at::Tensor mean = at::empty({call.shape.n, groups}, w.options()), rstd = at::empty_like(mean);
+    forward_any(call, eps, mean, rstd, y);
+    ctx->save_for_backward({x, w, b, call.scale_shift, mean, rstd});
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["silu"] = silu;
     return y;
@@ -294,31 +241,27 @@ class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &w = saved[1], &b = saved[2], &scale_shift = saved[3];
-    Shape s = shape_of(x, ctx->saved_data["groups"].toInt());
-    bool silu = ctx->saved_data["silu"].toBool();
+    const at::Tensor &x = saved[0], &w = saved[1], &scale_shift = saved[3];
+    GroupNormCall call(x, ctx->saved_data["groups"].toInt(), w, saved[2], scale_shift, ctx->saved_data["silu"].toBool());
     at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast), dx = at::empty_like(x);
-    at::Tensor dw = at::empty({s.n, s.c}, w.options()), db = at::empty({s.n, s.c}, w.options());
+    at::Tensor dw = at::empty({call.shape.n, call.shape.c}, w.options()), db = at::empty_like(dw);
     at::Tensor dscale_shift = scale_shift.defined() ? at::empty_like(scale_shift) : at::Tensor();
-    Affine affine{floats(w), floats(b), floats(scale_shift)};
     Gradients out{dw.data_ptr<float>(), db.data_ptr<float>(),
                   dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr};
-    if (x.scalar_type() == at::kFloat) {
-      iddpm::backward(s, x.const_data_ptr<float>(), dy.const_data_ptr<float>(), affine, floats(saved[4]),
-                      floats(saved[5]), silu, out, dx.data_ptr<float>());
-    } else {
-      iddpm::backward(s, x.const_data_ptr<at::BFloat16>(), dy.const_data_ptr<at::BFloat16>(), affine, floats(saved[4]),
-                      floats(saved[5]), silu, out, dx.data_ptr<at::BFloat16>());
-    }
+    backward_any(call, saved[4], saved[5], dy, out, dx);
     return {dx, Variable(), dw.sum(0), db.sum(0), dscale_shift, Variable(), Variable()};
   }
 };
 
 bool has_kernel(const at::Tensor &x, const at::Tensor &w, const at::Tensor &b, const at::Tensor &scale_shift) {
-  auto plain = [](const at::Tensor &t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); };
-  return x.is_cpu() && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && plain(w) && plain(b) &&
-         (!scale_shift.defined() || plain(scale_shift));
+  auto plain = [&](const at::Tensor &t) {
+    return t.device() == x.device() && t.scalar_type() == at::kFloat && t.is_contiguous();
+  };
+  at::ScalarType dtype = x.scalar_type();
+  bool typed = dtype == at::kFloat || dtype == at::kBFloat16 || (dtype == at::kHalf && x.is_cuda());
+  return typed && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) && plain(w) &&
+         plain(b) && (!scale_shift.defined() || plain(scale_shift)) &&
+         (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_takes(x)));
 }
 
 at::Tensor composed(const at::Tensor &x, int64_t groups, const at::Tensor &w, const at::Tensor &b,

@@ -47,10 +47,75 @@ void test_philox() {
   }
 }
 
+// The operators that the kernel joins, in float64, and their gradients.
+struct NormTwin {
+  at::Tensor x, w, b, e, y;
+
+  NormTwin(const iddpm::GroupNormCall &call, double eps) {
+    auto leaf = [](const at::Tensor &t) { return t.to(at::kDouble).detach().requires_grad_(); };
+    int64_t c = call.shape.c;
+    x = leaf(call.x);
+    w = leaf(call.w);
+    b = leaf(call.b);
+    y = at::group_norm(x, call.shape.groups, w, b, eps);
+    if (call.scale_shift.defined()) {
+      e = leaf(call.scale_shift);
+      at::Tensor wide = e.unsqueeze(2).unsqueeze(3);
+      y = y * (wide.narrow(1, 0, c) + 1) + wide.narrow(1, c, c);
+    }
+    if (call.silu) y = at::silu(y);
+  }
+};
+
+void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &call, double tolerance) {
+  constexpr double eps = 1e-5;
+  NormTwin twin(call, eps);
+  at::Tensor dy = at::randn_like(call.x);
+  twin.y.backward(dy.to(at::kDouble));
+  at::Tensor y = at::full_like(call.x, 99), dx = at::full_like(call.x, 99);
+  at::Tensor mean = at::full({call.shape.n, call.shape.groups}, 99.0f), rstd = mean.clone();
+  iddpm::cuda::group_norm_forward(call, eps, mean, rstd, y);
+  near(what + " y", y, twin.y, tolerance);
+  at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de;
+  if (call.scale_shift.defined()) de = at::full_like(call.scale_shift, 99);
+  iddpm::cuda::group_norm_backward(call, mean, rstd, dy, {dw.data_ptr<float>(), db.data_ptr<float>(), de.defined() ? de.data_ptr<float>() : nullptr}, dx);
+  near(what + " dx", dx, twin.x.grad(), tolerance);
+  near(what + " dw", dw.sum(0), twin.w.grad(), 1e-4);
+  near(what + " db", db.sum(0), twin.b.grad(), 1e-4);
+  if (de.defined()) near(what + " dscale_shift", de, twin.e.grad(), 1e-4);
+}
+
+void test_group_norm() {
+  struct Case {
+    std::vector<int64_t> shape;
+    int64_t groups;
+    int64_t skipped;  // elements in front of x in memory: not aligned where it is odd
+  };
+  const std::vector<Case> cases{{{2, 32, 8, 8}, 32, 0},  {{1, 96, 5, 3}, 32, 0},    {{3, 288, 13, 11}, 32, 0}, {{2, 512, 1, 1}, 32, 0},
+                                {{1, 640, 4, 4}, 32, 0}, {{1, 2048, 2, 2}, 32, 0},  {{2, 12, 16, 9}, 3, 0},    {{2, 7, 12, 12}, 1, 0},
+                                {{1, 32, 32, 32}, 8, 0}, {{2, 64, 12, 12}, 32, 1}};
+  for (const Case &c : cases) {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (int variant = 0; variant < 4; ++variant) {
+        bool silu = variant & 1, scaled = variant & 2;
+        int64_t n = c.shape[0], channels = c.shape[1], elements = n * channels * c.shape[2] * c.shape[3];
+        at::Tensor memory = (at::randn({elements + c.skipped}) * 2 + 3).to(dtype);
+        at::Tensor x = memory.narrow(0, c.skipped, elements).view({n, c.shape[2], c.shape[3], channels}).permute({0, 3, 1, 2});
+        at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor();
+        iddpm::GroupNormCall call(x, c.groups, at::randn({channels}), at::randn({channels}), e, silu);
+        double tolerance = dtype == at::kFloat ? 1e-5 : dtype == at::kHalf ? 2e-3 : 1e-2;
+        compare_group_norm(name("group norm", c.shape, dtype) + (silu ? " SiLU" : "") + (scaled ? " scaled" : ""), call, tolerance);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
+  at::manual_seed(1);
   test_philox();
+  test_group_norm();
   printf("CUDA kernels on the CPU: %d comparisons, %d passed, %d failed\n", comparisons, comparisons - failures, failures);
   return failures != 0;
 }

@@ -1,0 +1,305 @@
+// Group norm + scale-shift + SiLU on a GPU, in three kernels each way: sums over
+// chunks of pixels, what follows from them per group, and one pass that applies
+// it. A thread owns V neighbouring channels, which it loads and stores at once;
+// sums are taken in a fixed order, so the same input gives the same bits.
+#include "group_norm_kernels.h"
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include "launch.h"
+
+namespace iddpm {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T v[V];
+};
+
+template <class T, int V>
+__device__ __forceinline__ void load(const T *p, float *out) {
+  Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(p);
+  for (int i = 0; i < V; ++i) out[i] = static_cast<float>(pack.v[i]);
+}
+
+template <class T, int V>
+__device__ __forceinline__ void store(T *p, const float *in) {
+  Pack<T, V> pack;
+  for (int i = 0; i < V; ++i) pack.v[i] = static_cast<T>(in[i]);
+  *reinterpret_cast<Pack<T, V> *>(p) = pack;
+}
+
+__device__ __forceinline__ float sigmoid(float u) { return 1.0f / (1.0f + expf(-u)); }
+
+// dy f'(u), f being SiLU or the identity.
+__device__ __forceinline__ float through(bool silu, float u, float dy) {
+  if (!silu) return dy;
+  float s = sigmoid(u);
+  return dy * s * (1.0f + u * (1.0f - s));
+}
+
+// ---- what a thread does with its channels. Each of these is copied into every
+// thread, begins with a sample and a channel, and then sees offsets into x.
+
+// The sums of x - k and of (x - k)^2, k being the sample's first pixel.
+template <class T, int V>
+struct Moments {
+  const T *x;
+  float k[V];
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { load<T, V>(x + n * s.pixels * s.c + c, k); }
+  __device__ void add(int64_t at, float *s0, float *s1) const {
+    float v[V];
+    load<T, V>(x + at, v);
+    for (int i = 0; i < V; ++i) {
+      float d = v[i] - k[i];
+      s0[i] += d;
+      s1[i] += d * d;
+    }
+  }
+};
+
+// u = a x + d.
+template <int V>
+struct Line {
+  GroupNormAffine affine;
+  const float *mean, *rstd;
+  float a[V], d[V];
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    for (int i = 0; i < V; ++i) affine.at(s, n, c + i, mean, rstd, a + i, d + i);
+  }
+};
+
+template <class T, int V>
+struct Apply {
+  const T *x;
+  T *y;
+  bool silu;
+  Line<V> line;
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
+  __device__ void at(int64_t at) const {
+    float v[V];
+    load<T, V>(x + at, v);
+    for (int i = 0; i < V; ++i) {
+      float u = line.a[i] * v[i] + line.d[i];
+      v[i] = silu ? u * sigmoid(u) : u;
+    }
+    store<T, V>(y + at, v);
+  }
+};
+
+// The sums of du and of du x.
+template <class T, int V>
+struct GradientSums {
+  const T *x, *dy;
+  bool silu;
+  Line<V> line;
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
+  __device__ void add(int64_t at, float *s0, float *s1) const {
+    float v[V], g[V];
+    load<T, V>(x + at, v);
+    load<T, V>(dy + at, g);
+    for (int i = 0; i < V; ++i) {
+      float du = through(silu, line.a[i] * v[i] + line.d[i], g[i]);
+      s0[i] += du;
+      s1[i] += du * v[i];
+    }
+  }
+};
+
+// dx = a du + slope x + offset.
+template <class T, int V>
+struct InputGradient {
+  const T *x, *dy;
+  T *dx;
+  bool silu;
+  const float *slopes;  // [n, groups], and as many offsets after them
+  Line<V> line;
+  float slope[V], offset[V];
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    line.begin(s, n, c);
+    for (int i = 0; i < V; ++i) {
+      int64_t g = n * s.groups + (c + i) / s.width();
+      slope[i] = slopes[g];
+      offset[i] = slopes[s.n * s.groups + g];
+    }
+  }
+  __device__ void at(int64_t at) const {
+    float v[V], g[V];
+    load<T, V>(x + at, v);
+    load<T, V>(dy + at, g);
+    for (int i = 0; i < V; ++i) {
+      float du = through(silu, line.a[i] * v[i] + line.d[i], g[i]);
+      v[i] = line.a[i] * du + slope[i] * v[i] + offset[i];
+    }
+    store<T, V>(dx + at, v);
+  }
+};
+
+// ---- kernels over chunks of pixels: blockIdx.x is the task, a sample's chunk;
+// threadIdx.x, with blockIdx.y, the channels; threadIdx.y the pixels
+
+struct Place {
+  int64_t task, n, chunk, c;
+};
+
+template <int V>
+__device__ __forceinline__ Place place_of(const GroupNormShape &s) {
+  int64_t task = blockIdx.x;
+  return {task, task / s.chunks(), task % s.chunks(), (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V};
+}
+
+// Writes sums[task] = two sums per channel.
+template <int V, class F>
+__global__ void __launch_bounds__(kThreads) sum_chunks(GroupNormShape s, F f, float *sums) {
+  __shared__ float rows[kThreads * 2 * V];
+  Place at = place_of<V>(s);
+  float sum[2 * V] = {};
+  if (at.c < s.c) {
+    f.begin(s, at.n, at.c);
+    int64_t first = at.n * s.pixels + s.first(at.chunk);
+    for (int64_t p = threadIdx.y; p < s.count(at.chunk); p += blockDim.y) f.add((first + p) * s.c + at.c, sum, sum + V);
+  }
+  for (int i = 0; i < 2 * V; ++i) rows[(threadIdx.y * blockDim.x + threadIdx.x) * 2 * V + i] = sum[i];
+  __syncthreads();
+  if (threadIdx.y != 0 || at.c >= s.c) return;
+  for (int i = 0; i < 2 * V; ++i) {
+    float total = 0;
+    for (unsigned y = 0; y < blockDim.y; ++y) total += rows[(y * blockDim.x + threadIdx.x) * 2 * V + i];
+    sums[(at.task * 2 + i / V) * s.c + at.c + i % V] = total;
+  }
+}
+
+template <int V, class F>
+__global__ void __launch_bounds__(kThreads) apply_chunks(GroupNormShape s, F f) {
+  Place at = place_of<V>(s);
+  if (at.c >= s.c) return;
+  f.begin(s, at.n, at.c);
+  int64_t first = at.n * s.pixels + s.first(at.chunk);
+  for (int64_t p = threadIdx.y; p < s.count(at.chunk); p += blockDim.y) f.at((first + p) * s.c + at.c);
+}
+
+// ---- kernels over groups: a block per sample
+
+// Adds a sample's chunks up in `sum`, 2 c numbers of shared memory.
+__device__ __forceinline__ void gather(const GroupNormShape &s, int64_t n, const float *sums, double *sum) {
+  for (int64_t i = threadIdx.x; i < 2 * s.c; i += blockDim.x) {
+    double total = 0;
+    for (int64_t t = n * s.chunks(); t < (n + 1) * s.chunks(); ++t) total += sums[t * 2 * s.c + i];
+    sum[i] = total;
+  }
+  __syncthreads();
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    finish_moments(GroupNormShape s, const T *x, const float *sums, double eps, float *mean, float *rstd) {
+  __shared__ double sum[2 * kMostNormChannels];
+  int64_t n = blockIdx.x;
+  gather(s, n, sums, sum);
+  const T *first = x + n * s.pixels * s.c;
+  for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
+    group_moments(s, g, sum, [first](int64_t c) { return static_cast<float>(first[c]); }, eps, mean + n * s.groups + g,
+                  rstd + n * s.groups + g);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    finish_gradients(GroupNormShape s, const float *sums, GroupNormAffine affine, const float *mean, const float *rstd,
+                     GroupNormGradients out, float *slopes) {
+  __shared__ double sum[2 * kMostNormChannels];
+  int64_t n = blockIdx.x;
+  gather(s, n, sums, sum);
+  for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
+    float *slope = slopes + n * s.groups + g;
+    group_gradients(s, n, g, sum, affine, mean, rstd, out, slope, slope + s.n * s.groups);
+  }
+}
+
+// ---- launches
+
+// The grid of the kernels over chunks.
+template <int V>
+struct Grid {
+  explicit Grid(const GroupNormShape &s) {
+    int64_t packs = (s.c + V - 1) / V, lanes = packs < 32 ? packs : 32;
+    block = dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(kThreads / lanes));
+    grid = dim3(static_cast<unsigned>(s.tasks()), static_cast<unsigned>((packs + lanes - 1) / lanes));
+  }
+  dim3 grid, block;
+};
+
+template <class T, int V>
+cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, bool silu,
+                    float *sums, float *mean, float *rstd, T *y, cudaStream_t stream) {
+  Grid<V> chunks(s);
+  dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
+  cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, Moments<T, V>{x, {}}, sums);
+  if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, eps, mean, rstd);
+  if (e != cudaSuccess) return e;
+  Apply<T, V> apply{x, y, silu, {affine, mean, rstd, {}, {}}};
+  return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
+}
+
+template <class T, int V>
+cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine, const float *mean,
+                     const float *rstd, bool silu, float *sums, float *slopes, const GroupNormGradients &out, T *dx,
+                     cudaStream_t stream) {
+  Grid<V> chunks(s);
+  Line<V> line{affine, mean, rstd, {}, {}};
+  dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
+  GradientSums<T, V> gradient_sums{x, dy, silu, line};
+  cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, gradient_sums, sums);
+  if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, mean, rstd, out, slopes);
+  if (e != cudaSuccess) return e;
+  InputGradient<T, V> input{x, dy, dx, silu, slopes, line, {}, {}};
+  return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
+}
+
+// Whether V elements can be loaded at once from each of these, and from any
+// channel that is a multiple of V.
+template <class T, int V>
+bool packs(const GroupNormShape &s, const void *a, const void *b, const void *c) {
+  uintptr_t all = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c);
+  return s.c % V == 0 && all % (sizeof(T) * V) == 0;
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
+                                      bool silu, float *sums, float *mean, float *rstd, T *y, cudaStream_t stream) {
+  constexpr int V = 16 / sizeof(T);
+  return packs<T, V>(s, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, mean, rstd, y, stream)
+                                       : forward<T, 1>(s, x, affine, eps, silu, sums, mean, rstd, y, stream);
+}
+
+template <class T>
+cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
+                                       const float *mean, const float *rstd, bool silu, float *sums, float *slopes,
+                                       const GroupNormGradients &out, T *dx, cudaStream_t stream) {
+  constexpr int V = 16 / sizeof(T);
+  return packs<T, V>(s, x, dy, dx)
+             ? backward<T, V>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream)
+             : backward<T, 1>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream);
+}
+
+#define IDDPM_INSTANCES(T)                                                                                              \
+  template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,    \
+                                                 bool, float *, float *, float *, T *, cudaStream_t);                   \
+  template cudaError_t launch_group_norm_backward(const GroupNormShape &, const T *, const T *, const GroupNormAffine &, \
+                                                  const float *, const float *, bool, float *, float *,                 \
+                                                  const GroupNormGradients &, T *, cudaStream_t);
+IDDPM_INSTANCES(float)
+IDDPM_INSTANCES(c10::BFloat16)
+IDDPM_INSTANCES(c10::Half)
+#undef IDDPM_INSTANCES
+
+}  // namespace iddpm
