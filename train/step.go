@@ -59,16 +59,22 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size := int64(t.config.Model.ImageSize)
 	channels := int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
-	bytes := gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels)
-	if t.device.Type == gotorch.CUDA {
-		bytes = bytes.PinMemory().CUDA(t.device, true) // the host goes on meanwhile
-	}
+	bytes := t.send(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels))
 	halfRange := gotorch.FullOn(t.device, gotorch.Float, 127.5)
 	x = bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
 	if t.config.Model.ClassCond {
-		y = gotorch.FromInt64s(batch.Labels).To(t.device)
+		y = t.send(gotorch.FromInt64s(batch.Labels))
 	}
 	return x, y
+}
+
+// send copies host memory to the device. A GPU's copy comes after all that it was
+// given before, and the host does not wait for it.
+func (t *Trainer) send(host gotorch.Tensor) gotorch.Tensor {
+	if t.device.Type != gotorch.CUDA {
+		return host
+	}
+	return host.PinMemory().CUDA(t.device, true)
 }
 
 // drawTimesteps draws t and its importance weight for each of n samples from
@@ -109,7 +115,7 @@ func (t *Trainer) backward(r *stepResult, m microbatch) {
 	gotorch.Scope(func() {
 		pass := t.newPass(m.first)
 		losses := t.losses(m, pass.denoise)
-		weights := gotorch.FromFloat64s(m.weights).To(t.device, gotorch.Float)
+		weights := t.send(gotorch.FromFloat64s(m.weights).CastTo(gotorch.Float))
 		losses.Loss.Mul(weights).Sum().MulScalar(t.lossScale() / float64(m.total)).Backward()
 		pass.tape.Backward()
 		r.loss = keep(r.loss, losses.Loss)
