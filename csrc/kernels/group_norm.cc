@@ -3,6 +3,7 @@
 #include "group_norm.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -106,6 +107,17 @@ IDDPM_INSTANCES(at::BFloat16)
 
 // ---- per sample and channel
 
+// Memory from libtorch's allocator, which keeps it for the next call; malloc
+// joins blocks of this size with their neighbours each time that one is freed.
+class Floats {
+ public:
+  explicit Floats(int64_t n) : memory_(c10::GetCPUAllocator()->allocate(static_cast<size_t>(n) * sizeof(float))) {}
+  float *data() const { return static_cast<float *>(memory_.get()); }
+
+ private:
+  at::DataPtr memory_;
+};
+
 // Runs f(task, sample, chunk) over all chunks of all samples.
 template <class F>
 void for_tasks(const Shape &s, F f) {
@@ -129,16 +141,18 @@ void gather(const Shape &s, int64_t n, const float *partial, int64_t width, doub
 
 template <class T>
 void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool silu, float *mean, float *rstd, T *y) {
-  std::vector<float> partial(static_cast<size_t>(s.tasks() * 2 * s.c));
-  std::vector<float> k(static_cast<size_t>(s.n * s.c));
+  Floats partial(s.tasks() * 2 * s.c);
+  Floats firsts(s.n * s.c);
+  float *k = firsts.data();
   for (int64_t n = 0; n < s.n; ++n) {
     for (int64_t c = 0; c < s.c; ++c) k[n * s.c + c] = load(x + n * s.pixels * s.c + c);
   }
   for_tasks(s, [&](int64_t t, int64_t n, int64_t chunk) {
     float *sums = partial.data() + t * 2 * s.c;
-    run_moments(x + (n * s.pixels + s.first(chunk)) * s.c, k.data() + n * s.c, s.count(chunk), s.c, sums, sums + s.c);
+    std::fill(sums, sums + 2 * s.c, 0.0f);
+    run_moments(x + (n * s.pixels + s.first(chunk)) * s.c, k + n * s.c, s.count(chunk), s.c, sums, sums + s.c);
   });
-  std::vector<float> affines(static_cast<size_t>(s.n * 2 * s.c));
+  Floats affines(s.n * 2 * s.c);
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
     for (int64_t n = begin; n < end; ++n) {
@@ -160,14 +174,15 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
 template <class T>
 void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, const float *mean, const float *rstd,
               bool silu, const Gradients &out, T *dx) {
-  std::vector<float> affines(static_cast<size_t>(s.n * 4 * s.c));  // a, d, e, f of every sample
+  Floats affines(s.n * 4 * s.c);  // a, d, e, f of every sample
   for (int64_t n = 0; n < s.n; ++n) {
     fill(s, n, affine, mean, rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
   }
-  std::vector<float> partial(static_cast<size_t>(s.tasks() * 2 * s.c));
+  Floats partial(s.tasks() * 2 * s.c);
   for_tasks(s, [&](int64_t t, int64_t n, int64_t chunk) {
     const float *a = affines.data() + n * 4 * s.c;
     float *sums = partial.data() + t * 2 * s.c;
+    std::fill(sums, sums + 2 * s.c, 0.0f);
     int64_t at = (n * s.pixels + s.first(chunk)) * s.c;
     run_sums(silu, x + at, dy + at, a, a + s.c, s.count(chunk), s.c, sums, sums + s.c);
   });
@@ -219,6 +234,21 @@ void backward_any(const GroupNormCall &call, const at::Tensor &mean, const at::T
                                      : backward_of<at::BFloat16>(call, mean, rstd, dy, out, dx);
 }
 
+// The sum of rows [N, C] over N; on the CPU they are too few to call an operator for.
+at::Tensor over_samples(const at::Tensor &rows) {
+  if (!rows.is_cpu()) return rows.sum(0);
+  int64_t n = rows.size(0), c = rows.size(1);
+  at::Tensor total = at::empty({c}, rows.options());
+  const float *row = rows.const_data_ptr<float>();
+  float *sum = total.data_ptr<float>();
+  std::copy(row, row + c, sum);
+  for (int64_t k = 1; k < n; ++k) {
+    row += c;
+    for (int64_t i = 0; i < c; ++i) sum[i] += row[i];
+  }
+  return total;
+}
+
 // ---- the autograd node
 
 using torch::autograd::AutogradContext;
@@ -249,7 +279,7 @@ class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
     Gradients out{dw.data_ptr<float>(), db.data_ptr<float>(),
                   dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr};
     backward_any(call, saved[4], saved[5], dy, out, dx);
-    return {dx, Variable(), dw.sum(0), db.sum(0), dscale_shift, Variable(), Variable()};
+    return {dx, Variable(), over_samples(dw), over_samples(db), dscale_shift, Variable(), Variable()};
   }
 };
 
