@@ -2,6 +2,7 @@
 #include "handle.h"
 #include "kernels/attention.h"
 #include "kernels/group_norm.h"
+#include "kernels/residual.h"
 #include "kernels/upsample_conv.h"
 
 using namespace iddpm;
@@ -49,6 +50,10 @@ gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor
                              int32_t silu) {
   return guard_tensor(
       [&] { return group_norm_silu(unwrap(x), groups, unwrap(w), unwrap(b), unwrap(scale_shift), eps, silu != 0); });
+}
+
+gt_result gt_residual_add(gt_tensor x, gt_tensor h, gt_tensor b) {
+  return guard_tensor([&] { return residual_add(unwrap(x), unwrap(h), unwrap(b)); });
 }
 
 gt_result gt_batch_norm(gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training,

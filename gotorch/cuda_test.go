@@ -136,6 +136,8 @@ func near(t *testing.T, what string, got, want []float64) {
 	}
 }
 
+func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
+
 func TestCUDAGroupNormSilu(t *testing.T) {
 	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
 }

@@ -88,6 +88,19 @@ func GroupNormSilu(input Tensor, groups int64, weight, bias, scaleShift Tensor, 
 	return take(op, r)
 }
 
+// ResidualAdd returns input + residual + bias, both [N, C, H, W] of one dtype and
+// bias [C], float32: the end of a residual block whose last convolution has left
+// its bias out. For channels-last tensors on a GPU it is one kernel, where
+// libtorch's convolution adds its bias by another.
+func ResidualAdd(input, residual, bias Tensor) Tensor {
+	const op = "ResidualAdd"
+	r := C.gt_residual_add(input.defined(op), residual.defined(op), bias.defined(op))
+	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(residual.owner)
+	runtime.KeepAlive(bias.owner)
+	return take(op, r)
+}
+
 // BatchNorm normalises input [N, C, ...] over the batch, or by the running
 // statistics when training is false.
 func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training bool, momentum, eps float64) Tensor {

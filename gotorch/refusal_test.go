@@ -157,6 +157,7 @@ func refusals() map[string]refusal {
 		}, "a 2-D layer takes one number"},
 		"GroupNorm":                 {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
 		"GroupNormSilu":             {func() { GroupNormSilu(picture, 3, two, two, none, 1e-5, true) }, "4 channels do not split into 3 groups"},
+		"ResidualAdd":               {func() { ResidualAdd(picture, picture, two) }, "a bias CPUFloatType[2] does not fit 4 channels"},
 		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
 		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},
 		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},

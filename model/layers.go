@@ -31,6 +31,16 @@ func (c *conv) forward(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Conv2d(x, c.weight.as(dtype), c.bias.as(dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
+// addTo convolves h and adds the result to the residual x of the same shape. On a
+// GPU the bias is added with x, on a CPU by the convolution itself.
+func (c *conv) addTo(x, h gotorch.Tensor) gotorch.Tensor {
+	if h.Device().Type == gotorch.CPU {
+		return x.Add(c.forward(h), 1)
+	}
+	h = gotorch.Conv2d(h, c.weight.as(h.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
+	return gotorch.ResidualAdd(x, h, c.bias.Tensor)
+}
+
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
 // the reference's attention uses, is the same with a weight of [O, I, 1].
 type linear struct {

@@ -49,9 +49,8 @@ func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if r.dropout > 0 && p.dropout != nil {
 		h = h.PhiloxDropout(r.dropout, p.dropoutKey(r.stream))
 	}
-	h = r.outConv.forward(h)
 	if r.skip != nil {
 		x = r.skip.forward(x)
 	}
-	return x.Add(h, 1)
+	return r.outConv.addTo(x, h)
 }

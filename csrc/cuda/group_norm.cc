@@ -1,20 +1,10 @@
 // Group norm + scale-shift + SiLU of tensors on a GPU.
 #include "group_norm_kernels.h"
 #include "kernels.h"
+#include "types.h"
 
 namespace iddpm::cuda {
 namespace {
-
-// Calls f with a pointer of the tensor's type.
-template <class F>
-void with_type(const at::Tensor &x, F f) {
-  switch (x.scalar_type()) {
-    case at::kFloat: return f(static_cast<const float *>(nullptr));
-    case at::kBFloat16: return f(static_cast<const at::BFloat16 *>(nullptr));
-    case at::kHalf: return f(static_cast<const at::Half *>(nullptr));
-    default: TORCH_CHECK(false, "group norm of a ", x.scalar_type(), " tensor");
-  }
-}
 
 const float *floats(const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
 
@@ -28,8 +18,8 @@ void group_norm_forward(const GroupNormCall &call, double eps, at::Tensor &mean,
   const GroupNormShape &s = call.shape;
   at::Tensor sums = room(mean, s.tasks() * 2 * s.c);
   Target target(call.x);
-  with_type(call.x, [&](auto type) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(type)>>;
+  with_type(call.x, [&](auto zero) {
+    using T = decltype(zero);
     C10_CUDA_CHECK(launch_group_norm_forward<T>(s, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu,
                                                 sums.data_ptr<float>(), mean.data_ptr<float>(), rstd.data_ptr<float>(),
                                                 y.data_ptr<T>(), target.stream));
@@ -41,8 +31,8 @@ void group_norm_backward(const GroupNormCall &call, const at::Tensor &mean, cons
   const GroupNormShape &s = call.shape;
   at::Tensor sums = room(mean, s.tasks() * 2 * s.c), slopes = room(mean, 2 * s.n * s.groups);
   Target target(call.x);
-  with_type(call.x, [&](auto type) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(type)>>;
+  with_type(call.x, [&](auto zero) {
+    using T = decltype(zero);
     C10_CUDA_CHECK(launch_group_norm_backward<T>(s, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(),
                                                  floats(mean), floats(rstd), call.silu, sums.data_ptr<float>(),
                                                  slopes.data_ptr<float>(), out, dx.data_ptr<T>(), target.stream));

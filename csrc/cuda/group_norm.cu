@@ -8,29 +8,12 @@
 #include <c10/util/Half.h>
 
 #include "launch.h"
+#include "pack.h"
 
 namespace iddpm {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
-  T v[V];
-};
-
-template <class T, int V>
-__device__ __forceinline__ void load(const T *p, float *out) {
-  Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(p);
-  for (int i = 0; i < V; ++i) out[i] = static_cast<float>(pack.v[i]);
-}
-
-template <class T, int V>
-__device__ __forceinline__ void store(T *p, const float *in) {
-  Pack<T, V> pack;
-  for (int i = 0; i < V; ++i) pack.v[i] = static_cast<T>(in[i]);
-  *reinterpret_cast<Pack<T, V> *>(p) = pack;
-}
 
 __device__ __forceinline__ float sigmoid(float u) { return 1.0f / (1.0f + expf(-u)); }
 
@@ -263,21 +246,13 @@ cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const Gro
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
 
-// Whether V elements can be loaded at once from each of these, and from any
-// channel that is a multiple of V.
-template <class T, int V>
-bool packs(const GroupNormShape &s, const void *a, const void *b, const void *c) {
-  uintptr_t all = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c);
-  return s.c % V == 0 && all % (sizeof(T) * V) == 0;
-}
-
 }  // namespace
 
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
                                       bool silu, float *sums, float *mean, float *rstd, T *y, cudaStream_t stream) {
-  constexpr int V = 16 / sizeof(T);
-  return packs<T, V>(s, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, mean, rstd, y, stream)
+  constexpr int V = kPack<T>;
+  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, mean, rstd, y, stream)
                                        : forward<T, 1>(s, x, affine, eps, silu, sums, mean, rstd, y, stream);
 }
 
@@ -285,8 +260,8 @@ template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
                                        const float *mean, const float *rstd, bool silu, float *sums, float *slopes,
                                        const GroupNormGradients &out, T *dx, cudaStream_t stream) {
-  constexpr int V = 16 / sizeof(T);
-  return packs<T, V>(s, x, dy, dx)
+  constexpr int V = kPack<T>;
+  return packs<T, V>(s.c, x, dy, dx)
              ? backward<T, V>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream)
              : backward<T, 1>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream);
 }

@@ -22,4 +22,7 @@ void group_norm_forward(const GroupNormCall &call, double eps, at::Tensor &mean,
 void group_norm_backward(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
                          const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
 
+// residual.cc
+void residual_add(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
+
 }  // namespace iddpm::cuda

@@ -23,6 +23,9 @@ struct CudaKernels {
   void (*group_norm_forward)(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y);
   void (*group_norm_backward)(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
                               const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
+
+  // y = x + h + b of channels-last tensors.
+  void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
 };
 
 // Throws where the library is not loaded.

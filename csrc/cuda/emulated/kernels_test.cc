@@ -110,12 +110,26 @@ void test_group_norm() {
   }
 }
 
+void test_residual_add() {
+  const std::vector<std::vector<int64_t>> shapes{{2, 32, 8, 8}, {1, 5, 3, 7}, {3, 96, 1, 1}, {2, 12, 5, 5}, {1, 640, 16, 16}};
+  for (const auto &shape : shapes) {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      auto draw = [&] { return at::randn(shape).to(dtype).contiguous(at::MemoryFormat::ChannelsLast); };
+      at::Tensor x = draw(), h = draw(), b = at::randn({shape[1]}), y = at::full_like(x, 99);
+      iddpm::cuda::residual_add(x, h, b, y);
+      at::Tensor want = x.to(at::kDouble) + h.to(at::kDouble) + b.to(at::kDouble).view({-1, 1, 1});
+      near(name("residual", shape, dtype), y, want, dtype == at::kFloat ? 1e-6 : dtype == at::kHalf ? 1e-3 : 4e-3);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
   at::manual_seed(1);
   test_philox();
   test_group_norm();
+  test_residual_add();
   printf("CUDA kernels on the CPU: %d comparisons, %d passed, %d failed\n", comparisons, comparisons - failures, failures);
   return failures != 0;
 }

@@ -1,0 +1,41 @@
+// Neighbouring values that a thread loads and stores at once: 16 bytes are what a
+// GPU's memory gives best.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace iddpm {
+
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T v[V];
+};
+
+template <class T, int V>
+__device__ __forceinline__ void load(const T *p, float *out) {
+  Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(p);
+  for (int i = 0; i < V; ++i) out[i] = static_cast<float>(pack.v[i]);
+}
+
+template <class T, int V>
+__device__ __forceinline__ void store(T *p, const float *in) {
+  Pack<T, V> pack;
+  for (int i = 0; i < V; ++i) pack.v[i] = static_cast<T>(in[i]);
+  *reinterpret_cast<Pack<T, V> *>(p) = pack;
+}
+
+// How many values of T make 16 bytes.
+template <class T>
+constexpr int kPack = 16 / static_cast<int>(sizeof(T));
+
+// Whether every pixel of c channels, at each of these addresses, splits in packs
+// of V.
+template <class T, int V>
+bool packs(int64_t c, const void *p, const void *q, const void *r) {
+  uintptr_t all = reinterpret_cast<uintptr_t>(p) | reinterpret_cast<uintptr_t>(q) | reinterpret_cast<uintptr_t>(r);
+  return c % V == 0 && all % (sizeof(T) * V) == 0;
+}
+
+}  // namespace iddpm

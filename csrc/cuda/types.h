@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace iddpm::cuda {
+
+// Calls f with a number of x's type: one that kernels know.
+template <class F>
+void with_type(const at::Tensor &x, F f) {
+  switch (x.scalar_type()) {
+    case at::kFloat: return f(float{});
+    case at::kBFloat16: return f(at::BFloat16{});
+    case at::kHalf: return f(at::Half{});
+    default: TORCH_CHECK(false, "there is no kernel for a ", x.scalar_type(), " tensor");
+  }
+}
+
+}  // namespace iddpm::cuda
