@@ -46,10 +46,11 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
   return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
 }
 
-gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift, double eps,
-                             int32_t silu) {
-  return guard_tensor(
-      [&] { return group_norm_silu(unwrap(x), groups, unwrap(w), unwrap(b), unwrap(scale_shift), eps, silu != 0); });
+gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
+                             gt_tensor before, double eps, int32_t silu) {
+  return guard_tensor([&] {
+    return group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps, silu != 0);
+  });
 }
 
 gt_result gt_residual_add(gt_tensor x, gt_tensor h, gt_tensor b) {

@@ -6,7 +6,7 @@ import (
 )
 
 // normInputs are the arguments of GroupNormSilu, leaves that want gradients.
-type normInputs struct{ x, weight, bias, scaleShift Tensor }
+type normInputs struct{ x, weight, bias, scaleShift, other Tensor }
 
 func newNormInputs(dtype int8, withScale bool, n, c, h, w int64) normInputs {
 	return newNormInputsOn(Device{}, dtype, withScale, n, c, h, w)
@@ -32,8 +32,10 @@ func newNormInputsOn(d Device, dtype int8, withScale bool, n, c, h, w int64) nor
 
 func (in normInputs) list() []Tensor {
 	all := []Tensor{in.x, in.weight, in.bias}
-	if in.scaleShift.Defined() {
-		all = append(all, in.scaleShift)
+	for _, t := range []Tensor{in.scaleShift, in.other} {
+		if t.Defined() {
+			all = append(all, t)
+		}
 	}
 	return all
 }
@@ -41,17 +43,23 @@ func (in normInputs) list() []Tensor {
 // doubled returns the same inputs in float64, where a plain composition of
 // operators is exact enough to judge the kernel by.
 func (in normInputs) doubled() (out normInputs) {
-	for i, t := range in.list() {
-		leaf := t.Detach().CastTo(Double)
-		leaf.SetRequiresGrad(true)
-		*[]*Tensor{&out.x, &out.weight, &out.bias, &out.scaleShift}[i] = leaf
+	leaf := func(t Tensor) Tensor {
+		if t.Defined() {
+			t = t.Detach().CastTo(Double)
+			t.SetRequiresGrad(true)
+		}
+		return t
 	}
-	return out
+	return normInputs{leaf(in.x), leaf(in.weight), leaf(in.bias), leaf(in.scaleShift), leaf(in.other)}
 }
 
 // composed is the plain twin of GroupNormSilu.
 func (in normInputs) composed(groups int64, silu bool) Tensor {
-	y := GroupNorm(in.x, groups, in.weight, in.bias, 1e-5)
+	x := in.x
+	if in.other.Defined() {
+		x = x.Add(in.other.CastTo(x.Dtype()).Unsqueeze(-1).Unsqueeze(-1), 1)
+	}
+	y := GroupNorm(x, groups, in.weight, in.bias, 1e-5)
 	if in.scaleShift.Defined() {
 		parts := in.scaleShift.CastTo(in.x.Dtype()).Unsqueeze(2).Unsqueeze(3).Chunk(2, 1)
 		y = y.Mul(parts[0].AddScalar(1)).Add(parts[1], 1)
@@ -60,6 +68,14 @@ func (in normInputs) composed(groups int64, silu bool) Tensor {
 		y = y.Silu()
 	}
 	return y
+}
+
+// fused is the operator itself.
+func (in normInputs) fused(groups int64, silu bool) Tensor {
+	if in.other.Defined() {
+		return AddGroupNormSilu(in.x, in.other, groups, in.weight, in.bias, in.scaleShift, 1e-5, silu)
+	}
+	return GroupNormSilu(in.x, groups, in.weight, in.bias, in.scaleShift, 1e-5, silu)
 }
 
 // outcome is a result and the gradients of a weighted sum of it.
@@ -101,10 +117,32 @@ func checkGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) {
 func compareGroupNormSilu(t *testing.T, in normInputs, groups int64, silu bool, tolerance float64) {
 	exact := in.doubled()
 	want := exact.outcome(exact.composed(groups, silu))
-	got := in.outcome(GroupNormSilu(in.x, groups, in.weight, in.bias, in.scaleShift, 1e-5, silu))
-	for k, name := range []string{"y", "dx", "dweight", "dbias", "dscaleShift"}[:len(want)] {
+	got := in.outcome(in.fused(groups, silu))
+	for k := range want {
 		if d, largest := furthest(got[k], want[k]); d > tolerance*max(largest, 1) {
-			t.Errorf("%s differs by %g of %g", name, d, largest)
+			t.Errorf("result or gradient %d differs by %g of %g", k, d, largest)
+		}
+	}
+}
+
+// TestAddGroupNormSilu adds what is the same for all pictures, and what is not.
+func TestAddGroupNormSilu(t *testing.T) {
+	checkAddGroupNormSilu(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
+}
+
+func checkAddGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) {
+	for dtype, tolerance := range tolerances {
+		for name, shape := range map[string][]int64{"channels": {96}, "pictures": {3, 96}} {
+			for _, withScale := range []bool{true, false} {
+				t.Run(fmt.Sprint(DtypeName(dtype), name, withScale), func(t *testing.T) {
+					Scope(func() {
+						in := newNormInputsOn(d, dtype, withScale, 3, 96, 13, 11)
+						in.other = PhiloxNormal(d, Float, PhiloxKey{Seed: 7}, shape...)
+						in.other.SetRequiresGrad(true)
+						compareGroupNormSilu(t, in, 32, true, tolerance)
+					})
+				})
+			}
 		}
 	}
 }

@@ -76,12 +76,25 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 // GroupNormSilu returns f((weight xhat + bias) (1 + scale) + shift), where xhat
 // is input [N, C, H, W] normalised over groups of channels, and f is SiLU, or
 // the identity if silu is false: what a residual block of the UNet does between
-// two convolutions, in one kernel each way on the CPU. scaleShift is [N, 2C],
-// scale before shift, or undefined.
+// two convolutions, in one kernel each way. scaleShift is [N, 2C], scale before
+// shift, or undefined. All but input is float32.
 func GroupNormSilu(input Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
-	const op = "GroupNormSilu"
-	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op), C.double(eps), cBool(silu))
+	return addGroupNormSilu("GroupNormSilu", input, Tensor{}, groups, weight, bias, scaleShift, eps, silu)
+}
+
+// AddGroupNormSilu is [GroupNormSilu] of input plus other, which is [C] or [N, C]
+// and costs no pass over input: the bias that a convolution has left out, or a
+// timestep's embedding.
+func AddGroupNormSilu(input, other Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
+	const op = "AddGroupNormSilu"
+	other.defined(op)
+	return addGroupNormSilu(op, input, other, groups, weight, bias, scaleShift, eps, silu)
+}
+
+func addGroupNormSilu(op string, input, other Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
+	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op), other.optional(op), C.double(eps), cBool(silu))
 	runtime.KeepAlive(input.owner)
+	runtime.KeepAlive(other.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
 	runtime.KeepAlive(scaleShift.owner)

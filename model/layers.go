@@ -31,14 +31,18 @@ func (c *conv) forward(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Conv2d(x, c.weight.as(dtype), c.bias.as(dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
+// withoutBias convolves x and leaves the bias to what comes next.
+func (c *conv) withoutBias(x gotorch.Tensor) gotorch.Tensor {
+	return gotorch.Conv2d(x, c.weight.as(x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
+}
+
 // addTo convolves h and adds the result to the residual x of the same shape. On a
 // GPU the bias is added with x, on a CPU by the convolution itself.
 func (c *conv) addTo(x, h gotorch.Tensor) gotorch.Tensor {
 	if h.Device().Type == gotorch.CPU {
 		return x.Add(c.forward(h), 1)
 	}
-	h = gotorch.Conv2d(h, c.weight.as(h.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
-	return gotorch.ResidualAdd(x, h, c.bias.Tensor)
+	return gotorch.ResidualAdd(x, c.withoutBias(h), c.bias.Tensor)
 }
 
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
@@ -107,6 +111,12 @@ func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
 // and then SiLU.
 func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
+}
+
+// addSilu is scaleShiftSilu of x + other, [C] or [N, C], float32; scaleShift may
+// be undefined.
+func (n *norm) addSilu(x, other, scaleShift gotorch.Tensor) gotorch.Tensor {
+	return gotorch.AddGroupNormSilu(x, other, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
 }
 
 // castWeights casts the torso's weights for one evaluation, all at once, and

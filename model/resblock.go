@@ -39,13 +39,7 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 // forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
 // embedding, [N, 4 channels].
 func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	h := r.inConv.forward(r.inNorm.silu(x))
-	e := r.emb.forward(emb)
-	if r.scaleShift {
-		h = r.outNorm.scaleShiftSilu(h, e)
-	} else {
-		h = r.outNorm.silu(h.Add(e.CastTo(h.Dtype()).Unsqueeze(2).Unsqueeze(3), 1))
-	}
+	h := r.between(r.inNorm.silu(x), r.emb.forward(emb))
 	if r.dropout > 0 && p.dropout != nil {
 		h = h.PhiloxDropout(r.dropout, p.dropoutKey(r.stream))
 	}
@@ -53,4 +47,20 @@ func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 		x = r.skip.forward(x)
 	}
 	return r.outConv.addTo(x, h)
+}
+
+// between is the first convolution and the norm after it, into which e, the
+// timestep's part, goes. On a GPU the convolution leaves its bias to the norm: it
+// would add it by a pass of its own.
+func (r *resBlock) between(h, e gotorch.Tensor) gotorch.Tensor {
+	onCPU := h.Device().Type == gotorch.CPU
+	switch {
+	case r.scaleShift && onCPU:
+		return r.outNorm.scaleShiftSilu(r.inConv.forward(h), e)
+	case r.scaleShift:
+		return r.outNorm.addSilu(r.inConv.withoutBias(h), r.inConv.bias.Tensor, e)
+	case onCPU:
+		return r.outNorm.addSilu(r.inConv.forward(h), e, gotorch.Tensor{})
+	}
+	return r.outNorm.addSilu(r.inConv.withoutBias(h), e.Add(r.inConv.bias.Tensor, 1), gotorch.Tensor{})
 }

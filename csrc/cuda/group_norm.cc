@@ -6,36 +6,33 @@
 namespace iddpm::cuda {
 namespace {
 
-const float *floats(const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
-
 at::Tensor room(const at::Tensor &like, int64_t n) { return at::empty({n}, like.options()); }
 
 }  // namespace
 
 bool group_norm_takes(const at::Tensor &x) { return x.size(1) <= kMostNormChannels; }
 
-void group_norm_forward(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y) {
+void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
   const GroupNormShape &s = call.shape;
-  at::Tensor sums = room(mean, s.tasks() * 2 * s.c);
+  at::Tensor sums = room(saved.mean, s.tasks() * 2 * s.c);
   Target target(call.x);
   with_type(call.x, [&](auto zero) {
     using T = decltype(zero);
     C10_CUDA_CHECK(launch_group_norm_forward<T>(s, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu,
-                                                sums.data_ptr<float>(), mean.data_ptr<float>(), rstd.data_ptr<float>(),
-                                                y.data_ptr<T>(), target.stream));
+                                                sums.data_ptr<float>(), saved.written(), y.data_ptr<T>(), target.stream));
   });
 }
 
-void group_norm_backward(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
-                         const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx) {
+void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+                         const GroupNormGradients &out, at::Tensor &dx) {
   const GroupNormShape &s = call.shape;
-  at::Tensor sums = room(mean, s.tasks() * 2 * s.c), slopes = room(mean, 2 * s.n * s.groups);
+  at::Tensor sums = room(saved.mean, s.tasks() * 2 * s.c), slopes = room(saved.mean, 2 * s.n * s.groups);
   Target target(call.x);
   with_type(call.x, [&](auto zero) {
     using T = decltype(zero);
     C10_CUDA_CHECK(launch_group_norm_backward<T>(s, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(),
-                                                 floats(mean), floats(rstd), call.silu, sums.data_ptr<float>(),
-                                                 slopes.data_ptr<float>(), out, dx.data_ptr<T>(), target.stream));
+                                                 saved.read(), call.silu, sums.data_ptr<float>(), slopes.data_ptr<float>(),
+                                                 out, dx.data_ptr<T>(), target.stream));
   });
 }
 

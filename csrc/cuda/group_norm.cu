@@ -49,11 +49,11 @@ struct Moments {
 template <int V>
 struct Line {
   GroupNormAffine affine;
-  const float *mean, *rstd;
+  GroupNormMoments<const float> moments;
   float a[V], d[V];
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
-    for (int i = 0; i < V; ++i) affine.at(s, n, c + i, mean, rstd, a + i, d + i);
+    for (int i = 0; i < V; ++i) affine.at(s, n, c + i, moments.mean, moments.rstd, a + i, d + i);
   }
 };
 
@@ -111,7 +111,7 @@ struct InputGradient {
     for (int i = 0; i < V; ++i) {
       int64_t g = n * s.groups + (c + i) / s.width();
       slope[i] = slopes[g];
-      offset[i] = slopes[s.n * s.groups + g];
+      offset[i] = slopes[s.n * s.groups + g] + slope[i] * line.affine.added(n, c + i);
     }
   }
   __device__ void at(int64_t at) const {
@@ -183,26 +183,30 @@ __device__ __forceinline__ void gather(const GroupNormShape &s, int64_t n, const
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    finish_moments(GroupNormShape s, const T *x, const float *sums, double eps, float *mean, float *rstd) {
+    finish_moments(GroupNormShape s, const T *x, const float *sums, GroupNormAffine affine, double eps,
+                   GroupNormMoments<float> moments) {
   __shared__ double sum[2 * kMostNormChannels];
   int64_t n = blockIdx.x;
   gather(s, n, sums, sum);
   const T *first = x + n * s.pixels * s.c;
+  auto near = [&](int64_t c) { return static_cast<float>(first[c]) + affine.added(n, c); };
   for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
-    group_moments(s, g, sum, [first](int64_t c) { return static_cast<float>(first[c]); }, eps, mean + n * s.groups + g,
-                  rstd + n * s.groups + g);
+    group_moments(s, g, sum, near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
+  }
+  for (int64_t c = threadIdx.x; c < s.c; c += blockDim.x) {
+    moments.channel_mean[n * s.c + c] = static_cast<float>(first[c]) + static_cast<float>(sum[c] / static_cast<double>(s.pixels));
   }
 }
 
 __global__ void __launch_bounds__(kThreads)
-    finish_gradients(GroupNormShape s, const float *sums, GroupNormAffine affine, const float *mean, const float *rstd,
+    finish_gradients(GroupNormShape s, const float *sums, GroupNormAffine affine, GroupNormMoments<const float> moments,
                      GroupNormGradients out, float *slopes) {
   __shared__ double sum[2 * kMostNormChannels];
   int64_t n = blockIdx.x;
   gather(s, n, sums, sum);
   for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
     float *slope = slopes + n * s.groups + g;
-    group_gradients(s, n, g, sum, affine, mean, rstd, out, slope, slope + s.n * s.groups);
+    group_gradients(s, n, g, sum, affine, moments, out, slope, slope + s.n * s.groups);
   }
 }
 
@@ -221,26 +225,26 @@ struct Grid {
 
 template <class T, int V>
 cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, bool silu,
-                    float *sums, float *mean, float *rstd, T *y, cudaStream_t stream) {
+                    float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
   Grid<V> chunks(s);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
   cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, Moments<T, V>{x, {}}, sums);
-  if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, eps, mean, rstd);
+  if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, affine, eps, moments);
   if (e != cudaSuccess) return e;
-  Apply<T, V> apply{x, y, silu, {affine, mean, rstd, {}, {}}};
+  Apply<T, V> apply{x, y, silu, {affine, {moments.mean, moments.rstd, moments.channel_mean}, {}, {}}};
   return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
 }
 
 template <class T, int V>
-cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine, const float *mean,
-                     const float *rstd, bool silu, float *sums, float *slopes, const GroupNormGradients &out, T *dx,
-                     cudaStream_t stream) {
+cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
+                     const GroupNormMoments<const float> &moments, bool silu, float *sums, float *slopes,
+                     const GroupNormGradients &out, T *dx, cudaStream_t stream) {
   Grid<V> chunks(s);
-  Line<V> line{affine, mean, rstd, {}, {}};
+  Line<V> line{affine, moments, {}, {}};
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
   GradientSums<T, V> gradient_sums{x, dy, silu, line};
   cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, gradient_sums, sums);
-  if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, mean, rstd, out, slopes);
+  if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
   InputGradient<T, V> input{x, dy, dx, silu, slopes, line, {}, {}};
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
@@ -250,27 +254,28 @@ cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const Gro
 
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
-                                      bool silu, float *sums, float *mean, float *rstd, T *y, cudaStream_t stream) {
+                                      bool silu, float *sums, const GroupNormMoments<float> &moments, T *y,
+                                      cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, mean, rstd, y, stream)
-                                       : forward<T, 1>(s, x, affine, eps, silu, sums, mean, rstd, y, stream);
+  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, moments, y, stream)
+                                       : forward<T, 1>(s, x, affine, eps, silu, sums, moments, y, stream);
 }
 
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
-                                       const float *mean, const float *rstd, bool silu, float *sums, float *slopes,
-                                       const GroupNormGradients &out, T *dx, cudaStream_t stream) {
+                                       const GroupNormMoments<const float> &moments, bool silu, float *sums,
+                                       float *slopes, const GroupNormGradients &out, T *dx, cudaStream_t stream) {
   constexpr int V = kPack<T>;
   return packs<T, V>(s.c, x, dy, dx)
-             ? backward<T, V>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream)
-             : backward<T, 1>(s, x, dy, affine, mean, rstd, silu, sums, slopes, out, dx, stream);
+             ? backward<T, V>(s, x, dy, affine, moments, silu, sums, slopes, out, dx, stream)
+             : backward<T, 1>(s, x, dy, affine, moments, silu, sums, slopes, out, dx, stream);
 }
 
 #define IDDPM_INSTANCES(T)                                                                                              \
   template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,    \
-                                                 bool, float *, float *, float *, T *, cudaStream_t);                   \
+                                                 bool, float *, const GroupNormMoments<float> &, T *, cudaStream_t);    \
   template cudaError_t launch_group_norm_backward(const GroupNormShape &, const T *, const T *, const GroupNormAffine &, \
-                                                  const float *, const float *, bool, float *, float *,                 \
+                                                  const GroupNormMoments<const float> &, bool, float *, float *,        \
                                                   const GroupNormGradients &, T *, cudaStream_t);
 IDDPM_INSTANCES(float)
 IDDPM_INSTANCES(c10::BFloat16)

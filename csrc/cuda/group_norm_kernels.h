@@ -11,16 +11,17 @@ namespace iddpm {
 // Channels that one sample may have: its sums lie in a block's shared memory.
 constexpr int64_t kMostNormChannels = 2048;
 
-// T is float, c10::BFloat16 or c10::Half; x, y, dy and dx are [n, pixels, c],
-// mean and rstd [n, groups]. `sums` is room for tasks() * 2 * c numbers.
+// T is float, c10::BFloat16 or c10::Half; x, y, dy and dx are [n, pixels, c].
+// `sums` is room for tasks() * 2 * c numbers.
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
-                                      bool silu, float *sums, float *mean, float *rstd, T *y, cudaStream_t stream);
+                                      bool silu, float *sums, const GroupNormMoments<float> &moments, T *y,
+                                      cudaStream_t stream);
 
 // `slopes` is room for 2 * n * groups numbers.
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
-                                       const float *mean, const float *rstd, bool silu, float *sums, float *slopes,
-                                       const GroupNormGradients &out, T *dx, cudaStream_t stream);
+                                       const GroupNormMoments<const float> &moments, bool silu, float *sums,
+                                       float *slopes, const GroupNormGradients &out, T *dx, cudaStream_t stream);
 
 }  // namespace iddpm

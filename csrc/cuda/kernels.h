@@ -18,9 +18,9 @@ void philox_mask(at::Tensor &out, double drop, const gt_philox_key &key);
 
 // group_norm.cc
 bool group_norm_takes(const at::Tensor &x);
-void group_norm_forward(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y);
-void group_norm_backward(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
-                         const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
+void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
+void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+                         const GroupNormGradients &out, at::Tensor &dx);
 
 // residual.cc
 void residual_add(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);

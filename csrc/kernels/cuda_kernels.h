@@ -18,11 +18,11 @@ struct CudaKernels {
   void (*philox_mask)(at::Tensor &out, double drop, const gt_philox_key &key);
 
   // Of channels-last tensors: whether x has not too many channels; y, and what the
-  // way back wants, mean and rstd [N, groups]; and dx, and the parameters' gradients.
+  // way back wants; and dx, and the parameters' gradients.
   bool (*group_norm_takes)(const at::Tensor &x);
-  void (*group_norm_forward)(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y);
-  void (*group_norm_backward)(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd,
-                              const at::Tensor &dy, const GroupNormGradients &out, at::Tensor &dx);
+  void (*group_norm_forward)(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
+  void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+                              const GroupNormGradients &out, at::Tensor &dx);
 
   // y = x + h + b of channels-last tensors.
   void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);

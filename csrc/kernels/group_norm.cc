@@ -140,7 +140,8 @@ void gather(const Shape &s, int64_t n, const float *partial, int64_t width, doub
 }
 
 template <class T>
-void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool silu, float *mean, float *rstd, T *y) {
+void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool silu, const GroupNormMoments<float> &moments,
+             T *y) {
   Floats partial(s.tasks() * 2 * s.c);
   Floats firsts(s.n * s.c);
   float *k = firsts.data();
@@ -157,11 +158,14 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
     for (int64_t n = begin; n < end; ++n) {
       gather(s, n, partial.data(), 2 * s.c, sum.data());
-      auto near = [&](int64_t c) { return k[n * s.c + c]; };
+      auto near = [&](int64_t c) { return k[n * s.c + c] + affine.added(n, c); };
       for (int64_t g = 0; g < s.groups; ++g) {
-        group_moments(s, g, sum.data(), near, eps, mean + n * s.groups + g, rstd + n * s.groups + g);
+        group_moments(s, g, sum.data(), near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
       }
-      fill(s, n, affine, mean, rstd, affines.data() + n * 2 * s.c, affines.data() + (n * 2 + 1) * s.c);
+      for (int64_t c = 0; c < s.c; ++c) {
+        moments.channel_mean[n * s.c + c] = k[n * s.c + c] + static_cast<float>(sum[c] / static_cast<double>(s.pixels));
+      }
+      fill(s, n, affine, moments.mean, moments.rstd, affines.data() + n * 2 * s.c, affines.data() + (n * 2 + 1) * s.c);
     }
   });
   for_tasks(s, [&](int64_t, int64_t n, int64_t chunk) {
@@ -172,11 +176,11 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
 }
 
 template <class T>
-void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, const float *mean, const float *rstd,
+void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, const GroupNormMoments<const float> &moments,
               bool silu, const Gradients &out, T *dx) {
   Floats affines(s.n * 4 * s.c);  // a, d, e, f of every sample
   for (int64_t n = 0; n < s.n; ++n) {
-    fill(s, n, affine, mean, rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
+    fill(s, n, affine, moments.mean, moments.rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
   }
   Floats partial(s.tasks() * 2 * s.c);
   for_tasks(s, [&](int64_t t, int64_t n, int64_t chunk) {
@@ -193,9 +197,11 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
       float *e = affines.data() + (n * 4 + 2) * s.c, *f = e + s.c;
       for (int64_t g = 0; g < s.groups; ++g) {
         float slope, offset;
-        group_gradients(s, n, g, sum.data(), affine, mean, rstd, out, &slope, &offset);
-        std::fill(e + g * s.width(), e + (g + 1) * s.width(), slope);
-        std::fill(f + g * s.width(), f + (g + 1) * s.width(), offset);
+        group_gradients(s, n, g, sum.data(), affine, moments, out, &slope, &offset);
+        for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
+          e[c] = slope;
+          f[c] = offset + slope * affine.added(n, c);
+        }
       }
     }
   });
@@ -209,29 +215,28 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
 // ---- of tensors, on either device
 
 template <class T>
-void forward_of(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y) {
-  forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu, mean.data_ptr<float>(),
-          rstd.data_ptr<float>(), y.data_ptr<T>());
+void forward_of(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
+  forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu, saved.written(), y.data_ptr<T>());
 }
 
-void forward_any(const GroupNormCall &call, double eps, at::Tensor &mean, at::Tensor &rstd, at::Tensor &y) {
-  if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, eps, mean, rstd, y);
-  call.x.scalar_type() == at::kFloat ? forward_of<float>(call, eps, mean, rstd, y)
-                                     : forward_of<at::BFloat16>(call, eps, mean, rstd, y);
+void forward_any(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, eps, saved, y);
+  call.x.scalar_type() == at::kFloat ? forward_of<float>(call, eps, saved, y)
+                                     : forward_of<at::BFloat16>(call, eps, saved, y);
 }
 
 template <class T>
-void backward_of(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &dy,
-                 const Gradients &out, at::Tensor &dx) {
-  backward(call.shape, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(), mean.const_data_ptr<float>(),
-           rstd.const_data_ptr<float>(), call.silu, out, dx.data_ptr<T>());
+void backward_of(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const Gradients &out,
+                 at::Tensor &dx) {
+  backward(call.shape, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(), saved.read(), call.silu, out,
+           dx.data_ptr<T>());
 }
 
-void backward_any(const GroupNormCall &call, const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &dy,
-                  const Gradients &out, at::Tensor &dx) {
-  if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, mean, rstd, dy, out, dx);
-  call.x.scalar_type() == at::kFloat ? backward_of<float>(call, mean, rstd, dy, out, dx)
-                                     : backward_of<at::BFloat16>(call, mean, rstd, dy, out, dx);
+void backward_any(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const Gradients &out,
+                  at::Tensor &dx) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, saved, dy, out, dx);
+  call.x.scalar_type() == at::kFloat ? backward_of<float>(call, saved, dy, out, dx)
+                                     : backward_of<at::BFloat16>(call, saved, dy, out, dx);
 }
 
 // The sum of rows [N, C] over N; on the CPU they are too few to call an operator for.
@@ -257,69 +262,77 @@ using torch::autograd::variable_list;
 
 class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
  public:
-  static Variable forward(AutogradContext *ctx, const Variable &x, int64_t groups, const Variable &w,
-                          const Variable &b, const std::optional<Variable> &scale_shift, double eps, bool silu) {
-    GroupNormCall call(x, groups, w, b, scale_shift.value_or(Variable()), silu);
+  // An autograd function takes no undefined tensor, but an absent one.
+  using Optional = std::optional<Variable>;
+
+  static Variable forward(AutogradContext *ctx, const Variable &x, const Variable &w, const Variable &b,
+                          const Optional &scale_shift, const Optional &before, int64_t groups, double eps, bool silu) {
+    GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, silu);
     at::Tensor y = at::empty_like(x);
-    at::Tensor mean = at::empty({call.shape.n, groups}, w.options()), rstd = at::empty_like(mean);
-    forward_any(call, eps, mean, rstd, y);
-    ctx->save_for_backward({x, w, b, call.scale_shift, mean, rstd});
+    GroupNormSaved saved(call.shape, w.options());
+    forward_any(call, eps, saved, y);
+    ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean});
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["silu"] = silu;
     return y;
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
-    variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &w = saved[1], &scale_shift = saved[3];
-    GroupNormCall call(x, ctx->saved_data["groups"].toInt(), w, saved[2], scale_shift, ctx->saved_data["silu"].toBool());
-    at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast), dx = at::empty_like(x);
-    at::Tensor dw = at::empty({call.shape.n, call.shape.c}, w.options()), db = at::empty_like(dw);
-    at::Tensor dscale_shift = scale_shift.defined() ? at::empty_like(scale_shift) : at::Tensor();
-    Gradients out{dw.data_ptr<float>(), db.data_ptr<float>(),
-                  dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr};
-    backward_any(call, saved[4], saved[5], dy, out, dx);
-    return {dx, Variable(), over_samples(dw), over_samples(db), dscale_shift, Variable(), Variable()};
+    variable_list v = ctx->get_saved_variables();
+    GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, ctx->saved_data["silu"].toBool());
+    GroupNormSaved saved(v[5], v[6], v[7]);
+    at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast), dx = at::empty_like(call.x);
+    auto rows = [&] { return at::empty({call.shape.n, call.shape.c}, call.params.w.options()); };
+    at::Tensor dw = rows(), db = rows(), dscale_shift, dbefore;
+    if (call.params.scale_shift.defined()) dscale_shift = at::empty_like(call.params.scale_shift);
+    if (call.params.before.defined()) dbefore = rows();
+    auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
+    backward_any(call, saved, dy, {data(dw), data(db), data(dscale_shift), data(dbefore)}, dx);
+    if (dbefore.defined() && call.params.before.dim() == 1) dbefore = over_samples(dbefore);
+    return {dx, over_samples(dw), over_samples(db), dscale_shift, dbefore, Variable(), Variable(), Variable()};
   }
 };
 
-bool has_kernel(const at::Tensor &x, const at::Tensor &w, const at::Tensor &b, const at::Tensor &scale_shift) {
-  auto plain = [&](const at::Tensor &t) {
-    return t.device() == x.device() && t.scalar_type() == at::kFloat && t.is_contiguous();
-  };
+bool has_kernel(const at::Tensor &x, const GroupNormParams &p) {
+  for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.before}) {
+    if (t.defined() && !(t.device() == x.device() && t.scalar_type() == at::kFloat && t.is_contiguous())) return false;
+  }
   at::ScalarType dtype = x.scalar_type();
   bool typed = dtype == at::kFloat || dtype == at::kBFloat16 || (dtype == at::kHalf && x.is_cuda());
-  return typed && x.dim() == 4 && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) && plain(w) &&
-         plain(b) && (!scale_shift.defined() || plain(scale_shift)) &&
+  return typed && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
          (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_takes(x)));
 }
 
-at::Tensor composed(const at::Tensor &x, int64_t groups, const at::Tensor &w, const at::Tensor &b,
-                    const at::Tensor &scale_shift, double eps, bool silu) {
-  at::Tensor y = at::group_norm(x, groups, w, b, eps);
-  if (scale_shift.defined()) {
-    at::Tensor e = scale_shift.to(x.scalar_type()).unsqueeze(2).unsqueeze(3);
+at::Tensor composed(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps, bool silu) {
+  auto per_pixel = [&](const at::Tensor &t) { return t.to(x.scalar_type()).unsqueeze(-1).unsqueeze(-1); };
+  at::Tensor y = at::group_norm(p.before.defined() ? x + per_pixel(p.before) : x, groups, p.w, p.b, eps);
+  if (p.scale_shift.defined()) {
+    at::Tensor e = per_pixel(p.scale_shift);
     int64_t c = x.size(1);
     y = at::addcmul(e.narrow(1, c, c), y, e.narrow(1, 0, c) + 1);
   }
   return silu ? at::silu(y) : y;
 }
 
+void check_fits(const at::Tensor &x, int64_t groups, const GroupNormParams &p) {
+  TORCH_CHECK(x.dim() == 4, "group norm + SiLU takes [N, C, H, W], not ", x.sizes());
+  int64_t n = x.size(0), c = x.size(1);
+  TORCH_CHECK(groups > 0 && c % groups == 0, c, " channels do not split into ", groups, " groups");
+  TORCH_CHECK(p.w.dim() == 1 && p.w.size(0) == c && p.b.sizes() == p.w.sizes(), "weight ", p.w.sizes(), " and bias ",
+              p.b.sizes(), " do not fit ", c, " channels");
+  TORCH_CHECK(!p.scale_shift.defined() || p.scale_shift.sizes() == at::IntArrayRef({n, 2 * c}), "scale and shift ",
+              p.scale_shift.sizes(), " do not fit ", x.sizes());
+  TORCH_CHECK(!p.before.defined() || p.before.sizes() == at::IntArrayRef({c}) || p.before.sizes() == at::IntArrayRef({n, c}),
+              "what is added before, ", p.before.sizes(), ", does not fit ", x.sizes());
+}
+
 }  // namespace
 
-at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const at::Tensor &w, const at::Tensor &b,
-                           const at::Tensor &scale_shift, double eps, bool silu) {
-  TORCH_CHECK(x.dim() == 4, "group norm + SiLU takes [N, C, H, W], not ", x.sizes());
-  int64_t c = x.size(1);
-  TORCH_CHECK(groups > 0 && c % groups == 0, c, " channels do not split into ", groups, " groups");
-  TORCH_CHECK(w.dim() == 1 && w.size(0) == c && b.sizes() == w.sizes(), "weight ", w.sizes(), " and bias ", b.sizes(),
-              " do not fit ", c, " channels");
-  TORCH_CHECK(!scale_shift.defined() || (scale_shift.dim() == 2 && scale_shift.size(0) == x.size(0) && scale_shift.size(1) == 2 * c),
-              "scale and shift do not fit ", x.sizes());
-  if (!has_kernel(x, w, b, scale_shift)) return composed(x, groups, w, b, scale_shift, eps, silu);
-  // An autograd function takes no undefined tensor, but an absent one.
-  std::optional<Variable> optional = scale_shift.defined() ? std::optional<Variable>(scale_shift) : std::nullopt;
-  return GroupNormSilu::apply(x, groups, w, b, optional, eps, silu);
+at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps, bool silu) {
+  check_fits(x, groups, p);
+  if (!has_kernel(x, p)) return composed(x, groups, p, eps, silu);
+  auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
+  return GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, silu);
 }
 
 }  // namespace iddpm

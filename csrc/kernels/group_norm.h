@@ -7,32 +7,53 @@
 
 namespace iddpm {
 
+// All float32; w and b are [C].
+struct GroupNormParams {
+  at::Tensor w, b;
+  at::Tensor scale_shift;  // [N, 2 C], scale before shift, or undefined: both zero
+  at::Tensor before;       // [C] or [N, C], or undefined: zero
+};
+
 // y = f(u), u = (w xhat + b) (1 + scale) + shift, where xhat is x [N, C, H, W]
-// normalised over each of `groups` groups of channels, and f is SiLU if `silu`
-// is set, else the identity. scale_shift is [N, 2 C], scale before shift, or
-// undefined (both zero). w and b are [C]; all but x are float32.
+// plus `before`, normalised over each of `groups` groups of channels, and f is
+// SiLU if `silu` is set, else the identity.
 //
-// Gradients flow to x, w, b and scale_shift. For channels-last x it is one
-// kernel, on the CPU in float32 and bfloat16, on a GPU in half precision too;
-// anywhere else a composition of libtorch's operators, which tests use as its
-// twin.
-at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const at::Tensor &w, const at::Tensor &b,
-                           const at::Tensor &scale_shift, double eps, bool silu);
+// Gradients flow to x and all parameters. For channels-last x it is one kernel,
+// on the CPU in float32 and bfloat16, on a GPU in float16 too; anywhere else a
+// composition of libtorch's operators, which tests use as its twin.
+at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps, bool silu);
 
 // The arguments that both ways of the kernels share.
 struct GroupNormCall {
-  at::Tensor x, w, b, scale_shift;
+  at::Tensor x;
+  GroupNormParams params;
   GroupNormShape shape;
   bool silu;
 
-  GroupNormCall(const at::Tensor &x, int64_t groups, const at::Tensor &w, const at::Tensor &b,
-                const at::Tensor &scale_shift, bool silu)
-      : x(x), w(w), b(b), scale_shift(scale_shift),
-        shape{x.size(0), x.size(1), x.size(2) * x.size(3), groups}, silu(silu) {}
+  GroupNormCall(const at::Tensor &x, int64_t groups, const GroupNormParams &params, bool silu)
+      : x(x), params(params), shape{x.size(0), x.size(1), x.size(2) * x.size(3), groups}, silu(silu) {}
 
   GroupNormAffine affine() const {
-    return {w.const_data_ptr<float>(), b.const_data_ptr<float>(),
-            scale_shift.defined() ? scale_shift.const_data_ptr<float>() : nullptr};
+    auto data = [](const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
+    bool per_sample = params.before.defined() && params.before.dim() == 2;
+    return {data(params.w), data(params.b), data(params.scale_shift), data(params.before), per_sample ? shape.c : 0};
+  }
+};
+
+// GroupNormMoments in tensors.
+struct GroupNormSaved {
+  at::Tensor mean, rstd, channel_mean;
+
+  GroupNormSaved(const GroupNormShape &s, const at::TensorOptions &options)
+      : mean(at::empty({s.n, s.groups}, options)), rstd(at::empty_like(mean)), channel_mean(at::empty({s.n, s.c}, options)) {}
+  GroupNormSaved(const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &channel_mean)
+      : mean(mean), rstd(rstd), channel_mean(channel_mean) {}
+
+  GroupNormMoments<float> written() const {
+    return {mean.data_ptr<float>(), rstd.data_ptr<float>(), channel_mean.data_ptr<float>()};
+  }
+  GroupNormMoments<const float> read() const {
+    return {mean.const_data_ptr<float>(), rstd.const_data_ptr<float>(), channel_mean.const_data_ptr<float>()};
   }
 };
 

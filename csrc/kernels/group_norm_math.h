@@ -29,6 +29,10 @@ struct GroupNormShape {
 // What a sample's channels are multiplied by and shifted by: u = a x + d.
 struct GroupNormAffine {
   const float *w, *b, *scale_shift;  // [c], [c], [n, 2 c] or NULL
+  const float *before;               // what is added to x first, or NULL
+  int64_t before_stride;             // c where it is [n, c], 0 where it is [c]
+
+  IDDPM_HD float added(int64_t n, int64_t c) const { return before == nullptr ? 0.0f : before[n * before_stride + c]; }
 
   IDDPM_HD float gain(const GroupNormShape &s, int64_t n, int64_t c) const {
     return scale_shift == nullptr ? 1.0f : 1.0f + scale_shift[2 * n * s.c + c];
@@ -36,12 +40,12 @@ struct GroupNormAffine {
   IDDPM_HD float shift(const GroupNormShape &s, int64_t n, int64_t c) const {
     return scale_shift == nullptr ? 0.0f : scale_shift[(2 * n + 1) * s.c + c];
   }
-  // mean and rstd are [n, groups].
+  // mean and rstd, of x with what is added to it, are [n, groups].
   IDDPM_HD void at(const GroupNormShape &s, int64_t n, int64_t c, const float *mean, const float *rstd, float *a,
                    float *d) const {
     int64_t g = n * s.groups + c / s.width();
     *a = w[c] * gain(s, n, c) * rstd[g];
-    *d = b[c] * gain(s, n, c) + shift(s, n, c) - mean[g] * *a;
+    *d = b[c] * gain(s, n, c) + shift(s, n, c) + (added(n, c) - mean[g]) * *a;
   }
 };
 
@@ -64,20 +68,28 @@ IDDPM_HD void group_moments(const GroupNormShape &s, int64_t g, const double *su
   *rstd = static_cast<float>(1.0 / sqrt(variance + eps));
 }
 
+// What the way back wants of the way there.
+template <class Float>
+struct GroupNormMoments {
+  Float *mean, *rstd;   // of x with what is added to it, [n, groups]
+  Float *channel_mean;  // of x, [n, c]
+};
+
 // Where the parameters' gradients go.
 struct GroupNormGradients {
   float *w, *b, *scale_shift;  // w and b are [n, c], to be summed over n; scale_shift may be NULL
+  float *before;               // [n, c], or NULL
 };
 
 // The gradients of group g of sample n, from the sample's 2 c sums of du and of
-// du x over pixels. dx = a du + slope x + offset.
+// du x over pixels. With y = x + added, dx = a du + slope y + offset.
 IDDPM_HD void group_gradients(const GroupNormShape &s, int64_t n, int64_t g, const double *sum,
-                              const GroupNormAffine &affine, const float *mean, const float *rstd,
+                              const GroupNormAffine &affine, const GroupNormMoments<const float> &moments,
                               const GroupNormGradients &out, float *slope, float *offset) {
   double count = static_cast<double>(s.pixels * s.width());
-  double m = mean[n * s.groups + g], r = rstd[n * s.groups + g], of_du = 0, of_duxhat = 0;
+  double m = moments.mean[n * s.groups + g], r = moments.rstd[n * s.groups + g], of_du = 0, of_duxhat = 0;
   for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-    double s0 = sum[c], sx = (sum[s.c + c] - m * s0) * r;  // sums of du and of du xhat
+    double s0 = sum[c], sx = (sum[s.c + c] + (affine.added(n, c) - m) * s0) * r;  // sums of du and of du xhat
     double gain = affine.gain(s, n, c);
     of_du += affine.w[c] * gain * s0;
     of_duxhat += affine.w[c] * gain * sx;
@@ -87,9 +99,14 @@ IDDPM_HD void group_gradients(const GroupNormShape &s, int64_t n, int64_t g, con
     out.scale_shift[2 * n * s.c + c] = static_cast<float>(affine.w[c] * sx + affine.b[c] * s0);
     out.scale_shift[(2 * n + 1) * s.c + c] = static_cast<float>(s0);
   }
-  double e = -r * r * of_duxhat / count;
+  double e = -r * r * of_duxhat / count, f = -r * of_du / count - e * m;
   *slope = static_cast<float>(e);
-  *offset = static_cast<float>(-r * of_du / count - e * m);
+  *offset = static_cast<float>(f);
+  if (out.before == nullptr) return;
+  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
+    double a = affine.w[c] * affine.gain(s, n, c) * r, y = affine.added(n, c) + moments.channel_mean[n * s.c + c];
+    out.before[n * s.c + c] = static_cast<float>(a * sum[c] + static_cast<double>(s.pixels) * (e * y + f));
+  }
 }
 
 }  // namespace iddpm

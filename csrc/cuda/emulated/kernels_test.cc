@@ -49,17 +49,19 @@ void test_philox() {
 
 // The operators that the kernel joins, in float64, and their gradients.
 struct NormTwin {
-  at::Tensor x, w, b, e, y;
+  at::Tensor x, w, b, e, before, y;
 
   NormTwin(const iddpm::GroupNormCall &call, double eps) {
     auto leaf = [](const at::Tensor &t) { return t.to(at::kDouble).detach().requires_grad_(); };
     int64_t c = call.shape.c;
     x = leaf(call.x);
-    w = leaf(call.w);
-    b = leaf(call.b);
-    y = at::group_norm(x, call.shape.groups, w, b, eps);
-    if (call.scale_shift.defined()) {
-      e = leaf(call.scale_shift);
+    w = leaf(call.params.w);
+    b = leaf(call.params.b);
+    if (call.params.before.defined()) before = leaf(call.params.before);
+    y = before.defined() ? x + before.unsqueeze(-1).unsqueeze(-1) : x;
+    y = at::group_norm(y, call.shape.groups, w, b, eps);
+    if (call.params.scale_shift.defined()) {
+      e = leaf(call.params.scale_shift);
       at::Tensor wide = e.unsqueeze(2).unsqueeze(3);
       y = y * (wide.narrow(1, 0, c) + 1) + wide.narrow(1, c, c);
     }
@@ -73,16 +75,20 @@ void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &cal
   at::Tensor dy = at::randn_like(call.x);
   twin.y.backward(dy.to(at::kDouble));
   at::Tensor y = at::full_like(call.x, 99), dx = at::full_like(call.x, 99);
-  at::Tensor mean = at::full({call.shape.n, call.shape.groups}, 99.0f), rstd = mean.clone();
-  iddpm::cuda::group_norm_forward(call, eps, mean, rstd, y);
+  iddpm::GroupNormSaved saved(call.shape, at::TensorOptions(at::kFloat));
+  iddpm::cuda::group_norm_forward(call, eps, saved, y);
   near(what + " y", y, twin.y, tolerance);
-  at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de;
-  if (call.scale_shift.defined()) de = at::full_like(call.scale_shift, 99);
-  iddpm::cuda::group_norm_backward(call, mean, rstd, dy, {dw.data_ptr<float>(), db.data_ptr<float>(), de.defined() ? de.data_ptr<float>() : nullptr}, dx);
+  at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de, dbefore;
+  if (twin.e.defined()) de = at::full_like(call.params.scale_shift, 99);
+  if (twin.before.defined()) dbefore = dw.clone();
+  auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
+  iddpm::cuda::group_norm_backward(call, saved, dy, {data(dw), data(db), data(de), data(dbefore)}, dx);
   near(what + " dx", dx, twin.x.grad(), tolerance);
   near(what + " dw", dw.sum(0), twin.w.grad(), 1e-4);
   near(what + " db", db.sum(0), twin.b.grad(), 1e-4);
   if (de.defined()) near(what + " dscale_shift", de, twin.e.grad(), 1e-4);
+  // It is what rounding leaves of sums that cancel, all but per group.
+  if (dbefore.defined()) near(what + " dbefore", twin.before.dim() == 1 ? dbefore.sum(0) : dbefore, twin.before.grad(), 1e-4);
 }
 
 void test_group_norm() {
@@ -96,15 +102,17 @@ void test_group_norm() {
                                 {{1, 32, 32, 32}, 8, 0}, {{2, 64, 12, 12}, 32, 1}};
   for (const Case &c : cases) {
     for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
-      for (int variant = 0; variant < 4; ++variant) {
-        bool silu = variant & 1, scaled = variant & 2;
+      for (int variant = 0; variant < 6; ++variant) {
+        bool silu = variant & 1, scaled = variant == 2 || variant == 3;
         int64_t n = c.shape[0], channels = c.shape[1], elements = n * channels * c.shape[2] * c.shape[3];
         at::Tensor memory = (at::randn({elements + c.skipped}) * 2 + 3).to(dtype);
         at::Tensor x = memory.narrow(0, c.skipped, elements).view({n, c.shape[2], c.shape[3], channels}).permute({0, 3, 1, 2});
-        at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor();
-        iddpm::GroupNormCall call(x, c.groups, at::randn({channels}), at::randn({channels}), e, silu);
+        at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor(), before;
+        if (variant == 3) before = at::randn({channels});
+        if (variant >= 4) before = at::randn({n, channels});
+        iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, before}, silu);
         double tolerance = dtype == at::kFloat ? 1e-5 : dtype == at::kHalf ? 2e-3 : 1e-2;
-        compare_group_norm(name("group norm", c.shape, dtype) + (silu ? " SiLU" : "") + (scaled ? " scaled" : ""), call, tolerance);
+        compare_group_norm(name("group norm", c.shape, dtype) + " variant " + std::to_string(variant), call, tolerance);
       }
     }
   }
