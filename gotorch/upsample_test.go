@@ -10,7 +10,7 @@ import (
 func TestUpsampleConv2d(t *testing.T) {
 	one := []int64{1}
 	tolerances := map[int8]float64{Float: 1e-5, BFloat16: 2e-2}
-	for _, s := range []struct{ n, in, out, h, w int64 }{{2, 32, 32, 8, 8}, {1, 3, 5, 7, 4}, {3, 17, 1, 1, 1}, {2, 1, 40, 5, 1}, {1, 33, 65, 2, 3}} {
+	for _, s := range []struct{ n, in, out, h, w int64 }{{2, 32, 32, 8, 8}, {1, 3, 5, 7, 4}, {3, 17, 1, 1, 1}, {2, 1, 40, 5, 1}, {2, 32, 40, 9, 1}, {1, 33, 65, 2, 3}} {
 		for dtype, tolerance := range tolerances {
 			t.Run(fmt.Sprint(s, DtypeName(dtype)), func(t *testing.T) {
 				Scope(func() {

@@ -131,9 +131,15 @@ class UpsampleConv : public torch::autograd::Function<UpsampleConv> {
     variable_list saved = ctx->get_saved_variables();
     at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1), false};
-    auto [dx, dwide, none] = at::convolution_backward(dy, saved[0], saved[1], std::nullopt, {2, 2}, {1, 1}, {1, 1},
-                                                      /*transposed=*/true, {0, 0}, /*groups=*/1, wanted);
-    return {dx, dwide, dy.permute({0, 2, 3, 1}).reshape({-1, dy.size(1)}).sum(0)};
+    // oneDNN's bfloat16 kernel for AMX (libtorch 2.11) reads foreign memory where x
+    // is one pixel wide and several high; lying on its side x is safe.
+    bool upright = saved[0].size(3) > 1;
+    auto side = [&](const at::Tensor &t) {
+      return upright || !t.defined() ? t : t.transpose(2, 3).contiguous(at::MemoryFormat::ChannelsLast);
+    };
+    auto [dx, dwide, none] = at::convolution_backward(side(dy), side(saved[0]), side(saved[1]), std::nullopt, {2, 2}, {1, 1},
+                                                      {1, 1}, /*transposed=*/true, {0, 0}, /*groups=*/1, wanted);
+    return {side(dx), side(dwide), dy.permute({0, 2, 3, 1}).reshape({-1, dy.size(1)}).sum(0)};
   }
 };
 
