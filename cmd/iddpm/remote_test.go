@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -29,6 +30,7 @@ type bucketServer struct {
 	*httptest.Server
 	objects gofakes3.Backend
 	refuse  atomic.Pointer[func(*http.Request) bool]
+	serving sync.RWMutex // held for reading by each request
 }
 
 func newBucketServer(t *testing.T) *bucketServer {
@@ -41,6 +43,8 @@ func newBucketServer(t *testing.T) *bucketServer {
 	}
 	real := gofakes3.New(s.objects).Server()
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serving.RLock()
+		defer s.serving.RUnlock()
 		if refuse := s.refuse.Load(); refuse != nil && (*refuse)(r) {
 			http.Error(w, "", http.StatusServiceUnavailable)
 			return
@@ -49,6 +53,12 @@ func newBucketServer(t *testing.T) *bucketServer {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// settle waits for what a client that is dead had sent: it is stored all the same.
+func (s *bucketServer) settle() {
+	s.serving.Lock()
+	defer s.serving.Unlock()
 }
 
 func (s *bucketServer) url(path string) string {
@@ -343,6 +353,7 @@ func TestRemoteKill(t *testing.T) {
 					step, _ := strconv.Atoi(m[1])
 					newest = max(newest, step)
 				}
+				s.settle()
 				there := filepath.Join(t.TempDir(), "there")
 				if name == "file" {
 					there = share
