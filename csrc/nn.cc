@@ -47,9 +47,10 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
 }
 
 gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
-                             gt_tensor before, double eps, int32_t silu) {
+                             gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key) {
   return guard_tensor([&] {
-    return group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps, silu != 0);
+    return group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps,
+                           {silu != 0, drop, key});
   });
 }
 

@@ -109,7 +109,7 @@ func BenchmarkGroupNormSilu(b *testing.B) {
 						for b.Loop() {
 							Scope(func() {
 								if fused {
-									GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true).BackwardWith(gradient)
+									in.fused(32, true).BackwardWith(gradient)
 								} else {
 									in.composed(32, true).BackwardWith(gradient)
 								}

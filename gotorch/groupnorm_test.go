@@ -2,11 +2,18 @@ package gotorch
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
 // normInputs are the arguments of GroupNormSilu, leaves that want gradients.
-type normInputs struct{ x, weight, bias, scaleShift, other Tensor }
+type normInputs struct {
+	x, weight, bias, scaleShift, other Tensor
+	dropout                            float64
+}
+
+// normKey names the mask of a dropout.
+var normKey = PhiloxKey{Seed: 9, Stream: 8, Step: 7, FirstSample: 6}
 
 func newNormInputs(dtype int8, withScale bool, n, c, h, w int64) normInputs {
 	return newNormInputsOn(Device{}, dtype, withScale, n, c, h, w)
@@ -50,7 +57,7 @@ func (in normInputs) doubled() (out normInputs) {
 		}
 		return t
 	}
-	return normInputs{leaf(in.x), leaf(in.weight), leaf(in.bias), leaf(in.scaleShift), leaf(in.other)}
+	return normInputs{leaf(in.x), leaf(in.weight), leaf(in.bias), leaf(in.scaleShift), leaf(in.other), in.dropout}
 }
 
 // composed is the plain twin of GroupNormSilu.
@@ -67,15 +74,16 @@ func (in normInputs) composed(groups int64, silu bool) Tensor {
 	if silu {
 		y = y.Silu()
 	}
-	return y
+	return y.PhiloxDropout(in.dropout, normKey)
 }
 
 // fused is the operator itself.
 func (in normInputs) fused(groups int64, silu bool) Tensor {
-	if in.other.Defined() {
-		return AddGroupNormSilu(in.x, in.other, groups, in.weight, in.bias, in.scaleShift, 1e-5, silu)
+	o := GroupNormSiluOptions{Before: in.other, ScaleShift: in.scaleShift, Linear: !silu}
+	if in.dropout > 0 {
+		o.Dropout, o.Key = in.dropout, &normKey
 	}
-	return GroupNormSilu(in.x, groups, in.weight, in.bias, in.scaleShift, 1e-5, silu)
+	return GroupNormSilu(in.x, groups, in.weight, in.bias, 1e-5, o)
 }
 
 // outcome is a result and the gradients of a weighted sum of it.
@@ -125,12 +133,13 @@ func compareGroupNormSilu(t *testing.T, in normInputs, groups int64, silu bool, 
 	}
 }
 
-// TestAddGroupNormSilu adds what is the same for all pictures, and what is not.
-func TestAddGroupNormSilu(t *testing.T) {
-	checkAddGroupNormSilu(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
+// TestGroupNormSiluBefore adds what is the same for all pictures, and what is not,
+// and drops some of it.
+func TestGroupNormSiluBefore(t *testing.T) {
+	checkGroupNormSiluBefore(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
 }
 
-func checkAddGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluBefore(t *testing.T, d Device, tolerances map[int8]float64) {
 	for dtype, tolerance := range tolerances {
 		for name, shape := range map[string][]int64{"channels": {96}, "pictures": {3, 96}} {
 			for _, withScale := range []bool{true, false} {
@@ -140,9 +149,26 @@ func checkAddGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) 
 						in.other = PhiloxNormal(d, Float, PhiloxKey{Seed: 7}, shape...)
 						in.other.SetRequiresGrad(true)
 						compareGroupNormSilu(t, in, 32, true, tolerance)
+						in.dropout = 0.3
+						compareGroupNormSilu(t, in, 32, true, tolerance)
 					})
 				})
 			}
+		}
+	}
+}
+
+func TestGroupNormSiluRefuses(t *testing.T) {
+	for want, o := range map[string]GroupNormSiluOptions{
+		"what is added before, [2], does not fit": {Before: Zeros([]int64{2}, false)},
+		"scale and shift [2] do not fit":          {ScaleShift: Zeros([]int64{2}, false)},
+		"the dropout rate 1 is not in [0, 1)":     {Dropout: 1, Key: &normKey},
+		"dropout needs a Key":                     {Dropout: 0.5},
+	} {
+		in := newNormInputs(Float, false, 1, 4, 2, 2)
+		err := mustFail(t, func() { GroupNormSilu(in.x, 2, in.weight, in.bias, 1e-5, o) })
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
 		}
 	}
 }
@@ -160,7 +186,7 @@ func TestGroupNormSiluFallsBack(t *testing.T) {
 	Scope(func() {
 		in := newNormInputs(Float, true, 2, 32, 4, 4)
 		in.x = in.x.Detach().Contiguous()
-		got := GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true)
+		got := in.fused(32, true)
 		if d, largest := furthest(got.Float64s(), in.composed(32, true).Float64s()); d > 1e-6*largest {
 			t.Errorf("a row-major input differs by %g of %g", d, largest)
 		}

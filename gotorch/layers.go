@@ -73,31 +73,33 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 	return take("GroupNorm", r)
 }
 
-// GroupNormSilu returns f((weight xhat + bias) (1 + scale) + shift), where xhat
-// is input [N, C, H, W] normalised over groups of channels, and f is SiLU, or
-// the identity if silu is false: what a residual block of the UNet does between
-// two convolutions, in one kernel each way. scaleShift is [N, 2C], scale before
-// shift, or undefined. All but input is float32.
-func GroupNormSilu(input Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
-	return addGroupNormSilu("GroupNormSilu", input, Tensor{}, groups, weight, bias, scaleShift, eps, silu)
+// GroupNormSiluOptions is what [GroupNormSilu] does beside normalising and SiLU.
+type GroupNormSiluOptions struct {
+	Before     Tensor     // added to input first, at no pass over it: the bias that a convolution has left out, [C], or a timestep's embedding, [N, C]
+	ScaleShift Tensor     // [N, 2C], scale before shift
+	Linear     bool       // leaves SiLU out
+	Dropout    float64    // the rate of a [Tensor.PhiloxDropout] at the end, in [0, 1)
+	Key        *PhiloxKey // of its mask; not nil where there is a rate
 }
 
-// AddGroupNormSilu is [GroupNormSilu] of input plus other, which is [C] or [N, C]
-// and costs no pass over input: the bias that a convolution has left out, or a
-// timestep's embedding.
-func AddGroupNormSilu(input, other Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
-	const op = "AddGroupNormSilu"
-	other.defined(op)
-	return addGroupNormSilu(op, input, other, groups, weight, bias, scaleShift, eps, silu)
-}
-
-func addGroupNormSilu(op string, input, other Tensor, groups int64, weight, bias, scaleShift Tensor, eps float64, silu bool) Tensor {
-	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op), other.optional(op), C.double(eps), cBool(silu))
-	runtime.KeepAlive(input.owner)
-	runtime.KeepAlive(other.owner)
-	runtime.KeepAlive(weight.owner)
-	runtime.KeepAlive(bias.owner)
-	runtime.KeepAlive(scaleShift.owner)
+// GroupNormSilu returns dropout(silu((weight xhat + bias) (1 + scale) + shift)),
+// where xhat is input [N, C, H, W] normalised over groups of channels: what a
+// residual block of the UNet does between two convolutions, in one kernel each
+// way (on the CPU, dropout in another). All but input is float32.
+func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) Tensor {
+	const op = "GroupNormSilu"
+	scaleShift, before, key := o.ScaleShift, o.Before, PhiloxKey{}
+	switch {
+	case o.Key != nil:
+		key = *o.Key
+	case o.Dropout != 0:
+		panic(&Error{Op: op, Message: "dropout needs a Key"})
+	}
+	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
+		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c())
+	for _, t := range []Tensor{input, weight, bias, scaleShift, before} {
+		runtime.KeepAlive(t.owner)
+	}
 	return take(op, r)
 }
 

@@ -41,14 +41,14 @@ func BenchmarkLimits(b *testing.B) {
 			{"GroupNormSilu/forward", func() (int64, func()) {
 				in := largeNorm(dtype)
 				return 3 * size * in.x.Numel(), func() {
-					NoGrad(func() { GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true) })
+					NoGrad(func() { in.fused(32, true) })
 				}
 			}},
 			{"GroupNormSilu/both", func() (int64, func()) {
 				in := largeNorm(dtype)
 				gradient := in.x.Detach()
 				return 8 * size * in.x.Numel(), func() {
-					GroupNormSilu(in.x, 32, in.weight, in.bias, in.scaleShift, 1e-5, true).BackwardWith(gradient)
+					in.fused(32, true).BackwardWith(gradient)
 					ZeroGrads([]Tensor{in.x, in.weight, in.bias, in.scaleShift})
 				}
 			}},

@@ -155,11 +155,8 @@ func refusals() map[string]refusal {
 		"ConvTranspose2d": {func() {
 			ConvTranspose2d(picture, picture, none, []int64{1, 2, 3}, one, one, 1, one)
 		}, "a 2-D layer takes one number"},
-		"GroupNorm":     {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
-		"GroupNormSilu": {func() { GroupNormSilu(picture, 3, two, two, none, 1e-5, true) }, "4 channels do not split into 3 groups"},
-		"AddGroupNormSilu": {func() {
-			AddGroupNormSilu(picture, two, 2, Zeros([]int64{4}, false), Zeros([]int64{4}, false), none, 1e-5, true)
-		}, "what is added before, [2], does not fit"},
+		"GroupNorm":                 {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
+		"GroupNormSilu":             {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
 		"ResidualAdd":               {func() { ResidualAdd(picture, picture, two) }, "a bias CPUFloatType[2] does not fit 4 channels"},
 		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
 		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},

@@ -99,24 +99,17 @@ func newNorm(b builder, channels int) *norm {
 
 // forward normalises x [N, C, H, W]; the sums of a half-precision x are float32.
 func (n *norm) forward(x gotorch.Tensor) gotorch.Tensor {
-	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, gotorch.Tensor{}, normEps, false)
+	return n.with(x, gotorch.GroupNormSiluOptions{Linear: true})
 }
 
 // silu normalises x and applies SiLU.
 func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
-	return n.scaleShiftSilu(x, gotorch.Tensor{})
+	return n.with(x, gotorch.GroupNormSiluOptions{})
 }
 
-// scaleShiftSilu normalises x, applies the scale and shift [N, 2C], float32,
-// and then SiLU.
-func (n *norm) scaleShiftSilu(x, scaleShift gotorch.Tensor) gotorch.Tensor {
-	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
-}
-
-// addSilu is scaleShiftSilu of x + other, [C] or [N, C], float32; scaleShift may
-// be undefined.
-func (n *norm) addSilu(x, other, scaleShift gotorch.Tensor) gotorch.Tensor {
-	return gotorch.AddGroupNormSilu(x, other, normGroups, n.weight.Tensor, n.bias.Tensor, scaleShift, normEps, true)
+// with normalises x and does all that o asks for.
+func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Tensor {
+	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
 // castWeights casts the torso's weights for one evaluation, all at once, and

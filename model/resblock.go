@@ -39,28 +39,30 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 // forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
 // embedding, [N, 4 channels].
 func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	h := r.between(r.inNorm.silu(x), r.emb.forward(emb))
+	h, o := r.before(r.inNorm.silu(x), r.emb.forward(emb))
 	if r.dropout > 0 && p.dropout != nil {
-		h = h.PhiloxDropout(r.dropout, p.dropoutKey(r.stream))
+		key := p.dropoutKey(r.stream)
+		o.Dropout, o.Key = r.dropout, &key
 	}
+	h = r.outNorm.with(h, o)
 	if r.skip != nil {
 		x = r.skip.forward(x)
 	}
 	return r.outConv.addTo(x, h)
 }
 
-// between is the first convolution and the norm after it, into which e, the
-// timestep's part, goes. On a GPU the convolution leaves its bias to the norm: it
-// would add it by a pass of its own.
-func (r *resBlock) between(h, e gotorch.Tensor) gotorch.Tensor {
+// before is the first convolution, and what the norm after it does with its
+// result and e, the timestep's part. On a GPU the convolution leaves its bias to
+// the norm: it would add it by a pass of its own.
+func (r *resBlock) before(h, e gotorch.Tensor) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
 	onCPU := h.Device().Type == gotorch.CPU
 	switch {
 	case r.scaleShift && onCPU:
-		return r.outNorm.scaleShiftSilu(r.inConv.forward(h), e)
+		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{ScaleShift: e}
 	case r.scaleShift:
-		return r.outNorm.addSilu(r.inConv.withoutBias(h), r.inConv.bias.Tensor, e)
+		return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
 	case onCPU:
-		return r.outNorm.addSilu(r.inConv.forward(h), e, gotorch.Tensor{})
+		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{Before: e}
 	}
-	return r.outNorm.addSilu(r.inConv.withoutBias(h), e.Add(r.inConv.bias.Tensor, 1), gotorch.Tensor{})
+	return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
 }

@@ -1,4 +1,4 @@
-// Group norm + scale-shift + SiLU of tensors on a GPU.
+// Group norm + scale-shift + SiLU + dropout of tensors on a GPU.
 #include "group_norm_kernels.h"
 #include "kernels.h"
 #include "types.h"
@@ -18,7 +18,7 @@ void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSa
   Target target(call.x);
   with_type(call.x, [&](auto zero) {
     using T = decltype(zero);
-    C10_CUDA_CHECK(launch_group_norm_forward<T>(s, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu,
+    C10_CUDA_CHECK(launch_group_norm_forward<T>(s, call.x.const_data_ptr<T>(), call.affine(), eps, call.end,
                                                 sums.data_ptr<float>(), saved.written(), y.data_ptr<T>(), target.stream));
   });
 }
@@ -31,7 +31,7 @@ void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved,
   with_type(call.x, [&](auto zero) {
     using T = decltype(zero);
     C10_CUDA_CHECK(launch_group_norm_backward<T>(s, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(),
-                                                 saved.read(), call.silu, sums.data_ptr<float>(), slopes.data_ptr<float>(),
+                                                 saved.read(), call.end, sums.data_ptr<float>(), slopes.data_ptr<float>(),
                                                  out, dx.data_ptr<T>(), target.stream));
   });
 }

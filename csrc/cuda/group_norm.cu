@@ -1,4 +1,4 @@
-// Group norm + scale-shift + SiLU on a GPU, in three kernels each way: sums over
+// Group norm + scale-shift + SiLU + dropout on a GPU, in three kernels each way: sums over
 // chunks of pixels, what follows from them per group, and one pass that applies
 // it. A thread owns V neighbouring channels, which it loads and stores at once;
 // sums are taken in a fixed order, so the same input gives the same bits.
@@ -7,6 +7,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "../kernels/philox.h"
 #include "launch.h"
 #include "pack.h"
 
@@ -17,12 +18,36 @@ constexpr int kThreads = 256;
 
 __device__ __forceinline__ float sigmoid(float u) { return 1.0f / (1.0f + expf(-u)); }
 
-// dy f'(u), f being SiLU or the identity.
-__device__ __forceinline__ float through(bool silu, float u, float dy) {
-  if (!silu) return dy;
-  float s = sigmoid(u);
-  return dy * s * (1.0f + u * (1.0f - s));
-}
+// f and m of GroupNormEnd.
+struct End {
+  bool silu;
+  float drop, keep;  // the rate, and what m is of an element that stays
+  gt_philox_key key;
+
+  explicit End(const GroupNormEnd &end)
+      : silu(end.silu), drop(static_cast<float>(end.drop)), keep(static_cast<float>(1.0 / (1.0 - end.drop))), key(end.key) {}
+
+  __device__ float f(float u) const { return silu ? u * sigmoid(u) : u; }
+
+  // dy f'(u).
+  __device__ float through(float u, float dy) const {
+    if (!silu) return dy;
+    float s = sigmoid(u);
+    return dy * s * (1.0f + u * (1.0f - s));
+  }
+
+  // Multiplies V neighbouring values of sample n by m; the first of them is the
+  // sample's element j, a multiple of 4 unless V is 1.
+  template <int V>
+  __device__ void mask(int64_t n, int64_t j, float *v) const {
+    if (drop == 0.0f) return;
+    for (int i = 0; i < V; i += 4) {
+      Philox4 bits = philox4(key.seed, key.stream, key.step, static_cast<uint64_t>(key.first_sample + n),
+                             static_cast<uint32_t>((j + i) / 4));
+      for (int k = 0; k < 4 && i + k < V; ++k) v[i + k] *= unit_float(bits.v[V == 1 ? j % 4 : k]) < drop ? 0.0f : keep;
+    }
+  }
+};
 
 // ---- what a thread does with its channels. Each of these is copied into every
 // thread, begins with a sample and a channel, and then sees offsets into x.
@@ -45,15 +70,30 @@ struct Moments {
   }
 };
 
-// u = a x + d.
+// y = f(u) m, u = a x + d.
 template <int V>
 struct Line {
   GroupNormAffine affine;
   GroupNormMoments<const float> moments;
+  End end;
   float a[V], d[V];
 
+  int64_t sample, first;  // and the sample's first offset
+
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    sample = n;
+    first = n * s.pixels * s.c;
     for (int i = 0; i < V; ++i) affine.at(s, n, c + i, moments.mean, moments.rstd, a + i, d + i);
+  }
+  // y of the x at this offset.
+  __device__ void forward(int64_t at, float *v) const {
+    for (int i = 0; i < V; ++i) v[i] = end.f(a[i] * v[i] + d[i]);
+    end.template mask<V>(sample, at - first, v);
+  }
+  // du of the x and dy at this offset.
+  __device__ void backward(int64_t at, const float *v, float *g) const {
+    end.template mask<V>(sample, at - first, g);
+    for (int i = 0; i < V; ++i) g[i] = end.through(a[i] * v[i] + d[i], g[i]);
   }
 };
 
@@ -61,17 +101,13 @@ template <class T, int V>
 struct Apply {
   const T *x;
   T *y;
-  bool silu;
   Line<V> line;
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
   __device__ void at(int64_t at) const {
     float v[V];
     load<T, V>(x + at, v);
-    for (int i = 0; i < V; ++i) {
-      float u = line.a[i] * v[i] + line.d[i];
-      v[i] = silu ? u * sigmoid(u) : u;
-    }
+    line.forward(at, v);
     store<T, V>(y + at, v);
   }
 };
@@ -80,7 +116,6 @@ struct Apply {
 template <class T, int V>
 struct GradientSums {
   const T *x, *dy;
-  bool silu;
   Line<V> line;
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
@@ -88,10 +123,10 @@ struct GradientSums {
     float v[V], g[V];
     load<T, V>(x + at, v);
     load<T, V>(dy + at, g);
+    line.backward(at, v, g);
     for (int i = 0; i < V; ++i) {
-      float du = through(silu, line.a[i] * v[i] + line.d[i], g[i]);
-      s0[i] += du;
-      s1[i] += du * v[i];
+      s0[i] += g[i];
+      s1[i] += g[i] * v[i];
     }
   }
 };
@@ -101,7 +136,6 @@ template <class T, int V>
 struct InputGradient {
   const T *x, *dy;
   T *dx;
-  bool silu;
   const float *slopes;  // [n, groups], and as many offsets after them
   Line<V> line;
   float slope[V], offset[V];
@@ -118,10 +152,8 @@ struct InputGradient {
     float v[V], g[V];
     load<T, V>(x + at, v);
     load<T, V>(dy + at, g);
-    for (int i = 0; i < V; ++i) {
-      float du = through(silu, line.a[i] * v[i] + line.d[i], g[i]);
-      v[i] = line.a[i] * du + slope[i] * v[i] + offset[i];
-    }
+    line.backward(at, v, g);
+    for (int i = 0; i < V; ++i) v[i] = line.a[i] * g[i] + slope[i] * v[i] + offset[i];
     store<T, V>(dx + at, v);
   }
 };
@@ -223,30 +255,35 @@ struct Grid {
   dim3 grid, block;
 };
 
+template <int V>
+Line<V> line_of(const GroupNormAffine &affine, const GroupNormMoments<const float> &moments, const GroupNormEnd &end) {
+  return {affine, moments, End(end), {}, {}, 0, 0};
+}
+
 template <class T, int V>
-cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, bool silu,
+cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, const GroupNormEnd &end,
                     float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
   Grid<V> chunks(s);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
   cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, Moments<T, V>{x, {}}, sums);
   if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, affine, eps, moments);
   if (e != cudaSuccess) return e;
-  Apply<T, V> apply{x, y, silu, {affine, {moments.mean, moments.rstd, moments.channel_mean}, {}, {}}};
+  Apply<T, V> apply{x, y, line_of<V>(affine, {moments.mean, moments.rstd, moments.channel_mean}, end)};
   return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
 }
 
 template <class T, int V>
 cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
-                     const GroupNormMoments<const float> &moments, bool silu, float *sums, float *slopes,
+                     const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums, float *slopes,
                      const GroupNormGradients &out, T *dx, cudaStream_t stream) {
   Grid<V> chunks(s);
-  Line<V> line{affine, moments, {}, {}};
+  Line<V> line = line_of<V>(affine, moments, end);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
-  GradientSums<T, V> gradient_sums{x, dy, silu, line};
+  GradientSums<T, V> gradient_sums{x, dy, line};
   cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, gradient_sums, sums);
   if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
-  InputGradient<T, V> input{x, dy, dx, silu, slopes, line, {}, {}};
+  InputGradient<T, V> input{x, dy, dx, slopes, line, {}, {}};
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
 
@@ -254,28 +291,28 @@ cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const Gro
 
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
-                                      bool silu, float *sums, const GroupNormMoments<float> &moments, T *y,
+                                      const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, silu, sums, moments, y, stream)
-                                       : forward<T, 1>(s, x, affine, eps, silu, sums, moments, y, stream);
+  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, end, sums, moments, y, stream)
+                                       : forward<T, 1>(s, x, affine, eps, end, sums, moments, y, stream);
 }
 
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
-                                       const GroupNormMoments<const float> &moments, bool silu, float *sums,
+                                       const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,
                                        float *slopes, const GroupNormGradients &out, T *dx, cudaStream_t stream) {
   constexpr int V = kPack<T>;
   return packs<T, V>(s.c, x, dy, dx)
-             ? backward<T, V>(s, x, dy, affine, moments, silu, sums, slopes, out, dx, stream)
-             : backward<T, 1>(s, x, dy, affine, moments, silu, sums, slopes, out, dx, stream);
+             ? backward<T, V>(s, x, dy, affine, moments, end, sums, slopes, out, dx, stream)
+             : backward<T, 1>(s, x, dy, affine, moments, end, sums, slopes, out, dx, stream);
 }
 
-#define IDDPM_INSTANCES(T)                                                                                              \
-  template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,    \
-                                                 bool, float *, const GroupNormMoments<float> &, T *, cudaStream_t);    \
-  template cudaError_t launch_group_norm_backward(const GroupNormShape &, const T *, const T *, const GroupNormAffine &, \
-                                                  const GroupNormMoments<const float> &, bool, float *, float *,        \
+#define IDDPM_INSTANCES(T)                                                                                                           \
+  template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,                 \
+                                                 const GroupNormEnd &, float *, const GroupNormMoments<float> &, T *, cudaStream_t); \
+  template cudaError_t launch_group_norm_backward(const GroupNormShape &, const T *, const T *, const GroupNormAffine &,             \
+                                                  const GroupNormMoments<const float> &, const GroupNormEnd &, float *, float *,     \
                                                   const GroupNormGradients &, T *, cudaStream_t);
 IDDPM_INSTANCES(float)
 IDDPM_INSTANCES(c10::BFloat16)

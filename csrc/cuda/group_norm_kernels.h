@@ -15,13 +15,13 @@ constexpr int64_t kMostNormChannels = 2048;
 // `sums` is room for tasks() * 2 * c numbers.
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
-                                      bool silu, float *sums, const GroupNormMoments<float> &moments, T *y,
+                                      const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream);
 
 // `slopes` is room for 2 * n * groups numbers.
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
-                                       const GroupNormMoments<const float> &moments, bool silu, float *sums,
+                                       const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,
                                        float *slopes, const GroupNormGradients &out, T *dx, cudaStream_t stream);
 
 }  // namespace iddpm

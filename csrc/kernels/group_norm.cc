@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda_kernels.h"
+#include "philox.h"
 #include "simd.h"
 
 namespace iddpm {
@@ -216,7 +217,7 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
 
 template <class T>
 void forward_of(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
-  forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.silu, saved.written(), y.data_ptr<T>());
+  forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.end.silu, saved.written(), y.data_ptr<T>());
 }
 
 void forward_any(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
@@ -228,7 +229,7 @@ void forward_any(const GroupNormCall &call, double eps, const GroupNormSaved &sa
 template <class T>
 void backward_of(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const Gradients &out,
                  at::Tensor &dx) {
-  backward(call.shape, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(), saved.read(), call.silu, out,
+  backward(call.shape, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(), saved.read(), call.end.silu, out,
            dx.data_ptr<T>());
 }
 
@@ -260,26 +261,43 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
+// A context keeps no struct.
+void keep(AutogradContext *ctx, const GroupNormEnd &end) {
+  ctx->saved_data["silu"] = end.silu;
+  ctx->saved_data["drop"] = end.drop;
+  ctx->saved_data["seed"] = static_cast<int64_t>(end.key.seed);
+  ctx->saved_data["stream"] = static_cast<int64_t>(end.key.stream);
+  ctx->saved_data["step"] = static_cast<int64_t>(end.key.step);
+  ctx->saved_data["first_sample"] = end.key.first_sample;
+}
+
+GroupNormEnd kept(AutogradContext *ctx) {
+  auto integer = [&](const char *name) { return ctx->saved_data[name].toInt(); };
+  gt_philox_key key{static_cast<uint64_t>(integer("seed")), static_cast<uint32_t>(integer("stream")),
+                    static_cast<uint32_t>(integer("step")), integer("first_sample")};
+  return {ctx->saved_data["silu"].toBool(), ctx->saved_data["drop"].toDouble(), key};
+}
+
 class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
  public:
   // An autograd function takes no undefined tensor, but an absent one.
   using Optional = std::optional<Variable>;
 
   static Variable forward(AutogradContext *ctx, const Variable &x, const Variable &w, const Variable &b,
-                          const Optional &scale_shift, const Optional &before, int64_t groups, double eps, bool silu) {
-    GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, silu);
+                          const Optional &scale_shift, const Optional &before, int64_t groups, double eps, GroupNormEnd end) {
+    GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, end);
     at::Tensor y = at::empty_like(x);
     GroupNormSaved saved(call.shape, w.options());
     forward_any(call, eps, saved, y);
     ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean});
     ctx->saved_data["groups"] = groups;
-    ctx->saved_data["silu"] = silu;
+    keep(ctx, end);
     return y;
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     variable_list v = ctx->get_saved_variables();
-    GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, ctx->saved_data["silu"].toBool());
+    GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, kept(ctx));
     GroupNormSaved saved(v[5], v[6], v[7]);
     at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast), dx = at::empty_like(call.x);
     auto rows = [&] { return at::empty({call.shape.n, call.shape.c}, call.params.w.options()); };
@@ -328,11 +346,14 @@ void check_fits(const at::Tensor &x, int64_t groups, const GroupNormParams &p) {
 
 }  // namespace
 
-at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps, bool silu) {
+at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps,
+                           const GroupNormEnd &end) {
   check_fits(x, groups, p);
-  if (!has_kernel(x, p)) return composed(x, groups, p, eps, silu);
+  TORCH_CHECK(end.drop >= 0 && end.drop < 1, "the dropout rate ", end.drop, " is not in [0, 1)");
+  if (!has_kernel(x, p)) return philox_dropout(composed(x, groups, p, eps, end.silu), end.drop, end.key);
   auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
-  return GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, silu);
+  at::Tensor y = GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end);
+  return x.is_cpu() ? philox_dropout(y, end.drop, end.key) : y;
 }
 
 }  // namespace iddpm

@@ -1,8 +1,9 @@
-// Group norm, scale and shift, and SiLU in one pass each way.
+// Group norm, scale and shift, SiLU and dropout in one pass each way.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include "../iddpm.h"
 #include "group_norm_math.h"
 
 namespace iddpm {
@@ -14,24 +15,26 @@ struct GroupNormParams {
   at::Tensor before;       // [C] or [N, C], or undefined: zero
 };
 
-// y = f(u), u = (w xhat + b) (1 + scale) + shift, where xhat is x [N, C, H, W]
-// plus `before`, normalised over each of `groups` groups of channels, and f is
-// SiLU if `silu` is set, else the identity.
+// y = f(u) m, u = (w xhat + b) (1 + scale) + shift, where xhat is x [N, C, H, W]
+// plus `before`, normalised over each of `groups` groups of channels; f and m
+// are the end's.
 //
 // Gradients flow to x and all parameters. For channels-last x it is one kernel,
 // on the CPU in float32 and bfloat16, on a GPU in float16 too; anywhere else a
-// composition of libtorch's operators, which tests use as its twin.
-at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps, bool silu);
+// composition of libtorch's operators, which tests use as its twin. The CPU's
+// kernel leaves dropout to philox_dropout, which draws many numbers at a time.
+at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps,
+                           const GroupNormEnd &end);
 
 // The arguments that both ways of the kernels share.
 struct GroupNormCall {
   at::Tensor x;
   GroupNormParams params;
   GroupNormShape shape;
-  bool silu;
+  GroupNormEnd end;
 
-  GroupNormCall(const at::Tensor &x, int64_t groups, const GroupNormParams &params, bool silu)
-      : x(x), params(params), shape{x.size(0), x.size(1), x.size(2) * x.size(3), groups}, silu(silu) {}
+  GroupNormCall(const at::Tensor &x, int64_t groups, const GroupNormParams &params, const GroupNormEnd &end)
+      : x(x), params(params), shape{x.size(0), x.size(1), x.size(2) * x.size(3), groups}, end(end) {}
 
   GroupNormAffine affine() const {
     auto data = [](const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };

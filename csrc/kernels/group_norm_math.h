@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "../iddpm.h"
 #include "host_device.h"
 
 namespace iddpm {
@@ -24,6 +25,14 @@ struct GroupNormShape {
     return rest < kChunk ? rest : kChunk;
   }
   IDDPM_HD int64_t width() const { return c / groups; }
+};
+
+// What follows the affine map: f is SiLU if `silu` is set, else the identity; m is
+// what philox_dropout multiplies by for this rate and key, 1 for the rate 0.
+struct GroupNormEnd {
+  bool silu;
+  double drop;
+  gt_philox_key key;
 };
 
 // What a sample's channels are multiplied by and shifted by: u = a x + d.

@@ -65,7 +65,8 @@ struct NormTwin {
       at::Tensor wide = e.unsqueeze(2).unsqueeze(3);
       y = y * (wide.narrow(1, 0, c) + 1) + wide.narrow(1, c, c);
     }
-    if (call.silu) y = at::silu(y);
+    if (call.end.silu) y = at::silu(y);
+    y = iddpm::philox_dropout(y, call.end.drop, call.end.key);
   }
 };
 
@@ -102,15 +103,16 @@ void test_group_norm() {
                                 {{1, 32, 32, 32}, 8, 0}, {{2, 64, 12, 12}, 32, 1}};
   for (const Case &c : cases) {
     for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
-      for (int variant = 0; variant < 6; ++variant) {
+      for (int variant = 0; variant < 8; ++variant) {
         bool silu = variant & 1, scaled = variant == 2 || variant == 3;
+        iddpm::GroupNormEnd end{silu, variant < 6 ? 0.0 : 0.3, {0x123456789abcdefull, 17, 5, 3}};
         int64_t n = c.shape[0], channels = c.shape[1], elements = n * channels * c.shape[2] * c.shape[3];
         at::Tensor memory = (at::randn({elements + c.skipped}) * 2 + 3).to(dtype);
         at::Tensor x = memory.narrow(0, c.skipped, elements).view({n, c.shape[2], c.shape[3], channels}).permute({0, 3, 1, 2});
         at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor(), before;
         if (variant == 3) before = at::randn({channels});
         if (variant >= 4) before = at::randn({n, channels});
-        iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, before}, silu);
+        iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, before}, end);
         double tolerance = dtype == at::kFloat ? 1e-5 : dtype == at::kHalf ? 2e-3 : 1e-2;
         compare_group_norm(name("group norm", c.shape, dtype) + " variant " + std::to_string(variant), call, tolerance);
       }
