@@ -86,8 +86,8 @@ func TestFullDisk(t *testing.T) {
 // TestSecondSignal comes amid a long step, and ends the program at once.
 func TestSecondSignal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	p := start(t, trainTiny(dir, "--batch-size", "4096")...)
-	p.waitForTraining()
+	p := start(t, trainTiny(dir, "--batch-size", "2048", "--log-interval", "1", "--save-interval", "1000", "--steps", "1000")...)
+	p.await(t, "INFO  step") // and the next one has begun
 	p.signal(t, syscall.SIGINT)
 	p.await(t, "once more to stop at once")
 	p.signal(t, syscall.SIGTERM)
