@@ -237,6 +237,11 @@ GT_API(gt_result, gt_philox_normal, (const int64_t *shape, int64_t n, int32_t dt
 GT_API(gt_result, gt_philox_uniform, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key))
 GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key))
 
+// ---- the diffusion (diffusion.cc, kernels/diffusion.cc)
+// Squared error [N] of out against target, and with `bound` the bound's term [N]
+// in bits/dim: see gotorch.DiffusionLosses.
+GT_API(gt_pair, gt_diffusion_losses, (gt_tensor out, gt_tensor target, gt_tensor x_start, gt_tensor rows, int32_t bound, int32_t through))
+
 // ---- kernels on GPUs (kernels/cuda_kernels.cc)
 // Takes what gt_cuda_kernels of libiddpm_cuda.so returns.
 GT_API(void, gt_set_cuda_kernels, (const void *kernels))

@@ -84,7 +84,7 @@ func newGaussian(s Schedule, kept []int, original int, o Objective, device gotor
 		d.seen[i] = float32(t) * scale
 	}
 	err := gotorch.Try(func() {
-		d.table = gotorch.FromFloat32s(coefficients(s, d.seen), int64(len(kept)), columns).To(device)
+		d.table = gotorch.FromFloat32s(coefficients(s, o, d.seen), int64(len(kept)), columns).To(device)
 	})
 	return d, err
 }
@@ -140,9 +140,19 @@ func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t 
 	return p
 }
 
-// outputs runs the network and splits what it gives, in float32, into the
-// prediction and, where variances are learned, the variance's values.
+// outputs runs the network and splits what it gives into the prediction and,
+// where variances are learned, the variance's values.
 func (d *GaussianDiffusion) outputs(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) (mean, variance gotorch.Tensor) {
+	out := d.output(denoise, x, t, cond)
+	if !d.learnsVariance() {
+		return out, gotorch.Tensor{}
+	}
+	halves := out.Chunk(2, 1)
+	return halves[0], halves[1]
+}
+
+// output runs the network and returns what it gives, in float32.
+func (d *GaussianDiffusion) output(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) gotorch.Tensor {
 	out := denoise(x, t.seen, cond).CastTo(gotorch.Float)
 	want := x.Shape()
 	if d.learnsVariance() {
@@ -151,11 +161,7 @@ func (d *GaussianDiffusion) outputs(denoise Denoiser, x gotorch.Tensor, t Timest
 	if got := out.Shape(); !slices.Equal(got, want) {
 		refuse("Denoiser", "the network turned x %v into %v, but this diffusion needs %v: its learn_sigma and the network's channels must agree", x.Shape(), got, want)
 	}
-	if !d.learnsVariance() {
-		return out, gotorch.Tensor{}
-	}
-	halves := out.Chunk(2, 1)
-	return halves[0], halves[1]
+	return out
 }
 
 // predict turns a network's outputs into all of Prediction but the variance.

@@ -86,21 +86,18 @@ type Losses struct {
 // of what was done: equation 14, 16 or 4, by the LossType. All are [N, C, H, W].
 func (d *GaussianDiffusion) TrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
 	xT := d.QSample(xStart, t, noise)
-	mean, variance := d.outputs(denoise, xT, t, cond)
-	if d.LossType == KL || d.LossType == RescaledKL {
-		vb := d.vbTerms(d.predict(mean, variance, xT, t, false), xStart, xT, t)
-		if d.LossType == RescaledKL {
-			vb = vb.MulScalar(float64(d.NumTimesteps()))
-		}
+	out := d.output(denoise, xT, t, cond)
+	alone := d.LossType == KL || d.LossType == RescaledKL
+	// Beside L_simple the bound teaches the variance alone: it is a poor guide to the mean.
+	mse, vb := gotorch.DiffusionLosses(out, d.target(xStart, xT, t, noise), xStart, t.lossRows(xStart.Size(0)), alone || d.learnsVariance(), alone)
+	switch {
+	case d.LossType == KL:
 		return Losses{Loss: vb}
-	}
-	mse := squaredError(mean, d.target(xStart, xT, t, noise))
-	if !d.learnsVariance() {
+	case d.LossType == RescaledKL:
+		return Losses{Loss: vb.MulScalar(float64(d.NumTimesteps()))}
+	case !d.learnsVariance():
 		return Losses{Loss: mse, MSE: mse}
-	}
-	// The bound teaches the variance alone: it is a poor guide to the mean.
-	vb := d.vbTerms(d.predict(mean.Detach(), variance, xT, t, false), xStart, xT, t)
-	if d.LossType == RescaledMSE {
+	case d.LossType == RescaledMSE:
 		vb = vb.MulScalar(float64(d.NumTimesteps()) / 1000)
 	}
 	return Losses{Loss: mse.Add(vb, 1), MSE: mse, VB: vb}

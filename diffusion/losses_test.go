@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -25,6 +26,71 @@ func TestLossesOfAnOracle(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// composed are the losses by the operators that likelihoods are computed with, the
+// plain twin of gotorch.DiffusionLosses.
+func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) (mse, vb gotorch.Tensor) {
+	xT := d.QSample(xStart, t, noise)
+	mean, variance := d.outputs(echo(out), xT, t, Cond{})
+	mse = squaredError(mean, d.target(xStart, xT, t, noise))
+	if d.LossType == MSE {
+		mean = mean.Detach()
+	}
+	return mse, d.vbTerms(d.predict(mean, variance, xT, t, false), xStart, xT, t)
+}
+
+// TestLossesAreTheirTwins compares every objective's losses and gradients, over
+// odd shapes, with the darkest and the brightest values among the pictures'.
+func TestLossesAreTheirTwins(t *testing.T) {
+	steps := []int64{0, 1, 25, 0, 49}
+	for meanName, meanType := range meanTypes {
+		for varName, varType := range varTypes {
+			for _, lossType := range []LossType{MSE, KL} {
+				d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: varType, LossType: lossType})
+				t.Run(fmt.Sprint(meanName, varName, lossType), func(t *testing.T) {
+					gotorch.Scope(func() {
+						x, noise, at := images(5, 3, 7, 4).MulScalar(1.2).Clamp(-1, 1), normal(1, 5, 3, 7, 4), d.At(steps)
+						out := normal(2, 5, 3, 7, 4).MulScalar(0.01).Add(d.target(x, d.QSample(x, at, noise), at, noise), 1)
+						if d.learnsVariance() {
+							v := normal(3, 5, 3, 7, 4)
+							if varType == Learned {
+								v = v.Add(at.of(colFixedLargeLogVariance), 1)
+							}
+							out = gotorch.Cat([]gotorch.Tensor{out, v}, 1)
+						}
+						compareLosses(t, d, out, x, at, noise)
+					})
+				})
+			}
+		}
+	}
+}
+
+func compareLosses(t *testing.T, d *GaussianDiffusion, out, x gotorch.Tensor, at Timesteps, noise gotorch.Tensor) {
+	weights := normal(4, x.Size(0))
+	leaves := []gotorch.Tensor{out.Detach().Clone(), out.Detach().Clone()}
+	for _, leaf := range leaves {
+		leaf.SetRequiresGrad(true)
+	}
+	got, want := d.TrainingLosses(echo(leaves[0]), x, at, noise, Cond{}), Losses{}
+	want.MSE, want.VB = composed(d, leaves[1], x, at, noise)
+	switch {
+	case d.LossType == KL:
+		want.Loss = want.VB
+	case d.learnsVariance():
+		want.Loss = want.MSE.Add(want.VB, 1)
+		golden.WithinOfMax(t, "vb", got.VB.Float32s(), want.VB.Float32s(), 1e-5)
+	default:
+		want.Loss = want.MSE
+	}
+	golden.WithinOfMax(t, "loss", got.Loss.Float32s(), want.Loss.Float32s(), 1e-5)
+	got.Loss.Mul(weights).Sum().Backward()
+	want.Loss.Mul(weights).Sum().Backward()
+	for n := range x.Size(0) {
+		of := func(leaf gotorch.Tensor) []float32 { return leaf.Grad().Select(0, n).Contiguous().Float32s() }
+		golden.WithinOfMax(t, fmt.Sprintf("gradient of picture %d", n), of(leaves[0]), of(leaves[1]), 1e-3)
 	}
 }
 

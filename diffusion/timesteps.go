@@ -33,12 +33,13 @@ const (
 	colOneMinusAlphasCumprodPrev
 	colSqrtAlphasCumprodNext
 	colSqrtOneMinusAlphasCumprodNext
-	columns
+	colLosses // the first of gotorch.LossColumns
+	columns   = colLosses + gotorch.LossColumns
 )
 
 // coefficients returns the table, row-major [T, columns], computed in float64
 // and rounded once.
-func coefficients(s Schedule, timesteps []float32) []float32 {
+func coefficients(s Schedule, o Objective, timesteps []float32) []float32 {
 	row := func(t int) (r [columns]float64) {
 		r[colTimestep] = float64(timesteps[t])
 		r[colNotFirst] = float64(min(t, 1))
@@ -48,6 +49,7 @@ func coefficients(s Schedule, timesteps []float32) []float32 {
 		r[colOneMinusAlphasCumprodPrev] = 1 - s.AlphasCumprodPrev[t]
 		r[colSqrtAlphasCumprodNext] = math.Sqrt(s.AlphasCumprodNext[t])
 		r[colSqrtOneMinusAlphasCumprodNext] = math.Sqrt(1 - s.AlphasCumprodNext[t])
+		setLosses(&r, o)
 		return r
 	}
 	table := make([]float32, 0, s.NumTimesteps()*columns)
@@ -84,6 +86,30 @@ func setPosterior(r *[columns]float64, s Schedule, t int) {
 	upper, lower := math.Log(s.Betas[t]), s.PosteriorLogVarianceClipped[t]
 	r[colLogVarianceMid] = (upper + lower) / 2
 	r[colLogVarianceHalfRange] = (upper - lower) / 2
+}
+
+// setLosses fills a row of gotorch.DiffusionLosses.
+func setLosses(r *[columns]float64, o Objective) {
+	var scale, logVariance, slope float64
+	switch o.MeanType {
+	case XStart:
+		scale = -r[colPosteriorMeanCoef1]
+	case PreviousX:
+		scale = -1
+	default: // x_0 less the predicted x_0 is so many times the noise's error
+		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
+	}
+	switch o.VarType {
+	case FixedSmall:
+		logVariance = r[colPosteriorLogVariance]
+	case LearnedRange:
+		logVariance, slope = r[colLogVarianceMid], r[colLogVarianceHalfRange]
+	case Learned:
+		slope = 1
+	default:
+		logVariance = r[colFixedLargeLogVariance]
+	}
+	copy(r[colLosses:], []float64{scale, logVariance, slope, r[colPosteriorLogVariance], r[colNotFirst]})
 }
 
 // Timesteps are the steps t of a batch and the numbers that follow from them.
@@ -132,6 +158,11 @@ func (d *GaussianDiffusion) checkSteps(host []int64) {
 
 // of returns one coefficient, [N, 1, 1, 1] or [1, 1, 1, 1].
 func (t Timesteps) of(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
+
+// lossRows returns the rows of gotorch.DiffusionLosses for n pictures.
+func (t Timesteps) lossRows(n int64) gotorch.Tensor {
+	return t.coef.Narrow(1, colLosses, gotorch.LossColumns).View(-1, gotorch.LossColumns).Expand(n, gotorch.LossColumns)
+}
 
 // mayBeFirst and mayBeLater report whether any t is 0, and whether any is not.
 func (t Timesteps) mayBeFirst() bool { return t.host == nil || slices.Contains(t.host, 0) }

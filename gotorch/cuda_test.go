@@ -76,6 +76,12 @@ func TestCUDAOperators(t *testing.T) {
 		"embedding": func(x, w Tensor) Tensor {
 			return Embedding(w.View(64, 9), FromInt64s([]int64{5, 5, 63}).To(x.Device()))
 		},
+		"losses": func(x, w Tensor) Tensor {
+			target := x.Detach().Narrow(1, 0, 4).MulScalar(0.5)
+			rows := FromFloat32s([]float32{0.5, -1, 0.5, -2, 1, 0.1, -2, 0.5, -1, 0}, 2, LossColumns).To(x.Device())
+			mse, vb := DiffusionLosses(x, target, target.Clamp(-1, 1), rows, true, true)
+			return mse.Add(vb, 1)
+		},
 		"dropout": func(x, w Tensor) Tensor { return x.PhiloxDropout(0.4, PhiloxKey{Seed: 5}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -80,6 +80,20 @@ func BenchmarkLimits(b *testing.B) {
 				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 1<<20).CastTo(dtype)
 				return 4 * size * x.Numel(), func() { x.PhiloxDropout(0.1, PhiloxKey{}) }
 			}},
+			{"DiffusionLosses/both", func() (int64, func()) {
+				if dtype != Float {
+					return 0, nil
+				}
+				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
+				out := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: 1}, 32, 6, 256, 256)
+				out.SetRequiresGrad(true)
+				rows := FromFloat32s([]float32{0.1, -3, 0.5, -3.5, 1}, 1, LossColumns).Expand(32, LossColumns)
+				return 4 * 10 * x.Numel(), func() {
+					mse, vb := DiffusionLosses(out, x, x, rows, true, false)
+					mse.Add(vb, 1).Sum().Backward()
+					out.SetGrad(Tensor{})
+				}
+			}},
 			{"PhiloxNormal", func() (int64, func()) {
 				if dtype != Float {
 					return 0, nil

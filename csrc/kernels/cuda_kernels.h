@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "../iddpm.h"
+#include "diffusion.h"
 #include "group_norm.h"
 
 namespace iddpm {
@@ -26,6 +27,11 @@ struct CudaKernels {
 
   // y = x + h + b of channels-last tensors.
   void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
+
+  // The losses [N], and the gradient of `out`; bound is undefined where it is not
+  // wanted, on the way back each where nothing depends on it.
+  void (*diffusion_losses)(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
+  void (*diffusion_losses_backward)(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);
 };
 
 // Throws where the library is not loaded.

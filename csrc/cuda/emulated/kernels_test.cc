@@ -1,6 +1,8 @@
 // Compares the CUDA kernels, run on the CPU, with their twins.
 #include <cstdio>
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include "../../kernels/philox.h"
 #include "../kernels.h"
 
@@ -133,6 +135,33 @@ void test_residual_add() {
   }
 }
 
+// The CPU's kernel has been compared with its twins by then.
+void test_diffusion_losses() {
+  const std::vector<std::vector<int64_t>> shapes{{5, 3, 7, 4}, {2, 1, 1, 1}, {3, 3, 32, 32}, {1, 4, 64, 33}};
+  for (const auto &shape : shapes) {
+    for (int variant = 0; variant < 8; ++variant) {
+      bool learned = variant & 1, bound = variant & 2, through = variant & 4;
+      int64_t n = shape[0], c = shape[1];
+      auto draw = [&](int64_t channels) {
+        return at::randn({n, channels, shape[2], shape[3]}).contiguous(at::MemoryFormat::ChannelsLast);
+      };
+      at::Tensor x_start = (draw(c) * 1.2).clamp(-1, 1), target = draw(c), out = draw(learned ? 2 * c : c), rows = at::rand({n, 7});
+      rows.select(1, 5).copy_(at::arange(n).remainder(2));
+      iddpm::LossCall call{out.clone().requires_grad_(), target, x_start, rows.narrow(1, 1, 5), bound, through};
+      std::vector<at::Tensor> want = iddpm::diffusion_losses(call);
+      at::Tensor g = at::randn({n}), gb = at::randn({n}), mse = at::full({n}, 99.0f), vb = bound ? mse.clone() : at::Tensor();
+      bound ? torch::autograd::backward({want[0], want[1]}, {g, gb}) : want[0].backward(g);
+      std::string what = name("losses", shape, at::kFloat) + " variant " + std::to_string(variant);
+      iddpm::cuda::diffusion_losses(call, mse, vb);
+      near(what + " mse", mse, want[0], 1e-6);
+      if (bound) near(what + " bound", vb, want[1], 1e-6);
+      at::Tensor d_out = at::full_like(out, 99);
+      iddpm::cuda::diffusion_losses_backward(call, g, bound ? gb : at::Tensor(), d_out);
+      near(what + " gradient", d_out, call.out.grad(), 1e-6);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -140,6 +169,7 @@ int main() {
   test_philox();
   test_group_norm();
   test_residual_add();
+  test_diffusion_losses();
   printf("CUDA kernels on the CPU: %d comparisons, %d passed, %d failed\n", comparisons, comparisons - failures, failures);
   return failures != 0;
 }

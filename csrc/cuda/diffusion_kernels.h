@@ -1,0 +1,17 @@
+// Between diffusion.cc, which knows tensors, and diffusion.cu, which nvcc compiles
+// without libtorch's headers.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "../kernels/diffusion_math.h"
+
+namespace iddpm {
+
+// mse is [n], bound too, or NULL where the term is not wanted.
+cudaError_t launch_diffusion_losses(const LossShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream);
+
+cudaError_t launch_diffusion_losses_backward(const LossShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
+                                             cudaStream_t stream);
+
+}  // namespace iddpm

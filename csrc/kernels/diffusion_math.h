@@ -1,0 +1,152 @@
+// What the CPU's kernels of the diffusion and the GPU's have in common: one
+// element of the training objective (Nichol & Dhariwal 2021, section 3).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "host_device.h"
+
+namespace iddpm {
+
+// What a step of the process means for a sample's losses: a row of
+// gt_diffusion_losses.
+struct LossRow {
+  float scale;              // the error of the posterior's mean over the error of the prediction
+  float log_variance;       // the model's, nats, where the network gives 0 or nothing
+  float log_variance_slope; // and what a 1 of the network adds
+  float true_log_variance;  // of q(x_{t-1} | x_t, x_0), nats
+  float later;              // 0 where the step is the decoder's, t = 0
+};
+constexpr int64_t kLossRow = 5;
+static_assert(sizeof(LossRow) == kLossRow * sizeof(float), "a row is an array of floats");
+
+// One element: the network's prediction and variance, what it was to predict, and x_0.
+struct LossElement {
+  float prediction, variance, target, x_start;
+
+  IDDPM_HD float error() const { return prediction - target; }
+};
+
+// The derivatives of the bound's term by the network's two outputs.
+struct LossSlopes {
+  float prediction, variance;
+};
+
+// The cumulative distribution function of a standard normal, by the tanh
+// approximation that the published numbers were computed with.
+struct NormalCDF {
+  float value, slope;
+
+  IDDPM_HD explicit NormalCDF(float x) {
+    const float k = 0.7978845608028654f;  // sqrt(2 / pi)
+    float th = tanhf(k * (0.044715f * x * x * x + x));
+    value = 0.5f * (1.0f + th);
+    slope = 0.5f * (1.0f - th * th) * k * (1.0f + 3 * 0.044715f * x * x);
+  }
+};
+
+// -log of the probability that N(x_start - centered, exp(log_variance)) gives to
+// x_start's bin out of 256 over [-1, 1], and its derivatives.
+struct Decoder {
+  float nats, by_centered, by_log_variance;
+
+  IDDPM_HD Decoder(float x_start, float centered, float log_variance) {
+    float inverse = expf(-0.5f * log_variance);
+    float high = (centered + 1.0f / 255) * inverse, low = (centered - 1.0f / 255) * inverse;
+    NormalCDF above(high), below(low);
+    bool lowest = x_start < -0.999f, highest = x_start > 0.999f;
+    if (lowest) below.value = below.slope = 0.0f;
+    if (highest && !lowest) above.value = 1.0f, above.slope = 0.0f;
+    float p = above.value - below.value;
+    bool vanishes = p < 1e-12f;  // its logarithm is kept finite
+    nats = -logf(vanishes ? 1e-12f : p);
+    float by_p = vanishes ? 0.0f : -1.0f / p;
+    by_centered = by_p * inverse * (above.slope - below.slope);
+    by_log_variance = -0.5f * by_p * (above.slope * high - below.slope * low);
+  }
+};
+
+// The divergence of N(mean, exp(log_variance)) from N(mean + difference,
+// exp(true_log_variance)), nats, and its derivatives.
+struct Divergence {
+  float nats, by_difference, by_log_variance;
+
+  IDDPM_HD Divergence(float difference, float true_log_variance, float log_variance) {
+    float ratio = expf(true_log_variance - log_variance), inverse = expf(-log_variance);
+    float distance = difference * difference * inverse;
+    nats = 0.5f * (ratio - (true_log_variance - log_variance) - 1.0f + distance);
+    by_difference = difference * inverse;
+    by_log_variance = 0.5f * (1.0f - ratio - distance);
+  }
+};
+
+// The bound's term of one element, nats: equation 5 at t = 0, else equation 6.
+IDDPM_HD float bound_term(const LossRow &r, const LossElement &e) {
+  float log_variance = r.log_variance + r.log_variance_slope * e.variance, difference = r.scale * e.error();
+  if (r.later == 0.0f) return Decoder(e.x_start, difference, log_variance).nats;
+  return Divergence(difference, r.true_log_variance, log_variance).nats;
+}
+
+IDDPM_HD LossSlopes bound_slopes(const LossRow &r, const LossElement &e) {
+  float log_variance = r.log_variance + r.log_variance_slope * e.variance, difference = r.scale * e.error();
+  if (r.later == 0.0f) {
+    Decoder d(e.x_start, difference, log_variance);
+    return {d.by_centered * r.scale, d.by_log_variance * r.log_variance_slope};
+  }
+  Divergence d(difference, r.true_log_variance, log_variance);
+  return {d.by_difference * r.scale, d.by_log_variance * r.log_variance_slope};
+}
+
+// Channels-last pictures of c channels, and what the network makes of them: as
+// many channels, or twice as many where it also gives variances.
+struct LossShape {
+  int64_t n, pixels, c;
+  bool learned;
+
+  IDDPM_HD int64_t elements() const { return pixels * c; }  // of a sample
+};
+
+struct LossInputs {
+  const float *out, *target, *x_start;
+  const float *rows;
+  int64_t row_stride;  // floats from a sample's row to the next one's
+  bool bound;    // its term is wanted, and not the squared error alone
+  bool through;  // its gradient reaches the prediction, too
+
+  IDDPM_HD const LossRow &row(int64_t n) const { return *reinterpret_cast<const LossRow *>(rows + n * row_stride); }
+
+  // Where in `out` the prediction of element i of sample n lies; the variance lies
+  // c further.
+  IDDPM_HD static int64_t at(const LossShape &s, int64_t n, int64_t i) {
+    int64_t pixel = n * s.pixels + i / s.c;
+    return pixel * s.c * (s.learned ? 2 : 1) + i % s.c;
+  }
+  IDDPM_HD LossElement element(const LossShape &s, int64_t n, int64_t i) const {
+    int64_t k = at(s, n, i), j = n * s.elements() + i;
+    return {out[k], s.learned ? out[k + s.c] : 0.0f, target[j], x_start[j]};
+  }
+};
+
+// The gradients of both losses of a sample, NULL where nothing depends on one;
+// what reaches `out` goes to d_out.
+struct LossGradients {
+  const float *mse, *bound;
+
+  IDDPM_HD void apply(const LossShape &s, const LossInputs &in, int64_t n, int64_t i, float *d_out) const {
+    LossElement e = in.element(s, n, i);
+    int64_t k = LossInputs::at(s, n, i);
+    float share = 1.0f / static_cast<float>(s.elements()), g = 0.0f, gv = 0.0f;
+    if (mse != nullptr) g = mse[n] * share * 2.0f * e.error();
+    if (bound != nullptr) {
+      LossSlopes slopes = bound_slopes(in.row(n), e);
+      float weight = bound[n] * share * 1.4426950408889634f;  // 1 / ln 2
+      if (in.through) g += weight * slopes.prediction;
+      gv = weight * slopes.variance;
+    }
+    d_out[k] = g;
+    if (s.learned) d_out[k + s.c] = gv;
+  }
+};
+
+}  // namespace iddpm
