@@ -44,23 +44,22 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
-    Tensors p = unwrap_list(params, n), g = unwrap_list(grads, n), m = unwrap_list(exp_avg, n),
-            v = unwrap_list(exp_avg_sq, n);
-    std::vector<Average> moving;
-    for (int64_t r = 0; r < n_averages; ++r) moving.push_back({rates[r], unwrap_list(averages + r * n, n)});
+    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), {}, unwrap(step),
+                {lr, beta1, beta2, weight_decay, eps}, unwrap(skip)};
+    const Tensors &p = c.params;
+    for (int64_t r = 0; r < n_averages; ++r) c.averages.push_back({rates[r], unwrap_list(averages + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
-      check_fits(p[i], g[i], i, "gradient");
-      if (!same_layout(p[i], g[i])) g[i] = at::empty_like(p[i]).copy_(g[i]);
-      check_state(p[i], m[i], i, "first moment");
-      check_state(p[i], v[i], i, "second moment");
-      for (const Average &a : moving) check_state(p[i], a.tensors[i], i, "average");
+      check_fits(p[i], c.grads[i], i, "gradient");
+      if (!same_layout(p[i], c.grads[i])) c.grads[i] = at::empty_like(p[i]).copy_(c.grads[i]);
+      check_state(p[i], c.exp_avg[i], i, "first moment");
+      check_state(p[i], c.exp_avg_sq[i], i, "second moment");
+      for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average");
     }
-    at::Tensor found_inf = unwrap(skip);
-    TORCH_CHECK(!found_inf.defined() || (found_inf.numel() == 1 && found_inf.scalar_type() == at::kFloat && found_inf.device() == p[0].device()),
-                "what decides whether to skip is ", found_inf.toString(), found_inf.sizes(), ", not one float where the parameters are");
-    adamw_(p, g, m, v, moving, unwrap(step), {lr, beta1, beta2, weight_decay, eps}, found_inf);
-    unwrap(step).add_(1);
-    if (found_inf.defined()) unwrap(step).sub_(found_inf.reshape(unwrap(step).sizes()));
+    TORCH_CHECK(!c.skip.defined() || (c.skip.numel() == 1 && c.skip.scalar_type() == at::kFloat && c.skip.device() == p[0].device()),
+                "what decides whether to skip is ", c.skip.toString(), c.skip.sizes(), ", not one float where the parameters are");
+    adamw_(c);
+    c.step.add_(1);
+    if (c.skip.defined()) c.step.sub_(c.skip.reshape(c.step.sizes()));
   });
 }
 

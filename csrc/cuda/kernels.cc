@@ -6,7 +6,8 @@ const void *gt_cuda_kernels(void) {
   using namespace iddpm::cuda;
   static const iddpm::CudaKernels table{
       philox_normal,       philox_uniform, philox_mask,      group_norm_takes,          group_norm_forward,
-      group_norm_backward, residual_add,   diffusion_losses, diffusion_losses_backward,
+      group_norm_backward, residual_add,   adamw_takes,      adamw,                     diffusion_losses,
+      diffusion_losses_backward,
   };
   return &table;
 }

@@ -22,6 +22,10 @@ void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSa
 void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
                          const GroupNormGradients &out, at::Tensor &dx);
 
+// adamw.cc
+bool adamw_takes(const AdamWCall &call);
+void adamw(const AdamWCall &call);
+
 // diffusion.cc
 void diffusion_losses(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
 void diffusion_losses_backward(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);

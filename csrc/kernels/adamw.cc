@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda_kernels.h"
 #include "simd.h"
 
 namespace iddpm {
@@ -43,29 +44,9 @@ std::vector<float *> pointers(const Tensors &list) {
   return p;
 }
 
-// The numbers of one update, rounded once.
-struct Update {
-  float keep, first, second, second_rest, rescale, eps, step_size;
-};
-
-Update update_of(const AdamW &o, double step) {
-  double root = std::sqrt(1 - std::pow(o.beta2, step));
-  return {static_cast<float>(1 - o.lr * o.weight_decay),
-          static_cast<float>(1 - o.beta1),
-          static_cast<float>(o.beta2),
-          static_cast<float>(1 - o.beta2),
-          static_cast<float>(1 / root),
-          static_cast<float>(o.eps),
-          static_cast<float>(o.lr / (1 - std::pow(o.beta1, step)))};
-}
-
-IDDPM_CLONES void run_update(float *p, const float *g, float *m, float *v, Update u, int64_t n) {
+IDDPM_CLONES void run_update(float *p, const float *g, float *m, float *v, AdamWUpdate u, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    m[i] += u.first * (g[i] - m[i]);
-    v[i] = u.second * v[i] + u.second_rest * g[i] * g[i];
-    p[i] = u.keep * p[i] - u.step_size * m[i] / (sqrtf(v[i]) * u.rescale + u.eps);
-  }
+  for (int64_t i = 0; i < n; ++i) u.apply(g[i], p + i, m + i, v + i);
 }
 
 IDDPM_CLONES void run_lerp(float *a, const float *p, float weight, int64_t n) {
@@ -80,50 +61,48 @@ IDDPM_CLONES float run_squares(const float *x, int64_t n) {
   return sum;
 }
 
-bool plain(const Tensors &list) {
-  return std::all_of(list.begin(), list.end(), [](const at::Tensor &t) {
-    return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_non_overlapping_and_dense();
+bool plain(const Tensors &list, at::DeviceType device) {
+  return std::all_of(list.begin(), list.end(), [&](const at::Tensor &t) {
+    return t.device().type() == device && t.scalar_type() == at::kFloat && t.is_non_overlapping_and_dense();
   });
 }
 
-void fused(const Tensors &params, const Tensors &grads, const Tensors &exp_avg, const Tensors &exp_avg_sq,
-           const std::vector<Average> &averages, double step, const AdamW &o, bool skip) {
-  std::vector<float *> p = pointers(params), g = pointers(grads), m = pointers(exp_avg), v = pointers(exp_avg_sq);
+void fused(const AdamWCall &call) {
+  std::vector<float *> p = pointers(call.params), g = pointers(call.grads), m = pointers(call.exp_avg), v = pointers(call.exp_avg_sq);
   std::vector<std::vector<float *>> moving;
-  for (const Average &a : averages) moving.push_back(pointers(a.tensors));
-  Update u = update_of(o, step);
-  for_chunks(chunks_of(params), [&](size_t, const Chunk &c) {
+  for (const Average &a : call.averages) moving.push_back(pointers(a.tensors));
+  AdamWUpdate u(call.options, call.step.item<double>() + 1);
+  bool stay = call.skip.defined() && call.skip.item<float>() == 1;
+  for_chunks(chunks_of(call.params), [&](size_t, const Chunk &c) {
     size_t k = c.tensor;
-    if (!skip) run_update(p[k] + c.first, g[k] + c.first, m[k] + c.first, v[k] + c.first, u, c.count);
+    if (!stay) run_update(p[k] + c.first, g[k] + c.first, m[k] + c.first, v[k] + c.first, u, c.count);
     for (size_t r = 0; r < moving.size(); ++r) {
-      run_lerp(moving[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - averages[r].rate), c.count);
+      run_lerp(moving[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - call.averages[r].rate), c.count);
     }
   });
 }
 
-void composed(const Tensors &params, const Tensors &grads, const Tensors &exp_avg, const Tensors &exp_avg_sq,
-              const std::vector<Average> &averages, const at::Tensor &step, const AdamW &o, const at::Tensor &skip) {
-  Tensors steps(params.size(), step + 1);
-  at::_fused_adamw_(params, grads, exp_avg, exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, o.lr, o.beta1, o.beta2,
+void composed(const AdamWCall &call) {
+  const AdamW &o = call.options;
+  Tensors steps(call.params.size(), call.step + 1);
+  at::_fused_adamw_(call.params, call.grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, o.lr, o.beta1, o.beta2,
                     o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
-                    skip.defined() ? std::optional<at::Tensor>(skip) : std::nullopt);
-  for (const Average &a : averages) at::_foreach_lerp_(a.tensors, params, 1 - a.rate);
+                    call.skip.defined() ? std::optional<at::Tensor>(call.skip) : std::nullopt);
+  for (const Average &a : call.averages) at::_foreach_lerp_(a.tensors, call.params, 1 - a.rate);
 }
 
 }  // namespace
 
-void adamw_(const Tensors &params, const Tensors &grads, const Tensors &exp_avg, const Tensors &exp_avg_sq,
-            const std::vector<Average> &averages, const at::Tensor &step, const AdamW &o, const at::Tensor &skip) {
-  if (plain(params)) {
-    bool stay = skip.defined() && skip.item<float>() == 1;
-    fused(params, grads, exp_avg, exp_avg_sq, averages, step.item<double>() + 1, o, stay);
-  } else {
-    composed(params, grads, exp_avg, exp_avg_sq, averages, step, o, skip);
+void adamw_(const AdamWCall &call) {
+  if (plain(call.params, at::kCPU)) return fused(call);
+  if (plain(call.params, at::kCUDA) && call.step.is_cuda() && call.step.scalar_type() == at::kFloat && cuda_kernels().adamw_takes(call)) {
+    return cuda_kernels().adamw(call);
   }
+  composed(call);
 }
 
 at::Tensor total_norm(const Tensors &tensors) {
-  if (!plain(tensors)) {
+  if (!plain(tensors, at::kCPU)) {
     bool wide = std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor &t) { return t.scalar_type() == at::kDouble; });
     return at::stack(at::_foreach_norm(tensors, 2, wide ? at::kDouble : at::kFloat)).norm();
   }

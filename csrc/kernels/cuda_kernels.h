@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "../iddpm.h"
+#include "adamw.h"
 #include "diffusion.h"
 #include "group_norm.h"
 
@@ -27,6 +28,10 @@ struct CudaKernels {
 
   // y = x + h + b of channels-last tensors.
   void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
+
+  // Of float32 parameters: whether there are not too many averages, and the update.
+  bool (*adamw_takes)(const AdamWCall &call);
+  void (*adamw)(const AdamWCall &call);
 
   // The losses [N], and the gradient of `out`; bound is undefined where it is not
   // wanted, on the way back each where nothing depends on it.

@@ -162,6 +162,44 @@ void test_diffusion_losses() {
   }
 }
 
+// libtorch's own update, in float64, for parameters that do and do not fill a
+// block's chunk.
+void test_adamw() {
+  const std::vector<std::vector<int64_t>> shapes{{1}, {3, 5}, {8192}, {0}, {8193}, {4, 7, 3, 3}, {129, 256}};
+  for (int variant = 0; variant < 6; ++variant) {
+    iddpm::AdamWCall call{{}, {}, {}, {}, std::vector<iddpm::Average>(variant % 3), at::full({}, 4.0f), {1e-2, 0.9, 0.999, 0.05, 1e-8}, {}};
+    for (const auto &shape : shapes) {
+      for (iddpm::Tensors *list : {&call.params, &call.grads, &call.exp_avg}) list->push_back(at::randn(shape));
+      call.exp_avg_sq.push_back(at::rand(shape));
+      for (iddpm::Average &a : call.averages) a.tensors.push_back(at::randn(shape));
+    }
+    for (size_t r = 0; r < call.averages.size(); ++r) call.averages[r].rate = 0.9 + 0.05 * static_cast<double>(r);
+    bool skips = variant == 4 || variant == 5;
+    if (variant >= 3) call.skip = at::full({1}, skips ? 1.0f : 0.0f);
+    auto exact = [](iddpm::Tensors &list) {
+      for (at::Tensor &t : list) t = t.to(at::kDouble);
+    };
+    iddpm::AdamWCall twin = call;
+    for (iddpm::Tensors *list : {&twin.params, &twin.grads, &twin.exp_avg, &twin.exp_avg_sq}) exact(*list);
+    for (iddpm::Average &a : twin.averages) exact(a.tensors);
+    if (skips) {
+      for (const iddpm::Average &a : twin.averages) at::_foreach_lerp_(a.tensors, twin.params, 1 - a.rate);
+    } else {
+      twin.skip = at::Tensor();
+      iddpm::adamw_(twin);
+    }
+    iddpm::cuda::adamw(call);
+    for (size_t k = 0; k < shapes.size(); ++k) {
+      if (call.params[k].numel() == 0) continue;
+      std::string what = name("adamw", shapes[k], at::kFloat) + " variant " + std::to_string(variant);
+      near(what + " p", call.params[k], twin.params[k], 1e-6);
+      near(what + " m", call.exp_avg[k], twin.exp_avg[k], 1e-6);
+      near(what + " v", call.exp_avg_sq[k], twin.exp_avg_sq[k], 1e-6);
+      for (size_t r = 0; r < call.averages.size(); ++r) near(what + " average", call.averages[r].tensors[k], twin.averages[r].tensors[k], 1e-6);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -170,6 +208,7 @@ int main() {
   test_group_norm();
   test_residual_add();
   test_diffusion_losses();
+  test_adamw();
   printf("CUDA kernels on the CPU: %d comparisons, %d passed, %d failed\n", comparisons, comparisons - failures, failures);
   return failures != 0;
 }
