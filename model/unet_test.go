@@ -185,7 +185,7 @@ func TestFreeze(t *testing.T) {
 			t.Fatalf("value %d is %v with frozen weights, %v without", i, v, before[i])
 		}
 	}
-	if now := gotorch.LiveTensors(); now != live {
+	if now := gotorch.LiveTensors(); now > live { // other tests' may die meanwhile
 		t.Errorf("%d tensors live after an evaluation, %d before", now, live)
 	}
 }

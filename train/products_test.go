@@ -49,7 +49,7 @@ func TestBenchProducts(t *testing.T) {
 	if err := b.Products(); err != nil {
 		t.Fatal(err)
 	}
-	if now := gotorch.LiveTensors(); now != live {
+	if now := gotorch.LiveTensors(); now > live { // other tests' may die meanwhile
 		t.Errorf("%d tensors, there were %d", now, live)
 	}
 }
