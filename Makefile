@@ -151,7 +151,7 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 
 # --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated stands in for CUDA ----------------
 
-EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc,$(wildcard csrc/cuda/*.cc)))
+EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc csrc/cuda/graph.cc,$(wildcard csrc/cuda/*.cc)))
 EMULATED_OBJECTS := $(EMULATED_SOURCES:csrc/cuda/%=build/obj/emulated/%.o)
 
 build/test-kernels: $(EMULATED_OBJECTS) $(OBJECTS)

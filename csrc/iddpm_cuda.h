@@ -13,6 +13,8 @@ typedef struct gt_stream {
   int32_t device_type;
 } gt_stream;
 
+typedef struct gt_cuda_graph_ *gt_cuda_graph;
+
 // Bytes of the caching allocator on one GPU.
 typedef struct gt_cuda_memory_stats {
   int64_t allocated;  // in tensors
@@ -58,6 +60,14 @@ GT_API(gt_error, gt_cuda_stream_current, (int32_t device, gt_stream *out))
 GT_API(gt_error, gt_cuda_stream_set, (gt_stream s))
 GT_API(gt_error, gt_cuda_stream_query, (gt_stream s, int32_t *done))
 GT_API(gt_error, gt_cuda_stream_synchronize, (gt_stream s))
+
+// A recording of what is given to the current stream between begin and end: see
+// gotorch.Graph.
+GT_API(gt_error, gt_cuda_graph_new, (gt_cuda_graph *out))
+GT_API(gt_error, gt_cuda_graph_begin, (gt_cuda_graph g))
+GT_API(gt_error, gt_cuda_graph_end, (gt_cuda_graph g))
+GT_API(gt_error, gt_cuda_graph_replay, (gt_cuda_graph g))
+GT_API(void, gt_cuda_graph_free, (gt_cuda_graph g))
 
 #ifdef GT_API_DEFAULT
 #undef GT_API

@@ -47,10 +47,10 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
 }
 
 gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
-                             gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key) {
+                             gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of) {
   return guard_tensor([&] {
     return group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps,
-                           {silu != 0, drop, key});
+                           {silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())});
   });
 }
 

@@ -66,14 +66,20 @@ gt_error gt_normal_(gt_tensor t, double mean, double std, gt_generator g) {
   });
 }
 
-gt_result gt_philox_normal(const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key) {
-  return guard_tensor([&] { return philox_normal(ints(shape, n), dtype_of(dtype), device_of(d), key); });
+gt_result gt_philox_normal(const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key, gt_tensor step_of) {
+  return guard_tensor([&] {
+    at::Device device = device_of(d);
+    return philox_normal(ints(shape, n), dtype_of(dtype), device, philox_key(key, unwrap(step_of), device));
+  });
 }
 
-gt_result gt_philox_uniform(const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key) {
-  return guard_tensor([&] { return philox_uniform(ints(shape, n), dtype_of(dtype), device_of(d), key); });
+gt_result gt_philox_uniform(const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key, gt_tensor step_of) {
+  return guard_tensor([&] {
+    at::Device device = device_of(d);
+    return philox_uniform(ints(shape, n), dtype_of(dtype), device, philox_key(key, unwrap(step_of), device));
+  });
 }
 
-gt_result gt_philox_dropout(gt_tensor x, double p, gt_philox_key key) {
-  return guard_tensor([&] { return philox_dropout(unwrap(x), p, key); });
+gt_result gt_philox_dropout(gt_tensor x, double p, gt_philox_key key, gt_tensor step_of) {
+  return guard_tensor([&] { return philox_dropout(unwrap(x), p, philox_key(key, unwrap(step_of), unwrap(x).device())); });
 }

@@ -142,6 +142,8 @@ func near(t *testing.T, what string, got, want []float64) {
 	}
 }
 
+func TestCUDAGraph(t *testing.T) { checkGraph(t, gpu0(t)) }
+
 func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
 
 func TestCUDAGroupNormSilu(t *testing.T) {

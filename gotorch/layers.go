@@ -95,9 +95,10 @@ func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64,
 	case o.Dropout != 0:
 		panic(&Error{Op: op, Message: "dropout needs a Key"})
 	}
+	step := key.StepOf
 	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
-		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c())
-	for _, t := range []Tensor{input, weight, bias, scaleShift, before} {
+		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op))
+	for _, t := range []Tensor{input, weight, bias, scaleShift, before, step} {
 		runtime.KeepAlive(t.owner)
 	}
 	return take(op, r)

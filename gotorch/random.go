@@ -80,6 +80,7 @@ type PhiloxKey struct {
 	Stream      uint32 // what the numbers are for: one for noise, one per dropout layer, ...
 	Step        uint32 // of training or of sampling
 	FirstSample int64  // the index of row 0 in the global batch
+	StepOf      Tensor // if defined, an int64 of one element where the numbers are drawn, which is added to Step when they are: a [Graph] has the numbers of another step at every replay
 }
 
 func (k PhiloxKey) c() C.gt_philox_key {
@@ -91,20 +92,28 @@ func (k PhiloxKey) c() C.gt_philox_key {
 func PhiloxNormal(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("PhiloxNormal", C.gt_philox_normal(p, n, C.int32_t(dtype), d.c(), key.c()))
+	step := key.StepOf
+	r := C.gt_philox_normal(p, n, C.int32_t(dtype), d.c(), key.c(), step.optional("PhiloxNormal"))
+	runtime.KeepAlive(step.owner)
+	return take("PhiloxNormal", r)
 }
 
 // PhiloxUniform returns numbers from U(0, 1), numbered as [PhiloxNormal]'s.
 func PhiloxUniform(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("PhiloxUniform", C.gt_philox_uniform(p, n, C.int32_t(dtype), d.c(), key.c()))
+	step := key.StepOf
+	r := C.gt_philox_uniform(p, n, C.int32_t(dtype), d.c(), key.c(), step.optional("PhiloxUniform"))
+	runtime.KeepAlive(step.owner)
+	return take("PhiloxUniform", r)
 }
 
 // PhiloxDropout zeroes each element of t with probability p and scales the
 // others by 1 / (1 - p) (Srivastava et al. 2014).
 func (t Tensor) PhiloxDropout(p float64, key PhiloxKey) Tensor {
-	r := C.gt_philox_dropout(t.defined("PhiloxDropout"), C.double(p), key.c())
+	step := key.StepOf
+	r := C.gt_philox_dropout(t.defined("PhiloxDropout"), C.double(p), key.c(), step.optional("PhiloxDropout"))
+	runtime.KeepAlive(step.owner)
 	runtime.KeepAlive(t.owner)
 	return take("PhiloxDropout", r)
 }

@@ -238,6 +238,8 @@ func refusals() map[string]refusal {
 		"GetCUDAProperties":      {func() { GetCUDAProperties(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"GetCUDAMemoryStats":     {func() { GetCUDAMemoryStats(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"ResetPeakCUDAMemory":    {func() { ResetPeakCUDAMemory(Device{}) }, "cpu is not a GPU"},
+		"NewGraph":               {func() { NewGraph(Device{Type: CUDA, Index: 127}, func() {}) }, noGPU},
+		"Graph.Replay":           {func() { (&Graph{device: Device{Type: CUDA}}).Replay() }, "the graph is closed"},
 		"NewCUDAStream":          {func() { NewCUDAStream(Device{Type: CUDA, Index: -2}) }, noGPU},
 		"GetCurrentCUDAStream":   {func() { GetCurrentCUDAStream(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"SetCurrentCUDAStream":   {func() { SetCurrentCUDAStream(CUDAStream{}) }, noStream},
@@ -286,6 +288,7 @@ type refusal struct {
 // that answer with an error value of their own, each tested elsewhere.
 var neverRefuse = map[string]string{
 	"Error.Error":             "formats",
+	"Graph.Close":             "frees",
 	"DtypeName":               "formats",
 	"Device.String":           "formats",
 	"Tensor.String":           "formats the undefined tensor too",

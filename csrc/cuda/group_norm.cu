@@ -7,7 +7,6 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
-#include "../kernels/philox.h"
 #include "launch.h"
 #include "pack.h"
 
@@ -22,7 +21,7 @@ __device__ __forceinline__ float sigmoid(float u) { return 1.0f / (1.0f + expf(-
 struct End {
   bool silu;
   float drop, keep;  // the rate, and what m is of an element that stays
-  gt_philox_key key;
+  PhiloxKey key;
 
   explicit End(const GroupNormEnd &end)
       : silu(end.silu), drop(static_cast<float>(end.drop)), keep(static_cast<float>(1.0 / (1.0 - end.drop))), key(end.key) {}
@@ -42,7 +41,7 @@ struct End {
   __device__ void mask(int64_t n, int64_t j, float *v) const {
     if (drop == 0.0f) return;
     for (int i = 0; i < V; i += 4) {
-      Philox4 bits = philox4(key.seed, key.stream, key.step, static_cast<uint64_t>(key.first_sample + n),
+      Philox4 bits = philox4(key.seed, key.stream, key.step_now(), static_cast<uint64_t>(key.first_sample + n),
                              static_cast<uint32_t>((j + i) / 4));
       for (int k = 0; k < 4 && i + k < V; ++k) v[i + k] *= unit_float(bits.v[V == 1 ? j % 4 : k]) < drop ? 0.0f : keep;
     }

@@ -12,9 +12,9 @@
 namespace iddpm::cuda {
 
 // philox.cc
-void philox_normal(at::Tensor &out, const gt_philox_key &key);
-void philox_uniform(at::Tensor &out, const gt_philox_key &key);
-void philox_mask(at::Tensor &out, double drop, const gt_philox_key &key);
+void philox_normal(at::Tensor &out, const PhiloxKey &key);
+void philox_uniform(at::Tensor &out, const PhiloxKey &key);
+void philox_mask(at::Tensor &out, double drop, const PhiloxKey &key);
 
 // group_norm.cc
 bool group_norm_takes(const at::Tensor &x);

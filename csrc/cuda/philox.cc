@@ -13,7 +13,7 @@ PhiloxShape shape_of(const at::Tensor &t) {
 }
 
 template <class T, class Bits>
-void fill_mask_as(at::Tensor &out, double drop, const gt_philox_key &key) {
+void fill_mask_as(at::Tensor &out, double drop, const PhiloxKey &key) {
   static_assert(sizeof(T) == sizeof(Bits));
   T keep = static_cast<T>(1.0 / (1.0 - drop));
   Bits bits;
@@ -25,7 +25,7 @@ void fill_mask_as(at::Tensor &out, double drop, const gt_philox_key &key) {
 
 }  // namespace
 
-void philox_mask(at::Tensor &out, double drop, const gt_philox_key &key) {
+void philox_mask(at::Tensor &out, double drop, const PhiloxKey &key) {
   switch (out.scalar_type()) {
     case at::kFloat: return fill_mask_as<float, uint32_t>(out, drop, key);
     case at::kBFloat16: return fill_mask_as<at::BFloat16, uint16_t>(out, drop, key);
@@ -35,12 +35,12 @@ void philox_mask(at::Tensor &out, double drop, const gt_philox_key &key) {
   }
 }
 
-void philox_normal(at::Tensor &out, const gt_philox_key &key) {
+void philox_normal(at::Tensor &out, const PhiloxKey &key) {
   Target target(out);
   C10_CUDA_CHECK(launch_philox_normal(out.data_ptr<float>(), shape_of(out), key, target.stream));
 }
 
-void philox_uniform(at::Tensor &out, const gt_philox_key &key) {
+void philox_uniform(at::Tensor &out, const PhiloxKey &key) {
   Target target(out);
   C10_CUDA_CHECK(launch_philox_uniform(out.data_ptr<float>(), shape_of(out), key, target.stream));
 }

@@ -9,20 +9,20 @@ namespace iddpm {
 namespace {
 
 template <class Fill>
-__global__ void for_each_quad(PhiloxShape shape, gt_philox_key key, Fill fill) {
+__global__ void for_each_quad(PhiloxShape shape, PhiloxKey key, Fill fill) {
   int64_t quads = (shape.row + 3) / 4;
   int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < shape.samples * quads; i += stride) {
     int64_t n = i / quads, q = i % quads;
     Philox4 bits =
-        philox4(key.seed, key.stream, key.step, static_cast<uint64_t>(key.first_sample + n), static_cast<uint32_t>(q));
+        philox4(key.seed, key.stream, key.step_now(), static_cast<uint64_t>(key.first_sample + n), static_cast<uint32_t>(q));
     int64_t rest = shape.row - 4 * q;
     fill(n * shape.row + 4 * q, bits, rest < 4 ? static_cast<int>(rest) : 4);
   }
 }
 
 template <class Fill>
-cudaError_t fill_with(PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream, Fill fill) {
+cudaError_t fill_with(PhiloxShape shape, const PhiloxKey &key, cudaStream_t stream, Fill fill) {
   constexpr int64_t kThreads = 256, kBlocks = 1 << 16;
   int64_t quads = shape.samples * ((shape.row + 3) / 4);
   if (quads == 0) return cudaSuccess;
@@ -60,22 +60,22 @@ struct Mask {
 
 }  // namespace
 
-cudaError_t launch_philox_normal(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream) {
+cudaError_t launch_philox_normal(float *out, PhiloxShape shape, const PhiloxKey &key, cudaStream_t stream) {
   return fill_with(shape, key, stream, Normal{out});
 }
 
-cudaError_t launch_philox_uniform(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream) {
+cudaError_t launch_philox_uniform(float *out, PhiloxShape shape, const PhiloxKey &key, cudaStream_t stream) {
   return fill_with(shape, key, stream, Uniform{out});
 }
 
 template <class Bits>
-cudaError_t launch_philox_mask(Bits *out, Bits keep, float drop, PhiloxShape shape, const gt_philox_key &key,
+cudaError_t launch_philox_mask(Bits *out, Bits keep, float drop, PhiloxShape shape, const PhiloxKey &key,
                                cudaStream_t stream) {
   return fill_with(shape, key, stream, Mask<Bits>{out, keep, drop});
 }
 
-template cudaError_t launch_philox_mask(uint16_t *, uint16_t, float, PhiloxShape, const gt_philox_key &, cudaStream_t);
-template cudaError_t launch_philox_mask(uint32_t *, uint32_t, float, PhiloxShape, const gt_philox_key &, cudaStream_t);
-template cudaError_t launch_philox_mask(uint64_t *, uint64_t, float, PhiloxShape, const gt_philox_key &, cudaStream_t);
+template cudaError_t launch_philox_mask(uint16_t *, uint16_t, float, PhiloxShape, const PhiloxKey &, cudaStream_t);
+template cudaError_t launch_philox_mask(uint32_t *, uint32_t, float, PhiloxShape, const PhiloxKey &, cudaStream_t);
+template cudaError_t launch_philox_mask(uint64_t *, uint64_t, float, PhiloxShape, const PhiloxKey &, cudaStream_t);
 
 }  // namespace iddpm

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../iddpm.h"
+#include "../kernels/philox.h"
 
 namespace iddpm {
 
@@ -16,13 +16,13 @@ struct PhiloxShape {
   int64_t row;
 };
 
-cudaError_t launch_philox_normal(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream);
-cudaError_t launch_philox_uniform(float *out, PhiloxShape shape, const gt_philox_key &key, cudaStream_t stream);
+cudaError_t launch_philox_normal(float *out, PhiloxShape shape, const PhiloxKey &key, cudaStream_t stream);
+cudaError_t launch_philox_uniform(float *out, PhiloxShape shape, const PhiloxKey &key, cudaStream_t stream);
 
 // Writes 0 where the uniform number is below drop, else keep: both of them as
 // bits, so that one kernel does for every type of that size.
 template <class Bits>
-cudaError_t launch_philox_mask(Bits *out, Bits keep, float drop, PhiloxShape shape, const gt_philox_key &key,
+cudaError_t launch_philox_mask(Bits *out, Bits keep, float drop, PhiloxShape shape, const PhiloxKey &key,
                                cudaStream_t stream);
 
 }  // namespace iddpm

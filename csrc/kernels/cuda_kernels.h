@@ -15,9 +15,9 @@ namespace iddpm {
 // this folder. Everything goes to the tensor's GPU and to this thread's stream.
 struct CudaKernels {
   // Fill out, float32, or for the mask any floating type, contiguous in memory.
-  void (*philox_normal)(at::Tensor &out, const gt_philox_key &key);
-  void (*philox_uniform)(at::Tensor &out, const gt_philox_key &key);
-  void (*philox_mask)(at::Tensor &out, double drop, const gt_philox_key &key);
+  void (*philox_normal)(at::Tensor &out, const PhiloxKey &key);
+  void (*philox_uniform)(at::Tensor &out, const PhiloxKey &key);
+  void (*philox_mask)(at::Tensor &out, double drop, const PhiloxKey &key);
 
   // Of channels-last tensors: whether x has not too many channels; y, and what the
   // way back wants; and dx, and the parameters' gradients.

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "cuda_kernels.h"
-#include "philox.h"
 #include "simd.h"
 
 namespace iddpm {
@@ -269,12 +268,14 @@ void keep(AutogradContext *ctx, const GroupNormEnd &end) {
   ctx->saved_data["stream"] = static_cast<int64_t>(end.key.stream);
   ctx->saved_data["step"] = static_cast<int64_t>(end.key.step);
   ctx->saved_data["first_sample"] = end.key.first_sample;
+  ctx->saved_data["step_of"] = reinterpret_cast<int64_t>(end.key.step_of);
 }
 
 GroupNormEnd kept(AutogradContext *ctx) {
   auto integer = [&](const char *name) { return ctx->saved_data[name].toInt(); };
-  gt_philox_key key{static_cast<uint64_t>(integer("seed")), static_cast<uint32_t>(integer("stream")),
-                    static_cast<uint32_t>(integer("step")), integer("first_sample")};
+  PhiloxKey key{static_cast<uint64_t>(integer("seed")), static_cast<uint32_t>(integer("stream")),
+                    static_cast<uint32_t>(integer("step")), integer("first_sample"),
+                    reinterpret_cast<const int64_t *>(integer("step_of"))};
   return {ctx->saved_data["silu"].toBool(), ctx->saved_data["drop"].toDouble(), key};
 }
 

@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include "../iddpm.h"
 #include "group_norm_math.h"
 
 namespace iddpm {

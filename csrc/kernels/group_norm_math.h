@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../iddpm.h"
 #include "host_device.h"
+#include "philox.h"
 
 namespace iddpm {
 
@@ -32,7 +32,7 @@ struct GroupNormShape {
 struct GroupNormEnd {
   bool silu;
   double drop;
-  gt_philox_key key;
+  PhiloxKey key;
 };
 
 // What a sample's channels are multiplied by and shifted by: u = a x + d.

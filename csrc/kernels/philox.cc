@@ -27,9 +27,9 @@ at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device)
 constexpr int64_t kQuads = 32;
 
 // The bits of kQuads groups from one on, in the elements' order.
-IDDPM_CLONES void draw(const gt_philox_key &key, uint64_t sample, uint32_t first, uint32_t *bits) {
+IDDPM_CLONES void draw(const PhiloxKey &key, uint64_t sample, uint32_t first, uint32_t *bits) {
   uint64_t seed = key.seed;
-  uint32_t stream = key.stream, step = key.step;
+  uint32_t stream = key.stream, step = key.step_now();
 #pragma omp simd
   for (uint32_t i = 0; i < kQuads; ++i) {
     Philox4 quad = philox4(seed, stream, step, sample, first + i);
@@ -43,7 +43,7 @@ IDDPM_CLONES void draw(const gt_philox_key &key, uint64_t sample, uint32_t first
 // Calls fill(first element, bits, number of elements) for runs of at most
 // 4 kQuads elements of every sample, in parallel.
 template <class Fill>
-void for_each_run(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
+void for_each_run(const at::Tensor &out, const PhiloxKey &key, Fill fill) {
   int64_t samples = out.dim() == 0 ? 1 : out.size(0);
   if (samples == 0 || out.numel() == 0) return;
   int64_t row = out.numel() / samples;
@@ -58,7 +58,7 @@ void for_each_run(const at::Tensor &out, const gt_philox_key &key, Fill fill) {
   });
 }
 
-void fill_normal(at::Tensor &out, const gt_philox_key &key) {
+void fill_normal(at::Tensor &out, const PhiloxKey &key) {
   float *p = out.data_ptr<float>();
   for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) {
     for (int64_t i = 0; i < count; i += 2) {
@@ -73,7 +73,7 @@ IDDPM_CLONES void uniforms(const uint32_t *bits, int64_t count, float *p) {
   for (int64_t i = 0; i < count; ++i) p[i] = unit_float(bits[i]);
 }
 
-void fill_uniform(at::Tensor &out, const gt_philox_key &key) {
+void fill_uniform(at::Tensor &out, const PhiloxKey &key) {
   float *p = out.data_ptr<float>();
   for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) { uniforms(bits, count, p + at); });
 }
@@ -93,13 +93,13 @@ IDDPM_INSTANCE(double)
 #undef IDDPM_INSTANCE
 
 template <class T>
-void fill_mask(at::Tensor &out, double drop, const gt_philox_key &key, T keep) {
+void fill_mask(at::Tensor &out, double drop, const PhiloxKey &key, T keep) {
   T *p = static_cast<T *>(out.data_ptr());
   float threshold = static_cast<float>(drop);
   for_each_run(out, key, [=](int64_t at, const uint32_t *bits, int64_t count) { run_mask(bits, count, threshold, keep, p + at); });
 }
 
-void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
+void fill_mask_cpu(at::Tensor &out, double p, const PhiloxKey &key) {
   double keep = 1.0 / (1.0 - p);
   switch (out.scalar_type()) {
     case at::kFloat: return fill_mask(out, p, key, static_cast<float>(keep));
@@ -112,19 +112,30 @@ void fill_mask_cpu(at::Tensor &out, double p, const gt_philox_key &key) {
 
 }  // namespace
 
-at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
+PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device) {
+  PhiloxKey k{key.seed, key.stream, key.step, key.first_sample};
+  if (!step_of.defined()) return k;
+  TORCH_CHECK(step_of.numel() == 1 && step_of.scalar_type() == at::kLong && step_of.device().type() == device.type() &&
+                  (!device.has_index() || step_of.device() == device),
+              "what the step is added to is ",
+              step_of.toString(), step_of.sizes(), ", not one int64 on ", device);
+  k.step_of = step_of.const_data_ptr<int64_t>();
+  return k;
+}
+
+at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key) {
   at::Tensor out = empty(shape, at::kFloat, device);
   device.is_cpu() ? fill_normal(out, key) : cuda_kernels().philox_normal(out, key);
   return out.to(dtype);
 }
 
-at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key) {
+at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key) {
   at::Tensor out = empty(shape, at::kFloat, device);
   device.is_cpu() ? fill_uniform(out, key) : cuda_kernels().philox_uniform(out, key);
   return out.to(dtype);
 }
 
-at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key) {
+at::Tensor philox_dropout(const at::Tensor &x, double p, const PhiloxKey &key) {
   TORCH_CHECK(p >= 0 && p < 1, "the dropout rate ", p, " is not in [0, 1)");
   if (p == 0) return x;
   at::Tensor mask = empty(x.sizes(), x.scalar_type(), x.device());

@@ -15,6 +15,19 @@
 
 namespace iddpm {
 
+// gt_philox_key, and a number that is added to the step when the random numbers
+// are drawn: an int64 where they are drawn, on the CPU or the GPU, or NULL. So
+// recorded work can be done again with the numbers of another step.
+struct PhiloxKey {
+  uint64_t seed;
+  uint32_t stream;
+  uint32_t step;
+  int64_t first_sample;
+  const int64_t *step_of = nullptr;
+
+  IDDPM_HD uint32_t step_now() const { return step_of == nullptr ? step : step + static_cast<uint32_t>(*step_of); }
+};
+
 struct Philox4 {
   uint32_t v[4];
 };
@@ -60,13 +73,17 @@ IDDPM_HD void box_muller(uint32_t a, uint32_t b, float *out) {
 namespace iddpm {
 
 // Standard normal.
-at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key);
+at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key);
 
 // Uniform on (0, 1).
-at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const gt_philox_key &key);
+at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key);
+
+// What the ABI calls a key; step_of is an int64 of one element on the device where
+// numbers are drawn, which must outlive their gradients, or undefined.
+PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device);
 
 // x * mask / (1 - p), each element kept with probability 1 - p.
-at::Tensor philox_dropout(const at::Tensor &x, double p, const gt_philox_key &key);
+at::Tensor philox_dropout(const at::Tensor &x, double p, const PhiloxKey &key);
 
 }  // namespace iddpm
 #endif

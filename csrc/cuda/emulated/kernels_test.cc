@@ -33,7 +33,7 @@ std::string name(const char *kernel, at::IntArrayRef shape, at::ScalarType dtype
 void test_philox() {
   const std::vector<std::vector<int64_t>> shapes{{}, {3}, {1, 1}, {5, 7}, {2, 3, 5, 7}, {3, 64, 16, 16}, {1, 2, 1, 1}};
   for (const auto &shape : shapes) {
-    gt_philox_key key{0x123456789abcdefull, 17, 5, (int64_t{1} << 33) + 2};
+    iddpm::PhiloxKey key{0x123456789abcdefull, 17, 5, (int64_t{1} << 33) + 2};
     at::Tensor want = iddpm::philox_normal(shape, at::kFloat, at::kCPU, key), got = at::full_like(want, 99);
     iddpm::cuda::philox_normal(got, key);
     near(name("normal", shape, at::kFloat), got, want, 1e-6);

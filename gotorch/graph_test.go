@@ -1,0 +1,62 @@
+package gotorch
+
+import "testing"
+
+// TestGraph replays a small step, its gradients and random numbers among it.
+func TestGraph(t *testing.T) { checkGraph(t, Device{}) }
+
+// checkGraph compares replays with the same work done without a graph.
+func checkGraph(t *testing.T, d Device) {
+	Run(func() {
+		x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, 2, 8, 6, 6).To(d)
+		w := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, 8, 8, 3, 3).To(d)
+		norm := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 3}, 8).To(d)
+		w.SetRequiresGrad(true)
+		counter := ZerosOn(d, Long)
+		compute := func(key PhiloxKey) Tensor {
+			key.Seed = 4
+			noise := PhiloxNormal(d, Float, key, x.Shape()...)
+			h := Conv2d(x.Add(noise, 1), w, Tensor{}, []int64{1}, []int64{1}, []int64{1}, 1)
+			h = GroupNormSilu(h, 4, norm, norm, 1e-5, GroupNormSiluOptions{Dropout: 0.3, Key: &key})
+			loss := h.PhiloxDropout(0.2, key).PowScalar(2).Mean()
+			loss.Backward()
+			return loss
+		}
+		result := func(loss Tensor) []float64 { return append(loss.Float64s(), w.Grad().Float64s()...) }
+		eager := func(step uint32) (values []float64) {
+			Scope(func() {
+				ZeroGrads([]Tensor{w})
+				values = result(compute(PhiloxKey{Step: step}))
+			})
+			return values
+		}
+		eager(0) // the GPU's libraries make their workspaces
+		var loss Tensor
+		g := NewGraph(d, func() {
+			ZeroGrads([]Tensor{w})
+			loss.Free()
+			Scope(func() { loss = compute(PhiloxKey{Step: 3, StepOf: counter}).Detach().MoveOut() })
+			loss = unscoped(loss)
+		})
+		var got [][]float64
+		for step := range 4 {
+			counter.FillI(float64(step))
+			if step == 2 {
+				x.CopyI(x.MulScalar(2))
+			}
+			g.Replay()
+			got = append(got, result(loss))
+		}
+		g.Close()
+		x.CopyI(x.MulScalar(0.5))
+		for step, values := range got {
+			if step == 2 {
+				x.CopyI(x.MulScalar(2))
+			}
+			want := eager(uint32(3 + step))
+			if far, largest := furthest(values, want); far > 1e-6*largest {
+				t.Errorf("replay %d differs by %g of %g", step, far, largest)
+			}
+		}
+	})
+}
