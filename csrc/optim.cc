@@ -31,21 +31,27 @@ void check_state(const at::Tensor &param, const at::Tensor &state, size_t i, con
   TORCH_CHECK(same_layout(param, state), "parameter ", i, " and its ", name, " lie differently in memory");
 }
 
+// One number beside the parameters, or nothing.
+void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &param, const char *name) {
+  TORCH_CHECK(!t.defined() || (t.numel() == 1 && t.scalar_type() == dtype && t.device() == param.device()), name, " is ",
+              t.toString(), t.sizes(), ", not one ", dtype, " where the parameters are");
+}
+
 }  // namespace
 
 // `step` counts the updates of all parameters together; it goes up by one, once
 // the update has succeeded. Where `skip` (NULL: 0) holds a 1 nothing changes, and
 // the host need not know. `averages` is n_averages lists of n tensors, one after
-// the other, and moves in any case.
+// the other. `lr_of` (NULL: `lr`) is a float64 of one element.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
                          const gt_tensor *exp_avg_sq, int64_t n, const gt_tensor *averages, const double *rates,
                          int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2,
-                         double weight_decay, double eps, gt_tensor skip) {
+                         double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
     AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), {}, unwrap(step),
-                {lr, beta1, beta2, weight_decay, eps}, unwrap(skip)};
+                {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_of), unwrap(skip)};
     const Tensors &p = c.params;
     for (int64_t r = 0; r < n_averages; ++r) c.averages.push_back({rates[r], unwrap_list(averages + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
@@ -55,8 +61,8 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
       check_state(p[i], c.exp_avg_sq[i], i, "second moment");
       for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average");
     }
-    TORCH_CHECK(!c.skip.defined() || (c.skip.numel() == 1 && c.skip.scalar_type() == at::kFloat && c.skip.device() == p[0].device()),
-                "what decides whether to skip is ", c.skip.toString(), c.skip.sizes(), ", not one float where the parameters are");
+    check_scalar(c.skip, at::kFloat, p[0], "what decides whether to skip");
+    check_scalar(c.lr, at::kDouble, p[0], "the learning rate");
     adamw_(c);
     c.step.add_(1);
     if (c.skip.defined()) c.step.sub_(c.skip.reshape(c.step.sizes()));

@@ -100,7 +100,8 @@ type AdamWOptions struct {
 	Beta2       float64
 	Eps         float64
 	WeightDecay float64   // decoupled: the parameter shrinks by LR WeightDecay
-	Skip        Tensor    // float32, of one element: where it is 1 nothing changes but Averages; undefined: 0
+	LRFrom      Tensor    // float64, of one element: what LR is when the update is done, as a [Graph] needs it; undefined: LR
+	Skip        Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
 	Averages    []Average // moved after the update
 }
 
@@ -131,12 +132,13 @@ func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWO
 	m, _ := cList(op, expAvg)
 	v, _ := cList(op, expAvgSq)
 	moving, _ := cList(op, averages)
-	skip := o.Skip
+	lr, skip := o.LRFrom, o.Skip
 	check(op, C.gt_fused_adamw_(p, g, m, v, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
-		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), skip.optional(op)))
+		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op)))
 	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, averages} {
 		runtime.KeepAlive(list)
 	}
-	runtime.KeepAlive(step.owner)
-	runtime.KeepAlive(skip.owner)
+	for _, t := range []Tensor{step, lr, skip} {
+		runtime.KeepAlive(t.owner)
+	}
 }

@@ -5,6 +5,7 @@ type Optimizer struct{ s *optimizerState }
 
 type optimizerState struct {
 	lr      float64
+	lrFrom  Tensor // instead of lr, if defined
 	params  []Tensor
 	update  func(s *optimizerState, grads []Tensor)
 	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
@@ -28,7 +29,15 @@ func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.avera
 func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.s.params) }
 
 // SetLR sets the learning rate of the next steps.
-func (opt Optimizer) SetLR(lr float64) { opt.s.lr = lr }
+func (opt Optimizer) SetLR(lr float64) { opt.s.lr, opt.s.lrFrom = lr, Tensor{} }
+
+// SetLRFrom lets the next steps read their learning rate from a float64 tensor of
+// one element where the parameters are, which stays the caller's: so a step in a
+// [Graph] has another rate at every replay. It is for Adam and AdamW.
+func (opt Optimizer) SetLRFrom(lr Tensor) {
+	lr.defined("SetLRFrom")
+	opt.s.lrFrom = lr
+}
 
 // Step updates every parameter; one without a gradient counts as having a zero
 // gradient.
@@ -39,7 +48,7 @@ func (opt Optimizer) Step() {
 }
 
 // StepUnless is Step, except where skip, a float32 tensor of one element, is 1:
-// there nothing but the averages changes, and the update does not count. The device decides: skip
+// there nothing changes, and the update does not count. The device decides: skip
 // is not read back to the host. It is for Adam and AdamW.
 func (opt Optimizer) StepUnless(skip Tensor) {
 	const op = "StepUnless"
@@ -116,7 +125,7 @@ func (s *optimizerState) grads() []Tensor {
 func AdamW(o AdamWOptions) Optimizer {
 	o = o.withDefaults()
 	return Optimizer{&optimizerState{lr: o.LR, update: func(s *optimizerState, grads []Tensor) {
-		o.LR, o.Skip, o.Averages = s.lr, s.skip, s.averages
+		o.LR, o.LRFrom, o.Skip, o.Averages = s.lr, s.lrFrom, s.skip, s.averages
 		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, o)
 	}}}
 }
@@ -126,7 +135,7 @@ func AdamW(o AdamWOptions) Optimizer {
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
 		decay(grads, s.params, weightDecay)
-		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, Skip: s.skip, Averages: s.averages})
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, LRFrom: s.lrFrom, Skip: s.skip, Averages: s.averages})
 	}}}
 }
 
@@ -138,6 +147,9 @@ func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer 
 		}
 		if len(s.averages) > 0 {
 			panic(&Error{Op: "Step", Message: "SGD moves no averages: call ForeachLerpI"})
+		}
+		if s.lrFrom.Defined() {
+			panic(&Error{Op: "Step", Message: "SGD takes its learning rate from the host: call SetLR"})
 		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {

@@ -167,7 +167,8 @@ func TestFailedStepDoesNotCount(t *testing.T) {
 }
 
 // TestAdamWInOnePass compares the pass over everything with libtorch's update and
-// lerp in float64, over sizes around those of a task, with and without skipping.
+// lerp in float64, over sizes around those of a task, with and without skipping,
+// and with the learning rate from the host and from a tensor.
 func TestAdamWInOnePass(t *testing.T) {
 	sizes := [][]int64{{2048}, {1}, {0}, {2049}, {3, 5, 3, 3}, {2047}, {4, 4096}}
 	for _, skip := range []float32{0, 1} {
@@ -192,6 +193,9 @@ func TestAdamWInOnePass(t *testing.T) {
 					Averages: []Average{{0.5, draw(3)}, {0.99, draw(4)}},
 				}
 				for k := range uint32(3) {
+					if k == 1 {
+						o.LR, o.LRFrom = 0, Full(nil, 0.02, false).CastTo(Double)
+					}
 					FusedAdamWI(p, draw(10+k), m, v, step, o)
 				}
 				for _, list := range [][]Tensor{p, m, v, o.Averages[0].Tensors, o.Averages[1].Tensors} {
@@ -260,6 +264,8 @@ func TestStepUnless(t *testing.T) {
 			p := FromFloat32s([]float32{1, -2, 3})
 			p.SetRequiresGrad(true)
 			opt.AddParameters([]Tensor{p})
+			average := p.Detach().Clone()
+			opt.AddAverage(Average{0.5, []Tensor{average}})
 			defer opt.Close()
 			step := func(gradient, skip float64) {
 				p.SetGrad(ZerosLike(p.Detach()).AddScalar(gradient))
@@ -267,10 +273,10 @@ func TestStepUnless(t *testing.T) {
 			}
 			step(1, 0)
 			m, v, _ := opt.State()
-			before := Cat([]Tensor{p.Detach(), m[0], v[0]}, 0).Float64s()
+			before := Cat([]Tensor{p.Detach(), m[0], v[0], average}, 0).Float64s()
 			step(math.NaN(), 1)
 			step(math.Inf(1), 1)
-			after, updates := Cat([]Tensor{p.Detach(), m[0], v[0]}, 0), int64(0)
+			after, updates := Cat([]Tensor{p.Detach(), m[0], v[0], average}, 0), int64(0)
 			checkValues(t, after, before, 0)
 			if _, _, updates = opt.State(); updates != 1 {
 				t.Errorf("%d updates", updates)
@@ -285,6 +291,8 @@ func TestStepUnless(t *testing.T) {
 	sgd := SGD(0.1, 0, 0, 0, false)
 	sgd.AddParameters([]Tensor{p})
 	mustFail(t, func() { sgd.StepUnless(Full(nil, 0, false)) })
+	sgd.SetLRFrom(Full(nil, 0.1, false).CastTo(Double))
+	mustFail(t, sgd.Step)
 }
 
 // TestEmptyLists gives the list operators nothing to do.

@@ -200,6 +200,12 @@ func refusals() map[string]refusal {
 			l := []Tensor{two}
 			FusedAdamWI(l, []Tensor{three}, l, l, Full(nil, 0, false), AdamWOptions{})
 		}, "parameter 0 is CPUFloatType[2], but its gradient is CPUFloatType[3]"},
+		"Optimizer.SetLRFrom": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{leaf})
+			opt.SetLRFrom(two)
+			opt.Step()
+		}, "the learning rate is CPUFloatType[2], not one Double"},
 		"ClipGradNorm": {func() { ClipGradNorm(nil, 1) }, "the total norm of no tensors"},
 		"Optimizer.Step": {func() {
 			opt := SGD(0.1, 0, 0, 0, false)
@@ -210,7 +216,7 @@ func refusals() map[string]refusal {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{leaf})
 			opt.StepUnless(two)
-		}, "what decides whether to skip is CPUFloatType[2], not one float"},
+		}, "what decides whether to skip is CPUFloatType[2], not one Float"},
 		"Optimizer.ZeroGrad": {func() {
 			opt := SGD(0.1, 0, 0, 0, false)
 			opt.AddParameters([]Tensor{none})

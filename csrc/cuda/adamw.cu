@@ -1,4 +1,4 @@
-// AdamW and the averages over all parameters on a GPU, in one launch: a block
+// AdamW and the averages over the parameters of a table on a GPU: a block
 // takes a chunk of one parameter, reads and writes each value once.
 #include <cuda_runtime.h>
 
@@ -24,27 +24,30 @@ __device__ __forceinline__ int64_t find(const AdamWTable &table, int64_t chunk) 
   return low;
 }
 
-__global__ void __launch_bounds__(kThreads) update(AdamWTable table, AdamW o, const float *step, const float *skip) {
+__device__ AdamWUpdate update_of(const AdamWInputs &in) {
+  AdamW options = in.options;
+  if (in.lr != nullptr) options.lr = *in.lr;
+  return AdamWUpdate(options, static_cast<double>(*in.step) + 1);
+}
+
+__global__ void __launch_bounds__(kThreads) update(const __grid_constant__ AdamWTable table, const __grid_constant__ AdamWInputs in) {
   __shared__ float shared[sizeof(AdamWUpdate) / sizeof(float)];
+  if (in.skip != nullptr && *in.skip == 1.0f) return;
   AdamWUpdate *u = reinterpret_cast<AdamWUpdate *>(shared);
-  if (threadIdx.x == 0) *u = AdamWUpdate(o, static_cast<double>(*step) + 1);
+  if (threadIdx.x == 0) *u = update_of(in);
   __syncthreads();
-  bool stay = skip != nullptr && *skip == 1.0f;
   int64_t chunk = blockIdx.x, k = find(table, chunk);
   const AdamWRow &row = table.row(k);
   int64_t first = (chunk - (k == 0 ? 0 : table.row(k - 1).end)) * kAdamWChunk;
   int64_t end = first + kAdamWChunk < row.count ? first + kAdamWChunk : row.count;
   for (int64_t i = first + threadIdx.x; i < end; i += blockDim.x) {
-    float p = row.p[i];
-    if (!stay) {
-      float m = row.m[i], v = row.v[i];
-      u->apply(row.g[i], &p, &m, &v);
-      row.p[i] = p;
-      row.m[i] = m;
-      row.v[i] = v;
-    }
+    float p = row.p[i], m = row.m[i], v = row.v[i];
+    u->apply(row.g[i], &p, &m, &v);
+    row.p[i] = p;
+    row.m[i] = m;
+    row.v[i] = v;
     for (int64_t r = 0; r < table.averages; ++r) {
-      float *a = table.moving(k)[r] + i;
+      float *a = table.averages_of(k)[r] + i;
       *a += table.weights[r] * (p - *a);
     }
   }
@@ -52,9 +55,9 @@ __global__ void __launch_bounds__(kThreads) update(AdamWTable table, AdamW o, co
 
 }  // namespace
 
-cudaError_t launch_adamw(const AdamWTable &table, const AdamW &o, const float *step, const float *skip, cudaStream_t stream) {
+cudaError_t launch_adamw(const AdamWTable &table, const AdamWInputs &in, cudaStream_t stream) {
   if (table.chunks == 0) return cudaSuccess;
-  return launch(update, dim3(static_cast<unsigned>(table.chunks)), dim3(kThreads), stream, table, o, step, skip);
+  return launch(update, dim3(static_cast<unsigned>(table.chunks)), dim3(kThreads), stream, table, in);
 }
 
 }  // namespace iddpm

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../kernels/adamw_math.h"
+#include "../kernels/host_device.h"
 
 namespace iddpm {
 
@@ -15,8 +16,7 @@ constexpr int64_t kAdamWChunk = 8192;
 
 constexpr int64_t kMostAverages = 8;
 
-// A parameter in memory. Its averages' addresses follow: a row of a table has
-// room for as many as there are.
+// A parameter in memory. In a table its averages' addresses follow.
 struct AdamWRow {
   int64_t end;  // chunks of this parameter and all before it
   int64_t count;
@@ -25,19 +25,34 @@ struct AdamWRow {
   float *m, *v;
 };
 
-// Rows on the GPU, row_size bytes each, one per parameter.
-struct AdamWTable {
-  const char *rows;
-  int64_t row_size, n, chunks, averages;
-  float weights[kMostAverages];  // what of the parameter goes into each average
-
-#if defined(__CUDACC__) || defined(IDDPM_EMULATED)
-  __device__ const AdamWRow &row(int64_t k) const { return *reinterpret_cast<const AdamWRow *>(rows + k * row_size); }
-  __device__ float *const *moving(int64_t k) const { return reinterpret_cast<float *const *>(rows + k * row_size + sizeof(AdamWRow)); }
-#endif
+// The numbers of an update. Those that change from one to the next are read on
+// the GPU, for a recorded launch is given the same arguments every time.
+struct AdamWInputs {
+  AdamW options;
+  const double *lr;   // stands for options.lr; NULL: that
+  const float *step;  // counts the updates before
+  const float *skip;  // NULL: 0
 };
 
-// step counts the updates before; skip may be NULL.
-cudaError_t launch_adamw(const AdamWTable &table, const AdamW &o, const float *step, const float *skip, cudaStream_t stream);
+// Up to most_rows() parameters. It is an argument of the kernel, which CUDA lets
+// be 32,764 bytes large: so a recorded launch needs no memory of the host, and a
+// network of 500 parameters and one average is one launch.
+struct AdamWTable {
+  static constexpr int64_t kBytes = 32000;
+
+  int64_t n, chunks, averages;
+  float weights[kMostAverages];  // what of the parameter goes into each average
+  alignas(8) unsigned char rows[kBytes];
+
+  IDDPM_HD int64_t row_size() const { return static_cast<int64_t>(sizeof(AdamWRow)) + averages * static_cast<int64_t>(sizeof(float *)); }
+  IDDPM_HD int64_t most_rows() const { return kBytes / row_size(); }
+  IDDPM_HD const AdamWRow &row(int64_t k) const { return *reinterpret_cast<const AdamWRow *>(rows + k * row_size()); }
+  IDDPM_HD float *const *averages_of(int64_t k) const {
+    return reinterpret_cast<float *const *>(rows + k * row_size() + sizeof(AdamWRow));
+  }
+};
+static_assert(sizeof(AdamWTable) + sizeof(AdamWInputs) <= 32764, "both are arguments of one kernel");
+
+cudaError_t launch_adamw(const AdamWTable &table, const AdamWInputs &in, cudaStream_t stream);
 
 }  // namespace iddpm

@@ -71,11 +71,13 @@ void fused(const AdamWCall &call) {
   std::vector<float *> p = pointers(call.params), g = pointers(call.grads), m = pointers(call.exp_avg), v = pointers(call.exp_avg_sq);
   std::vector<std::vector<float *>> moving;
   for (const Average &a : call.averages) moving.push_back(pointers(a.tensors));
-  AdamWUpdate u(call.options, call.step.item<double>() + 1);
-  bool stay = call.skip.defined() && call.skip.item<float>() == 1;
+  if (call.skip.defined() && call.skip.item<float>() == 1) return;
+  AdamW options = call.options;
+  if (call.lr.defined()) options.lr = call.lr.item<double>();
+  AdamWUpdate u(options, call.step.item<double>() + 1);
   for_chunks(chunks_of(call.params), [&](size_t, const Chunk &c) {
     size_t k = c.tensor;
-    if (!stay) run_update(p[k] + c.first, g[k] + c.first, m[k] + c.first, v[k] + c.first, u, c.count);
+    run_update(p[k] + c.first, g[k] + c.first, m[k] + c.first, v[k] + c.first, u, c.count);
     for (size_t r = 0; r < moving.size(); ++r) {
       run_lerp(moving[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - call.averages[r].rate), c.count);
     }
@@ -85,10 +87,18 @@ void fused(const AdamWCall &call) {
 void composed(const AdamWCall &call) {
   const AdamW &o = call.options;
   Tensors steps(call.params.size(), call.step + 1);
-  at::_fused_adamw_(call.params, call.grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, o.lr, o.beta1, o.beta2,
-                    o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
-                    call.skip.defined() ? std::optional<at::Tensor>(call.skip) : std::nullopt);
-  for (const Average &a : call.averages) at::_foreach_lerp_(a.tensors, call.params, 1 - a.rate);
+  std::optional<at::Tensor> skip;
+  if (call.skip.defined()) skip = call.skip;
+  auto update = [&](auto lr) {
+    at::_fused_adamw_(call.params, call.grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, lr, o.beta1, o.beta2,
+                      o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, skip);
+  };
+  call.lr.defined() ? update(call.lr.to(at::kFloat)) : update(o.lr);
+  for (const Average &a : call.averages) {
+    Tensors moved = at::_foreach_lerp(a.tensors, call.params, 1 - a.rate);
+    for (size_t k = 0; skip && k < moved.size(); ++k) moved[k] = at::where(*skip == 1, a.tensors[k], moved[k]);
+    at::_foreach_copy_(a.tensors, moved);
+  }
 }
 
 }  // namespace

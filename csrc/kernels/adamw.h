@@ -23,7 +23,8 @@ struct AdamWCall {
   std::vector<Average> averages;
   at::Tensor step;  // counts the updates before
   AdamW options;
-  at::Tensor skip;  // where it holds a 1, parameters and moments stay as they are; undefined: 0
+  at::Tensor lr;    // a float64 of one element that stands for options.lr; undefined: that
+  at::Tensor skip;  // where it holds a 1, everything stays as it is; undefined: 0
 };
 
 // Takes one update of Loshchilov & Hutter 2019, algorithm 2, and then moves the

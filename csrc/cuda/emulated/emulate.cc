@@ -12,7 +12,8 @@
 namespace emulated {
 namespace {
 
-constexpr size_t kStack = 64 << 10;
+// Among what lies there are the kernel's arguments, up to 32 KiB of them.
+constexpr size_t kStack = 128 << 10;
 
 struct Fiber {
   ucontext_t context;
