@@ -4,72 +4,82 @@ package gotorch
 // #include "iddpm_cuda.h"
 import "C"
 
-// Graph is work that is recorded once and then done over and over: on a GPU one
-// launch (a CUDA graph) in place of one per operator. On the CPU there is nothing
-// to save, and Replay calls the function again.
+// Graph is work that is done over and over. A GPU does it operator by operator
+// the first time, and at the second records it: from then on it is one launch (a
+// CUDA graph) in place of one per operator. On the CPU there is nothing to save,
+// and every time is like the first.
 //
-// What the work reads is read anew at every replay, from the same memory: write
-// the inputs of the next replay into the same tensors ([Tensor.CopyI]). What it
-// draws by a [PhiloxKey] follows the key's StepOf. What it leaves behind, results
-// and gradients, is overwritten by the next replay; on the CPU it may lie
-// elsewhere then. It must not wait for the device, nor copy from host memory.
+// What the work reads is read anew every time, from the same memory: write the
+// inputs of the next time into the same tensors ([Tensor.CopyI]). What it draws by
+// a [PhiloxKey] follows the key's StepOf. What it leaves behind, results and
+// gradients, is overwritten the next time, and may lie elsewhere then: results
+// are what the work has last assigned to the caller's variables. It must not wait
+// for the device, nor copy from or to the host.
 type Graph struct {
 	device   Device
 	work     func()
+	warm     bool // done once: the GPU's libraries have chosen algorithms and made workspaces
 	recorded C.gt_cuda_graph
+	refused  error // why it cannot be recorded
 }
 
-// NewGraph records work for a device without doing it, and without a trace of it
-// in the tensors that exist already. Work that the device is to have done before,
-// for it picks algorithms or makes workspaces, it must have done once.
-func NewGraph(d Device, work func()) *Graph {
-	g := &Graph{device: d, work: work}
-	if d.Type == CUDA {
-		g.record()
-	}
-	return g
-}
+// NewGraph says what the work is; nothing is done yet.
+func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: work} }
 
-// record runs the work on a stream of its own, which notes what it is given.
-func (g *Graph) record() {
-	const op = "NewGraph"
-	gpu(op, g.device)
-	previous := GetCurrentCUDAStream(g.device)
-	CUDASynchronize(g.device)
-	SetCurrentCUDAStream(NewCUDAStream(g.device))
-	defer SetCurrentCUDAStream(previous)
-	check(op, C.gt_cuda_graph_new(&g.recorded))
-	check(op, C.gt_cuda_graph_begin(g.recorded))
-	err := Try(g.work)
-	// The recording ends in any case: else the stream would take no more work.
-	end := Try(func() { check(op, C.gt_cuda_graph_end(g.recorded)) })
-	if err == nil {
-		err = end
+// Run does the work, after all that the device was given before.
+func (g *Graph) Run() {
+	if g.warm && g.device.Type == CUDA && g.recorded == nil && g.refused == nil {
+		g.refused = Try(g.record)
 	}
-	if err != nil {
-		g.Close()
-		panic(err)
-	}
-}
-
-// Replay does the work, after all that the device was given before.
-func (g *Graph) Replay() {
-	if g.device.Type != CUDA {
-		g.work()
+	if g.recorded != nil {
+		check("Graph.Run", C.gt_cuda_graph_replay(g.recorded))
 		return
 	}
-	if g.recorded == nil {
-		panic(&Error{Op: "Graph.Replay", Message: "the graph is closed"})
-	}
-	check("Graph.Replay", C.gt_cuda_graph_replay(g.recorded))
+	g.work()
+	g.warm = true
 }
 
-// Close frees the recording, and the memory that its tensors share. They must not
-// be used any more.
+// Err returns why the work could not be recorded, or nil. Run then does it
+// operator by operator every time.
+func (g *Graph) Err() error { return g.refused }
+
+// record runs the work on a stream of its own, which notes what it is given and
+// does nothing. Memory that the cache holds of the first time goes back before,
+// since a recording has memory of its own.
+func (g *Graph) record() {
+	const op = "Graph.Run"
+	previous := GetCurrentCUDAStream(g.device)
+	CUDASynchronize(g.device)
+	EmptyCUDACache()
+	SetCurrentCUDAStream(NewCUDAStream(g.device))
+	defer SetCurrentCUDAStream(previous)
+	var recorded C.gt_cuda_graph
+	check(op, C.gt_cuda_graph_new(&recorded))
+	err := Try(func() { check(op, C.gt_cuda_graph_begin(recorded)) })
+	if err == nil {
+		err = Try(g.work)
+		// The recording ends in any case: else the stream would take no more work.
+		if end := Try(func() { check(op, C.gt_cuda_graph_end(recorded)) }); err == nil {
+			err = end
+		}
+	}
+	if err != nil {
+		C.gt_cuda_graph_free(recorded)
+		panic(err)
+	}
+	g.recorded = recorded
+}
+
+// Close frees the recording, and the memory that its tensors share: they must not
+// be used any more. Run would begin anew. Closing a nil Graph does nothing.
 func (g *Graph) Close() {
+	if g == nil {
+		return
+	}
 	if g.recorded != nil {
 		CUDASynchronize(g.device)
 		C.gt_cuda_graph_free(g.recorded)
 		g.recorded = nil
 	}
+	g.warm, g.refused = false, nil
 }

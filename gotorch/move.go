@@ -81,9 +81,11 @@ func (t Tensor) PinMemory() Tensor {
 	return take("PinMemory", r)
 }
 
-// CopyI overwrites t's elements with src's, converting dtype and device.
-func (t Tensor) CopyI(src Tensor) {
-	check("CopyI", C.gt_copy_(t.defined("CopyI"), src.defined("CopyI"), 0))
+// CopyI overwrites t's elements with src's, converting dtype and device. With
+// nonBlocking, a copy to a GPU from page-locked memory goes on beside the host.
+func (t Tensor) CopyI(src Tensor, nonBlocking ...bool) {
+	beside := len(nonBlocking) > 0 && nonBlocking[0]
+	check("CopyI", C.gt_copy_(t.defined("CopyI"), src.defined("CopyI"), cBool(beside)))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(src.owner)
 }

@@ -244,8 +244,7 @@ func refusals() map[string]refusal {
 		"GetCUDAProperties":      {func() { GetCUDAProperties(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"GetCUDAMemoryStats":     {func() { GetCUDAMemoryStats(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"ResetPeakCUDAMemory":    {func() { ResetPeakCUDAMemory(Device{}) }, "cpu is not a GPU"},
-		"NewGraph":               {func() { NewGraph(Device{Type: CUDA, Index: 127}, func() {}) }, noGPU},
-		"Graph.Replay":           {func() { (&Graph{device: Device{Type: CUDA}}).Replay() }, "the graph is closed"},
+		"Graph.Run":              {func() { NewGraph(Device{}, func() { none.Detach() }).Run() }, "undefined"},
 		"NewCUDAStream":          {func() { NewCUDAStream(Device{Type: CUDA, Index: -2}) }, noGPU},
 		"GetCurrentCUDAStream":   {func() { GetCurrentCUDAStream(Device{Type: CUDA, Index: 127}) }, noGPU},
 		"SetCurrentCUDAStream":   {func() { SetCurrentCUDAStream(CUDAStream{}) }, noStream},
@@ -294,6 +293,8 @@ type refusal struct {
 // that answer with an error value of their own, each tested elsewhere.
 var neverRefuse = map[string]string{
 	"Error.Error":             "formats",
+	"NewGraph":                "only stores its arguments",
+	"Graph.Err":               "no argument",
 	"Graph.Close":             "frees",
 	"DtypeName":               "formats",
 	"Device.String":           "formats",

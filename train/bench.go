@@ -47,7 +47,7 @@ func NewBench(c Config, device gotorch.Device) (*Bench, error) {
 func (b *Bench) Train() (loss float64, err error) {
 	err = b.trainer.onTensorThread(func() error {
 		r, err := b.trainer.step(b.batch)
-		for _, v := range concat(r.loss) {
+		for _, v := range r.values().loss {
 			loss += v / float64(len(r.timesteps))
 		}
 		r.free()

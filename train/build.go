@@ -44,6 +44,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	if err := t.buildNetwork(); err != nil {
 		return err
 	}
+	t.work = t.newStepWork()
 	if from != nil {
 		return t.restore(from)
 	}

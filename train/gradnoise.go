@@ -21,20 +21,19 @@ type gradNoise struct {
 	params []gotorch.Tensor
 	sum    []gotorch.Tensor // the gradient so far, per parameter
 	norms  []gotorch.Tensor // of each microbatch's share of the batch's gradient
-	sizes  []int            // of the microbatches
 }
 
 // take moves the gradient of one microbatch from the parameters to the sum, in
 // the order in which autograd would have added it: the result is the same to the
 // bit as without measuring.
-func (g *gradNoise) take(size int) {
+func (g *gradNoise) take() {
 	grads := make([]gotorch.Tensor, len(g.params))
 	for i, p := range g.params {
 		if grads[i] = p.Grad(); !grads[i].Defined() {
 			grads[i] = gotorch.ZerosLike(p.Detach())
 		}
 	}
-	g.norms, g.sizes = append(g.norms, gotorch.TotalNorm(grads)), append(g.sizes, size)
+	g.norms = append(g.norms, gotorch.TotalNorm(grads))
 	if g.sum == nil {
 		g.sum = grads
 	} else {
@@ -44,22 +43,19 @@ func (g *gradNoise) take(size int) {
 }
 
 // giveBack puts the whole gradient where the optimizer looks for it, and returns
-// the measurement, which outlives the step.
-func (g *gradNoise) giveBack() noiseNorms {
+// the norms.
+func (g *gradNoise) giveBack() []gotorch.Tensor {
 	for i, p := range g.params {
 		p.SetGrad(g.sum[i])
 	}
-	for i := range g.norms {
-		g.norms[i] = g.norms[i].MoveOut()
-	}
-	return noiseNorms{g.norms, g.sizes}
+	return g.norms
 }
 
-// noiseNorms are what a step leaves of its microbatches' gradients. It is empty
+// noiseNorms are what a step leaves of its microbatches' gradients: no norms
 // where the noise is not measured.
 type noiseNorms struct {
-	norms []gotorch.Tensor
-	sizes []int
+	norms []float64
+	sizes []int // of the microbatches
 }
 
 // estimates returns tr(Sigma) and |G|^2 from the norm of the whole batch's
@@ -73,7 +69,7 @@ func (g noiseNorms) estimates(batchNorm float64) (variance, squared float64) {
 	}
 	small, inverse := 0.0, 0.0
 	for i, norm := range g.norms {
-		whole := norm.Float64() * float64(total) / float64(g.sizes[i]) // the share is size/total of the microbatch's own gradient
+		whole := norm * float64(total) / float64(g.sizes[i]) // the share is size/total of the microbatch's own gradient
 		small += whole * whole / float64(len(g.norms))
 		inverse += 1 / float64(g.sizes[i]) / float64(len(g.norms))
 	}

@@ -44,7 +44,7 @@ func TestGradNoiseEstimates(t *testing.T) {
 						whole[d] += share
 						square += share * share
 					}
-					n.norms = append(n.norms, gotorch.FullOn(gotorch.Device{}, gotorch.Double, math.Sqrt(square)))
+					n.norms = append(n.norms, math.Sqrt(square))
 				}
 				square := 0.0
 				for _, v := range whole {

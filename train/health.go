@@ -11,7 +11,6 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
-	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/train/metrics"
@@ -46,42 +45,11 @@ func (t *Trainer) lossScale() float64 {
 	return math.Exp2(t.health.lgLossScale)
 }
 
-// unscale takes the loss's factor out of the gradients.
-func (t *Trainer) unscale(r *stepResult) {
-	if scale := t.lossScale(); scale != 1 {
-		gotorch.ForeachMulScalarI(t.gradients(), 1/scale)
-		gotorch.ForeachMulScalarI(r.noise.norms, 1/scale)
-	}
-}
-
-// update takes the optimizer's step, unless the loss or the gradient is not
-// finite. On a GPU the device decides that by itself, since asking it at every
-// step would make it wait; the averages then take one more step towards weights
-// that have not changed. With fp16 the next step's scale depends on the answer.
-func (t *Trainer) update(r *stepResult) {
-	t.optimizer.SetLR(t.config.Train.LearningRate(t.current))
-	r.bad = badness(r).MoveOut()
-	if !t.eager {
-		t.optimizer.StepUnless(r.bad)
-	} else if r.bad.Float64() == 0 {
-		t.optimizer.Step()
-	}
-}
-
 // asksAtOnce reports whether the host is to look at every step's health: where
-// that makes nobody wait, or where it waits anyway.
+// that makes nobody wait, or where it waits anyway. Elsewhere the device decides
+// by itself what to skip, and the host learns of it with the next line of the log.
 func (t *Trainer) asksAtOnce() bool {
 	return t.device.Type == gotorch.CPU || t.precision.dtype == gotorch.Half || t.sampler.LossAware()
-}
-
-// badness returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
-// float32, on the device.
-func badness(r *stepResult) gotorch.Tensor {
-	sum := r.gradNorm
-	for _, loss := range r.loss {
-		sum = sum.Add(loss.Sum(), 1)
-	}
-	return sum.IsFinite().CastTo(gotorch.Float).MulScalar(-1).AddScalar(1)
 }
 
 // errDiverged says that no step has been possible for too long.
@@ -89,9 +57,9 @@ var errDiverged = errors.New("the loss or the gradient is not finite")
 
 // judge counts a step as good or bad, and moves the loss's factor: up a little,
 // or down by half where it has made numbers overflow.
-func (t *Trainer) judge(r stepResult) error {
+func (t *Trainer) judge(bad bool) error {
 	h := &t.health
-	if r.bad.Float64() == 0 {
+	if !bad {
 		h.inARow = 0
 		h.lgLossScale += t.config.Train.FP16ScaleGrowth
 		return nil
@@ -111,7 +79,7 @@ func (t *Trainer) judge(r stepResult) error {
 // healthy reports whether the last step was good. It waits for the device.
 func (t *Trainer) healthy() bool {
 	if n := len(t.meter.pending); n > 0 {
-		return t.meter.pending[n-1].bad.Float64() == 0
+		return !t.meter.pending[n-1].values().bad
 	}
 	return t.health.inARow == 0
 }
@@ -128,9 +96,9 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 }
 
 // recover goes back to the last checkpoint, once; the second time it gives up
-// and says where numbers went bad in the batch.
-func (t *Trainer) recover(batch data.Batch) error {
-	where, steps := t.diagnose(batch), t.health.inARow
+// and says where numbers went bad in the last batch.
+func (t *Trainer) recover() error {
+	where, steps := t.diagnose(), t.health.inARow
 	if t.rolledBack {
 		return fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
 			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT"))
@@ -169,17 +137,16 @@ func (t *Trainer) rollBack() error {
 	return errors.Join(err, t.openLoader())
 }
 
-// diagnose evaluates the network once more on the batch of the last step and
-// names the first place whose numbers are not finite.
-func (t *Trainer) diagnose(batch data.Batch) (where string) {
-	t.current-- // for that step's random numbers
-	defer func() { t.current++ }()
+// diagnose evaluates the network once more on the batch of the last step, which
+// still lies where the step has read it, and names the first place whose numbers
+// are not finite.
+func (t *Trainer) diagnose() (where string) {
 	for _, p := range t.network.Parameters() {
 		if !finite(p.Tensor.Detach()) {
 			return "the weights " + p.Name + " are not finite"
 		}
 	}
-	gotorch.NoGrad(func() { gotorch.Scope(func() { where = t.firstBadBlock(batch) }) })
+	gotorch.NoGrad(func() { gotorch.Scope(func() { where = t.firstBadBlock() }) })
 	if where != "" {
 		return "the first layer whose activations are not finite is " + where
 	}
@@ -192,22 +159,22 @@ func (t *Trainer) diagnose(batch data.Batch) (where string) {
 }
 
 // firstBadBlock returns the name of the first block, or "the loss", or "".
-func (t *Trainer) firstBadBlock(batch data.Batch) (where string) {
+func (t *Trainer) firstBadBlock() (where string) {
 	note := func(block string, h gotorch.Tensor) {
 		if where == "" && !finite(h) {
 			where = block
 		}
 	}
-	x, y := t.upload(batch)
-	timesteps, weights := t.drawTimesteps(int(x.Size(0)))
-	whole := microbatch{x: x, y: y, timesteps: timesteps, weights: weights}
-	for first := 0; first < len(timesteps) && where == ""; first += t.config.Train.microbatch() {
-		m := whole.slice(first, t.config.Train.microbatch())
-		dropout := t.key(0, first)
+	in := t.work.inputs()
+	for _, m := range in.whole.split(t.config.Train.microbatch()) {
+		dropout := t.key(in, m, 0)
 		denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
 			return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Watch: note})
 		}
-		note("the loss", t.losses(m, denoise).Loss)
+		note("the loss", t.losses(in, m, denoise).Loss)
+		if where != "" {
+			break
+		}
 	}
 	return where
 }

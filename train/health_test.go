@@ -162,28 +162,25 @@ func TestLossScale(t *testing.T) {
 	c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.MaxSkipped = "fp16", 1e-3, 1000
 	trainer := newTrainer(Run{})
 	trainer.config, trainer.precision = c, precisions["fp16"]
-	gotorch.Scope(func() {
-		zero, one := gotorch.Full(nil, 0, false), gotorch.Full(nil, 1, false)
-		judge := func(bad gotorch.Tensor) {
-			if err := trainer.judge(stepResult{bad: bad}); err != nil {
-				t.Fatal(err)
-			}
+	judge := func(bad bool) {
+		if err := trainer.judge(bad); err != nil {
+			t.Fatal(err)
 		}
-		judge(zero)
-		if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
-			t.Errorf("after a good step log2 of the factor is %g", got)
-		}
-		judge(one)
-		if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
-			t.Errorf("after a bad step log2 of the factor is %g", got)
-		}
-		for range 50 {
-			judge(one)
-		}
-		if got := trainer.lossScale(); got != 1 {
-			t.Errorf("the factor falls to %g", got)
-		}
-	})
+	}
+	judge(false)
+	if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
+		t.Errorf("after a good step log2 of the factor is %g", got)
+	}
+	judge(true)
+	if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
+		t.Errorf("after a bad step log2 of the factor is %g", got)
+	}
+	for range 50 {
+		judge(true)
+	}
+	if got := trainer.lossScale(); got != 1 {
+		t.Errorf("the factor falls to %g", got)
+	}
 }
 
 // TestLossScaleLeavesTheGradient compares the first gradient of fp16 with fp32's.

@@ -161,6 +161,17 @@ func (t *Trainer) withAverage(f func()) {
 	})
 }
 
+// upload sends pictures and labels to the device.
+func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
+	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
+	n := int64(len(batch.Pixels)) / (size * size * channels)
+	x = fromBytes(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.device))
+	if t.config.Model.ClassCond {
+		y = gotorch.FromInt64s(batch.Labels).To(t.device)
+	}
+	return x, y
+}
+
 // heldOutBound returns the bound of the held-out pictures.
 func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err error) {
 	h := t.heldOut

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/train/metrics"
@@ -13,7 +12,7 @@ import (
 
 // meter gathers steps until a line of metrics is due.
 type meter struct {
-	pending []stepResult
+	pending []*stepResult
 	started time.Time     // of the process's training
 	since   time.Time     // of the present line
 	waited  time.Duration // for data, in the present line
@@ -36,13 +35,13 @@ func (m *meter) waiting() func() {
 
 // observe takes note of a step, and at the logging interval reads the metrics
 // from the device and writes a line.
-func (t *Trainer) observe(r stepResult) error {
+func (t *Trainer) observe(r *stepResult) error {
 	m := &t.meter
 	m.pending = append(m.pending, r)
 	m.shown.Step, m.shown.Total = t.current, t.config.Train.TotalSteps()
 	var err error
 	if t.eager {
-		err = t.judge(r)
+		err = t.judge(r.values().bad)
 	}
 	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 || err != nil {
 		err = errors.Join(err, t.writeLine())
@@ -64,7 +63,7 @@ func (t *Trainer) writeLine() error {
 		samples += len(r.timesteps)
 		r.addTo(means, t.diffusion.NumTimesteps())
 		if !t.eager && diverged == nil {
-			diverged = t.judge(r)
+			diverged = t.judge(r.values().bad)
 		}
 		r.free()
 	}
@@ -140,40 +139,24 @@ func (m averages) add(name string, v float64) {
 
 // addTo adds a step's losses, each times its importance weight, overall and by
 // the quartile of t. A skipped step has none worth a mean.
-func (r stepResult) addTo(means averages, numTimesteps int) {
-	if r.bad.Float64() != 0 {
+func (r *stepResult) addTo(means averages, numTimesteps int) {
+	values := r.values()
+	if values.bad {
 		return
 	}
-	for name, parts := range map[string][]gotorch.Tensor{"loss": r.loss, "mse": r.mse, "vb": r.vb} {
-		for i, v := range concat(parts) {
+	for name, terms := range map[string][]float64{"loss": values.loss, "mse": values.mse, "vb": values.vb} {
+		for i, v := range terms {
 			v *= r.weights[i]
 			means.add(name, v)
 			means.add(fmt.Sprintf("%s_q%d", name, 4*int(r.timesteps[i])/numTimesteps), v)
 		}
 	}
-	means.add("grad_norm", r.gradNorm.Float64())
-	if len(r.noise.norms) > 0 {
-		variance, squared := r.noise.estimates(r.gradNorm.Float64())
+	means.add("grad_norm", values.gradNorm)
+	if len(values.noise.norms) > 0 {
+		variance, squared := values.noise.estimates(values.gradNorm)
 		means.add(GradNoiseVariance, variance)
 		means.add(GradNoiseSquared, squared)
 	}
-}
-
-func (r stepResult) free() {
-	for _, parts := range [][]gotorch.Tensor{r.loss, r.mse, r.vb, {r.gradNorm, r.bad}, r.noise.norms} {
-		for _, x := range parts {
-			x.Free()
-		}
-	}
-}
-
-// concat reads the values of all parts.
-func concat(parts []gotorch.Tensor) []float64 {
-	var values []float64
-	for _, x := range parts {
-		values = append(values, x.Float64s()...)
-	}
-	return values
 }
 
 // Summary returns what the run has come to in this process.

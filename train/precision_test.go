@@ -64,7 +64,7 @@ func stepLosses(t *testing.T, c Config) (losses []float64) {
 				return err
 			}
 			sum := 0.0
-			for _, loss := range concat(r.loss) {
+			for _, loss := range r.values().loss {
 				sum += loss
 			}
 			losses = append(losses, sum/float64(len(r.timesteps)))

@@ -59,6 +59,7 @@ type Trainer struct {
 	diffusion *diffusion.GaussianDiffusion
 	sampler   diffusion.TimestepSampler
 	optimizer gotorch.Optimizer
+	work      *stepWork
 	ema       [][]gotorch.Tensor // per rate, per parameter
 	dataset   *data.Dataset
 	heldOut   heldOut // empty where the run does not evaluate
@@ -122,6 +123,9 @@ func (t *Trainer) Close() error {
 }
 
 func (t *Trainer) free() {
+	if t.work != nil { // it is made last
+		t.work.free()
+	}
 	t.network.Free()
 	t.optimizer.Close()
 	for _, average := range t.ema {
@@ -195,10 +199,10 @@ func (t *Trainer) next(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = t.observe(result); errors.Is(err, errDiverged) {
-		return t.recover(batch)
-	}
 	t.loader.Recycle(batch)
+	if err = t.observe(result); errors.Is(err, errDiverged) {
+		return t.recover()
+	}
 	return err
 }
 

@@ -1,0 +1,89 @@
+package train
+
+import (
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// stepOutputs are what a step computes beside the new weights, on the device.
+type stepOutputs struct {
+	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
+	noise         []gotorch.Tensor // [] per microbatch, the norm of its share of the gradient; empty unless measured
+	gradNorm      gotorch.Tensor   // []
+	bad           gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
+}
+
+// badness returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
+// float32, on the device.
+func badness(o *stepOutputs) gotorch.Tensor {
+	sum := o.gradNorm
+	for _, loss := range o.loss {
+		sum = sum.Add(loss.Sum(), 1)
+	}
+	return sum.IsFinite().CastTo(gotorch.Float).MulScalar(-1).AddScalar(1)
+}
+
+// pack returns all outputs in one tensor, out of the scope, and what is where.
+func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
+	flat := func(x gotorch.Tensor) gotorch.Tensor { return x.View(-1) }
+	parts := []gotorch.Tensor{flat(o.bad), flat(o.gradNorm)}
+	for _, norm := range o.noise {
+		parts = append(parts, flat(norm))
+	}
+	parts = slices.Concat(parts, o.loss, o.mse, o.vb)
+	l := resultLayout{mse: len(o.mse) > 0, vb: len(o.vb) > 0}
+	for _, loss := range o.loss {
+		l.sizes = append(l.sizes, int(loss.Numel()))
+	}
+	l.noise = len(o.noise) > 0
+	return gotorch.Cat(parts, 0).MoveOut(), l
+}
+
+// resultLayout says what a packed result holds.
+type resultLayout struct {
+	sizes          []int // of the microbatches
+	noise, mse, vb bool
+}
+
+// stepResult is what one step leaves behind for the metrics: it stays on the
+// device until somebody asks for its values.
+type stepResult struct {
+	timesteps []int64   // [N]
+	weights   []float64 // [N], of importance sampling
+	packed    gotorch.Tensor
+	layout    *resultLayout
+	read      *stepValues
+}
+
+// stepValues are a step's results on the host; see stepOutputs.
+type stepValues struct {
+	bad           bool
+	gradNorm      float64
+	noise         noiseNorms
+	loss, mse, vb []float64 // [N]
+}
+
+// values waits for the device the first time.
+func (r *stepResult) values() *stepValues {
+	if r.read != nil {
+		return r.read
+	}
+	all := r.packed.Float64s()
+	next := func(n int, there bool) (v []float64) {
+		if there {
+			v, all = all[:n], all[n:]
+		}
+		return v
+	}
+	n, l := len(r.timesteps), r.layout
+	v := &stepValues{}
+	v.bad, v.gradNorm = next(1, true)[0] != 0, next(1, true)[0]
+	v.noise = noiseNorms{norms: next(len(l.sizes), l.noise), sizes: l.sizes}
+	v.loss, v.mse, v.vb = next(n, true), next(n, l.mse), next(n, l.vb)
+	r.read = v
+	r.packed.Free()
+	return v
+}
+
+func (r *stepResult) free() { r.packed.Free() }

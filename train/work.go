@@ -1,0 +1,223 @@
+package train
+
+import (
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/data"
+	"iddpm/diffusion"
+	"iddpm/model"
+)
+
+// stepWork is the device's part of an optimizer step, as work for a
+// [gotorch.Graph]: it finds what it needs of the host, and leaves what it has to
+// say, at the same places every time.
+type stepWork struct {
+	t      *Trainer
+	graph  *gotorch.Graph
+	warned bool // that there is no graph
+
+	pixels  gotorch.Tensor // uint8 [N, H, W, C]
+	numbers gotorch.Tensor // float64, see write
+	results gotorch.Tensor // float32, as layout says
+	layout  resultLayout
+}
+
+// What numbers holds: three rows of N numbers, one per picture, and then these.
+const (
+	numberStep     = iota
+	numberLR       // learning rate
+	numberGain     // what the sum of the losses is multiplied by
+	numberUnscale  // what takes the loss's factor out of the gradient
+	numbersPerStep // how many there are
+)
+
+func (t *Trainer) newStepWork() *stepWork {
+	w := &stepWork{t: t}
+	n, size, channels := int64(t.config.Train.BatchSize), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
+	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
+	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
+	w.graph = gotorch.NewGraph(t.device, w.run)
+	if t.config.Train.NoCUDAGraphs {
+		w.graph = gotorch.NewGraph(gotorch.Device{}, w.run)
+	}
+	return w
+}
+
+func (w *stepWork) free() {
+	w.graph.Close()
+	for _, x := range []gotorch.Tensor{w.pixels, w.numbers, w.results} {
+		x.Free()
+	}
+}
+
+// write sends a batch and its timesteps, without waiting for the device.
+func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64) {
+	t, n := w.t, len(timesteps)
+	numbers := make([]float64, 3*n+numbersPerStep)
+	for i := range timesteps {
+		numbers[i], numbers[n+i] = float64(timesteps[i]), weights[i]
+	}
+	for i, label := range batch.Labels {
+		numbers[2*n+i] = float64(label)
+	}
+	copy(numbers[3*n:], []float64{
+		numberStep: float64(t.current), numberLR: t.config.Train.LearningRate(t.current),
+		numberGain: t.lossScale() / float64(n), numberUnscale: 1 / t.lossScale(),
+	})
+	w.pixels.CopyI(t.pinned(gotorch.FromBytes(batch.Pixels, gotorch.Byte, w.pixels.Shape()...)), true)
+	w.numbers.CopyI(t.pinned(gotorch.FromFloat64s(numbers)), true)
+}
+
+// pinned returns host memory from which a GPU copies by itself.
+func (t *Trainer) pinned(host gotorch.Tensor) gotorch.Tensor {
+	if t.device.Type != gotorch.CUDA {
+		return host
+	}
+	return host.PinMemory()
+}
+
+// stepInputs are what has been written, as the step needs it, on the device.
+type stepInputs struct {
+	whole             microbatch
+	step              gotorch.Tensor // int64 [1]
+	lr, gain, unscale gotorch.Tensor // float64, float32, float32 []
+}
+
+func (w *stepWork) inputs() (in stepInputs) {
+	n := w.pixels.Size(0)
+	row := func(i int64, dtype int8) gotorch.Tensor { return w.numbers.Narrow(0, i*n, n).CastTo(dtype) }
+	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
+	in.step = number(numberStep).CastTo(gotorch.Long)
+	in.lr, in.gain, in.unscale = number(numberLR), number(numberGain).CastTo(gotorch.Float), number(numberUnscale).CastTo(gotorch.Float)
+	in.whole = microbatch{x: fromBytes(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
+	if w.t.config.Model.ClassCond {
+		in.whole.y = row(2, gotorch.Long)
+	}
+	return in
+}
+
+// fromBytes turns bytes [N, H, W, C] into x in [-1, 1], [N, C, H, W] in
+// channels-last memory.
+func fromBytes(bytes gotorch.Tensor) gotorch.Tensor {
+	halfRange := gotorch.FullOn(bytes.Device(), gotorch.Float, 127.5)
+	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
+}
+
+// run is the work.
+func (w *stepWork) run() {
+	t, out := w.t, new(stepOutputs)
+	gotorch.Scope(func() {
+		in := w.inputs()
+		t.optimizer.ZeroGrad()
+		noise := gradNoise{params: t.network.Tensors()}
+		for _, m := range in.whole.split(t.config.Train.microbatch()) {
+			t.backward(in, m, out)
+			if t.config.Train.GradientNoise {
+				noise.take()
+			}
+		}
+		if t.config.Train.GradientNoise {
+			out.noise = noise.giveBack()
+		}
+		if t.precision.dtype == gotorch.Half {
+			gotorch.ForeachMulI(t.gradients(), in.unscale)
+			gotorch.ForeachMulI(out.noise, in.unscale)
+		}
+		out.gradNorm = gotorch.ClipGradNorm(t.gradients(), t.config.Train.GradClip)
+		out.bad = badness(out)
+		t.optimizer.SetLRFrom(in.lr)
+		t.optimizer.StepUnless(out.bad)
+		w.results.Free()
+		w.results, w.layout = out.pack()
+	})
+}
+
+// microbatch is a part of the global batch, on the device.
+type microbatch struct {
+	first     int            // index of its first sample in the global batch
+	x, y      gotorch.Tensor // pictures [n, C, H, W] and labels [n]
+	timesteps gotorch.Tensor // int64 [n]
+	weights   gotorch.Tensor // float32 [n], of importance sampling
+}
+
+// split cuts the global batch into parts of a size; the last may be smaller.
+func (m microbatch) split(size int) (parts []microbatch) {
+	total := int(m.x.Size(0))
+	for first := 0; first < total; first += size {
+		n := min(size, total-first)
+		cut := func(x gotorch.Tensor) gotorch.Tensor {
+			if !x.Defined() {
+				return x
+			}
+			return x.Narrow(0, int64(first), int64(n))
+		}
+		parts = append(parts, microbatch{first: first, x: cut(m.x), y: cut(m.y), timesteps: cut(m.timesteps), weights: cut(m.weights)})
+	}
+	return parts
+}
+
+// backward adds the gradient of one microbatch's share of the global mean.
+func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs) {
+	gotorch.Scope(func() {
+		pass := t.newPass(in, m)
+		losses := t.losses(in, m, pass.denoise)
+		losses.Loss.Mul(m.weights).Sum().Mul(in.gain).Backward()
+		pass.tape.Backward()
+		out.loss = keep(out.loss, losses.Loss)
+		out.mse = keep(out.mse, losses.MSE)
+		out.vb = keep(out.vb, losses.VB)
+	})
+}
+
+// losses draws the noise of a microbatch and takes its losses.
+func (t *Trainer) losses(in stepInputs, m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
+	noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(in, m, streamNoise), m.x.Shape()...)
+	return t.diffusion.TrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), noise, t.cond(m.x, m.y))
+}
+
+// key names the random numbers of one purpose for a microbatch of this step.
+func (t *Trainer) key(in stepInputs, m microbatch, stream uint32) gotorch.PhiloxKey {
+	return gotorch.PhiloxKey{Seed: t.seed(), Stream: stream, StepOf: in.step, FirstSample: int64(m.first)}
+}
+
+// cond returns what the network is told of pictures x beside their timesteps.
+func (t *Trainer) cond(x, y gotorch.Tensor) diffusion.Cond {
+	return diffusion.Cond{Y: y, LowRes: t.config.Model.LowRes(x)}
+}
+
+// keep appends a metric, if there is one, out of the microbatch's scope.
+func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
+	if !x.Defined() {
+		return list
+	}
+	return append(list, x.Detach().MoveOut())
+}
+
+// pass is one evaluation of the network within a step.
+type pass struct {
+	denoise diffusion.Denoiser
+	tape    *model.Tape // nil without gradient checkpointing
+}
+
+func (t *Trainer) newPass(in stepInputs, m microbatch) pass {
+	var p pass
+	if t.config.Model.UseCheckpoint {
+		p.tape = new(model.Tape)
+	}
+	dropout := t.key(in, m, 0)
+	p.denoise = func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+		return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape})
+	}
+	return p
+}
+
+func (t *Trainer) gradients() []gotorch.Tensor {
+	params := t.network.Tensors()
+	grads := make([]gotorch.Tensor, 0, len(params))
+	for _, p := range params {
+		if g := p.Grad(); g.Defined() {
+			grads = append(grads, g)
+		}
+	}
+	return grads
+}
