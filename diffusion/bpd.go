@@ -21,9 +21,9 @@ type BPD struct {
 
 // BPDOptions says how to evaluate the bound. Noise is needed.
 type BPDOptions struct {
-	Noise     func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
-	Unclipped bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	Progress  func(t int) error          // called after every step, if not nil; its error ends the evaluation
+	Noise     func(t Timesteps) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
+	Unclipped bool                             // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Progress  func(t int) error                // called after every step, if not nil; its error ends the evaluation
 }
 
 // PriorBPD returns L_T, how far q(x_T | x_0) is from pure noise: bits/dim [N],
@@ -42,16 +42,19 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 		return BPD{}, fmt.Errorf("the bound needs a source of noise")
 	}
 	var b BPD
+	var terms gotorch.Tensor // of the step at hand, [N, 3]
 	err := evaluate(ctx, func() error {
-		empty := func() gotorch.Tensor {
-			return gotorch.EmptyOn(d.device, gotorch.Float, xStart.Size(0), int64(d.NumTimesteps())).MoveOut()
+		empty := func(shape ...int64) gotorch.Tensor {
+			return gotorch.EmptyOn(d.device, gotorch.Float, append([]int64{xStart.Size(0)}, shape...)...).MoveOut()
 		}
-		b.VB, b.XStartMSE, b.EpsilonMSE = empty(), empty(), empty()
+		steps := int64(d.NumTimesteps())
+		b.VB, b.XStartMSE, b.EpsilonMSE, terms = empty(steps), empty(steps), empty(steps), empty(3)
 		return nil
 	})
-	for k := 0; k < d.NumTimesteps() && err == nil; k++ {
-		err = evaluate(ctx, func() error { return d.bpdStep(b, denoise, xStart, k, cond, o) })
+	if err == nil {
+		err = d.fillBPD(ctx, b, terms, denoise, xStart, cond, o)
 	}
+	terms.Free()
 	if err == nil {
 		err = evaluate(ctx, func() error {
 			b.Prior = d.PriorBPD(xStart).MoveOut()
@@ -73,18 +76,28 @@ func (b BPD) Free() {
 	}
 }
 
-// bpdStep fills column k of b's terms.
-func (d *GaussianDiffusion) bpdStep(b BPD, denoise Denoiser, xStart gotorch.Tensor, k int, cond Cond, o BPDOptions) error {
-	t := d.NumTimesteps() - 1 - k
-	step, noise := d.AtStep(t, xStart.Size(0)), o.Noise(t)
-	xT := d.QSample(xStart, step, noise)
-	mean, variance := d.outputs(denoise, xT, step, cond)
-	p := d.predict(mean, variance, xT, step, !o.Unclipped)
-	b.VB.Select(1, int64(k)).CopyI(d.vbTerms(p, xStart, xT, step))
-	b.XStartMSE.Select(1, int64(k)).CopyI(squaredError(p.PredXStart, xStart))
-	b.EpsilonMSE.Select(1, int64(k)).CopyI(squaredError(d.predEpsilon(p.PredXStart, xT, step), noise))
-	if o.Progress == nil {
-		return nil
-	}
-	return o.Progress(t)
+// fillBPD evaluates the terms of every step, each first into terms.
+func (d *GaussianDiffusion) fillBPD(ctx context.Context, b BPD, terms gotorch.Tensor, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) error {
+	last := d.NumTimesteps() - 1
+	return d.walk(ctx, last, 0, xStart.Size(0), func(t Timesteps) {
+		noise := o.Noise(t)
+		xT := d.QSample(xStart, t, noise)
+		mean, variance := d.outputs(denoise, xT, t, cond)
+		p := d.predict(mean, variance, xT, t, !o.Unclipped)
+		for i, term := range []gotorch.Tensor{
+			d.vbTerms(p, xStart, xT, t),
+			squaredError(p.PredXStart, xStart),
+			squaredError(d.predEpsilon(p.PredXStart, xT, t), noise),
+		} {
+			terms.Select(1, int64(i)).CopyI(term)
+		}
+	}, func(t int) error {
+		for i, columns := range []gotorch.Tensor{b.VB, b.XStartMSE, b.EpsilonMSE} {
+			columns.Select(1, int64(last-t)).CopyI(terms.Select(1, int64(i)))
+		}
+		if o.Progress == nil {
+			return nil
+		}
+		return o.Progress(t)
+	})
 }

@@ -66,13 +66,10 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 	if o.Refine > 0 {
 		step, steps = d.undoDDIM(o.Refine), d.NumTimesteps()
 	}
-	return loop(ctx, xStart, steps, func(t int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
-		next, predXStart := step(denoise, x, d.AtStep(t, x.Size(0)), cond, !o.Unclipped)
-		if o.Progress != nil {
-			err = o.Progress(t, predXStart)
-		}
-		return next, err
-	})
+	return d.take(ctx, xStart, trip{last: steps - 1, progress: o.Progress,
+		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
+			return step(denoise, x, t, cond, !o.Unclipped)
+		}})
 }
 
 // undoDDIM returns the inverse of DDIMSample's step t: from x_{t-1} it finds the

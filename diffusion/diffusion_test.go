@@ -88,6 +88,11 @@ func TestTimestepsAgree(t *testing.T) {
 				golden.WithinOfMax(t, "one step", d.TrainingLosses(network, x, one, noise, Cond{}).Loss.Float32s(), want, 0)
 				golden.WithinOfMax(t, "what the network sees", one.seen.Float32s(), blind.seen.Float32s(), 0)
 			}
+			if steps[0] == 7 {
+				known := d.atIndex(gotorch.FromInt64s(steps[:1]), 3)
+				golden.WithinOfMax(t, "known to the device", d.TrainingLosses(network, x, known, noise, Cond{}).Loss.Float32s(), want, 0)
+				golden.WithinOfMax(t, "what the network sees", known.seen.Float32s(), blind.seen.Float32s(), 0)
+			}
 		}
 	})
 }

@@ -41,8 +41,9 @@ type SampleOptions struct {
 	// the noisiest, as in the paper's figure 4.
 	SkipSteps int
 	// Noise returns the noise of step t, [N, C, H, W], as NoiseSource.At does. It
-	// is not asked at t = 0, nor by DDIM without noise.
-	Noise func(t int) gotorch.Tensor
+	// is not asked at t = 0, nor by DDIM without noise; of steps that a GPU has
+	// recorded but once, for all of them.
+	Noise func(t Timesteps) gotorch.Tensor
 	// Progress, if not nil, is called after every step with t and the predicted
 	// x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
@@ -71,67 +72,21 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	if err := o.validate(d.NumTimesteps()); err != nil {
 		return gotorch.Tensor{}, err
 	}
-	first := d.NumTimesteps() - 1 - o.SkipSteps
-	return loop(ctx, xT, first+1, func(i int, x gotorch.Tensor) (next gotorch.Tensor, err error) {
-		t := first - i
-		next, predXStart := d.sampleStep(denoise, x, t, cond, o)
-		if o.Progress != nil {
-			err = o.Progress(t, predXStart)
-		}
-		return next, err
-	})
+	return d.take(ctx, xT, trip{first: d.NumTimesteps() - 1 - o.SkipSteps, progress: o.Progress,
+		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
+			return d.sampleStep(denoise, x, t, cond, o)
+		}})
 }
 
-func (d *GaussianDiffusion) sampleStep(denoise Denoiser, x gotorch.Tensor, t int, cond Cond, o SampleOptions) (sample, predXStart gotorch.Tensor) {
-	step := d.AtStep(t, x.Size(0))
+func (d *GaussianDiffusion) sampleStep(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, o SampleOptions) (sample, predXStart gotorch.Tensor) {
 	var noise gotorch.Tensor
-	if t > 0 && (o.Sampler == Ancestral || o.Eta > 0) {
+	if t.mayBeLater() && (o.Sampler == Ancestral || o.Eta > 0) {
 		noise = o.Noise(t)
 	}
 	if o.Sampler == DDIM {
-		return d.DDIMSample(denoise, x, step, noise, cond, !o.Unclipped, o.Eta)
+		return d.DDIMSample(denoise, x, t, noise, cond, !o.Unclipped, o.Eta)
 	}
-	return d.PSample(denoise, x, step, noise, cond, !o.Unclipped)
-}
-
-// loop applies step n times and keeps the last result alone.
-func loop(ctx context.Context, x gotorch.Tensor, n int, step func(i int, x gotorch.Tensor) (gotorch.Tensor, error)) (gotorch.Tensor, error) {
-	given := x
-	for i := range n {
-		var next gotorch.Tensor
-		err := evaluate(ctx, func() (err error) {
-			if next, err = step(i, x); err == nil {
-				next = next.MoveOut()
-			}
-			return err
-		})
-		if x != given {
-			x.Free()
-		}
-		if err != nil {
-			return gotorch.Tensor{}, err
-		}
-		x = next
-	}
-	return x, nil
-}
-
-// evaluate runs f without recording gradients and in a scope of its own, so that
-// a loop holds the tensors of one step only, and returns a tensor operator's
-// refusal as an error. Nothing is run once ctx has ended.
-func evaluate(ctx context.Context, f func() error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	refused := gotorch.Try(func() {
-		gotorch.NoGrad(func() {
-			gotorch.Scope(func() { err = f() })
-		})
-	})
-	if refused != nil {
-		return refused
-	}
-	return err
+	return d.PSample(denoise, x, t, noise, cond, !o.Unclipped)
 }
 
 // NoiseSource draws the noise of samples. A picture's noise depends on the seed
@@ -145,13 +100,18 @@ type NoiseSource struct {
 }
 
 // XT returns the noise that sampling starts from.
-func (s NoiseSource) XT() gotorch.Tensor { return s.draw(math.MaxUint32) }
+func (s NoiseSource) XT() gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step: math.MaxUint32}) }
 
-// At returns the noise of step t.
-func (s NoiseSource) At(t int) gotorch.Tensor { return s.draw(uint32(t)) }
+// At returns the noise of the one step t.
+func (s NoiseSource) At(t Timesteps) gotorch.Tensor {
+	if t.index.Defined() {
+		return s.draw(gotorch.PhiloxKey{StepOf: t.index})
+	}
+	return s.draw(gotorch.PhiloxKey{Step: uint32(t.host[0])})
+}
 
-func (s NoiseSource) draw(step uint32) gotorch.Tensor {
-	key := gotorch.PhiloxKey{Seed: s.Seed, Stream: s.Stream, Step: step, FirstSample: s.FirstPicture}
+func (s NoiseSource) draw(key gotorch.PhiloxKey) gotorch.Tensor {
+	key.Seed, key.Stream, key.FirstSample = s.Seed, s.Stream, s.FirstPicture
 	return gotorch.PhiloxNormal(s.Device, gotorch.Float, key, s.Shape...)
 }
 

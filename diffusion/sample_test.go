@@ -84,12 +84,13 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 }
 
 func TestNoiseSourceTellsStepsApart(t *testing.T) {
-	s := noiseOf(1, 1, 4, 4)
+	s, d := noiseOf(1, 1, 4, 4), process(t, Cosine, 6, Objective{})
 	gotorch.Scope(func() {
-		if gotorch.Equal(s.At(0), s.At(1)) || gotorch.Equal(s.XT(), s.At(0)) {
+		at := func(t int) gotorch.Tensor { return s.At(d.AtStep(t, 1)) }
+		if gotorch.Equal(at(0), at(1)) || gotorch.Equal(s.XT(), at(0)) {
 			t.Error("two steps have the same noise")
 		}
-		if !gotorch.Equal(s.At(1), s.At(1)) {
+		if !gotorch.Equal(at(1), at(1)) || !gotorch.Equal(at(1), s.At(d.atIndex(gotorch.FromInt64s([]int64{1}), 1))) {
 			t.Error("the same step has other noise when asked again")
 		}
 	})
@@ -103,7 +104,10 @@ func TestSampleLoopProgress(t *testing.T) {
 		var steps, asked []int
 		o := SampleOptions{
 			SkipSteps: 2,
-			Noise:     func(t int) gotorch.Tensor { asked = append(asked, t); return noise.At(t) },
+			Noise: func(t Timesteps) gotorch.Tensor {
+				asked = append(asked, int(t.index.Int64s()[0]))
+				return noise.At(t)
+			},
 			Progress: func(step int, predXStart gotorch.Tensor) error {
 				steps = append(steps, step)
 				if largest := predXStart.Abs().Max().Float64(); largest > 1 {

@@ -115,9 +115,10 @@ func setLosses(r *[columns]float64, o Objective) {
 // Timesteps are the steps t of a batch and the numbers that follow from them.
 // Its tensors belong to the scope it was made in.
 type Timesteps struct {
-	host []int64        // [N], or one step for the whole batch; nil where the host does not know them
-	seen gotorch.Tensor // [N] float32, what the network sees
-	coef gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
+	host  []int64        // [N], or one step for the whole batch; nil where the host does not know them
+	seen  gotorch.Tensor // [N] float32, what the network sees
+	coef  gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
+	index gotorch.Tensor // int64 [1]: the one step, above 0, that only the device knows; else undefined
 }
 
 // At returns the steps t, one per picture, 0 <= t < T.
@@ -136,7 +137,7 @@ func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 	d.checkSteps(host)
 	coef := d.table.IndexSelect(0, t)
 	n := t.Numel()
-	return Timesteps{host, coef.Select(1, colTimestep), coef.View(n, columns, 1, 1)}
+	return Timesteps{host: host, seen: coef.Select(1, colTimestep), coef: coef.View(n, columns, 1, 1)}
 }
 
 // AtStep returns one step t for a batch of n pictures. Nothing is copied to the
@@ -145,7 +146,14 @@ func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	host := []int64{int64(t)}
 	d.checkSteps(host)
 	seen := gotorch.FullOn(d.device, gotorch.Float, float64(d.seen[t]), n)
-	return Timesteps{host, seen, d.table.Narrow(0, int64(t), 1).View(1, columns, 1, 1)}
+	return Timesteps{host: host, seen: seen, coef: d.table.Narrow(0, int64(t), 1).View(1, columns, 1, 1)}
+}
+
+// atIndex is AtStep for a step above 0 that only the device knows: an int64 [1]
+// there.
+func (d *GaussianDiffusion) atIndex(t gotorch.Tensor, n int64) Timesteps {
+	coef := d.table.IndexSelect(0, t)
+	return Timesteps{seen: coef.Select(1, colTimestep).Expand(n), coef: coef.View(1, columns, 1, 1), index: t}
 }
 
 func (d *GaussianDiffusion) checkSteps(host []int64) {
@@ -165,7 +173,9 @@ func (t Timesteps) lossRows(n int64) gotorch.Tensor {
 }
 
 // mayBeFirst and mayBeLater report whether any t is 0, and whether any is not.
-func (t Timesteps) mayBeFirst() bool { return t.host == nil || slices.Contains(t.host, 0) }
+func (t Timesteps) mayBeFirst() bool {
+	return !t.index.Defined() && (t.host == nil || slices.Contains(t.host, 0))
+}
 
 func (t Timesteps) mayBeLater() bool {
 	return t.host == nil || slices.ContainsFunc(t.host, func(t int64) bool { return t != 0 })

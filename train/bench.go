@@ -1,6 +1,8 @@
 package train
 
 import (
+	"errors"
+
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
@@ -15,7 +17,9 @@ type Bench struct {
 	trainer *Trainer
 	batch   data.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
-	frozen  bool           // the network has been frozen for sampling
+
+	sampling *gotorch.Graph // nil before Sample
+	drawn    gotorch.Tensor // by it, [N, C, H, W]
 
 	products *benchProducts // nil before Products
 }
@@ -51,36 +55,42 @@ func (b *Bench) Train() (loss float64, err error) {
 			loss += v / float64(len(r.timesteps))
 		}
 		r.free()
-		return err
+		return errors.Join(err, b.trainer.work.graph.Err()) // what is timed shall be what is said
 	})
 	return loss, err
 }
 
-// Sample takes one step of the ancestral sampler in the middle of the process.
+// Sample takes one step of the ancestral sampler in the middle of the process, as
+// [diffusion.GaussianDiffusion.SampleLoop] does, and waits for the device.
 func (b *Bench) Sample() error {
-	t := b.trainer
-	return t.onTensorThread(func() error {
-		if !b.frozen {
-			t.network.Freeze(t.precision.dtype)
-			b.frozen = true
+	return b.trainer.onTensorThread(func() error {
+		if b.sampling == nil {
+			b.trainer.network.Freeze(b.trainer.precision.dtype)
+			b.drawn = b.x.Clone()
+			b.sampling = b.trainer.newGraph(b.sample)
 		}
-		gotorch.NoGrad(func() {
-			gotorch.Scope(func() {
-				denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-					return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype})
-				}
-				n := int64(t.config.Train.BatchSize)
-				noise := gotorch.PhiloxNormal(t.device, gotorch.Float, gotorch.PhiloxKey{}, b.x.Shape()...)
-				var y gotorch.Tensor
-				if t.config.Model.ClassCond {
-					y = gotorch.ZerosOn(t.device, gotorch.Long, n)
-				}
-				cond := t.cond(b.x, y)
-				out, _ := t.diffusion.PSample(denoise, b.x, t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n), noise, cond, true)
-				out.Sum().Float64()
-			})
-		})
-		return nil
+		gotorch.NoGrad(b.sampling.Run)
+		gotorch.Scope(func() { b.drawn.Sum().Float64() })
+		return b.sampling.Err()
+	})
+}
+
+// sample is the work of a sampling step.
+func (b *Bench) sample() {
+	t := b.trainer
+	gotorch.Scope(func() {
+		denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+			return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype})
+		}
+		n := b.x.Size(0)
+		step := t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n)
+		noise := diffusion.NoiseSource{Device: t.device, Shape: b.x.Shape()}.At(step)
+		var y gotorch.Tensor
+		if t.config.Model.ClassCond {
+			y = gotorch.ZerosOn(t.device, gotorch.Long, n)
+		}
+		next, _ := t.diffusion.PSample(denoise, b.x, step, noise, t.cond(b.x, y), true)
+		b.drawn.CopyI(next)
 	})
 }
 
@@ -115,7 +125,9 @@ func (b *Bench) Config() Config { return b.trainer.config }
 
 // Close frees the tensors.
 func (b *Bench) Close() error {
+	gotorch.Run(b.sampling.Close)
 	b.x.Free()
+	b.drawn.Free()
 	if b.products != nil {
 		b.products.free()
 	}

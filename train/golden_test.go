@@ -229,7 +229,7 @@ func TestGoldenChains(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		for name, c := range chains {
 			noise := r.tensor("step_noise")
-			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(int) gotorch.Tensor { return noise }}
+			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }}
 			sample, err := r.diffusion(c.respacing).SampleLoop(t.Context(), r.denoise, r.tensor("noise"), r.cond, options)
 			if err != nil {
 				r.Fatal(err)
@@ -243,7 +243,7 @@ func TestGoldenChains(t *testing.T) {
 func TestGoldenBPD(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		noise := r.tensor("step_noise")
-		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(int) gotorch.Tensor { return noise }})
+		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }})
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -36,11 +36,16 @@ func (t *Trainer) newStepWork() *stepWork {
 	n, size, channels := int64(t.config.Train.BatchSize), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
-	w.graph = gotorch.NewGraph(t.device, w.run)
-	if t.config.Train.NoCUDAGraphs {
-		w.graph = gotorch.NewGraph(gotorch.Device{}, w.run)
-	}
+	w.graph = t.newGraph(w.run)
 	return w
+}
+
+// newGraph returns work that a GPU records, unless it is not to.
+func (t *Trainer) newGraph(work func()) *gotorch.Graph {
+	if t.config.Train.NoCUDAGraphs {
+		return gotorch.NewGraph(gotorch.Device{}, work)
+	}
+	return gotorch.NewGraph(t.device, work)
 }
 
 func (w *stepWork) free() {
