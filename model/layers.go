@@ -45,6 +45,15 @@ func (c *conv) addTo(x, h gotorch.Tensor) gotorch.Tensor {
 	return gotorch.ResidualAdd(x, c.withoutBias(h), c.bias.Tensor)
 }
 
+// addToConv is addTo the residual that another convolution makes of x. On a GPU
+// both biases are added at once.
+func (c *conv) addToConv(skip *conv, x, h gotorch.Tensor) gotorch.Tensor {
+	if h.Device().Type == gotorch.CPU {
+		return c.addTo(skip.forward(x), h)
+	}
+	return gotorch.ResidualAdd(skip.withoutBias(x), c.withoutBias(h), c.bias.Tensor.Add(skip.bias.Tensor, 1))
+}
+
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
 // the reference's attention uses, is the same with a weight of [O, I, 1].
 type linear struct {

@@ -45,10 +45,10 @@ func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 		o.Dropout, o.Key = r.dropout, &key
 	}
 	h = r.outNorm.with(h, o)
-	if r.skip != nil {
-		x = r.skip.forward(x)
+	if r.skip == nil {
+		return r.outConv.addTo(x, h)
 	}
-	return r.outConv.addTo(x, h)
+	return r.outConv.addToConv(r.skip, x, h)
 }
 
 // before is the first convolution, and what the norm after it does with its
