@@ -13,7 +13,7 @@ func checkGraph(t *testing.T, d Device) {
 		w := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, 8, 8, 3, 3).To(d)
 		norm := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 3}, 8).To(d)
 		w.SetRequiresGrad(true)
-		counter := ZerosOn(d, Long)
+		counters := ZerosOn(d, Long, 2)
 		compute := func(key PhiloxKey) Tensor {
 			key.Seed = 4
 			noise := PhiloxNormal(d, Float, key, x.Shape()...)
@@ -24,10 +24,10 @@ func checkGraph(t *testing.T, d Device) {
 			return loss
 		}
 		result := func(loss Tensor) []float64 { return append(loss.Float64s(), w.Grad().Float64s()...) }
-		eager := func(step uint32) (values []float64) {
+		eager := func(step uint32, first int64) (values []float64) {
 			Scope(func() {
 				ZeroGrads([]Tensor{w})
-				values = result(compute(PhiloxKey{Step: step}))
+				values = result(compute(PhiloxKey{Step: step, FirstSample: first}))
 			})
 			return values
 		}
@@ -35,12 +35,12 @@ func checkGraph(t *testing.T, d Device) {
 		g := NewGraph(d, func() {
 			ZeroGrads([]Tensor{w})
 			loss.Free()
-			Scope(func() { loss = compute(PhiloxKey{Step: 3, StepOf: counter}).Detach().MoveOut() })
+			Scope(func() { loss = compute(PhiloxKey{Step: 3, FirstSample: 7, StepOf: counters}).Detach().MoveOut() })
 			loss = unscoped(loss)
 		})
 		var got [][]float64
 		for step := range 4 {
-			counter.FillI(float64(step))
+			counters.CopyI(FromInt64s([]int64{int64(step), 20 * int64(step)}))
 			if step == 2 {
 				x.CopyI(x.MulScalar(2))
 			}
@@ -56,7 +56,7 @@ func checkGraph(t *testing.T, d Device) {
 			if step == 2 {
 				x.CopyI(x.MulScalar(2))
 			}
-			want := eager(uint32(3 + step))
+			want := eager(uint32(3+step), int64(7+20*step))
 			if far, largest := furthest(values, want); far > 1e-6*largest {
 				t.Errorf("time %d differs by %g of %g", step, far, largest)
 			}

@@ -41,8 +41,7 @@ struct End {
   __device__ void mask(int64_t n, int64_t j, float *v) const {
     if (drop == 0.0f) return;
     for (int i = 0; i < V; i += 4) {
-      Philox4 bits = philox4(key.seed, key.stream, key.step_now(), static_cast<uint64_t>(key.first_sample + n),
-                             static_cast<uint32_t>((j + i) / 4));
+      Philox4 bits = key.quad(n, (j + i) / 4);
       for (int k = 0; k < 4 && i + k < V; ++k) v[i + k] *= unit_float(bits.v[V == 1 ? j % 4 : k]) < drop ? 0.0f : keep;
     }
   }

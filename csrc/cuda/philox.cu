@@ -14,10 +14,8 @@ __global__ void for_each_quad(PhiloxShape shape, PhiloxKey key, Fill fill) {
   int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < shape.samples * quads; i += stride) {
     int64_t n = i / quads, q = i % quads;
-    Philox4 bits =
-        philox4(key.seed, key.stream, key.step_now(), static_cast<uint64_t>(key.first_sample + n), static_cast<uint32_t>(q));
     int64_t rest = shape.row - 4 * q;
-    fill(n * shape.row + 4 * q, bits, rest < 4 ? static_cast<int>(rest) : 4);
+    fill(n * shape.row + 4 * q, key.quad(n, q), rest < 4 ? static_cast<int>(rest) : 4);
   }
 }
 

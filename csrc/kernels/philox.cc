@@ -26,9 +26,9 @@ at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device)
 // to draw many at a time.
 constexpr int64_t kQuads = 32;
 
-// The bits of kQuads groups from one on, in the elements' order.
-IDDPM_CLONES void draw(const PhiloxKey &key, uint64_t sample, uint32_t first, uint32_t *bits) {
-  uint64_t seed = key.seed;
+// The bits of kQuads groups of row n from one on, in the elements' order.
+IDDPM_CLONES void draw(const PhiloxKey &key, int64_t n, uint32_t first, uint32_t *bits) {
+  uint64_t seed = key.seed, sample = static_cast<uint64_t>(key.first_sample_now() + n);
   uint32_t stream = key.stream, step = key.step_now();
 #pragma omp simd
   for (uint32_t i = 0; i < kQuads; ++i) {
@@ -52,7 +52,7 @@ void for_each_run(const at::Tensor &out, const PhiloxKey &key, Fill fill) {
     alignas(64) uint32_t bits[4 * kQuads];
     for (int64_t i = begin; i < end; ++i) {
       int64_t n = i / runs, quad = i % runs * kQuads;
-      draw(key, static_cast<uint64_t>(key.first_sample + n), static_cast<uint32_t>(quad), bits);
+      draw(key, n, static_cast<uint32_t>(quad), bits);
       fill(n * row + 4 * quad, bits, std::min<int64_t>(4 * kQuads, row - 4 * quad));
     }
   });
@@ -115,11 +115,12 @@ void fill_mask_cpu(at::Tensor &out, double p, const PhiloxKey &key) {
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device) {
   PhiloxKey k{key.seed, key.stream, key.step, key.first_sample};
   if (!step_of.defined()) return k;
-  TORCH_CHECK(step_of.numel() == 1 && step_of.scalar_type() == at::kLong && step_of.device().type() == device.type() &&
-                  (!device.has_index() || step_of.device() == device),
-              "what the step is added to is ",
-              step_of.toString(), step_of.sizes(), ", not one int64 on ", device);
+  bool numbers = (step_of.numel() == 1 || step_of.numel() == 2) && step_of.is_contiguous() && step_of.scalar_type() == at::kLong;
+  TORCH_CHECK(numbers && step_of.device().type() == device.type() && (!device.has_index() || step_of.device() == device),
+              "what is added to the step, and to the first sample, is ", step_of.toString(), step_of.sizes(),
+              ", not one int64 or two on ", device);
   k.step_of = step_of.const_data_ptr<int64_t>();
+  if (step_of.numel() == 2) k.first_sample_of = k.step_of + 1;
   return k;
 }
 

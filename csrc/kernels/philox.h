@@ -15,19 +15,6 @@
 
 namespace iddpm {
 
-// gt_philox_key, and a number that is added to the step when the random numbers
-// are drawn: an int64 where they are drawn, on the CPU or the GPU, or NULL. So
-// recorded work can be done again with the numbers of another step.
-struct PhiloxKey {
-  uint64_t seed;
-  uint32_t stream;
-  uint32_t step;
-  int64_t first_sample;
-  const int64_t *step_of = nullptr;
-
-  IDDPM_HD uint32_t step_now() const { return step_of == nullptr ? step : step + static_cast<uint32_t>(*step_of); }
-};
-
 struct Philox4 {
   uint32_t v[4];
 };
@@ -51,6 +38,29 @@ IDDPM_HD Philox4 philox4(uint64_t seed, uint32_t stream, uint32_t step, uint64_t
   }
   return {{c0, c1, c2, c3}};
 }
+
+// gt_philox_key, and numbers that are added to the step and to the first sample
+// when the random numbers are drawn: int64s where they are drawn, on the CPU or
+// the GPU, or NULL. So recorded work can be done again with the numbers of another
+// step, and of other samples.
+struct PhiloxKey {
+  uint64_t seed;
+  uint32_t stream;
+  uint32_t step;
+  int64_t first_sample;
+  const int64_t *step_of = nullptr;
+  const int64_t *first_sample_of = nullptr;
+
+  IDDPM_HD uint32_t step_now() const { return step_of == nullptr ? step : step + static_cast<uint32_t>(*step_of); }
+  IDDPM_HD int64_t first_sample_now() const {
+    return first_sample_of == nullptr ? first_sample : first_sample + *first_sample_of;
+  }
+
+  // The bits of elements 4 q to 4 q + 3 of row n.
+  IDDPM_HD Philox4 quad(int64_t n, int64_t q) const {
+    return philox4(seed, stream, step_now(), static_cast<uint64_t>(first_sample_now() + n), static_cast<uint32_t>(q));
+  }
+};
 
 // In (0, 1): never 0, so that its logarithm is finite.
 IDDPM_HD float unit_float(uint32_t bits) { return (static_cast<float>(bits >> 9) + 0.5f) * (1.0f / 8388608.0f); }
@@ -78,8 +88,9 @@ at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device
 // Uniform on (0, 1).
 at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key);
 
-// What the ABI calls a key; step_of is an int64 of one element on the device where
-// numbers are drawn, which must outlive their gradients, or undefined.
+// What the ABI calls a key; step_of is one int64 or two, for the step and the first
+// sample, on the device where numbers are drawn, which must outlive their
+// gradients, or undefined.
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device);
 
 // x * mask / (1 - p), each element kept with probability 1 - p.

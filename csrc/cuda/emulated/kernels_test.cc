@@ -30,19 +30,23 @@ std::string name(const char *kernel, at::IntArrayRef shape, at::ScalarType dtype
   return s.str();
 }
 
-void test_philox() {
+// One key twice: as it is, and with numbers in memory that are added to it.
+const int64_t added[] = {4, 6};
+const iddpm::PhiloxKey plain_key{0x123456789abcdefull, 17, 5, (int64_t{1} << 33) + 2};
+const iddpm::PhiloxKey added_key{0x123456789abcdefull, 17, 1, (int64_t{1} << 33) - 4, &added[0], &added[1]};
+
+void test_philox(const iddpm::PhiloxKey &key) {
   const std::vector<std::vector<int64_t>> shapes{{}, {3}, {1, 1}, {5, 7}, {2, 3, 5, 7}, {3, 64, 16, 16}, {1, 2, 1, 1}};
   for (const auto &shape : shapes) {
-    iddpm::PhiloxKey key{0x123456789abcdefull, 17, 5, (int64_t{1} << 33) + 2};
-    at::Tensor want = iddpm::philox_normal(shape, at::kFloat, at::kCPU, key), got = at::full_like(want, 99);
+    at::Tensor want = iddpm::philox_normal(shape, at::kFloat, at::kCPU, plain_key), got = at::full_like(want, 99);
     iddpm::cuda::philox_normal(got, key);
     near(name("normal", shape, at::kFloat), got, want, 1e-6);
-    want = iddpm::philox_uniform(shape, at::kFloat, at::kCPU, key);
+    want = iddpm::philox_uniform(shape, at::kFloat, at::kCPU, plain_key);
     iddpm::cuda::philox_uniform(got, key);
     check(got.equal(want), name("uniform", shape, at::kFloat), (got - want).abs().max().item<double>());
     for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
       at::Tensor ones = at::ones_like(got, at::TensorOptions(dtype), at::MemoryFormat::Preserve);
-      at::Tensor dropped = iddpm::philox_dropout(ones, 0.3, key), mask = at::full_like(ones, 99);
+      at::Tensor dropped = iddpm::philox_dropout(ones, 0.3, plain_key), mask = at::full_like(ones, 99);
       iddpm::cuda::philox_mask(mask, 0.3, key);
       check(mask.equal(dropped), name("dropout mask", shape, dtype), (mask - dropped).abs().max().item<double>());
     }
@@ -107,7 +111,7 @@ void test_group_norm() {
     for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
       for (int variant = 0; variant < 8; ++variant) {
         bool silu = variant & 1, scaled = variant == 2 || variant == 3;
-        iddpm::GroupNormEnd end{silu, variant < 6 ? 0.0 : 0.3, {0x123456789abcdefull, 17, 5, 3}};
+        iddpm::GroupNormEnd end{silu, variant < 6 ? 0.0 : 0.3, variant == 6 ? plain_key : added_key};
         int64_t n = c.shape[0], channels = c.shape[1], elements = n * channels * c.shape[2] * c.shape[3];
         at::Tensor memory = (at::randn({elements + c.skipped}) * 2 + 3).to(dtype);
         at::Tensor x = memory.narrow(0, c.skipped, elements).view({n, c.shape[2], c.shape[3], channels}).permute({0, 3, 1, 2});
@@ -203,7 +207,8 @@ void test_adamw() {
 
 int main() {
   at::manual_seed(1);
-  test_philox();
+  test_philox(plain_key);
+  test_philox(added_key);
   test_group_norm();
   test_residual_add();
   test_diffusion_losses();
