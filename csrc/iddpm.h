@@ -237,10 +237,15 @@ GT_API(gt_result, gt_philox_normal, (const int64_t *shape, int64_t n, int32_t dt
 GT_API(gt_result, gt_philox_uniform, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key, gt_tensor step_of))
 GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key, gt_tensor step_of))
 
-// ---- the diffusion (diffusion.cc, kernels/diffusion.cc)
+// ---- the diffusion (diffusion.cc, kernels/diffusion.cc, kernels/diffusion_steps.cc)
 // Squared error [N] of out against target, and with `bound` the bound's term [N]
 // in bits/dim: see gotorch.DiffusionLosses.
 GT_API(gt_pair, gt_diffusion_losses, (gt_tensor out, gt_tensor target, gt_tensor x_start, gt_tensor rows, int32_t bound, int32_t through))
+// x_t and the noise that is drawn for it: see gotorch.DiffusionQSample.
+GT_API(gt_pair, gt_diffusion_q_sample, (gt_tensor x_start, gt_tensor rows, gt_philox_key key, gt_tensor step_of))
+// x_{t-1} and the predicted x_0, with `noise`, with noise that is drawn if `draws`
+// is set, or without: see gotorch.DiffusionReverseStep.
+GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise, int32_t draws, gt_philox_key key, gt_tensor step_of))
 
 // ---- kernels on GPUs (kernels/cuda_kernels.cc)
 // Takes what gt_cuda_kernels of libiddpm_cuda.so returns.

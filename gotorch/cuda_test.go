@@ -144,6 +144,23 @@ func near(t *testing.T, what string, got, want []float64) {
 
 func TestCUDAGraph(t *testing.T) { checkGraph(t, gpu0(t)) }
 
+func TestCUDADiffusionSteps(t *testing.T) {
+	gpu := gpu0(t)
+	checkQSample(t, gpu)
+	checkReverseStep(t, gpu, 1e-5)
+	x, rows := ZerosOn(gpu, Float, 1, 3, 4, 4), Zeros([]int64{1, ReverseStepColumns}, false)
+	for _, call := range []func(){
+		func() { DiffusionReverseStep(x, x, rows, ReverseStepOptions{}) },
+		func() { DiffusionReverseStep(x.To(Device{}), x, rows.To(gpu), ReverseStepOptions{}) },
+		func() { DiffusionReverseStep(x, x, rows.To(gpu), ReverseStepOptions{Noise: x.To(Device{})}) },
+		func() { DiffusionQSample(x, rows.Narrow(1, 0, QSampleColumns), PhiloxKey{}) },
+	} {
+		if err := mustFail(t, call); !strings.Contains(err.Message, "float32 tensors of one device") {
+			t.Errorf("tensors of two devices: %v", err)
+		}
+	}
+}
+
 func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
 
 func TestCUDAGroupNormSilu(t *testing.T) {

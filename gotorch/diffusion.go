@@ -36,3 +36,73 @@ func DiffusionLosses(out, target, xStart, rows Tensor, bound, through bool) (mse
 	check(op, p.error)
 	return own(p.first), own(p.second)
 }
+
+// QSampleColumns is how many numbers a row of [DiffusionQSample] has.
+const QSampleColumns = 2
+
+// DiffusionQSample draws x_t from q(x_t | x_0) and also returns the noise in it,
+// one kernel for both (Nichol & Dhariwal 2021, equation 9). The noise is
+// [PhiloxNormal]'s under the key.
+//
+// xStart is [N, C, H, W], and so are both results. A row of rows [N,
+// QSampleColumns] holds, for the step that a picture goes to:
+//
+//	0  what x_0 is multiplied by, sqrt(alphasCumprod)
+//	1  what the noise is multiplied by, sqrt(1 - alphasCumprod)
+//
+// All tensors are float32. Pictures are read and written in channels-last memory.
+// There are no gradients.
+func DiffusionQSample(xStart, rows Tensor, key PhiloxKey) (xT, noise Tensor) {
+	const op = "DiffusionQSample"
+	step := key.StepOf
+	p := C.gt_diffusion_q_sample(xStart.defined(op), rows.defined(op), key.c(), step.optional(op))
+	for _, t := range []Tensor{xStart, rows, step} {
+		runtime.KeepAlive(t.owner)
+	}
+	check(op, p.error)
+	return own(p.first), own(p.second)
+}
+
+// ReverseStepColumns is how many numbers a row of [DiffusionReverseStep] has.
+const ReverseStepColumns = 8
+
+// ReverseStepOptions says how [DiffusionReverseStep] goes. The zero value adds no
+// noise, whatever the rows say, and does not clip.
+type ReverseStepOptions struct {
+	Clip  bool       // clips the predicted x_0 to [-1, 1]
+	Noise Tensor     // if defined, the noise, [N, C, H, W]
+	Key   *PhiloxKey // if not nil, the noise is PhiloxNormal's under this key
+}
+
+// DiffusionReverseStep goes from x_t to x_{t-1}, given what a network made of x_t,
+// and also returns the predicted x_0, one kernel for both. It is the step of
+// ancestral sampling (Nichol & Dhariwal 2021, equations 3, 11 and 15; Ho et al.
+// 2020, algorithm 2) and that of DDIM (Song et al. 2021, equation 12).
+//
+// x is x_t, [N, C, H, W], and so are both results. out is the prediction, and may
+// have a second half of C channels: what it says of the variance, v. A row of rows
+// [N, ReverseStepColumns] holds a, b, c, d, e, l, s and m:
+//
+//	x_0 = a x_t + b prediction, clipped if asked
+//	x_{t-1} = c x_0 + d x_t + e prediction + m exp((l + s v)/2) noise
+//
+// so l is a log variance in nats, and m is 0 at t = 0. What a factor of 0 is
+// multiplied by does not matter, but for the noise's.
+//
+// All tensors are float32. Pictures are read and written in channels-last memory.
+// There are no gradients.
+func DiffusionReverseStep(out, x, rows Tensor, o ReverseStepOptions) (previous, xStart Tensor) {
+	const op = "DiffusionReverseStep"
+	noise, key := o.Noise, PhiloxKey{}
+	if o.Key != nil {
+		key = *o.Key
+	}
+	step := key.StepOf
+	p := C.gt_diffusion_reverse_step(out.defined(op), x.defined(op), rows.defined(op), cBool(o.Clip), noise.optional(op), cBool(o.Key != nil),
+		key.c(), step.optional(op))
+	for _, t := range []Tensor{out, x, rows, noise, step} {
+		runtime.KeepAlive(t.owner)
+	}
+	check(op, p.error)
+	return own(p.first), own(p.second)
+}

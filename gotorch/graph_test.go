@@ -12,12 +12,15 @@ func checkGraph(t *testing.T, d Device) {
 		x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, 2, 8, 6, 6).To(d)
 		w := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, 8, 8, 3, 3).To(d)
 		norm := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 3}, 8).To(d)
+		row := FromFloat32s([]float32{0.7, 0.5, 0.4, 0.3, 0.2, -1, 0, 0.6}, 1, ReverseStepColumns).To(d)
 		w.SetRequiresGrad(true)
 		counters := ZerosOn(d, Long, 2)
 		compute := func(key PhiloxKey) Tensor {
 			key.Seed = 4
 			noise := PhiloxNormal(d, Float, key, x.Shape()...)
-			h := Conv2d(x.Add(noise, 1), w, Tensor{}, []int64{1}, []int64{1}, []int64{1}, 1)
+			xT, more := DiffusionQSample(x, row.Narrow(1, 0, QSampleColumns).Expand(2, QSampleColumns), key)
+			previous, _ := DiffusionReverseStep(xT, noise, row.Expand(2, ReverseStepColumns), ReverseStepOptions{Key: &key})
+			h := Conv2d(previous.Add(more, 1), w, Tensor{}, []int64{1}, []int64{1}, []int64{1}, 1)
 			h = GroupNormSilu(h, 4, norm, norm, 1e-5, GroupNormSiluOptions{Dropout: 0.3, Key: &key})
 			loss := h.PhiloxDropout(0.2, key).PowScalar(2).Mean()
 			loss.Backward()

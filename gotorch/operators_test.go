@@ -169,6 +169,24 @@ func TestOperators(t *testing.T) {
 		}, Float, nil, []float64{0.9076059461}},
 		{"BinaryCrossEntropy", func() Tensor { return BinaryCrossEntropy(f(0.25, 0.5), f(1, 0), none, "sum") }, Float, nil, []float64{2.0794415474}},
 		{"BinaryCrossEntropy none", func() Tensor { return BinaryCrossEntropy(f(0.25, 0.5), f(1, 0), f(2, 1), "none") }, Float, []int64{2}, []float64{2.7725887299, 0.6931471825}},
+		{"DiffusionQSample", func() Tensor {
+			xT, _ := DiffusionQSample(count(2, 1, 1, 2), f(2, 0, -3, 0).View(2, 2), PhiloxKey{})
+			return xT
+		}, Float, []int64{2, 1, 1, 2}, []float64{2, 4, -9, -12}},
+		{"DiffusionQSample noise", func() Tensor {
+			xT, noise := DiffusionQSample(count(1, 1, 1, 2), f(0, 2).View(1, 2), PhiloxKey{})
+			return xT.Div(noise)
+		}, Float, []int64{1, 1, 1, 2}, []float64{2, 2}},
+		{"DiffusionReverseStep", func() Tensor { // predictions 1 and -1, variances 0 and 2
+			row := f(1, -2, 2, 3, 0.5, 0, math.Ln2, 0.5).View(1, 8)
+			previous, _ := DiffusionReverseStep(f(1, -1, 0, 2).View(1, 2, 1, 2), count(1, 1, 1, 2), row, ReverseStepOptions{Clip: true, Noise: f(1, -3).View(1, 1, 1, 2)})
+			return previous
+		}, Float, []int64{1, 1, 1, 2}, []float64{2, 4.5}},
+		{"DiffusionReverseStep x_0", func() Tensor {
+			row := f(1, -2, 0, 0, 0, 0, 0, 0).View(1, 8)
+			_, xStart := DiffusionReverseStep(f(1, -1).View(1, 1, 1, 2), count(1, 1, 1, 2), row, ReverseStepOptions{})
+			return xStart
+		}, Float, []int64{1, 1, 1, 2}, []float64{-1, 4}},
 
 		// lists
 		{"TotalNorm", func() Tensor { return TotalNorm([]Tensor{f(1, 2), f(2), f(4)}) }, Float, nil, []float64{5}},

@@ -160,6 +160,12 @@ func refusals() map[string]refusal {
 		"DiffusionLosses": {func() {
 			DiffusionLosses(picture, picture, picture, Zeros([]int64{3, LossColumns}, false), true, false)
 		}, "rows [3, 5] do not fit 1 pictures"},
+		"DiffusionQSample": {func() {
+			DiffusionQSample(picture, Zeros([]int64{1, LossColumns}, false), PhiloxKey{})
+		}, "rows [1, 5] do not fit 1 pictures"},
+		"DiffusionReverseStep": {func() {
+			DiffusionReverseStep(Zeros([]int64{1, 12, 3, 3}, false), picture, Zeros([]int64{1, ReverseStepColumns}, false), ReverseStepOptions{})
+		}, "the network's [1, 12, 3, 3] does not fit pictures [1, 4, 3, 3]"},
 		"ResidualAdd":               {func() { ResidualAdd(picture, picture, two) }, "a bias CPUFloatType[2] does not fit 4 channels"},
 		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
 		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},

@@ -7,7 +7,7 @@ const void *gt_cuda_kernels(void) {
   static const iddpm::CudaKernels table{
       philox_normal,       philox_uniform, philox_mask,      group_norm_takes,          group_norm_forward,
       group_norm_backward, residual_add,   adamw_takes,      adamw,                     diffusion_losses,
-      diffusion_losses_backward,
+      diffusion_losses_backward, diffusion_q_sample, diffusion_reverse_step,
   };
   return &table;
 }

@@ -30,6 +30,10 @@ void adamw(const AdamWCall &call);
 void diffusion_losses(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
 void diffusion_losses_backward(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);
 
+// diffusion_steps.cc
+void diffusion_q_sample(const QSampleCall &call, at::Tensor &x_t, at::Tensor &noise);
+void diffusion_reverse_step(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
+
 // residual.cc
 void residual_add(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
 

@@ -7,6 +7,7 @@
 #include "../iddpm.h"
 #include "adamw.h"
 #include "diffusion.h"
+#include "diffusion_steps.h"
 #include "group_norm.h"
 
 namespace iddpm {
@@ -37,6 +38,10 @@ struct CudaKernels {
   // wanted, on the way back each where nothing depends on it.
   void (*diffusion_losses)(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
   void (*diffusion_losses_backward)(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);
+
+  // Both results are contiguous in channels-last memory.
+  void (*diffusion_q_sample)(const QSampleCall &call, at::Tensor &x_t, at::Tensor &noise);
+  void (*diffusion_reverse_step)(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
 };
 
 // Throws where the library is not loaded.

@@ -8,14 +8,14 @@
 namespace iddpm {
 namespace {
 
-void forward(const LossShape &s, const LossInputs &in, float *mse, float *bound) {
+void forward(const PictureShape &s, const LossInputs &in, float *mse, float *bound) {
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       double squares = 0, nats = 0;
       for (int64_t i = 0; i < s.elements(); ++i) {
         LossElement e = in.element(s, n, i);
         squares += e.error() * e.error();
-        if (in.bound) nats += bound_term(in.row(n), e);
+        if (in.bound) nats += bound_term(in.rows[n], e);
       }
       double elements = static_cast<double>(s.elements());
       mse[n] = static_cast<float>(squares / elements);
@@ -24,7 +24,7 @@ void forward(const LossShape &s, const LossInputs &in, float *mse, float *bound)
   });
 }
 
-void backward(const LossShape &s, const LossInputs &in, const LossGradients &g, float *d_out) {
+void backward(const PictureShape &s, const LossInputs &in, const LossGradients &g, float *d_out) {
   constexpr int64_t kGrain = 4096;
   at::parallel_for(0, s.n * s.elements(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) g.apply(s, in, k / s.elements(), k % s.elements(), d_out);
@@ -40,7 +40,7 @@ using torch::autograd::variable_list;
 class DiffusionLosses : public torch::autograd::Function<DiffusionLosses> {
  public:
   static variable_list forward(AutogradContext *ctx, const Variable &out, const LossCall &call) {
-    LossShape s = call.shape();
+    PictureShape s = call.shape();
     at::Tensor mse = at::empty({s.n}, out.options()), bound;
     if (call.bound) bound = at::empty_like(mse);
     out.is_cpu() ? iddpm::forward(s, call.inputs(), data(mse), data(bound)) : cuda_kernels().diffusion_losses(call, mse, bound);
@@ -65,11 +65,8 @@ class DiffusionLosses : public torch::autograd::Function<DiffusionLosses> {
 void check_fits(const LossCall &c) {
   TORCH_CHECK(c.target.dim() == 4 && c.x_start.sizes() == c.target.sizes(), "a target ", c.target.sizes(), " and x_0 ",
               c.x_start.sizes(), " are not pictures of one shape");
-  std::vector<int64_t> once = c.target.sizes().vec(), twice = once;
-  twice[1] *= 2;
-  TORCH_CHECK(c.out.sizes() == once || c.out.sizes() == twice, "the network's ", c.out.sizes(), " does not fit pictures ", once);
-  TORCH_CHECK(c.rows.sizes() == at::IntArrayRef({once[0], kLossRow}) && c.rows.stride(1) == 1, "rows ", c.rows.sizes(),
-              " do not fit ", once[0], " pictures");
+  check_output(c.out, c.target);
+  check_rows(c.rows, c.target, kLossRow);
   for (const at::Tensor &t : {c.out, c.target, c.x_start, c.rows}) {
     TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == c.out.device(), "the losses take float32 tensors of one device, not ",
                 t.toString());
@@ -78,6 +75,17 @@ void check_fits(const LossCall &c) {
 }
 
 }  // namespace
+
+void check_output(const at::Tensor &out, const at::Tensor &pictures) {
+  std::vector<int64_t> once = pictures.sizes().vec(), twice = once;
+  twice[1] *= 2;
+  TORCH_CHECK(out.sizes() == once || out.sizes() == twice, "the network's ", out.sizes(), " does not fit pictures ", pictures.sizes());
+}
+
+void check_rows(const at::Tensor &rows, const at::Tensor &pictures, int64_t columns) {
+  TORCH_CHECK(rows.sizes() == at::IntArrayRef({pictures.size(0), columns}) && rows.stride(1) == 1, "rows ", rows.sizes(),
+              " do not fit ", pictures.size(0), " pictures");
+}
 
 std::vector<at::Tensor> diffusion_losses(const LossCall &call) {
   check_fits(call);

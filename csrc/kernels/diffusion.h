@@ -9,18 +9,30 @@
 
 namespace iddpm {
 
+// The shape of pictures, given what the network makes of them.
+inline PictureShape picture_shape(const at::Tensor &out, const at::Tensor &pictures) {
+  return {pictures.size(0), pictures.size(2) * pictures.size(3), pictures.size(1), out.size(1) != pictures.size(1)};
+}
+
+template <class Row>
+Rows<Row> rows_of(const at::Tensor &rows) {
+  return {rows.const_data_ptr<float>(), rows.stride(0)};
+}
+
+// Throw where the network's output, or the rows, do not fit pictures.
+void check_output(const at::Tensor &out, const at::Tensor &pictures);
+void check_rows(const at::Tensor &rows, const at::Tensor &pictures, int64_t columns);
+
 // The arguments that both ways of the kernels share: all float32, pictures
 // contiguous in channels-last memory, and so is a row.
 struct LossCall {
   at::Tensor out, target, x_start, rows;
   bool bound, through;
 
-  LossShape shape() const {
-    return {target.size(0), target.size(2) * target.size(3), target.size(1), out.size(1) != target.size(1)};
-  }
+  PictureShape shape() const { return picture_shape(out, target); }
   LossInputs inputs() const {
     return {out.const_data_ptr<float>(), target.const_data_ptr<float>(), x_start.const_data_ptr<float>(),
-            rows.const_data_ptr<float>(), rows.stride(0), bound, through};
+            rows_of<LossRow>(rows), bound, through};
   }
 };
 

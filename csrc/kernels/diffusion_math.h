@@ -1,5 +1,6 @@
-// What the CPU's kernels of the diffusion and the GPU's have in common: one
-// element of the training objective (Nichol & Dhariwal 2021, section 3).
+// What the CPU's kernels of the diffusion and the GPU's have in common: the
+// layout of pictures, and one element of the training objective (Nichol & Dhariwal
+// 2021, section 3).
 #pragma once
 
 #include <cmath>
@@ -8,6 +9,40 @@
 #include "host_device.h"
 
 namespace iddpm {
+
+// Channels-last pictures of c channels, and what the network makes of them: as
+// many channels, or twice as many where it also gives variances.
+struct PictureShape {
+  int64_t n, pixels, c;
+  bool learned;
+
+  IDDPM_HD int64_t elements() const { return pixels * c; }  // of a sample
+};
+
+// Where in the network's output the prediction of an element of sample n lies,
+// going from element i to the next ones; the variance lies c further.
+struct OutputCursor {
+  int64_t prediction, channel;
+
+  IDDPM_HD OutputCursor(const PictureShape &s, int64_t n, int64_t i)
+      : prediction((n * s.pixels + i / s.c) * s.c * (s.learned ? 2 : 1) + i % s.c), channel(i % s.c) {}
+
+  IDDPM_HD void next(const PictureShape &s) {
+    ++prediction;
+    if (++channel < s.c) return;
+    channel = 0;
+    if (s.learned) prediction += s.c;
+  }
+};
+
+// A row per sample, in a view of a table of floats.
+template <class Row>
+struct Rows {
+  const float *data;
+  int64_t stride;  // floats from a sample's row to the next one's
+
+  IDDPM_HD const Row &operator[](int64_t n) const { return *reinterpret_cast<const Row *>(data + n * stride); }
+};
 
 // What a step of the process means for a sample's losses: a row of
 // gt_diffusion_losses.
@@ -98,32 +133,14 @@ IDDPM_HD LossSlopes bound_slopes(const LossRow &r, const LossElement &e) {
   return {d.by_difference * r.scale, d.by_log_variance * r.log_variance_slope};
 }
 
-// Channels-last pictures of c channels, and what the network makes of them: as
-// many channels, or twice as many where it also gives variances.
-struct LossShape {
-  int64_t n, pixels, c;
-  bool learned;
-
-  IDDPM_HD int64_t elements() const { return pixels * c; }  // of a sample
-};
-
 struct LossInputs {
   const float *out, *target, *x_start;
-  const float *rows;
-  int64_t row_stride;  // floats from a sample's row to the next one's
+  Rows<LossRow> rows;
   bool bound;    // its term is wanted, and not the squared error alone
   bool through;  // its gradient reaches the prediction, too
 
-  IDDPM_HD const LossRow &row(int64_t n) const { return *reinterpret_cast<const LossRow *>(rows + n * row_stride); }
-
-  // Where in `out` the prediction of element i of sample n lies; the variance lies
-  // c further.
-  IDDPM_HD static int64_t at(const LossShape &s, int64_t n, int64_t i) {
-    int64_t pixel = n * s.pixels + i / s.c;
-    return pixel * s.c * (s.learned ? 2 : 1) + i % s.c;
-  }
-  IDDPM_HD LossElement element(const LossShape &s, int64_t n, int64_t i) const {
-    int64_t k = at(s, n, i), j = n * s.elements() + i;
+  IDDPM_HD LossElement element(const PictureShape &s, int64_t n, int64_t i) const {
+    int64_t k = OutputCursor(s, n, i).prediction, j = n * s.elements() + i;
     return {out[k], s.learned ? out[k + s.c] : 0.0f, target[j], x_start[j]};
   }
 };
@@ -133,13 +150,13 @@ struct LossInputs {
 struct LossGradients {
   const float *mse, *bound;
 
-  IDDPM_HD void apply(const LossShape &s, const LossInputs &in, int64_t n, int64_t i, float *d_out) const {
+  IDDPM_HD void apply(const PictureShape &s, const LossInputs &in, int64_t n, int64_t i, float *d_out) const {
     LossElement e = in.element(s, n, i);
-    int64_t k = LossInputs::at(s, n, i);
+    int64_t k = OutputCursor(s, n, i).prediction;
     float share = 1.0f / static_cast<float>(s.elements()), g = 0.0f, gv = 0.0f;
     if (mse != nullptr) g = mse[n] * share * 2.0f * e.error();
     if (bound != nullptr) {
-      LossSlopes slopes = bound_slopes(in.row(n), e);
+      LossSlopes slopes = bound_slopes(in.rows[n], e);
       float weight = bound[n] * share * 1.4426950408889634f;  // 1 / ln 2
       if (in.through) g += weight * slopes.prediction;
       gv = weight * slopes.variance;

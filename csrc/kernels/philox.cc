@@ -14,17 +14,9 @@ namespace {
 // Elements: a counter numbers 2^32 groups of four.
 constexpr double kLongestRow = 17179869184.0;
 
-at::Tensor empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device) {
-  double row = 1;
-  for (size_t d = 1; d < shape.size(); ++d) row *= static_cast<double>(shape[d]);
-  TORCH_CHECK(row <= kLongestRow, "a sample of shape ", shape, " is too large for the random stream");
-  at::MemoryFormat format = shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  return at::empty(shape, at::TensorOptions().dtype(dtype).device(device).memory_format(format));
-}
-
 // Groups of four elements per call of the loops below: enough for the compiler
 // to draw many at a time.
-constexpr int64_t kQuads = 32;
+constexpr int64_t kQuads = kPhiloxRun / 4;
 
 // The bits of kQuads groups of row n from one on, in the elements' order.
 IDDPM_CLONES void draw(const PhiloxKey &key, int64_t n, uint32_t first, uint32_t *bits) {
@@ -58,15 +50,17 @@ void for_each_run(const at::Tensor &out, const PhiloxKey &key, Fill fill) {
   });
 }
 
+void normals(const uint32_t *bits, int64_t count, float *p) {
+  for (int64_t i = 0; i < count; i += 2) {
+    float z[2];
+    box_muller(bits[i], bits[i + 1], z);
+    for (int64_t k = 0; k < std::min<int64_t>(2, count - i); ++k) p[i + k] = z[k];
+  }
+}
+
 void fill_normal(at::Tensor &out, const PhiloxKey &key) {
   float *p = out.data_ptr<float>();
-  for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) {
-    for (int64_t i = 0; i < count; i += 2) {
-      float z[2];
-      box_muller(bits[i], bits[i + 1], z);
-      for (int64_t k = 0; k < std::min<int64_t>(2, count - i); ++k) p[at + i + k] = z[k];
-    }
-  });
+  for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) { normals(bits, count, p + at); });
 }
 
 IDDPM_CLONES void uniforms(const uint32_t *bits, int64_t count, float *p) {
@@ -112,6 +106,20 @@ void fill_mask_cpu(at::Tensor &out, double p, const PhiloxKey &key) {
 
 }  // namespace
 
+at::Tensor philox_empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device) {
+  double row = 1;
+  for (size_t d = 1; d < shape.size(); ++d) row *= static_cast<double>(shape[d]);
+  TORCH_CHECK(row <= kLongestRow, "a sample of shape ", shape, " is too large for the random stream");
+  at::MemoryFormat format = shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  return at::empty(shape, at::TensorOptions().dtype(dtype).device(device).memory_format(format));
+}
+
+void philox_normal_run(const PhiloxKey &key, int64_t n, int64_t first, int64_t count, float *out) {
+  alignas(64) uint32_t bits[4 * kQuads];
+  draw(key, n, static_cast<uint32_t>(first / 4), bits);
+  normals(bits, count, out);
+}
+
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device) {
   PhiloxKey k{key.seed, key.stream, key.step, key.first_sample};
   if (!step_of.defined()) return k;
@@ -125,13 +133,13 @@ PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::De
 }
 
 at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key) {
-  at::Tensor out = empty(shape, at::kFloat, device);
+  at::Tensor out = philox_empty(shape, at::kFloat, device);
   device.is_cpu() ? fill_normal(out, key) : cuda_kernels().philox_normal(out, key);
   return out.to(dtype);
 }
 
 at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key) {
-  at::Tensor out = empty(shape, at::kFloat, device);
+  at::Tensor out = philox_empty(shape, at::kFloat, device);
   device.is_cpu() ? fill_uniform(out, key) : cuda_kernels().philox_uniform(out, key);
   return out.to(dtype);
 }
@@ -139,7 +147,7 @@ at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Devic
 at::Tensor philox_dropout(const at::Tensor &x, double p, const PhiloxKey &key) {
   TORCH_CHECK(p >= 0 && p < 1, "the dropout rate ", p, " is not in [0, 1)");
   if (p == 0) return x;
-  at::Tensor mask = empty(x.sizes(), x.scalar_type(), x.device());
+  at::Tensor mask = philox_empty(x.sizes(), x.scalar_type(), x.device());
   x.is_cpu() ? fill_mask_cpu(mask, p, key) : cuda_kernels().philox_mask(mask, p, key);
   return x * mask;
 }

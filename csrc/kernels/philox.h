@@ -73,6 +73,12 @@ IDDPM_HD void box_muller(uint32_t a, uint32_t b, float *out) {
   out[1] = r * sinf(angle);
 }
 
+// A quad's bits to four normals.
+IDDPM_HD void normals(const Philox4 &bits, float *out) {
+  box_muller(bits.v[0], bits.v[1], out);
+  box_muller(bits.v[2], bits.v[3], out + 2);
+}
+
 }  // namespace iddpm
 
 #if !defined(__CUDACC__)
@@ -87,6 +93,16 @@ at::Tensor philox_normal(at::IntArrayRef shape, at::ScalarType dtype, at::Device
 
 // Uniform on (0, 1).
 at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Device device, const PhiloxKey &key);
+
+// Memory for random numbers: channels-last for [N, C, H, W], else row-major.
+at::Tensor philox_empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device);
+
+// How many neighbouring elements the CPU draws at a time.
+constexpr int64_t kPhiloxRun = 128;
+
+// The numbers of philox_normal for `count` elements of row n, at most kPhiloxRun,
+// from `first` on, a multiple of that.
+void philox_normal_run(const PhiloxKey &key, int64_t n, int64_t first, int64_t count, float *out);
 
 // What the ABI calls a key; step_of is one int64 or two, for the step and the first
 // sample, on the device where numbers are drawn, which must outlive their

@@ -1,0 +1,44 @@
+// The steps of the diffusion's process, one pass over the pictures each.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "diffusion.h"
+#include "diffusion_steps_math.h"
+
+namespace iddpm {
+
+// The arguments of the kernels, as LossCall's: float32, pictures contiguous in
+// channels-last memory, and so is a row.
+struct QSampleCall {
+  at::Tensor x_start, rows;
+  PhiloxKey key;
+
+  PictureShape shape() const { return picture_shape(x_start, x_start); }
+  QSampleInputs inputs() const { return {x_start.const_data_ptr<float>(), rows_of<QSampleRow>(rows), key}; }
+};
+
+struct ReverseCall {
+  at::Tensor out, x, rows;
+  bool clip;
+  at::Tensor noise;  // undefined where it is drawn, or where there is none
+  bool draws;
+  PhiloxKey key;
+
+  PictureShape shape() const { return picture_shape(out, x); }
+  ReverseInputs inputs() const {
+    Noise source = noise.defined() ? Noise::kGiven : draws ? Noise::kDrawn : Noise::kNone;
+    return {out.const_data_ptr<float>(), x.const_data_ptr<float>(), rows_of<ReverseRow>(rows), clip, source,
+            noise.defined() ? noise.const_data_ptr<float>() : nullptr, key};
+  }
+};
+
+// x_t and the noise: see gt_diffusion_q_sample.
+std::pair<at::Tensor, at::Tensor> diffusion_q_sample(const QSampleCall &call);
+
+// x_{t-1} and the predicted x_0: see gt_diffusion_reverse_step.
+std::pair<at::Tensor, at::Tensor> diffusion_reverse_step(const ReverseCall &call);
+
+}  // namespace iddpm
