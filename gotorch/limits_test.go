@@ -94,6 +94,16 @@ func BenchmarkLimits(b *testing.B) {
 					out.SetGrad(Tensor{})
 				}
 			}},
+			{"DiffusionQSample", func() (int64, func()) {
+				if dtype != Float {
+					return 0, nil
+				}
+				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
+				rows := FromFloat32s([]float32{0.8, 0.6}, 1, QSampleColumns).Expand(32, QSampleColumns)
+				return 4 * 3 * x.Numel(), func() { DiffusionQSample(x, rows, PhiloxKey{Seed: 1}) }
+			}},
+			{"DiffusionReverseStep", func() (int64, func()) { return largeReverseStep(dtype, true) }},
+			{"DiffusionReverseStep/no_noise", func() (int64, func()) { return largeReverseStep(dtype, false) }},
 			{"PhiloxNormal", func() (int64, func()) {
 				if dtype != Float {
 					return 0, nil
@@ -146,6 +156,22 @@ func largeNorm(dtype int8) normInputs {
 	in.x = in.x.Detach().ChannelsLast()
 	in.x.SetRequiresGrad(true)
 	return in
+}
+
+// largeReverseStep returns a step of ancestral sampling with learned variances, or
+// of DDIM without noise and with none.
+func largeReverseStep(dtype int8, noise bool) (int64, func()) {
+	if dtype != Float {
+		return 0, nil
+	}
+	channels, row, o := int64(3), []float32{1.1, -0.4, 0.3, 0.6, 0, 0, 0, 0}, ReverseStepOptions{Clip: true}
+	if noise {
+		channels, row, o.Key = 6, []float32{1.1, -0.4, 0.3, 0.6, 0, -3, 0.2, 1}, &PhiloxKey{Seed: 1}
+	}
+	x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
+	out := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: 1}, 32, channels, 256, 256)
+	rows := FromFloat32s(row, 1, ReverseStepColumns).Expand(32, ReverseStepColumns)
+	return 4 * (out.Numel() + 3*x.Numel()), func() { DiffusionReverseStep(out, x, rows, o) }
 }
 
 // largeList returns 16 M values in 16 tensors.
