@@ -46,12 +46,19 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
   return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
 }
 
-gt_result gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
-                             gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of) {
-  return guard_tensor([&] {
-    return group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps,
-                           {silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())});
+gt_pair gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
+                           gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of,
+                           int32_t same) {
+  gt_pair p{nullptr, nullptr, nullptr};
+  p.error = guard([&] {
+    at::Tensor x_again;
+    at::Tensor y = group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps,
+                                   {silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())},
+                                   same != 0 ? &x_again : nullptr);
+    p.first = wrap(y);
+    if (same != 0) p.second = wrap(x_again);
   });
+  return p;
 }
 
 gt_result gt_residual_add(gt_tensor x, gt_tensor h, gt_tensor b) {

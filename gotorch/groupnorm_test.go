@@ -158,6 +158,48 @@ func checkGroupNormSiluBefore(t *testing.T, d Device, tolerances map[int8]float6
 	}
 }
 
+// TestGroupNormSiluBeside takes the input elsewhere, too: both gradients come to
+// it, whichever there are.
+func TestGroupNormSiluBeside(t *testing.T) {
+	checkGroupNormSiluBeside(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
+}
+
+func checkGroupNormSiluBeside(t *testing.T, d Device, tolerances map[int8]float64) {
+	for dtype, tolerance := range tolerances {
+		for name, join := range map[string]func(y, x Tensor) Tensor{
+			"both":      func(y, x Tensor) Tensor { return y.Add(x.Mul(x), 1) },
+			"y alone":   func(y, x Tensor) Tensor { return y },
+			"x alone":   func(y, x Tensor) Tensor { return x.MulScalar(2) },
+			"y twice":   func(y, x Tensor) Tensor { return y.Mul(y).Add(x, 1) },
+			"row-major": func(y, x Tensor) Tensor { return y.Add(x.Mul(x.Contiguous()), 1) },
+		} {
+			Scope(func() {
+				in := newNormInputsOn(d, dtype, true, 2, 32, 7, 5)
+				exact := in.doubled()
+				values := func(in normInputs, y, x Tensor) []float64 {
+					ZeroGrads(in.list())
+					z := join(y, x)
+					z.BackwardWith(PhiloxNormal(d, Float, PhiloxKey{Seed: 2}, z.Shape()...).CastTo(z.Dtype()))
+					return append(z.Float64s(), in.x.Grad().Float64s()...)
+				}
+				want := values(exact, exact.composed(32, true), exact.x)
+				y, x := GroupNormSiluBeside(in.x, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{ScaleShift: in.scaleShift})
+				got := values(in, y, x)
+				if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
+					t.Errorf("%s of %s differs by %g of %g", name, DtypeName(dtype), d, largest)
+				}
+			})
+		}
+	}
+	Scope(func() { // of a memory layout that the kernel does not take
+		in := newNormInputsOn(d, Float, true, 2, 32, 4, 4)
+		plain := in.x.Detach().Contiguous()
+		if _, x := GroupNormSiluBeside(plain, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{}); !Equal(x, plain) {
+			t.Error("the second result is not the input")
+		}
+	})
+}
+
 func TestGroupNormSiluRefuses(t *testing.T) {
 	for want, o := range map[string]GroupNormSiluOptions{
 		"what is added before, [2], does not fit": {Before: Zeros([]int64{2}, false)},

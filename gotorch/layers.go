@@ -87,7 +87,19 @@ type GroupNormSiluOptions struct {
 // residual block of the UNet does between two convolutions, in one kernel each
 // way (on the CPU, dropout in another). All but input is float32.
 func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) Tensor {
-	const op = "GroupNormSilu"
+	y, _ := groupNormSilu("GroupNormSilu", input, groups, weight, bias, eps, o, false)
+	return y
+}
+
+// GroupNormSiluBeside is GroupNormSilu of an input that is also wanted elsewhere,
+// as by the way around a residual block: take the second result there. It is the
+// input, but the gradient that comes to it is added to the first result's within
+// the kernel.
+func GroupNormSiluBeside(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, same Tensor) {
+	return groupNormSilu("GroupNormSiluBeside", input, groups, weight, bias, eps, o, true)
+}
+
+func groupNormSilu(op string, input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions, beside bool) (y, same Tensor) {
 	scaleShift, before, key := o.ScaleShift, o.Before, PhiloxKey{}
 	switch {
 	case o.Key != nil:
@@ -96,12 +108,13 @@ func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64,
 		panic(&Error{Op: op, Message: "dropout needs a Key"})
 	}
 	step := key.StepOf
-	r := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
-		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op))
+	p := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
+		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op), cBool(beside))
 	for _, t := range []Tensor{input, weight, bias, scaleShift, before, step} {
 		runtime.KeepAlive(t.owner)
 	}
-	return take(op, r)
+	check(op, p.error)
+	return own(p.first), own(p.second)
 }
 
 // ResidualAdd returns input + residual + bias, both [N, C, H, W] of one dtype and

@@ -155,8 +155,9 @@ func refusals() map[string]refusal {
 		"ConvTranspose2d": {func() {
 			ConvTranspose2d(picture, picture, none, []int64{1, 2, 3}, one, one, 1, one)
 		}, "a 2-D layer takes one number"},
-		"GroupNorm":     {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
-		"GroupNormSilu": {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNorm":           {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
+		"GroupNormSiluBeside": {func() { GroupNormSiluBeside(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNormSilu":       {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
 		"DiffusionLosses": {func() {
 			DiffusionLosses(picture, picture, picture, Zeros([]int64{3, LossColumns}, false), true, false)
 		}, "rows [3, 5] do not fit 1 pictures"},

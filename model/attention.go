@@ -24,7 +24,8 @@ func newAttention(b builder, channels, heads int) *attention {
 func (a *attention) forward(x gotorch.Tensor) gotorch.Tensor {
 	shape := x.Shape()
 	n, c, h, w := shape[0], shape[1], shape[2], shape[3]
-	tokens := a.norm.forward(x).Permute([]int64{0, 2, 3, 1}).Reshape(n, h*w, c)
+	normed, x := a.norm.beside(x, gotorch.GroupNormSiluOptions{Linear: true})
+	tokens := normed.Permute([]int64{0, 2, 3, 1}).Reshape(n, h*w, c)
 	y := a.proj.forward(gotorch.SelfAttention(a.qkv.forward(tokens), a.heads))
 	return x.Add(y.View(n, h, w, c).Permute([]int64{0, 3, 1, 2}), 1)
 }

@@ -106,14 +106,15 @@ func newNorm(b builder, channels int) *norm {
 	}
 }
 
-// forward normalises x [N, C, H, W]; the sums of a half-precision x are float32.
-func (n *norm) forward(x gotorch.Tensor) gotorch.Tensor {
-	return n.with(x, gotorch.GroupNormSiluOptions{Linear: true})
-}
-
 // silu normalises x and applies SiLU.
 func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
 	return n.with(x, gotorch.GroupNormSiluOptions{})
+}
+
+// beside normalises x and does all that o asks for; what else takes x is to take
+// the second result.
+func (n *norm) beside(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same gotorch.Tensor) {
+	return gotorch.GroupNormSiluBeside(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
 // with normalises x and does all that o asks for.

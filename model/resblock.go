@@ -39,7 +39,8 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 // forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
 // embedding, [N, 4 channels].
 func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	h, o := r.before(r.inNorm.silu(x), r.emb.forward(emb))
+	h, x := r.inNorm.beside(x, gotorch.GroupNormSiluOptions{})
+	h, o := r.before(h, r.emb.forward(emb))
 	if r.dropout > 0 && p.dropout != nil {
 		key := p.dropoutKey(r.stream)
 		o.Dropout, o.Key = r.dropout, &key

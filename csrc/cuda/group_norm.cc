@@ -23,16 +23,17 @@ void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSa
   });
 }
 
-void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
                          const GroupNormGradients &out, at::Tensor &dx) {
   const GroupNormShape &s = call.shape;
   at::Tensor sums = room(saved.mean, s.tasks() * 2 * s.c), slopes = room(saved.mean, 2 * s.n * s.groups);
   Target target(call.x);
   with_type(call.x, [&](auto zero) {
     using T = decltype(zero);
-    C10_CUDA_CHECK(launch_group_norm_backward<T>(s, call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), call.affine(),
-                                                 saved.read(), call.end, sums.data_ptr<float>(), slopes.data_ptr<float>(),
-                                                 out, dx.data_ptr<T>(), target.stream));
+    GroupNormFlow<T> flow{call.x.const_data_ptr<T>(), dy.const_data_ptr<T>(), more.defined() ? more.const_data_ptr<T>() : nullptr,
+                          dx.data_ptr<T>()};
+    C10_CUDA_CHECK(launch_group_norm_backward<T>(s, flow, call.affine(), saved.read(), call.end, sums.data_ptr<float>(),
+                                                 slopes.data_ptr<float>(), out, target.stream));
   });
 }
 

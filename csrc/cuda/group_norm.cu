@@ -129,11 +129,10 @@ struct GradientSums {
   }
 };
 
-// dx = a du + slope x + offset.
+// dx = a du + slope x + offset + more.
 template <class T, int V>
 struct InputGradient {
-  const T *x, *dy;
-  T *dx;
+  GroupNormFlow<T> flow;
   const float *slopes;  // [n, groups], and as many offsets after them
   Line<V> line;
   float slope[V], offset[V];
@@ -148,11 +147,15 @@ struct InputGradient {
   }
   __device__ void at(int64_t at) const {
     float v[V], g[V];
-    load<T, V>(x + at, v);
-    load<T, V>(dy + at, g);
+    load<T, V>(flow.x + at, v);
+    load<T, V>(flow.dy + at, g);
     line.backward(at, v, g);
     for (int i = 0; i < V; ++i) v[i] = line.a[i] * g[i] + slope[i] * v[i] + offset[i];
-    store<T, V>(dx + at, v);
+    if (flow.more != nullptr) {
+      load<T, V>(flow.more + at, g);
+      for (int i = 0; i < V; ++i) v[i] += g[i];
+    }
+    store<T, V>(flow.dx + at, v);
   }
 };
 
@@ -271,17 +274,17 @@ cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &
 }
 
 template <class T, int V>
-cudaError_t backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
+cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
                      const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums, float *slopes,
-                     const GroupNormGradients &out, T *dx, cudaStream_t stream) {
+                     const GroupNormGradients &out, cudaStream_t stream) {
   Grid<V> chunks(s);
   Line<V> line = line_of<V>(affine, moments, end);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
-  GradientSums<T, V> gradient_sums{x, dy, line};
+  GradientSums<T, V> gradient_sums{flow.x, flow.dy, line};
   cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, gradient_sums, sums);
   if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
-  InputGradient<T, V> input{x, dy, dx, slopes, line, {}, {}};
+  InputGradient<T, V> input{flow, slopes, line, {}, {}};
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
 
@@ -297,21 +300,21 @@ cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const
 }
 
 template <class T>
-cudaError_t launch_group_norm_backward(const GroupNormShape &s, const T *x, const T *dy, const GroupNormAffine &affine,
+cudaError_t launch_group_norm_backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
                                        const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,
-                                       float *slopes, const GroupNormGradients &out, T *dx, cudaStream_t stream) {
+                                       float *slopes, const GroupNormGradients &out, cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, x, dy, dx)
-             ? backward<T, V>(s, x, dy, affine, moments, end, sums, slopes, out, dx, stream)
-             : backward<T, 1>(s, x, dy, affine, moments, end, sums, slopes, out, dx, stream);
+  return packs<T, V>(s.c, flow.x, flow.dy, flow.dx) && packs<T, V>(s.c, flow.more, nullptr, nullptr)
+             ? backward<T, V>(s, flow, affine, moments, end, sums, slopes, out, stream)
+             : backward<T, 1>(s, flow, affine, moments, end, sums, slopes, out, stream);
 }
 
 #define IDDPM_INSTANCES(T)                                                                                                           \
   template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,                 \
                                                  const GroupNormEnd &, float *, const GroupNormMoments<float> &, T *, cudaStream_t); \
-  template cudaError_t launch_group_norm_backward(const GroupNormShape &, const T *, const T *, const GroupNormAffine &,             \
+  template cudaError_t launch_group_norm_backward(const GroupNormShape &, const GroupNormFlow<T> &, const GroupNormAffine &,         \
                                                   const GroupNormMoments<const float> &, const GroupNormEnd &, float *, float *,     \
-                                                  const GroupNormGradients &, T *, cudaStream_t);
+                                                  const GroupNormGradients &, cudaStream_t);
 IDDPM_INSTANCES(float)
 IDDPM_INSTANCES(c10::BFloat16)
 IDDPM_INSTANCES(c10::Half)

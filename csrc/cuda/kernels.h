@@ -19,7 +19,7 @@ void philox_mask(at::Tensor &out, double drop, const PhiloxKey &key);
 // group_norm.cc
 bool group_norm_takes(const at::Tensor &x);
 void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
-void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
                          const GroupNormGradients &out, at::Tensor &dx);
 
 // adamw.cc

@@ -150,8 +150,10 @@ bool has_kernel(const at::Tensor &qkv) {
 }
 
 at::Tensor composed(const at::Tensor &qkv, const Shape &s) {
-  // Unbound at once: the way back then joins three gradients by one copy.
-  auto parts = qkv.reshape({s.n, s.t, s.heads, 3, s.d}).permute({3, 0, 2, 1, 4}).unbind(0);
+  // Unbound at once, and before anything is moved: the way back then joins three
+  // gradients by one copy, to where qkv's belongs.
+  auto parts = qkv.reshape({s.n, s.t, s.heads, 3, s.d}).unbind(3);
+  for (at::Tensor &part : parts) part = part.transpose(1, 2);
   at::Tensor y = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
   return y.transpose(1, 2).reshape({s.n, s.t, s.heads * s.d});
 }

@@ -21,10 +21,11 @@ struct CudaKernels {
   void (*philox_mask)(at::Tensor &out, double drop, const PhiloxKey &key);
 
   // Of channels-last tensors: whether x has not too many channels; y, and what the
-  // way back wants; and dx, and the parameters' gradients.
+  // way back wants; and dx, to which `more` is added if it is defined, and the
+  // parameters' gradients.
   bool (*group_norm_takes)(const at::Tensor &x);
   void (*group_norm_forward)(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
-  void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy,
+  void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
                               const GroupNormGradients &out, at::Tensor &dx);
 
   // y = x + h + b of channels-last tensors.

@@ -232,26 +232,28 @@ void backward_of(const GroupNormCall &call, const GroupNormSaved &saved, const a
            dx.data_ptr<T>());
 }
 
-void backward_any(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const Gradients &out,
-                  at::Tensor &dx) {
-  if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, saved, dy, out, dx);
+void backward_any(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
+                  const Gradients &out, at::Tensor &dx) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, saved, dy, more, out, dx);
   call.x.scalar_type() == at::kFloat ? backward_of<float>(call, saved, dy, out, dx)
                                      : backward_of<at::BFloat16>(call, saved, dy, out, dx);
+  if (more.defined()) dx.add_(more);
 }
 
-// The sum of rows [N, C] over N; on the CPU they are too few to call an operator for.
+// The sums of rows [K, N, C] over N; on the CPU they are too few to call an operator for.
 at::Tensor over_samples(const at::Tensor &rows) {
-  if (!rows.is_cpu()) return rows.sum(0);
-  int64_t n = rows.size(0), c = rows.size(1);
-  at::Tensor total = at::empty({c}, rows.options());
+  if (!rows.is_cpu()) return rows.sum(1);
+  int64_t n = rows.size(1), c = rows.size(2);
+  at::Tensor totals = at::empty({rows.size(0), c}, rows.options());
   const float *row = rows.const_data_ptr<float>();
-  float *sum = total.data_ptr<float>();
-  std::copy(row, row + c, sum);
-  for (int64_t k = 1; k < n; ++k) {
-    row += c;
-    for (int64_t i = 0; i < c; ++i) sum[i] += row[i];
+  float *sum = totals.data_ptr<float>();
+  for (int64_t k = 0; k < rows.size(0); ++k, sum += c) {
+    std::fill(sum, sum + c, 0.0f);
+    for (int64_t i = 0; i < n; ++i, row += c) {
+      for (int64_t j = 0; j < c; ++j) sum[j] += row[j];
+    }
   }
-  return total;
+  return totals;
 }
 
 // ---- the autograd node
@@ -286,31 +288,41 @@ class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
   // An autograd function takes no undefined tensor, but an absent one.
   using Optional = std::optional<Variable>;
 
-  static Variable forward(AutogradContext *ctx, const Variable &x, const Variable &w, const Variable &b,
-                          const Optional &scale_shift, const Optional &before, int64_t groups, double eps, GroupNormEnd end) {
+  static variable_list forward(AutogradContext *ctx, const Variable &x, const Variable &w, const Variable &b,
+                               const Optional &scale_shift, const Optional &before, int64_t groups, double eps, GroupNormEnd end,
+                               bool same) {
     GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, end);
     at::Tensor y = at::empty_like(x);
     GroupNormSaved saved(call.shape, w.options());
     forward_any(call, eps, saved, y);
+    ctx->set_materialize_grads(false);
     ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean});
     ctx->saved_data["groups"] = groups;
     keep(ctx, end);
-    return y;
+    return same ? variable_list{y, x} : variable_list{y};
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
-    variable_list v = ctx->get_saved_variables();
+    variable_list v = ctx->get_saved_variables(), result(9);
+    auto dense = [](const Variable &g) { return g.defined() ? g.contiguous(at::MemoryFormat::ChannelsLast) : g; };
+    at::Tensor dy = dense(grads[0]), more = grads.size() > 1 ? dense(grads[1]) : Variable();
+    if (!dy.defined()) {
+      result[0] = more;
+      return result;
+    }
     GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, kept(ctx));
-    GroupNormSaved saved(v[5], v[6], v[7]);
-    at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast), dx = at::empty_like(call.x);
-    auto rows = [&] { return at::empty({call.shape.n, call.shape.c}, call.params.w.options()); };
-    at::Tensor dw = rows(), db = rows(), dscale_shift, dbefore;
+    at::Tensor dx = at::empty_like(call.x), dscale_shift, before = call.params.before;
     if (call.params.scale_shift.defined()) dscale_shift = at::empty_like(call.params.scale_shift);
-    if (call.params.before.defined()) dbefore = rows();
-    auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
-    backward_any(call, saved, dy, {data(dw), data(db), data(dscale_shift), data(dbefore)}, dx);
-    if (dbefore.defined() && call.params.before.dim() == 1) dbefore = over_samples(dbefore);
-    return {dx, over_samples(dw), over_samples(db), dscale_shift, dbefore, Variable(), Variable(), Variable()};
+    // Of w, b and `before`, each [N, C].
+    at::Tensor rows = at::empty({before.defined() ? 3 : 2, call.shape.n, call.shape.c}, call.params.w.options());
+    auto row = [&](int64_t k) { return k < rows.size(0) ? rows.data_ptr<float>() + k * call.shape.n * call.shape.c : nullptr; };
+    float *scale = dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr;
+    backward_any(call, GroupNormSaved(v[5], v[6], v[7]), dy, more, {row(0), row(1), scale, row(2)}, dx);
+    bool per_sample = before.defined() && before.dim() == 2;
+    at::Tensor totals = over_samples(per_sample ? rows.narrow(0, 0, 2) : rows);
+    result[0] = dx, result[1] = totals[0], result[2] = totals[1], result[3] = dscale_shift;
+    if (before.defined()) result[4] = per_sample ? rows[2] : totals[2];
+    return result;
   }
 };
 
@@ -350,13 +362,16 @@ void check_fits(const at::Tensor &x, int64_t groups, const GroupNormParams &p) {
 }  // namespace
 
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps,
-                           const GroupNormEnd &end) {
+                           const GroupNormEnd &end, at::Tensor *same) {
   check_fits(x, groups, p);
   TORCH_CHECK(end.drop >= 0 && end.drop < 1, "the dropout rate ", end.drop, " is not in [0, 1)");
+  if (same != nullptr) *same = x;
   if (!has_kernel(x, p)) return philox_dropout(composed(x, groups, p, eps, end.silu), end.drop, end.key);
   auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
-  at::Tensor y = GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end);
-  return x.is_cpu() ? philox_dropout(y, end.drop, end.key) : y;
+  bool joins = same != nullptr && x.requires_grad();
+  variable_list both = GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end, joins);
+  if (joins) *same = both[1];
+  return x.is_cpu() ? philox_dropout(both[0], end.drop, end.key) : both[0];
 }
 
 }  // namespace iddpm

@@ -22,8 +22,11 @@ struct GroupNormParams {
 // on the CPU in float32 and bfloat16, on a GPU in float16 too; anywhere else a
 // composition of libtorch's operators, which tests use as its twin. The CPU's
 // kernel leaves dropout to philox_dropout, which draws many numbers at a time.
+//
+// If `same` is not NULL it becomes x, for what else wants x: the gradient from there
+// is then added to y's by the kernel, and not by an operator of its own.
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps,
-                           const GroupNormEnd &end);
+                           const GroupNormEnd &end, at::Tensor *same = nullptr);
 
 // The arguments that both ways of the kernels share.
 struct GroupNormCall {

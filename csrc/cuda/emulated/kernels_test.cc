@@ -79,7 +79,7 @@ struct NormTwin {
 void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &call, double tolerance) {
   constexpr double eps = 1e-5;
   NormTwin twin(call, eps);
-  at::Tensor dy = at::randn_like(call.x);
+  at::Tensor dy = at::randn_like(call.x), more;
   twin.y.backward(dy.to(at::kDouble));
   at::Tensor y = at::full_like(call.x, 99), dx = at::full_like(call.x, 99);
   iddpm::GroupNormSaved saved(call.shape, at::TensorOptions(at::kFloat));
@@ -89,8 +89,11 @@ void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &cal
   if (twin.e.defined()) de = at::full_like(call.params.scale_shift, 99);
   if (twin.before.defined()) dbefore = dw.clone();
   auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
-  iddpm::cuda::group_norm_backward(call, saved, dy, {data(dw), data(db), data(de), data(dbefore)}, dx);
+  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
   near(what + " dx", dx, twin.x.grad(), tolerance);
+  more = at::randn_like(call.x);
+  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
+  near(what + " dx and more", dx, twin.x.grad() + more.to(at::kDouble), tolerance);
   near(what + " dw", dw.sum(0), twin.w.grad(), 1e-4);
   near(what + " db", db.sum(0), twin.b.grad(), 1e-4);
   if (de.defined()) near(what + " dscale_shift", de, twin.e.grad(), 1e-4);
