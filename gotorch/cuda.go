@@ -2,12 +2,11 @@ package gotorch
 
 // #include "iddpm.h"
 // #include "iddpm_cuda.h"
+// #include "loader.h"
 import "C"
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 )
 
@@ -18,10 +17,8 @@ func LoadCUDA() error { return cudaOnce() }
 
 var cudaOnce = sync.OnceValue(func() error {
 	// Without the driver there is no use in loading 2 GB of libraries.
-	if found, _ := filepath.Glob("/proc/driver/nvidia/version"); len(found) == 0 {
-		if _, err := os.Stat("/dev/nvidiactl"); err != nil {
-			return fmt.Errorf("no NVIDIA driver on this machine")
-		}
+	if C.gt_loader_has_driver() == 0 {
+		return fmt.Errorf("no NVIDIA driver on this machine")
 	}
 	if err := loadCUDA(); err != nil {
 		return err

@@ -118,3 +118,5 @@ char *gt_loader_open_cuda(const char *libtorch) {
   if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cuda.so", &handle)) != NULL) return error;
   return bind("libiddpm_cuda.so", "gt_cuda_declarations", gt_cuda_declarations, gt_cuda_table, LENGTH(gt_cuda_table));
 }
+
+int gt_loader_has_driver(void) { return dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) != NULL; }

@@ -9,3 +9,6 @@ char *gt_loader_open(const char *libtorch);
 // The same for libtorch_cuda.so, libiddpm_cuda.so and csrc/iddpm_cuda.h. It must
 // run before anything else asks torch for CUDA.
 char *gt_loader_open_cuda(const char *libtorch);
+
+// Whether NVIDIA's driver can be opened: what nothing of CUDA works without.
+int gt_loader_has_driver(void);
