@@ -125,7 +125,8 @@ type Timesteps struct {
 func (d *GaussianDiffusion) At(t []int64) Timesteps {
 	steps := gotorch.FromInt64s(t)
 	if d.device.Type == gotorch.CUDA {
-		steps = steps.CUDA(d.device, true) // a blocking copy would wait for all the work queued before it
+		// A copy that blocks, or from pageable memory, may wait for all the work queued before it.
+		steps = steps.PinMemory().CUDA(d.device, true)
 	}
 	return d.AtTensor(steps, t)
 }
