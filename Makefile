@@ -83,6 +83,7 @@ interop: build build/venv/ready ## Test against Python's own torch, numpy and sa
 cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda (no GPU needed)
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
+	@$(MAKE) --silent $(PARALLEL) build/dry-gpu
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
@@ -148,6 +149,41 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
+
+# --- a GPU that computes nothing, for tests: csrc/cuda/dry stands in for NVIDIA's libraries ----
+
+# One library has all the symbols, of all versions; the others are but names that libtorch looks for.
+DRY          := build/dry-gpu
+DRY_OBJECTS  := $(patsubst csrc/cuda/%.cc,build/obj/%.o,$(sort $(wildcard csrc/cuda/dry/*.cc)))
+DRY_NAMES    := libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcufft.so.12 libcusparse.so.12 \
+                libcurand.so.10 libnccl.so.2 libcusparseLt.so.0 libcufile.so.0 libnvshmem_host.so.3
+DRY_WANTED   := $(foreach name,torch_cuda c10_cuda torch_nvshmem,build/libtorch/lib/lib$(name).so) build/libiddpm_cuda.so
+DRY_CXXFLAGS  = -std=c++17 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -MMD -MP $(CUDA_INCLUDE)
+
+.PHONY: build/dry-gpu
+build/dry-gpu: $(DRY)/libcudart.so.13 $(DRY_NAMES:%=$(DRY)/%) $(DRY)/run
+
+$(DRY)/libcudart.so.13: build/obj/dry/generated/stubs.o $(DRY_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "link $@"
+	@$(CXX) -shared -Wl,-soname,$(@F) -Wl,--version-script=build/obj/dry/generated/exports.map -o $@ $^
+
+$(DRY_NAMES:%=$(DRY)/%): $(DRY)/libcudart.so.13
+	@$(CXX) -shared -nostdlib -Wl,-soname,$(@F) -Wl,--no-as-needed -o $@ $<
+
+$(DRY)/run: csrc/cuda/dry/run.sh
+	@mkdir -p $(@D)
+	@cp $< $@
+
+build/obj/dry/generated/stubs.o: csrc/cuda/dry/stubs.py build/libiddpm_cuda.so $(DRY_OBJECTS)
+	@mkdir -p $(@D)
+	@$(PYTHON) $< $(@D) --libraries $(DRY_WANTED) --objects $(DRY_OBJECTS)
+	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $(@D)/stubs.cc
+
+build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
+	@mkdir -p $(@D)
+	@echo "compile $<"
+	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $<
 
 # --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated stands in for CUDA ----------------
 
