@@ -4,7 +4,8 @@
 #   build/libiddpm.so     csrc/, the C ABI over libtorch
 #   build/iddpm           the program; it loads the other two when it first uses a tensor
 #
-# `make cuda` adds build/libiddpm_cuda.so, on any machine: its compiler comes from pip.
+# `make cuda` adds build/libiddpm_cuda.so, on any machine: its compiler comes from pip. It makes build/dry-gpu
+# too, which stands in for a GPU, and runs the program on that.
 
 GO     ?= go
 PYTHON ?= python3
@@ -80,10 +81,12 @@ build: build/libtorch ## Make build/iddpm, which runs from any folder
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
 	build/venv/bin/python -m pytest interop
 
-cuda: build/libtorch build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda (no GPU needed)
+cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda, and try both without a GPU (build/dry-gpu)
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
-	@$(MAKE) --silent $(PARALLEL) build/dry-gpu
+	@$(MAKE) --silent $(PARALLEL) build/dry-gpu build/test-dry-gpu
+	build/test-dry-gpu
+	$(PYTHON) scripts/dry_gpu_check.py
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
@@ -154,7 +157,7 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 
 # One library has all the symbols, of all versions; the others are but names that libtorch looks for.
 DRY          := build/dry-gpu
-DRY_OBJECTS  := $(patsubst csrc/cuda/%.cc,build/obj/%.o,$(sort $(wildcard csrc/cuda/dry/*.cc)))
+DRY_OBJECTS  := $(patsubst csrc/cuda/%.cc,build/obj/%.o,$(sort $(filter-out %_test.cc,$(wildcard csrc/cuda/dry/*.cc))))
 DRY_NAMES    := libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcufft.so.12 libcusparse.so.12 \
                 libcurand.so.10 libnccl.so.2 libcusparseLt.so.0 libcufile.so.0 libnvshmem_host.so.3
 DRY_WANTED   := $(foreach name,torch_cuda c10_cuda torch_nvshmem,build/libtorch/lib/lib$(name).so) build/libiddpm_cuda.so
@@ -174,6 +177,10 @@ $(DRY_NAMES:%=$(DRY)/%): $(DRY)/libcudart.so.13
 $(DRY)/run: csrc/cuda/dry/run.sh
 	@mkdir -p $(@D)
 	@cp $< $@
+
+build/test-dry-gpu: build/obj/dry/rules_test.o $(DRY)/libcudart.so.13
+	@echo "link $@"
+	@$(CXX) -Wl,-rpath,'$$ORIGIN/dry-gpu' -o $@ $^
 
 build/obj/dry/generated/stubs.o: csrc/cuda/dry/stubs.py build/libiddpm_cuda.so $(DRY_OBJECTS)
 	@mkdir -p $(@D)

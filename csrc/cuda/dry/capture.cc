@@ -24,6 +24,7 @@ void check_captured_copy(State &s, Work &w) {
     if (a == nullptr) violation("a copy between the device and pageable memory is captured");
     if (a != nullptr && a->place == Place::kPinned) w.host = a->id;
   }
+  if (place_of(s, w.src) != Place::kDevice) w.was.assign(static_cast<const char *>(w.src), w.bytes);
 }
 
 bool has_allocation(State &s, uint64_t id) {
@@ -51,6 +52,8 @@ bool alive(State &s, const Work &w) {
     violation("a graph copies from or to pinned memory that was freed");
     return false;
   }
+  // An input that the host writes anew, or memory that libtorch has lent to another.
+  if (!w.was.empty() && memcmp(w.was.data(), w.src, w.bytes) != 0) report("graph", "changed", w.what, w.bytes);
   return true;
 }
 

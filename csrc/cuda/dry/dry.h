@@ -45,6 +45,7 @@ struct Work {
   size_t bytes = 0;
   int value = 0;
   uint64_t host = 0;  // the pinned allocation that a captured copy has on one side
+  std::string was = {};  // what a captured copy would have copied from the host
 };
 
 }  // namespace dry

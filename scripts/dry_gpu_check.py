@@ -1,0 +1,98 @@
+"""Runs iddpm and gotorch's GPU tests on the dry-run GPU, and looks at what a GPU would have been given.
+
+Part of `make cuda`, which makes what it needs. Nothing is computed, so no number is right.
+"""
+
+import collections
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import dry_gpu
+
+# A network with all that a run can have, small enough to be over in a second.
+NETWORK = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2 "
+           "--learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --batch-size 8 --microbatch 4 "
+           "--ema-rate 0.9,0.99 --deterministic --device cuda --log-interval 5").split()
+
+INTERVAL = 5
+
+
+class DryGPUCheck(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+
+    def iddpm(self, *args, status=0, says=""):
+        """The events of a command that does nothing that a GPU would refuse."""
+        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertIn(says, done.stderr)
+        self.assert_clean(events)
+        return events
+
+    def train(self, name, *flags, steps=12):
+        return self.iddpm("train", *NETWORK, *flags, "--steps", steps, "--run-dir", self.folder / name)
+
+    def assert_clean(self, events):
+        self.assertTrue(any(e.kind == "launch" for e in events), "nothing was given to the dry-run GPU")
+        self.assertEqual([e.what for e in events if e.kind in ("violation", "unknown", "changed")], [])
+
+    def assert_quiet(self, events, waits=0, quick=12):
+        """No step but those after a line of the log waits for the GPU, nor asks the driver for memory."""
+        segments = dry_gpu.steps(events)
+        self.assertEqual(len(segments), quick - 1)
+        for step, segment in enumerate(segments, 2):
+            if step == 2 or step % INTERVAL == 1:
+                continue
+            found = collections.Counter(e.what for e in segment if e.kind == "sync")
+            self.assertLessEqual(sum(found.values()), waits, "step %d waits: %s" % (step, dict(found)))
+            slow = [e.what for e in segment if waits == 0 and "pageable" in e.what]
+            if step > INTERVAL:
+                slow += [e.what for e in segment if e.kind in ("malloc", "free")]
+            self.assertEqual(slow, [], "step %d" % step)
+
+    def test_training_does_not_wait(self):
+        for name, flags in (("fp32", ["--precision", "fp32"]), ("bf16", ["--precision", "bf16"]),
+                            ("recomputing", ["--precision", "bf16", "--use-checkpoint"])):
+            with self.subTest(name):
+                self.assert_quiet(self.train(name, *flags))
+
+    def test_training_that_looks_at_every_step(self):
+        self.assert_quiet(self.train("aware", "--precision", "fp16", "--schedule-sampler", "loss-second-moment"), waits=5)
+
+    def test_a_run_that_is_gone_on_with(self):
+        self.train("whole", "--precision", "bf16")
+        self.train("half", "--precision", "bf16", steps=6)
+        self.iddpm("resume", self.folder / "half", "--device", "cuda", "--steps", 12)
+        whole, half = ((self.folder / run / "checkpoints" / "ckpt-000012.pt").read_bytes() for run in ("whole", "half"))
+        self.assertTrue(whole == half, "the two checkpoints differ")
+
+    def test_drawing_and_likelihood(self):
+        self.train("drawn", "--precision", "bf16", steps=2)
+        run = [self.folder / "drawn", "--device", "cuda", "--num-samples", 4]
+        ancestral = self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "ancestral")
+        twice = self.iddpm("sample", *run, "--timestep-respacing", 20, "-o", self.folder / "twice")
+        self.assertEqual(waits(ancestral), waits(twice), "a step of the sampler waits")
+        self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
+        # All is done but the figure, which has no place for a bound of zero bits.
+        self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+
+    def test_operators_and_graphs(self):
+        # Its comparisons fail, for want of numbers.
+        events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA"])
+        self.assert_clean([e for e in events if e.kind != "changed"])
+        captures = collections.Counter(e.what for e in events if e.kind == "capture")
+        self.assertGreater(captures["ended"], 0)
+        self.assertEqual(captures["begun"], captures["ended"])
+
+
+def waits(events):
+    return sum(e.kind == "sync" for e in events)
+
+
+if __name__ == "__main__":
+    unittest.main()
