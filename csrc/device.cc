@@ -35,6 +35,8 @@ gt_error gt_set_deterministic(int32_t on) {
   return guard([&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(on != 0);
+    // Else every new tensor is filled with NaN first, although it is written before it is read.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
   });
 }
 
