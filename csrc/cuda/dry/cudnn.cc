@@ -13,7 +13,7 @@ namespace {
 // Of cuDNN's headers, which come with the library: the numbers that are needed.
 enum Status { kSuccess = 0, kBadParam = 2000, kExecutionFailed = 5000 };
 enum Type { kHandle = 0, kBoolean = 2, kInt64 = 3, kDouble = 5, kVoidPtr = 6, kDescriptor = 15, kInt32 = 23, kChar = 24, kFraction = 26 };
-enum Operation { kConvolution = 10, kFilterGradient = 11, kInputGradient = 12 };
+enum Operation { kConvolution = 10, kFilterGradient = 11, kInputGradient = 12, kAttention = 41 };
 enum Attribute {
   kHeuristicGraph = 201,
   kHeuristicResults = 202,
@@ -50,6 +50,7 @@ std::string operation_name(const std::vector<std::shared_ptr<Descriptor>> &opera
     case kConvolution: return "cudnn convolution";
     case kFilterGradient: return "cudnn convolution, gradient of the filter";
     case kInputGradient: return "cudnn convolution, gradient of the input";
+    case kAttention: return "cudnn attention";
     default: return "cudnn operation " + std::to_string(operations[0]->kind);
   }
 }
