@@ -397,3 +397,34 @@ func TestCUDARefusals(t *testing.T) {
 	}
 	mustFail(t, func() { x.Add(ZerosOn(gpu, Float, 3), 1) })
 }
+
+// TestCUDAGraphRefused gives a graph work that waits for the device, which cannot be
+// recorded: it is done plainly, and the next graph is none the worse.
+func TestCUDAGraphRefused(t *testing.T) {
+	gpu := gpu0(t)
+	Run(func() {
+		times := 0
+		x := ZerosOn(gpu, Float, 8)
+		defer x.Free()
+		g := NewGraph(gpu, func() {
+			Scope(func() {
+				x.AddScalarI(1)
+				x.Sum().Float64()
+			})
+			times++
+		})
+		for range 3 {
+			g.Run()
+		}
+		if g.Err() == nil || times != 3 {
+			t.Errorf("the work was done %d times, and the graph says %v", times, g.Err())
+		}
+		g.Close()
+		before := GetCUDAMemoryStats(gpu)
+		checkGraph(t, gpu)
+		EmptyCUDACache()
+		if after := GetCUDAMemoryStats(gpu); after.Reserved > before.Reserved {
+			t.Errorf("%d bytes are held, before %d", after.Reserved, before.Reserved)
+		}
+	})
+}

@@ -4,6 +4,8 @@ package gotorch
 // #include "iddpm_cuda.h"
 import "C"
 
+import "sync"
+
 // Graph is work that is done over and over. A GPU does it operator by operator
 // the first time, and at the second records it: from then on it is one launch (a
 // CUDA graph) in place of one per operator. On the CPU there is nothing to save,
@@ -28,31 +30,59 @@ func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: wor
 
 // Run does the work, after all that the device was given before.
 func (g *Graph) Run() {
-	if g.warm && g.device.Type == CUDA && g.recorded == nil && g.refused == nil {
-		g.refused = Try(g.record)
+	plain := g.device.Type != CUDA || g.refused != nil
+	switch {
+	case !plain && !g.warm:
+		g.aside(g.work)
+		g.warm = true
+		return
+	case !plain && g.recorded == nil:
+		g.refused = Try(func() { g.aside(g.record) })
+		plain = g.refused != nil
 	}
-	if g.recorded != nil {
-		check("Graph.Run", C.gt_cuda_graph_replay(g.recorded))
+	if plain {
+		g.work()
 		return
 	}
-	g.work()
-	g.warm = true
+	check("Graph.Run", C.gt_cuda_graph_replay(g.recorded))
+}
+
+// aside runs f on the GPU's stream for recordings, between all that the GPU is
+// given before and after. The first time goes there, too: libraries keep a
+// workspace for each stream, and the recording is to find theirs.
+func (g *Graph) aside(f func()) {
+	previous := GetCurrentCUDAStream(g.device)
+	CUDASynchronize(g.device)
+	SetCurrentCUDAStream(recordingStream(g.device))
+	defer func() {
+		SetCurrentCUDAStream(previous)
+		CUDASynchronize(g.device)
+	}()
+	f()
+}
+
+// recordingStreams has one stream per GPU, by the device's number: with a new one
+// for every graph, each of libtorch's pool would get workspaces that nobody frees.
+var recordingStreams sync.Map
+
+func recordingStream(d Device) CUDAStream {
+	s, ok := recordingStreams.Load(d.Index)
+	if !ok {
+		s, _ = recordingStreams.LoadOrStore(d.Index, NewCUDAStream(d))
+	}
+	return s.(CUDAStream)
 }
 
 // Err returns why the work could not be recorded, or nil. Run then does it
 // operator by operator every time.
 func (g *Graph) Err() error { return g.refused }
 
-// record runs the work on a stream of its own, which notes what it is given and
-// does nothing. Memory that the cache holds of the first time goes back before,
-// since a recording has memory of its own.
+// record runs the work on a stream that notes what it is given and does nothing.
+// Memory that the cache holds of the first time goes back before, since a
+// recording has memory of its own.
 func (g *Graph) record() {
 	const op = "Graph.Run"
-	previous := GetCurrentCUDAStream(g.device)
-	CUDASynchronize(g.device)
 	EmptyCUDACache()
-	SetCurrentCUDAStream(NewCUDAStream(g.device))
-	defer SetCurrentCUDAStream(previous)
 	var recorded C.gt_cuda_graph
 	check(op, C.gt_cuda_graph_new(&recorded))
 	err := Try(func() { check(op, C.gt_cuda_graph_begin(recorded)) })

@@ -42,12 +42,15 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual([e.what for e in events if e.kind in ("violation", "unknown", "changed")], [])
 
     def assert_quiet(self, events, waits=0, quick=12):
-        """No step but those after a line of the log waits for the GPU, nor asks the driver for memory."""
+        """A step is one launch of what was recorded. None but those after a line of the log waits for the GPU, nor
+        asks the driver for memory."""
         segments = dry_gpu.steps(events)
         self.assertEqual(len(segments), quick - 1)
         for step, segment in enumerate(segments, 2):
             if step == 2 or step % INTERVAL == 1:
                 continue
+            self.assertEqual(sum(e.kind == "replay" for e in segment), 1, "step %d" % step)
+            self.assertLess(sum(e.kind == "launch" and e.how != "graph" for e in segment), 4, "step %d" % step)
             found = collections.Counter(e.what for e in segment if e.kind == "sync")
             self.assertLessEqual(sum(found.values()), waits, "step %d waits: %s" % (step, dict(found)))
             slow = [e.what for e in segment if waits == 0 and "pageable" in e.what]
@@ -77,17 +80,27 @@ class DryGPUCheck(unittest.TestCase):
         ancestral = self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "ancestral")
         twice = self.iddpm("sample", *run, "--timestep-respacing", 20, "-o", self.folder / "twice")
         self.assertEqual(waits(ancestral), waits(twice), "a step of the sampler waits")
+        self.assertEqual((replays(ancestral), replays(twice)), (8, 18), "all steps but the first and the last are replayed")
         self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
         # All is done but the figure, which has no place for a bound of zero bits.
         self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
 
     def test_operators_and_graphs(self):
         # Its comparisons fail, for want of numbers.
-        events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA"])
+        events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA", "-test.skip", "Refused"])
         self.assert_clean([e for e in events if e.kind != "changed"])
         captures = collections.Counter(e.what for e in events if e.kind == "capture")
         self.assertGreater(captures["ended"], 0)
         self.assertEqual(captures["begun"], captures["ended"])
+
+    def test_a_graph_that_is_refused(self):
+        events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDAGraphRefused"], stderr=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(sum(e.kind == "violation" for e in events), 1)
+
+
+def replays(events):
+    return sum(e.kind == "replay" for e in events)
 
 
 def waits(events):
