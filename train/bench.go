@@ -102,8 +102,8 @@ func (b *Bench) Products() error {
 		if b.products == nil {
 			b.products = newBenchProducts(b.trainer)
 		}
-		b.products.run()
-		return nil
+		b.products.graph.Run()
+		return b.products.graph.Err()
 	})
 }
 

@@ -11,7 +11,13 @@ import (
 // down to if all else cost nothing. They have the shapes, dtype and memory layout
 // that they have in the network, in its plain form (see model.Product): nothing
 // is folded, and nothing computed again for gradient checkpointing.
-type benchProducts struct{ microbatches [][]benchProduct }
+//
+// A GPU records them, as it does the step: else their share would be the better,
+// the longer the host takes to launch them.
+type benchProducts struct {
+	microbatches [][]benchProduct
+	graph        *gotorch.Graph
+}
 
 // benchProduct is one product with its tensors.
 type benchProduct struct {
@@ -32,6 +38,7 @@ func newBenchProducts(t *Trainer) *benchProducts {
 		}
 		b.microbatches = append(b.microbatches, list)
 	}
+	b.graph = t.newGraph(b.run)
 	return b
 }
 
@@ -111,6 +118,7 @@ func (b *benchProducts) run() {
 }
 
 func (b *benchProducts) free() {
+	gotorch.Run(b.graph.Close)
 	for _, list := range b.microbatches {
 		for _, p := range list {
 			for _, x := range []gotorch.Tensor{p.input, p.other, p.bias, p.gradient} {
