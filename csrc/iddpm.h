@@ -186,6 +186,8 @@ GT_API(gt_result, gt_stack, (const gt_tensor *list, int64_t n, int64_t dim))
 GT_API(gt_result, gt_mm, (gt_tensor a, gt_tensor b))
 GT_API(gt_result, gt_matmul, (gt_tensor a, gt_tensor b))
 GT_API(gt_result, gt_linear, (gt_tensor x, gt_tensor w, gt_tensor b))
+// One result per weight, in out.
+GT_API(gt_error, gt_linear_each, (gt_tensor x, const gt_tensor *w, const gt_tensor *b, int64_t n, gt_tensor *out))
 GT_API(gt_result, gt_conv2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int64_t groups))
 GT_API(gt_result, gt_conv_transpose2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *output_padding, int64_t groups, const int64_t *dilation))
 GT_API(gt_result, gt_group_norm, (gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps))

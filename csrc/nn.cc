@@ -2,6 +2,7 @@
 #include "handle.h"
 #include "kernels/attention.h"
 #include "kernels/group_norm.h"
+#include "kernels/linear_each.h"
 #include "kernels/residual.h"
 #include "kernels/upsample_conv.h"
 
@@ -25,6 +26,13 @@ gt_result gt_matmul(gt_tensor a, gt_tensor b) {
 
 gt_result gt_linear(gt_tensor x, gt_tensor w, gt_tensor b) {
   return guard_tensor([&] { return at::linear(unwrap(x), unwrap(w), optional(b)); });
+}
+
+gt_error gt_linear_each(gt_tensor x, const gt_tensor *w, const gt_tensor *b, int64_t n, gt_tensor *out) {
+  return guard([&] {
+    std::vector<at::Tensor> results = linear_each(unwrap(x), unwrap_list(w, n), unwrap_list(b, n));
+    for (size_t i = 0; i < results.size(); ++i) out[i] = wrap(results[i]);
+  });
 }
 
 gt_result gt_conv2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding,

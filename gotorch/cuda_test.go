@@ -161,6 +161,8 @@ func TestCUDADiffusionSteps(t *testing.T) {
 	}
 }
 
+func TestCUDALinearEach(t *testing.T) { checkLinearEach(t, gpu0(t)) }
+
 func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
 
 func TestCUDAGroupNormSilu(t *testing.T) {

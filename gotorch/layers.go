@@ -73,6 +73,26 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 	return take("GroupNorm", r)
 }
 
+// LinearEach returns x weights[i]^T + biases[i] for every i, by one matrix product
+// each way: x is [N, I], a weight [O, I], its bias [O]. A result [N, O] is a part of
+// the rows of a wider matrix.
+func LinearEach(x Tensor, weights, biases []Tensor) []Tensor {
+	const op = "LinearEach"
+	sameLength(op, weights, biases)
+	w, n := cList(op, weights)
+	b, _ := cList(op, biases)
+	out := make([]C.gt_tensor, max(1, n))
+	check(op, C.gt_linear_each(x.defined(op), w, b, n, &out[0]))
+	runtime.KeepAlive(x.owner)
+	runtime.KeepAlive(weights)
+	runtime.KeepAlive(biases)
+	results := make([]Tensor, n)
+	for i := range results {
+		results[i] = own(out[i])
+	}
+	return results
+}
+
 // GroupNormSiluOptions is what [GroupNormSilu] does beside normalising and SiLU.
 type GroupNormSiluOptions struct {
 	Before     Tensor     // added to input first, at no pass over it: the bias that a convolution has left out, [C], or a timestep's embedding, [N, C]

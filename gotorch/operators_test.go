@@ -127,6 +127,9 @@ func TestOperators(t *testing.T) {
 		// products and layers
 		{"MM", func() Tensor { return MM(count(2, 2), count(2, 1)) }, Float, []int64{2, 1}, []float64{5, 11}},
 		{"MatMul", func() Tensor { return MatMul(count(2, 1, 2), count(2, 1)) }, Float, []int64{2, 1, 1}, []float64{5, 11}},
+		{"LinearEach", func() Tensor {
+			return Cat(LinearEach(count(2, 2), []Tensor{count(2, 2), count(1, 2)}, []Tensor{f(1, 2), f(3)}), 1)
+		}, Float, []int64{2, 3}, []float64{6, 13, 8, 12, 27, 14}},
 		{"Linear", func() Tensor { return Linear(count(2, 2), count(2, 2), f(1, 2)) }, Float, []int64{2, 2}, []float64{6, 13, 12, 27}},
 		{"Linear no bias", func() Tensor { return Linear(count(2), count(1, 2), none) }, Float, []int64{1}, []float64{5}},
 		{"Conv2d", func() Tensor {

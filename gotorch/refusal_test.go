@@ -150,6 +150,8 @@ func refusals() map[string]refusal {
 		// products and layers
 		"MM":     {func() { MM(square, three) }, "mat2 must be a matrix"},
 		"MatMul": {func() { MatMul(square, three) }, "size mismatch"},
+		"LinearEach": {func() { LinearEach(Zeros([]int64{1, 2}, false), []Tensor{Zeros([]int64{2, 3}, false)}, []Tensor{two}) },
+			"weight 0 [2, 3] and bias [2] do not fit [1, 2]"},
 		"Linear": {func() { Linear(two, Zeros([]int64{2, 3}, false), none) }, "shapes cannot be multiplied (1x2 and 3x2)"},
 		"Conv2d": {func() { Conv2d(picture, square, none, one, one, one, 1) }, "weight"},
 		"ConvTranspose2d": {func() {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -24,6 +25,7 @@ type Input struct {
 type pass struct {
 	dropout *gotorch.PhiloxKey
 	tape    *Tape
+	emb     map[*resBlock]gotorch.Tensor // what each residual block takes of the embedding, if it was worked out for all at once
 }
 
 // dropoutStreams is where the streams of dropout masks begin: those below are
@@ -56,6 +58,9 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	}
 	emb := p.tape.leaf(m.embed(t, in.Y))
 	watch("time_embed", emb)
+	if in.Tape == nil { // with one, each block works it out again
+		p.emb = m.projections(emb)
+	}
 	h := x.CastTo(dtype).ChannelsLast()
 	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
 	for i, bl := range m.inputBlocks {
@@ -83,6 +88,25 @@ func (m *UNet) embed(t, y gotorch.Tensor) gotorch.Tensor {
 		emb = emb.Add(gotorch.Embedding(m.labelEmb.Tensor, y), 1)
 	}
 	return emb.Silu()
+}
+
+// projections returns what every residual block takes of the embedding, by one
+// matrix product.
+func (m *UNet) projections(emb gotorch.Tensor) map[*resBlock]gotorch.Tensor {
+	var blocks []*resBlock
+	var weights, biases []gotorch.Tensor
+	for _, bl := range slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks) {
+		for _, r := range []*resBlock{bl.res, bl.res2} {
+			if r != nil {
+				blocks, weights, biases = append(blocks, r), append(weights, r.emb.weight.Tensor), append(biases, r.emb.bias.Tensor)
+			}
+		}
+	}
+	all := make(map[*resBlock]gotorch.Tensor, len(blocks))
+	for i, e := range gotorch.LinearEach(emb, weights, biases) {
+		all[blocks[i]] = e
+	}
+	return all
 }
 
 func (bl block) forward(h, emb gotorch.Tensor, p pass) gotorch.Tensor {

@@ -40,7 +40,11 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 // embedding, [N, 4 channels].
 func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	h, x := r.inNorm.beside(x, gotorch.GroupNormSiluOptions{})
-	h, o := r.before(h, r.emb.forward(emb))
+	e, known := p.emb[r]
+	if !known {
+		e = r.emb.forward(emb)
+	}
+	h, o := r.before(h, e)
 	if r.dropout > 0 && p.dropout != nil {
 		key := p.dropoutKey(r.stream)
 		o.Dropout, o.Key = r.dropout, &key

@@ -327,8 +327,8 @@ class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
 };
 
 bool has_kernel(const at::Tensor &x, const GroupNormParams &p) {
-  for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.before}) {
-    if (t.defined() && !(t.device() == x.device() && t.scalar_type() == at::kFloat && t.is_contiguous())) return false;
+  for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.before}) {  // of which rows may lie apart
+    if (t.defined() && !(t.device() == x.device() && t.scalar_type() == at::kFloat && t.stride(-1) == 1)) return false;
   }
   at::ScalarType dtype = x.scalar_type();
   bool typed = dtype == at::kFloat || dtype == at::kBFloat16 || (dtype == at::kHalf && x.is_cuda());

@@ -40,8 +40,8 @@ struct GroupNormCall {
 
   GroupNormAffine affine() const {
     auto data = [](const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
-    bool per_sample = params.before.defined() && params.before.dim() == 2;
-    return {data(params.w), data(params.b), data(params.scale_shift), data(params.before), per_sample ? shape.c : 0};
+    auto stride = [](const at::Tensor &t) { return t.defined() && t.dim() == 2 ? t.stride(0) : 0; };
+    return {data(params.w), data(params.b), data(params.scale_shift), stride(params.scale_shift), data(params.before), stride(params.before)};
   }
 };
 

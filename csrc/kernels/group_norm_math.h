@@ -38,23 +38,24 @@ struct GroupNormEnd {
 // What a sample's channels are multiplied by and shifted by: u = a x + d.
 struct GroupNormAffine {
   const float *w, *b, *scale_shift;  // [c], [c], [n, 2 c] or NULL
+  int64_t scale_stride;              // from one row of scale_shift to the next
   const float *before;               // what is added to x first, or NULL
-  int64_t before_stride;             // c where it is [n, c], 0 where it is [c]
+  int64_t before_stride;             // from one row to the next where it is [n, c], 0 where it is [c]
 
   IDDPM_HD float added(int64_t n, int64_t c) const { return before == nullptr ? 0.0f : before[n * before_stride + c]; }
 
-  IDDPM_HD float gain(const GroupNormShape &s, int64_t n, int64_t c) const {
-    return scale_shift == nullptr ? 1.0f : 1.0f + scale_shift[2 * n * s.c + c];
+  IDDPM_HD float gain(int64_t n, int64_t c) const {
+    return scale_shift == nullptr ? 1.0f : 1.0f + scale_shift[n * scale_stride + c];
   }
   IDDPM_HD float shift(const GroupNormShape &s, int64_t n, int64_t c) const {
-    return scale_shift == nullptr ? 0.0f : scale_shift[(2 * n + 1) * s.c + c];
+    return scale_shift == nullptr ? 0.0f : scale_shift[n * scale_stride + s.c + c];
   }
   // mean and rstd, of x with what is added to it, are [n, groups].
   IDDPM_HD void at(const GroupNormShape &s, int64_t n, int64_t c, const float *mean, const float *rstd, float *a,
                    float *d) const {
     int64_t g = n * s.groups + c / s.width();
-    *a = w[c] * gain(s, n, c) * rstd[g];
-    *d = b[c] * gain(s, n, c) + shift(s, n, c) + (added(n, c) - mean[g]) * *a;
+    *a = w[c] * gain(n, c) * rstd[g];
+    *d = b[c] * gain(n, c) + shift(s, n, c) + (added(n, c) - mean[g]) * *a;
   }
 };
 
@@ -99,7 +100,7 @@ IDDPM_HD void group_gradients(const GroupNormShape &s, int64_t n, int64_t g, con
   double m = moments.mean[n * s.groups + g], r = moments.rstd[n * s.groups + g], of_du = 0, of_duxhat = 0;
   for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
     double s0 = sum[c], sx = (sum[s.c + c] + (affine.added(n, c) - m) * s0) * r;  // sums of du and of du xhat
-    double gain = affine.gain(s, n, c);
+    double gain = affine.gain(n, c);
     of_du += affine.w[c] * gain * s0;
     of_duxhat += affine.w[c] * gain * sx;
     out.w[n * s.c + c] = static_cast<float>(gain * sx);
@@ -113,7 +114,7 @@ IDDPM_HD void group_gradients(const GroupNormShape &s, int64_t n, int64_t g, con
   *offset = static_cast<float>(f);
   if (out.before == nullptr) return;
   for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-    double a = affine.w[c] * affine.gain(s, n, c) * r, y = affine.added(n, c) + moments.channel_mean[n * s.c + c];
+    double a = affine.w[c] * affine.gain(n, c) * r, y = affine.added(n, c) + moments.channel_mean[n * s.c + c];
     out.before[n * s.c + c] = static_cast<float>(a * sum[c] + static_cast<double>(s.pixels) * (e * y + f));
   }
 }
