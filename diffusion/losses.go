@@ -85,11 +85,23 @@ type Losses struct {
 // TrainingLosses noises xStart to step t and measures the network's prediction
 // of what was done: equation 14, 16 or 4, by the LossType. All are [N, C, H, W].
 func (d *GaussianDiffusion) TrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
-	xT := d.QSample(xStart, t, noise)
+	return d.losses(denoise, xStart, d.QSample(xStart, t, noise), t, noise, cond)
+}
+
+// DrawTrainingLosses is TrainingLosses with gotorch.PhiloxNormal's noise under a
+// key: one kernel draws it and makes x_t of it.
+func (d *GaussianDiffusion) DrawTrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, key gotorch.PhiloxKey, cond Cond) Losses {
+	xT, noise := gotorch.DiffusionQSample(xStart, t.rows(colQSample, gotorch.QSampleColumns, xStart.Size(0)), key)
+	return d.losses(denoise, xStart, xT, t, noise, cond)
+}
+
+// losses measures what the network predicts of x_t.
+func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
 	out := d.output(denoise, xT, t, cond)
 	alone := d.LossType == KL || d.LossType == RescaledKL
+	rows := t.rows(colLosses, gotorch.LossColumns, xStart.Size(0))
 	// Beside L_simple the bound teaches the variance alone: it is a poor guide to the mean.
-	mse, vb := gotorch.DiffusionLosses(out, d.target(xStart, xT, t, noise), xStart, t.lossRows(xStart.Size(0)), alone || d.learnsVariance(), alone)
+	mse, vb := gotorch.DiffusionLosses(out, d.target(xStart, xT, t, noise), xStart, rows, alone || d.learnsVariance(), alone)
 	switch {
 	case d.LossType == KL:
 		return Losses{Loss: vb}

@@ -94,6 +94,24 @@ func compareLosses(t *testing.T, d *GaussianDiffusion, out, x gotorch.Tensor, at
 	}
 }
 
+// With the noise drawn in the same kernel the losses stay what they are, whoever
+// knows the steps.
+func TestDrawnLossesAreThoseOfTheNoise(t *testing.T) {
+	key, steps := gotorch.PhiloxKey{Seed: 9, Stream: 2, Step: 3, FirstSample: 5}, []int64{0, 1, 49}
+	for name, meanType := range meanTypes {
+		d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: LearnedRange, LossType: RescaledMSE})
+		gotorch.Scope(func() {
+			x, network := images(3, 3, 7, 5), echo(normal(2, 3, 6, 7, 5))
+			noise := gotorch.PhiloxNormal(cpu, gotorch.Float, key, x.Shape()...)
+			for _, at := range []Timesteps{d.At(steps), d.AtTensor(gotorch.FromInt64s(steps), nil), d.AtStep(7, 3)} {
+				got, want := d.DrawTrainingLosses(network, x, at, key, Cond{}), d.TrainingLosses(network, x, at, noise, Cond{})
+				golden.WithinOfMax(t, name+" mse", got.MSE.Float32s(), want.MSE.Float32s(), 1e-6)
+				golden.WithinOfMax(t, name+" vb", got.VB.Float32s(), want.VB.Float32s(), 1e-6)
+			}
+		})
+	}
+}
+
 // gradient returns d(mean loss)/d(output) of a network that gives out.
 func gradient(d *GaussianDiffusion, out gotorch.Tensor, steps []int64) gotorch.Tensor {
 	leaf := out.Detach().Clone()

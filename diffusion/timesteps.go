@@ -14,7 +14,7 @@ const (
 	colTimestep = iota // what the network sees
 	colNotFirst        // 0 at t = 0, else 1
 	colSqrtAlphasCumprod
-	colSqrtOneMinusAlphasCumprod
+	colSqrtOneMinusAlphasCumprod // right after it: see colQSample
 	colOneMinusAlphasCumprod
 	colLogOneMinusAlphasCumprod
 	colSqrtRecipAlphasCumprod
@@ -35,6 +35,8 @@ const (
 	colSqrtOneMinusAlphasCumprodNext
 	colLosses // the first of gotorch.LossColumns
 	columns   = colLosses + gotorch.LossColumns
+
+	colQSample = colSqrtAlphasCumprod // the first of gotorch.QSampleColumns
 )
 
 // coefficients returns the table, row-major [T, columns], computed in float64
@@ -168,9 +170,10 @@ func (d *GaussianDiffusion) checkSteps(host []int64) {
 // of returns one coefficient, [N, 1, 1, 1] or [1, 1, 1, 1].
 func (t Timesteps) of(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
 
-// lossRows returns the rows of gotorch.DiffusionLosses for n pictures.
-func (t Timesteps) lossRows(n int64) gotorch.Tensor {
-	return t.coef.Narrow(1, colLosses, gotorch.LossColumns).View(-1, gotorch.LossColumns).Expand(n, gotorch.LossColumns)
+// rows returns columns of the table as a kernel takes them, one row for each of n
+// pictures.
+func (t Timesteps) rows(first, width, n int64) gotorch.Tensor {
+	return t.coef.Narrow(1, first, width).View(-1, width).Expand(n, width)
 }
 
 // mayBeFirst and mayBeLater report whether any t is 0, and whether any is not.

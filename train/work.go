@@ -176,8 +176,7 @@ func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs) {
 
 // losses draws the noise of a microbatch and takes its losses.
 func (t *Trainer) losses(in stepInputs, m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
-	noise := gotorch.PhiloxNormal(t.device, gotorch.Float, t.key(in, m, streamNoise), m.x.Shape()...)
-	return t.diffusion.TrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), noise, t.cond(m.x, m.y))
+	return t.diffusion.DrawTrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), t.key(in, m, streamNoise), t.cond(m.x, m.y))
 }
 
 // key names the random numbers of one purpose for a microbatch of this step.
