@@ -10,25 +10,19 @@ import (
 // DDIMSample goes from x_t to x_{t-1} by equation 12 of the DDIM paper (Song et
 // al. 2021) and also returns the predicted x_0. All are [N, C, H, W]. eta scales
 // the noise from 0, none, to 1, the posterior's; noise may be undefined with eta
-// 0, or where all t are 0.
+// 0, or where all t are 0. There are no gradients. Every call copies a table to the
+// device, which SampleLoop does once.
 func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	predXStart, epsilon := d.ddimPrediction(denoise, x, t, cond, clipDenoised)
-	variance := t.of(colPosteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
-	direction := t.of(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
-	sample = combine(t.of(colSqrtAlphasCumprodPrev), predXStart, direction, epsilon)
-	if eta == 0 || !t.mayBeLater() {
-		return sample, predXStart
-	}
-	mustMatch("DDIMSample", "noise", noise, x)
-	return sample.Addcmul(variance.Sqrt(), noise, 1), predXStart
+	way := d.newDDIM(eta)
+	defer way.rows.Free()
+	return d.step(way, denoise, x, t, noise, cond, clipDenoised)
 }
 
 // DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
 // with eta 0, so that noise becomes what a picture was made from, and also
-// returns the predicted x_0. At t = T-1 all signal goes.
+// returns the predicted x_0. At t = T-1 all signal goes. There are no gradients.
 func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-	predXStart, epsilon := d.ddimPrediction(denoise, x, t, cond, clipDenoised)
-	return combine(t.of(colSqrtAlphasCumprodNext), predXStart, t.of(colSqrtOneMinusAlphasCumprodNext), epsilon), predXStart
+	return d.step(d.ddimReverse, denoise, x, t, gotorch.Tensor{}, cond, clipDenoised)
 }
 
 // ddimPrediction returns the predicted x_0 and the noise that it implies, which

@@ -68,9 +68,11 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the step of the original process that each step is
 	OriginalNumSteps int   // T of the original process, on which the network is trained
 
-	seen   []float32 // [T], the steps as the network sees them
-	table  gotorch.Tensor
+	seen   []float32      // [T], the steps as the network sees them
+	table  gotorch.Tensor // [T, columns]
 	device gotorch.Device
+
+	ancestral, ddimReverse reverse
 }
 
 func newGaussian(s Schedule, kept []int, original int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
@@ -84,7 +86,8 @@ func newGaussian(s Schedule, kept []int, original int, o Objective, device gotor
 		d.seen[i] = float32(t) * scale
 	}
 	err := gotorch.Try(func() {
-		d.table = gotorch.FromFloat32s(coefficients(s, o, d.seen), int64(len(kept)), columns).To(device)
+		d.table = d.newTable(func(t int) []float64 { c := d.coefficients(t); return c[:] })
+		d.ancestral, d.ddimReverse = d.newAncestral(), d.newDDIMReverse()
 	})
 	return d, err
 }

@@ -10,16 +10,9 @@ import (
 
 // PSample draws x_{t-1} from p(x_{t-1} | x_t) and also returns the predicted x_0
 // (Ho et al. 2020, algorithm 2). All are [N, C, H, W]; no noise is added where
-// t = 0, and noise may be undefined where all t are.
+// t = 0, and noise may be undefined where all t are. There are no gradients.
 func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-	mean, variance := d.outputs(denoise, x, t, cond)
-	p := d.predict(mean, variance, x, t, clipDenoised)
-	if !t.mayBeLater() {
-		return p.Mean, p.PredXStart
-	}
-	mustMatch("PSample", "noise", noise, x)
-	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.of(colNotFirst))
-	return p.Mean.Addcmul(stdv, noise, 1), p.PredXStart
+	return d.step(d.ancestral, denoise, x, t, noise, cond, clipDenoised)
 }
 
 // Sampler is how a loop goes from x_t to x_{t-1}.
@@ -72,21 +65,21 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	if err := o.validate(d.NumTimesteps()); err != nil {
 		return gotorch.Tensor{}, err
 	}
+	way := d.ancestral
+	if o.Sampler == DDIM {
+		if err := gotorch.Try(func() { way = d.newDDIM(o.Eta) }); err != nil {
+			return gotorch.Tensor{}, err
+		}
+		defer way.rows.Free()
+	}
 	return d.take(ctx, xT, trip{first: d.NumTimesteps() - 1 - o.SkipSteps, progress: o.Progress,
 		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
-			return d.sampleStep(denoise, x, t, cond, o)
+			var noise gotorch.Tensor
+			if way.needsNoise(t) {
+				noise = o.Noise(t)
+			}
+			return d.step(way, denoise, x, t, noise, cond, !o.Unclipped)
 		}})
-}
-
-func (d *GaussianDiffusion) sampleStep(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, o SampleOptions) (sample, predXStart gotorch.Tensor) {
-	var noise gotorch.Tensor
-	if t.mayBeLater() && (o.Sampler == Ancestral || o.Eta > 0) {
-		noise = o.Noise(t)
-	}
-	if o.Sampler == DDIM {
-		return d.DDIMSample(denoise, x, t, noise, cond, !o.Unclipped, o.Eta)
-	}
-	return d.PSample(denoise, x, t, noise, cond, !o.Unclipped)
 }
 
 // NoiseSource draws the noise of samples. A picture's noise depends on the seed
@@ -104,7 +97,7 @@ func (s NoiseSource) XT() gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step:
 
 // At returns the noise of the one step t.
 func (s NoiseSource) At(t Timesteps) gotorch.Tensor {
-	if t.index.Defined() {
+	if t.later {
 		return s.draw(gotorch.PhiloxKey{StepOf: t.index})
 	}
 	return s.draw(gotorch.PhiloxKey{Step: uint32(t.host[0])})

@@ -66,6 +66,32 @@ func TestDDIMWithEtaOneIsAncestral(t *testing.T) {
 	})
 }
 
+// A loop is its steps, one after the other, whoever knows them.
+func TestSampleLoopIsItsSteps(t *testing.T) {
+	d := process(t, Cosine, 12, Objective{VarType: LearnedRange})
+	network := oracle(d, images(2, 3, 4, 5))
+	noise := noiseOf(2, 3, 4, 5)
+	for name, o := range map[string]SampleOptions{
+		"ancestral": {Noise: noise.At},
+		"unclipped": {Noise: noise.At, Unclipped: true},
+		"ddim":      {Sampler: DDIM},
+		"ddim, 0.5": {Sampler: DDIM, Eta: 0.5, Noise: noise.At},
+	} {
+		gotorch.Scope(func() {
+			x := noise.XT()
+			for step := d.NumTimesteps() - 1; step >= 0; step-- {
+				at := d.AtStep(step, 2)
+				if o.Sampler == DDIM {
+					x, _ = d.DDIMSample(network, x, at, noise.At(at), Cond{}, !o.Unclipped, o.Eta)
+				} else {
+					x, _ = d.PSample(network, x, at, noise.At(at), Cond{}, !o.Unclipped)
+				}
+			}
+			golden.WithinOfMax(t, name, sampled(t, d, network, noise.XT(), o).Float32s(), x.Float32s(), 0)
+		})
+	}
+}
+
 // A picture is the same in whatever batch it is drawn.
 func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	d := process(t, Cosine, 20, Objective{})
@@ -156,12 +182,14 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 		} {
 			x, err := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Noise: noise.At, Progress: count})
 			x.Free()
+			x, err4 := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Sampler: DDIM, Eta: 1, Noise: noise.At, Progress: count})
+			x.Free()
 			y, err2 := d.InvertLoop(c.ctx, c.network, xT, Cond{}, InvertOptions{Progress: count})
 			y.Free()
 			b, err3 := d.CalcBPD(c.ctx, c.network, xT, Cond{}, BPDOptions{Noise: noise.At})
 			b.Free()
-			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails {
-				t.Errorf("%s: errors %v, %v, %v; want some: %v", name, err, err2, err3, c.fails)
+			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails || (err4 != nil) != c.fails {
+				t.Errorf("%s: errors %v, %v, %v, %v; want some: %v", name, err, err2, err3, err4, c.fails)
 			}
 			if after := gotorch.LiveTensors(); after > before {
 				t.Errorf("%s: %d tensors more than before", name, after-before)

@@ -31,35 +31,37 @@ const (
 	colLogVarianceHalfRange // (log beta - log betaTilde)/2
 	colSqrtAlphasCumprodPrev
 	colOneMinusAlphasCumprodPrev
-	colSqrtAlphasCumprodNext
-	colSqrtOneMinusAlphasCumprodNext
 	colLosses // the first of gotorch.LossColumns
 	columns   = colLosses + gotorch.LossColumns
 
 	colQSample = colSqrtAlphasCumprod // the first of gotorch.QSampleColumns
 )
 
-// coefficients returns the table, row-major [T, columns], computed in float64
-// and rounded once.
-func coefficients(s Schedule, o Objective, timesteps []float32) []float32 {
-	row := func(t int) (r [columns]float64) {
-		r[colTimestep] = float64(timesteps[t])
-		r[colNotFirst] = float64(min(t, 1))
-		setForward(&r, s, t)
-		setPosterior(&r, s, t)
-		r[colSqrtAlphasCumprodPrev] = math.Sqrt(s.AlphasCumprodPrev[t])
-		r[colOneMinusAlphasCumprodPrev] = 1 - s.AlphasCumprodPrev[t]
-		r[colSqrtAlphasCumprodNext] = math.Sqrt(s.AlphasCumprodNext[t])
-		r[colSqrtOneMinusAlphasCumprodNext] = math.Sqrt(1 - s.AlphasCumprodNext[t])
-		setLosses(&r, o)
-		return r
-	}
-	table := make([]float32, 0, s.NumTimesteps()*columns)
-	for t := range s.Betas {
+// coefficients returns a row of the table.
+func (d *GaussianDiffusion) coefficients(t int) (r [columns]float64) {
+	r[colTimestep] = float64(d.seen[t])
+	r[colNotFirst] = float64(min(t, 1))
+	setForward(&r, d.Schedule, t)
+	setPosterior(&r, d.Schedule, t)
+	r[colSqrtAlphasCumprodPrev] = math.Sqrt(d.AlphasCumprodPrev[t])
+	r[colOneMinusAlphasCumprodPrev] = 1 - d.AlphasCumprodPrev[t]
+	d.setLosses(&r)
+	return r
+}
+
+// newTable returns rows of float64 numbers, one per step, on the device, rounded
+// once: [T, columns].
+func (d *GaussianDiffusion) newTable(row func(t int) []float64) (table gotorch.Tensor) {
+	var numbers []float32
+	for t := range d.Betas {
 		for _, v := range row(t) {
-			table = append(table, float32(v))
+			numbers = append(numbers, float32(v))
 		}
 	}
+	steps := d.NumTimesteps()
+	gotorch.Scope(func() {
+		table = gotorch.FromFloat32s(numbers, int64(steps), int64(len(numbers)/steps)).To(d.device).MoveOut()
+	})
 	return table
 }
 
@@ -91,9 +93,9 @@ func setPosterior(r *[columns]float64, s Schedule, t int) {
 }
 
 // setLosses fills a row of gotorch.DiffusionLosses.
-func setLosses(r *[columns]float64, o Objective) {
-	var scale, logVariance, slope float64
-	switch o.MeanType {
+func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
+	var scale float64
+	switch d.MeanType {
 	case XStart:
 		scale = -r[colPosteriorMeanCoef1]
 	case PreviousX:
@@ -101,26 +103,32 @@ func setLosses(r *[columns]float64, o Objective) {
 	default: // x_0 less the predicted x_0 is so many times the noise's error
 		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
 	}
-	switch o.VarType {
-	case FixedSmall:
-		logVariance = r[colPosteriorLogVariance]
-	case LearnedRange:
-		logVariance, slope = r[colLogVarianceMid], r[colLogVarianceHalfRange]
-	case Learned:
-		slope = 1
-	default:
-		logVariance = r[colFixedLargeLogVariance]
-	}
+	logVariance, slope := d.logVarianceFactors(*r)
 	copy(r[colLosses:], []float64{scale, logVariance, slope, r[colPosteriorLogVariance], r[colNotFirst]})
+}
+
+// logVarianceFactors returns the model's log variance, nats, where the network
+// gives none or 0, and what a 1 of the network adds to it.
+func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance, slope float64) {
+	switch d.VarType {
+	case FixedSmall:
+		return r[colPosteriorLogVariance], 0
+	case LearnedRange:
+		return r[colLogVarianceMid], r[colLogVarianceHalfRange]
+	case Learned:
+		return 0, 1
+	}
+	return r[colFixedLargeLogVariance], 0
 }
 
 // Timesteps are the steps t of a batch and the numbers that follow from them.
 // Its tensors belong to the scope it was made in.
 type Timesteps struct {
 	host  []int64        // [N], or one step for the whole batch; nil where the host does not know them
+	index gotorch.Tensor // the same, int64 on the device; undefined where the host alone knows the one step
+	later bool           // that it is one step above 0, which only the device knows
 	seen  gotorch.Tensor // [N] float32, what the network sees
 	coef  gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
-	index gotorch.Tensor // int64 [1]: the one step, above 0, that only the device knows; else undefined
 }
 
 // At returns the steps t, one per picture, 0 <= t < T.
@@ -138,9 +146,7 @@ func (d *GaussianDiffusion) At(t []int64) Timesteps {
 // them (as when a step is captured once and replayed with others).
 func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 	d.checkSteps(host)
-	coef := d.table.IndexSelect(0, t)
-	n := t.Numel()
-	return Timesteps{host: host, seen: coef.Select(1, colTimestep), coef: coef.View(n, columns, 1, 1)}
+	return d.lookUp(Timesteps{host: host, index: t}, t.Numel())
 }
 
 // AtStep returns one step t for a batch of n pictures. Nothing is copied to the
@@ -148,15 +154,21 @@ func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	host := []int64{int64(t)}
 	d.checkSteps(host)
-	seen := gotorch.FullOn(d.device, gotorch.Float, float64(d.seen[t]), n)
-	return Timesteps{host: host, seen: seen, coef: d.table.Narrow(0, int64(t), 1).View(1, columns, 1, 1)}
+	return d.lookUp(Timesteps{host: host}, n)
 }
 
 // atIndex is AtStep for a step above 0 that only the device knows: an int64 [1]
 // there.
 func (d *GaussianDiffusion) atIndex(t gotorch.Tensor, n int64) Timesteps {
-	coef := d.table.IndexSelect(0, t)
-	return Timesteps{seen: coef.Select(1, colTimestep).Expand(n), coef: coef.View(1, columns, 1, 1), index: t}
+	return d.lookUp(Timesteps{index: t, later: true}, n)
+}
+
+// lookUp adds the numbers that follow from the steps of n pictures.
+func (d *GaussianDiffusion) lookUp(t Timesteps, n int64) Timesteps {
+	rows := t.in(d.table)
+	t.seen = rows.Select(1, colTimestep).Expand(n)
+	t.coef = rows.View(-1, columns, 1, 1)
+	return t
 }
 
 func (d *GaussianDiffusion) checkSteps(host []int64) {
@@ -165,6 +177,15 @@ func (d *GaussianDiffusion) checkSteps(host []int64) {
 			refuse("Timesteps", "step %d is not one of 0 to %d", t, d.NumTimesteps()-1)
 		}
 	}
+}
+
+// in returns the steps' rows of a table [T, columns]: [N, columns], or [1, columns]
+// for one step. Nothing is copied to the device.
+func (t Timesteps) in(table gotorch.Tensor) gotorch.Tensor {
+	if !t.index.Defined() {
+		return table.Narrow(0, t.host[0], 1)
+	}
+	return table.IndexSelect(0, t.index)
 }
 
 // of returns one coefficient, [N, 1, 1, 1] or [1, 1, 1, 1].
@@ -178,7 +199,7 @@ func (t Timesteps) rows(first, width, n int64) gotorch.Tensor {
 
 // mayBeFirst and mayBeLater report whether any t is 0, and whether any is not.
 func (t Timesteps) mayBeFirst() bool {
-	return !t.index.Defined() && (t.host == nil || slices.Contains(t.host, 0))
+	return !t.later && (t.host == nil || slices.Contains(t.host, 0))
 }
 
 func (t Timesteps) mayBeLater() bool {
