@@ -2,8 +2,9 @@ package model
 
 // Activations estimates how many values the backward pass needs of one
 // picture's forward pass: the inputs of norms, convolutions and products.
-// With UseCheckpoint it needs the blocks' inputs, and all of one block at a time.
-func (m *UNet) Activations(imageSize int) int64 {
+// With gradient checkpointing it needs the blocks' inputs, and all of one block at
+// a time.
+func (m *UNet) Activations(imageSize int, checkpointing bool) int64 {
 	var whole, leaves, largest int64
 	m.each(imageSize, func(bl block, side int64) {
 		all, input := bl.activations(side * side)
@@ -12,7 +13,7 @@ func (m *UNet) Activations(imageSize int) int64 {
 		largest = max(largest, all)
 	})
 	whole += m.outConv.weight.Shape[1] * int64(imageSize) * int64(imageSize) // the last norm
-	if m.config.UseCheckpoint {
+	if checkpointing {
 		return leaves + largest
 	}
 	return whole

@@ -48,6 +48,20 @@ func (m *UNet) MACs(imageSize int) (total int64) {
 	return total
 }
 
+// RecomputedMACs returns those that gradient checkpointing adds to a training step
+// on one picture: residual and attention blocks are evaluated once more.
+func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
+	e := products{n: 1}
+	m.each(imageSize, func(bl block, side int64) {
+		bl.conv, bl.up = nil, nil // the graph is cut after these: what they gave is kept
+		e.block(bl, side)
+	})
+	for _, p := range e.list {
+		total += p.MACs
+	}
+	return total
+}
+
 // each visits the blocks in order, with the side of each one's input.
 func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	side := int64(imageSize)

@@ -38,6 +38,15 @@ exact bf16 --precision bf16
 exact fp16 --precision fp16
 exact checkpointing --precision bf16 --use-checkpoint
 
+# What a GPU replays must be what it does operator by operator.
+say "recorded or not, bit for bit"
+"$build/iddpm" train --device "$DEVICE" --deterministic $network --precision bf16 --no-cuda-graphs --steps 20 --run-dir "$runs/bf16-plain" >/dev/null
+for run in whole plain; do
+  "$build/iddpm" export "$runs/bf16-$run" --ema none -o "$runs/$run.safetensors" >/dev/null
+done
+cmp "$runs/whole.safetensors" "$runs/plain.safetensors"
+echo "equal"
+
 say "samples and bits/dim"
 "$build/iddpm" sample "$runs/bf16-whole" --device "$DEVICE" --num-samples 16 -o "$runs/samples"
 "$build/iddpm" sample "$runs/bf16-whole" --device "$DEVICE" --num-samples 16 --use-ddim --timestep-respacing ddim10 -o "$runs/ddim"

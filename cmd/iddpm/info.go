@@ -61,6 +61,15 @@ type infoResult struct {
 	Parameters int64             `json:"parameters"`
 	FLOPs      int64             `json:"flops"` // of one evaluation on one picture, two per multiplication and addition
 	Memory     memoryEstimate    `json:"memory"`
+	// What --use-checkpoint makes of training.
+	Checkpointing checkpointingCost `json:"checkpointing"`
+}
+
+// checkpointingCost is what gradient checkpointing saves, and at what cost.
+type checkpointingCost struct {
+	FLOPs int64 `json:"flops"`               // more to train on one picture
+	Whole int64 `json:"picture_bytes"`       // activations of one picture without it
+	Saved int64 `json:"picture_bytes_saved"` // those of them that are not kept with it
 }
 
 // memoryEstimate is what training takes, in bytes.
@@ -133,6 +142,8 @@ func (r *infoResult) measure() error {
 	r.Parameters = network.NumParameters()
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
 	r.Memory = estimate(network, r.Config)
+	without, with := pictureBytes(network, r.Config, false), pictureBytes(network, r.Config, true)
+	r.Checkpointing = checkpointingCost{FLOPs: 2 * network.RecomputedMACs(r.Config.Model.ImageSize), Whole: without, Saved: without - with}
 	return nil
 }
 
@@ -142,14 +153,10 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	copies := int64(4 + len(config.Train.EMARates))
 	weights := 4 * network.NumParameters()
 	m := memoryEstimate{Precision: config.Train.Precision, State: copies * weights, Checkpoint: (copies - 1) * weights}
-	bytes := int64(2)
-	switch m.Precision {
-	case "auto":
+	if m.Precision == "auto" {
 		m.Precision = "bf16"
-	case "fp32", "tf32":
-		bytes = 4
 	}
-	m.PerPicture = bytes * network.Activations(config.Model.ImageSize)
+	m.PerPicture = pictureBytes(network, config, config.Model.UseCheckpoint)
 	pictures := config.Train.BatchSize
 	if 0 < config.Train.Microbatch && config.Train.Microbatch < pictures {
 		pictures = config.Train.Microbatch
@@ -158,13 +165,28 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	return m
 }
 
+// pictureBytes returns what the activations of one picture take.
+func pictureBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
+	bytes := int64(2)
+	if p := config.Train.Precision; p == "fp32" || p == "tf32" {
+		bytes = 4
+	}
+	return bytes * network.Activations(config.Model.ImageSize, checkpointing)
+}
+
 func (r *infoResult) text(w io.Writer) error {
 	t := table{}
 	r.origin(&t)
 	t.line("parameters", "%.2f M", float64(r.Parameters)/1e6)
-	t.line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), 3*giga(r.FLOPs))
+	training, c := 3*r.FLOPs, r.Checkpointing
+	if r.Config.Model.UseCheckpoint {
+		training += c.FLOPs
+	}
+	t.line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), giga(training))
 	t.line("memory of training", "about %s in %s: %s, and %s per picture of a microbatch",
 		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerPicture))
+	t.line("gradient checkpointing", "%s: keeps %s less of the %s per picture, for %.2f GFLOP more to train on one (%+.0f %%)",
+		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
 	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
 	category := ""
 	for _, o := range configOptions(&r.Config) {
