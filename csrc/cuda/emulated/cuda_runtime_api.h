@@ -33,6 +33,11 @@ cudaError_t run(dim3 grid, dim3 block, const std::function<void()> &kernel);
 
 void barrier();
 
+// Runs blocks, and the threads of a block, from the last to the first. Where a
+// barrier is missing, one order or the other shows it: a thread that must see what
+// another writes comes before that one in one of them.
+void set_backward(bool on);
+
 }  // namespace emulated
 
 inline void __syncthreads() { emulated::barrier(); }

@@ -24,6 +24,10 @@ struct Fiber {
 ucontext_t scheduler;
 Fiber *running;
 const std::function<void()> *body;
+bool backward = false;
+
+// The i-th of n in the order that is set.
+size_t turn(size_t i, size_t n) { return backward ? n - 1 - i : i; }
 
 void enter() {
   (*body)();
@@ -46,8 +50,9 @@ dim3 place(unsigned i, dim3 of) { return {i % of.x, i / of.x % of.y, i / of.x / 
 size_t advance(std::vector<Fiber> &fibers) {
   size_t ended = 0;
   for (size_t i = 0; i < fibers.size(); ++i) {
-    running = &fibers[i];
-    threadIdx = place(static_cast<unsigned>(i), blockDim);
+    size_t thread = turn(i, fibers.size());
+    running = &fibers[thread];
+    threadIdx = place(static_cast<unsigned>(thread), blockDim);
     swapcontext(&scheduler, &running->context);
     ended += running->done;
   }
@@ -65,6 +70,8 @@ void run_block(std::vector<Fiber> &fibers) {
 
 }  // namespace
 
+void set_backward(bool on) { backward = on; }
+
 void barrier() { swapcontext(&running->context, &scheduler); }
 
 cudaError_t run(dim3 grid, dim3 block, const std::function<void()> &kernel) {
@@ -78,7 +85,7 @@ cudaError_t run(dim3 grid, dim3 block, const std::function<void()> &kernel) {
   blockDim = block;
   std::vector<Fiber> fibers(threads);
   for (size_t b = 0; b < blocks; ++b) {
-    blockIdx = place(static_cast<unsigned>(b), grid);
+    blockIdx = place(static_cast<unsigned>(turn(b, blocks)), grid);
     run_block(fibers);
   }
   return cudaSuccess;

@@ -267,9 +267,7 @@ void test_adamw() {
   }
 }
 
-}  // namespace
-
-int main() {
+void test_all() {
   at::manual_seed(1);
   test_philox(plain_key);
   test_philox(added_key);
@@ -280,6 +278,14 @@ int main() {
   test_reverse_step();
   test_reverse_step_broken();
   test_adamw();
+}
+
+}  // namespace
+
+int main() {
+  test_all();
+  emulated::set_backward(true);
+  test_all();
   printf("CUDA kernels on the CPU: %d comparisons, %d passed, %d failed\n", comparisons, comparisons - failures, failures);
   return failures != 0;
 }
