@@ -23,6 +23,7 @@ type Input struct {
 
 // pass is what all blocks of one forward pass share.
 type pass struct {
+	onGPU   bool // whose convolutions leave their biases to what comes next: they would add them by a pass of their own
 	dropout *gotorch.PhiloxKey
 	tape    *Tape
 	emb     map[*resBlock]gotorch.Tensor // what each residual block takes of the embedding, if it was worked out for all at once
@@ -41,7 +42,7 @@ func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
 // Forward returns the network's output [N, OutChannels, H, W], float32, for
 // x [N, InChannels, H, W] in [-1, 1] at timesteps t [N].
 func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
-	p := pass{dropout: in.Dropout, tape: in.Tape}
+	p := pass{dropout: in.Dropout, tape: in.Tape, onGPU: m.asOnGPU || x.Device().Type == gotorch.CUDA}
 	dtype := in.Dtype
 	if dtype == 0 {
 		dtype = gotorch.Float

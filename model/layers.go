@@ -36,24 +36,6 @@ func (c *conv) withoutBias(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Conv2d(x, c.weight.as(x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
 }
 
-// addTo convolves h and adds the result to the residual x of the same shape. On a
-// GPU the bias is added with x, on a CPU by the convolution itself.
-func (c *conv) addTo(x, h gotorch.Tensor) gotorch.Tensor {
-	if h.Device().Type == gotorch.CPU {
-		return x.Add(c.forward(h), 1)
-	}
-	return gotorch.ResidualAdd(x, c.withoutBias(h), c.bias.Tensor)
-}
-
-// addToConv is addTo the residual that another convolution makes of x. On a GPU
-// both biases are added at once.
-func (c *conv) addToConv(skip *conv, x, h gotorch.Tensor) gotorch.Tensor {
-	if h.Device().Type == gotorch.CPU {
-		return c.addTo(skip.forward(x), h)
-	}
-	return gotorch.ResidualAdd(skip.withoutBias(x), c.withoutBias(h), c.bias.Tensor.Add(skip.bias.Tensor, 1))
-}
-
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
 // the reference's attention uses, is the same with a weight of [O, I, 1].
 type linear struct {

@@ -44,30 +44,37 @@ func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if !known {
 		e = r.emb.forward(emb)
 	}
-	h, o := r.before(h, e)
+	h, o := r.before(h, e, p)
 	if r.dropout > 0 && p.dropout != nil {
 		key := p.dropoutKey(r.stream)
 		o.Dropout, o.Key = r.dropout, &key
 	}
-	h = r.outNorm.with(h, o)
-	if r.skip == nil {
-		return r.outConv.addTo(x, h)
-	}
-	return r.outConv.addToConv(r.skip, x, h)
+	return r.add(x, r.outNorm.with(h, o), p)
 }
 
 // before is the first convolution, and what the norm after it does with its
-// result and e, the timestep's part. On a GPU the convolution leaves its bias to
-// the norm: it would add it by a pass of its own.
-func (r *resBlock) before(h, e gotorch.Tensor) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
-	onCPU := h.Device().Type == gotorch.CPU
+// result and e, the timestep's part.
+func (r *resBlock) before(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
 	switch {
-	case r.scaleShift && onCPU:
-		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{ScaleShift: e}
-	case r.scaleShift:
+	case r.scaleShift && p.onGPU:
 		return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
-	case onCPU:
-		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{Before: e}
+	case r.scaleShift:
+		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{ScaleShift: e}
+	case p.onGPU:
+		return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
 	}
-	return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
+	return r.inConv.forward(h), gotorch.GroupNormSiluOptions{Before: e}
+}
+
+// add is the last convolution, of h, and the sum with what goes around the block.
+func (r *resBlock) add(x, h gotorch.Tensor, p pass) gotorch.Tensor {
+	switch {
+	case p.onGPU && r.skip != nil:
+		return gotorch.ResidualAdd(r.skip.withoutBias(x), r.outConv.withoutBias(h), r.outConv.bias.Tensor.Add(r.skip.bias.Tensor, 1))
+	case p.onGPU:
+		return gotorch.ResidualAdd(x, r.outConv.withoutBias(h), r.outConv.bias.Tensor)
+	case r.skip != nil:
+		x = r.skip.forward(x)
+	}
+	return x.Add(r.outConv.forward(h), 1)
 }

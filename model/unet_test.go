@@ -351,3 +351,42 @@ func TestLowRes(t *testing.T) {
 		}
 	})
 }
+
+// TestAsOnGPU compares what is done on a GPU alone, biases that are left to the
+// next operator and up-sampling before its convolution, with the CPU's way.
+func TestAsOnGPU(t *testing.T) {
+	for name, change := range map[string]func(*UNetConfig){
+		"scale-shift": func(*UNetConfig) {},
+		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
+		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks = []int{2, 1, 2}, 2 },
+	} {
+		for way, tape := range map[string]func() *Tape{"whole": func() *Tape { return nil }, "recomputed": func() *Tape { return new(Tape) }} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				u := small()
+				u.Dropout = 0.3
+				change(&u)
+				network, err := New(u, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer network.Free()
+				wake(network)
+				network.SetRequiresGrad(true)
+				want, wantGrads := gradients(t, network, nil, gotorch.Float)
+				network.asOnGPU = true
+				for _, p := range network.Parameters() {
+					p.upsamples = false
+				}
+				got, grads := gradients(t, network, tape(), gotorch.Float)
+				if d, largest := distance(want, got); d > 1e-5*largest {
+					t.Errorf("the outputs differ by %g of %g", d, largest)
+				}
+				for k, p := range network.Parameters() {
+					if d, largest := distance(wantGrads[k], grads[k]); d > 1e-4*largest+1e-4 {
+						t.Errorf("%s: gradients differ by %g of %g", p.Name, d, largest)
+					}
+				}
+			})
+		}
+	}
+}
