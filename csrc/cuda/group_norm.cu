@@ -1,6 +1,6 @@
 // Group norm + scale-shift + SiLU + dropout on a GPU, in three kernels each way: sums over
 // chunks of pixels, what follows from them per group, and one pass that applies
-// it. A thread owns V neighbouring channels, which it loads and stores at once;
+// it; or, of few pixels, in one kernel that does all three. A thread owns V neighbouring channels, which it loads and stores at once;
 // sums are taken in a fixed order, so the same input gives the same bits.
 #include "group_norm_kernels.h"
 
@@ -243,7 +243,90 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// ---- kernels for few pixels: a block takes all of a sample's, and a slab of whole
+// groups of channels. What it reads twice is small enough for the first-level cache.
+
+// Sums f over a sample's pixels into `sum`, 2 c numbers, of which a slab's are set.
+template <int V, class F>
+__device__ __forceinline__ void sum_slab(const GroupNormShape &s, F f, int64_t n, int64_t c, float *rows, double *sum) {
+  float part[2 * V] = {};
+  f.begin(s, n, c);
+  for (int64_t p = threadIdx.y; p < s.pixels; p += blockDim.y) f.add((n * s.pixels + p) * s.c + c, part, part + V);
+  for (int i = 0; i < 2 * V; ++i) rows[(threadIdx.y * blockDim.x + threadIdx.x) * 2 * V + i] = part[i];
+  __syncthreads();
+  for (unsigned i = threadIdx.y; i < 2 * V; i += blockDim.y) {
+    double total = 0;
+    for (unsigned y = 0; y < blockDim.y; ++y) total += rows[(y * blockDim.x + threadIdx.x) * 2 * V + i];
+    sum[(i / V) * s.c + c + i % V] = total;
+  }
+  __syncthreads();
+}
+
+template <class F>
+__device__ __forceinline__ void apply_slab(const GroupNormShape &s, F f, int64_t n, int64_t c) {
+  f.begin(s, n, c);
+  for (int64_t p = threadIdx.y; p < s.pixels; p += blockDim.y) f.at((n * s.pixels + p) * s.c + c);
+}
+
+// Calls f for each group of this block's slab, of so many groups.
+template <class F>
+__device__ __forceinline__ void for_groups(int64_t slab, F f) {
+  for (int64_t i = threadIdx.y * blockDim.x + threadIdx.x; i < slab; i += blockDim.x * blockDim.y) f(blockIdx.y * slab + i);
+}
+
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads)
+    forward_slabs(GroupNormShape s, int64_t slab, Moments<T, V> of, double eps, GroupNormMoments<float> moments, Apply<T, V> apply) {
+  __shared__ float rows[kThreads * 2 * V];
+  __shared__ double sum[2 * kMostSlabChannels];
+  int64_t n = blockIdx.x, c = blockIdx.y * slab * s.width() + threadIdx.x * V;
+  sum_slab<V>(s, of, n, c, rows, sum);
+  const T *first = of.x + n * s.pixels * s.c;
+  const GroupNormAffine &affine = apply.line.affine;
+  for_groups(slab, [&](int64_t g) {
+    auto near = [&](int64_t i) { return static_cast<float>(first[i]) + affine.added(n, i); };
+    group_moments(s, g, sum, near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
+    for (int64_t i = g * s.width(); i < (g + 1) * s.width(); ++i) {
+      moments.channel_mean[n * s.c + i] = static_cast<float>(first[i]) + static_cast<float>(sum[i] / static_cast<double>(s.pixels));
+    }
+  });
+  __syncthreads();
+  apply_slab(s, apply, n, c);
+}
+
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads)
+    backward_slabs(GroupNormShape s, int64_t slab, GradientSums<T, V> of, GroupNormGradients out, float *slopes, InputGradient<T, V> input) {
+  __shared__ float rows[kThreads * 2 * V];
+  __shared__ double sum[2 * kMostSlabChannels];
+  int64_t n = blockIdx.x, c = blockIdx.y * slab * s.width() + threadIdx.x * V;
+  sum_slab<V>(s, of, n, c, rows, sum);
+  for_groups(slab, [&](int64_t g) {
+    float *slope = slopes + n * s.groups + g;
+    group_gradients(s, n, g, sum, of.line.affine, of.line.moments, out, slope, slope + s.n * s.groups);
+  });
+  __syncthreads();
+  apply_slab(s, input, n, c);
+}
+
 // ---- launches
+
+// The grid of the kernels for few pixels.
+template <int V>
+struct SlabGrid {
+  static constexpr int64_t kMostPixels = 256, kLeastChannels = 64;
+
+  explicit SlabGrid(const GroupNormShape &s) : groups(1) {
+    while (groups < s.groups && (s.groups % groups != 0 || groups * s.width() % V != 0 || groups * s.width() < kLeastChannels)) ++groups;
+    lanes = groups * s.width() / V;
+    fits = s.pixels <= kMostPixels && s.c <= kMostSlabChannels && lanes <= kThreads / 4;
+    block = dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(fits ? kThreads / lanes : 1));
+    grid = dim3(static_cast<unsigned>(s.n), static_cast<unsigned>(s.groups / groups));
+  }
+  int64_t groups, lanes;  // of a slab: the fewest groups that split in packs and fill a pixel's part of memory well
+  bool fits;
+  dim3 grid, block;
+};
 
 // The grid of the kernels over chunks.
 template <int V>
@@ -264,12 +347,16 @@ Line<V> line_of(const GroupNormAffine &affine, const GroupNormMoments<const floa
 template <class T, int V>
 cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, const GroupNormEnd &end,
                     float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
+  Moments<T, V> of{x, {}};
+  Apply<T, V> apply{x, y, line_of<V>(affine, {moments.mean, moments.rstd, moments.channel_mean}, end)};
+  if (SlabGrid<V> slabs(s); slabs.fits) {
+    return launch(forward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, eps, moments, apply);
+  }
   Grid<V> chunks(s);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
-  cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, Moments<T, V>{x, {}}, sums);
+  cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
   if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, affine, eps, moments);
   if (e != cudaSuccess) return e;
-  Apply<T, V> apply{x, y, line_of<V>(affine, {moments.mean, moments.rstd, moments.channel_mean}, end)};
   return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
 }
 
@@ -277,14 +364,17 @@ template <class T, int V>
 cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
                      const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums, float *slopes,
                      const GroupNormGradients &out, cudaStream_t stream) {
-  Grid<V> chunks(s);
   Line<V> line = line_of<V>(affine, moments, end);
+  GradientSums<T, V> of{flow.x, flow.dy, line};
+  InputGradient<T, V> input{flow, slopes, line, {}, {}};
+  if (SlabGrid<V> slabs(s); slabs.fits) {
+    return launch(backward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, out, slopes, input);
+  }
+  Grid<V> chunks(s);
   dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
-  GradientSums<T, V> gradient_sums{flow.x, flow.dy, line};
-  cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, gradient_sums, sums);
+  cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
   if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
-  InputGradient<T, V> input{flow, slopes, line, {}, {}};
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
 

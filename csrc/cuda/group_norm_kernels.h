@@ -11,6 +11,9 @@ namespace iddpm {
 // Channels that one sample may have: its sums lie in a block's shared memory.
 constexpr int64_t kMostNormChannels = 2048;
 
+// And where it has few pixels.
+constexpr int64_t kMostSlabChannels = 1024;
+
 // T is float, c10::BFloat16 or c10::Half; all pictures are [n, pixels, c].
 // `sums` is room for tasks() * 2 * c numbers.
 template <class T>
