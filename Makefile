@@ -51,7 +51,7 @@ test golden interop: export GOMP_SPINCOUNT = 1000
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo test golden build interop cuda bench lint test-cuda clean FORCE
+.PHONY: help demo test golden build interop cuda bundle bench lint test-cuda clean FORCE
 
 help: ## Show this help
 	@echo "iddpm: train, sample and evaluate Improved DDPM"
@@ -87,6 +87,10 @@ cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda, and
 	@$(MAKE) --silent $(PARALLEL) build/dry-gpu build/test-dry-gpu
 	build/test-dry-gpu
 	$(PYTHON) scripts/dry_gpu_check.py
+
+# The machine with the GPU needs neither Go nor a compiler: tar xzf build/bundle.tar.gz -C build, LIBTORCH set.
+bundle: build cuda ## Pack what `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
+	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)

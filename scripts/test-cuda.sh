@@ -1,6 +1,6 @@
 #!/bin/sh
-# What only a GPU shows, on a machine that builds nothing: `make build cuda` elsewhere, copy the tree's
-# build/ (without build/libtorch, if LIBTORCH names one here), and run this. DEVICE=cpu tries the script
+# What only a GPU shows, on a machine that builds nothing: `make bundle` elsewhere, unpack build/bundle.tar.gz in
+# this tree's build/, set LIBTORCH (or copy build/libtorch, too), and run this. DEVICE=cpu tries the script
 # itself on a machine without a GPU, all but the operators.
 set -eu
 
