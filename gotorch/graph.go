@@ -30,17 +30,15 @@ func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: wor
 
 // Run does the work, after all that the device was given before.
 func (g *Graph) Run() {
-	plain := g.device.Type != CUDA || g.refused != nil
-	switch {
-	case !plain && !g.warm:
-		g.aside(g.work)
-		g.warm = true
-		return
-	case !plain && g.recorded == nil:
+	if g.device.Type == CUDA && g.recorded == nil && g.refused == nil {
+		if !g.warm {
+			g.aside(g.work)
+			g.warm = true
+			return
+		}
 		g.refused = Try(func() { g.aside(g.record) })
-		plain = g.refused != nil
 	}
-	if plain {
+	if g.recorded == nil {
 		g.work()
 		return
 	}
