@@ -142,7 +142,7 @@ func (t *Trainer) rollBack() error {
 // are not finite.
 func (t *Trainer) diagnose() (where string) {
 	for _, p := range t.network.Parameters() {
-		if !finite(p.Tensor.Detach()) {
+		if !Finite(p.Tensor.Detach()) {
 			return "the weights " + p.Name + " are not finite"
 		}
 	}
@@ -151,7 +151,7 @@ func (t *Trainer) diagnose() (where string) {
 		return "the first layer whose activations are not finite is " + where
 	}
 	for _, p := range slices.Backward(t.network.Parameters()) {
-		if g := p.Tensor.Grad(); g.Defined() && !finite(g) {
+		if g := p.Tensor.Grad(); g.Defined() && !Finite(g) {
 			return "all activations are finite, but the gradient of " + p.Name + " is not"
 		}
 	}
@@ -161,7 +161,7 @@ func (t *Trainer) diagnose() (where string) {
 // firstBadBlock returns the name of the first block, or "the loss", or "".
 func (t *Trainer) firstBadBlock() (where string) {
 	note := func(block string, h gotorch.Tensor) {
-		if where == "" && !finite(h) {
+		if where == "" && !Finite(h) {
 			where = block
 		}
 	}
@@ -179,8 +179,9 @@ func (t *Trainer) firstBadBlock() (where string) {
 	return where
 }
 
-// finite reports whether no element of x is infinite or NaN.
-func finite(x gotorch.Tensor) (ok bool) {
+// Finite reports whether no element of x, of any shape, is infinite or NaN. It waits
+// for the device.
+func Finite(x gotorch.Tensor) (ok bool) {
 	gotorch.NoGrad(func() {
 		gotorch.Scope(func() { ok = x.CastTo(gotorch.Float).MulScalar(0).Sum().Float64() == 0 })
 	})

@@ -73,9 +73,7 @@ func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
 // tensorOf turns count pictures, bytes [N, size, size, 3], into [N, 3, size, size]
 // in [-1, 1], in channels-last memory, as training does.
 func tensorOf(pixels []byte, count, size int, device gotorch.Device) gotorch.Tensor {
-	bytes := gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device)
-	halfRange := gotorch.FullOn(device, gotorch.Float, 127.5)
-	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
+	return train.FromBytes(gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device))
 }
 
 // boundOptions say how to evaluate the bound of a batch.

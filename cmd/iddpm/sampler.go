@@ -73,7 +73,7 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 }
 
 func checkFinite(x gotorch.Tensor, first, n int) error {
-	if bad := x.IsFinite().CastTo(gotorch.Float).MulScalar(-1).Max().AddScalar(1); bad.Float64() == 0 {
+	if train.Finite(x) {
 		return nil
 	}
 	return fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
