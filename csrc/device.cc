@@ -47,6 +47,10 @@ gt_error gt_set_allow_tf32(int32_t on) {
   });
 }
 
+gt_error gt_set_benchmark_cudnn(int32_t on) {
+  return guard([&] { at::globalContext().setBenchmarkCuDNN(on != 0); });
+}
+
 int32_t gt_set_grad_mode(int32_t on) {
   bool previous = c10::GradMode::is_enabled();
   c10::GradMode::set_enabled(on != 0);

@@ -110,6 +110,14 @@ func SetDeterministic(on bool) {
 	check("SetDeterministic", C.gt_set_deterministic(cBool(on)))
 }
 
+// SetBenchmarkCUDNN makes cuDNN try several algorithms for each new shape of a
+// convolution, at its first use, and keep the fastest, which may be another at
+// every run of the program. libtorch's default is to take what cuDNN guesses.
+func SetBenchmarkCUDNN(on bool) {
+	mustLoad()
+	check("SetBenchmarkCUDNN", C.gt_set_benchmark_cudnn(cBool(on)))
+}
+
 // SetAllowTF32 lets CUDA round float32 factors to TensorFloat-32 in
 // convolutions and matrix products. libtorch's default allows it in
 // convolutions.

@@ -332,6 +332,7 @@ var neverRefuse = map[string]string{
 	"SetDeterministic":        "a bool",
 	"EmptyCUDACache":          "no argument",
 	"SetAllowTF32":            "a bool",
+	"SetBenchmarkCUDNN":       "a bool",
 	"ManualSeed":              "any seed will do",
 	"AdamW":                   "only stores its arguments",
 	"Adam":                    "only stores its arguments",

@@ -31,6 +31,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	t.precision = precisions[t.config.Train.Precision]
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)
+	gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
 	if t.config.Train.Threads > 0 {
 		gotorch.SetNumThreads(int32(t.config.Train.Threads))
 	}

@@ -40,6 +40,15 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	return &inference{session: s, network: network, diffusion: process, config: c.Config.Model, dtype: dtype}, nil
 }
 
+// manyEvaluations of the network are worth the minute that a GPU may take to try
+// algorithms out.
+const manyEvaluations = 10_000
+
+// expect says how often the network will be asked.
+func (n *inference) expect(evaluations int) {
+	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)
+}
+
 // Free frees the network.
 func (n *inference) Free() { n.network.Free() }
 

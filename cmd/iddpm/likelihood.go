@@ -123,6 +123,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		return err
 	}
 	defer network.Free()
+	network.expect(l.batches() * network.diffusion.NumTimesteps())
 	l.log.Info("evaluating the bound", zap.String("checkpoint", c.Path), zap.Int("step", c.Step), zap.String("weights", l.settings.Weights),
 		zap.String("data", l.set.Name()), zap.Int("pictures", l.settings.Pictures), zap.Int("timesteps", network.diffusion.NumTimesteps()), zap.Stringer("device", l.device))
 	for l.sum.Len() < l.settings.Pictures {
@@ -163,8 +164,7 @@ func (l *likelihood) pictures(first, n int) (pixels []byte, labels []int64, err 
 // progress moves the bar, or logs a line now and then.
 func (l *likelihood) progress(perBatch int) error {
 	l.steps++
-	left := l.settings.Pictures - l.resumed
-	steps := (left + l.o.batchSize - 1) / l.o.batchSize * perBatch
+	steps := l.batches() * perBatch
 	done := l.sum.Len()
 	text := fmt.Sprintf("%d/%d pictures ", done, l.settings.Pictures)
 	if done > 0 {
@@ -177,6 +177,11 @@ func (l *likelihood) progress(perBatch int) error {
 		l.log.Info("evaluating", zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Stringer("left", (perStep*time.Duration(steps-l.steps)).Round(time.Second)))
 	}
 	return nil
+}
+
+// batches returns how many there are in all, but for those of an earlier evaluation.
+func (l *likelihood) batches() int {
+	return (l.settings.Pictures - l.resumed + l.o.batchSize - 1) / l.o.batchSize
 }
 
 // save writes the evaluation so far.

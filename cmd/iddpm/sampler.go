@@ -34,7 +34,9 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error
 	if err != nil {
 		return nil, err
 	}
-	return &sampler{inference: network, sampleJob: o, start: time.Now()}, nil
+	drawing := &sampler{inference: network, sampleJob: o, start: time.Now()}
+	drawing.expect(drawing.stepsInAll())
+	return drawing, nil
 }
 
 // all draws the pictures, batch by batch. An interrupt leaves whole batches.
@@ -114,14 +116,16 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 // progress moves the bar, or logs a line now and then.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
-	batches := (s.number + s.batchSize - 1) / s.batchSize
-	perBatch := s.stepsPerBatch()
-	done := min(s.steps/perBatch*s.batchSize, s.number)
-	s.screen.show(s.steps, batches*perBatch, fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
+	done := min(s.steps/s.stepsPerBatch()*s.batchSize, s.number)
+	s.screen.show(s.steps, s.stepsInAll(), fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
 	if !s.screen.terminal && s.due.strikes() {
-		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", batches*perBatch))
+		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
 	}
 	return nil
+}
+
+func (s *sampler) stepsInAll() int {
+	return (s.number + s.batchSize - 1) / s.batchSize * s.stepsPerBatch()
 }
 
 // stepsPerBatch returns how often progress is called for a batch.
