@@ -193,8 +193,8 @@ GT_API(gt_result, gt_conv2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64
 GT_API(gt_result, gt_conv_transpose2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *output_padding, int64_t groups, const int64_t *dilation))
 GT_API(gt_result, gt_group_norm, (gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps))
 GT_API(gt_result, gt_residual_add, (gt_tensor x, gt_tensor h, gt_tensor b))
-// y, and with `same` x for what else wants it: see kernels/group_norm.h.
-GT_API(gt_pair, gt_group_norm_silu, (gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift, gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of, int32_t same))
+// y, and with `same` x for what else wants it; rest, if not NULL, is x's second part: see kernels/group_norm.h.
+GT_API(gt_pair, gt_group_norm_silu, (gt_tensor x, gt_tensor rest, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift, gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of, int32_t same))
 GT_API(gt_result, gt_batch_norm, (gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training, double momentum, double eps))
 GT_API(gt_result, gt_softmax, (gt_tensor x, int64_t dim, int32_t dtype))
 GT_API(gt_result, gt_log_softmax, (gt_tensor x, int64_t dim))

@@ -54,15 +54,16 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
   return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
 }
 
-gt_pair gt_group_norm_silu(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
+gt_pair gt_group_norm_silu(gt_tensor x, gt_tensor rest, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
                            gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of,
                            int32_t same) {
   gt_pair p{nullptr, nullptr, nullptr};
   p.error = guard([&] {
-    at::Tensor x_again;
-    at::Tensor y = group_norm_silu(unwrap(x), groups, {unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)}, eps,
-                                   {silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())},
-                                   same != 0 ? &x_again : nullptr);
+    at::Tensor x_again, *again = same != 0 ? &x_again : nullptr;
+    GroupNormParams params{unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)};
+    GroupNormEnd end{silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())};
+    at::Tensor y = rest == nullptr ? group_norm_silu(unwrap(x), groups, params, eps, end, again)
+                                   : group_norm_silu_joined({unwrap(x), unwrap(rest)}, groups, params, eps, end, again);
     p.first = wrap(y);
     if (same != 0) p.second = wrap(x_again);
   });

@@ -168,6 +168,7 @@ func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFl
 func TestCUDAGroupNormSilu(t *testing.T) {
 	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
 	checkGroupNormSiluBeside(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
+	checkGroupNormSiluJoined(t, gpu0(t), map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3})
 	checkGroupNormSiluBefore(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 3e-2, Half: 6e-3})
 }
 

@@ -200,6 +200,48 @@ func checkGroupNormSiluBeside(t *testing.T, d Device, tolerances map[int8]float6
 	})
 }
 
+// TestGroupNormSiluJoined compares the norm of two tensors with that of both in one.
+func TestGroupNormSiluJoined(t *testing.T) {
+	checkGroupNormSiluJoined(t, Device{}, map[int8]float64{Float: 1e-6, BFloat16: 1e-2})
+}
+
+func checkGroupNormSiluJoined(t *testing.T, d Device, tolerances map[int8]float64) {
+	for dtype, tolerance := range tolerances {
+		for _, split := range []int64{1, 32, 40, 63} {
+			for name, join := range map[string]func(y, x Tensor) Tensor{
+				"both":      func(y, x Tensor) Tensor { return y.Add(x.Mul(x), 1) },
+				"y alone":   func(y, x Tensor) Tensor { return y },
+				"x alone":   func(y, x Tensor) Tensor { return x.MulScalar(2) },
+				"row-major": func(y, x Tensor) Tensor { return y.Add(x.Mul(x.Contiguous()), 1) },
+			} {
+				Scope(func() {
+					in := newNormInputsOn(d, dtype, true, 2, 64, 7, 5)
+					first, rest := in.x.Detach().Narrow(1, 0, split).ChannelsLast(), in.x.Detach().Narrow(1, split, 64-split).ChannelsLast()
+					first.SetRequiresGrad(true)
+					rest.SetRequiresGrad(true)
+					o := GroupNormSiluOptions{ScaleShift: in.scaleShift}
+					values := func(y, x Tensor, of ...Tensor) []float64 {
+						z := join(y, x)
+						z.BackwardWith(PhiloxNormal(d, Float, PhiloxKey{Seed: 2}, z.Shape()...).CastTo(z.Dtype()))
+						grads := make([]Tensor, len(of))
+						for i, x := range of {
+							grads[i] = x.Grad()
+						}
+						return append(z.Float64s(), Cat(grads, 1).Float64s()...)
+					}
+					y, x := GroupNormSiluBeside(in.x, 32, in.weight, in.bias, 1e-5, o)
+					want := values(y, x, in.x)
+					y, x = GroupNormSiluJoined(first, rest, 32, in.weight, in.bias, 1e-5, o)
+					got := values(y, x, first, rest)
+					if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
+						t.Errorf("%s of %s at %d differs by %g of %g", name, DtypeName(dtype), split, d, largest)
+					}
+				})
+			}
+		}
+	}
+}
+
 func TestGroupNormSiluRefuses(t *testing.T) {
 	for want, o := range map[string]GroupNormSiluOptions{
 		"what is added before, [2], does not fit": {Before: Zeros([]int64{2}, false)},

@@ -107,7 +107,7 @@ type GroupNormSiluOptions struct {
 // residual block of the UNet does between two convolutions, in one kernel each
 // way (on the CPU, dropout in another). All but input is float32.
 func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) Tensor {
-	y, _ := groupNormSilu("GroupNormSilu", input, groups, weight, bias, eps, o, false)
+	y, _ := groupNormSilu("GroupNormSilu", input, Tensor{}, groups, weight, bias, eps, o, false)
 	return y
 }
 
@@ -116,10 +116,20 @@ func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64,
 // input, but the gradient that comes to it is added to the first result's within
 // the kernel.
 func GroupNormSiluBeside(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, same Tensor) {
-	return groupNormSilu("GroupNormSiluBeside", input, groups, weight, bias, eps, o, true)
+	return groupNormSilu("GroupNormSiluBeside", input, Tensor{}, groups, weight, bias, eps, o, true)
 }
 
-func groupNormSilu(op string, input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions, beside bool) (y, same Tensor) {
+// GroupNormSiluJoined is GroupNormSiluBeside of two tensors joined along their
+// channels, [N, C1, H, W] and [N, C2, H, W], as where a UNet's way up meets what it
+// kept of its way down. The second result is the joined tensor. On a GPU the kernel
+// joins them, and on the way back takes their gradients apart.
+func GroupNormSiluJoined(first, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, joined Tensor) {
+	const op = "GroupNormSiluJoined"
+	rest.defined(op)
+	return groupNormSilu(op, first, rest, groups, weight, bias, eps, o, true)
+}
+
+func groupNormSilu(op string, input, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions, beside bool) (y, same Tensor) {
 	scaleShift, before, key := o.ScaleShift, o.Before, PhiloxKey{}
 	switch {
 	case o.Key != nil:
@@ -128,9 +138,9 @@ func groupNormSilu(op string, input Tensor, groups int64, weight, bias Tensor, e
 		panic(&Error{Op: op, Message: "dropout needs a Key"})
 	}
 	step := key.StepOf
-	p := C.gt_group_norm_silu(input.defined(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
+	p := C.gt_group_norm_silu(input.defined(op), rest.optional(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
 		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op), cBool(beside))
-	for _, t := range []Tensor{input, weight, bias, scaleShift, before, step} {
+	for _, t := range []Tensor{input, rest, weight, bias, scaleShift, before, step} {
 		runtime.KeepAlive(t.owner)
 	}
 	check(op, p.error)

@@ -159,6 +159,7 @@ func refusals() map[string]refusal {
 		}, "a 2-D layer takes one number"},
 		"GroupNorm":           {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
 		"GroupNormSiluBeside": {func() { GroupNormSiluBeside(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNormSiluJoined": {func() { GroupNormSiluJoined(picture, picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "8 channels do not split into 3 groups"},
 		"GroupNormSilu":       {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
 		"DiffusionLosses": {func() {
 			DiffusionLosses(picture, picture, picture, Zeros([]int64{3, LossColumns}, false), true, false)

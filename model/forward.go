@@ -65,15 +65,14 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	h := x.CastTo(dtype).ChannelsLast()
 	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
 	for i, bl := range m.inputBlocks {
-		h = bl.forward(h, emb, p)
+		h = tight(func() gotorch.Tensor { return bl.forward(h, gotorch.Tensor{}, emb, p) })
 		watch(fmt.Sprintf("input_blocks.%d", i), h)
 		hs = append(hs, h)
 	}
-	h = m.middleBlock.forward(h, emb, p)
+	h = tight(func() gotorch.Tensor { return m.middleBlock.forward(h, gotorch.Tensor{}, emb, p) })
 	watch("middle_block", h)
 	for i, bl := range m.outputBlocks {
-		skip := hs[len(hs)-1-i]
-		h = bl.forward(p.tape.leaf(gotorch.Cat([]gotorch.Tensor{h, skip}, 1)), emb, p)
+		h = tight(func() gotorch.Tensor { return bl.forward(h, hs[len(hs)-1-i], emb, p) }, h, hs[len(hs)-1-i])
 		watch(fmt.Sprintf("output_blocks.%d", i), h)
 	}
 	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)))
@@ -110,12 +109,13 @@ func (m *UNet) projections(emb gotorch.Tensor) map[*resBlock]gotorch.Tensor {
 	return all
 }
 
-func (bl block) forward(h, emb gotorch.Tensor, p pass) gotorch.Tensor {
+// forward maps h, on the way up together with what was kept on the way down.
+func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if bl.conv != nil {
 		h = p.tape.leaf(bl.conv.forward(h))
 	}
 	if bl.res != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], p) }, h, emb)
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], in[2], p) }, h, skip, emb)
 	}
 	if bl.attention != nil {
 		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0]) }, h)
@@ -124,7 +124,20 @@ func (bl block) forward(h, emb gotorch.Tensor, p pass) gotorch.Tensor {
 		h = p.tape.leaf(bl.up.forward(h))
 	}
 	if bl.res2 != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], in[1], p) }, h, emb)
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], gotorch.Tensor{}, in[1], p) }, h, emb)
+	}
+	return h
+}
+
+// tight runs a block and keeps nothing of it but its result, if the way back will not
+// ask for the rest; inputs of which that was the last use go, too.
+func tight(block func() gotorch.Tensor, used ...gotorch.Tensor) (h gotorch.Tensor) {
+	if gotorch.IsGradEnabled() {
+		return block()
+	}
+	gotorch.Scope(func() { h = block().MoveOut() })
+	for _, x := range used {
+		x.Free()
 	}
 	return h
 }

@@ -99,6 +99,11 @@ func (n *norm) beside(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same
 	return gotorch.GroupNormSiluBeside(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
+// joined is beside of two tensors, joined along their channels.
+func (n *norm) joined(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, both gotorch.Tensor) {
+	return gotorch.GroupNormSiluJoined(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+}
+
 // with normalises x and does all that o asks for.
 func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)

@@ -37,9 +37,15 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 }
 
 // forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
-// embedding, [N, 4 channels].
-func (r *resBlock) forward(x, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	h, x := r.inNorm.beside(x, gotorch.GroupNormSiluOptions{})
+// embedding, [N, 4 channels]. Where skip is defined, x and skip are the input,
+// joined along their channels.
+func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
+	var h gotorch.Tensor
+	if skip.Defined() {
+		h, x = r.inNorm.joined(x, skip, gotorch.GroupNormSiluOptions{})
+	} else {
+		h, x = r.inNorm.beside(x, gotorch.GroupNormSiluOptions{})
+	}
 	e, known := p.emb[r]
 	if !known {
 		e = r.emb.forward(emb)

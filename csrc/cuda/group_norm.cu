@@ -15,154 +15,230 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// Blocks that a multiprocessor shall hold of the kernels that wait for memory.
+constexpr int kBlocks = 3;
+
+// ---- a thread's pixels: every blockDim.y-th of `count` from `first` on, two under way
+
+template <class F>
+__device__ __forceinline__ void sum_pixels(const F &f, int64_t first, int64_t count, float *s0, float *s1) {
+  int64_t p = threadIdx.y, step = blockDim.y;
+  for (; p + step < count; p += 2 * step) {
+    auto one = f.fetch(first + p), two = f.fetch(first + p + step);
+    f.add(first + p, one, s0, s1);
+    f.add(first + p + step, two, s0, s1);
+  }
+  if (p < count) f.add(first + p, f.fetch(first + p), s0, s1);
+}
+
+template <class F>
+__device__ __forceinline__ void take_pixels(const F &f, int64_t first, int64_t count) {
+  int64_t p = threadIdx.y, step = blockDim.y;
+  for (; p + step < count; p += 2 * step) {
+    auto one = f.fetch(first + p), two = f.fetch(first + p + step);
+    f.take(first + p, one);
+    f.take(first + p + step, two);
+  }
+  if (p < count) f.take(first + p, f.fetch(first + p));
+}
+
+// Adds up what threads of the same channels have summed, in the order of threadIdx.y, and
+// calls write(i, total) for the i-th of the 2 V sums of this thread's channels.
+// `rows` has room for all; its layout keeps the banks of shared memory apart.
+template <int V, class Write>
+__device__ __forceinline__ void join_rows(const float *sum, float *rows, Write write) {
+  unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
+  for (int i = 0; i < 2 * V; ++i) rows[i * kThreads + thread] = sum[i];
+  __syncthreads();
+  for (unsigned i = threadIdx.y; i < 2 * V; i += blockDim.y) {
+    double total = 0;
+    for (unsigned y = 0; y < blockDim.y; ++y) total += rows[i * kThreads + y * blockDim.x + threadIdx.x];
+    write(i, total);
+  }
+}
+
+// ---- what a block does with the sums of a sample's groups, some of them: the steps of
+// group_norm_math.h, a thread per channel or group
+
+struct Slab {
+  int64_t n, first, groups;  // the sample; the first group, and how many there are
+
+  __device__ int64_t channel(const GroupNormShape &s) const { return first * s.width(); }
+  __device__ int64_t channels(const GroupNormShape &s) const { return groups * s.width(); }
+};
+
+__device__ __forceinline__ int64_t thread_of_block() { return threadIdx.y * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ int64_t block_size() { return blockDim.x * blockDim.y; }
+
+// Calls f for each channel, each thread for some.
+template <class F>
+__device__ __forceinline__ void for_channels(const GroupNormShape &s, const Slab &slab, F f) {
+  for (int64_t i = thread_of_block(); i < slab.channels(s); i += block_size()) f(slab.channel(s) + i);
+}
+
+template <class F>
+__device__ __forceinline__ void for_groups(const Slab &slab, F f) {
+  for (int64_t i = thread_of_block(); i < slab.groups; i += block_size()) f(slab.first + i);
+}
+
+template <class T>
+__device__ __forceinline__ void moments_of_slab(const GroupNormShape &s, const Slab &slab, const GroupNormSums &sums,
+                                                const GroupNormParts<const T> &x, const GroupNormAffine &affine, double eps,
+                                                const GroupNormMoments<float> &moments) {
+  for_channels(s, slab, [&](int64_t c) {
+    double k = static_cast<float>(*column(s, x, c).at(slab.n * s.pixels));
+    channel_moments(s, c, k, affine.added(slab.n, c), sums);
+  });
+  __syncthreads();
+  for_groups(slab, [&](int64_t g) { group_moments(s, slab.n, g, sums, eps, moments); });
+  __syncthreads();
+  for_channels(s, slab, [&](int64_t c) { channel_line(s, slab.n, c, sums, affine, moments); });
+}
+
+// `of` has room for each of the slab's groups.
+__device__ __forceinline__ void gradients_of_slab(const GroupNormShape &s, const Slab &slab, const GroupNormSums &sums, GroupNormSlope *of,
+                                                  const GroupNormAffine &affine, const GroupNormMoments<const float> &moments,
+                                                  const GroupNormGradients &out, float *slopes) {
+  for_channels(s, slab, [&](int64_t c) { channel_gradients(s, slab.n, c, sums, affine, moments, out); });
+  __syncthreads();
+  for_groups(slab, [&](int64_t g) { of[g - slab.first] = group_slope(s, slab.n, g, sums, affine, moments); });
+  __syncthreads();
+  for_channels(s, slab, [&](int64_t c) {
+    channel_slope(s, slab.n, c, sums, of[s.group(c) - slab.first], affine, moments, slopes, out.before);
+  });
+}
+
 // ---- kernels over chunks of pixels: blockIdx.x is the task, a sample's chunk;
 // threadIdx.x, with blockIdx.y, the channels; threadIdx.y the pixels
 
 struct Place {
-  int64_t task, n, chunk, c;
+  int64_t task, n, c, first, count;  // first: of the chunk's pixels, of all samples'
 };
 
 template <int V>
-__device__ __forceinline__ Place place_of(const GroupNormShape &s) {
-  int64_t task = blockIdx.x;
-  return {task, task / s.chunks(), task % s.chunks(), (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V};
+__device__ __forceinline__ Place place_of(const GroupNormShape &s, int64_t task) {
+  int64_t n = task / s.chunks(), chunk = task % s.chunks();
+  return {task, n, (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V, n * s.pixels + s.first(chunk), s.count(chunk)};
 }
 
 // Writes sums[task] = two sums per channel.
 template <int V, class F>
-__global__ void __launch_bounds__(kThreads) sum_chunks(GroupNormShape s, F f, float *sums) {
+__global__ void __launch_bounds__(kThreads, kBlocks) sum_chunks(GroupNormShape s, F f, float *sums) {
   __shared__ float rows[kThreads * 2 * V];
-  Place at = place_of<V>(s);
+  Place at = place_of<V>(s, blockIdx.x);
   float sum[2 * V] = {};
   if (at.c < s.c) {
     f.begin(s, at.n, at.c);
-    int64_t first = at.n * s.pixels + s.first(at.chunk);
-    for (int64_t p = threadIdx.y; p < s.count(at.chunk); p += blockDim.y) f.add((first + p) * s.c + at.c, sum, sum + V);
+    sum_pixels(f, at.first, at.count, sum, sum + V);
   }
-  for (int i = 0; i < 2 * V; ++i) rows[(threadIdx.y * blockDim.x + threadIdx.x) * 2 * V + i] = sum[i];
-  __syncthreads();
-  if (threadIdx.y != 0 || at.c >= s.c) return;
-  for (int i = 0; i < 2 * V; ++i) {
-    float total = 0;
-    for (unsigned y = 0; y < blockDim.y; ++y) total += rows[(y * blockDim.x + threadIdx.x) * 2 * V + i];
-    sums[(at.task * 2 + i / V) * s.c + at.c + i % V] = total;
-  }
+  join_rows<V>(sum, rows, [&](unsigned i, double total) {
+    if (at.c < s.c) sums[(at.task * 2 + i / V) * s.c + at.c + i % V] = static_cast<float>(total);
+  });
 }
 
+// From the last chunk to the first: the cache still holds what was summed last.
 template <int V, class F>
-__global__ void __launch_bounds__(kThreads) apply_chunks(GroupNormShape s, F f) {
-  Place at = place_of<V>(s);
+__global__ void __launch_bounds__(kThreads, kBlocks) apply_chunks(GroupNormShape s, F f) {
+  Place at = place_of<V>(s, gridDim.x - 1 - blockIdx.x);
   if (at.c >= s.c) return;
   f.begin(s, at.n, at.c);
-  int64_t first = at.n * s.pixels + s.first(at.chunk);
-  for (int64_t p = threadIdx.y; p < s.count(at.chunk); p += blockDim.y) f.at((first + p) * s.c + at.c);
+  take_pixels(f, at.first, at.count);
 }
 
-// ---- kernels over groups: a block per sample
+// ---- kernels between those: a block per sample and slab of `most` groups, the last of fewer
 
-// Adds a sample's chunks up in `sum`, 2 c numbers of shared memory.
-__device__ __forceinline__ void gather(const GroupNormShape &s, int64_t n, const float *sums, double *sum) {
-  for (int64_t i = threadIdx.x; i < 2 * s.c; i += blockDim.x) {
-    double total = 0;
-    for (int64_t t = n * s.chunks(); t < (n + 1) * s.chunks(); ++t) total += sums[t * 2 * s.c + i];
-    sum[i] = total;
-  }
+constexpr int64_t kMostFinishGroups = 64;
+
+__device__ __forceinline__ Slab finish_slab(const GroupNormShape &s, int64_t most) {
+  int64_t first = blockIdx.y * most;
+  return {static_cast<int64_t>(blockIdx.x), first, s.groups - first < most ? s.groups - first : most};
+}
+
+// Adds the chunks of a slab's channels up.
+__device__ __forceinline__ void gather(const GroupNormShape &s, const Slab &slab, const float *parts, const GroupNormSums &sums) {
+  for_channels(s, slab, [&](int64_t c) {
+    double s0 = 0, s1 = 0;
+    const float *part = parts + 2 * slab.n * s.chunks() * s.c + c;
+IDDPM_UNROLL(8)
+    for (int64_t t = 0; t < s.chunks(); ++t, part += 2 * s.c) {
+      s0 += part[0];
+      s1 += part[s.c];
+    }
+    sums.first(c) = s0;
+    sums.second(c) = s1;
+  });
   __syncthreads();
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    finish_moments(GroupNormShape s, const T *x, const float *sums, GroupNormAffine affine, double eps,
+    finish_moments(GroupNormShape s, int64_t most, GroupNormParts<const T> x, const float *parts, GroupNormAffine affine, double eps,
                    GroupNormMoments<float> moments) {
-  __shared__ double sum[2 * kMostNormChannels];
-  int64_t n = blockIdx.x;
-  gather(s, n, sums, sum);
-  const T *first = x + n * s.pixels * s.c;
-  auto near = [&](int64_t c) { return static_cast<float>(first[c]) + affine.added(n, c); };
-  for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
-    group_moments(s, g, sum, near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
-  }
-  for (int64_t c = threadIdx.x; c < s.c; c += blockDim.x) {
-    moments.channel_mean[n * s.c + c] = static_cast<float>(first[c]) + static_cast<float>(sum[c] / static_cast<double>(s.pixels));
-  }
+  __shared__ double data[2 * kMostNormChannels];
+  Slab slab = finish_slab(s, most);
+  GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
+  gather(s, slab, parts, sums);
+  moments_of_slab(s, slab, sums, x, affine, eps, moments);
 }
 
 __global__ void __launch_bounds__(kThreads)
-    finish_gradients(GroupNormShape s, const float *sums, GroupNormAffine affine, GroupNormMoments<const float> moments,
+    finish_gradients(GroupNormShape s, int64_t most, const float *parts, GroupNormAffine affine, GroupNormMoments<const float> moments,
                      GroupNormGradients out, float *slopes) {
-  __shared__ double sum[2 * kMostNormChannels];
-  int64_t n = blockIdx.x;
-  gather(s, n, sums, sum);
-  for (int64_t g = threadIdx.x; g < s.groups; g += blockDim.x) {
-    float *slope = slopes + n * s.groups + g;
-    group_gradients(s, n, g, sum, affine, moments, out, slope, slope + s.n * s.groups);
-  }
+  __shared__ double data[2 * kMostNormChannels], of[2 * kMostFinishGroups];
+  Slab slab = finish_slab(s, most);
+  GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
+  gather(s, slab, parts, sums);
+  gradients_of_slab(s, slab, sums, reinterpret_cast<GroupNormSlope *>(of), affine, moments, out, slopes);
 }
 
 // ---- kernels for few pixels: a block takes all of a sample's, and a slab of whole
 // groups of channels. What it reads twice is small enough for the first-level cache.
 
-// Sums f over a sample's pixels into `sum`, 2 c numbers, of which a slab's are set.
+// The most channels that a slab may have.
+template <int V>
+constexpr int kMostSlab = kThreads / 4 * V;
+
+// Sums f over a sample's pixels.
 template <int V, class F>
-__device__ __forceinline__ void sum_slab(const GroupNormShape &s, F f, int64_t n, int64_t c, float *rows, double *sum) {
+__device__ __forceinline__ void sum_slab(const GroupNormShape &s, const F &f, int64_t n, int64_t c, float *rows, const GroupNormSums &sums) {
   float part[2 * V] = {};
-  f.begin(s, n, c);
-  for (int64_t p = threadIdx.y; p < s.pixels; p += blockDim.y) f.add((n * s.pixels + p) * s.c + c, part, part + V);
-  for (int i = 0; i < 2 * V; ++i) rows[(threadIdx.y * blockDim.x + threadIdx.x) * 2 * V + i] = part[i];
+  sum_pixels(f, n * s.pixels, s.pixels, part, part + V);
+  join_rows<V>(part, rows, [&](unsigned i, double total) { (i < V ? sums.first(c + i) : sums.second(c + i - V)) = total; });
   __syncthreads();
-  for (unsigned i = threadIdx.y; i < 2 * V; i += blockDim.y) {
-    double total = 0;
-    for (unsigned y = 0; y < blockDim.y; ++y) total += rows[(y * blockDim.x + threadIdx.x) * 2 * V + i];
-    sum[(i / V) * s.c + c + i % V] = total;
-  }
-  __syncthreads();
-}
-
-template <class F>
-__device__ __forceinline__ void apply_slab(const GroupNormShape &s, F f, int64_t n, int64_t c) {
-  f.begin(s, n, c);
-  for (int64_t p = threadIdx.y; p < s.pixels; p += blockDim.y) f.at((n * s.pixels + p) * s.c + c);
-}
-
-// Calls f for each group of this block's slab, of so many groups.
-template <class F>
-__device__ __forceinline__ void for_groups(int64_t slab, F f) {
-  for (int64_t i = threadIdx.y * blockDim.x + threadIdx.x; i < slab; i += blockDim.x * blockDim.y) f(blockIdx.y * slab + i);
 }
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
-    forward_slabs(GroupNormShape s, int64_t slab, Moments<T, V> of, double eps, GroupNormMoments<float> moments, Apply<T, V> apply) {
+    forward_slabs(GroupNormShape s, int64_t groups, Moments<T, V> of, GroupNormAffine affine, double eps, GroupNormMoments<float> moments,
+                  Apply<T, V> apply) {
   __shared__ float rows[kThreads * 2 * V];
-  __shared__ double sum[2 * kMostSlabChannels];
-  int64_t n = blockIdx.x, c = blockIdx.y * slab * s.width() + threadIdx.x * V;
-  sum_slab<V>(s, of, n, c, rows, sum);
-  const T *first = of.x + n * s.pixels * s.c;
-  const GroupNormAffine &affine = apply.line.affine;
-  for_groups(slab, [&](int64_t g) {
-    auto near = [&](int64_t i) { return static_cast<float>(first[i]) + affine.added(n, i); };
-    group_moments(s, g, sum, near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
-    for (int64_t i = g * s.width(); i < (g + 1) * s.width(); ++i) {
-      moments.channel_mean[n * s.c + i] = static_cast<float>(first[i]) + static_cast<float>(sum[i] / static_cast<double>(s.pixels));
-    }
-  });
+  __shared__ double data[2 * kMostSlab<V>];
+  Slab slab{static_cast<int64_t>(blockIdx.x), static_cast<int64_t>(blockIdx.y) * groups, groups};
+  int64_t c = slab.channel(s) + threadIdx.x * V;
+  GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
+  of.begin(s, slab.n, c);
+  sum_slab<V>(s, of, slab.n, c, rows, sums);
+  moments_of_slab(s, slab, sums, of.x, affine, eps, moments);
   __syncthreads();
-  apply_slab(s, apply, n, c);
+  apply.begin(s, slab.n, c);
+  take_pixels(apply, slab.n * s.pixels, s.pixels);
 }
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
-    backward_slabs(GroupNormShape s, int64_t slab, GradientSums<T, V> of, GroupNormGradients out, float *slopes, InputGradient<T, V> input) {
+    backward_slabs(GroupNormShape s, int64_t groups, GradientSums<T, V> of, GroupNormAffine affine, GroupNormMoments<const float> moments,
+                   GroupNormGradients out, float *slopes, InputGradient<T, V> input) {
   __shared__ float rows[kThreads * 2 * V];
-  __shared__ double sum[2 * kMostSlabChannels];
-  int64_t n = blockIdx.x, c = blockIdx.y * slab * s.width() + threadIdx.x * V;
-  sum_slab<V>(s, of, n, c, rows, sum);
-  for_groups(slab, [&](int64_t g) {
-    float *slope = slopes + n * s.groups + g;
-    group_gradients(s, n, g, sum, of.line.affine, of.line.moments, out, slope, slope + s.n * s.groups);
-  });
+  __shared__ double data[2 * kMostSlab<V>], slope[2 * kMostSlab<V>];
+  Slab slab{static_cast<int64_t>(blockIdx.x), static_cast<int64_t>(blockIdx.y) * groups, groups};
+  int64_t c = slab.channel(s) + threadIdx.x * V;
+  GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
+  of.begin(s, slab.n, c);
+  sum_slab<V>(s, of, slab.n, c, rows, sums);
+  gradients_of_slab(s, slab, sums, reinterpret_cast<GroupNormSlope *>(slope), affine, moments, out, slopes);
   __syncthreads();
-  apply_slab(s, input, n, c);
+  input.begin(s, slab.n, c);
+  take_pixels(input, slab.n * s.pixels, s.pixels);
 }
 
 // ---- launches
@@ -170,16 +246,16 @@ __global__ void __launch_bounds__(kThreads)
 // The grid of the kernels for few pixels.
 template <int V>
 struct SlabGrid {
-  static constexpr int64_t kMostPixels = 256, kLeastChannels = 64;
+  static constexpr int64_t kMostPixels = 256, kLeastChannels = 32;
 
   explicit SlabGrid(const GroupNormShape &s) : groups(1) {
     while (groups < s.groups && (s.groups % groups != 0 || groups * s.width() % V != 0 || groups * s.width() < kLeastChannels)) ++groups;
-    lanes = groups * s.width() / V;
-    fits = s.pixels <= kMostPixels && s.c <= kMostSlabChannels && lanes <= kThreads / 4;
+    int64_t lanes = groups * s.width() / V;
+    fits = s.pixels <= kMostPixels && groups * s.width() % V == 0 && lanes <= kThreads / 4;
     block = dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(fits ? kThreads / lanes : 1));
     grid = dim3(static_cast<unsigned>(s.n), static_cast<unsigned>(s.groups / groups));
   }
-  int64_t groups, lanes;  // of a slab: the fewest groups that split in packs and fill a pixel's part of memory well
+  int64_t groups;  // of a slab: the fewest that split in packs and fill a pixel's part of memory well
   bool fits;
   dim3 grid, block;
 };
@@ -195,23 +271,41 @@ struct Grid {
   dim3 grid, block;
 };
 
-template <int V>
-Line<V> line_of(const GroupNormAffine &affine, const GroupNormMoments<const float> &moments, const GroupNormEnd &end) {
-  return {affine, moments, End(end), {}, {}, 0, 0};
+// The grid of the kernels between those: enough channels for a block's threads.
+struct FinishGrid {
+  explicit FinishGrid(const GroupNormShape &s) {
+    groups = s.width() < kMostFinishGroups ? kMostFinishGroups / s.width() : 1;
+    grid = dim3(static_cast<unsigned>(s.n), static_cast<unsigned>((s.groups + groups - 1) / groups));
+  }
+  int64_t groups;
+  dim3 grid, block{kThreads};
+};
+
+// Whether a pixel of each part splits in packs of V; that both parts together do
+// must be known.
+template <class T, int V>
+bool splits(const GroupNormParts<T> &x) {
+  return packs<T, V>(x.split, x.first, x.rest, nullptr);
 }
 
 template <class T, int V>
-cudaError_t forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps, const GroupNormEnd &end,
-                    float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
-  Moments<T, V> of{x, {}};
-  Apply<T, V> apply{x, y, line_of<V>(affine, {moments.mean, moments.rstd, moments.channel_mean}, end)};
+Line<T, V> line_of(const GroupNormMoments<const float> &moments, const GroupNormEnd &end) {
+  return {moments.line, End<T>(end), {}, {}, 0, 0, 0};
+}
+
+template <class T, int V>
+cudaError_t forward(const GroupNormShape &s, const GroupNormInput<T> &x, const GroupNormAffine &affine, double eps,
+                    const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
+  GroupNormMoments<const float> read{moments.mean, moments.rstd, moments.channel_mean, moments.line};
+  Moments<T, V> of{x.parts, {}, {}};
+  Apply<T, V> apply{x.parts, x.joined, y, line_of<T, V>(read, end), {}, {}, {}};
   if (SlabGrid<V> slabs(s); slabs.fits) {
-    return launch(forward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, eps, moments, apply);
+    return launch(forward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, affine, eps, moments, apply);
   }
   Grid<V> chunks(s);
-  dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
+  FinishGrid finish(s);
   cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
-  if (e == cudaSuccess) e = launch(finish_moments<T>, samples, block, stream, s, x, sums, affine, eps, moments);
+  if (e == cudaSuccess) e = launch(finish_moments<T>, finish.grid, finish.block, stream, s, finish.groups, x.parts, sums, affine, eps, moments);
   if (e != cudaSuccess) return e;
   return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
 }
@@ -220,16 +314,16 @@ template <class T, int V>
 cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
                      const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums, float *slopes,
                      const GroupNormGradients &out, cudaStream_t stream) {
-  Line<V> line = line_of<V>(affine, moments, end);
-  GradientSums<T, V> of{flow.x, flow.dy, line};
-  InputGradient<T, V> input{flow, slopes, line, {}, {}};
+  Line<T, V> line = line_of<T, V>(moments, end);
+  GradientSums<T, V> of{flow.x, flow.dy, line, {}, {}};
+  InputGradient<T, V> input{flow, slopes, line, {}, {}, {}, {}, {}, {}};
   if (SlabGrid<V> slabs(s); slabs.fits) {
-    return launch(backward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, out, slopes, input);
+    return launch(backward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, affine, moments, out, slopes, input);
   }
   Grid<V> chunks(s);
-  dim3 samples(static_cast<unsigned>(s.n)), block(kThreads);
+  FinishGrid finish(s);
   cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
-  if (e == cudaSuccess) e = launch(finish_gradients, samples, block, stream, s, sums, affine, moments, out, slopes);
+  if (e == cudaSuccess) e = launch(finish_gradients, finish.grid, finish.block, stream, s, finish.groups, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
   return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
@@ -237,12 +331,12 @@ cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, cons
 }  // namespace
 
 template <class T>
-cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
+cudaError_t launch_group_norm_forward(const GroupNormShape &s, const GroupNormInput<T> &x, const GroupNormAffine &affine, double eps,
                                       const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, x, y, nullptr) ? forward<T, V>(s, x, affine, eps, end, sums, moments, y, stream)
-                                       : forward<T, 1>(s, x, affine, eps, end, sums, moments, y, stream);
+  return packs<T, V>(s.c, x.joined, y, nullptr) && splits<const T, V>(x.parts) ? forward<T, V>(s, x, affine, eps, end, sums, moments, y, stream)
+                                                                        : forward<T, 1>(s, x, affine, eps, end, sums, moments, y, stream);
 }
 
 template <class T>
@@ -250,13 +344,13 @@ cudaError_t launch_group_norm_backward(const GroupNormShape &s, const GroupNormF
                                        const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,
                                        float *slopes, const GroupNormGradients &out, cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, flow.x, flow.dy, flow.dx) && packs<T, V>(s.c, flow.more, nullptr, nullptr)
+  return packs<T, V>(s.c, flow.x, flow.dy, flow.more) && splits<T, V>(flow.dx)
              ? backward<T, V>(s, flow, affine, moments, end, sums, slopes, out, stream)
              : backward<T, 1>(s, flow, affine, moments, end, sums, slopes, out, stream);
 }
 
 #define IDDPM_INSTANCES(T)                                                                                                           \
-  template cudaError_t launch_group_norm_forward(const GroupNormShape &, const T *, const GroupNormAffine &, double,                 \
+  template cudaError_t launch_group_norm_forward(const GroupNormShape &, const GroupNormInput<T> &, const GroupNormAffine &, double, \
                                                  const GroupNormEnd &, float *, const GroupNormMoments<float> &, T *, cudaStream_t); \
   template cudaError_t launch_group_norm_backward(const GroupNormShape &, const GroupNormFlow<T> &, const GroupNormAffine &,         \
                                                   const GroupNormMoments<const float> &, const GroupNormEnd &, float *, float *,     \

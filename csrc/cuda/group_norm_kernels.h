@@ -11,13 +11,27 @@ namespace iddpm {
 // Channels that one sample may have: its sums lie in a block's shared memory.
 constexpr int64_t kMostNormChannels = 2048;
 
-// And where it has few pixels.
-constexpr int64_t kMostSlabChannels = 1024;
+// T is float, c10::BFloat16 or c10::Half, and const where it is read; all pictures
+// are [n, pixels, c].
 
-// T is float, c10::BFloat16 or c10::Half; all pictures are [n, pixels, c].
+// A picture of which the channels from `split` on are another tensor; whole where
+// split is c.
+template <class T>
+struct GroupNormParts {
+  T *first, *rest;
+  int64_t split;
+};
+
+// What is normalised, and where it is put in one part, or NULL.
+template <class T>
+struct GroupNormInput {
+  GroupNormParts<const T> parts;
+  T *joined;
+};
+
 // `sums` is room for tasks() * 2 * c numbers.
 template <class T>
-cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const GroupNormAffine &affine, double eps,
+cudaError_t launch_group_norm_forward(const GroupNormShape &s, const GroupNormInput<T> &x, const GroupNormAffine &affine, double eps,
                                       const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream);
 
@@ -26,10 +40,10 @@ cudaError_t launch_group_norm_forward(const GroupNormShape &s, const T *x, const
 template <class T>
 struct GroupNormFlow {
   const T *x, *dy, *more;
-  T *dx;
+  GroupNormParts<T> dx;
 };
 
-// `slopes` is room for 2 * n * groups numbers.
+// `slopes` is room for 2 * n * c numbers.
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
                                        const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,

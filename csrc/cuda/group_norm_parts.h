@@ -1,5 +1,6 @@
 // What a thread of the kernels in group_norm.cu, which alone includes this, does with
-// its channels. It owns V neighbouring ones, which it loads and stores at once.
+// its channels. It owns V neighbouring ones, which it loads and stores at once; those
+// of a tensor in two parts are all of one part.
 #pragma once
 
 #include "group_norm_kernels.h"
@@ -8,9 +9,16 @@
 namespace iddpm {
 namespace {
 
-__device__ __forceinline__ float sigmoid(float u) { return 1.0f / (1.0f + expf(-u)); }
+// Of float32 as exact as libtorch's; else by the fast exponential and quotient, some 2e-6
+// apart, which have no slow paths that keep a pack's values from running side by side.
+template <class T>
+__device__ __forceinline__ float sigmoid(float u) {
+  if (sizeof(T) == sizeof(float)) return 1.0f / (1.0f + expf(-u));
+  return __fdividef(1.0f, 1.0f + __expf(-u));
+}
 
-// f and m of GroupNormEnd.
+// f and m of GroupNormEnd, of activations T.
+template <class T>
 struct End {
   bool silu;
   float drop, keep;  // the rate, and what m is of an element that stays
@@ -19,19 +27,27 @@ struct End {
   explicit End(const GroupNormEnd &end)
       : silu(end.silu), drop(static_cast<float>(end.drop)), keep(static_cast<float>(1.0 / (1.0 - end.drop))), key(end.key) {}
 
-  __device__ float f(float u) const { return silu ? u * sigmoid(u) : u; }
+  // u becomes f(u).
+  template <int V>
+  __device__ __forceinline__ void f(float *u) const {
+    if (!silu) return;
+    for (int i = 0; i < V; ++i) u[i] *= sigmoid<T>(u[i]);
+  }
 
-  // dy f'(u).
-  __device__ float through(float u, float dy) const {
-    if (!silu) return dy;
-    float s = sigmoid(u);
-    return dy * s * (1.0f + u * (1.0f - s));
+  // dy becomes dy f'(u).
+  template <int V>
+  __device__ __forceinline__ void through(const float *u, float *dy) const {
+    if (!silu) return;
+    for (int i = 0; i < V; ++i) {
+      float s = sigmoid<T>(u[i]);
+      dy[i] *= s * (1.0f + u[i] * (1.0f - s));
+    }
   }
 
   // Multiplies V neighbouring values of sample n by m; the first of them is the
   // sample's element j, a multiple of 4 unless V is 1.
   template <int V>
-  __device__ void mask(int64_t n, int64_t j, float *v) const {
+  __device__ __forceinline__ void mask(int64_t n, int64_t j, float *v) const {
     if (drop == 0.0f) return;
     for (int i = 0; i < V; i += 4) {
       Philox4 bits = key.quad(n, (j + i) / 4);
@@ -40,21 +56,47 @@ struct End {
   }
 };
 
-// ---- what a thread does with its channels. Each of these is copied into every
-// thread, begins with a sample and a channel, and then sees offsets into x.
+// A thread's channels of a tensor.
+template <class T>
+struct Column {
+  T *first;
+  int64_t stride;  // from pixel to pixel
+
+  __device__ T *at(int64_t pixel) const { return first + pixel * stride; }
+};
+
+template <class T>
+__device__ __forceinline__ Column<T> column(const GroupNormShape &s, T *x, int64_t c) {
+  return {x + c, s.c};
+}
+
+template <class T>
+__device__ __forceinline__ Column<T> column(const GroupNormShape &s, const GroupNormParts<T> &x, int64_t c) {
+  if (c < x.split) return {x.first + c, x.split};
+  return {x.rest + (c - x.split), s.c - x.split};
+}
+
+// ---- what a thread does with its channels. Each of these is copied into every thread
+// and begins with a sample and a channel. Then it sees pixels, of all samples': it
+// fetches what it needs of one, and later takes it; so several can be under way.
 
 // The sums of x - k and of (x - k)^2, k being the sample's first pixel.
 template <class T, int V>
 struct Moments {
-  const T *x;
+  GroupNormParts<const T> x;
+  Column<const T> xs;
   float k[V];
 
-  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { load<T, V>(x + n * s.pixels * s.c + c, k); }
-  __device__ void add(int64_t at, float *s0, float *s1) const {
-    float v[V];
-    load<T, V>(x + at, v);
+  using Fetched = Pack<T, V>;
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    xs = column(s, x, c);
+    load<T, V>(xs.at(n * s.pixels), k);
+  }
+  __device__ Fetched fetch(int64_t pixel) const { return fetch_pack<T, V>(xs.at(pixel)); }
+  __device__ void add(int64_t, const Fetched &x, float *s0, float *s1) const {
     for (int i = 0; i < V; ++i) {
-      float d = v[i] - k[i];
+      float d = static_cast<float>(x.v[i]) - k[i];
       s0[i] += d;
       s1[i] += d * d;
     }
@@ -62,44 +104,59 @@ struct Moments {
 };
 
 // y = f(u) m, u = a x + d.
-template <int V>
+template <class T, int V>
 struct Line {
-  GroupNormAffine affine;
-  GroupNormMoments<const float> moments;
-  End end;
+  const float *table;  // GroupNormMoments::line
+  End<T> end;
   float a[V], d[V];
-
-  int64_t sample, first;  // and the sample's first offset
+  int64_t sample, element, channels;  // element: of the sample, at its pixel 0, but counted from pixel 0 of all
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
     sample = n;
-    first = n * s.pixels * s.c;
-    for (int i = 0; i < V; ++i) affine.at(s, n, c + i, moments.mean, moments.rstd, a + i, d + i);
+    element = c - n * s.pixels * s.c;
+    channels = s.c;
+    end.key = end.key.now();
+    load<float, V>(table + 2 * n * s.c + c, a);
+    load<float, V>(table + (2 * n + 1) * s.c + c, d);
   }
-  // y of the x at this offset.
-  __device__ void forward(int64_t at, float *v) const {
-    for (int i = 0; i < V; ++i) v[i] = end.f(a[i] * v[i] + d[i]);
-    end.template mask<V>(sample, at - first, v);
+  // v, the x at this pixel, becomes y.
+  __device__ __forceinline__ void forward(int64_t pixel, float *v) const {
+    for (int i = 0; i < V; ++i) v[i] = a[i] * v[i] + d[i];
+    end.template f<V>(v);
+    end.template mask<V>(sample, pixel * channels + element, v);
   }
-  // du of the x and dy at this offset.
-  __device__ void backward(int64_t at, const float *v, float *g) const {
-    end.template mask<V>(sample, at - first, g);
-    for (int i = 0; i < V; ++i) g[i] = end.through(a[i] * v[i] + d[i], g[i]);
+  // g, the dy at this pixel, becomes du.
+  __device__ __forceinline__ void backward(int64_t pixel, const float *v, float *g) const {
+    float u[V];
+    end.template mask<V>(sample, pixel * channels + element, g);
+    for (int i = 0; i < V; ++i) u[i] = a[i] * v[i] + d[i];
+    end.template through<V>(u, g);
   }
 };
 
 template <class T, int V>
 struct Apply {
-  const T *x;
-  T *y;
-  Line<V> line;
+  GroupNormParts<const T> x;
+  T *joined, *y;  // joined: x in one part, or NULL
+  Line<T, V> line;
+  Column<const T> xs;
+  Column<T> joins, ys;
 
-  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
-  __device__ void at(int64_t at) const {
+  using Fetched = Pack<T, V>;
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    line.begin(s, n, c);
+    xs = column(s, x, c);
+    joins = column(s, joined, c);
+    ys = column(s, y, c);
+  }
+  __device__ Fetched fetch(int64_t pixel) const { return fetch_pack<T, V>(xs.at(pixel)); }
+  __device__ void take(int64_t pixel, const Fetched &x) const {
     float v[V];
-    load<T, V>(x + at, v);
-    line.forward(at, v);
-    store<T, V>(y + at, v);
+    unpack(x, v);
+    if (joined != nullptr) *reinterpret_cast<Fetched *>(joins.at(pixel)) = x;
+    line.forward(pixel, v);
+    store<T, V>(ys.at(pixel), v);
   }
 };
 
@@ -107,14 +164,24 @@ struct Apply {
 template <class T, int V>
 struct GradientSums {
   const T *x, *dy;
-  Line<V> line;
+  Line<T, V> line;
+  Column<const T> xs, dys;
 
-  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) { line.begin(s, n, c); }
-  __device__ void add(int64_t at, float *s0, float *s1) const {
+  struct Fetched {
+    Pack<T, V> x, dy;
+  };
+
+  __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
+    line.begin(s, n, c);
+    xs = column(s, x, c);
+    dys = column(s, dy, c);
+  }
+  __device__ Fetched fetch(int64_t pixel) const { return {fetch_pack<T, V>(xs.at(pixel)), fetch_pack<T, V>(dys.at(pixel))}; }
+  __device__ void add(int64_t pixel, const Fetched &at, float *s0, float *s1) const {
     float v[V], g[V];
-    load<T, V>(x + at, v);
-    load<T, V>(dy + at, g);
-    line.backward(at, v, g);
+    unpack(at.x, v);
+    unpack(at.dy, g);
+    line.backward(pixel, v, g);
     for (int i = 0; i < V; ++i) {
       s0[i] += g[i];
       s1[i] += g[i] * v[i];
@@ -126,29 +193,41 @@ struct GradientSums {
 template <class T, int V>
 struct InputGradient {
   GroupNormFlow<T> flow;
-  const float *slopes;  // [n, groups], and as many offsets after them
-  Line<V> line;
+  const float *slopes;  // [n, 2, c], as channel_slope writes them
+  Line<T, V> line;
   float slope[V], offset[V];
+  Column<const T> xs, dys, mores;
+  Column<T> dxs;
+
+  struct Fetched {
+    Pack<T, V> x, dy, more;
+  };
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
     line.begin(s, n, c);
-    for (int i = 0; i < V; ++i) {
-      int64_t g = n * s.groups + (c + i) / s.width();
-      slope[i] = slopes[g];
-      offset[i] = slopes[s.n * s.groups + g] + slope[i] * line.affine.added(n, c + i);
-    }
+    xs = column(s, flow.x, c);
+    dys = column(s, flow.dy, c);
+    mores = column(s, flow.more, c);
+    dxs = column(s, flow.dx, c);
+    load<float, V>(slopes + 2 * n * s.c + c, slope);
+    load<float, V>(slopes + (2 * n + 1) * s.c + c, offset);
   }
-  __device__ void at(int64_t at) const {
+  __device__ Fetched fetch(int64_t pixel) const {
+    Fetched at{fetch_pack<T, V>(xs.at(pixel)), fetch_pack<T, V>(dys.at(pixel)), {}};
+    if (flow.more != nullptr) at.more = fetch_pack<T, V>(mores.at(pixel));
+    return at;
+  }
+  __device__ void take(int64_t pixel, const Fetched &at) const {
     float v[V], g[V];
-    load<T, V>(flow.x + at, v);
-    load<T, V>(flow.dy + at, g);
-    line.backward(at, v, g);
+    unpack(at.x, v);
+    unpack(at.dy, g);
+    line.backward(pixel, v, g);
     for (int i = 0; i < V; ++i) v[i] = line.a[i] * g[i] + slope[i] * v[i] + offset[i];
     if (flow.more != nullptr) {
-      load<T, V>(flow.more + at, g);
+      unpack(at.more, g);
       for (int i = 0; i < V; ++i) v[i] += g[i];
     }
-    store<T, V>(flow.dx + at, v);
+    store<T, V>(dxs.at(pixel), v);
   }
 };
 

@@ -17,10 +17,10 @@ void philox_uniform(at::Tensor &out, const PhiloxKey &key);
 void philox_mask(at::Tensor &out, double drop, const PhiloxKey &key);
 
 // group_norm.cc
-bool group_norm_takes(const at::Tensor &x);
-void group_norm_forward(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
+bool group_norm_takes(int64_t channels);
+void group_norm_forward(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y);
 void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
-                         const GroupNormGradients &out, at::Tensor &dx);
+                         const GroupNormGradients &out, GroupNormPair &dx);
 
 // adamw.cc
 bool adamw_takes(const AdamWCall &call);

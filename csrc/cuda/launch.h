@@ -9,12 +9,16 @@
 namespace iddpm {
 
 #if defined(__CUDACC__)
+// Asks for n rounds of the loop that follows side by side.
+#define IDDPM_PRAGMA(text) _Pragma(#text)
+#define IDDPM_UNROLL(n) IDDPM_PRAGMA(unroll n)
 template <class... P, class... A>
 cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream, A... args) {
   kernel<<<grid, block, 0, stream>>>(args...);
   return cudaGetLastError();
 }
 #else
+#define IDDPM_UNROLL(n)
 template <class... P, class... A>
 cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t, A... args) {
   return emulated::run(grid, block, [&] { kernel(args...); });

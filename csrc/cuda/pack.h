@@ -14,9 +14,18 @@ struct alignas(sizeof(T) * V) Pack {
 };
 
 template <class T, int V>
-__device__ __forceinline__ void load(const T *p, float *out) {
-  Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(p);
+__device__ __forceinline__ Pack<T, V> fetch_pack(const T *p) {
+  return *reinterpret_cast<const Pack<T, V> *>(p);
+}
+
+template <class T, int V>
+__device__ __forceinline__ void unpack(const Pack<T, V> &pack, float *out) {
   for (int i = 0; i < V; ++i) out[i] = static_cast<float>(pack.v[i]);
+}
+
+template <class T, int V>
+__device__ __forceinline__ void load(const T *p, float *out) {
+  unpack(fetch_pack<T, V>(p), out);
 }
 
 template <class T, int V>

@@ -20,13 +20,14 @@ struct CudaKernels {
   void (*philox_uniform)(at::Tensor &out, const PhiloxKey &key);
   void (*philox_mask)(at::Tensor &out, double drop, const PhiloxKey &key);
 
-  // Of channels-last tensors: whether x has not too many channels; y, and what the
-  // way back wants; and dx, to which `more` is added if it is defined, and the
-  // parameters' gradients.
-  bool (*group_norm_takes)(const at::Tensor &x);
-  void (*group_norm_forward)(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y);
+  // Of channels-last tensors: whether there are not too many channels; y, and what the
+  // way back wants, and x itself if parts are defined, which it is then made of; and
+  // dx, in as many parts, to which `more` is added if it is defined, and the parameters'
+  // gradients.
+  bool (*group_norm_takes)(int64_t channels);
+  void (*group_norm_forward)(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y);
   void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
-                              const GroupNormGradients &out, at::Tensor &dx);
+                              const GroupNormGradients &out, GroupNormPair &dx);
 
   // y = x + h + b of channels-last tensors.
   void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);

@@ -126,11 +126,6 @@ void for_tasks(const Shape &s, F f) {
   });
 }
 
-// Fills sample n's a and d.
-void fill(const Shape &s, int64_t n, const Affine &affine, const float *mean, const float *rstd, float *a, float *d) {
-  for (int64_t c = 0; c < s.c; ++c) affine.at(s, n, c, mean, rstd, a + c, d + c);
-}
-
 // Adds up the chunks' rows of `width` sums of sample n.
 void gather(const Shape &s, int64_t n, const float *partial, int64_t width, double *sum) {
   std::fill(sum, sum + width, 0.0);
@@ -153,23 +148,18 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
     std::fill(sums, sums + 2 * s.c, 0.0f);
     run_moments(x + (n * s.pixels + s.first(chunk)) * s.c, k + n * s.c, s.count(chunk), s.c, sums, sums + s.c);
   });
-  Floats affines(s.n * 2 * s.c);
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
+    GroupNormSums sums{sum.data(), 0, s.c};
     for (int64_t n = begin; n < end; ++n) {
       gather(s, n, partial.data(), 2 * s.c, sum.data());
-      auto near = [&](int64_t c) { return k[n * s.c + c] + affine.added(n, c); };
-      for (int64_t g = 0; g < s.groups; ++g) {
-        group_moments(s, g, sum.data(), near, eps, moments.mean + n * s.groups + g, moments.rstd + n * s.groups + g);
-      }
-      for (int64_t c = 0; c < s.c; ++c) {
-        moments.channel_mean[n * s.c + c] = k[n * s.c + c] + static_cast<float>(sum[c] / static_cast<double>(s.pixels));
-      }
-      fill(s, n, affine, moments.mean, moments.rstd, affines.data() + n * 2 * s.c, affines.data() + (n * 2 + 1) * s.c);
+      for (int64_t c = 0; c < s.c; ++c) channel_moments(s, c, k[n * s.c + c], affine.added(n, c), sums);
+      for (int64_t g = 0; g < s.groups; ++g) group_moments(s, n, g, sums, eps, moments);
+      for (int64_t c = 0; c < s.c; ++c) channel_line(s, n, c, sums, affine, moments);
     }
   });
   for_tasks(s, [&](int64_t, int64_t n, int64_t chunk) {
-    const float *a = affines.data() + n * 2 * s.c;
+    const float *a = moments.line + n * 2 * s.c;
     int64_t at = (n * s.pixels + s.first(chunk)) * s.c;
     run_apply(silu, x + at, a, a + s.c, s.count(chunk), s.c, y + at);
   });
@@ -178,37 +168,33 @@ void forward(const Shape &s, const T *x, const Affine &affine, double eps, bool 
 template <class T>
 void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, const GroupNormMoments<const float> &moments,
               bool silu, const Gradients &out, T *dx) {
-  Floats affines(s.n * 4 * s.c);  // a, d, e, f of every sample
-  for (int64_t n = 0; n < s.n; ++n) {
-    fill(s, n, affine, moments.mean, moments.rstd, affines.data() + n * 4 * s.c, affines.data() + (n * 4 + 1) * s.c);
-  }
   Floats partial(s.tasks() * 2 * s.c);
   for_tasks(s, [&](int64_t t, int64_t n, int64_t chunk) {
-    const float *a = affines.data() + n * 4 * s.c;
+    const float *a = moments.line + n * 2 * s.c;
     float *sums = partial.data() + t * 2 * s.c;
     std::fill(sums, sums + 2 * s.c, 0.0f);
     int64_t at = (n * s.pixels + s.first(chunk)) * s.c;
     run_sums(silu, x + at, dy + at, a, a + s.c, s.count(chunk), s.c, sums, sums + s.c);
   });
+  Floats slopes(s.n * 2 * s.c);
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
     std::vector<double> sum(static_cast<size_t>(2 * s.c));
+    GroupNormSums sums{sum.data(), 0, s.c};
     for (int64_t n = begin; n < end; ++n) {
       gather(s, n, partial.data(), 2 * s.c, sum.data());
-      float *e = affines.data() + (n * 4 + 2) * s.c, *f = e + s.c;
+      for (int64_t c = 0; c < s.c; ++c) channel_gradients(s, n, c, sums, affine, moments, out);
       for (int64_t g = 0; g < s.groups; ++g) {
-        float slope, offset;
-        group_gradients(s, n, g, sum.data(), affine, moments, out, &slope, &offset);
+        GroupNormSlope slope = group_slope(s, n, g, sums, affine, moments);
         for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-          e[c] = slope;
-          f[c] = offset + slope * affine.added(n, c);
+          channel_slope(s, n, c, sums, slope, affine, moments, slopes.data(), out.before);
         }
       }
     }
   });
   for_tasks(s, [&](int64_t, int64_t n, int64_t chunk) {
-    const float *a = affines.data() + n * 4 * s.c;
+    const float *a = moments.line + n * 2 * s.c, *e = slopes.data() + n * 2 * s.c;
     int64_t at = (n * s.pixels + s.first(chunk)) * s.c;
-    run_input(silu, x + at, dy + at, a, a + s.c, a + 2 * s.c, a + 3 * s.c, s.count(chunk), s.c, dx + at);
+    run_input(silu, x + at, dy + at, a, a + s.c, e, e + s.c, s.count(chunk), s.c, dx + at);
   });
 }
 
@@ -219,8 +205,9 @@ void forward_of(const GroupNormCall &call, double eps, const GroupNormSaved &sav
   forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.end.silu, saved.written(), y.data_ptr<T>());
 }
 
-void forward_any(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
-  if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, eps, saved, y);
+// Only a GPU is given parts.
+void forward_any(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y) {
+  if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, parts, eps, saved, y);
   call.x.scalar_type() == at::kFloat ? forward_of<float>(call, eps, saved, y)
                                      : forward_of<at::BFloat16>(call, eps, saved, y);
 }
@@ -233,11 +220,11 @@ void backward_of(const GroupNormCall &call, const GroupNormSaved &saved, const a
 }
 
 void backward_any(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
-                  const Gradients &out, at::Tensor &dx) {
+                  const Gradients &out, GroupNormPair &dx) {
   if (!call.x.is_cpu()) return cuda_kernels().group_norm_backward(call, saved, dy, more, out, dx);
-  call.x.scalar_type() == at::kFloat ? backward_of<float>(call, saved, dy, out, dx)
-                                     : backward_of<at::BFloat16>(call, saved, dy, out, dx);
-  if (more.defined()) dx.add_(more);
+  call.x.scalar_type() == at::kFloat ? backward_of<float>(call, saved, dy, out, dx.first)
+                                     : backward_of<at::BFloat16>(call, saved, dy, out, dx.first);
+  if (more.defined()) dx.first.add_(more);
 }
 
 // The sums of rows [K, N, C] over N; on the CPU they are too few to call an operator for.
@@ -283,57 +270,70 @@ GroupNormEnd kept(AutogradContext *ctx) {
   return {ctx->saved_data["silu"].toBool(), ctx->saved_data["drop"].toDouble(), key};
 }
 
+// Room for a part of x, or more than x.
+at::Tensor room(const at::Tensor &x, int64_t channels) {
+  return at::empty({x.size(0), channels, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+}
+
 class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
  public:
   // An autograd function takes no undefined tensor, but an absent one.
   using Optional = std::optional<Variable>;
 
-  static variable_list forward(AutogradContext *ctx, const Variable &x, const Variable &w, const Variable &b,
+  static variable_list forward(AutogradContext *ctx, const Variable &first, const Optional &rest, const Variable &w, const Variable &b,
                                const Optional &scale_shift, const Optional &before, int64_t groups, double eps, GroupNormEnd end,
                                bool same) {
+    GroupNormPair parts;
+    if (rest.has_value()) parts = {first, *rest};
+    at::Tensor x = rest.has_value() ? room(first, first.size(1) + rest->size(1)) : first;
     GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, end);
     at::Tensor y = at::empty_like(x);
     GroupNormSaved saved(call.shape, w.options());
-    forward_any(call, eps, saved, y);
+    forward_any(call, parts, eps, saved, y);
     ctx->set_materialize_grads(false);
-    ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean});
+    ctx->saved_data["first"] = first.size(1);
+    ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean,
+                            saved.line});
     ctx->saved_data["groups"] = groups;
     keep(ctx, end);
     return same ? variable_list{y, x} : variable_list{y};
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
-    variable_list v = ctx->get_saved_variables(), result(9);
+    variable_list v = ctx->get_saved_variables(), result(10);
     auto dense = [](const Variable &g) { return g.defined() ? g.contiguous(at::MemoryFormat::ChannelsLast) : g; };
     at::Tensor dy = dense(grads[0]), more = grads.size() > 1 ? dense(grads[1]) : Variable();
+    int64_t c = v[0].size(1), first = ctx->saved_data["first"].toInt();
     if (!dy.defined()) {
-      result[0] = more;
+      if (more.defined()) result[0] = more.narrow(1, 0, first);
+      if (more.defined() && first < c) result[1] = more.narrow(1, first, c - first);
       return result;
     }
     GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, kept(ctx));
-    at::Tensor dx = at::empty_like(call.x), dscale_shift, before = call.params.before;
+    GroupNormPair dx{room(call.x, first), first < c ? room(call.x, c - first) : at::Tensor()};
+    at::Tensor dscale_shift, before = call.params.before;
     if (call.params.scale_shift.defined()) dscale_shift = at::empty_like(call.params.scale_shift);
     // Of w, b and `before`, each [N, C].
     at::Tensor rows = at::empty({before.defined() ? 3 : 2, call.shape.n, call.shape.c}, call.params.w.options());
     auto row = [&](int64_t k) { return k < rows.size(0) ? rows.data_ptr<float>() + k * call.shape.n * call.shape.c : nullptr; };
     float *scale = dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr;
-    backward_any(call, GroupNormSaved(v[5], v[6], v[7]), dy, more, {row(0), row(1), scale, row(2)}, dx);
+    backward_any(call, GroupNormSaved(v[5], v[6], v[7], v[8]), dy, more, {row(0), row(1), scale, row(2)}, dx);
     bool per_sample = before.defined() && before.dim() == 2;
     at::Tensor totals = over_samples(per_sample ? rows.narrow(0, 0, 2) : rows);
-    result[0] = dx, result[1] = totals[0], result[2] = totals[1], result[3] = dscale_shift;
-    if (before.defined()) result[4] = per_sample ? rows[2] : totals[2];
+    result[0] = dx.first, result[1] = dx.rest, result[2] = totals[0], result[3] = totals[1], result[4] = dscale_shift;
+    if (before.defined()) result[5] = per_sample ? rows[2] : totals[2];
     return result;
   }
 };
 
-bool has_kernel(const at::Tensor &x, const GroupNormParams &p) {
+bool has_kernel(const at::Tensor &x, const GroupNormParams &p, int64_t channels) {
   for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.before}) {  // of which rows may lie apart
     if (t.defined() && !(t.device() == x.device() && t.scalar_type() == at::kFloat && t.stride(-1) == 1)) return false;
   }
   at::ScalarType dtype = x.scalar_type();
   bool typed = dtype == at::kFloat || dtype == at::kBFloat16 || (dtype == at::kHalf && x.is_cuda());
   return typed && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_takes(x)));
+         (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_takes(channels)));
 }
 
 at::Tensor composed(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps, bool silu) {
@@ -347,31 +347,51 @@ at::Tensor composed(const at::Tensor &x, int64_t groups, const GroupNormParams &
   return silu ? at::silu(y) : y;
 }
 
-void check_fits(const at::Tensor &x, int64_t groups, const GroupNormParams &p) {
-  TORCH_CHECK(x.dim() == 4, "group norm + SiLU takes [N, C, H, W], not ", x.sizes());
-  int64_t n = x.size(0), c = x.size(1);
+void check_fits(at::IntArrayRef shape, int64_t groups, const GroupNormParams &p, const GroupNormEnd &end) {
+  TORCH_CHECK(shape.size() == 4, "group norm + SiLU takes [N, C, H, W], not ", shape);
+  int64_t n = shape[0], c = shape[1];
   TORCH_CHECK(groups > 0 && c % groups == 0, c, " channels do not split into ", groups, " groups");
   TORCH_CHECK(p.w.dim() == 1 && p.w.size(0) == c && p.b.sizes() == p.w.sizes(), "weight ", p.w.sizes(), " and bias ",
               p.b.sizes(), " do not fit ", c, " channels");
   TORCH_CHECK(!p.scale_shift.defined() || p.scale_shift.sizes() == at::IntArrayRef({n, 2 * c}), "scale and shift ",
-              p.scale_shift.sizes(), " do not fit ", x.sizes());
+              p.scale_shift.sizes(), " do not fit ", shape);
   TORCH_CHECK(!p.before.defined() || p.before.sizes() == at::IntArrayRef({c}) || p.before.sizes() == at::IntArrayRef({n, c}),
-              "what is added before, ", p.before.sizes(), ", does not fit ", x.sizes());
+              "what is added before, ", p.before.sizes(), ", does not fit ", shape);
+  TORCH_CHECK(end.drop >= 0 && end.drop < 1, "the dropout rate ", end.drop, " is not in [0, 1)");
+}
+
+variable_list apply_node(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps, const GroupNormEnd &end, bool same) {
+  auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
+  return GroupNormSilu::apply(x.first, optional(x.rest), p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end, same);
 }
 
 }  // namespace
 
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps,
                            const GroupNormEnd &end, at::Tensor *same) {
-  check_fits(x, groups, p);
-  TORCH_CHECK(end.drop >= 0 && end.drop < 1, "the dropout rate ", end.drop, " is not in [0, 1)");
+  check_fits(x.sizes(), groups, p, end);
   if (same != nullptr) *same = x;
-  if (!has_kernel(x, p)) return philox_dropout(composed(x, groups, p, eps, end.silu), end.drop, end.key);
-  auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
+  if (!has_kernel(x, p, x.size(1))) return philox_dropout(composed(x, groups, p, eps, end.silu), end.drop, end.key);
   bool joins = same != nullptr && x.requires_grad();
-  variable_list both = GroupNormSilu::apply(x, p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end, joins);
+  variable_list both = apply_node({x, {}}, groups, p, eps, end, joins);
   if (joins) *same = both[1];
   return x.is_cpu() ? philox_dropout(both[0], end.drop, end.key) : both[0];
+}
+
+at::Tensor group_norm_silu_joined(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps,
+                                  const GroupNormEnd &end, at::Tensor *same) {
+  TORCH_CHECK(x.first.dim() == 4 && x.rest.dim() == 4 && x.rest.dtype() == x.first.dtype() && x.rest.device() == x.first.device(),
+              "a part ", x.rest.toString(), x.rest.sizes(), " does not fit ", x.first.toString(), x.first.sizes());
+  int64_t channels = x.first.size(1) + x.rest.size(1);
+  bool kernel = x.first.is_cuda() && has_kernel(x.first, p, channels) && has_kernel(x.rest, p, channels);
+  if (!kernel) return group_norm_silu(at::cat({x.first, x.rest}, 1), groups, p, eps, end, same);
+  std::vector<int64_t> shape = x.first.sizes().vec(), other = x.rest.sizes().vec();
+  shape[1] = other[1] = channels;
+  TORCH_CHECK(shape == other, "parts ", x.first.sizes(), " and ", x.rest.sizes(), " do not fit together");
+  check_fits(shape, groups, p, end);
+  variable_list both = apply_node(x, groups, p, eps, end, true);
+  *same = both[1];
+  return both[0];
 }
 
 }  // namespace iddpm

@@ -14,6 +14,11 @@ struct GroupNormParams {
   at::Tensor before;       // [C] or [N, C], or undefined: zero
 };
 
+// x in two parts: the channels of the first, and then those of the rest, if it is defined.
+struct GroupNormPair {
+  at::Tensor first, rest;
+};
+
 // y = f(u) m, u = (w xhat + b) (1 + scale) + shift, where xhat is x [N, C, H, W]
 // plus `before`, normalised over each of `groups` groups of channels; f and m
 // are the end's.
@@ -28,9 +33,14 @@ struct GroupNormParams {
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps,
                            const GroupNormEnd &end, at::Tensor *same = nullptr);
 
+// The same of x in two parts, which `same` becomes in one. On a GPU the kernel
+// joins them, and takes their gradients apart.
+at::Tensor group_norm_silu_joined(const GroupNormPair &x, int64_t groups, const GroupNormParams &params, double eps,
+                                  const GroupNormEnd &end, at::Tensor *same);
+
 // The arguments that both ways of the kernels share.
 struct GroupNormCall {
-  at::Tensor x;
+  at::Tensor x;  // in one part
   GroupNormParams params;
   GroupNormShape shape;
   GroupNormEnd end;
@@ -47,18 +57,21 @@ struct GroupNormCall {
 
 // GroupNormMoments in tensors.
 struct GroupNormSaved {
-  at::Tensor mean, rstd, channel_mean;
+  at::Tensor mean, rstd, channel_mean, line;
 
   GroupNormSaved(const GroupNormShape &s, const at::TensorOptions &options)
-      : mean(at::empty({s.n, s.groups}, options)), rstd(at::empty_like(mean)), channel_mean(at::empty({s.n, s.c}, options)) {}
-  GroupNormSaved(const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &channel_mean)
-      : mean(mean), rstd(rstd), channel_mean(channel_mean) {}
+      : mean(at::empty({s.n, s.groups}, options)),
+        rstd(at::empty_like(mean)),
+        channel_mean(at::empty({s.n, s.c}, options)),
+        line(at::empty({s.n, 2, s.c}, options)) {}
+  GroupNormSaved(const at::Tensor &mean, const at::Tensor &rstd, const at::Tensor &channel_mean, const at::Tensor &line)
+      : mean(mean), rstd(rstd), channel_mean(channel_mean), line(line) {}
 
   GroupNormMoments<float> written() const {
-    return {mean.data_ptr<float>(), rstd.data_ptr<float>(), channel_mean.data_ptr<float>()};
+    return {mean.data_ptr<float>(), rstd.data_ptr<float>(), channel_mean.data_ptr<float>(), line.data_ptr<float>()};
   }
   GroupNormMoments<const float> read() const {
-    return {mean.const_data_ptr<float>(), rstd.const_data_ptr<float>(), channel_mean.const_data_ptr<float>()};
+    return {mean.const_data_ptr<float>(), rstd.const_data_ptr<float>(), channel_mean.const_data_ptr<float>(), line.const_data_ptr<float>()};
   }
 };
 

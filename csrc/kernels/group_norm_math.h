@@ -25,6 +25,7 @@ struct GroupNormShape {
     return rest < kChunk ? rest : kChunk;
   }
   IDDPM_HD int64_t width() const { return c / groups; }
+  IDDPM_HD int64_t group(int64_t channel) const { return channel / width(); }
 };
 
 // What follows the affine map: f is SiLU if `silu` is set, else the identity; m is
@@ -35,7 +36,7 @@ struct GroupNormEnd {
   PhiloxKey key;
 };
 
-// What a sample's channels are multiplied by and shifted by: u = a x + d.
+// The affine map's parameters.
 struct GroupNormAffine {
   const float *w, *b, *scale_shift;  // [c], [c], [n, 2 c] or NULL
   int64_t scale_stride;              // from one row of scale_shift to the next
@@ -50,40 +51,62 @@ struct GroupNormAffine {
   IDDPM_HD float shift(const GroupNormShape &s, int64_t n, int64_t c) const {
     return scale_shift == nullptr ? 0.0f : scale_shift[n * scale_stride + s.c + c];
   }
-  // mean and rstd, of x with what is added to it, are [n, groups].
-  IDDPM_HD void at(const GroupNormShape &s, int64_t n, int64_t c, const float *mean, const float *rstd, float *a,
-                   float *d) const {
-    int64_t g = n * s.groups + c / s.width();
-    *a = w[c] * gain(n, c) * rstd[g];
-    *d = b[c] * gain(n, c) + shift(s, n, c) + (added(n, c) - mean[g]) * *a;
-  }
 };
-
-// Mean and 1 / standard deviation of group g, from its sample's 2 c sums of
-// x - k and of (x - k)^2 over pixels; k(c) near the mean keeps the variance exact
-// where the mean is large.
-template <class K>
-IDDPM_HD void group_moments(const GroupNormShape &s, int64_t g, const double *sum, K k, double eps, float *mean,
-                            float *rstd) {
-  double pixels = static_cast<double>(s.pixels), total = 0, squares = 0;
-  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) total += k(c) + sum[c] / pixels;
-  double m = total / static_cast<double>(s.width());
-  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-    double off = k(c) + sum[c] / pixels - m;
-    squares += sum[s.c + c] - sum[c] * sum[c] / pixels + pixels * off * off;
-  }
-  double variance = squares / (pixels * static_cast<double>(s.width()));
-  if (variance < 0) variance = 0;  // a NaN stays one
-  *mean = static_cast<float>(m);
-  *rstd = static_cast<float>(1.0 / sqrt(variance + eps));
-}
 
 // What the way back wants of the way there.
 template <class Float>
 struct GroupNormMoments {
   Float *mean, *rstd;   // of x with what is added to it, [n, groups]
   Float *channel_mean;  // of x, [n, c]
+  Float *line;          // [n, 2, c]: a and d, of u = a x + d
 };
+
+// A sample's two sums per channel, of `count` channels from `base` on, in one run.
+struct GroupNormSums {
+  double *data;
+  int64_t base, count;
+  IDDPM_HD double &first(int64_t c) const { return data[c - base]; }
+  IDDPM_HD double &second(int64_t c) const { return data[count + c - base]; }
+};
+
+// ---- from sums to the line u = a x + d, in three steps. Each reads what all channels,
+// or groups, have done in the one before.
+
+// From the sums of x - k and of (x - k)^2 to the mean of x + added, and the sum of
+// squares about it. k near the mean keeps that exact where the mean is large.
+IDDPM_HD void channel_moments(const GroupNormShape &s, int64_t c, double k, double added, const GroupNormSums &sums) {
+  double off = sums.first(c) / static_cast<double>(s.pixels);
+  sums.second(c) -= sums.first(c) * off;
+  sums.first(c) = k + off + added;
+}
+
+// Mean and 1 / standard deviation of group g.
+IDDPM_HD void group_moments(const GroupNormShape &s, int64_t n, int64_t g, const GroupNormSums &sums, double eps,
+                            const GroupNormMoments<float> &moments) {
+  double mean = 0, squares = 0, pixels = static_cast<double>(s.pixels), width = static_cast<double>(s.width());
+  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) mean += sums.first(c);
+  mean /= width;
+  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
+    double off = sums.first(c) - mean;
+    squares += sums.second(c) + pixels * off * off;
+  }
+  double variance = squares / (pixels * width);
+  if (variance < 0) variance = 0;  // a NaN stays one
+  moments.mean[n * s.groups + g] = static_cast<float>(mean);
+  moments.rstd[n * s.groups + g] = static_cast<float>(1.0 / sqrt(variance + eps));
+}
+
+IDDPM_HD void channel_line(const GroupNormShape &s, int64_t n, int64_t c, const GroupNormSums &sums, const GroupNormAffine &affine,
+                           const GroupNormMoments<float> &moments) {
+  int64_t g = n * s.groups + s.group(c);
+  float gain = affine.gain(n, c), a = affine.w[c] * gain * moments.rstd[g];
+  moments.channel_mean[n * s.c + c] = static_cast<float>(sums.first(c) - static_cast<double>(affine.added(n, c)));
+  moments.line[2 * n * s.c + c] = a;
+  moments.line[(2 * n + 1) * s.c + c] = affine.b[c] * gain + affine.shift(s, n, c) + (affine.added(n, c) - moments.mean[g]) * a;
+}
+
+// ---- from sums to gradients, in three steps, too. With y = x + added,
+// dx = a du + slope y + offset.
 
 // Where the parameters' gradients go.
 struct GroupNormGradients {
@@ -91,32 +114,46 @@ struct GroupNormGradients {
   float *before;               // [n, c], or NULL
 };
 
-// The gradients of group g of sample n, from the sample's 2 c sums of du and of
-// du x over pixels. With y = x + added, dx = a du + slope y + offset.
-IDDPM_HD void group_gradients(const GroupNormShape &s, int64_t n, int64_t g, const double *sum,
-                              const GroupNormAffine &affine, const GroupNormMoments<const float> &moments,
-                              const GroupNormGradients &out, float *slope, float *offset) {
-  double count = static_cast<double>(s.pixels * s.width());
+struct GroupNormSlope {
+  double slope, offset;
+};
+
+// From the sums of du and of du x to those of du and of du xhat.
+IDDPM_HD void channel_gradients(const GroupNormShape &s, int64_t n, int64_t c, const GroupNormSums &sums, const GroupNormAffine &affine,
+                                const GroupNormMoments<const float> &moments, const GroupNormGradients &out) {
+  int64_t g = n * s.groups + s.group(c);
+  double m = moments.mean[g], r = moments.rstd[g], gain = affine.gain(n, c), du = sums.first(c);
+  double duxhat = (sums.second(c) + (affine.added(n, c) - m) * du) * r;
+  sums.second(c) = duxhat;
+  out.w[n * s.c + c] = static_cast<float>(gain * duxhat);
+  out.b[n * s.c + c] = static_cast<float>(gain * du);
+  if (out.scale_shift == nullptr) return;
+  out.scale_shift[2 * n * s.c + c] = static_cast<float>(affine.w[c] * duxhat + affine.b[c] * du);
+  out.scale_shift[(2 * n + 1) * s.c + c] = static_cast<float>(du);
+}
+
+IDDPM_HD GroupNormSlope group_slope(const GroupNormShape &s, int64_t n, int64_t g, const GroupNormSums &sums, const GroupNormAffine &affine,
+                                    const GroupNormMoments<const float> &moments) {
   double m = moments.mean[n * s.groups + g], r = moments.rstd[n * s.groups + g], of_du = 0, of_duxhat = 0;
   for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-    double s0 = sum[c], sx = (sum[s.c + c] + (affine.added(n, c) - m) * s0) * r;  // sums of du and of du xhat
-    double gain = affine.gain(n, c);
-    of_du += affine.w[c] * gain * s0;
-    of_duxhat += affine.w[c] * gain * sx;
-    out.w[n * s.c + c] = static_cast<float>(gain * sx);
-    out.b[n * s.c + c] = static_cast<float>(gain * s0);
-    if (out.scale_shift == nullptr) continue;
-    out.scale_shift[2 * n * s.c + c] = static_cast<float>(affine.w[c] * sx + affine.b[c] * s0);
-    out.scale_shift[(2 * n + 1) * s.c + c] = static_cast<float>(s0);
+    double weight = static_cast<double>(affine.w[c]) * affine.gain(n, c);
+    of_du += weight * sums.first(c);
+    of_duxhat += weight * sums.second(c);
   }
-  double e = -r * r * of_duxhat / count, f = -r * of_du / count - e * m;
-  *slope = static_cast<float>(e);
-  *offset = static_cast<float>(f);
-  if (out.before == nullptr) return;
-  for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-    double a = affine.w[c] * affine.gain(n, c) * r, y = affine.added(n, c) + moments.channel_mean[n * s.c + c];
-    out.before[n * s.c + c] = static_cast<float>(a * sum[c] + static_cast<double>(s.pixels) * (e * y + f));
-  }
+  double share = r / static_cast<double>(s.pixels * s.width()), slope = -r * of_duxhat * share;
+  return {slope, -of_du * share - slope * m};
+}
+
+// slopes is [n, 2, c]: what x is multiplied by in dx, and what is added.
+IDDPM_HD void channel_slope(const GroupNormShape &s, int64_t n, int64_t c, const GroupNormSums &sums, const GroupNormSlope &of,
+                            const GroupNormAffine &affine, const GroupNormMoments<const float> &moments, float *slopes, float *before) {
+  double added = affine.added(n, c);
+  slopes[2 * n * s.c + c] = static_cast<float>(of.slope);
+  slopes[(2 * n + 1) * s.c + c] = static_cast<float>(of.offset + of.slope * added);
+  if (before == nullptr) return;
+  double a = static_cast<double>(affine.w[c]) * affine.gain(n, c) * moments.rstd[n * s.groups + s.group(c)];
+  double y = added + moments.channel_mean[n * s.c + c];
+  before[n * s.c + c] = static_cast<float>(a * sums.first(c) + static_cast<double>(s.pixels) * (of.slope * y + of.offset));
 }
 
 }  // namespace iddpm

@@ -56,6 +56,9 @@ struct PhiloxKey {
     return first_sample_of == nullptr ? first_sample : first_sample + *first_sample_of;
   }
 
+  // The key with what is added to it now.
+  IDDPM_HD PhiloxKey now() const { return {seed, stream, step_now(), first_sample_now()}; }
+
   // The bits of elements 4 q to 4 q + 3 of row n.
   IDDPM_HD Philox4 quad(int64_t n, int64_t q) const {
     return philox4(seed, stream, step_now(), static_cast<uint64_t>(first_sample_now() + n), static_cast<uint32_t>(q));

@@ -81,24 +81,49 @@ void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &cal
   NormTwin twin(call, eps);
   at::Tensor dy = at::randn_like(call.x), more;
   twin.y.backward(dy.to(at::kDouble));
-  at::Tensor y = at::full_like(call.x, 99), dx = at::full_like(call.x, 99);
+  at::Tensor y = at::full_like(call.x, 99);
+  iddpm::GroupNormPair dx{at::full_like(call.x, 99), {}};
   iddpm::GroupNormSaved saved(call.shape, at::TensorOptions(at::kFloat));
-  iddpm::cuda::group_norm_forward(call, eps, saved, y);
+  iddpm::cuda::group_norm_forward(call, {}, eps, saved, y);
   near(what + " y", y, twin.y, tolerance);
   at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de, dbefore;
   if (twin.e.defined()) de = at::full_like(call.params.scale_shift, 99);
   if (twin.before.defined()) dbefore = dw.clone();
   auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
   iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
-  near(what + " dx", dx, twin.x.grad(), tolerance);
+  near(what + " dx", dx.first, twin.x.grad(), tolerance);
   more = at::randn_like(call.x);
   iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
-  near(what + " dx and more", dx, twin.x.grad() + more.to(at::kDouble), tolerance);
+  near(what + " dx and more", dx.first, twin.x.grad() + more.to(at::kDouble), tolerance);
   near(what + " dw", dw.sum(0), twin.w.grad(), 1e-4);
   near(what + " db", db.sum(0), twin.b.grad(), 1e-4);
   if (de.defined()) near(what + " dscale_shift", de, twin.e.grad(), 1e-4);
   // It is what rounding leaves of sums that cancel, all but per group.
   if (dbefore.defined()) near(what + " dbefore", twin.before.dim() == 1 ? dbefore.sum(0) : dbefore, twin.before.grad(), 1e-4);
+}
+
+// Compares what comes of x in two parts, of which the first has so many channels, with
+// what comes of it in one.
+void compare_joined(const std::string &what, const iddpm::GroupNormCall &whole, int64_t split, double tolerance) {
+  constexpr double eps = 1e-5;
+  int64_t c = whole.shape.c;
+  auto part = [&](int64_t first, int64_t count) { return whole.x.narrow(1, first, count).contiguous(at::MemoryFormat::ChannelsLast); };
+  iddpm::GroupNormPair x{part(0, split), part(split, c - split)}, dx_whole{at::full_like(whole.x, 99), {}};
+  iddpm::GroupNormPair dx{at::full_like(x.first, 99), at::full_like(x.rest, 99)};
+  iddpm::GroupNormCall joined(at::full_like(whole.x, 99), whole.shape.groups, whole.params, whole.end);
+  at::Tensor y = at::full_like(whole.x, 99), want = y.clone(), dy = at::randn_like(y), more = at::randn_like(y);
+  iddpm::GroupNormSaved saved(whole.shape, at::TensorOptions(at::kFloat)), saved_whole(whole.shape, at::TensorOptions(at::kFloat));
+  iddpm::cuda::group_norm_forward(joined, x, eps, saved, y);
+  iddpm::cuda::group_norm_forward(whole, {}, eps, saved_whole, want);
+  check(joined.x.equal(whole.x), what + " x", 0);
+  near(what + " y", y, want, tolerance);
+  at::Tensor rows = at::full({4, whole.shape.n, c}, 99.0f), scale = at::full({whole.shape.n, 2 * c}, 99.0f);
+  float *row = rows.data_ptr<float>();
+  int64_t step = whole.shape.n * c;
+  iddpm::GroupNormGradients out{row, row + step, whole.params.scale_shift.defined() ? scale.data_ptr<float>() : nullptr, nullptr};
+  iddpm::cuda::group_norm_backward(joined, saved, dy, more, out, dx);
+  iddpm::cuda::group_norm_backward(whole, saved_whole, dy, more, out, dx_whole);
+  near(what + " dx", at::cat({dx.first, dx.rest}, 1), dx_whole.first, tolerance);
 }
 
 void test_group_norm() {
@@ -125,6 +150,10 @@ void test_group_norm() {
         iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, before}, end);
         double tolerance = dtype == at::kFloat ? 1e-5 : dtype == at::kHalf ? 2e-3 : 1e-2;
         compare_group_norm(name("group norm", c.shape, dtype) + " variant " + std::to_string(variant), call, tolerance);
+        if (variant != 3 && variant != 7) continue;
+        for (int64_t split : {channels / 2, channels / 3 + 1}) {
+          compare_joined(name("joined norm", c.shape, dtype) + " at " + std::to_string(split), call, split, tolerance);
+        }
       }
     }
   }
