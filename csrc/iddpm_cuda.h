@@ -63,7 +63,7 @@ GT_API(gt_error, gt_cuda_stream_synchronize, (gt_stream s))
 
 // A recording of what is given to the current stream between begin and end: see
 // gotorch.Graph.
-GT_API(gt_error, gt_cuda_graph_new, (gt_cuda_graph *out))
+GT_API(gt_error, gt_cuda_graph_new, (int32_t device, gt_cuda_graph *out))
 GT_API(gt_error, gt_cuda_graph_begin, (gt_cuda_graph g))
 GT_API(gt_error, gt_cuda_graph_end, (gt_cuda_graph g))
 GT_API(gt_error, gt_cuda_graph_replay, (gt_cuda_graph g))

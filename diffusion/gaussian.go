@@ -68,6 +68,8 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the step of the original process that each step is
 	OriginalNumSteps int   // T of the original process, on which the network is trained
 
+	Recording Recording // how a GPU walks
+
 	seen   []float32      // [T], the steps as the network sees them
 	table  gotorch.Tensor // [T, columns]
 	device gotorch.Device

@@ -6,6 +6,13 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
+// Recording says how a GPU goes through many steps: the zero value records one as
+// a [gotorch.Graph] and replays it.
+type Recording struct {
+	Off     bool        // every step operator by operator
+	Refused func(error) // if not nil, called in every walk that cannot be recorded: it is slower
+}
+
 // walk goes through steps of the process, from step first to step last, up or
 // down, without recording gradients. do is the device's work of one step: it reads
 // and overwrites tensors of the caller's, for n pictures. A GPU records it once
@@ -25,6 +32,9 @@ func (d *GaussianDiffusion) walk(ctx context.Context, first, last int, n int64, 
 	for t := first; t != last+direction; t += direction {
 		err := evaluate(ctx, func() error {
 			w.step(t)
+			if refused := w.refusedNow(); refused != nil && d.Recording.Refused != nil {
+				d.Recording.Refused(refused)
+			}
 			if after == nil {
 				return nil
 			}
@@ -42,22 +52,40 @@ type walker struct {
 	first func()         // does that of t = 0
 	later *gotorch.Graph // does that of the step in index
 	index gotorch.Tensor // int64 [1]
+	told  bool           // that later cannot be recorded
 }
 
 func (d *GaussianDiffusion) newWalker(n int64, do func(t Timesteps)) *walker {
 	w := &walker{index: gotorch.ZerosOn(d.device, gotorch.Long, 1)}
 	w.first = func() { do(d.AtStep(0, n)) }
-	w.later = gotorch.NewGraph(d.device, func() { do(d.atIndex(w.index, n)) })
+	device := d.device
+	if d.Recording.Off {
+		device = gotorch.Device{}
+	}
+	w.later = gotorch.NewGraph(device, func() { do(d.atIndex(w.index, n)) })
 	return w
 }
 
+// step does the work of step t. Where t = 0 is the last, as in most walks, nothing
+// is left to replay, and the recording's memory is as much as this step needs.
 func (w *walker) step(t int) {
 	if t == 0 {
+		w.later.Close()
 		w.first()
 		return
 	}
 	w.index.FillI(float64(t))
 	w.later.Run()
+}
+
+// refusedNow returns why the steps cannot be recorded, once.
+func (w *walker) refusedNow() error {
+	err := w.later.Err()
+	if err == nil || w.told {
+		return nil
+	}
+	w.told = true
+	return err
 }
 
 func (w *walker) free() {

@@ -18,6 +18,10 @@ import "sync"
 // are what the work has last assigned to the caller's variables. It must not wait
 // for the device, nor copy from or to the host.
 type Graph struct {
+	// BeforeRecording, if not nil, is to free what the first time has left behind and
+	// the recording makes anew: the memory of both together may be too much.
+	BeforeRecording func()
+
 	device   Device
 	work     func()
 	warm     bool // done once: the GPU's libraries have chosen algorithms and made workspaces
@@ -54,10 +58,14 @@ func (g *Graph) aside(f func()) {
 	SetCurrentCUDAStream(recordingStream(g.device))
 	defer func() {
 		SetCurrentCUDAStream(previous)
-		CUDASynchronize(g.device)
+		g.wait()
 	}()
 	f()
 }
+
+// wait waits for the GPU. What that may say of a GPU that has failed the next
+// operator says, too, and f's panic had better not be replaced by it.
+func (g *Graph) wait() { _ = Try(func() { CUDASynchronize(g.device) }) }
 
 // recordingStreams has one stream per GPU, by the device's number: with a new one
 // for every graph, each of libtorch's pool would get workspaces that nobody frees.
@@ -80,9 +88,12 @@ func (g *Graph) Err() error { return g.refused }
 // recording has memory of its own.
 func (g *Graph) record() {
 	const op = "Graph.Run"
+	if g.BeforeRecording != nil {
+		g.BeforeRecording()
+	}
 	EmptyCUDACache()
 	var recorded C.gt_cuda_graph
-	check(op, C.gt_cuda_graph_new(&recorded))
+	check(op, C.gt_cuda_graph_new(C.int32_t(g.device.Index), &recorded))
 	err := Try(func() { check(op, C.gt_cuda_graph_begin(recorded)) })
 	if err == nil {
 		err = Try(g.work)
@@ -105,7 +116,7 @@ func (g *Graph) Close() {
 		return
 	}
 	if g.recorded != nil {
-		CUDASynchronize(g.device)
+		g.wait()
 		C.gt_cuda_graph_free(g.recorded)
 		g.recorded = nil
 	}

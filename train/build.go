@@ -66,6 +66,7 @@ func (t *Trainer) buildNetwork() error {
 	o := t.config.Train
 	t.optimizer = gotorch.AdamW(gotorch.AdamWOptions{LR: o.LR, WeightDecay: o.WeightDecay})
 	t.optimizer.AddParameters(t.network.Tensors())
+	t.optimizer.State() // makes the moments: amid the first step they would lie between what is freed after it
 	for _, rate := range o.EMARates {
 		average := make([]gotorch.Tensor, 0, len(t.network.Parameters()))
 		for _, p := range t.network.Tensors() {

@@ -119,6 +119,9 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 		if t.heldOut.process, err = diffusion.New(c, t.device); err != nil {
 			return err
 		}
+		t.heldOut.process.Recording = diffusion.Recording{Off: t.config.Train.NoCUDAGraphs, Refused: func(err error) {
+			t.log.Warn("evaluation cannot be recorded as a CUDA graph: it is slower", zap.Error(err))
+		}}
 	}
 	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))

@@ -117,7 +117,7 @@ func (t *Trainer) Close() error {
 		err = errors.Join(err, t.dataset.Close())
 	}
 	if t.network != nil {
-		gotorch.Run(t.free)
+		err = errors.Join(err, gotorch.Try(func() { gotorch.Run(t.free) }))
 	}
 	return errors.Join(err, t.locked.release())
 }

@@ -37,6 +37,7 @@ func (t *Trainer) newStepWork() *stepWork {
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
 	w.graph = t.newGraph(w.run)
+	w.graph.BeforeRecording = t.optimizer.ZeroGrad // the first step's gradients: the recording makes others
 	return w
 }
 

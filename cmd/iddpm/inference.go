@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -31,6 +32,9 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	process, err := diffusion.New(c.Config.Diffusion, s.device)
 	if err != nil {
 		return nil, err
+	}
+	process.Recording.Refused = func(err error) {
+		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
 	network, err := c.Network(ema, s.device)
 	if err != nil {

@@ -1,14 +1,19 @@
 // CUDA graphs.
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
 
 #include "../handle.h"
 #include "../iddpm_cuda.h"
 
 using namespace iddpm;
 
-// libtorch's graph, and what it leaves undone where a recording fails.
+// libtorch's graph, of a certain GPU, and what it leaves undone where a recording fails.
 struct gt_cuda_graph_ : at::cuda::CUDAGraph {
+  explicit gt_cuda_graph_(c10::DeviceIndex device) : device(device) {}
+
+  const c10::DeviceIndex device;  // to libtorch it is the current one that counts
+
   // Lets the allocators forget a recording that neither ended nor will be replayed.
   // What they say of one that they know nothing of is of no interest.
   void abandon() {
@@ -23,11 +28,18 @@ struct gt_cuda_graph_ : at::cuda::CUDAGraph {
     auto *host = at::getHostAllocator(at::kCUDA);
     quietly([&] { host->end_allocate_to_pool(mempool_id_); });
     quietly([&] { host->release_pool(mempool_id_); });
+    quietly([] { // the generator of random numbers waits for the end of a recording: of any
+      at::cuda::CUDAGraph empty;
+      empty.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      at::empty({1}, at::kCUDA).zero_();
+      empty.capture_end();
+    });
   }
 
   template <class F>
   gt_error attempt(F f) {
     return guard([&] {
+      c10::cuda::CUDAGuard current(device);
       try {
         f();
       } catch (...) {
@@ -38,8 +50,12 @@ struct gt_cuda_graph_ : at::cuda::CUDAGraph {
   }
 };
 
-gt_error gt_cuda_graph_new(gt_cuda_graph *out) {
-  return guard([&] { *out = new gt_cuda_graph_(); });
+gt_error gt_cuda_graph_new(int32_t device, gt_cuda_graph *out) {
+  return guard([&] {
+    auto index = static_cast<c10::DeviceIndex>(device);
+    c10::cuda::CUDAGuard current(index);
+    *out = new gt_cuda_graph_(index);
+  });
 }
 
 // Only this thread and the one that works out gradients are to leave the stream
