@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func pillowTolerance(name string) (tolerance int, equal float64) {
 	switch {
 	case strings.HasPrefix(name, "ycck"):
 		return 9, 0.6
-	case filepath.Ext(name) == ".jpg":
+	case slices.Contains([]string{".jpg", ".jpeg"}, strings.ToLower(filepath.Ext(name))):
 		return 3, 0.92
 	}
 	return 0, 1

@@ -178,7 +178,9 @@ func TestNormalKL(t *testing.T) {
 	gotorch.Scope(func() {
 		mean, logVariance := normal(1, 20), normal(2, 20)
 		same := NormalKL(mean, logVariance, mean, logVariance)
-		golden.WithinOfMax(t, "of itself", same.Float32s(), make([]float32, 20), 0)
+		if most := same.Abs().Max().Float64(); most > 2.5e-7 { // -1 + v - v + 1 rounds
+			t.Errorf("a divergence from itself is %v", most)
+		}
 		other := NormalKL(mean, logVariance, normal(3, 20), normal(4, 20))
 		if least := other.Min().Float64(); least < 0 {
 			t.Errorf("a divergence is %v", least)

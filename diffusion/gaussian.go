@@ -200,13 +200,15 @@ func (d *GaussianDiffusion) predEpsilon(predXStart, x gotorch.Tensor, t Timestep
 }
 
 // logVariance returns the model's log variance, nats. For LearnedRange it is
-// equation 15 with v running from -1 to 1.
+// equation 15 with v running from -1 to 1, rounded as the reference does.
 func (d *GaussianDiffusion) logVariance(v gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	switch d.VarType {
 	case FixedSmall:
 		return t.of(colPosteriorLogVariance)
 	case LearnedRange:
-		return t.of(colLogVarianceMid).Addcmul(t.of(colLogVarianceHalfRange), v, 1)
+		share := v.AddScalar(1).MulScalarI(0.5)
+		rest := share.Neg().AddScalarI(1)
+		return share.Mul(t.of(colLogBeta)).Add(rest.Mul(t.of(colPosteriorLogVariance)), 1)
 	case Learned:
 		return v
 	}

@@ -215,9 +215,12 @@ func openModelCase(t *testing.T, path string) modelCase {
 	return modelCase{golden.Open(t, path), c.Diffusion.Config}
 }
 
+// diffusion returns the case's process, or one that is respaced otherwise.
 func (c modelCase) diffusion(t *testing.T, respacing string) *GaussianDiffusion {
 	config := c.config
-	config.TimestepRespacing = respacing
+	if respacing != "" {
+		config.TimestepRespacing = respacing
+	}
 	d, err := New(config, cpu)
 	if err != nil {
 		t.Fatal(err)
@@ -234,6 +237,9 @@ func eachModelCase(t *testing.T, f func(t *testing.T, c modelCase)) {
 	for _, path := range golden.Files(t, "model/*/io.npz") {
 		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
 			c := openModelCase(t, path)
+			if dims := len(c.Shape("x_start")); dims != 4 {
+				t.Skipf("x_start has %d dimensions, not 4", dims)
+			}
 			gotorch.Scope(func() { f(t, c) })
 		})
 	}
@@ -243,6 +249,10 @@ func TestGoldenForward(t *testing.T) {
 	eachModelCase(t, func(t *testing.T, c modelCase) {
 		d := c.diffusion(t, "")
 		c.compare(t, "x_t", d.QSample(tensor(c.Archive, "x_start"), d.At(c.Int64s("t")), tensor(c.Archive, "noise")), 0, 1e-5)
+		if !c.Has("bpd_prior_bpd") {
+			t.Log("the case has no bpd_prior_bpd")
+			return
+		}
 		// The prior's term needs no network either, and with it the sum can be
 		// checked.
 		prior := c.diffusion(t, "25").PriorBPD(tensor(c.Archive, "x_start"))
@@ -255,6 +265,9 @@ func TestGoldenStep(t *testing.T) {
 	eachModelCase(t, func(t *testing.T, c modelCase) {
 		if c.config.RescaleTimesteps {
 			t.Skip("the network sees rescaled steps, and its output for those is not stored")
+		}
+		if c.config.TimestepRespacing != "" {
+			t.Skip("the network sees the steps that were kept, and its output for those is not stored")
 		}
 		d, denoise := c.diffusion(t, ""), echo(tensor(c.Archive, "forward_at_raw_t"))
 		x, noise := tensor(c.Archive, "x_t"), tensor(c.Archive, "step_noise")

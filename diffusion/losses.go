@@ -7,12 +7,14 @@ import (
 )
 
 // NormalKL returns the divergence of N(mean1, exp(logVar1)) from N(mean2,
-// exp(logVar2)), in nats per element; shapes broadcast.
+// exp(logVar2)), in nats per element; shapes broadcast. Where both are nearly the
+// same the terms cancel, and what is left is their rounding: so they are added in
+// the reference's order.
 func NormalKL(mean1, logVar1, mean2, logVar2 gotorch.Tensor) gotorch.Tensor {
-	logRatio := logVar1.Sub(logVar2, 1)
 	difference := mean1.Sub(mean2, 1)
-	spread := logRatio.Exp().Sub(logRatio, 1).AddScalarI(-1)
-	return spread.Addcmul(difference.Mul(difference), logVar2.Neg().Exp(), 1).MulScalarI(0.5)
+	distance := difference.Mul(difference).Mul(logVar2.Neg().Exp())
+	ratio := logVar1.Sub(logVar2, 1).Exp()
+	return logVar2.AddScalar(-1).Sub(logVar1, 1).Add(ratio, 1).Add(distance, 1).MulScalarI(0.5)
 }
 
 // DiscretizedGaussianLogLikelihood returns the log probability, in nats per

@@ -29,6 +29,7 @@ const (
 	colFixedLargeLogVariance
 	colLogVarianceMid       // (log beta + log betaTilde)/2
 	colLogVarianceHalfRange // (log beta - log betaTilde)/2
+	colLogBeta
 	colSqrtAlphasCumprodPrev
 	colOneMinusAlphasCumprodPrev
 	colLosses // the first of gotorch.LossColumns
@@ -88,6 +89,7 @@ func setPosterior(r *[columns]float64, s Schedule, t int) {
 	r[colFixedLargeVariance] = large
 	r[colFixedLargeLogVariance] = math.Log(large)
 	upper, lower := math.Log(s.Betas[t]), s.PosteriorLogVarianceClipped[t]
+	r[colLogBeta] = upper
 	r[colLogVarianceMid] = (upper + lower) / 2
 	r[colLogVarianceHalfRange] = (upper - lower) / 2
 }
@@ -103,8 +105,22 @@ func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
 	default: // x_0 less the predicted x_0 is so many times the noise's error
 		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
 	}
-	logVariance, slope := d.logVarianceFactors(*r)
-	copy(r[colLosses:], []float64{scale, logVariance, slope, r[colPosteriorLogVariance], r[colNotFirst]})
+	upper, lower, between := d.logVarianceRange(*r)
+	copy(r[colLosses:], []float64{scale, upper, lower, between, r[colPosteriorLogVariance], r[colNotFirst]})
+}
+
+// logVarianceRange returns the model's largest and smallest log variance, nats, and
+// whether the network says where between them it lies (1) or what it is (0).
+func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (upper, lower, between float64) {
+	switch d.VarType {
+	case FixedSmall:
+		return r[colPosteriorLogVariance], 0, 0
+	case LearnedRange:
+		return r[colLogBeta], r[colPosteriorLogVariance], 1
+	case Learned:
+		return 0, 0, 0
+	}
+	return r[colFixedLargeLogVariance], 0, 0
 }
 
 // logVarianceFactors returns the model's log variance, nats, where the network

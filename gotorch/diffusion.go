@@ -6,7 +6,7 @@ import "C"
 import "runtime"
 
 // LossColumns is how many numbers a row of [DiffusionLosses] has.
-const LossColumns = 5
+const LossColumns = 6
 
 // DiffusionLosses returns the terms of a diffusion's training objective, one
 // kernel each way: mse [N], the mean squared error of what a network predicts
@@ -21,10 +21,11 @@ const LossColumns = 5
 //
 //	0  the error of p(x_{t-1} | x_t)'s mean over that of the prediction: target
 //	   less prediction times this is the mean less q(x_{t-1} | x_t, x_0)'s
-//	1  p's log variance, nats, where the network gives none or 0
-//	2  what a 1 of the network adds to it
-//	3  q's log variance, nats
-//	4  0 where the step is the first, t = 0, whose term is the decoder's; else 1
+//	1  p's log variance, nats, where the network gives none, or 1
+//	2  p's where it gives -1
+//	3  1 where the network says where between both p's lies; 0 where it says what it is
+//	4  q's log variance, nats
+//	5  0 where the step is the first, t = 0, whose term is the decoder's; else 1
 //
 // All tensors are float32. Pictures are read in channels-last memory.
 func DiffusionLosses(out, target, xStart, rows Tensor, bound, through bool) (mse, vb Tensor) {

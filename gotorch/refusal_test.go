@@ -163,10 +163,10 @@ func refusals() map[string]refusal {
 		"GroupNormSilu":       {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
 		"DiffusionLosses": {func() {
 			DiffusionLosses(picture, picture, picture, Zeros([]int64{3, LossColumns}, false), true, false)
-		}, "rows [3, 5] do not fit 1 pictures"},
+		}, "rows [3, 6] do not fit 1 pictures"},
 		"DiffusionQSample": {func() {
 			DiffusionQSample(picture, Zeros([]int64{1, LossColumns}, false), PhiloxKey{})
-		}, "rows [1, 5] do not fit 1 pictures"},
+		}, "rows [1, 6] do not fit 1 pictures"},
 		"DiffusionReverseStep": {func() {
 			DiffusionReverseStep(Zeros([]int64{1, 12, 3, 3}, false), picture, Zeros([]int64{1, ReverseStepColumns}, false), ReverseStepOptions{})
 		}, "the network's [1, 12, 3, 3] does not fit pictures [1, 4, 3, 3]"},

@@ -122,8 +122,8 @@ func (u UNetConfig) Validate() error {
 	if u.InChannels <= 0 {
 		bad("in-channels must be above 0, not %d", u.InChannels)
 	}
-	if u.NumResBlocks <= 0 {
-		bad("num-res-blocks must be above 0, not %d", u.NumResBlocks)
+	if u.NumResBlocks < 0 {
+		bad("num-res-blocks must not be below 0, but it is %d", u.NumResBlocks)
 	}
 	if u.Dropout < 0 || u.Dropout >= 1 {
 		bad("dropout must be in [0, 1), not %g", u.Dropout)
@@ -133,6 +133,9 @@ func (u UNetConfig) Validate() error {
 	}
 	if u.ModelChannels <= 0 || u.ModelChannels > 1<<16 {
 		bad("num-channels must be in [32, 65536], not %d", u.ModelChannels)
+	}
+	if len(u.ChannelMult) == 0 {
+		bad("channel-mult names no level")
 	}
 	if len(u.ChannelMult) > 16 {
 		bad("channel-mult: %d levels are too many", len(u.ChannelMult))
@@ -146,7 +149,7 @@ func (u UNetConfig) Validate() error {
 }
 
 // validateWidth checks one level: group norm splits its channels in 32, and
-// attention in heads.
+// attention, where there is any, in heads. The middle attends on the last level's.
 func (u UNetConfig) validateWidth(level, mult int) error {
 	width := mult * u.ModelChannels
 	if mult <= 0 {
@@ -155,7 +158,14 @@ func (u UNetConfig) validateWidth(level, mult int) error {
 	if width%normGroups != 0 {
 		return fmt.Errorf("level %d has %d channels, which group norm cannot split in %d: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
 	}
-	for _, heads := range []int{u.NumHeads, u.headsUpsample()} {
+	var counts []int
+	if u.attends(1<<level) || level == len(u.ChannelMult)-1 {
+		counts = append(counts, u.NumHeads)
+	}
+	if u.attends(1 << level) {
+		counts = append(counts, u.headsUpsample())
+	}
+	for _, heads := range counts {
 		if heads > 0 && width%heads != 0 {
 			return fmt.Errorf("level %d has %d channels, which do not split into %d heads", level, width, heads)
 		}

@@ -266,7 +266,7 @@ func TestConfigErrors(t *testing.T) {
 		"use a multiple of 32":                 func(c *Config) { c.NumChannels = 40 },
 		"do not split into 5 heads":            func(c *Config) { c.NumHeads = 5 },
 		"dropout must be in [0, 1)":            func(c *Config) { c.Dropout = 1 },
-		"num-res-blocks must be above 0":       func(c *Config) { c.NumResBlocks = 0 },
+		"num-res-blocks must not be below 0":   func(c *Config) { c.NumResBlocks = -1 },
 		"channel-mult: 0 is not above 0":       func(c *Config) { c.ChannelMult = []int{1, 0} },
 		"num-classes above 0":                  func(c *Config) { c.ClassCond = true },
 		"attention-resolutions: 0":             func(c *Config) { c.AttentionResolutions = []int{0} },
@@ -276,6 +276,23 @@ func TestConfigErrors(t *testing.T) {
 		if _, err := c.UNet(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}
+	}
+}
+
+// TestConfigAttention: heads must divide the channels where there is attention, and in
+// the middle; elsewhere nothing is divided.
+func TestConfigAttention(t *testing.T) {
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 3, NumResBlocks: 1, ChannelMult: []int{1, 3}, NumHeads: 3, AttentionResolutions: []int{2}}
+	if err := u.Validate(); err != nil {
+		t.Error(err)
+	}
+	u.AttentionResolutions = []int{1}
+	if err := u.Validate(); err == nil {
+		t.Error("32 channels split into 3 heads")
+	}
+	u.ChannelMult = nil
+	if err := u.Validate(); err == nil {
+		t.Error("a network without levels is valid")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
@@ -41,18 +43,24 @@ func openGoldenRun(t *testing.T, dir string) *goldenRun {
 		t.Fatal(err)
 	}
 	var c struct {
-		ModelClass string           `json:"model_class"`
-		Model      model.UNetConfig `json:"model"`
-		Diffusion  goldenProcess    `json:"diffusion"`
+		ModelClass string `json:"model_class"`
+		Model      struct {
+			model.UNetConfig
+			Dims int `json:"dims"`
+		} `json:"model"`
+		Diffusion goldenProcess `json:"diffusion"`
 	}
-	c.Model = model.UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
-	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}       // create_gaussian_diffusion's
+	c.Model.UNetConfig = model.UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
+	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}                  // create_gaussian_diffusion's
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
 	c.Model.SuperRes = c.ModelClass == "SuperResModel"
 	r := &goldenRun{TB: t, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
-	if r.network, err = model.New(c.Model, 1); err != nil {
+	if c.Model.Dims != 0 && c.Model.Dims != 2 {
+		t.Skipf("the case convolves in %d dimensions: the paper's pictures have 2", c.Model.Dims)
+	}
+	if r.network, err = model.New(c.Model.UNetConfig, 1); err != nil {
 		t.Fatal(err)
 	}
 	dict, err := pt.ReadFile(filepath.Join(dir, "model.pt"))
@@ -90,10 +98,12 @@ func (r *goldenRun) tensor(name string) gotorch.Tensor {
 	return gotorch.FromFloat32s(r.io.Float32s(name), r.io.Shape(name)...)
 }
 
-// diffusion returns the case's process, respaced.
+// diffusion returns the case's process, or one that is respaced otherwise.
 func (r *goldenRun) diffusion(respacing string) *diffusion.GaussianDiffusion {
 	c := r.process
-	c.TimestepRespacing = respacing
+	if respacing != "" {
+		c.TimestepRespacing = respacing
+	}
 	d, err := diffusion.New(c, gotorch.Device{})
 	if err != nil {
 		r.Fatal(err)
@@ -117,9 +127,25 @@ func (r *goldenRun) compare(name string, got gotorch.Tensor, tolerance float64) 
 
 func (r *goldenRun) compareLosses(name string, got gotorch.Tensor) {
 	r.Helper()
-	if r.io.Has(name) {
+	switch {
+	case !r.io.Has(name):
+		r.Logf("the case has no %s", name)
+	case !got.Defined():
+		r.Errorf("%s is not computed, but the reference has it", name)
+	default:
 		golden.WithinRelative(r, name, got.Float32s(), r.io.Float32s(name), 1e-3)
 	}
+}
+
+// need skips a test whose numbers the case lacks.
+func (r *goldenRun) need(names ...string) {
+	r.Helper()
+	for _, name := range names {
+		if r.io.Has(name) {
+			return
+		}
+	}
+	r.Skipf("the case has no %s", strings.Join(names, ", "))
 }
 
 func (r *goldenRun) gradNorms() []float64 {
@@ -164,14 +190,16 @@ func TestGoldenLosses(t *testing.T) {
 		d := r.diffusion("")
 		losses := d.TrainingLosses(r.denoise, r.tensor("x_start"), d.At(r.io.Int64s("t")), r.tensor("noise"), r.cond)
 		r.compareLosses("loss_loss", losses.Loss)
-		if losses.MSE.Defined() {
-			r.compareLosses("loss_mse", losses.MSE)
-		}
-		if losses.VB.Defined() {
-			r.compareLosses("loss_vb", losses.VB)
-		}
+		r.compareLosses("loss_mse", losses.MSE)
+		r.compareLosses("loss_vb", losses.VB)
+		r.need("grad_norms")
 		losses.Loss.Mean().Backward()
-		golden.WithinNorms(r, "grad_norms", r.gradNorms(), r.io.Float64s("grad_norms"), 1e-3, 1e-5)
+		norms := r.io.Float64s("grad_norms")
+		golden.WithinNorms(r, "grad_norms", r.gradNorms(), norms, 1e-3, 1e-5)
+		if norms[0] < 1e-5*slices.Max(norms) {
+			r.Log("grad_first is what rounding leaves of a zero")
+			return
+		}
 		r.compare("grad_first", r.network.Tensors()[0].Grad(), 1e-3)
 	})
 }
@@ -180,9 +208,7 @@ func TestGoldenLosses(t *testing.T) {
 // term.
 func TestGoldenDecoderGradients(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
-		if !r.io.Has("grad_norms_t0") {
-			r.Skip("the case has no grad_norms_t0")
-		}
+		r.need("grad_norms_t0")
 		d := r.diffusion("")
 		first := func(x gotorch.Tensor) gotorch.Tensor {
 			if !x.Defined() {
@@ -227,7 +253,12 @@ func TestGoldenChains(t *testing.T) {
 		sampler   diffusion.Sampler
 	}{"chain_10": {"10", diffusion.Ancestral}, "chain_ddim10": {"ddim10", diffusion.DDIM}}
 	forEachGoldenRun(t, func(r *goldenRun) {
+		r.need("chain_10", "chain_ddim10")
 		for name, c := range chains {
+			if !r.io.Has(name) { // as where T leaves no stride for it
+				r.Logf("the case has no %s", name)
+				continue
+			}
 			noise := r.tensor("step_noise")
 			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }}
 			sample, err := r.diffusion(c.respacing).SampleLoop(t.Context(), r.denoise, r.tensor("noise"), r.cond, options)
@@ -242,6 +273,7 @@ func TestGoldenChains(t *testing.T) {
 // TestGoldenBPD compares the variational bound and its terms.
 func TestGoldenBPD(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
+		r.need("bpd_vb")
 		noise := r.tensor("step_noise")
 		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }})
 		if err != nil {
@@ -258,9 +290,7 @@ func TestGoldenBPD(t *testing.T) {
 // TestGoldenTraining repeats five steps of AdamW with an average of rate 0.9.
 func TestGoldenTraining(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
-		if !r.io.Has("train_t") {
-			r.Skip("the case has no training steps")
-		}
+		r.need("train_t")
 		d := r.diffusion("")
 		params := r.network.Tensors()
 		optimizer := gotorch.AdamW(gotorch.AdamWOptions{LR: 1e-3, WeightDecay: 0.01})

@@ -48,16 +48,29 @@ struct Rows {
 // gt_diffusion_losses.
 struct LossRow {
   float scale;              // the error of the posterior's mean over the error of the prediction
-  float log_variance;       // the model's, nats, where the network gives 0 or nothing
-  float log_variance_slope; // and what a 1 of the network adds
+  float log_variance_max;   // the model's, nats: where the network gives none, or 1
+  float log_variance_min;   // where it gives -1
+  float between;            // 1 where it gives a place between both; 0 where it gives the log variance
   float true_log_variance;  // of q(x_{t-1} | x_t, x_0), nats
   float later;              // 0 where the step is the decoder's, t = 0
+
+  // The model's log variance, equation 15 (v + 1)/2 at a time, as the reference rounds it.
+  IDDPM_HD float log_variance(bool learned, float v) const {
+    if (!learned) return log_variance_max;
+    if (between == 0.0f) return v;
+    float share = (v + 1.0f) * 0.5f;
+    return rounded_product(share, log_variance_max) + rounded_product(1.0f - share, log_variance_min);
+  }
+  // Its derivative.
+  IDDPM_HD float slope() const { return between == 0.0f ? 1.0f : 0.5f * (log_variance_max - log_variance_min); }
 };
-constexpr int64_t kLossRow = 5;
+constexpr int64_t kLossRow = 6;
 static_assert(sizeof(LossRow) == kLossRow * sizeof(float), "a row is an array of floats");
 
-// One element: the network's prediction and variance, what it was to predict, and x_0.
+// One element: the network's prediction and, if it learns one, variance, what it was
+// to predict, and x_0.
 struct LossElement {
+  bool learned;
   float prediction, variance, target, x_start;
 
   IDDPM_HD float error() const { return prediction - target; }
@@ -103,14 +116,15 @@ struct Decoder {
 };
 
 // The divergence of N(mean, exp(log_variance)) from N(mean + difference,
-// exp(true_log_variance)), nats, and its derivatives.
+// exp(true_log_variance)), nats, and its derivatives. Where both are nearly the same
+// the terms cancel, and what is left is their rounding: so it is the reference's order.
 struct Divergence {
   float nats, by_difference, by_log_variance;
 
   IDDPM_HD Divergence(float difference, float true_log_variance, float log_variance) {
     float ratio = expf(true_log_variance - log_variance), inverse = expf(-log_variance);
-    float distance = difference * difference * inverse;
-    nats = 0.5f * (ratio - (true_log_variance - log_variance) - 1.0f + distance);
+    float distance = rounded_product(rounded_product(difference, difference), inverse);
+    nats = 0.5f * (log_variance - 1.0f - true_log_variance + ratio + distance);
     by_difference = difference * inverse;
     by_log_variance = 0.5f * (1.0f - ratio - distance);
   }
@@ -118,19 +132,19 @@ struct Divergence {
 
 // The bound's term of one element, nats: equation 5 at t = 0, else equation 6.
 IDDPM_HD float bound_term(const LossRow &r, const LossElement &e) {
-  float log_variance = r.log_variance + r.log_variance_slope * e.variance, difference = r.scale * e.error();
+  float log_variance = r.log_variance(e.learned, e.variance), difference = r.scale * e.error();
   if (r.later == 0.0f) return Decoder(e.x_start, difference, log_variance).nats;
   return Divergence(difference, r.true_log_variance, log_variance).nats;
 }
 
 IDDPM_HD LossSlopes bound_slopes(const LossRow &r, const LossElement &e) {
-  float log_variance = r.log_variance + r.log_variance_slope * e.variance, difference = r.scale * e.error();
+  float log_variance = r.log_variance(e.learned, e.variance), difference = r.scale * e.error();
   if (r.later == 0.0f) {
     Decoder d(e.x_start, difference, log_variance);
-    return {d.by_centered * r.scale, d.by_log_variance * r.log_variance_slope};
+    return {d.by_centered * r.scale, d.by_log_variance * r.slope()};
   }
   Divergence d(difference, r.true_log_variance, log_variance);
-  return {d.by_difference * r.scale, d.by_log_variance * r.log_variance_slope};
+  return {d.by_difference * r.scale, d.by_log_variance * r.slope()};
 }
 
 struct LossInputs {
@@ -141,7 +155,7 @@ struct LossInputs {
 
   IDDPM_HD LossElement element(const PictureShape &s, int64_t n, int64_t i) const {
     int64_t k = OutputCursor(s, n, i).prediction, j = n * s.elements() + i;
-    return {out[k], s.learned ? out[k + s.c] : 0.0f, target[j], x_start[j]};
+    return {s.learned, out[k], s.learned ? out[k + s.c] : 0.0f, target[j], x_start[j]};
   }
 };
 
