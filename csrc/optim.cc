@@ -61,6 +61,8 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
       check_state(p[i], c.exp_avg_sq[i], i, "second moment");
       for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average");
     }
+    for (const at::Tensor &t : p) TORCH_CHECK(t.device() == p[0].device(), "parameters lie on ", p[0].device(), " and on ", t.device());
+    check_scalar(c.step, at::kFloat, p[0], "the number of updates");
     check_scalar(c.skip, at::kFloat, p[0], "what decides whether to skip");
     check_scalar(c.lr, at::kDouble, p[0], "the learning rate");
     adamw_(c);

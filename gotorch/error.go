@@ -4,12 +4,16 @@ package gotorch
 // #include "iddpm.h"
 import "C"
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Error is what an operator panics with when libtorch refuses it.
 type Error struct {
-	Op      string // the gotorch function
-	Message string // libtorch's message, without its C++ stack
+	Op          string // the gotorch function
+	Message     string // libtorch's message, without its C++ stack
+	OutOfMemory bool   // whether it is for want of memory
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("gotorch: %s: %s", e.Op, e.Message) }
@@ -32,9 +36,17 @@ func Try(f func()) (err error) {
 
 // check panics with the message of a gt_error, if there is one.
 func check(op string, e C.gt_error) {
-	if e != nil {
-		panic(&Error{Op: op, Message: errorString(e)})
+	if e == nil {
+		return
 	}
+	message := errorString(e)
+	// libtorch says on which line of its own it asked, and then this.
+	_, bytes, onCPU := strings.Cut(message, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ")
+	if onCPU {
+		bytes, _, _ = strings.Cut(bytes, ". ")
+		message = "out of memory: " + bytes + " are not to be had"
+	}
+	panic(&Error{Op: op, Message: message, OutOfMemory: onCPU || strings.Contains(message, "CUDA out of memory")})
 }
 
 // errorString takes the message out of a gt_error and frees it.

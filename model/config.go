@@ -125,7 +125,7 @@ func (u UNetConfig) Validate() error {
 	if u.NumResBlocks < 0 {
 		bad("num-res-blocks must not be below 0, but it is %d", u.NumResBlocks)
 	}
-	if u.Dropout < 0 || u.Dropout >= 1 {
+	if !(u.Dropout >= 0 && u.Dropout < 1) { // nor NaN
 		bad("dropout must be in [0, 1), not %g", u.Dropout)
 	}
 	if u.NumHeads <= 0 {

@@ -45,7 +45,7 @@ func (c DataConfig) Validate() error {
 // options returns what the configuration says of decoding and caching.
 func (c DataConfig) options() (data.Options, error) {
 	o := data.Options{Labels: c.Labels, Orient: c.Orient, JPEGDecoder: c.JPEGDecoder, MaxBadImages: c.MaxBadImages}
-	var errs [3]error
+	var errs [4]error
 	if c.Background != "" {
 		if o.Background, errs[0] = data.ParseColour(c.Background); errs[0] != nil {
 			errs[0] = fmt.Errorf("background: %w", errs[0])
@@ -58,6 +58,9 @@ func (c DataConfig) options() (data.Options, error) {
 	}
 	if !slices.Contains([]string{"", "auto", "turbo", "go"}, c.JPEGDecoder) {
 		errs[2] = fmt.Errorf("jpeg-decoder %q is not one of auto, turbo, go", c.JPEGDecoder)
+	}
+	if c.MaxBadImages < 0 {
+		errs[3] = fmt.Errorf("max-bad-images must not be negative, but is %d", c.MaxBadImages)
 	}
 	return o, errors.Join(errs[:]...)
 }
@@ -157,11 +160,11 @@ func (o Options) Validate() error {
 	}
 	require(o.BatchSize > 0, "batch-size must be above 0, not %d", o.BatchSize)
 	require(o.Microbatch <= o.BatchSize, "microbatch %d is larger than batch-size %d", o.Microbatch, o.BatchSize)
-	require(o.LR > 0 && !math.IsInf(o.LR, 0), "lr must be above 0, not %g", o.LR)
-	require(o.WeightDecay >= 0, "weight-decay must not be negative, but is %g", o.WeightDecay)
+	require(o.LR > 0 && !math.IsInf(o.LR, 0), "lr must be a number above 0, not %g", o.LR)
+	require(o.WeightDecay >= 0 && !math.IsInf(o.WeightDecay, 0), "weight-decay must be a number, not negative, but is %g", o.WeightDecay)
 	require(o.LRAnnealSteps >= 0, "lr-anneal-steps must not be negative, but is %d", o.LRAnnealSteps)
 	require(o.WarmupSteps >= 0, "warmup-steps must not be negative, but is %d", o.WarmupSteps)
-	require(o.GradClip >= 0, "grad-clip must not be negative, but is %g", o.GradClip)
+	require(o.GradClip >= 0 && !math.IsInf(o.GradClip, 0), "grad-clip must be a number, not negative (0: never), but is %g", o.GradClip)
 	require(o.Steps >= 0, "steps must not be negative, but is %d", o.Steps)
 	require(!o.GradientNoise || o.microbatch() < o.BatchSize, "gradient-noise compares microbatches with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
@@ -170,6 +173,7 @@ func (o Options) Validate() error {
 	require(o.MaxSkipped >= 0, "max-skipped-steps must not be negative, but is %d", o.MaxSkipped)
 	require(o.Keep >= 0, "keep must not be negative, but is %d", o.Keep)
 	require(o.KeepEvery >= 0, "keep-every must not be negative, but is %d", o.KeepEvery)
+	require(o.Threads >= 0, "threads must not be negative, but is %d", o.Threads)
 	for _, rate := range o.EMARates {
 		require(rate >= 0 && rate < 1, "ema-rate must be in [0, 1), not %g", rate)
 	}
