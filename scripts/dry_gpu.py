@@ -45,14 +45,25 @@ def iddpm():
     return str(BUILD / "iddpm")
 
 
-def run(command, **more):
-    """The events of a command on the dry-run GPU, and how it ended."""
+def run(command, memory=None, **more):
+    """The events of a command on the dry-run GPU, and how it ended. memory is how many MiB the GPU has."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
         done = subprocess.run([str(BUILD / "dry-gpu" / "run"), *command], check=False,
-                              env=dict(os.environ, DRY_GPU_REPORT=str(report)), **dict({"stdout": subprocess.DEVNULL}, **more))
+                              env=dict(os.environ, DRY_GPU_REPORT=str(report), **({"DRY_GPU_MEMORY": str(memory)} if memory else {})),
+                              **dict({"stdout": subprocess.DEVNULL}, **more))
         return parse(report.read_text()), done
+
+
+def most_memory(events):
+    """The most MiB that were taken of the GPU at once."""
+    taken = most = 0
+    for e in events:
+        if e.what in ("cudaMalloc", "cudaFree") and e.kind in ("malloc", "free"):
+            taken += e.bytes if e.kind == "malloc" else -e.bytes
+            most = max(most, taken)
+    return most / 2**20
 
 
 def parse(report):

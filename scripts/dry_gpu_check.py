@@ -26,16 +26,16 @@ class DryGPUCheck(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.folder = Path(folder.name)
 
-    def iddpm(self, *args, status=0, says=""):
+    def iddpm(self, *args, status=0, says="", memory=None):
         """The events of a command that does nothing that a GPU would refuse."""
-        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], stderr=subprocess.PIPE, text=True)
+        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], memory, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertIn(says, done.stderr)
         self.assert_clean(events)
         return events
 
-    def train(self, name, *flags, steps=12):
-        return self.iddpm("train", *NETWORK, *flags, "--steps", steps, "--run-dir", self.folder / name)
+    def train(self, name, *flags, steps=12, **more):
+        return self.iddpm("train", *NETWORK, *flags, "--steps", steps, "--run-dir", self.folder / name, **more)
 
     def assert_clean(self, events):
         self.assertTrue(any(e.kind == "launch" for e in events), "nothing was given to the dry-run GPU")
@@ -84,6 +84,19 @@ class DryGPUCheck(unittest.TestCase):
         self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
         # All is done but the figure, which has no place for a bound of zero bits.
         self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+
+    def test_another_gpu(self):
+        self.assert_quiet(self.train("second", "--precision", "bf16", "--device", "cuda:1"))
+
+    def test_memory(self):
+        """A walk's last step, which is not replayed, finds the memory that the others had; and evaluation beside training
+        does with less than training itself."""
+        big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--eval-pictures", 512, "--eval-respacing", 10]
+        alone = dry_gpu.most_memory(self.train("alone", *big, steps=3))
+        self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
+        run = [self.folder / "alone", "--device", "cuda", "--num-samples", 512, "--batch-size", 512]
+        short = dry_gpu.most_memory(self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "short"))
+        self.assertLess(short, 0.75 * alone)
 
     def test_operators_and_graphs(self):
         # Its comparisons fail, for want of numbers.

@@ -47,7 +47,7 @@ const Named &named(cudaError_t error) {
 void fill(cudaDeviceProp &p) {
   p = {};
   strcpy(p.name, "dry run (no GPU)");
-  p.totalGlobalMem = kTotalMemory;
+  p.totalGlobalMem = total_memory();
   p.sharedMemPerBlock = kShared;
   p.sharedMemPerBlockOptin = kSharedOptIn;
   p.sharedMemPerMultiprocessor = kSharedOfSM;
@@ -113,21 +113,25 @@ DRY_API cudaError_t cudaGetLastError() {
 }
 
 DRY_API cudaError_t cudaGetDeviceCount(int *count) {
-  *count = 1;
+  *count = kDevices;
   return cudaSuccess;
 }
 
 DRY_API cudaError_t cudaGetDevice(int *device) {
-  *device = 0;
+  *device = current_device();
   return cudaSuccess;
 }
 
 DRY_API cudaError_t cudaSetDevice(int device) {
-  return call([&](State &) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+  return call([&](State &) {
+    if (device < 0 || device >= kDevices) return cudaErrorInvalidDevice;
+    current_device() = device;
+    return cudaSuccess;
+  });
 }
 
 DRY_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
-  if (device != 0) return last_error() = cudaErrorInvalidDevice;
+  if (device < 0 || device >= kDevices) return last_error() = cudaErrorInvalidDevice;
   fill(*p);
   return cudaSuccess;
 }

@@ -21,7 +21,8 @@
 
 namespace dry {
 
-constexpr size_t kTotalMemory = size_t{80} << 30;
+// Two GPUs, whose memory is told apart and counted together.
+constexpr int kDevices = 2;
 constexpr int kMultiprocessors = 132, kMostThreads = 1024, kThreadsOfSM = 2048, kBlocksOfSM = 32;
 constexpr size_t kSharedOfSM = 228 << 10, kSharedOptIn = 227 << 10, kShared = 48 << 10;
 
@@ -32,9 +33,16 @@ enum class Place { kPageable, kPinned, kDevice };
 struct Allocation {
   uint64_t id;
   Place place;
+  int device;  // the thread's at that time
   size_t bytes;
   char *alias;
 };
+
+// How much memory there is: 80 GiB, or so many MiB as DRY_GPU_MEMORY says.
+size_t total_memory();
+
+// The calling thread's GPU.
+int &current_device();
 
 // One thing that a stream is given.
 struct Work {

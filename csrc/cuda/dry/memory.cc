@@ -2,6 +2,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "dry.h"
 
 namespace dry {
@@ -30,6 +32,16 @@ bool map_host(size_t bytes, char **address, char **alias) {
 
 }  // namespace
 
+size_t total_memory() {
+  const char *mebibytes = getenv("DRY_GPU_MEMORY");
+  return mebibytes == nullptr ? size_t{80} << 30 : strtoull(mebibytes, nullptr, 10) << 20;
+}
+
+int &current_device() {
+  static thread_local int device = 0;
+  return device;
+}
+
 cudaError_t allocate(State &s, const char *api, Place place, size_t bytes, void **out) {
   *out = nullptr;
   if (cudaError_t e = forbid_unsafe(s, api)) return e;
@@ -37,9 +49,9 @@ cudaError_t allocate(State &s, const char *api, Place place, size_t bytes, void 
   size_t size = in_pages(bytes);
   bool device = place == Place::kDevice;
   char *address, *alias;
-  if (device && s.used + size > kTotalMemory) return cudaErrorMemoryAllocation;
+  if (device && s.used + size > total_memory()) return cudaErrorMemoryAllocation;
   if (!(device ? map_device : map_host)(size, &address, &alias)) return cudaErrorMemoryAllocation;
-  s.memory[address] = {++s.ids, place, size, alias};
+  s.memory[address] = {++s.ids, place, current_device(), size, alias};
   if (device) s.used += size;
   report("eager", "malloc", api, size);
   *out = address;
@@ -105,8 +117,8 @@ DRY_API cudaError_t cudaFreeHost(void *p) {
 
 DRY_API cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
   return call([&](State &s) {
-    *free = kTotalMemory - s.used;
-    *total = kTotalMemory;
+    *total = total_memory();
+    *free = *total - s.used;
     return cudaSuccess;
   });
 }
@@ -118,7 +130,7 @@ DRY_API cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const v
     const Allocation *a = find(s, p);
     if (a == nullptr) return cudaSuccess;
     out->type = a->place == Place::kDevice ? cudaMemoryTypeDevice : cudaMemoryTypeHost;
-    out->device = 0;
+    out->device = a->device;
     out->devicePointer = const_cast<void *>(p);
     if (a->place == Place::kPinned) out->hostPointer = const_cast<void *>(p);
     return cudaSuccess;
