@@ -25,6 +25,9 @@ type goldenRun struct {
 	process diffusion.Config
 	network *model.UNet
 	cond    diffusion.Cond
+
+	checkpointing bool // of gradients, where any are wanted
+	tape          *model.Tape
 }
 
 // forEachGoldenRun calls f for every case, in a scope of its own.
@@ -56,7 +59,7 @@ func openGoldenRun(t *testing.T, dir string) *goldenRun {
 		t.Fatalf("%s: %v", dir, err)
 	}
 	c.Model.SuperRes = c.ModelClass == "SuperResModel"
-	r := &goldenRun{TB: t, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
+	r := &goldenRun{TB: t, checkpointing: c.Model.UseCheckpoint, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
 	if c.Model.Dims != 0 && c.Model.Dims != 2 {
 		t.Skipf("the case convolves in %d dimensions: the paper's pictures have 2", c.Model.Dims)
 	}
@@ -112,7 +115,23 @@ func (r *goldenRun) diffusion(respacing string) *diffusion.GaussianDiffusion {
 }
 
 func (r *goldenRun) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes})
+	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Tape: r.tape})
+}
+
+// losses takes the losses of a step back that gradients will be asked of, by
+// checkpointing if the case does so.
+func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor, t []int64, noise gotorch.Tensor, cond diffusion.Cond) diffusion.Losses {
+	if r.checkpointing {
+		r.tape = new(model.Tape)
+	}
+	return d.TrainingLosses(r.denoise, xStart, d.At(t), noise, cond)
+}
+
+// backward goes back from a loss of losses.
+func (r *goldenRun) backward(loss gotorch.Tensor) {
+	loss.Backward()
+	r.tape.Backward()
+	r.tape = nil
 }
 
 // compare skips, by name, what another folder of cases may lack.
@@ -188,12 +207,12 @@ func TestGoldenPMeanVariance(t *testing.T) {
 func TestGoldenLosses(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		d := r.diffusion("")
-		losses := d.TrainingLosses(r.denoise, r.tensor("x_start"), d.At(r.io.Int64s("t")), r.tensor("noise"), r.cond)
+		losses := r.losses(d, r.tensor("x_start"), r.io.Int64s("t"), r.tensor("noise"), r.cond)
 		r.compareLosses("loss_loss", losses.Loss)
 		r.compareLosses("loss_mse", losses.MSE)
 		r.compareLosses("loss_vb", losses.VB)
 		r.need("grad_norms")
-		losses.Loss.Mean().Backward()
+		r.backward(losses.Loss.Mean())
 		norms := r.io.Float64s("grad_norms")
 		golden.WithinNorms(r, "grad_norms", r.gradNorms(), norms, 1e-3, 1e-5)
 		if norms[0] < 1e-5*slices.Max(norms) {
@@ -217,8 +236,8 @@ func TestGoldenDecoderGradients(t *testing.T) {
 			return x.Narrow(0, 0, 1)
 		}
 		cond := diffusion.Cond{Y: first(r.cond.Y), LowRes: first(r.cond.LowRes)}
-		losses := d.TrainingLosses(r.denoise, first(r.tensor("x_start")), d.At(r.io.Int64s("t")[:1]), first(r.tensor("noise")), cond)
-		losses.Loss.Sum().Backward()
+		losses := r.losses(d, first(r.tensor("x_start")), r.io.Int64s("t")[:1], first(r.tensor("noise")), cond)
+		r.backward(losses.Loss.Sum())
 		golden.WithinNorms(r, "grad_norms_t0", r.gradNorms(), r.io.Float64s("grad_norms_t0"), 1e-3, 1e-5)
 	})
 }
@@ -305,9 +324,9 @@ func TestGoldenTraining(t *testing.T) {
 		var losses, gradNorms []float64
 		for k := range shape[0] {
 			optimizer.ZeroGrad()
-			at := d.At(steps[k*shape[1] : (k+1)*shape[1]])
-			loss := d.TrainingLosses(r.denoise, r.tensor("x_start"), at, noise.Select(0, k), r.cond).Loss.Mean()
-			loss.Backward()
+			at := steps[k*shape[1] : (k+1)*shape[1]]
+			loss := r.losses(d, r.tensor("x_start"), at, noise.Select(0, k), r.cond).Loss.Mean()
+			r.backward(loss)
 			losses = append(losses, loss.Float64())
 			gradNorms = append(gradNorms, sumNorm(r.gradNorms()))
 			optimizer.Step()
