@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
@@ -69,22 +68,26 @@ func (l *latents) slice(first, n int, device gotorch.Device) gotorch.Tensor {
 	return gotorch.FromFloat32s(l.values[first*each:(first+n)*each], shape...).To(device)
 }
 
-// save writes latents_NxCxHxW.npz.
-func (l *latents) save(dir string) (string, error) {
+// name is what a file of the latents is called.
+func (l *latents) name() string {
+	return fmt.Sprintf("latents_%dx%dx%dx%d.npz", l.shape[0], l.shape[1], l.shape[2], l.shape[3])
+}
+
+// save writes the latents as readLatents reads them.
+func (l *latents) save(path string) error {
 	values, err := npy.New(l.values, l.shape...)
 	if err != nil {
-		return "", err
+		return err
 	}
 	arrays := []npy.Named{{Array: values}}
 	if len(l.labels) > 0 {
 		labels, err := npy.New(l.labels)
 		if err != nil {
-			return "", err
+			return err
 		}
 		arrays = append(arrays, npy.Named{Array: labels})
 	}
-	path := filepath.Join(dir, fmt.Sprintf("latents_%dx%dx%dx%d.npz", l.shape[0], l.shape[1], l.shape[2], l.shape[3]))
-	return path, npy.WriteNPZFile(path, arrays...)
+	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
 }
 
 // xT returns the noise that pictures start from: that of a file, that between

@@ -34,6 +34,7 @@ type likelihood struct {
 	steps   int       // taken in this process
 	start   time.Time // of the first
 	due     occasion
+	release func() // removes the folder if nothing has come into it
 }
 
 // nllSettings are what the numbers depend on: only an evaluation with the same
@@ -87,9 +88,11 @@ func (l *likelihood) path() string { return filepath.Join(l.o.dir, "nll.npz") }
 
 // open makes the folder and takes up what an earlier process has left there.
 func (l *likelihood) open() error {
-	if err := os.MkdirAll(l.o.dir, 0o777); err != nil {
-		return fmt.Errorf("cannot make the folder of the results: %w", err)
+	release, err := makeFolder(l.o.dir)
+	if err != nil {
+		return err
 	}
+	l.release = release
 	settings, sum, err := readLikelihood(l.path())
 	if err == nil && sum.Len() > l.settings.Pictures {
 		err = fmt.Errorf("holds %d pictures, more than the %d asked for", sum.Len(), l.settings.Pictures)

@@ -143,6 +143,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	if err != nil {
 		return err
 	}
+	defer l.release()
 	start := time.Now()
 	err = onTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
 	s.screen.done()

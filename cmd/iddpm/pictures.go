@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"image"
 	"image/png"
 	"math"
-	"os"
-	"path/filepath"
 
 	"github.com/google/renameio/v2"
 	"github.com/wangkuiyi/gotorch/npy"
@@ -30,23 +27,8 @@ func (p *pictures) add(pixels []byte, labels []int64) {
 	p.labels = append(p.labels, labels...)
 }
 
-// save writes samples_NxHxWx3.npz, as the reference does, and a PNG of the same
-// name, each whole or not at all.
-func (p *pictures) save(dir string) (samples, grid string, err error) {
-	base := filepath.Join(dir, fmt.Sprintf("samples_%dx%dx%dx3", p.len(), p.size, p.size))
-	samples, grid = base+".npz", base+".png"
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return "", "", fmt.Errorf("cannot make the folder of samples: %w", err)
-	}
-	if err := p.saveArrays(samples); err != nil {
-		return "", "", fmt.Errorf("cannot write %s: %w", samples, err)
-	}
-	if err := p.saveGrid(grid); err != nil {
-		return "", "", fmt.Errorf("cannot write %s: %w", grid, err)
-	}
-	return samples, grid, nil
-}
-
+// saveArrays writes the pictures and their classes as the reference does, whole or
+// not at all.
 func (p *pictures) saveArrays(path string) error {
 	size := int64(p.size)
 	arrays := []npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(p.len()), size, size, 3}, Data: p.pixels}}}
@@ -57,15 +39,16 @@ func (p *pictures) saveArrays(path string) error {
 		}
 		arrays = append(arrays, npy.Named{Array: labels})
 	}
-	return npy.WriteNPZFile(path, arrays...)
+	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
 }
 
+// saveGrid writes the first pictures as a PNG, whole or not at all.
 func (p *pictures) saveGrid(path string) error {
 	var buffer bytes.Buffer
 	if err := png.Encode(&buffer, p.grid()); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, buffer.Bytes(), 0o666)
+	return cannotWrite(path, renameio.WriteFile(path, buffer.Bytes(), 0o666))
 }
 
 // The grid shows the first pictures, with a gap between them.

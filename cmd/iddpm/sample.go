@@ -122,7 +122,7 @@ func (p *program) sampleCommand() *cli.Command {
 		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
 		Description: `Draws pictures by the averaged weights of a checkpoint and writes them twice: as
 samples_NxHxWx3.npz, whose arr_0 (and, with classes, arr_1) is what improved-diffusion writes,
-and the first of them as a PNG. A checkpoint knows its network; of a file of bare weights, such
+and the first of them as a PNG. Where files of these names are, it numbers its own. A checkpoint knows its network; of a file of bare weights, such
 as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Those below that
 are not given are the checkpoint's.
 
@@ -177,6 +177,11 @@ func (p *program) sample(c *cli.Context) error {
 	if o.dir == "" {
 		o.dir = samplesDir(checkpoint)
 	}
+	release, err := makeFolder(o.dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	result, err := s.cascade(c.Context, checkpoint, second, job)
 	if result.NumSamples == 0 {
 		return err
@@ -329,8 +334,8 @@ type sampleResult struct {
 	PSNR     []float64 `json:"psnr,omitempty"`              // of every picture, dB
 }
 
-// sample draws pictures and writes them. The error is errSavedInPart where an
-// interrupt has left some of them.
+// sample draws pictures and writes them: result.NumSamples are in the files. The
+// error is errSavedInPart where an interrupt has left some of them.
 func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, drawn *pictures, err error) {
 	drawn = &pictures{size: checkpoint.Config.Model.ImageSize}
 	result = sampleResult{
@@ -343,37 +348,48 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	if interrupted != nil && (drawn.len() == 0 || !errors.Is(interrupted, context.Canceled)) {
 		return result, drawn, interrupted
 	}
-	result.NumSamples, result.Seconds = drawn.len(), time.Since(start).Seconds()
-	result.ImagesPerSecond = float64(result.NumSamples) / result.Seconds
-	if result.Samples, result.Grid, err = drawn.save(o.dir); err == nil {
-		err = o.saveExtras(&result, drawn)
+	seconds := time.Since(start).Seconds()
+	if err := o.save(&result, drawn); err != nil {
+		return result, drawn, err
 	}
+	result.NumSamples, result.Seconds = drawn.len(), seconds
+	result.ImagesPerSecond = float64(result.NumSamples) / seconds
 	if interrupted != nil {
-		err = errors.Join(errSavedInPart, err)
+		err = errSavedInPart
 	}
 	return result, drawn, err
 }
 
-// saveExtras writes what was asked for beside the pictures.
-func (o *sampleJob) saveExtras(r *sampleResult, drawn *pictures) (err error) {
-	if o.denoised != nil && o.denoised.rows > 0 {
+// save writes the pictures, and what was asked for beside them, without
+// replacing those of an earlier command.
+func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
+	o.name(r, drawn)
+	err := errors.Join(drawn.saveArrays(r.Samples), drawn.saveGrid(r.Grid))
+	if err == nil && r.Progress != "" {
 		sheet := o.denoised.sheet()
-		r.Progress = filepath.Join(o.dir, fmt.Sprintf("progress_%dx%dx%d.png", o.denoised.rows, drawn.size, drawn.size))
-		if err := sheet.saveGrid(r.Progress); err != nil {
-			return err
-		}
+		err = sheet.saveGrid(r.Progress)
 	}
-	if o.originals == nil {
-		return nil
-	}
-	sheet := o.originals.sheet(drawn)
-	r.Inverted = filepath.Join(o.dir, fmt.Sprintf("inverted_%dx%dx%d.png", drawn.len(), drawn.size, drawn.size))
-	if err := sheet.saveGrid(r.Inverted); err != nil {
+	if err != nil || o.originals == nil {
 		return err
 	}
 	r.PSNR = o.originals.psnr
-	r.Latents, err = o.originals.latents.save(o.dir)
-	return err
+	sheet := o.originals.sheet(drawn)
+	return errors.Join(sheet.saveGrid(r.Inverted), o.originals.latents.save(r.Latents))
+}
+
+// name says what the files are called: samples_NxHxWx3.npz as the reference does.
+func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
+	size := fmt.Sprintf("%dx%d", drawn.size, drawn.size)
+	r.Samples = fmt.Sprintf("samples_%dx%sx3.npz", drawn.len(), size)
+	r.Grid = fmt.Sprintf("samples_%dx%sx3.png", drawn.len(), size)
+	if o.denoised != nil && o.denoised.rows > 0 {
+		r.Progress = fmt.Sprintf("progress_%dx%s.png", o.denoised.rows, size)
+	}
+	if o.originals != nil {
+		r.Inverted = fmt.Sprintf("inverted_%dx%s.png", drawn.len(), size)
+		r.Latents = o.originals.latents.name()
+	}
+	unused(o.dir, &r.Samples, &r.Grid, &r.Progress, &r.Inverted, &r.Latents)
 }
 
 // draw draws the pictures on the tensor thread.

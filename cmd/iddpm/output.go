@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// makeFolder makes the folder that results are to go to, and tries whether files
+// may be written there: before the work that they come of, not after it. release
+// removes a folder that is new and still empty.
+func makeFolder(dir string) (release func(), err error) {
+	release = func() {}
+	if !exists(dir) {
+		release = func() { os.Remove(dir) }
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("cannot make the folder of the results, name another by -o: %w", err)
+	}
+	probe, err := os.CreateTemp(dir, ".iddpm-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot write to the folder of the results, name another by -o: %w", err)
+	}
+	return release, errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// unused turns names of files, of which some may be empty, into paths in a folder
+// where nothing lies yet: where an earlier result has one of the names, all of
+// them get the first number that is free.
+func unused(dir string, names ...*string) {
+	taken := func(end string) bool {
+		for _, name := range names {
+			if *name != "" && exists(numbered(dir, *name, end)) {
+				return true
+			}
+		}
+		return false
+	}
+	end := ""
+	for n := 2; taken(end); n++ {
+		end = fmt.Sprintf("-%d", n)
+	}
+	for _, name := range names {
+		if *name != "" {
+			*name = numbered(dir, *name, end)
+		}
+	}
+}
+
+// numbered returns the path of a file whose name gets an end before its extension.
+func numbered(dir, name, end string) string {
+	extension := filepath.Ext(name)
+	return filepath.Join(dir, strings.TrimSuffix(name, extension)+end+extension)
+}
+
+// cannotWrite names the file in an error of writing it.
+func cannotWrite(path string, err error) error {
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}

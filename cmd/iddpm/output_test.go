@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestUnused(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.npz", "b-2.png"} {
+		writeTo(t, filepath.Join(dir, name), nil)
+	}
+	for _, test := range []struct {
+		names, want []string
+	}{
+		{[]string{"b.npz", "b.png"}, []string{"b.npz", "b.png"}},
+		{[]string{"a.npz", "c.png"}, []string{"a-2.npz", "c-2.png"}},
+		{[]string{"a.npz", "", "b.png"}, []string{"a-3.npz", "", "b-3.png"}},
+	} {
+		var names []*string
+		for _, name := range test.names {
+			names = append(names, new(name))
+		}
+		unused(dir, names...)
+		for i, want := range test.want {
+			if want != "" {
+				want = filepath.Join(dir, want)
+			}
+			if *names[i] != want {
+				t.Errorf("%v: %s, want %s", test.names, *names[i], want)
+			}
+		}
+	}
+}
+
+// A folder that cannot be is known before the work, and no result is printed.
+func TestSampleWhereNothingCanBeWritten(t *testing.T) {
+	run := tinyRun(t)
+	file := filepath.Join(t.TempDir(), "file")
+	writeTo(t, file, nil)
+	for _, format := range []string{"--json=true", "--json=false"} {
+		got := iddpm(t, "sample", run, "--device", "cpu", "--num-samples", "1", "-o", filepath.Join(file, "below"), format)
+		if got.status != exitFailed || got.stdout != "" || !strings.Contains(got.lastLine(), "name another by -o") || strings.Contains(got.stderr, "sampling") {
+			t.Errorf("%s: status %d, %s%s", format, got.status, got.stdout, got.stderr)
+		}
+	}
+}
+
+// Other pictures do not take the place of those of an earlier command.
+func TestSampleReplacesNothing(t *testing.T) {
+	run := tinyRun(t)
+	first := sample(t, run, "--num-samples", "2")
+	second := sample(t, run, "--num-samples", "2", "--seed", "1")
+	if filepath.Base(second.Samples) != "samples_2x8x8x3-2.npz" || filepath.Base(second.Grid) != "samples_2x8x8x3-2.png" {
+		t.Errorf("the second pictures are in %s and %s", second.Samples, second.Grid)
+	}
+	if again := sample(t, run, "--num-samples", "2"); !bytes.Equal(again.pixels, first.pixels) || bytes.Equal(again.pixels, second.pixels) {
+		t.Error("the seed does not decide the pictures")
+	}
+	for _, file := range []string{first.Samples, first.Grid, second.Samples, second.Grid} {
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
