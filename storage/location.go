@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,11 +23,12 @@ type Location struct {
 	query  string // options of the driver
 }
 
-// IsURL reports whether text is a URL of this package rather than a path.
-func IsURL(text string) bool {
-	scheme, _, ok := strings.Cut(text, "://")
-	return ok && slices.Contains(schemes, scheme)
-}
+// urlStart is how a URL begins, and those with a slash or two left out do.
+var urlStart = regexp.MustCompile(`^(?i:[a-z][a-z0-9+.-]*://|(s3|gs|file|https?|ftp):/)`)
+
+// IsURL reports whether text is meant as a URL rather than a path; [Parse] says
+// whether it is one of this package.
+func IsURL(text string) bool { return urlStart.MatchString(text) }
 
 // Parse reads s3://BUCKET/PATH?OPTIONS, gs://BUCKET/PATH?OPTIONS or file:///PATH.
 // The options are those of gocloud.dev, as in
@@ -38,10 +40,10 @@ func Parse(text string) (Location, error) {
 	}
 	l := Location{u.Scheme, u.Host, strings.Trim(path.Clean("/"+u.Path), "/"), u.RawQuery}
 	switch {
-	case !IsURL(text):
-		return l, fmt.Errorf("%s: the URLs known are s3://BUCKET/PATH, gs://BUCKET/PATH and file:///PATH", text)
 	case u.User != nil:
 		return l, fmt.Errorf("%s://%s: credentials do not belong in a URL; the environment or the provider's own files give them", u.Scheme, u.Host)
+	case !slices.Contains(schemes, u.Scheme) || !strings.HasPrefix(text, u.Scheme+"://"):
+		return l, fmt.Errorf("%s: the URLs known are s3://BUCKET/PATH, gs://BUCKET/PATH and file:///PATH", text)
 	case u.Fragment != "":
 		return l, fmt.Errorf("%s: what follows # is not part of a URL here; write %%23 for the character", text)
 	case u.Scheme == "file" && (u.Host != "" || u.RawQuery != ""):

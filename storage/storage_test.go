@@ -444,6 +444,9 @@ func TestParse(t *testing.T) {
 		{"file://mnt/run", "three slashes", ""},
 		{"file:///run?x=1", "no options", ""},
 		{"http://host/run", "the URLs known are", ""},
+		{"http://key:secret@host/run", "credentials do not belong", ""},
+		{"file:/mnt/run", "the URLs known are", ""},
+		{"s3:/bucket/run", "the URLs known are", ""},
 		{"gs://bucket/run#1", "what follows #", ""},
 		{"s3://buck et/run", "is not a URL", ""},
 	} {
@@ -458,7 +461,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %s, %s, %v", test.text, l, l.Copy("/cache"), err)
 		}
 	}
-	for text, want := range map[string]bool{"s3://b/x": true, "gs://b": true, "file:///x": true, "runs/001": false, "http://x/y": false, "a=s3://b": false, "s3:/b": false} {
+	for text, want := range map[string]bool{"s3://b/x": true, "gs://b": true, "file:///x": true, "runs/001": false, "http://x/y": true, "ftp://x": true, "file:/x": true, "s3:/b": true, "S3://b": true, "a=s3://b": false, "a:/b": false, "photos/a://b": false} {
 		if IsURL(text) != want {
 			t.Errorf("%s is a URL: %t", text, !want)
 		}

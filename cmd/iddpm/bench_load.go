@@ -30,7 +30,7 @@ func newLoadOptions() *loadOptions {
 
 func (o *loadOptions) options() []option {
 	return []option{
-		{name: "data-dir", category: categoryData, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the pictures in `DIR`, or whatever else train takes"},
+		{name: "data-dir", category: categoryData, local: true, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the pictures in `DIR`, or whatever else train takes"},
 		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
 		{name: "jpeg-decoder", category: categoryData, value: &o.config.JPEGDecoder, standard: "auto", usage: "read jpeg files by `NAME`: turbo, go or auto"},
 		{name: "cache", category: categoryData, value: &o.config.Cache, usage: "keep decoded pictures in memory, `SIZE` as train takes it, and time the epochs after the first"},

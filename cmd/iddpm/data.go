@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
@@ -102,7 +104,8 @@ func twoArguments(c *cli.Context, first, second string) (string, string, error) 
 	if c.NArg() != 2 {
 		return "", "", wrongUse("name %s and %s, as in: %s %s %s", first, second, c.Command.HelpName, first, second)
 	}
-	return c.Args().Get(0), c.Args().Get(1), nil
+	a, b := c.Args().Get(0), c.Args().Get(1)
+	return a, b, errors.Join(onThisMachine(a), onThisMachine(b))
 }
 
 // progress returns what moves the bar of a job on pictures; where there is no

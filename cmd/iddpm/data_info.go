@@ -30,7 +30,7 @@ func newDataInfoOptions() *dataInfoOptions {
 
 func (o *dataInfoOptions) options() []option {
 	return append(o.pictureOptions.options(),
-		option{name: "contact-sheet", alias: "o", category: categoryData, value: &o.sheet, usage: "draw some of the pictures, as training sees them, into `FILE`.png"},
+		option{name: "contact-sheet", alias: "o", category: categoryData, local: true, value: &o.sheet, usage: "draw some of the pictures, as training sees them, into `FILE`.png"},
 		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` pictures in a row of the contact sheet"},
 		option{name: "rows", category: categoryData, value: &o.rows, usage: "`N` rows of the contact sheet"},
 	)
@@ -91,6 +91,7 @@ func (p *program) dataInfo(c *cli.Context) error {
 	var err error
 	if c.NArg() > 0 {
 		src, err = argument(c, "SRC")
+		err = errors.Join(err, onThisMachine(src))
 	}
 	if err := errors.Join(err, apply(c, o.options())); err != nil {
 		return err

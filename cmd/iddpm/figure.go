@@ -22,7 +22,7 @@ type figureOptions struct {
 
 func (o *figureOptions) options(name string) []option {
 	return append(o.remoteOptions.options(), []option{
-		{name: "out", alias: "o", category: categoryRun, value: &o.out, standard: name + ".png",
+		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, standard: name + ".png",
 			usage: "write `FILE`.png, .svg and .csv, whichever of the three it is named after"},
 		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
 	}...)

@@ -42,7 +42,7 @@ func (o *figureModelOptions) options() []option {
 		}
 	}
 	return append(session,
-		option{name: "data-dir", category: categoryData, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
+		option{name: "data-dir", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` pictures, spread over the set"},
 		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` pictures at a time"},

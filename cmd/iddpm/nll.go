@@ -42,7 +42,7 @@ func newNLLOptions() *nllOptions {
 func (o *nllOptions) options() []option {
 	return append(append(o.sessionOptions.options(), o.remoteOptions.options()...),
 		presetOption(&o.preset), configOption(),
-		option{name: "data-dir", alias: "data", category: categoryData, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
+		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
 		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time; each batch is saved when it is done"},
@@ -51,7 +51,7 @@ func (o *nllOptions) options() []option {
 		option{name: "clip-denoised", category: categoryEvaluation, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
-		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
+		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
 

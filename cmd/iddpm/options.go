@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"iddpm/storage"
 )
 
 // option is one flag of a command and the place where its value goes. The same
@@ -19,6 +21,7 @@ type option struct {
 	usage    string // `NAME` in it stands for the value
 	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64 or *[]float64
 	standard string // what help says of the default, if not its value
+	local    bool   // a path on this machine; a URL is refused
 	hidden   bool   // accepted for the reference's sake
 	variable string // the reference's environment variable for it, beside ours
 }
@@ -88,9 +91,21 @@ func apply(c *cli.Context, options []option) error {
 		if !c.IsSet(o.name) {
 			continue
 		}
-		if err := set(o.value, c.String(o.name)); err != nil {
+		err := set(o.value, c.String(o.name))
+		if err == nil && o.local {
+			err = onThisMachine(c.String(o.name))
+		}
+		if err != nil {
 			return wrongUse("--%s: %w", o.name, err)
 		}
+	}
+	return nil
+}
+
+// onThisMachine refuses a URL where only a path will do.
+func onThisMachine(path string) error {
+	if storage.IsURL(path) {
+		return wrongUse("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders (--run-dir) and checkpoints", path)
 	}
 	return nil
 }

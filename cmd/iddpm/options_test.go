@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"iddpm/train"
@@ -58,6 +60,43 @@ func TestOptions(t *testing.T) {
 			if o.category == "" || o.usage == "" && !o.hidden {
 				t.Errorf("%s: --%s has no category or no help", name, o.name)
 			}
+		}
+	}
+}
+
+// A URL never becomes a folder of that name.
+func TestURLsOutOfPlace(t *testing.T) {
+	const elsewhere, unknown = "must be a path on this machine", "the URLs known are"
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"train", "--run-dir", "https://x/y"}, unknown},
+		{[]string{"train", "--run-dir", "ftp://x/y"}, unknown},
+		{[]string{"train", "--run-dir", "file:/x"}, unknown},
+		{[]string{"resume", "https://x/y"}, unknown},
+		{[]string{"sample", "https://x/y.pt"}, unknown},
+		{[]string{"info", "https://x/y.pt"}, unknown},
+		{[]string{"figure", "learning-curves", "a=https://x/y"}, unknown},
+		{[]string{"train", "--data-dir", "s3://bucket/photos"}, elsewhere},
+		{[]string{"sample", "a.pt", "-o", "s3://bucket/x"}, elsewhere},
+		{[]string{"sample", "a.pt", "--latents", "gs://bucket/x.npz"}, elsewhere},
+		{[]string{"nll", "a.pt", "--out-dir", "file:///x"}, elsewhere},
+		{[]string{"export", "a.pt", "-o", "s3://bucket/a.pt"}, elsewhere},
+		{[]string{"export", "a.pt", "--reference-layout", "https://x/y"}, elsewhere},
+		{[]string{"figure", "alpha-bar", "-o", "file:///x.png"}, elsewhere},
+		{[]string{"bench", "load", "--data-dir", "s3://bucket/photos"}, elsewhere},
+		{[]string{"data", "info", "s3://bucket/photos"}, elsewhere},
+		{[]string{"data", "info", "-o", "s3://bucket/sheet.png"}, elsewhere},
+		{[]string{"data", "prepare", "photos", "gs://bucket/photos.zip"}, elsewhere},
+	} {
+		t.Chdir(t.TempDir())
+		got := iddpm(t, test.args...)
+		if got.status != exitUsage || !strings.Contains(got.stderr, test.want) || got.stdout != "" {
+			t.Errorf("%v: status %d, %s%s", test.args, got.status, got.stdout, got.stderr)
+		}
+		if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+			t.Errorf("%v left %v, %v", test.args, left, err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 type remoteOptions struct{ cache string }
 
 func (o *remoteOptions) options() []option {
-	return []option{{name: "remote-cache", category: categoryRun, value: &o.cache, standard: "iddpm/remote in the user's cache folder",
+	return []option{{name: "remote-cache", category: categoryRun, local: true, value: &o.cache, standard: "iddpm/remote in the user's cache folder",
 		usage: "keep the copies of what s3://, gs:// and file:// URLs name in `DIR`"}}
 }
 

@@ -62,13 +62,13 @@ func (o *sampleOptions) options() []option {
 		option{name: "clip-denoised", category: categorySampling, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
 		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "draw a strip too: what the network takes the first pictures for, from noise to the end"},
 		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "go from one seed's first picture to another's in --num-samples steps, by DDIM: `SEED,SEED`"},
-		option{name: "invert", category: categorySampling, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
+		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
 		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
-		option{name: "base-samples", category: categorySampling, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
-		option{name: "latents", category: categorySampling, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise"},
+		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
+		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
-		option{name: "out-dir", alias: "o", category: categoryRun, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
+		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
 

@@ -23,13 +23,13 @@ const (
 func dataOptions(c *train.Config) []option {
 	d, m := &c.Data, &c.Model
 	return []option{
-		{name: "data-dir", category: categoryData, value: &d.Dir, standard: "the built-in emoji",
+		{name: "data-dir", category: categoryData, local: true, value: &d.Dir, standard: "the built-in emoji",
 			usage: "train on the pictures in `DIR`: a folder, at any depth, or a zip; jpg, png, gif, webp, bmp"},
 		{name: "class-cond", category: categoryData, value: &m.ClassCond,
 			usage: "learn a class per picture: what stands before the first _ of its file name"},
 		{name: "num-classes", category: categoryData, value: &m.NumClasses,
 			usage: "room for `N` classes (0: as many as the pictures have; the reference has 1000)"},
-		{name: "labels", category: categoryData, value: &d.Labels, standard: "what the pictures offer",
+		{name: "labels", category: categoryData, local: true, value: &d.Labels, standard: "what the pictures offer",
 			usage: "take classes from `WHERE`: prefix (of file names), folder, source (the data set's own), or a .csv file of lines NAME,CLASS"},
 		{name: "random-flip", category: categoryData, value: &d.Flip,
 			usage: "mirror every other picture, by chance"},
@@ -119,7 +119,7 @@ func evalOptions(c *train.Config) []option {
 	return []option{
 		{name: "eval-interval", category: categoryEvaluation, value: &e.Interval, usage: "record bits/dim on held-out pictures every `N` steps (0: never)"},
 		{name: "hold-out", category: categoryEvaluation, value: &e.HoldOut, usage: "keep a `SHARE` of the pictures from training, such as 0.05, to evaluate on"},
-		{name: "eval-data", category: categoryEvaluation, value: &e.Dir, standard: "those of --hold-out", usage: "evaluate on the pictures in `DIR`"},
+		{name: "eval-data", category: categoryEvaluation, local: true, value: &e.Dir, standard: "those of --hold-out", usage: "evaluate on the pictures in `DIR`"},
 		{name: "eval-pictures", category: categoryEvaluation, value: &e.Pictures, standard: "64", usage: "evaluate on `N` pictures, spread over those there are"},
 		{name: "eval-respacing", category: categoryEvaluation, value: &e.Respacing, standard: "as trained", usage: "evaluate the respaced process `SPEC`, such as 100: faster, and another bound"},
 	}
