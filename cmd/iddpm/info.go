@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/model"
 	"iddpm/train"
@@ -58,11 +59,18 @@ type infoResult struct {
 	Data       string            `json:"data,omitempty"`      // that the checkpoint was trained on
 	Made       map[string]string `json:"environment,omitempty"`
 	Config     train.Config      `json:"config"`
-	Parameters int64             `json:"parameters"`
-	FLOPs      int64             `json:"flops"` // of one evaluation on one picture, two per multiplication and addition
-	Memory     memoryEstimate    `json:"memory"`
+	Parameters int64             `json:"parameters"` // of bare weights those in the file
+	// Unfit says why the network of Config is not that of bare weights, which carry
+	// no settings; its costs, below, are then left out.
+	Unfit string `json:"unfit,omitempty"`
+
+	FLOPs  int64          `json:"flops"` // of one evaluation on one picture, two per multiplication and addition
+	Memory memoryEstimate `json:"memory"`
 	// What --use-checkpoint makes of training.
 	Checkpointing checkpointingCost `json:"checkpointing"`
+
+	weights *train.Checkpoint // bare ones; nil: none
+	given   string            // what says which network they belong to, for people
 }
 
 // checkpointingCost is what gradient checkpointing saves, and at what cost.
@@ -126,6 +134,15 @@ func (r *infoResult) read(c *cli.Context, path, preset string) error {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
+	if !r.Bare {
+		return nil
+	}
+	r.weights, r.given = checkpoint, "all defaults; name a --preset or the network's flags"
+	if preset != "" {
+		r.given = "those of preset " + preset + ", and flags"
+	} else if anySet(c, networkOptions(&r.Config)) {
+		r.given = "flags, and defaults"
+	}
 	return nil
 }
 
@@ -140,11 +157,39 @@ func (r *infoResult) measure() error {
 		return usageError{err}
 	}
 	r.Parameters = network.NumParameters()
+	if r.Bare {
+		r.Parameters = countValues(r.weights.Model)
+		r.weights.Config = r.Config
+		if err := r.weights.Check("none"); err != nil {
+			r.Unfit = inBrief(err)
+			return nil
+		}
+	}
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
 	r.Memory = estimate(network, r.Config)
 	without, with := pictureBytes(network, r.Config, false), pictureBytes(network, r.Config, true)
 	r.Checkpointing = checkpointingCost{FLOPs: 2 * network.RecomputedMACs(r.Config.Model.ImageSize), Whole: without, Saved: without - with}
 	return nil
+}
+
+// inBrief returns the first of an error's many lines below its head, and how many
+// more there are.
+func inBrief(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) < 3 {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s (and %d more)", lines[1], len(lines)-2)
+}
+
+// countValues returns how many numbers the tensors of a state_dict hold.
+func countValues(weights *pt.Dict) (n int64) {
+	for _, value := range weights.All() {
+		if t, ok := value.(*pt.Tensor); ok {
+			n += int64(len(t.Data)) / t.DType.Size()
+		}
+	}
+	return n
 }
 
 // estimate adds up what training keeps: float32 weights, gradients, AdamW's two
@@ -178,6 +223,27 @@ func (r *infoResult) text(w io.Writer) error {
 	t := table{}
 	r.origin(&t)
 	t.line("parameters", "%.2f M", float64(r.Parameters)/1e6)
+	if r.Unfit == "" {
+		r.costs(&t)
+	}
+	category := ""
+	for _, o := range configOptions(&r.Config) {
+		if o.category != category {
+			category = o.category
+			fmt.Fprintf(&t, "\n%s\n", category)
+		}
+		value := show(o.value)
+		if value == "" || value == "0" && o.standard != "" {
+			value = o.standard
+		}
+		t.line("  "+o.name, "%s", value)
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+// costs says what the network takes.
+func (r *infoResult) costs(t *table) {
 	training, c := 3*r.FLOPs, r.Checkpointing
 	if r.Config.Model.UseCheckpoint {
 		training += c.FLOPs
@@ -188,20 +254,6 @@ func (r *infoResult) text(w io.Writer) error {
 	t.line("gradient checkpointing", "%s: keeps %s less of the %s per picture, for %.2f GFLOP more to train on one (%+.0f %%)",
 		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
 	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
-	category := ""
-	for _, o := range configOptions(&r.Config) {
-		if o.category != category {
-			category = o.category
-			fmt.Fprintf(&t, "\n%s\n", category)
-		}
-		value := show(o.value)
-		if value == "" {
-			value = o.standard
-		}
-		t.line("  "+o.name, "%s", value)
-	}
-	_, err := io.WriteString(w, t.String())
-	return err
 }
 
 // origin says where the settings come from.
@@ -212,6 +264,10 @@ func (r *infoResult) origin(t *table) {
 	}
 	t.line("checkpoint", "%s", r.Checkpoint)
 	if r.Bare {
+		t.line("settings", "none in the file, which holds weights alone; below: %s", r.given)
+		if r.Unfit != "" {
+			t.line("network", "not that of the settings below: %s", r.Unfit)
+		}
 		return
 	}
 	t.line("step", "%d", r.Step)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -24,5 +25,36 @@ func TestInfoCheckpointing(t *testing.T) {
 		if got := iddpm(t, "info", "imagenet64", flag); !strings.Contains(got.stdout, map[bool]string{true: "on: keeps", false: "off: keeps"}[on]) {
 			t.Errorf("%s: %s", flag, got.stdout)
 		}
+	}
+}
+
+// Bare weights carry no settings: the defaults are not taken for theirs.
+func TestInfoOfBareWeights(t *testing.T) {
+	run, bare := tinyRun(t), filepath.Join(t.TempDir(), "bare.pt")
+	if got := iddpm(t, "export", run, "-o", bare); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	describe := func(args ...string) (r infoResult, text string) {
+		t.Helper()
+		got := iddpm(t, append(args, "--json")...)
+		if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+			t.Fatalf("%v: %d, %s%s", args, got.status, got.stdout, got.stderr)
+		}
+		return r, iddpm(t, args...).stdout
+	}
+	whole, text := describe("info", run)
+	if whole.Unfit != "" || !strings.Contains(text, "eval-pictures           64\n") {
+		t.Errorf("of the run: %s", text)
+	}
+	unknown, text := describe("info", bare)
+	if unknown.Parameters != whole.Parameters || unknown.Unfit == "" || unknown.FLOPs != 0 {
+		t.Errorf("%d parameters, %d operations, unfit %q; the run has %d", unknown.Parameters, unknown.FLOPs, unknown.Unfit, whole.Parameters)
+	}
+	if !strings.Contains(text, "none in the file, which holds weights alone; below: all defaults") || strings.Contains(text, "GFLOP") {
+		t.Errorf("prints %s", text)
+	}
+	named, text := describe(append([]string{"info", bare}, tiny[:16]...)...)
+	if named.Parameters != whole.Parameters || named.Unfit != "" || named.FLOPs != whole.FLOPs || !strings.Contains(text, "below: flags, and defaults") {
+		t.Errorf("with its flags: %s", text)
 	}
 }
