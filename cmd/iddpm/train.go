@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -343,13 +344,21 @@ draw        iddpm sample %s%s
 	return err
 }
 
-// shellWord quotes what a shell would take apart, as in s3://bucket/run?a=b&c=d.
+// shellWord spells a path or URL for a shell, which would take apart what holds
+// more than plainWord does, as in s3://bucket/run?a=b&c=d. What begins like a flag
+// is a file of the present folder.
 func shellWord(word string) string {
-	if strings.ContainsAny(word, "&?*; '\"$`") {
-		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	if strings.HasPrefix(word, "-") {
+		word = "./" + word
 	}
-	return word
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
+
+// plainWord is what no shell reads anything into.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%_+:,./-][A-Za-z0-9@%_+:,./=-]*$`)
 
 // trainProgress returns what moves the bar of a training run.
 func (s *screen) trainProgress() func(train.Progress) {
