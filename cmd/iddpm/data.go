@@ -51,6 +51,9 @@ func (o *pictureOptions) options() []option {
 
 // settings returns the options of the set.
 func (o *pictureOptions) settings() (data.Options, error) {
+	if o.size < 1 {
+		return data.Options{}, wrongUse("image-size must be above 0, not %d", o.size)
+	}
 	if err := o.config.Validate(); err != nil {
 		return data.Options{}, usageError{err}
 	}

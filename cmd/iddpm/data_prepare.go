@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,6 +20,7 @@ type prepareOptions struct {
 	pictureOptions
 	classCond bool
 	maxBad    int
+	force     bool
 }
 
 func newPrepareOptions() *prepareOptions {
@@ -28,6 +31,7 @@ func (o *prepareOptions) options() []option {
 	return append(o.pictureOptions.options(),
 		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "keep a class per picture"},
 		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "leave out up to `N` pictures that cannot be read, and name them"},
+		option{name: "force", category: categoryRun, value: &o.force, usage: "replace DST.zip if there is one"},
 	)
 }
 
@@ -74,6 +78,9 @@ func (p *program) dataPrepare(c *cli.Context) error {
 		return err
 	}
 	settings.ClassCond, settings.MaxBadImages = o.classCond, o.maxBad
+	if err := o.checkPlace(src, dst); err != nil {
+		return err
+	}
 	s, start := o.session(p), time.Now()
 	done, err := s.prepare(c.Context, src, dst, settings)
 	if err != nil {
@@ -84,6 +91,24 @@ func (p *program) dataPrepare(c *cli.Context) error {
 		Bytes: done.Bytes, Bad: badPictures(done.Bad), Seconds: time.Since(start).Seconds(),
 	}
 	return s.emit(result, result.text)
+}
+
+// checkPlace refuses a place where something of value lies, or that is none.
+func (o *prepareOptions) checkPlace(src, dst string) error {
+	there, err := os.Stat(dst)
+	if err != nil {
+		if dir := filepath.Dir(dst); !exists(dir) {
+			return fmt.Errorf("%s: the folder %s does not exist: make it first", dst, dir)
+		}
+		return nil
+	}
+	if from, err := os.Stat(src); err == nil && os.SameFile(from, there) {
+		return wrongUse("%s is what is to be packed: name another file to write", dst)
+	}
+	if !o.force {
+		return fmt.Errorf("%s exists: name another file, or replace it by --force", dst)
+	}
+	return nil
 }
 
 // prepare packs the pictures with a bar, and says what an interruption leaves.
@@ -126,7 +151,7 @@ func (r prepareResult) text(w io.Writer) error {
 	}
 	t.line("size", "%s", size(r.Bytes))
 	t.line("time", "%.1f s", r.Seconds)
-	t.line("train on it", "iddpm train --data-dir %s --image-size %d", r.File, r.ImageSize)
+	t.line("train on it", "iddpm train --data-dir %s --image-size %d", shellWord(r.File), r.ImageSize)
 	_, err := io.WriteString(w, t.String())
 	return err
 }

@@ -190,6 +190,9 @@ func TestDataWrongUse(t *testing.T) {
 		{[]string{"prepare", "nowhere", "a.zip"}, exitFailed, "nowhere does not exist"},
 		{[]string{"prepare", src, "a.zip", "--background", "mauvish"}, exitUsage, `"mauvish" is not a colour`},
 		{[]string{"prepare", src, "a.zip", "--split", "test"}, exitFailed, "is not split into train and test"},
+		{[]string{"prepare", src, "nodir/a.zip"}, exitFailed, "the folder nodir does not exist"},
+		{[]string{"prepare", src, "a.zip", "--image-size", "0"}, exitUsage, "image-size must be above 0"},
+		{[]string{"info", src, "--image-size", "-1"}, exitUsage, "image-size must be above 0"},
 		{[]string{"info", "a", "b"}, exitUsage, "one SRC is enough"},
 		{[]string{"info", "nowhere"}, exitFailed, "nowhere does not exist"},
 		{[]string{"info", src, "-o", "sheet.jpg"}, exitUsage, "must end in .png"},
@@ -204,6 +207,28 @@ func TestDataWrongUse(t *testing.T) {
 		}
 		if left, _ := filepath.Glob("*"); len(left) > 0 {
 			t.Errorf("%v left %v", test.args, left)
+		}
+	}
+}
+
+// A zip that is there stays, unless --force says otherwise; the source stays anyway.
+func TestDataPrepareReplacesNothing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	prepare := []string{"data", "prepare", pictureFolder(t, 2, 4, 4, false), "p.zip", "--image-size", "4"}
+	if got := iddpm(t, prepare...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{prepare, exitFailed, "p.zip exists"},
+		{[]string{"data", "prepare", "p.zip", "./p.zip", "--image-size", "2", "--force"}, exitUsage, "is what is to be packed"},
+		{append(prepare, "--force"), exitDone, ""},
+	} {
+		if got := iddpm(t, test.args...); got.status != test.status || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("%v: %d, %s", test.args, got.status, got.stderr)
 		}
 	}
 }

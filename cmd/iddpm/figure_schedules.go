@@ -98,6 +98,9 @@ Examples:
 const builtInPicture = "activities_bamboo"
 
 func (o *noisingOptions) draw(args []string) (drawing, error) {
+	if o.size < 1 {
+		return nil, wrongUse("image-size must be above 0, not %d", o.size)
+	}
 	path := ""
 	switch len(args) {
 	case 0:
