@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -76,6 +78,9 @@ func (p *program) export(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkPlace(checkpoint); err != nil {
+		return err
+	}
 	result := exported{Checkpoint: checkpoint.Path, Step: checkpoint.Step}
 	if o.layout != "" {
 		result.Files, err = checkpoint.WriteReference(o.layout)
@@ -102,6 +107,8 @@ func (o *exportOptions) complete() error {
 		return wrongUse("--reference-layout writes all weights, as .pt: leave out --format and --ema")
 	case o.layout != "":
 		return nil
+	case o.out == "-":
+		return wrongUse("-o -: weights go to a file, not to standard output: name one")
 	case o.out == "":
 		return wrongUse("say where to: -o FILE, or --reference-layout DIR")
 	case o.format == "" && strings.HasSuffix(o.out, ".safetensors"):
@@ -111,6 +118,27 @@ func (o *exportOptions) complete() error {
 	}
 	if o.format != "pt" && o.format != "safetensors" {
 		return wrongUse("--format %s is not one of pt, safetensors", o.format)
+	}
+	return nil
+}
+
+// checkPlace refuses to put weights alone where training state lies: in a run's
+// folder of checkpoints, or in place of the checkpoint itself.
+func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
+	dir := o.layout
+	if dir == "" {
+		dir = filepath.Dir(o.out)
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if full, err := filepath.Abs(dir); err == nil && filepath.Base(full) == "checkpoints" && train.Exists(filepath.Dir(full)) {
+		return wrongUse("%s holds the checkpoints from which a run goes on: write elsewhere", dir)
+	}
+	from, err := os.Stat(c.Path)
+	there, missing := os.Stat(o.out)
+	if err == nil && missing == nil && os.SameFile(from, there) {
+		return wrongUse("-o %s is what is to be exported: name another file", o.out)
 	}
 	return nil
 }

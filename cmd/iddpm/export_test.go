@@ -144,3 +144,40 @@ func TestExportWrongUse(t *testing.T) {
 		t.Errorf("a refusal leaves %s: %v", filepath.Dir(out), err)
 	}
 }
+
+// Weights alone do not take the place of what training goes on from.
+func TestExportRefuses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	if got := iddpm(t, "export", "a", "-o", "bare.pt"); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	if err := os.Symlink("a/checkpoints", "link"); err != nil {
+		t.Fatal(err)
+	}
+	const ckpt = "a/checkpoints/ckpt-000002.pt"
+	before, err := os.ReadFile(ckpt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"a", "-o", ckpt}, "write elsewhere"},
+		{[]string{"a", "-o", "link/w.pt"}, "write elsewhere"},
+		{[]string{"a", "--reference-layout", "a/checkpoints"}, "write elsewhere"},
+		{[]string{"bare.pt", "-o", "./bare.pt", "--format", "safetensors"}, "is what is to be exported"},
+		{[]string{"a", "-o", "-"}, "not to standard output"},
+	} {
+		got := iddpm(t, append([]string{"export"}, test.args...)...)
+		if got.status != exitUsage || !strings.Contains(got.lastLine(), test.want) {
+			t.Errorf("%v: %d, %s", test.args, got.status, got.stderr)
+		}
+	}
+	if after, err := os.ReadFile(ckpt); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the checkpoint has changed: %v", err)
+	}
+}
