@@ -138,7 +138,7 @@ func (p *program) root(c *cli.Context) error {
 func argument(c *cli.Context, what string) (string, error) {
 	switch c.NArg() {
 	case 0:
-		return "", wrongUse("name %s, as in: iddpm %s %s", what, c.Command.FullName(), what)
+		return "", wrongUse("name %s, as in: %s %s", what, c.Command.HelpName, what)
 	case 1:
 		return c.Args().First(), nil
 	}
@@ -148,7 +148,7 @@ func argument(c *cli.Context, what string) (string, error) {
 // noArgument refuses arguments.
 func noArgument(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return wrongUse("iddpm %s takes flags alone, not %s", c.Command.FullName(), strings.Join(c.Args().Slice(), " "))
+		return wrongUse("%s takes flags alone, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
 	}
 	return nil
 }

@@ -128,6 +128,8 @@ func TestWrongUse(t *testing.T) {
 		{"info of nothing", []string{"info", "nothing"}, exitFailed, "neither a checkpoint, nor a run folder, nor a preset (emoji,"},
 		{"bench without steps", []string{"bench", "train", "--steps", "0"}, exitUsage, "steps must be above 0"},
 		{"bench load without batches", []string{"bench", "load", "--batch-size", "0"}, exitUsage, "must be above 0"},
+		{"argument of bench", []string{"bench", "load", "foo"}, exitUsage, "iddpm bench load takes flags alone, not foo"},
+		{"noise of nothing", []string{"figure", "noising", "--image-size", "0"}, exitUsage, "image-size must be above 0"},
 		{"auto-resume without a folder", []string{"train", "--auto-resume"}, exitUsage, "--auto-resume needs --run-dir"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
