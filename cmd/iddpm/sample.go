@@ -65,7 +65,7 @@ func (o *sampleOptions) options() []option {
 		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
 		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
 		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
-		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise"},
+		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise, by --use-ddim"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
@@ -101,6 +101,8 @@ func (o *sampleOptions) validateStart() error {
 	switch {
 	case ways > 1:
 		return wrongUse("choose one of --invert, --latents and --interpolate")
+	case o.latents != "" && (!o.ddim || o.eta > 0):
+		return wrongUse("--latents come back by DDIM without noise: add --use-ddim, and no --eta")
 	case o.invert != "" && (o.eta > 0 || o.strip):
 		return wrongUse("--invert goes with neither --eta nor --denoised-progress")
 	case o.interpolate == nil:
@@ -222,7 +224,10 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	}
 	switch {
 	case o.latents != "":
-		if job.given, err = readLatents(o.latents, checkpoint.Config); err == nil && (all || o.number > job.given.len()) {
+		if job.given, err = readLatents(o.latents, checkpoint.Config); err != nil {
+			return nil, fmt.Errorf("--latents: %w", err)
+		}
+		if all || o.number > job.given.len() {
 			o.number = job.given.len()
 		}
 	case o.invert != "":

@@ -262,8 +262,10 @@ func TestSampleRefuses(t *testing.T) {
 		{"inversion with noise", []string{run, "--invert", "a", "--use-ddim", "--eta", "1"}, exitUsage, "neither --eta"},
 		{"no pictures", []string{run, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"class to invert", []string{classes, "--invert", "nowhere"}, exitFailed, "nowhere"},
-		{"no latents", []string{run, "--latents", "nowhere.npz"}, exitFailed, "nowhere.npz"},
-		{"latents of another size", []string{run, "--latents", latents}, exitFailed, "float32 [N, 3, 8, 8]"},
+		{"latents without DDIM", []string{run, "--latents", latents}, exitUsage, "add --use-ddim"},
+		{"latents with noise", []string{run, "--latents", latents, "--use-ddim", "--eta", "1"}, exitUsage, "no --eta"},
+		{"no latents", []string{run, "--latents", "nowhere.npz", "--use-ddim"}, exitFailed, "--latents: open nowhere.npz"},
+		{"latents of another size", []string{run, "--latents", latents, "--use-ddim"}, exitFailed, "float32 [N, 3, 8, 8]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := iddpm(t, append([]string{"sample", "--device", "cpu"}, test.args...)...)
