@@ -8,8 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -88,21 +92,21 @@ func (l *likelihood) path() string { return filepath.Join(l.o.dir, "nll.npz") }
 
 // open makes the folder and takes up what an earlier process has left there.
 func (l *likelihood) open() error {
-	release, err := makeFolder(l.o.dir)
-	if err != nil {
+	if err := l.choose(); err != nil {
 		return err
 	}
-	l.release = release
-	settings, sum, err := readLikelihood(l.path())
-	if err == nil && sum.Len() > l.settings.Pictures {
-		err = fmt.Errorf("holds %d pictures, more than the %d asked for", sum.Len(), l.settings.Pictures)
+	var err error
+	if l.release, err = makeFolder(l.o.dir); err != nil {
+		return err
+	}
+	_, sum, err := readLikelihood(l.path())
+	if err == nil {
+		err = l.check(sum)
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		l.log.Warn("an earlier evaluation cannot be read: beginning again", zap.String("file", l.path()), zap.Error(err))
-	case !l.settings.equal(settings):
-		l.log.Info("an earlier evaluation was of something else: beginning again", zap.String("file", l.path()))
 	default:
 		l.sum, l.resumed = sum, sum.Len()
 		l.log.Info("going on with an evaluation", zap.String("file", l.path()), zap.Int("pictures", l.resumed), zap.Int("of", l.settings.Pictures))
@@ -110,10 +114,52 @@ func (l *likelihood) open() error {
 	return nil
 }
 
-// equal reports whether the JSON of both is the same.
-func (n nllSettings) equal(text []byte) bool {
+// choose leaves evaluations with other settings alone: beside them, this one gets
+// a numbered folder, unless -o has named one.
+func (l *likelihood) choose() error {
+	for first, n := l.o.dir, 2; ; n++ {
+		settings, _, err := readLikelihood(l.path())
+		if err != nil {
+			return nil
+		}
+		others := l.settings.others(settings)
+		switch {
+		case len(others) == 0:
+			return nil
+		case l.o.named:
+			return fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", l.o.dir, strings.Join(others, ", "))
+		}
+		l.o.dir = fmt.Sprintf("%s.%d", first, n)
+	}
+}
+
+// check refuses an evaluation that cannot have come of its settings.
+func (l *likelihood) check(sum diffusion.BPDSum) error {
+	if sum.Len() > l.settings.Pictures {
+		return fmt.Errorf("it holds %d pictures, and its settings are of %d", sum.Len(), l.settings.Pictures)
+	}
+	if slices.ContainsFunc(sum.Total, math.IsNaN) {
+		return errors.New("it holds NaN")
+	}
+	return nil
+}
+
+// others names the settings that are others in their JSON, text.
+func (n nllSettings) others(text []byte) (names []string) {
 	ours, err := json.Marshal(n)
-	return err == nil && string(ours) == string(text)
+	if err == nil && string(ours) == string(text) {
+		return nil
+	}
+	var here, there map[string]json.RawMessage
+	if errors.Join(err, json.Unmarshal(ours, &here), json.Unmarshal(text, &there)) != nil {
+		return []string{"of an unknown form"}
+	}
+	for _, name := range slices.Sorted(maps.Keys(here)) {
+		if string(here[name]) != string(there[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // evaluate evaluates what is left of the pictures. It works on the tensor thread.

@@ -33,6 +33,7 @@ type nllOptions struct {
 	precision string
 	threads   int
 	dir       string
+	named     bool // dir is the user's choice
 }
 
 func newNLLOptions() *nllOptions {
@@ -79,7 +80,8 @@ bits/dim, with standard errors over the pictures, and writes, averaged over them
 vb_terms.npz, mse_terms.npz and xstart_mse_terms.npz as improved-diffusion's image_nll.py does
 (arr_0, the last timestep first), the terms as a figure, and nll.npz with every picture's bits.
 
-Interrupted, it goes on with the same command where it stood, to the same bits. A respaced
+Interrupted, it goes on with the same command where it stood, to the same bits; one with other
+settings gets a folder of its own, step-N.2 and so on. A respaced
 process is faster, and a model of its own with another bound. Pictures that a run has held out
 (--hold-out) are found by themselves. Flags below that are not given are the checkpoint's; of a
 file of bare weights they, or a --preset, must say what it belongs to.
@@ -113,7 +115,7 @@ func (p *program) nll(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.dir == "" {
+	if o.named = o.dir != ""; !o.named {
 		o.dir = nllDir(checkpoint)
 	}
 	err = s.nll(c.Context, checkpoint, o)

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train"
 )
 
 // nll runs the command and returns its result.
@@ -120,8 +123,55 @@ func TestNLLGoesOn(t *testing.T) {
 	if again := iddpm(t, args...); strings.Contains(again.stderr, "evaluating the bound") {
 		t.Errorf("a finished evaluation began again: %s", again.stderr)
 	}
-	if other := iddpm(t, append(args, "--seed", "1")...); !strings.Contains(other.stderr, "beginning again") {
-		t.Errorf("another seed went on with: %s", other.stderr)
+	other := iddpm(t, append(args, "--seed", "1", "--num-samples", "2")...)
+	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (pictures, seed): name another folder by -o") {
+		t.Errorf("another seed: %d, %s", other.status, other.stderr)
+	}
+}
+
+// Evaluations with other settings lie beside each other, and go on each by itself.
+func TestNLLKeepsOthers(t *testing.T) {
+	run := heldOutRun(t)
+	first := nll(t, run, "--num-samples", "3")
+	second := nll(t, run, "--num-samples", "2")
+	third := nll(t, run, "--num-samples", "2", "--seed", "1")
+	dir := filepath.Join(run, "nll", "step-000003")
+	for i, r := range []nllResult{first, second, third, nll(t, run, "--num-samples", "2"), nll(t, run, "--num-samples", "3")} {
+		end := []string{"", ".2", ".3", ".2", ""}[i]
+		if filepath.Dir(r.Pictures) != dir+end || filepath.Dir(r.VBTerms) != dir+end {
+			t.Errorf("evaluation %d is in %s and %s, not in %s", i, r.Pictures, r.VBTerms, dir+end)
+		}
+	}
+	if got := len(readArray(t, first.Pictures, "total_bpd")); got != 3 {
+		t.Errorf("the first evaluation has %d pictures", got)
+	}
+}
+
+// Weights that hold NaN are an error that says so, and leave nothing.
+func TestNLLRefusesNaN(t *testing.T) {
+	run := heldOutRun(t)
+	c, err := train.LoadCheckpoint(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bias, _ := c.Model.Get("out.2.bias")
+	copy(bias.(*pt.Tensor).Data, []byte{0, 0, 0xc0, 0x7f})
+	t.Chdir(t.TempDir())
+	if err := pt.WriteFile("bare.pt", c.Model); err != nil {
+		t.Fatal(err)
+	}
+	photos := filepath.Join(t.TempDir(), "photos")
+	if err := os.Mkdir(photos, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeTo(t, filepath.Join(photos, "a.png"), pngOf(t, 8, 0))
+	args := append([]string{"nll", "bare.pt", "--device", "cpu", "--learn-sigma", "--data-dir", photos, "-o", "out"}, tiny[:16]...)
+	got := iddpm(t, args...)
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "is NaN, in pictures 0 to 0") || got.stdout != "" {
+		t.Errorf("%d: %s%s", got.status, got.stdout, got.stderr)
+	}
+	if _, err := os.Stat("out"); !os.IsNotExist(err) {
+		t.Errorf("it wrote something: %v", err)
 	}
 }
 
