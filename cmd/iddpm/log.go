@@ -17,14 +17,25 @@ import (
 type screen struct {
 	mu       sync.Mutex
 	out      io.Writer
-	terminal bool
+	terminal bool                     // that moves a cursor
+	colours  bool                     // as well
 	bar      *progressbar.ProgressBar // nil: none is shown
 	shown    time.Time                // when the bar was drawn
 }
 
+// newScreen has a bar and colours on a terminal, unless TERM is dumb; NO_COLOR (see
+// no-color.org) leaves the bar.
 func newScreen(out io.Writer) *screen {
 	f, ok := out.(*os.File)
-	return &screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	s := &screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	s.obey(os.Getenv)
+	return s
+}
+
+// obey takes from a terminal what the environment says that it lacks.
+func (s *screen) obey(env func(name string) string) {
+	s.terminal = s.terminal && env("TERM") != "dumb"
+	s.colours = s.terminal && env("NO_COLOR") == ""
 }
 
 // Write writes log lines; the bar makes room for them.
@@ -86,7 +97,10 @@ func (s *screen) logger(asJSON bool) *zap.Logger {
 		encoder = zapcore.NewJSONEncoder(config)
 	case s.terminal:
 		config.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)
-		config.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		config.EncodeLevel = zapcore.CapitalLevelEncoder
+		if s.colours {
+			config.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		}
 		encoder = zapcore.NewConsoleEncoder(config)
 	default:
 		config.EncodeLevel = zapcore.CapitalLevelEncoder
