@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -149,12 +150,12 @@ type benchProductsResult struct {
 
 func (p *program) benchTrain(c *cli.Context) error {
 	o := newBenchOptions()
-	return p.bench(c, o, o.trainOptions(), func(s *session, b *train.Bench) (result benchResult, err error) {
+	return p.bench(c, o, o.trainOptions(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
 		kinds := []benchStep{trainStep}
 		if o.products {
 			kinds = append(kinds, (*train.Bench).Products)
 		}
-		seconds, err := s.time(b, o, kinds)
+		seconds, err := s.time(ctx, b, o, kinds)
 		if err != nil {
 			return result, err
 		}
@@ -171,8 +172,8 @@ func (p *program) benchTrain(c *cli.Context) error {
 
 func (p *program) benchSample(c *cli.Context) error {
 	o := newBenchOptions()
-	return p.bench(c, o, o.options(), func(s *session, b *train.Bench) (result benchResult, err error) {
-		seconds, err := s.time(b, o, []benchStep{(*train.Bench).Sample})
+	return p.bench(c, o, o.options(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
+		seconds, err := s.time(ctx, b, o, []benchStep{(*train.Bench).Sample})
 		if err != nil {
 			return result, err
 		}
@@ -183,7 +184,7 @@ func (p *program) benchSample(c *cli.Context) error {
 }
 
 // bench prints what measure says of the run that the flags describe.
-func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure func(*session, *train.Bench) (benchResult, error)) error {
+func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure func(context.Context, *session, *train.Bench) (benchResult, error)) error {
 	config := benchConfig()
 	if err := errors.Join(noArgument(c), apply(c, flags), configure(c, &config, timedOptions(&config))); err != nil {
 		return err
@@ -202,7 +203,7 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 	if err != nil {
 		return err
 	}
-	result, err := measure(s, b)
+	result, err := measure(c.Context, s, b)
 	if err == nil && s.device.Type == gotorch.CUDA {
 		result.PeakCUDABytes, err = peakCUDABytes(s.device)
 	}
@@ -213,11 +214,14 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 }
 
 // time takes steps of several kinds in turn and returns the seconds of each kind
-// after the warm-up, in rising order.
-func (s *session) time(b *train.Bench, o *benchOptions, kinds []benchStep) ([][]float64, error) {
+// after the warm-up, in rising order. It heeds an interrupt between steps.
+func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) ([][]float64, error) {
 	seconds := make([][]float64, len(kinds))
 	for i := range o.warmup + o.steps {
 		for k, step := range kinds {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
 			start := time.Now()
 			if err := errors.Join(step(b), waitFor(s.device)); err != nil {
 				return nil, err
