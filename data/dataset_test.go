@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -54,6 +55,31 @@ func TestFolderWithLinks(t *testing.T) {
 	want := []string{"d.png", "in/a.png", "linked/b.png", "linked/deep/c.png"}
 	if got := names(open(t, dir, Options{})); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A pipe that is called like a picture is none; opening it would wait for ever.
+func TestPipes(t *testing.T) {
+	dir := folder(t, map[string][]byte{"a.png": numbered(1)})
+	pipe := filepath.Join(dir, "b.png")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	for name, to := range map[string]string{"c.png": pipe, "d.png": filepath.Join(dir, "a.png")} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := Open(dir, Options{ImageSize: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if set.Len() != 2 || set.PictureName(1) != "d.png" {
+		t.Errorf("%d pictures", set.Len())
+	}
+	if _, err := Open(pipe, Options{}); err == nil || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("the pipe itself: %v", err)
 	}
 }
 

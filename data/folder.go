@@ -90,7 +90,7 @@ func (l *lister) list(dir, prefix string) error {
 		switch {
 		case isFolder(full, e):
 			err = l.list(full, prefix+e.Name()+"/")
-		case isPicture(e.Name()):
+		case isPicture(e.Name()) && isFile(full, e):
 			l.names = append(l.names, prefix+e.Name())
 		}
 		if err != nil {
@@ -98,6 +98,16 @@ func (l *lister) list(dir, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// isFile reports whether e is a regular file, or a link to one or to nothing, which
+// is a picture that cannot be read. To open a pipe would wait for who writes to it.
+func isFile(full string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.Type().IsRegular()
+	}
+	info, err := os.Stat(full)
+	return err != nil || info.Mode().IsRegular()
 }
 
 // isFolder reports whether e is a folder or a link to one; only links cost a

@@ -68,6 +68,8 @@ func openAny(path, split string) (*collection, error) {
 			return c, err
 		}
 		return openFolder(path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is a pipe or a device: name a file or a folder of pictures", path)
 	}
 	switch name := strings.ToLower(path); {
 	case strings.HasSuffix(name, ".zip"):
