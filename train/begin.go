@@ -39,12 +39,20 @@ func refuseRun(dir string) error {
 
 // Resume goes on with the run that a checkpoint, or the newest readable
 // checkpoint of a run folder, belongs to. A run that was killed before its first
-// checkpoint begins again, to the same numbers. steps above 0 replaces the step
-// at which training ends; nothing else of the configuration changes.
+// checkpoint begins again, to the same numbers. A run folder that is not the
+// run's own must not hold a run yet. steps above 0 replaces the step at which
+// training ends; nothing else of the configuration changes.
 func Resume(path string, steps int, r Run) (*Trainer, error) {
 	t := newTrainer(r)
 	if t.run.Dir == "" {
 		t.run.Dir = runDirOf(path)
+	}
+	// A folder of another run would be overwritten: its configuration, its log and
+	// the checkpoints of the same steps.
+	if t.fresh = !BelongsTo(path, t.run.Dir); t.fresh {
+		if err := refuseRun(t.run.Dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.resume(path, steps); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -59,6 +67,9 @@ func (t *Trainer) resume(path string, steps int) error {
 		if err := t.lock(); err != nil {
 			return err
 		}
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = runDirOf(path)
 	}
 	from, err := t.find(path)
 	if err != nil {

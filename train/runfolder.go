@@ -67,14 +67,29 @@ func readConfig(dir string) (Config, error) {
 	return c, nil
 }
 
-// runDirOf returns the run folder of a checkpoint file, or the folder itself.
-func runDirOf(path string) string {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return path
+// BelongsTo reports whether a checkpoint file, or a run folder, is the run's in
+// dir.
+func BelongsTo(path, dir string) bool {
+	own := runDirOf(path)
+	a, err := os.Stat(own)
+	b, otherErr := os.Stat(dir)
+	if err != nil || otherErr != nil {
+		return filepath.Clean(own) == filepath.Clean(dir)
 	}
-	dir := filepath.Dir(path)
-	if filepath.Base(dir) == checkpointDir {
-		return filepath.Dir(dir)
+	return os.SameFile(a, b)
+}
+
+// runDirOf returns the run folder of a checkpoint file or of a folder of
+// checkpoints, or the folder itself.
+func runDirOf(path string) string {
+	dir := path
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		dir = filepath.Dir(path)
+	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
+		return dir // a run of that name
+	}
+	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
+		return filepath.Join(dir, "..")
 	}
 	return dir
 }

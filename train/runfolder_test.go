@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -311,4 +312,71 @@ func TestSaveBesideTraining(t *testing.T) {
 	}
 	c.Train.Steps = 4
 	sameState(t, train(t, c, t.TempDir()), snapshot)
+}
+
+// TestResumeElsewhere goes on from a checkpoint in another folder: a new one it
+// takes, that of another run it leaves as it is.
+func TestResumeElsewhere(t *testing.T) {
+	from, other, c := t.TempDir(), t.TempDir(), tiny()
+	c.Train.Steps = 2
+	checkpoint := train(t, c, from).Path
+	c.Train.Seed = 9
+	train(t, c, other)
+	files := []string{ConfigFile, "log.jsonl", filepath.Join(checkpointDir, "ckpt-000002.pt")}
+	before := make([][]byte, len(files))
+	for i, name := range files {
+		before[i] = read(t, filepath.Join(other, name))
+	}
+	for _, path := range []string{checkpoint, from} {
+		_, err := Resume(path, 4, Run{Dir: other})
+		if err == nil || !strings.Contains(err.Error(), other+" holds a run already: go on with it by `iddpm resume "+other) {
+			t.Errorf("Resume(%s) in another run's folder: %v", path, err)
+		}
+	}
+	for i, name := range files {
+		if !bytes.Equal(read(t, filepath.Join(other, name)), before[i]) {
+			t.Errorf("%s of the other run has changed", name)
+		}
+	}
+	resumed, err := Resume(checkpoint, 4, Run{Dir: filepath.Join(t.TempDir(), "new")})
+	if last := finish(t, resumed, err); last.Step != 4 {
+		t.Errorf("in a new folder it ends at step %d", last.Step)
+	}
+	resumed, err = Resume(checkpoint, 4, Run{Dir: filepath.Join(from, "samples", "..")})
+	finish(t, resumed, err)
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestResumeCheckpointsFolder names the checkpoints' folder for the run's.
+func TestResumeCheckpointsFolder(t *testing.T) {
+	for name, c := range map[string]struct {
+		below string
+		in    string // the folder that the process works in
+	}{
+		"run":                 {".", ""},
+		"checkpoints":         {checkpointDir, ""},
+		"with a slash":        {checkpointDir + "/", ""},
+		"within the folder":   {".", checkpointDir},
+		"a file there":        {checkpointDir + "/ckpt-000006.pt", ""},
+		"a file, from within": {"ckpt-000006.pt", checkpointDir},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			train(t, tiny(), dir)
+			t.Chdir(filepath.Join(dir, c.in))
+			resumed, err := Resume(c.below, 7, Run{})
+			finish(t, resumed, err)
+			if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000006.pt", "ckpt-000007.pt"}) {
+				t.Errorf("the folder holds %v", got)
+			}
+		})
+	}
 }

@@ -304,10 +304,10 @@ func runURL(url string) (storage.Location, error) {
 	if err != nil {
 		return at, usageError{err}
 	}
-	if !strings.HasSuffix(at.Base(), ".pt") {
-		return at, nil
+	if strings.HasSuffix(at.Base(), ".pt") {
+		at = at.Dir()
 	}
-	if at = at.Dir(); at.Base() == "checkpoints" {
+	if at.Base() == "checkpoints" {
 		at = at.Dir()
 	}
 	return at, nil

@@ -276,6 +276,11 @@ func (s *session) resume(ctx context.Context, from string, r *runOptions, steps 
 	if from, err = s.bring(ctx, from, r); err != nil {
 		return err
 	}
+	if s.remote != nil && !train.BelongsTo(from, dir) {
+		if err := s.remote.refuse(); err != nil {
+			return err
+		}
+	}
 	t, err := train.Resume(from, steps, s.run(ctx, r, dir))
 	if err != nil {
 		return err
