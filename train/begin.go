@@ -37,12 +37,16 @@ func refuseRun(dir string) error {
 	return nil
 }
 
+// Change alters the configuration of a run that is to go on.
+type Change func(*Config) error
+
 // Resume goes on with the run that a checkpoint, or the newest readable
 // checkpoint of a run folder, belongs to. A run that was killed before its first
 // checkpoint begins again, to the same numbers. A run folder that is not the
-// run's own must not hold a run yet. steps above 0 replaces the step at which
-// training ends; nothing else of the configuration changes.
-func Resume(path string, steps int, r Run) (*Trainer, error) {
+// run's own must not hold a run yet. change, unless it is nil, may alter where the
+// pictures are, how many of them may be bad, when training ends, and the threads:
+// of the rest of the configuration the checkpoint is made.
+func Resume(path string, change Change, r Run) (*Trainer, error) {
 	t := newTrainer(r)
 	if t.run.Dir == "" {
 		t.run.Dir = runDirOf(path)
@@ -54,13 +58,13 @@ func Resume(path string, steps int, r Run) (*Trainer, error) {
 			return nil, err
 		}
 	}
-	if err := t.resume(path, steps); err != nil {
+	if err := t.resume(path, change); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-func (t *Trainer) resume(path string, steps int) error {
+func (t *Trainer) resume(path string, change Change) error {
 	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
 		// Before the newest checkpoint is chosen: another process may be writing a
 		// newer one.
@@ -75,10 +79,26 @@ func (t *Trainer) resume(path string, steps int) error {
 	if err != nil {
 		return err
 	}
-	if steps > 0 {
-		t.config.Train.Steps = steps
+	if err := t.alter(change, from); err != nil {
+		return err
 	}
 	return t.assemble(from)
+}
+
+// alter has the configuration changed, and refuses an end that the run has
+// passed: it would only make the configuration wrong.
+func (t *Trainer) alter(change Change, from *Checkpoint) error {
+	if change == nil {
+		return nil
+	}
+	was := t.config.Train.TotalSteps()
+	if err := change(&t.config); err != nil {
+		return err
+	}
+	if end := t.config.Train.TotalSteps(); from != nil && end != was && end > 0 && end < from.Step {
+		return fmt.Errorf("%s: has taken %d steps, so it cannot end at step %d: raise --steps, or leave it out", from.Path, from.Step, end)
+	}
+	return t.config.Validate()
 }
 
 // find reads the checkpoint to go on from and takes its configuration. It is nil

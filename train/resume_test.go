@@ -46,6 +46,14 @@ func train(t *testing.T, c Config, dir string) *Checkpoint {
 	return finish(t, trainer, err)
 }
 
+// upTo changes the step at which a run ends.
+func upTo(steps int) Change {
+	return func(c *Config) error {
+		c.Train.Steps = steps
+		return nil
+	}
+}
+
 // finish trains to the end and returns the last checkpoint.
 func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 	t.Helper()
@@ -149,7 +157,7 @@ func TestResume(t *testing.T) {
 			half.Train.Steps = c.Train.Steps / 2
 			dir := t.TempDir()
 			train(t, half, dir)
-			resumed, err := Resume(dir, c.Train.Steps, Run{})
+			resumed, err := Resume(dir, upTo(c.Train.Steps), Run{})
 			after := finish(t, resumed, err)
 			sameState(t, whole, after)
 			sameFile(t, whole.Path, after.Path)
@@ -229,7 +237,7 @@ func TestInterrupt(t *testing.T) {
 	if err := trainer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	resumed, err := Resume(dir, 0, Run{})
+	resumed, err := Resume(dir, nil, Run{})
 	if err == nil && resumed.Step() != 3 {
 		t.Errorf("the run goes on at step %d, want 3", resumed.Step())
 	}
@@ -258,7 +266,7 @@ func TestNewestReadable(t *testing.T) {
 		t.Errorf("step %d was found, want 4", found.Step)
 	}
 	core, logs := observer.New(zapcore.WarnLevel)
-	resumed, err := Resume(dir, 0, Run{Log: zap.New(core)})
+	resumed, err := Resume(dir, nil, Run{Log: zap.New(core)})
 	if last := finish(t, resumed, err); last.Step != 6 || filepath.Base(last.Path) != filepath.Base(newest) {
 		t.Errorf("the run goes on to %s", last.Path)
 	}
@@ -392,7 +400,7 @@ func TestJPEGDecoderIsNoted(t *testing.T) {
 		t.Errorf("the environment is %v", last.Environment)
 	}
 	core, logs := observer.New(zapcore.WarnLevel)
-	resumed, err := Resume(dir, 2, Run{Log: zap.New(core)})
+	resumed, err := Resume(dir, upTo(2), Run{Log: zap.New(core)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,5 +412,27 @@ func TestJPEGDecoderIsNoted(t *testing.T) {
 	resumed.warnOfDifferences(last)
 	if logs.FilterField(zap.String("because", "jpeg_decoder")).Len() != 1 {
 		t.Errorf("another decoder: %v", logs.All())
+	}
+}
+
+// TestResumeRefusesItsPast names an end that the run has passed.
+func TestResumeRefusesItsPast(t *testing.T) {
+	dir := t.TempDir()
+	train(t, tiny(), dir)
+	before := read(t, filepath.Join(dir, ConfigFile))
+	for steps, want := range map[int]string{
+		5:  "has taken 6 steps, so it cannot end at step 5: raise --steps",
+		-1: "steps must not be negative, but is -1",
+		6:  "",
+	} {
+		resumed, err := Resume(dir, upTo(steps), Run{})
+		if want == "" {
+			finish(t, resumed, err)
+		} else if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--steps %d: %v", steps, err)
+		}
+		if !bytes.Equal(read(t, filepath.Join(dir, ConfigFile)), before) {
+			t.Errorf("--steps %d changes the configuration", steps)
+		}
 	}
 }

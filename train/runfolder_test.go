@@ -52,7 +52,7 @@ func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 	if !Exists(dir) {
 		t.Error("the folder holds no run")
 	}
-	resumed, err := Resume(dir, 0, Run{})
+	resumed, err := Resume(dir, nil, Run{})
 	sameState(t, whole, finish(t, resumed, err))
 }
 
@@ -63,7 +63,7 @@ func TestRunFolderLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := fmt.Sprintf("is in use by process %d on ", os.Getpid())
-	if _, err := Resume(dir, 0, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
+	if _, err := Resume(dir, nil, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
 		t.Errorf("Resume of a run that is at work: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, ConfigFile)); err != nil {
@@ -90,7 +90,7 @@ func TestResumeCleansUp(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, checkpointDir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	resumed, err := Resume(dir, 7, Run{})
+	resumed, err := Resume(dir, upTo(7), Run{})
 	finish(t, resumed, err)
 	if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000006.pt", "ckpt-000007.pt"}) {
 		t.Errorf("the folder holds %v", got)
@@ -105,7 +105,7 @@ func TestResumeOlder(t *testing.T) {
 	dir := t.TempDir()
 	train(t, c, dir)
 	core, logs := observer.New(zapcore.WarnLevel)
-	resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"), 5, Run{Log: zap.New(core)})
+	resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"), upTo(5), Run{Log: zap.New(core)})
 	finish(t, resumed, err)
 	if logs.FilterMessageSnippet("newer checkpoint").Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
@@ -328,7 +328,7 @@ func TestResumeElsewhere(t *testing.T) {
 		before[i] = read(t, filepath.Join(other, name))
 	}
 	for _, path := range []string{checkpoint, from} {
-		_, err := Resume(path, 4, Run{Dir: other})
+		_, err := Resume(path, upTo(4), Run{Dir: other})
 		if err == nil || !strings.Contains(err.Error(), other+" holds a run already: go on with it by `iddpm resume "+other) {
 			t.Errorf("Resume(%s) in another run's folder: %v", path, err)
 		}
@@ -338,11 +338,11 @@ func TestResumeElsewhere(t *testing.T) {
 			t.Errorf("%s of the other run has changed", name)
 		}
 	}
-	resumed, err := Resume(checkpoint, 4, Run{Dir: filepath.Join(t.TempDir(), "new")})
+	resumed, err := Resume(checkpoint, upTo(4), Run{Dir: filepath.Join(t.TempDir(), "new")})
 	if last := finish(t, resumed, err); last.Step != 4 {
 		t.Errorf("in a new folder it ends at step %d", last.Step)
 	}
-	resumed, err = Resume(checkpoint, 4, Run{Dir: filepath.Join(from, "samples", "..")})
+	resumed, err = Resume(checkpoint, upTo(4), Run{Dir: filepath.Join(from, "samples", "..")})
 	finish(t, resumed, err)
 }
 
@@ -372,7 +372,7 @@ func TestResumeCheckpointsFolder(t *testing.T) {
 			dir := t.TempDir()
 			train(t, tiny(), dir)
 			t.Chdir(filepath.Join(dir, c.in))
-			resumed, err := Resume(c.below, 7, Run{})
+			resumed, err := Resume(c.below, upTo(7), Run{})
 			finish(t, resumed, err)
 			if got := names(t, dir); !slices.Equal(got, []string{"ckpt-000006.pt", "ckpt-000007.pt"}) {
 				t.Errorf("the folder holds %v", got)

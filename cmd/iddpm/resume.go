@@ -2,12 +2,17 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
 	"iddpm/train"
 )
+
+// changeable are the settings that a run may go on with other than it began. The
+// rest make it what it is.
+var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images"}
 
 // resumeOptions are few, since a checkpoint knows its settings. Those of train
 // are for the reference's files, which do not; help leaves them to train.
@@ -16,7 +21,7 @@ func resumeOptions(r *runOptions, config *train.Config) []option {
 		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "go on in `DIR`, or behind an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
-		if o.hidden = o.name != "steps"; !o.hidden {
+		if o.hidden = !slices.Contains(changeable, o.name); !o.hidden {
 			o.standard = "as before"
 		}
 		options = append(options, o)
@@ -38,6 +43,7 @@ before its first begins again. Of improved-diffusion's model010000.pt the flags 
 Examples:
   iddpm resume runs/001-emoji
   iddpm resume runs/001-emoji --steps 10000
+  iddpm resume runs/003-photos --data-dir /mnt/photos
   iddpm resume s3://bucket/runs/one
   iddpm resume runs/001-emoji/checkpoints/ckpt-000500.pt --run-dir runs/from-500
   iddpm resume theirs/model010000.pt --preset cifar10 --data-dir cifar_train`,
@@ -64,21 +70,63 @@ func (p *program) resume(c *cli.Context) error {
 		}
 		return s.adopt(c, from, config, r, name)
 	}
-	if settings := givenSettings(c); len(settings) > 0 {
-		s.log.Warn("the run's own settings count: these change nothing", zap.Strings("flags", settings))
+	if c.IsSet("steps") && given.Train.Steps < 1 {
+		return wrongUse("--steps must be above 0, not %d: it is the step at which the run ends", given.Train.Steps)
 	}
-	return s.resume(c.Context, from, r, given.Train.Steps)
+	return s.resume(c.Context, from, r, s.changes(c, given))
 }
 
-// givenSettings names the flags that a run with settings of its own has no use
-// for.
-func givenSettings(c *cli.Context) (names []string) {
-	for _, o := range append(configOptions(new(train.Config)), presetOption(new(string))) {
-		if o.name != "steps" && c.IsSet(o.name) {
+// changes returns what changes a run as the given flags say, so far as a run can
+// be changed, and names the flags that differ from the run's own settings in vain.
+func (s *session) changes(c *cli.Context, given train.Config) train.Change {
+	return func(own *train.Config) error {
+		if ignored := s.ignored(c, given, *own); len(ignored) > 0 {
+			s.log.Warn("the run's own settings count: these change nothing", zap.Strings("flags", ignored))
+		}
+		for _, o := range configOptions(own) {
+			if !slices.Contains(changeable, o.name) {
+				continue
+			}
+			if err := apply(c, []option{o}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// ignored names the given flags whose values are neither the run's own nor can
+// replace them.
+func (s *session) ignored(c *cli.Context, given, own train.Config) (names []string) {
+	// The run's own hold what these came to.
+	given.Train.Precision = train.ResolvePrecision(given.Train.Precision, s.device)
+	if given.Model.NumClasses == 0 {
+		given.Model.NumClasses = own.Model.NumClasses
+	}
+	if c.IsSet("preset") && presetDiffers(c, own) {
+		names = append(names, "--preset")
+	}
+	theirs := configOptions(&own)
+	for i, o := range configOptions(&given) {
+		if c.IsSet(o.name) && !slices.Contains(changeable, o.name) && show(o.value) != show(theirs[i].value) {
 			names = append(names, "--"+o.name)
 		}
 	}
 	return names
+}
+
+// presetDiffers reports whether a preset describes another network or diffusion
+// than the run's, in what no other flag says.
+func presetDiffers(c *cli.Context, own train.Config) bool {
+	preset, err := baseConfig(c.String("preset"))
+	networkOf := func(config *train.Config) []option { return append(modelOptions(config), diffusionOptions(config)...) }
+	theirs := networkOf(&own)
+	for i, o := range networkOf(&preset) {
+		if err == nil && !c.IsSet(o.name) && show(o.value) != show(theirs[i].value) {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // adopt goes on with a run of the reference, in a folder of its own.

@@ -113,8 +113,8 @@ func (p *program) train(c *cli.Context) error {
 	if isReference(from) {
 		return s.adopt(c, from, config, r, name)
 	} else if from != "" {
-		s.log.Info("going on with a run: its own settings count, not those of this command line", zap.String("run", from))
-		return s.resume(c.Context, from, r, givenSteps(c, config))
+		s.log.Info("going on with a run", zap.String("run", from))
+		return s.resume(c.Context, from, r, s.changes(c, config))
 	}
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
@@ -218,13 +218,6 @@ func (s *session) openRunDir(ctx context.Context, r *runOptions) (string, error)
 	return s.remote.dir, nil
 }
 
-func givenSteps(c *cli.Context, config train.Config) int {
-	if c.IsSet("steps") {
-		return config.Train.Steps
-	}
-	return 0
-}
-
 // begin trains a fresh run.
 func (s *session) begin(ctx context.Context, config train.Config, r *runOptions, name string) error {
 	return s.fresh(ctx, r, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
@@ -261,7 +254,7 @@ func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run 
 
 // resume goes on with a run, in its own folder if none is named. Both may be
 // behind URLs.
-func (s *session) resume(ctx context.Context, from string, r *runOptions, steps int) error {
+func (s *session) resume(ctx context.Context, from string, r *runOptions, change train.Change) error {
 	if r.dir == "" && storage.IsURL(from) {
 		at, err := runURL(from)
 		if err != nil {
@@ -281,7 +274,7 @@ func (s *session) resume(ctx context.Context, from string, r *runOptions, steps 
 			return err
 		}
 	}
-	t, err := train.Resume(from, steps, s.run(ctx, r, dir))
+	t, err := train.Resume(from, change, s.run(ctx, r, dir))
 	if err != nil {
 		return err
 	}
