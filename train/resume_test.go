@@ -436,3 +436,42 @@ func TestResumeRefusesItsPast(t *testing.T) {
 		}
 	}
 }
+
+// TestBadPictureSaves meets a picture that cannot be read amid training: the run
+// is saved before it ends, and goes on once that picture may be left out.
+func TestBadPictureSaves(t *testing.T) {
+	c, dir := tiny(), t.TempDir()
+	c.Data.Dir, c.Data.Cache, c.Train.Steps = fivePictures(t), "none", 20 // far beyond what is read ahead
+	trainer, err := New(c, Run{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	truncate(t, filepath.Join(c.Data.Dir, "3.png"))
+	err = trainer.Train(t.Context())
+	saved := trainer.CheckpointPath()
+	closeTrainer(t, trainer)
+	for _, want := range []string{"3.png", "--max-bad-images", "the run is saved, as " + saved + ": iddpm resume " + dir} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+	resumed, err := Resume(dir, nil, Run{})
+	if err == nil {
+		err = errors.Join(resumed.Train(t.Context()), resumed.Close())
+	}
+	if err == nil || !strings.Contains(err.Error(), "3.png") {
+		t.Errorf("the run goes on in spite of the picture: %v", err)
+	}
+	resumed, err = Resume(dir, func(c *Config) error { c.Data.MaxBadImages = 1; return nil }, Run{})
+	if last := finish(t, resumed, err); last.Step != 20 || last.Config.Data.MaxBadImages != 1 {
+		t.Errorf("it ends at step %d, with %d bad pictures allowed", last.Step, last.Config.Data.MaxBadImages)
+	}
+}
+
+// truncate cuts off the end of a picture, which its header does not show.
+func truncate(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, int64(len(read(t, path)))-20); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -172,7 +172,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 				return t.interrupted()
 			}
 			if err != nil {
-				return err
+				return t.stopped(err)
 			}
 		}
 		t.due = t.due || t.current%t.config.Train.SaveInterval == 0
@@ -193,7 +193,7 @@ func (t *Trainer) next(ctx context.Context) error {
 		return t.interrupted()
 	}
 	if err != nil {
-		return err
+		return t.stopped(err)
 	}
 	result, err := t.step(batch)
 	if err != nil {
@@ -211,18 +211,32 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 	return t.loader.Next(ctx)
 }
 
-// interrupted saves; where the last step was bad, an older checkpoint is worth
-// more than a newer one that may hold what broke it.
+// interrupted saves, and says so.
 func (t *Trainer) interrupted() error {
+	if err := t.saveLast(); err != nil {
+		return err
+	}
+	return ErrInterrupted
+}
+
+// stopped saves before an error ends training that the weights have no part in,
+// such as a picture that cannot be read.
+func (t *Trainer) stopped(cause error) error {
+	if err := t.saveLast(); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("%w\nthe run is saved, as %s: iddpm resume %s goes on", cause, t.saver.safe, t.run.Dir)
+}
+
+// saveLast saves, and waits until that is safe; where the last step was bad, an
+// older checkpoint is worth more than a newer one that may hold what broke it.
+func (t *Trainer) saveLast() error {
 	if t.healthy() || t.saver.safe == "" {
 		if err := t.save(); err != nil {
 			return err
 		}
 	}
-	if err := t.saver.wait(); err != nil {
-		return err
-	}
-	return ErrInterrupted
+	return t.saver.wait()
 }
 
 func (t *Trainer) done() bool {
