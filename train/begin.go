@@ -24,6 +24,7 @@ func New(c Config, r Run) (*Trainer, error) {
 	}
 	t := newTrainer(r)
 	t.config, t.fresh = c, true
+	t.config.Anchor()
 	if err := t.assemble(nil); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -79,6 +80,7 @@ func (t *Trainer) resume(path string, change Change) error {
 	if err != nil {
 		return err
 	}
+	t.begun = true
 	if err := t.alter(change, from); err != nil {
 		return err
 	}
@@ -95,6 +97,7 @@ func (t *Trainer) alter(change Change, from *Checkpoint) error {
 	if err := change(&t.config); err != nil {
 		return err
 	}
+	t.config.Anchor()
 	if end := t.config.Train.TotalSteps(); from != nil && end != was && end > 0 && end < from.Step {
 		return fmt.Errorf("%s: has taken %d steps, so it cannot end at step %d: raise --steps, or leave it out", from.Path, from.Step, end)
 	}

@@ -1,7 +1,9 @@
 package train
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -17,12 +19,21 @@ func (t *Trainer) openData() (err error) {
 	o.HoldOut = t.config.Eval.HoldOut
 	t.dataset, err = data.Open(t.config.Data.Dir, o)
 	if err != nil {
-		return err
+		return t.asMoved(err, "data-dir")
 	}
 	if found, want := t.dataset.NumClasses(), t.config.Model.NumClasses; t.config.Model.ClassCond && found > want {
 		return fmt.Errorf("%s has %d classes, but the network only %d: raise --num-classes", t.dataset.Name(), found, want)
 	}
 	return t.openHeldOut()
+}
+
+// asMoved adds to the error of pictures that a run began with, and that are not
+// there any more, how it can go on.
+func (t *Trainer) asMoved(err error, flag string) error {
+	if t.begun && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\nthe run has used them before: say by --%s where they are now", err, flag)
+	}
+	return err
 }
 
 // build makes all tensors of the run, on the tensor thread.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -71,6 +74,23 @@ func (c Config) DataOptions() data.Options {
 	o, _ := c.Data.options()
 	o.ImageSize, o.ClassCond = c.Model.ImageSize, c.Model.ClassCond
 	return o
+}
+
+// Anchor makes the paths in c absolute, so that a run can go on from whichever
+// folder it is named in.
+func (c *Config) Anchor() {
+	paths := []*string{&c.Data.Dir, &c.Eval.Dir, &c.Train.InitFrom}
+	if strings.HasSuffix(strings.ToLower(c.Data.Labels), ".csv") {
+		paths = append(paths, &c.Data.Labels)
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(*path); err != nil {
+			continue // empty, or a URL
+		}
+		if whole, err := filepath.Abs(*path); err == nil {
+			*path = whole
+		}
+	}
 }
 
 // Options are the numbers of the training loop; the JSON keys are the

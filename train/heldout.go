@@ -78,7 +78,7 @@ func (t *Trainer) openHeldOut() error {
 	}
 	set, err := data.Open(dir, o)
 	if err != nil {
-		return fmt.Errorf("pictures to evaluate on: %w", err)
+		return t.asMoved(fmt.Errorf("pictures to evaluate on: %w", err), "eval-data")
 	}
 	defer set.Close()
 	if t.config.Model.ClassCond && !slices.Equal(set.ClassNames(), t.dataset.ClassNames()) {

@@ -84,6 +84,7 @@ func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
 		return nil, err
 	}
 	t.config, t.fresh, t.adopted = from.Config, true, true
+	t.config.Anchor()
 	if err := t.assemble(from); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}

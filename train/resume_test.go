@@ -475,3 +475,45 @@ func truncate(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// TestResumeMovedData goes on with pictures that lie elsewhere now, to the end of
+// a run whose pictures stayed, and speaks up where they are others.
+func TestResumeMovedData(t *testing.T) {
+	c, home := tiny(), t.TempDir()
+	t.Chdir(home)
+	if err := os.Rename(fivePictures(t), "photos"); err != nil {
+		t.Fatal(err)
+	}
+	c.Data.Dir = "photos"
+	whole := train(t, c, t.TempDir())
+	c.Train.Steps = 3
+	dir := t.TempDir()
+	if got, want := train(t, c, dir).Config.Data.Dir, filepath.Join(home, "photos"); got != want {
+		t.Errorf("the run notes its pictures as %s, not %s", got, want)
+	}
+	if err := os.Rename("photos", "moved"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(dir, upTo(6), Run{}); err == nil || !strings.Contains(err.Error(), "photos does not exist") || !strings.Contains(err.Error(), "--data-dir") {
+		t.Errorf("without its pictures: %v", err)
+	}
+	to := func(pictures string) (*observer.ObservedLogs, *Checkpoint) {
+		core, logs := observer.New(zapcore.WarnLevel)
+		resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000003.pt"), func(c *Config) error {
+			c.Data.Dir = pictures
+			return upTo(6)(c)
+		}, Run{Dir: t.TempDir() + "/run", Log: zap.New(core)})
+		return logs, finish(t, resumed, err)
+	}
+	logs, last := to("moved")
+	if logs.Len() > 0 || last.Config.Data.Dir != filepath.Join(home, "moved") {
+		t.Errorf("the run notes %s, and says %v", last.Config.Data.Dir, logs.All())
+	}
+	sameState(t, whole, last)
+	if err := os.Remove("moved/3.png"); err != nil {
+		t.Fatal(err)
+	}
+	if logs, _ = to("moved"); logs.FilterMessage("the pictures are not those that the run began with").Len() != 1 {
+		t.Errorf("of other pictures it says %v", logs.All())
+	}
+}

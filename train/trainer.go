@@ -67,6 +67,7 @@ type Trainer struct {
 	metrics   *metrics.Writer
 	fresh     bool        // not in its folder before
 	adopted   bool        // begun by the reference
+	begun     bool        // begun here, by an earlier process
 	locked    *folderLock // the run folder; nil: it is not ours yet
 	saver     saver
 	meter     meter

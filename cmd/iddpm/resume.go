@@ -99,6 +99,7 @@ func (s *session) changes(c *cli.Context, given train.Config) train.Change {
 // replace them.
 func (s *session) ignored(c *cli.Context, given, own train.Config) (names []string) {
 	// The run's own hold what these came to.
+	given.Anchor()
 	given.Train.Precision = train.ResolvePrecision(given.Train.Precision, s.device)
 	if given.Model.NumClasses == 0 {
 		given.Model.NumClasses = own.Model.NumClasses

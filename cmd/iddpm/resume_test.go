@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -43,6 +44,41 @@ func TestResumeFlags(t *testing.T) {
 		if after := config(t, "a"); after != before {
 			t.Errorf("%s: the configuration changes:\n%s", test.name, after)
 		}
+	}
+}
+
+// Pictures that have moved, or gone bad, are no end of a run, whichever command
+// goes on with it.
+func TestResumeData(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Rename(pictureFolder(t, 5, 8, 8, false), "photos"); err != nil {
+		t.Fatal(err)
+	}
+	if got := iddpm(t, trainTiny("a", "--steps", "2", "--data-dir", "photos")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	if err := errors.Join(os.Rename("photos", "moved"), os.Truncate("moved/odd_00003.png", 60)); err != nil {
+		t.Fatal(err)
+	}
+	resume := func(args ...string) []string { return append([]string{"resume", "a", "--device", "cpu"}, args...) }
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"moved", resume("--steps", "20"), exitFailed, "say by --data-dir where they are now"},
+		{"bad", resume("--steps", "20", "--data-dir", "moved"), exitFailed, "--max-bad-images"},
+		{"left out", resume("--steps", "20", "--max-bad-images", "1", "--data-dir", "moved"), exitDone, ""},
+		{"remembered", resume("--steps", "21"), exitDone, ""},
+		{"--auto-resume", trainTiny("a", "--auto-resume", "--steps", "22", "--data-dir", "moved", "--max-bad-images", "2"), exitDone, ""},
+	} {
+		if got := iddpm(t, test.args...); got.status != test.status || !strings.Contains(got.stderr, test.want) || strings.Contains(got.stderr, "change nothing") {
+			t.Errorf("%s: %d, %s", test.name, got.status, got.stderr)
+		}
+	}
+	if !strings.Contains(config(t, "a"), `"max_bad_images": 2`) {
+		t.Errorf("the configuration is %s", config(t, "a"))
 	}
 }
 
