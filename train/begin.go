@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
+	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/data"
@@ -81,6 +83,9 @@ func (t *Trainer) resume(path string, change Change) error {
 		return err
 	}
 	t.begun = true
+	// Where there are fewer cores than the run had threads they would wait for one
+	// another, and with many of them practically forever.
+	t.config.Train.Threads = min(t.config.Train.Threads, runtime.NumCPU())
 	if err := t.alter(change, from); err != nil {
 		return err
 	}
@@ -213,6 +218,11 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
 				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))
 		}
+	}
+	was, is := c.Config.Train.Threads, t.config.Train.Threads
+	if was > 0 && was != is && t.device.Type == gotorch.CPU {
+		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
+			zap.String("because", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", runtime.NumCPU()))
 	}
 	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
 		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))

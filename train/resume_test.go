@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -140,7 +141,7 @@ func TestResume(t *testing.T) {
 		"bf16":          func(c *Config) { c.Train.Precision = "bf16" },
 		"fp16":          func(c *Config) { c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.BatchSize = "fp16", 1e-3, 2 },
 		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
-		"threads":       func(c *Config) { c.Train.Threads = 2 },
+		"threads":       func(c *Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
 		"flip":          func(c *Config) { c.Data.Flip = true },
 		"epochs":        func(c *Config) { c.Data.Dir = pictures }, // of 5 pictures: batches of 4 cross their ends
 		"super-resolution": func(c *Config) {
@@ -515,5 +516,30 @@ func TestResumeMovedData(t *testing.T) {
 	}
 	if logs, _ = to("moved"); logs.FilterMessage("the pictures are not those that the run began with").Len() != 1 {
 		t.Errorf("of other pictures it says %v", logs.All())
+	}
+}
+
+// TestResumeThreads goes on with a run of more threads than there are cores: with
+// as many as there are, or as many as are asked for, and says so.
+func TestResumeThreads(t *testing.T) {
+	cores, c := runtime.NumCPU(), tiny()
+	c.Train.Steps, c.Train.Threads = 2, cores+3
+	path := train(t, c, t.TempDir()).Path
+	for asked, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {
+		core, logs := observer.New(zapcore.WarnLevel)
+		resumed, err := Resume(path, func(c *Config) error {
+			if asked > 0 {
+				c.Train.Threads = asked
+			}
+			return upTo(3)(c)
+		}, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core)})
+		last := finish(t, resumed, err)
+		if got := last.Config.Train.Threads; got != want || int(gotorch.GetNumThreads()) != want {
+			t.Errorf("asked for %d threads it takes %d, not %d", asked, got, want)
+		}
+		said := logs.FilterField(zap.Int("was", cores+3)).FilterField(zap.Int("is", want)).FilterField(zap.Int("cores", cores))
+		if (said.Len() == 1) != (want != cores+3) {
+			t.Errorf("asked for %d threads it says %v", asked, logs.All())
+		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,6 +132,9 @@ func TestWrongUse(t *testing.T) {
 		{"bench load without batches", []string{"bench", "load", "--batch-size", "0"}, exitUsage, "must be above 0"},
 		{"argument of bench", []string{"bench", "load", "foo"}, exitUsage, "iddpm bench load takes flags alone, not foo"},
 		{"noise of nothing", []string{"figure", "noising", "--image-size", "0"}, exitUsage, "image-size must be above 0"},
+		{"too many threads", []string{"train", "--threads", "100000"}, exitUsage, fmt.Sprintf("not 100000: this machine has %d cores", runtime.NumCPU())},
+		{"negative threads", []string{"train", "--threads", "-1"}, exitUsage, "--threads must be from 0, one per core, to "},
+		{"too many threads to go on", []string{"resume", "a", "--threads", "100000"}, exitUsage, "not 100000: this machine has"},
 		{"auto-resume without a folder", []string{"train", "--auto-resume"}, exitUsage, "--auto-resume needs --run-dir"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

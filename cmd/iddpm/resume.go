@@ -12,7 +12,7 @@ import (
 
 // changeable are the settings that a run may go on with other than it began. The
 // rest make it what it is.
-var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images"}
+var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "threads"}
 
 // resumeOptions are few, since a checkpoint knows its settings. Those of train
 // are for the reference's files, which do not; help leaves them to train.
@@ -69,6 +69,9 @@ func (p *program) resume(c *cli.Context) error {
 			return err
 		}
 		return s.adopt(c, from, config, r, name)
+	}
+	if err := checkThreads(given.Train.Threads); err != nil {
+		return err
 	}
 	if c.IsSet("steps") && given.Train.Steps < 1 {
 		return wrongUse("--steps must be above 0, not %d: it is the step at which the run ends", given.Train.Steps)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -134,6 +135,9 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 	if r.reference.useFP16 && !c.IsSet("precision") {
 		config.Train.Precision = "fp16"
 	}
+	if err := checkThreads(config.Train.Threads); err != nil {
+		return config, "", err
+	}
 	if err := inferClasses(&config); err != nil {
 		return config, "", err
 	}
@@ -173,6 +177,16 @@ func baseConfig(preset string) (train.Config, error) {
 		return p.Config, wrongUse("--preset: %w", err)
 	}
 	return p.Config, nil
+}
+
+// checkThreads refuses numbers of threads with which a step takes forever. It is
+// no part of a configuration's own check: a checkpoint may come from a larger
+// machine.
+func checkThreads(n int) error {
+	if cores := runtime.NumCPU(); n < 0 || n > 4*cores {
+		return wrongUse("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
+	}
+	return nil
 }
 
 // inferClasses counts the classes of the pictures, if nobody said how many
