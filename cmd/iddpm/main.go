@@ -14,10 +14,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap/zapcore"
 
 	"iddpm/train"
 )
@@ -35,18 +37,43 @@ const (
 )
 
 func main() {
+	// The reader of the log or of the results may go, as `| head` does: that is no
+	// reason to end hours of work.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		fmt.Fprintln(os.Stderr, "\niddpm: stopping; once more to stop at once")
-		cancel()
-		<-signals
-		os.Exit(exitInterrupted)
-	}()
-	p := program{stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	p := program{stdout: results{os.Stdout}, stderr: os.Stderr, env: os.LookupEnv}
+	go p.heed(signals, cancel)
 	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// heed cancels at the first signal, and ends the program at the second. A
+// terminal that goes may hang up more than once, without meaning anything by it.
+func (p *program) heed(signals <-chan os.Signal, cancel context.CancelFunc) {
+	<-signals
+	p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
+	cancel()
+	for s := range signals {
+		if s != syscall.SIGHUP {
+			os.Exit(exitInterrupted)
+		}
+	}
+}
+
+// results is standard output; what nobody reads any more is dropped.
+type results struct{ out io.Writer }
+
+// Write writes to standard output.
+func (r results) Write(p []byte) (int, error) {
+	n, err := r.out.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // program is what surrounds a command.
@@ -54,18 +81,49 @@ type program struct {
 	stdout io.Writer // results
 	stderr io.Writer // logs
 	env    environment
+
+	logJSON atomic.Bool // as the command line says, once it is read
 }
 
 // run runs one command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.dispatch(ctx, args)
-	if exitStatus(err) == exitInterrupted {
-		err = fmt.Errorf("interrupted before there was anything to save: %w", err)
+	status := exitStatus(err)
+	switch status {
+	case exitDone:
+	case exitInterrupted:
+		p.say(zapcore.WarnLevel, "interrupted before there was anything to save"+causes(": ", err))
+	case exitSaved:
+		p.say(zapcore.WarnLevel, causes("", err))
+	default:
+		p.say(zapcore.ErrorLevel, err.Error())
 	}
-	if err != nil {
-		fmt.Fprintln(p.stderr, "iddpm: "+strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	return status
+}
+
+// causes returns the text of an interrupt's error without its context's, which
+// says the same once more; what is left, if anything, follows the prefix.
+func causes(prefix string, err error) string {
+	var left []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSuffix(strings.TrimSuffix(line, context.Canceled.Error()), ": "); line != "" {
+			left = append(left, line)
+		}
 	}
-	return exitStatus(err)
+	if len(left) == 0 {
+		return ""
+	}
+	return prefix + strings.Join(left, "\n")
+}
+
+// say writes the program's own words, beside those of a command's log: for
+// people, or in JSON.
+func (p *program) say(level zapcore.Level, text string) {
+	if p.logJSON.Load() {
+		newScreen(p.stderr).logger(true).Log(level, text)
+		return
+	}
+	fmt.Fprintln(p.stderr, "iddpm: "+strings.ReplaceAll(text, "\n", "\n  "))
 }
 
 func (p *program) dispatch(ctx context.Context, args []string) error {
@@ -75,7 +133,9 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := line.addSources(root, p.env); err != nil {
+	err = line.addSources(root, p.env)
+	p.logJSON.Store(line.last("log-json") == "true")
+	if err != nil {
 		return err
 	}
 	return app.RunContext(ctx, append([]string{"iddpm"}, line.arguments()...))

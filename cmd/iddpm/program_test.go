@@ -1,18 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
@@ -150,6 +148,38 @@ func TestWrongUse(t *testing.T) {
 				t.Errorf("left %v", left)
 			}
 		})
+	}
+}
+
+// With --log-json errors are lines of JSON, too, and an interrupt says no more than
+// that it was one.
+func TestLastWords(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := iddpm(t, trainTiny("a", "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	const nothing = "interrupted before there was anything to save"
+	for _, test := range []struct {
+		ctx    context.Context
+		args   []string
+		status int
+		want   string // the last line
+	}{
+		{t.Context(), []string{"train", "--run-dir", "a", "--log-json"}, exitFailed, `"msg":"a holds a run already: go on with it by`},
+		{t.Context(), []string{"train", "--threads", "-1", "--log-json"}, exitUsage, `{"level":"error",`},
+		{cancelled, []string{"sample", "a", "--device", "cpu"}, exitInterrupted, "iddpm: " + nothing + "\n"},
+		{cancelled, []string{"sample", "a", "--device", "cpu", "--log-json"}, exitInterrupted, `"msg":"` + nothing + `"}`},
+		{cancelled, trainTiny("b", "--log-json"), exitSaved, `"msg":"interrupted; the run is saved"}`},
+	} {
+		got := iddpmWith(test.ctx, nil, test.args...)
+		if got.status != test.status || !strings.Contains(got.lastLine()+"\n", test.want) {
+			t.Errorf("%v: status %d, not %d: %s", test.args, got.status, test.status, got.lastLine())
+		}
+		if slices.Contains(test.args, "--log-json") && !json.Valid([]byte(got.lastLine())) {
+			t.Errorf("%v: not JSON: %s", test.args, got.lastLine())
+		}
 	}
 }
 
@@ -297,35 +327,6 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Exit(m.Run())
-}
-
-// The first signal, of a container's end as well as of a keyboard, saves.
-func TestSignal(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a")
-	command := exec.Command(os.Args[0], trainTiny(dir)...)
-	command.Env = append(os.Environ(), "TEST_AS_PROGRAM=1")
-	logs, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(logs)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "INFO  step") {
-			if err := command.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	command.Wait()
-	if status := command.ProcessState.ExitCode(); status != exitSaved {
-		t.Errorf("status %d", status)
-	}
-	if saved, _ := filepath.Glob(dir + "/checkpoints/ckpt-*.pt"); len(saved) != 1 {
-		t.Errorf("saved %v", saved)
-	}
 }
 
 // Whole batches that were drawn before an interrupt are kept.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -80,6 +84,67 @@ func TestFullDisk(t *testing.T) {
 		if strings.HasPrefix(filepath.Base(file), ".") {
 			t.Errorf("left %s", file)
 		}
+	}
+}
+
+// TestSignal sends the signals of a container's end, of a keyboard, and of a
+// terminal that goes, which may hang up twice: each saves.
+func TestSignal(t *testing.T) {
+	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGINT}, {syscall.SIGHUP, syscall.SIGHUP}, {syscall.SIGTERM, syscall.SIGHUP}} {
+		dir := filepath.Join(t.TempDir(), "run")
+		p := start(t, trainTiny(dir, "--batch-size", "64")...)
+		p.await(t, "INFO  step")
+		p.signal(t, signals[0])
+		p.await(t, "iddpm: stopping; once more")
+		for _, s := range signals[1:] {
+			_ = p.Process.Signal(s) // it may be done already
+		}
+		if status := p.end(); status != exitSaved || !strings.HasSuffix(p.stderrSoFar(), "iddpm: interrupted; the run is saved\n") {
+			t.Errorf("%v: status %d: %s", signals, status, p.stderrSoFar())
+		}
+		if saved := checkpoints(dir); len(saved) != 1 {
+			t.Errorf("%v: saved %v", signals, saved)
+		}
+	}
+}
+
+// TestNohup hangs up on a run that was started so that it does not mind.
+func TestNohup(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP) // which a process that is started inherits
+	defer signal.Reset(syscall.SIGHUP)
+	p := start(t, trainTiny(filepath.Join(t.TempDir(), "run"), "--log-json")...)
+	p.await(t, `"msg":"step"`)
+	p.signal(t, syscall.SIGHUP)
+	p.signal(t, syscall.SIGTERM)
+	if status := p.end(); status != exitSaved || strings.Count(p.stderrSoFar(), "stopping") != 1 {
+		t.Errorf("status %d: %s", status, p.stderrSoFar())
+	}
+	for line := range strings.Lines(p.stderrSoFar()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("--log-json logs %s", line)
+		}
+	}
+}
+
+// TestClosedPipe trains to the end though nobody reads the log or the results,
+// as in `iddpm train 2>&1 | head -1`.
+func TestClosedPipe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(os.Args[0], trainTiny(dir, "--steps", "3", "--save-interval", "1")...)
+	command.Env = append(os.Environ(), "TEST_AS_PROGRAM=1")
+	command.Stdout, command.Stderr = writer, writer
+	if err := errors.Join(command.Start(), reader.Close(), writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Wait(); err != nil {
+		t.Error(err)
+	}
+	if saved := checkpoints(dir); len(saved) != 3 {
+		t.Errorf("saved %v", saved)
 	}
 }
 
