@@ -62,6 +62,9 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		}
 		errs = append(errs, err)
 	}
+	if _, err := os.Stat(filepath.Join(path, ConfigFile)); err == nil && len(errs) == 0 {
+		return nil, fmt.Errorf("the run %s %w yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", path, errNoCheckpoint, path)
+	}
 	if len(errs) == 0 {
 		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
 	}

@@ -94,7 +94,10 @@ func (r *remotes) local(ctx context.Context, arg string) (string, error) {
 		return "", err
 	}
 	file, err := there.newest(ctx)
-	if err == nil && file == "" {
+	switch {
+	case err == nil && file == "" && there.holdsRun():
+		err = fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", at, shellWord(at.String()))
+	case err == nil && file == "":
 		err = fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", at)
 	}
 	return file, err
