@@ -107,8 +107,9 @@ func removeLeftovers(dir string) {
 
 // save copies the state to host memory and writes it to the run folder beside
 // training: a step never waits for a disk, only the next checkpoint does. A
-// write that fails is logged, and tried again at the next save.
-func (t *Trainer) save() error {
+// write that fails is logged, and tried again at the next save; of the last one,
+// for which there is no next, wait tells.
+func (t *Trainer) save(last bool) error {
 	path := t.CheckpointPath()
 	if t.saver.holds(path) {
 		return nil
@@ -117,13 +118,13 @@ func (t *Trainer) save() error {
 	if err != nil {
 		return err
 	}
-	t.saver.start(path, dict)
+	t.saver.start(path, dict, last)
 	return nil
 }
 
 // saveNow saves, and waits until the checkpoint is safe.
 func (t *Trainer) saveNow() error {
-	err := t.onTensorThread(t.save)
+	err := t.onTensorThread(func() error { return t.save(true) })
 	return errors.Join(err, t.saver.wait())
 }
 

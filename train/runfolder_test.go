@@ -52,6 +52,10 @@ func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 	if !Exists(dir) {
 		t.Error("the folder holds no run")
 	}
+	want := fmt.Sprintf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", dir, dir)
+	if _, err := LoadCheckpoint(dir); err == nil || err.Error() != want {
+		t.Errorf("LoadCheckpoint returned %v", err)
+	}
 	resumed, err := Resume(dir, nil, Run{})
 	sameState(t, whole, finish(t, resumed, err))
 }
@@ -226,7 +230,10 @@ func TestSaveIsTriedAgain(t *testing.T) {
 // TestLastSaveFails ends a run whose last checkpoint cannot be written: that is
 // an error, which names the last good one.
 func TestLastSaveFails(t *testing.T) {
-	dir, _, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
+	dir, logs, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
+	if n := logs.FilterMessageSnippet("training goes on").Len(); n != 1 { // after step 4
+		t.Errorf("it says %d times that training goes on", n)
+	}
 	for _, want := range []string{"cannot save the run", syscall.ENOSPC.Error(), "the last good checkpoint is", "ckpt-000002.pt"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)

@@ -25,22 +25,28 @@ type saver struct {
 }
 
 // start begins to write a checkpoint. If the one before it could not be written,
-// the log has said so, and this one is the new attempt.
-func (s *saver) start(path string, dict *pt.Dict) {
+// the log has said so, and this one is the new attempt; the error of the last one
+// is what wait returns, and what the program ends with.
+func (s *saver) start(path string, dict *pt.Dict, last bool) {
 	_ = s.wait()
 	write := s.write
 	if write == nil {
 		write = pt.WriteFile
 	}
 	s.writing, s.done = path, make(chan error, 1)
-	go func(done chan<- error) { done <- s.put(write, path, dict) }(s.done)
+	go func(done chan<- error) {
+		err := s.put(write, path, dict)
+		if err != nil && !last {
+			s.log.Error("cannot save; training goes on, and the next save interval tries again", zap.Error(err), zap.String("last_good", s.safe))
+		}
+		done <- err
+	}(s.done)
 }
 
 // put writes a checkpoint, and then removes those that it replaces. It may use
 // only what does not change while it runs.
 func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) error {
 	if err := write(path, dict); err != nil {
-		s.log.Error("cannot save; training goes on, and the next save interval tries again", zap.Error(err), zap.String("last_good", s.safe))
 		return err
 	}
 	s.log.Info("saved", zap.String("checkpoint", path))

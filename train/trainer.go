@@ -178,7 +178,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 		}
 		t.due = t.due || t.current%t.config.Train.SaveInterval == 0
 		if t.done() || t.due && t.healthy() {
-			if err := t.save(); err != nil {
+			if err := t.save(t.done()); err != nil {
 				return err
 			}
 			t.due = false
@@ -233,7 +233,7 @@ func (t *Trainer) stopped(cause error) error {
 // older checkpoint is worth more than a newer one that may hold what broke it.
 func (t *Trainer) saveLast() error {
 	if t.healthy() || t.saver.safe == "" {
-		if err := t.save(); err != nil {
+		if err := t.save(true); err != nil {
 			return err
 		}
 	}

@@ -171,11 +171,15 @@ func TestLastWords(t *testing.T) {
 		{t.Context(), []string{"train", "--threads", "-1", "--log-json"}, exitUsage, `{"level":"error",`},
 		{cancelled, []string{"sample", "a", "--device", "cpu"}, exitInterrupted, "iddpm: " + nothing + "\n"},
 		{cancelled, []string{"sample", "a", "--device", "cpu", "--log-json"}, exitInterrupted, `"msg":"` + nothing + `"}`},
+		{cancelled, trainTiny("c"), exitSaved, "iddpm: interrupted; the run is saved\n"},
 		{cancelled, trainTiny("b", "--log-json"), exitSaved, `"msg":"interrupted; the run is saved"}`},
 	} {
 		got := iddpmWith(test.ctx, nil, test.args...)
 		if got.status != test.status || !strings.Contains(got.lastLine()+"\n", test.want) {
 			t.Errorf("%v: status %d, not %d: %s", test.args, got.status, test.status, got.lastLine())
+		}
+		if strings.Contains(got.stdout, "nothing was left to do") {
+			t.Errorf("%v: printed %s", test.args, got.stdout)
 		}
 		if slices.Contains(test.args, "--log-json") && !json.Valid([]byte(got.lastLine())) {
 			t.Errorf("%v: not JSON: %s", test.args, got.lastLine())

@@ -342,9 +342,12 @@ func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
 	if config.Model.SuperRes() {
 		input = " --base-samples FOLDER"
 	}
-	loss := "as it was: nothing was left to do"
-	if sum.FirstLoss != 0 {
+	loss := "not known: stopped before the first step"
+	switch total := config.Train.TotalSteps(); {
+	case sum.FirstLoss != 0:
 		loss = fmt.Sprintf("%.4g -> %.4g", sum.FirstLoss, sum.LastLoss)
+	case total > 0 && sum.Step >= total:
+		loss = "as it was: nothing was left to do"
 	}
 	_, err := fmt.Fprintf(w, `step        %d, after %.1f s
 loss        %s
