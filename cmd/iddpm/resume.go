@@ -56,7 +56,7 @@ Examples:
 func (p *program) resume(c *cli.Context) error {
 	r, given := newRunOptions(), train.Config{}
 	from, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(err, apply(c, resumeOptions(r, &given))); err != nil {
+	if err := errors.Join(p.alone(), err, apply(c, resumeOptions(r, &given))); err != nil {
 		return err
 	}
 	s, err := p.open(r.sessionOptions)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -41,6 +42,18 @@ func (p *program) open(o sessionOptions) (*session, error) {
 	var err error
 	s.device, err = openDevice(o.device, s.log)
 	return s, err
+}
+
+// alone refuses to be one of several processes that a launcher has started: none
+// would know of the others, and each would train the whole run.
+func (p *program) alone() error {
+	for _, variable := range []string{"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"} { // torchrun's, Open MPI's, MPICH's
+		text, _ := p.env(variable)
+		if n, err := strconv.Atoi(text); err == nil && n > 1 {
+			return wrongUse("%s=%d: a launcher such as torchrun or mpiexec has started %d processes, but a run is one process on one device: start iddpm without it, or unset %s", variable, n, n, variable)
+		}
+	}
+	return nil
 }
 
 // emit prints a command's result: one JSON object, or as text writes it.

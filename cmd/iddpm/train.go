@@ -93,7 +93,7 @@ Examples:
 
 func (p *program) train(c *cli.Context) error {
 	r := newRunOptions()
-	if err := errors.Join(noArgument(c), apply(c, r.options())); err != nil {
+	if err := errors.Join(p.alone(), noArgument(c), apply(c, r.options())); err != nil {
 		return err
 	}
 	if r.autoResume && r.dir == "" {
