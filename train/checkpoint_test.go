@@ -40,7 +40,7 @@ func TestCheckpointCheck(t *testing.T) {
 	wider := good
 	wider.Config.Model.NumChannels *= 2
 	broken := good
-	broken.Config.Model.NumResBlocks = 0
+	broken.Config.Model.NumResBlocks = -1
 	for name, test := range map[string]struct {
 		c    Checkpoint
 		ema  string
@@ -49,7 +49,7 @@ func TestCheckpointCheck(t *testing.T) {
 		"fits":       {good, "none", ""},
 		"no average": {good, "0.5", "no average of rate 0.5"},
 		"too narrow": {wider, "", "checkpoint p: the weights do not fit the network"},
-		"no network": {broken, "", "num-res-blocks must be above 0"},
+		"no network": {broken, "", "num-res-blocks must not be below 0"},
 	} {
 		err := test.c.Check(test.ema)
 		if built, other := test.c.Network(test.ema, gotorch.Device{}); other == nil {

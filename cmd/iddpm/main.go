@@ -96,7 +96,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case exitSaved:
 		p.say(zapcore.WarnLevel, causes("", err))
 	default:
-		p.say(zapcore.ErrorLevel, err.Error())
+		p.say(zapcore.ErrorLevel, withAdvice(err).Error())
 	}
 	return status
 }
