@@ -103,7 +103,7 @@ func readCheckpoint(path string) (*Checkpoint, error) {
 func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	dict, ok := value.(*pt.Dict)
 	if !ok {
-		return nil, fmt.Errorf("checkpoint %s: holds %T, not a checkpoint of iddpm or a state_dict", path, value)
+		return nil, fmt.Errorf("checkpoint %s: holds a %s, not a checkpoint of iddpm or a state_dict", path, pt.TypeName(value))
 	}
 	c := &Checkpoint{Path: path}
 	if _, ok := dict.Get("format"); !ok {

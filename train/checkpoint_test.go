@@ -82,13 +82,13 @@ func TestParseCheckpoint(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"step", "3", "step is a string"},
+		{"step", "3", "step is a str"},
 		{"step", int64(-1), "stands at step -1"},
-		{"model", []any{}, "model is a []interface {}"},
+		{"model", []any{}, "model is a list"},
 		{"ema", dictOf(int64(1), new(pt.Dict)), "ema.1 is not a name"},
-		{"ema", dictOf("0.9", nil), "ema.0.9 is a <nil>"},
+		{"ema", dictOf("0.9", nil), "ema.0.9 is a NoneType"},
 		{"data", new(pt.Dict), "data.position is missing"},
-		{"health", dictOf("attempt", "x"), "health.attempt is a string"},
+		{"health", dictOf("attempt", "x"), "health.attempt is a str"},
 		{"config", "{", "configuration: unexpected end"},
 		{"config", "{}", "batch-size must be above 0"},
 	} {

@@ -34,7 +34,7 @@ func get[T any](f *fields, key any) (v T) {
 		return v
 	}
 	if v, ok = value.(T); !ok {
-		f.err = fmt.Errorf("%s%v is a %T", f.path, key, value)
+		f.err = fmt.Errorf("%s%v is a %s", f.path, key, pt.TypeName(value))
 	}
 	return v
 }

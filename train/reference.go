@@ -143,7 +143,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 	}
 	var ok bool
 	if c.Optimizer, ok = value.(*pt.Dict); !ok {
-		return fmt.Errorf("%s holds a %T, not an optimizer's state_dict", filepath.Join(dir, referenceOptimizer(c.Step)), value)
+		return fmt.Errorf("%s holds a %s, not an optimizer's state_dict", filepath.Join(dir, referenceOptimizer(c.Step)), pt.TypeName(value))
 	}
 	return nil
 }

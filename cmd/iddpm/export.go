@@ -155,7 +155,7 @@ func (o *exportOptions) write(c *train.Checkpoint) error {
 	for name, value := range weights.All() {
 		tensor, ok := value.(*pt.Tensor)
 		if !ok {
-			return fmt.Errorf("%s: %v is a %T, not a tensor", c.Path, name, value)
+			return fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
 		}
 		file.Tensors = append(file.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
 	}

@@ -324,14 +324,14 @@ func (f *finisher) value(v any, depth int) (finished, error) {
 	case *list, *tuple, *Dict, *view:
 		return f.shared(v, depth)
 	}
-	return finished{}, fmt.Errorf("it holds a bare %s, which is not supported", typeName(v))
+	return finished{}, fmt.Errorf("it holds a bare %s, which is not supported", TypeName(v))
 }
 
 // shared finishes what may occur several times; each is finished once.
 func (f *finisher) shared(v any, depth int) (finished, error) {
 	known, met := f.done[v]
 	if known.open {
-		return finished{}, fmt.Errorf("a %s contains itself", typeName(v))
+		return finished{}, fmt.Errorf("a %s contains itself", TypeName(v))
 	}
 	if depth+known.height > maxDepth {
 		return finished{}, errTooDeep

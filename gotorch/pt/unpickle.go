@@ -289,7 +289,7 @@ func (u *unpickler) tuple(items []any) {
 func (u *unpickler) appendTo(items []any) {
 	l, ok := u.top().(*list)
 	if !ok {
-		u.fail("it appends to a %s", typeName(u.top()))
+		u.fail("it appends to a %s", TypeName(u.top()))
 		return
 	}
 	l.items = append(l.items, items...)
@@ -298,7 +298,7 @@ func (u *unpickler) appendTo(items []any) {
 func (u *unpickler) setItems(items []any) {
 	d, ok := u.top().(*Dict)
 	if !ok {
-		u.fail("it sets an item of a %s", typeName(u.top()))
+		u.fail("it sets an item of a %s", TypeName(u.top()))
 		return
 	}
 	if len(items)%2 != 0 {
@@ -312,7 +312,7 @@ func (u *unpickler) setItems(items []any) {
 
 func (u *unpickler) setItem(d *Dict, key, value any) {
 	if !isKey(key) {
-		u.fail("a %s as a dict's key is not supported", typeName(key))
+		u.fail("a %s as a dict's key is not supported", TypeName(key))
 		return
 	}
 	d.Set(key, value)
@@ -376,7 +376,7 @@ func (u *unpickler) reduce() {
 func (u *unpickler) build() {
 	u.pop(1)
 	if d, ok := u.top().(*Dict); u.err == nil && (!ok || !d.Ordered) {
-		u.fail("it sets attributes of a %s", typeName(u.top()))
+		u.fail("it sets attributes of a %s", TypeName(u.top()))
 	}
 }
 
@@ -397,8 +397,8 @@ func (u *unpickler) load() {
 	u.push(v)
 }
 
-// typeName is a value's type in Python's words.
-func typeName(v any) string {
+// TypeName is the type in Python's words of a value that [ReadFile] has read.
+func TypeName(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "NoneType"
@@ -410,13 +410,13 @@ func typeName(v any) string {
 		return "float"
 	case string:
 		return "str"
-	case *list:
+	case *list, []any:
 		return "list"
-	case *tuple:
+	case *tuple, Tuple:
 		return "tuple"
 	case *Dict:
 		return "dict"
-	case *view:
+	case *view, *Tensor:
 		return "Tensor"
 	case storageRef:
 		return "storage"
