@@ -20,7 +20,7 @@ func (m *UNet) Activations(imageSize int, checkpointing bool) int64 {
 }
 
 // activations returns the values kept within a block, and those of its layers'
-// inputs alone.
+// inputs alone, but for what is another block's input already.
 func (bl block) activations(pixels int64) (whole, inputs int64) {
 	add := func(layer, input int64) {
 		whole += layer * pixels
@@ -30,6 +30,7 @@ func (bl block) activations(pixels int64) (whole, inputs int64) {
 		in := bl.conv.weight.Shape[1]
 		add(in, in)
 	}
+	add(0, -bl.kept)
 	for _, r := range []*resBlock{bl.res, bl.res2} {
 		if r != nil {
 			in, out := r.inConv.weight.Shape[1], r.outConv.weight.Shape[0]

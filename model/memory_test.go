@@ -18,6 +18,11 @@ func TestActivations(t *testing.T) {
 	if got := plan(u).Activations(8, false); got != 64*perPixel {
 		t.Errorf("%d values, want %d", got, 64*perPixel)
 	}
+	// Checkpointing keeps each layer's input once, and the largest block, the middle, whole.
+	inputs, middle := int64(3+32+(32+32+32)+2*32+32), int64(2*4*32+7*32)
+	if got, want := plan(u).Activations(8, true), 64*(inputs+middle); got != want {
+		t.Errorf("with checkpointing %d values, want %d", got, want)
+	}
 	u.ChannelMult, u.AttentionResolutions = []int{1, 2, 2}, []int{2}
 	whole := plan(u).Activations(32, false)
 	if got := plan(u).Activations(64, false); got != 4*whole {

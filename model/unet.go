@@ -29,6 +29,8 @@ type block struct {
 	attention *attention
 	up        *upsample
 	res2      *resBlock
+
+	kept int64 // of res's input channels on the way up, those that were kept on the way down
 }
 
 // New builds the network on the CPU in float32, its weights drawn from seed as
@@ -114,7 +116,7 @@ func (m *UNet) buildOutput(b builder, channels []int) {
 		for i := range u.NumResBlocks + 1 {
 			at := b.at(fmt.Sprint(len(m.outputBlocks)))
 			last := len(channels) - 1
-			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u)}
+			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u), kept: int64(channels[last])}
 			channels = channels[:last]
 			ch = u.ChannelMult[level] * u.ModelChannels
 			layer := 1
