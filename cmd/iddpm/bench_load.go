@@ -104,7 +104,7 @@ func (o *loadOptions) time(ctx context.Context, set *data.Dataset) (loadResult, 
 		Cached: set.Cached(), JPEGDecoder: set.JPEGDecoder(),
 	}
 	if r.Cached {
-		if err := o.read(ctx, set, r.Workers, (set.Len()+o.batchSize-1)/o.batchSize); err != nil {
+		if err := o.read(ctx, set, r.Workers, batches(set.Len(), o.batchSize)); err != nil {
 			return r, err
 		}
 	}

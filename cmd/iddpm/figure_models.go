@@ -207,7 +207,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *fi
 	}
 	defer network.Free()
 	b := boundSum{inference: network, o: o, total: len(labels)}
-	network.expect((b.total + o.batchSize - 1) / o.batchSize * network.diffusion.NumTimesteps())
+	network.expect(batches(b.total, o.batchSize) * network.diffusion.NumTimesteps())
 	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
 	for first := 0; first < b.total; first += o.batchSize {
 		last := min(first+o.batchSize, b.total)

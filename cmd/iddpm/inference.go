@@ -49,6 +49,9 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 // algorithms out.
 const manyEvaluations = 10_000
 
+// batches returns in how many batches of a size pictures are taken.
+func batches(pictures, size int) int { return (pictures + size - 1) / size }
+
 // expect says how often the network will be asked.
 func (n *inference) expect(evaluations int) {
 	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)

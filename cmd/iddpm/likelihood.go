@@ -230,7 +230,7 @@ func (l *likelihood) progress(perBatch int) error {
 
 // batches returns how many there are in all, but for those of an earlier evaluation.
 func (l *likelihood) batches() int {
-	return (l.settings.Pictures - l.resumed + l.o.batchSize - 1) / l.o.batchSize
+	return batches(l.settings.Pictures-l.resumed, l.o.batchSize)
 }
 
 // save writes the evaluation so far.

@@ -125,7 +125,7 @@ func (s *sampler) progress(int, gotorch.Tensor) error {
 }
 
 func (s *sampler) stepsInAll() int {
-	return (s.number + s.batchSize - 1) / s.batchSize * s.stepsPerBatch()
+	return batches(s.number, s.batchSize) * s.stepsPerBatch()
 }
 
 // stepsPerBatch returns how often progress is called for a batch.
