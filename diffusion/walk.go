@@ -32,9 +32,6 @@ func (d *GaussianDiffusion) walk(ctx context.Context, first, last int, n int64, 
 	for t := first; t != last+direction; t += direction {
 		err := evaluate(ctx, func() error {
 			w.step(t)
-			if refused := w.refusedNow(); refused != nil && d.Recording.Refused != nil {
-				d.Recording.Refused(refused)
-			}
 			if after == nil {
 				return nil
 			}
@@ -52,7 +49,6 @@ type walker struct {
 	first func()         // does that of t = 0
 	later *gotorch.Graph // does that of the step in index
 	index gotorch.Tensor // int64 [1]
-	told  bool           // that later cannot be recorded
 }
 
 func (d *GaussianDiffusion) newWalker(n int64, do func(t Timesteps)) *walker {
@@ -63,6 +59,7 @@ func (d *GaussianDiffusion) newWalker(n int64, do func(t Timesteps)) *walker {
 		device = gotorch.Device{}
 	}
 	w.later = gotorch.NewGraph(device, func() { do(d.atIndex(w.index, n)) })
+	w.later.OnRefusal = d.Recording.Refused
 	return w
 }
 
@@ -76,16 +73,6 @@ func (w *walker) step(t int) {
 	}
 	w.index.FillI(float64(t))
 	w.later.Run()
-}
-
-// refusedNow returns why the steps cannot be recorded, once.
-func (w *walker) refusedNow() error {
-	err := w.later.Err()
-	if err == nil || w.told {
-		return nil
-	}
-	w.told = true
-	return err
 }
 
 func (w *walker) free() {

@@ -406,7 +406,7 @@ func TestCUDARefusals(t *testing.T) {
 func TestCUDAGraphRefused(t *testing.T) {
 	gpu := gpu0(t)
 	Run(func() {
-		times := 0
+		times, told := 0, 0
 		x := ZerosOn(gpu, Float, 8)
 		defer x.Free()
 		g := NewGraph(gpu, func() {
@@ -416,8 +416,12 @@ func TestCUDAGraphRefused(t *testing.T) {
 			})
 			times++
 		})
+		g.OnRefusal = func(error) { told++ }
 		for range 3 {
 			g.Run()
+		}
+		if told != 1 {
+			t.Errorf("the refusal was told %d times", told)
 		}
 		if g.Err() == nil || times != 3 {
 			t.Errorf("the work was done %d times, and the graph says %v", times, g.Err())

@@ -22,6 +22,10 @@ type Graph struct {
 	// the recording makes anew: the memory of both together may be too much.
 	BeforeRecording func()
 
+	// OnRefusal, if not nil, is called once with [Graph.Err] where that is why all is
+	// slower than it could be.
+	OnRefusal func(error)
+
 	device   Device
 	work     func()
 	warm     bool // done once: the GPU's libraries have chosen algorithms and made workspaces
@@ -40,7 +44,9 @@ func (g *Graph) Run() {
 			g.warm = true
 			return
 		}
-		g.refused = Try(func() { g.aside(g.record) })
+		if g.refused = Try(func() { g.aside(g.record) }); g.refused != nil && g.OnRefusal != nil {
+			g.OnRefusal(g.refused)
+		}
 	}
 	if g.recorded == nil {
 		g.work()

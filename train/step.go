@@ -2,7 +2,6 @@ package train
 
 import (
 	"github.com/wangkuiyi/gotorch"
-	"go.uber.org/zap"
 
 	"iddpm/data"
 )
@@ -24,7 +23,6 @@ func (t *Trainer) step(batch data.Batch) (*stepResult, error) {
 		t.work.write(batch, r.timesteps, r.weights)
 	})
 	t.work.graph.Run()
-	t.warnOfNoGraph()
 	r.packed = t.work.results.Clone() // the next step overwrites them
 	t.current++
 	t.position = batch.Position + int64(len(r.timesteps))
@@ -46,12 +44,4 @@ func (t *Trainer) observeLosses(r *stepResult) error {
 		return nil
 	}
 	return t.sampler.Update(r.timesteps, r.values().loss)
-}
-
-// warnOfNoGraph says once that a GPU cannot record the step.
-func (t *Trainer) warnOfNoGraph() {
-	if err := t.work.graph.Err(); err != nil && !t.work.warned {
-		t.work.warned = true
-		t.log.Warn("the step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
-	}
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -12,9 +13,8 @@ import (
 // [gotorch.Graph]: it finds what it needs of the host, and leaves what it has to
 // say, at the same places every time.
 type stepWork struct {
-	t      *Trainer
-	graph  *gotorch.Graph
-	warned bool // that there is no graph
+	t     *Trainer
+	graph *gotorch.Graph
 
 	pixels  gotorch.Tensor // uint8 [N, H, W, C]
 	numbers gotorch.Tensor // float64, see write
@@ -37,6 +37,9 @@ func (t *Trainer) newStepWork() *stepWork {
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
 	w.graph = t.newGraph(w.run)
+	w.graph.OnRefusal = func(err error) {
+		t.log.Warn("the step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
+	}
 	w.graph.BeforeRecording = t.optimizer.ZeroGrad // the first step's gradients: the recording makes others
 	return w
 }
