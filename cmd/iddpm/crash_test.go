@@ -95,19 +95,25 @@ func kills(t *testing.T) int {
 	return n
 }
 
-// TestKill kills a training process by SIGKILL at random moments. It saves at
-// every step, so most of them lie within a write. After each, every file under a
-// final name is whole, nothing that was reported as saved is lost, and the run
-// goes on: in the end to the same bits as a run that nobody killed.
+// TestKill kills a training process by SIGKILL at random moments: while it starts
+// or restores, once it trains, once it has saved, so that the run goes on however
+// slow the disk is. It saves at every step, so most of them lie within a write.
+// After each, every file under a final name is whole, nothing that was reported as
+// saved is lost, and the run goes on: in the end to the same bits as a run that
+// nobody killed.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	args := trainTiny(dir, "--steps", "100000", "--save-interval", "1", "--keep", "2", "--seed", "5")
 	random := rand.New(rand.NewPCG(1, 2))
 	newest, amidst, before := 0, 0, 0
-	for range kills(t) {
+	for i := range kills(t) {
 		p := start(t, args...)
-		if random.IntN(8) > 0 { // else it may still be starting, or restoring
+		switch i % 8 {
+		case 0: // it may still be starting, or restoring
+		case 1, 3, 5:
 			p.waitForTraining()
+		default:
+			p.await(t, "INFO  saved")
 		}
 		time.Sleep(time.Duration(random.IntN(250)) * time.Millisecond)
 		if err := p.Process.Kill(); err != nil {
