@@ -24,6 +24,16 @@ gt_result gt_matmul(gt_tensor a, gt_tensor b) {
   return guard_tensor([&] { return at::matmul(unwrap(a), unwrap(b)); });
 }
 
+gt_pair gt_eigh(gt_tensor a) {
+  gt_pair p{nullptr, nullptr, nullptr};
+  p.error = guard([&] {
+    auto [values, vectors] = at::linalg_eigh(unwrap(a));
+    p.first = wrap(values);
+    p.second = wrap(vectors);
+  });
+  return p;
+}
+
 gt_result gt_linear(gt_tensor x, gt_tensor w, gt_tensor b) {
   return guard_tensor([&] { return at::linear(unwrap(x), unwrap(w), optional(b)); });
 }
@@ -110,8 +120,10 @@ gt_result gt_max_pool2d(gt_tensor x, const int64_t *kernel, const int64_t *strid
   });
 }
 
-gt_result gt_avg_pool2d(gt_tensor x, const int64_t *kernel, const int64_t *stride) {
-  return guard_tensor([&] { return at::avg_pool2d(unwrap(x), ints(kernel, 2), ints(stride, 2)); });
+gt_result gt_avg_pool2d(gt_tensor x, const int64_t *kernel, const int64_t *stride, const int64_t *padding, int32_t count_include_pad) {
+  return guard_tensor([&] {
+    return at::avg_pool2d(unwrap(x), ints(kernel, 2), ints(stride, 2), ints(padding, 2), /*ceil_mode=*/false, count_include_pad != 0);
+  });
 }
 
 gt_result gt_adaptive_avg_pool2d(gt_tensor x, const int64_t *output) {

@@ -16,6 +16,15 @@ func MatMul(a, b Tensor) Tensor {
 	return binary("MatMul", a, b, func(a, b C.gt_tensor) C.gt_result { return C.gt_matmul(a, b) })
 }
 
+// Eigh returns the eigenvalues [..., N] of symmetric matrices [..., N, N], the smallest
+// first, and the eigenvectors [..., N, N], a column each. It reads the lower triangle.
+func Eigh(a Tensor) (values, vectors Tensor) {
+	p := C.gt_eigh(a.defined("Eigh"))
+	runtime.KeepAlive(a.owner)
+	check("Eigh", p.error)
+	return own(p.first), own(p.second)
+}
+
 // Linear returns input weight^T + bias; weight is [out, in], bias may be
 // undefined.
 func Linear(input, weight, bias Tensor) Tensor {
@@ -223,10 +232,11 @@ func MaxPool2d(input Tensor, kernelSize, stride, padding, dilation []int64, ceil
 	return take(op, r)
 }
 
-// AvgPool2d averages each window of [N, C, H, W].
-func AvgPool2d(input Tensor, kernelSize, stride []int64) Tensor {
+// AvgPool2d averages each window of [N, C, H, W], which is padded with zeros: with
+// countIncludePad they count, without the mean is that of the picture's own elements.
+func AvgPool2d(input Tensor, kernelSize, stride, padding []int64, countIncludePad bool) Tensor {
 	const op = "AvgPool2d"
-	r := C.gt_avg_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride))
+	r := C.gt_avg_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride), cPair(op, padding), cBool(countIncludePad))
 	runtime.KeepAlive(input.owner)
 	return take(op, r)
 }

@@ -163,7 +163,11 @@ func TestOperators(t *testing.T) {
 		{"MaxPool2d", func() Tensor {
 			return MaxPool2d(count(1, 1, 3, 3), []int64{2}, []int64{2}, []int64{0}, []int64{1}, true)
 		}, Float, []int64{1, 1, 2, 2}, []float64{5, 6, 8, 9}},
-		{"AvgPool2d", func() Tensor { return AvgPool2d(count(1, 1, 2, 4), []int64{2}, []int64{2}) }, Float, []int64{1, 1, 1, 2}, []float64{3.5, 5.5}},
+		{"AvgPool2d", func() Tensor { return AvgPool2d(count(1, 1, 2, 4), []int64{2}, []int64{2}, []int64{0}, true) }, Float, []int64{1, 1, 1, 2}, []float64{3.5, 5.5}},
+		{"AvgPool2d with its padding", func() Tensor { return AvgPool2d(count(1, 1, 1, 2), []int64{3}, []int64{1}, []int64{1}, true) }, Float, []int64{1, 1, 1, 2}, []float64{3. / 9, 3. / 9}},
+		{"AvgPool2d without its padding", func() Tensor { return AvgPool2d(count(1, 1, 1, 2), []int64{3}, []int64{1}, []int64{1}, false) }, Float, []int64{1, 1, 1, 2}, []float64{1.5, 1.5}},
+		{"Eigh values", func() Tensor { v, _ := Eigh(f(2, 1, 1, 2).View(2, 2)); return v }, Float, []int64{2}, []float64{1, 3}},
+		{"Eigh vectors", func() Tensor { _, v := Eigh(f(2, 0, 0, 1).View(2, 2)); return v.Abs() }, Float, []int64{2, 2}, []float64{0, 1, 1, 0}},
 		{"AdaptiveAvgPool2d", func() Tensor { return AdaptiveAvgPool2d(count(1, 1, 2, 4), []int64{1, 2}) }, Float, []int64{1, 1, 1, 2}, []float64{3.5, 5.5}},
 		{"UpsampleNearest2d", func() Tensor { return UpsampleNearest2d(count(1, 1, 1, 2), 2, 4) }, Float, []int64{1, 1, 2, 4}, []float64{1, 1, 2, 2, 1, 1, 2, 2}},
 		{"UpsampleBilinear2d", func() Tensor { return UpsampleBilinear2d(count(1, 1, 2, 2), 4, 4) }, Float, []int64{1, 1, 4, 4}, []float64{1, 1.25, 1.75, 2, 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3, 3.25, 3.75, 4}},

@@ -312,7 +312,7 @@ func FuzzShapes(f *testing.F) {
 					Conv2d(picture, Ones([]int64{2, 2, 1, 1}, false), Tensor{}, []int64{a}, []int64{b % 100}, []int64{c}, d)
 				},
 				func() { MaxPool2d(picture, []int64{a}, []int64{b}, []int64{c}, []int64{d}, true) },
-				func() { AvgPool2d(picture, []int64{a, b}, []int64{c, d}) },
+				func() { AvgPool2d(picture, []int64{a, b}, []int64{c, d}, []int64{d, a}, a == b) },
 				func() { AdaptiveAvgPool2d(picture, []int64{a % 100, b % 100}) },
 				func() { UpsampleNearest2d(picture, a%100, b%100) },
 				func() { Embedding(x.View(6, 4), index) },
