@@ -35,6 +35,9 @@ type Options struct {
 	HoldOut float64
 	HeldOut bool
 
+	// Limit, if positive, keeps at most so many pictures, spread evenly over the set.
+	Limit int
+
 	// Background is the colour under transparent pixels; nil means white.
 	Background color.Color
 
@@ -128,6 +131,7 @@ func (d *Dataset) prepare(o Options) (err error) {
 	if err := d.holdOut(o.HoldOut, o.HeldOut); err != nil {
 		return err
 	}
+	d.limit(o.Limit)
 	d.jpegs = d.mayHoldJPEG()
 	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)
 	return nil

@@ -2,6 +2,19 @@ package data
 
 import "fmt"
 
+// limit keeps n of the pictures, which are spread evenly over the set; 0 keeps all.
+func (d *Dataset) limit(n int) {
+	all := d.Len()
+	if n <= 0 || n >= all {
+		return
+	}
+	part := make([]int32, n)
+	for i := range part {
+		part[i] = int32(d.at(i * all / n))
+	}
+	d.kept = part
+}
+
 // holdOut divides the set as the options say. The pictures kept apart are spread
 // evenly over the set, and are the same whenever it is opened.
 func (d *Dataset) holdOut(share float64, only bool) error {

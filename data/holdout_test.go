@@ -51,3 +51,34 @@ func TestHoldOutRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestLimit(t *testing.T) {
+	names := func(o Options) (all []string) {
+		t.Helper()
+		o.ImageSize, o.CacheBytes = 8, -1
+		d, err := Open("", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		for i := range d.Len() {
+			all = append(all, d.PictureName(i))
+		}
+		return all
+	}
+	for _, o := range []Options{{}, {HoldOut: 0.5}} {
+		all := names(o)
+		for _, n := range []int{1, 7, len(all), len(all) + 1} {
+			o.Limit = n
+			got := names(o)
+			if len(got) != min(n, len(all)) {
+				t.Fatalf("limit %d keeps %d of %d", n, len(got), len(all))
+			}
+			for i, name := range got {
+				if want := all[i*len(all)/len(got)]; name != want {
+					t.Errorf("limit %d: picture %d is %s, not %s", n, i, name, want)
+				}
+			}
+		}
+	}
+}
