@@ -1,0 +1,71 @@
+package evaluate
+
+import "github.com/wangkuiyi/gotorch"
+
+// chain takes one layer after the other, and keeps nothing between them.
+func chain(layers ...layer) layer {
+	return func(x gotorch.Tensor) (y gotorch.Tensor) {
+		gotorch.Scope(func() {
+			y = x
+			for _, l := range layers {
+				y = l(y)
+			}
+			y = y.MoveOut()
+		})
+		return y
+	}
+}
+
+// join joins what several layers make of the same along the channels.
+func join(layers ...layer) layer {
+	return func(x gotorch.Tensor) (y gotorch.Tensor) {
+		gotorch.Scope(func() {
+			parts := make([]gotorch.Tensor, len(layers))
+			for i, l := range layers {
+				parts[i] = l(x)
+			}
+			y = gotorch.Cat(parts, 1).MoveOut()
+		})
+		return y
+	}
+}
+
+// maxPool halves the sides.
+func maxPool(x gotorch.Tensor) gotorch.Tensor {
+	return gotorch.MaxPool2d(x, []int64{3}, []int64{2}, []int64{0}, []int64{1}, false)
+}
+
+// maxPoolInPlace keeps the sides.
+func maxPoolInPlace(x gotorch.Tensor) gotorch.Tensor {
+	return gotorch.MaxPool2d(x, []int64{3}, []int64{1}, []int64{1}, []int64{1}, false)
+}
+
+// average keeps the sides; what lies outside a picture does not count, as in TensorFlow.
+func average(x gotorch.Tensor) gotorch.Tensor {
+	return gotorch.AvgPool2d(x, []int64{3}, []int64{1}, []int64{1}, false)
+}
+
+// resize returns x [N, C, H, W] at size x size pixels by TensorFlow 1's bilinear
+// filter: output pixel i lies at i side/size, corner on corner, without antialiasing.
+func resize(x gotorch.Tensor, size int64) gotorch.Tensor {
+	return resizeAlong(resizeAlong(x, 3, size), 2, size)
+}
+
+func resizeAlong(x gotorch.Tensor, dim, size int64) gotorch.Tensor {
+	side := x.Size(dim)
+	low, high, share := make([]int64, size), make([]int64, size), make([]float32, size)
+	scale := float32(float64(side) / float64(size))
+	for i := range size {
+		at := float32(i) * scale
+		low[i] = min(int64(at), side-1)
+		high[i] = min(low[i]+1, side-1)
+		share[i] = at - float32(low[i])
+	}
+	along := []int64{1, 1, 1, 1}
+	along[dim] = size
+	pick := func(index []int64) gotorch.Tensor {
+		return x.IndexSelect(dim, gotorch.FromInt64s(index).To(x.Device()))
+	}
+	from, to := pick(low), pick(high)
+	return from.Addcmul(to.Sub(from, 1), gotorch.FromFloat32s(share, along...).To(x.Device()), 1)
+}

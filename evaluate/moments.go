@@ -1,0 +1,90 @@
+package evaluate
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// Statistics are the mean and the covariance of features: what FID and sFID
+// compare.
+type Statistics struct {
+	Mu    []float64 // [D]
+	Sigma []float64 // [D, D], divided by N - 1
+}
+
+// Moments add up features for their [Statistics], in float64. It works on the
+// tensor thread.
+type Moments struct {
+	n     int64
+	sum   gotorch.Tensor // [D]
+	outer gotorch.Tensor // [D, D], sum of x x^T
+}
+
+// NewMoments returns the sums, still zero, of d features on a device. They belong to
+// the scope that it is called in, or are to be freed.
+func NewMoments(d int64, device gotorch.Device) *Moments {
+	return &Moments{sum: gotorch.ZerosOn(device, gotorch.Double, d), outer: gotorch.ZerosOn(device, gotorch.Double, d, d)}
+}
+
+// Add adds features [N, D].
+func (m *Moments) Add(features gotorch.Tensor) {
+	gotorch.Scope(func() {
+		x := features.CastTo(gotorch.Double)
+		m.sum.AddI(x.SumDims(false, 0), 1)
+		m.outer.AddI(gotorch.MM(x.Transpose(0, 1), x), 1)
+	})
+	m.n += features.Size(0)
+}
+
+// Statistics returns the mean and the covariance of what was added: of two pictures
+// or more.
+func (m *Moments) Statistics() (s Statistics, err error) {
+	if m.n < 2 {
+		return s, fmt.Errorf("%d pictures have no covariance: it takes 2, and thousands for a sound one", m.n)
+	}
+	gotorch.Scope(func() {
+		mu, n := m.sum.MulScalar(1/float64(m.n)), float64(m.n)
+		sigma := m.outer.Sub(gotorch.MM(mu.View(-1, 1), mu.View(1, -1)).MulScalar(n), 1).MulScalar(1 / (n - 1))
+		s = Statistics{Mu: mu.To(gotorch.Device{}).Float64s(), Sigma: sigma.To(gotorch.Device{}).Float64s()}
+	})
+	return s, nil
+}
+
+// Free frees the sums.
+func (m *Moments) Free() {
+	m.sum.Free()
+	m.outer.Free()
+}
+
+// FrechetDistance returns |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the distance
+// of two Gaussians (Heusel et al. 2017, equation 6): FID of pooled features, sFID of
+// spatial ones. It works on the tensor thread, in float64.
+func FrechetDistance(a, b Statistics) (float64, error) {
+	d := len(a.Mu)
+	if len(b.Mu) != d || len(a.Sigma) != d*d || len(b.Sigma) != d*d {
+		return 0, fmt.Errorf("statistics of %d and of %d features (covariances of %d and %d values) cannot be compared", d, len(b.Mu), len(a.Sigma), len(b.Sigma))
+	}
+	var distance float64
+	for i := range d {
+		diff := a.Mu[i] - b.Mu[i]
+		distance += diff*diff + a.Sigma[i*d+i] + b.Sigma[i*d+i]
+	}
+	if distance -= 2 * traceOfRoot(a.Sigma, b.Sigma, int64(d)); math.IsNaN(distance) || math.IsInf(distance, 0) {
+		return 0, fmt.Errorf("the distance is %g: the features are not finite", distance)
+	}
+	return distance, nil
+}
+
+// traceOfRoot returns tr((A B)^(1/2)) of covariances [d, d]. A B has the eigenvalues
+// of R B R with R = A^(1/2), which is symmetric; none is negative but by rounding.
+func traceOfRoot(a, b []float64, d int64) (trace float64) {
+	gotorch.Scope(func() {
+		values, vectors := gotorch.Eigh(gotorch.FromFloat64s(a, d, d))
+		root := gotorch.MM(vectors.Mul(values.ClampMin(0).Sqrt()), vectors.Transpose(0, 1))
+		values, _ = gotorch.Eigh(gotorch.MM(gotorch.MM(root, gotorch.FromFloat64s(b, d, d)), root))
+		trace = values.ClampMin(0).Sqrt().Sum().Float64()
+	})
+	return trace
+}

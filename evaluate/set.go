@@ -1,0 +1,61 @@
+package evaluate
+
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// Set is what the network has seen in a set of pictures. It works on the tensor
+// thread.
+type Set struct {
+	network  *Inception
+	features gotorch.Tensor // [size, 2048], on the network's device; the first n are filled
+	n        int64
+	pool     *Moments
+	spatial  *Moments
+}
+
+// NewSet makes room for a number of pictures. It belongs to the scope that it is
+// called in, or is to be freed.
+func (n *Inception) NewSet(pictures int) *Set {
+	return &Set{
+		network: n, features: gotorch.EmptyOn(n.device, gotorch.Float, int64(pictures), PoolFeatures),
+		pool: NewMoments(PoolFeatures, n.device), spatial: NewMoments(SpatialFeatures, n.device),
+	}
+}
+
+// Add adds pictures, bytes [N, size, size, 3].
+func (s *Set) Add(pixels []byte, size int) error {
+	count := int64(len(pixels) / (3 * size * size))
+	if s.n+count > s.features.Size(0) {
+		return fmt.Errorf("there is room for %d pictures, not for %d", s.features.Size(0), s.n+count)
+	}
+	gotorch.Scope(func() {
+		pool, spatial := s.network.Features(gotorch.FromBytes(pixels, gotorch.Byte, count, int64(size), int64(size), 3))
+		s.features.Narrow(0, s.n, count).CopyI(pool)
+		s.pool.Add(pool)
+		s.spatial.Add(spatial)
+	})
+	s.n += count
+	return nil
+}
+
+// Len returns how many pictures were added.
+func (s *Set) Len() int { return int(s.n) }
+
+// Features returns the pooled features [N, 2048] of what was added.
+func (s *Set) Features() gotorch.Tensor { return s.features.Narrow(0, 0, s.n) }
+
+// Pool returns the statistics of the pooled features: FID's.
+func (s *Set) Pool() (Statistics, error) { return s.pool.Statistics() }
+
+// Spatial returns the statistics of the spatial features: sFID's.
+func (s *Set) Spatial() (Statistics, error) { return s.spatial.Statistics() }
+
+// Free frees what was kept.
+func (s *Set) Free() {
+	s.features.Free()
+	s.pool.Free()
+	s.spatial.Free()
+}
