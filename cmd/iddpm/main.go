@@ -169,7 +169,7 @@ func (p *program) app() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
 		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the version, and libtorch's"}),
 		Action:          p.root,
-		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.dataCommand(), p.benchCommand()},
+		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.dataCommand(), p.benchCommand()},
 	}
 }
 
@@ -179,6 +179,7 @@ iddpm train                            learn the built-in emoji; nothing else is
 iddpm train --data-dir photos          learn your own pictures
 iddpm sample runs/001-emoji            draw new ones from what was learnt
 iddpm nll runs/001-emoji               measure how likely pictures are, in bits/dim
+iddpm evaluate SAMPLES --ref photos    compare samples with pictures: FID and its relatives
 
 Flags may be spelled as in improved-diffusion (--num_channels 128, --learn_sigma True),
 and be set by variables (IDDPM_NUM_CHANNELS=128) or in the YAML file of --config: a flag

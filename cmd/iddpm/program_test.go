@@ -330,7 +330,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_AS_PROGRAM") != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	os.Remove(madeUpFile)
+	os.Exit(status)
 }
 
 // Whole batches that were drawn before an interrupt are kept.

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"iddpm/data"
+	"iddpm/train"
+)
+
+// evaluateOptions are the flags of evaluate.
+type evaluateOptions struct {
+	sessionOptions
+	pictures  train.DataConfig
+	size      int
+	split     string
+	ref       string
+	numRef    int
+	number    int
+	batchSize int
+	threads   int
+	inception string
+	stats     string
+}
+
+func newEvaluateOptions() *evaluateOptions {
+	return &evaluateOptions{sessionOptions: defaultSession()}
+}
+
+func (o *evaluateOptions) options() []option {
+	options := append(o.sessionOptions.options(), configOption(),
+		option{name: "ref", category: categoryData, local: true, value: &o.ref, usage: "compare with `REF`: pictures as train takes them, or an .npz of statistics"},
+		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, REF is the pictures of `SPLIT`: train or test"},
+		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "take `N` pictures of REF, spread over it (0: all)"},
+		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "take `N` of the samples, spread over them (0: all)"},
+		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of the first sample", usage: "fit all pictures to `N` x N pixels first"},
+		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` pictures at a time"},
+		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the Inception network's weights from `FILE`"},
+		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the samples' statistics and features to `FILE`.npz, for a later --ref"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+	)
+	c := train.Config{}
+	for _, shared := range dataOptions(&c) { // as train's, into a place of their own
+		switch shared.name {
+		case "exif-orientation":
+			shared.value = &o.pictures.Orient
+		case "jpeg-decoder":
+			shared.value = &o.pictures.JPEGDecoder
+		case "background":
+			shared.value = &o.pictures.Background
+		default:
+			continue
+		}
+		options = append(options, shared)
+	}
+	return options
+}
+
+func (o *evaluateOptions) validate() error {
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"num-ref", o.numRef}, {"num-samples", o.number}, {"image-size", o.size}, {"batch-size", o.batchSize}, {"threads", o.threads}} {
+		if n.value < 0 {
+			return wrongUse("%s must not be negative, but is %d", n.name, n.value)
+		}
+	}
+	switch {
+	case o.stats != "" && !isNPZ(o.stats):
+		return wrongUse("--save-stats %s: the name must end in .npz", o.stats)
+	case exists(o.stats):
+		return wrongUse("--save-stats %s exists: name another file, or remove it", o.stats)
+	case o.ref == "" && (o.split != "" || o.numRef > 0):
+		return wrongUse("--split and --num-ref choose pictures of REF: name it by --ref")
+	}
+	if err := o.pictures.Validate(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
+
+// settings are those of a set of pictures, of which there shall be at most limit.
+func (o *evaluateOptions) settings(split string, limit int) data.Options {
+	c := train.Config{Data: o.pictures}
+	c.Model.ImageSize = o.size
+	settings := c.DataOptions()
+	settings.Split, settings.Limit, settings.CacheBytes = split, limit, -1
+	return settings
+}
+
+func (p *program) evaluateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "evaluate",
+		Usage:     "judge samples: FID, sFID, Inception Score, precision, recall",
+		UsageText: "iddpm evaluate SAMPLES --ref REF [FLAGS]",
+		Description: `Compares SAMPLES, which "iddpm sample" has drawn (an .npz, its folder, or pictures as train takes
+them), with the pictures of REF, by what the Inception network of 2015 sees in them, as
+guided-diffusion's evaluator does. FID is the distance of its pooled features, sFID that of
+its spatial ones: smaller is better. Inception Score, precision (how many samples could be
+pictures of REF) and recall (how many pictures of REF could be samples) are better the larger.
+Numbers are comparable only between sets of one size: papers draw 50,000 samples.
+
+Without --ref there is the Inception Score alone. Statistics that --save-stats, pytorch-fid or
+guided-diffusion's reference batches hold will do as REF; what needs its pictures is left out
+where the file has none.
+
+The network's weights (95 MB) are downloaded once, or read from the file that --inception names:
+pt_inception-2015-12-05-6726825d.pth of pytorch-fid's releases.
+
+Examples:
+  iddpm sample runs/003-cifar10 --num-samples 50000 --batch-size 500
+  iddpm evaluate runs/003-cifar10/samples/step-500000 --ref cifar-10-binary.tar.gz --split train
+  iddpm evaluate photos --image-size 64 --save-stats photos-64.npz
+  iddpm evaluate samples_50000x64x64x3.npz --ref photos-64.npz --json`,
+		Flags:           flagsOf(newEvaluateOptions().options()...),
+		HideHelpCommand: true,
+		Action:          p.evaluate,
+	}
+}
+
+func (p *program) evaluate(c *cli.Context) error {
+	o := newEvaluateOptions()
+	path, err := argument(c, "SAMPLES")
+	if err := errors.Join(err, apply(c, o.options())); err != nil {
+		return err
+	}
+	if err := errors.Join(o.validate(), onThisMachine(path)); err != nil {
+		return err
+	}
+	s, err := p.open(o.sessionOptions)
+	if err != nil {
+		return err
+	}
+	e, err := s.newEvaluation(path, o)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if o.inception == "" {
+		if o.inception, err = s.inceptionWeights(c.Context); err != nil {
+			return err
+		}
+	}
+	result, err := e.run(c.Context)
+	if err != nil {
+		return err
+	}
+	return s.emit(result, result.text)
+}
+
+// judgement is what evaluate prints. What REF cannot tell is null.
+type judgement struct {
+	Samples           string   `json:"samples"`
+	NumSamples        int      `json:"num_samples"`
+	Ref               string   `json:"ref,omitempty"`
+	NumRef            int      `json:"num_ref,omitempty"` // pictures of REF that were looked at
+	ImageSize         int      `json:"image_size"`
+	FID               *float64 `json:"fid"`
+	SFID              *float64 `json:"sfid"`
+	InceptionScore    float64  `json:"inception_score"`
+	InceptionScoreStd float64  `json:"inception_score_std"` // over splits of 5000 samples
+	Precision         *float64 `json:"precision"`
+	Recall            *float64 `json:"recall"`
+	Stats             string   `json:"stats,omitempty"` // .npz
+	Seconds           float64  `json:"seconds"`
+}
+
+func (r *judgement) text(w io.Writer) error {
+	t := table{}
+	t.line("samples", "%s: %d of %d x %d pixels", r.Samples, r.NumSamples, r.ImageSize, r.ImageSize)
+	switch {
+	case r.NumRef > 0:
+		t.line("reference", "%s: %d pictures", r.Ref, r.NumRef)
+	case r.Ref != "":
+		t.line("reference", "%s: statistics", r.Ref)
+	}
+	for _, v := range []struct {
+		name  string
+		value *float64
+	}{{"FID", r.FID}, {"sFID", r.SFID}} {
+		if v.value != nil {
+			t.line(v.name, "%.4f", *v.value)
+		}
+	}
+	t.line("Inception Score", "%.4f ± %.4f", r.InceptionScore, r.InceptionScoreStd)
+	if r.Precision != nil {
+		t.line("precision", "%.4f", *r.Precision)
+		t.line("recall", "%.4f", *r.Recall)
+	}
+	if r.Stats != "" {
+		t.line("statistics", "%s", r.Stats)
+	}
+	_, err := fmt.Fprint(w, t.String())
+	return err
+}

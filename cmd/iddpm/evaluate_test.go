@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/npy"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/internal/madeup"
+)
+
+// madeUpFile holds the made-up weights, for all tests; TestMain removes it.
+var madeUpFile string
+
+// madeUpWeights writes them, once.
+var madeUpWeights = sync.OnceValues(func() (string, error) {
+	f, err := os.CreateTemp("", "iddpm-inception-*.pth")
+	if err != nil {
+		return "", err
+	}
+	madeUpFile = f.Name()
+	return madeUpFile, errors.Join(f.Close(), pt.WriteFile(madeUpFile, madeup.InceptionWeights()))
+})
+
+// savePictures writes made-up pictures as sample does.
+func savePictures(t *testing.T, path string, n, size int, more ...npy.Named) {
+	t.Helper()
+	side := int64(size)
+	arrays := append([]npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(n), side, side, 3}, Data: madeup.Pictures(path, n, size)}}}, more...)
+	if err := npy.WriteNPZFile(path, arrays...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func evaluateWith(t *testing.T, args ...string) outcome {
+	t.Helper()
+	weights, err := madeUpWeights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iddpm(t, append([]string{"evaluate", "--inception", weights, "--device", "cpu"}, args...)...)
+}
+
+func evaluateDone(t *testing.T, args ...string) (r judgement) {
+	t.Helper()
+	got := evaluateWith(t, append(args, "--json")...)
+	if got.status != exitDone {
+		t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+		t.Fatalf("%v: %v: %s", args, err, got.stdout)
+	}
+	return r
+}
+
+// A set compared with itself is at no distance, as pictures and as statistics; a
+// part of it is.
+func TestEvaluate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("drawn", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	savePictures(t, "drawn/samples_6x8x8x3.npz", 6, 8)
+	writeTo(t, "drawn/samples_6x8x8x3.png", []byte("a sheet"))
+	r := evaluateDone(t, "drawn", "--save-stats", "stats.npz")
+	if r.FID != nil || r.SFID != nil || r.Precision != nil || r.Ref != "" || r.NumSamples != 6 || r.ImageSize != 8 || r.Stats != "stats.npz" {
+		t.Errorf("without a reference: %+v", r)
+	}
+	if !(r.InceptionScore > 1) || r.InceptionScoreStd != 0 {
+		t.Errorf("Inception Score %g ± %g", r.InceptionScore, r.InceptionScoreStd)
+	}
+	same := evaluateDone(t, "drawn/samples_6x8x8x3.npz", "--ref", "stats.npz", "--batch-size", "4")
+	if math.Abs(*same.FID) > 1e-2 || math.Abs(*same.SFID) > 1e-2 || *same.Precision != 1 || *same.Recall != 1 || same.NumRef != 6 {
+		t.Errorf("with itself: FID %g, sFID %g, precision %g, recall %g of %d", *same.FID, *same.SFID, *same.Precision, *same.Recall, same.NumRef)
+	}
+	part := evaluateDone(t, "drawn", "--num-samples", "3", "--ref", "drawn/samples_6x8x8x3.npz", "--num-ref", "5")
+	if !(*part.FID > 1) || part.NumSamples != 3 || part.NumRef != 5 || part.Precision != nil {
+		t.Errorf("of a part: %+v", part)
+	}
+	got := evaluateWith(t, "drawn", "--ref", "stats.npz")
+	for _, want := range []string{"samples ", "FID ", "sFID ", "Inception Score ", "precision ", "recall "} {
+		if got.status != exitDone || !strings.Contains(got.stdout, want) {
+			t.Errorf("status %d, without %q: %s%s", got.status, want, got.stdout, got.stderr)
+		}
+	}
+	if !strings.Contains(got.stderr, "fewer pictures than features") {
+		t.Errorf("it does not say that six pictures are few: %s", got.stderr)
+	}
+}
+
+func TestEvaluateRefuses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	savePictures(t, "ten.npz", 10, 8)
+	savePictures(t, "one.npz", 1, 8)
+	numbers := func(name string, shape ...int64) npy.Named {
+		n := int64(1)
+		for _, side := range shape {
+			n *= side
+		}
+		a, err := npy.New(make([]float64, n), shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return npy.Named{Name: name, Array: a}
+	}
+	write := func(path string, arrays ...npy.Named) {
+		if err := npy.WriteNPZFile(path, arrays...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("other.npz", numbers("mu", 64), numbers("sigma", 64, 64))
+	write("nothing.npz", numbers("weights", 3))
+	nan := numbers("mu", 2048)
+	copy(nan.Array.Data, []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x7f})
+	write("nan.npz", nan, numbers("sigma", 2048, 2048))
+	write("known.npz", numbers("mu", 2048), numbers("sigma", 2048, 2048))
+	if err := os.Mkdir("two", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	savePictures(t, "two/samples_1x8x8x3.npz", 1, 8)
+	savePictures(t, "two/samples_2x8x8x3.npz", 2, 8)
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{}, exitUsage, "iddpm evaluate SAMPLES"},
+		{[]string{"none.npz"}, exitFailed, "none.npz"},
+		{[]string{"s3://bucket/samples.npz"}, exitUsage, "is a URL"},
+		{[]string{"two"}, exitUsage, "name one of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
+		{[]string{"ten.npz", "--batch-size", "-1"}, exitUsage, "batch-size must not be negative"},
+		{[]string{"ten.npz", "--num-ref", "3"}, exitUsage, "name it by --ref"},
+		{[]string{"ten.npz", "--save-stats", "stats.pt"}, exitUsage, "must end in .npz"},
+		{[]string{"ten.npz", "--save-stats", "one.npz"}, exitUsage, "one.npz exists"},
+		{[]string{"ten.npz", "--ref", "nowhere"}, exitFailed, "--ref: nowhere does not exist"},
+		{[]string{"ten.npz", "--ref", "other.npz"}, exitFailed, "other.npz: mu is [64], not [2048]"},
+		{[]string{"ten.npz", "--ref", "nothing.npz"}, exitFailed, `only ["weights"]`},
+		{[]string{"ten.npz", "--ref", "nan.npz"}, exitFailed, "mu holds numbers that are not finite"},
+		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "can take no part"},
+		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "1 pictures have no covariance"},
+		{[]string{"ten.npz", "--inception", "one.npz"}, exitFailed, "one.npz"},
+	} {
+		got := evaluateWith(t, test.args...)
+		if got.status != test.status || !strings.Contains(got.stderr, test.want) || got.stdout != "" {
+			t.Errorf("%v: status %d, want %d and %q: %s%s", test.args, got.status, test.status, test.want, got.stdout, got.stderr)
+		}
+	}
+}
+
+// An interrupt ends it.
+func TestEvaluateInterrupted(t *testing.T) {
+	t.Chdir(t.TempDir())
+	savePictures(t, "ten.npz", 10, 8)
+	weights, err := madeUpWeights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	got := iddpmWith(ctx, nil, "evaluate", "ten.npz", "--inception", weights, "--device", "cpu", "--save-stats", "stats.npz")
+	if got.status != exitInterrupted || exists("stats.npz") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+}
+
+// TestDownload brings a file whole, or not at all.
+func TestDownload(t *testing.T) {
+	const text, sum = "weights", "9a129038" // of sha256
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/whole", "/other":
+			fmt.Fprint(w, text)
+		case "/short":
+			w.Header().Set("Content-Length", "100")
+			fmt.Fprint(w, text)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	for name, want := range map[string]string{"/whole": "", "/other": "which should begin with 00", "/short": "unexpected EOF", "/none": "404 Not Found"} {
+		d := download{server.URL + name, sum}
+		if name == "/other" {
+			d.sum = "00"
+		}
+		dir := filepath.Join(t.TempDir(), "cache")
+		var done int64
+		err := d.fetch(context.Background(), filepath.Join(dir, "file"), func(n, of int64) { done = n })
+		left, _ := os.ReadDir(dir)
+		switch {
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || len(left) > 0):
+			t.Errorf("%s: %v, and left %v", name, err, left)
+		case want == "" && (err != nil || len(left) != 1 || done != int64(len(text)) || string(readFile(t, filepath.Join(dir, "file"))) != text):
+			t.Errorf("%s: %v, and left %v", name, err, left)
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/evaluate"
+)
+
+// evaluation is evaluate at work.
+type evaluation struct {
+	*session
+	o       *evaluateOptions
+	samples *data.Dataset
+	ref     *reference // nil: none
+	due     occasion
+}
+
+// reference is what samples are compared with.
+type reference struct {
+	name     string
+	known    savedStatistics // what its file says
+	pictures *data.Dataset   // nil: it has none, or they need not be looked at
+}
+
+// newEvaluation opens the samples and the reference.
+func (s *session) newEvaluation(path string, o *evaluateOptions) (*evaluation, error) {
+	path, err := samplesIn(path)
+	if err != nil {
+		return nil, err
+	}
+	if o.size == 0 {
+		width, height, err := data.SizeOf(path, "")
+		if err != nil {
+			return nil, err
+		}
+		if o.size = min(width, height); width != height {
+			s.log.Warn("the samples are no squares: their centres are taken", zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
+		}
+	}
+	if o.batchSize == 0 {
+		o.batchSize = 16
+		if s.device.Type == gotorch.CUDA {
+			o.batchSize = 64
+		}
+	}
+	e := &evaluation{session: s, o: o}
+	if e.samples, err = data.Open(path, o.settings("", o.number)); err != nil {
+		return nil, err
+	}
+	if o.ref != "" {
+		if e.ref, err = openReference(o); err != nil {
+			e.close()
+			return nil, fmt.Errorf("--ref: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// samplesIn returns the .npz of a folder that sample has written: the pictures
+// beside it are sheets of many.
+func samplesIn(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path, nil
+	}
+	found, err := filepath.Glob(filepath.Join(path, "samples_*.npz"))
+	switch {
+	case err != nil || len(found) == 0:
+		return path, nil
+	case len(found) > 1:
+		return "", wrongUse("%s holds several files of samples: name one of %s", path, strings.Join(found, ", "))
+	}
+	return found[0], nil
+}
+
+// openReference opens the pictures, or the statistics, or both, of --ref.
+func openReference(o *evaluateOptions) (r *reference, err error) {
+	r = &reference{name: o.ref}
+	if isNPZ(o.ref) {
+		if r.known, err = readStatistics(o.ref); err != nil {
+			return nil, err
+		}
+	}
+	if r.known.pool != nil && (!r.known.pictures || r.known.features.Defined()) {
+		if o.split != "" || o.numRef > 0 {
+			return nil, wrongUse("%s holds statistics, of which --split and --num-ref can take no part", o.ref)
+		}
+		return r, nil
+	}
+	if r.pictures, err = data.Open(o.ref, o.settings(o.split, o.numRef)); err == nil {
+		r.name = r.pictures.Name()
+	}
+	return r, err
+}
+
+func (e *evaluation) close() {
+	e.samples.Close()
+	if e.ref != nil && e.ref.pictures != nil {
+		e.ref.pictures.Close()
+	}
+}
+
+// run looks at all pictures and compares them.
+func (e *evaluation) run(ctx context.Context) (*judgement, error) {
+	start := time.Now()
+	r := &judgement{Samples: e.samples.Name(), NumSamples: e.samples.Len(), ImageSize: e.o.size}
+	if e.o.threads > 0 {
+		gotorch.SetNumThreads(int32(e.o.threads))
+	}
+	gotorch.SetAllowTF32(false) // FID is defined by float32's features
+	err := onTensorThread(func() (err error) {
+		gotorch.Scope(func() { err = e.compare(ctx, r) })
+		return err
+	})
+	e.screen.done()
+	r.Seconds = time.Since(start).Seconds()
+	return r, err
+}
+
+// compare fills in the result. It works on the tensor thread.
+func (e *evaluation) compare(ctx context.Context, r *judgement) error {
+	network, err := evaluate.Load(e.o.inception, e.device)
+	if err != nil {
+		return err
+	}
+	defer network.Free()
+	samples, err := e.look(ctx, network, e.samples, "samples")
+	if err != nil {
+		return err
+	}
+	r.InceptionScore, r.InceptionScoreStd = network.InceptionScore(samples.Features())
+	if e.ref == nil && e.o.stats == "" {
+		return nil
+	}
+	own := savedStatistics{features: samples.Features()}
+	if own.pool, own.spatial, err = statisticsOf(samples); err != nil {
+		return err
+	}
+	if e.ref != nil {
+		if err := e.compareWith(ctx, network, own, r); err != nil {
+			return err
+		}
+	}
+	if e.o.stats != "" {
+		r.Stats = e.o.stats
+		return own.save(e.o.stats)
+	}
+	return nil
+}
+
+// compareWith fills in what there is to say of the reference.
+func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics, r *judgement) (err error) {
+	known := e.ref.known
+	r.Ref = e.ref.name
+	if e.ref.pictures != nil {
+		set, err := e.look(ctx, network, e.ref.pictures, "reference")
+		if err != nil {
+			return err
+		}
+		r.NumRef, known.features = set.Len(), set.Features()
+		if known.pool == nil { // else they are of more pictures than these
+			if known.pool, known.spatial, err = statisticsOf(set); err != nil {
+				return fmt.Errorf("--ref: %w", err)
+			}
+		}
+	}
+	e.log.Info("comparing")
+	if r.FID, err = frechet(own.pool, known.pool); err != nil {
+		return err
+	}
+	if known.spatial != nil {
+		if r.SFID, err = frechet(own.spatial, known.spatial); err != nil {
+			return err
+		}
+	}
+	if !known.features.Defined() {
+		return nil
+	}
+	r.NumRef = int(known.features.Size(0))
+	precision, recall, err := evaluate.PrecisionRecall(known.features.To(e.device), own.features)
+	if err != nil {
+		e.log.Warn("no precision and recall", zap.Error(err))
+		return nil
+	}
+	r.Precision, r.Recall = &precision, &recall
+	return nil
+}
+
+func frechet(a, b *evaluate.Statistics) (*float64, error) {
+	d, err := evaluate.FrechetDistance(*a, *b)
+	return &d, err
+}
+
+func statisticsOf(s *evaluate.Set) (pool, spatial *evaluate.Statistics, err error) {
+	p, err := s.Pool()
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := s.Spatial()
+	return &p, &q, err
+}
+
+// look has the network look at every picture of a set.
+func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, pictures *data.Dataset, what string) (*evaluate.Set, error) {
+	n := pictures.Len()
+	e.log.Info("looking at the "+what, zap.String("data", pictures.Name()), zap.Int("pictures", n), zap.Stringer("device", e.device))
+	if n < evaluate.PoolFeatures {
+		e.log.Warn("these are fewer pictures than features: FID is far too large, and says little. Papers take 50,000", zap.String("of", what), zap.Int("pictures", n))
+	}
+	loader, err := data.NewLoader(pictures, data.LoaderOptions{BatchSize: e.o.batchSize, Deterministic: true, End: int64(n)})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	set := network.NewSet(n)
+	for {
+		batch, err := loader.Next(ctx)
+		if err == io.EOF {
+			return set, nil
+		}
+		if err == nil {
+			err = set.Add(batch.Pixels, e.o.size)
+		}
+		if err != nil {
+			return nil, err
+		}
+		loader.Recycle(batch)
+		e.progress(set.Len(), n, what)
+	}
+}
+
+// progress moves the bar, or logs a line now and then.
+func (e *evaluation) progress(done, of int, what string) {
+	e.screen.show(done, of, fmt.Sprintf("%s %d/%d ", what, done, of))
+	if !e.screen.terminal && e.due.strikes() {
+		e.log.Info("looking", zap.String("at", what), zap.Int("pictures", done), zap.Int("of", of))
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"go.uber.org/zap"
+)
+
+// download is a file on the web and how its sha256 begins.
+type download struct{ url, sum string }
+
+// inceptionFile has the weights of TensorFlow's network, as pytorch-fid has converted
+// them; the name ends in the sum, as is PyTorch's custom.
+var inceptionFile = download{
+	url: "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+	sum: "6726825d",
+}
+
+// inceptionWeights returns the path of the network's weights on this machine, to
+// which it brings them if need be.
+func (s *session) inceptionWeights(ctx context.Context) (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no cache folder for the Inception network's weights: download %s and name it by --inception (%w)", inceptionFile.url, err)
+	}
+	file := filepath.Join(dir, "iddpm", path.Base(inceptionFile.url))
+	if exists(file) {
+		return file, nil
+	}
+	s.log.Info("downloading the Inception network's weights, this once", zap.String("from", inceptionFile.url), zap.String("to", file))
+	err = inceptionFile.fetch(ctx, file, func(done, of int64) { s.screen.show(int(done>>20), int(of>>20), "MiB of weights ") })
+	s.screen.done()
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("cannot download the Inception network's weights: bring %s to this machine and name it by --inception (%w)", inceptionFile.url, err)
+	}
+	return file, err
+}
+
+// fetch downloads the file, whole or not at all, and checks its sum.
+func (d download) fetch(ctx context.Context, file string, tell func(done, of int64)) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", d.url, response.Status)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		return err
+	}
+	pending, err := renameio.NewPendingFile(file, renameio.WithPermissions(0o666))
+	if err != nil {
+		return err
+	}
+	defer pending.Cleanup()
+	sum := sha256.New()
+	counted := &counter{of: response.ContentLength, tell: tell}
+	if _, err := io.Copy(io.MultiWriter(pending, sum, counted), response.Body); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); !strings.HasPrefix(got, d.sum) {
+		return fmt.Errorf("%s: its sha256 is %s, which should begin with %s", d.url, got, d.sum)
+	}
+	return pending.CloseAtomicallyReplace()
+}
+
+// counter counts what is written to it.
+type counter struct {
+	done, of int64
+	tell     func(done, of int64)
+}
+
+// Write counts.
+func (c *counter) Write(p []byte) (int, error) {
+	c.done += int64(len(p))
+	c.tell(c.done, c.of)
+	return len(p), nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/evaluate"
+)
+
+// savedStatistics are what an .npz says of a set of pictures: mu and sigma of the
+// pooled features, as pytorch-fid and guided-diffusion name them, mu_s and sigma_s of
+// the spatial ones, as the latter does, and the pooled features themselves.
+type savedStatistics struct {
+	pool     *evaluate.Statistics // nil: none
+	spatial  *evaluate.Statistics // nil: none
+	features gotorch.Tensor       // [N, 2048]; undefined: none
+	pictures bool                 // whether the pictures are there, too, as arr_0
+}
+
+// readStatistics reads an .npz, which may have none of it.
+func readStatistics(path string) (s savedStatistics, err error) {
+	z, err := npy.OpenNPZ(path)
+	if err != nil {
+		return s, err
+	}
+	defer z.Close()
+	s.pictures = slices.Contains(z.Names(), "arr_0")
+	if s.pool, err = statisticsIn(z, "mu", "sigma", evaluate.PoolFeatures); err == nil {
+		s.spatial, err = statisticsIn(z, "mu_s", "sigma_s", evaluate.SpatialFeatures)
+	}
+	if err == nil && slices.Contains(z.Names(), "features") {
+		s.features, err = featuresIn(z)
+	}
+	if err == nil && s.pool == nil && !s.pictures {
+		err = fmt.Errorf("neither pictures (arr_0) nor statistics (mu, sigma), only %q", z.Names())
+	}
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// statisticsIn reads the mean and the covariance of d features, if they are there.
+func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, error) {
+	if !slices.Contains(z.Names(), mu) || !slices.Contains(z.Names(), sigma) {
+		return nil, nil
+	}
+	mean, err := floats(z, mu, d)
+	if err != nil {
+		return nil, err
+	}
+	covariance, err := floats(z, sigma, d, d)
+	return &evaluate.Statistics{Mu: mean, Sigma: covariance}, err
+}
+
+// floats reads an array of finite numbers of a shape.
+func floats(z *npy.NPZ, name string, shape ...int64) ([]float64, error) {
+	a, err := z.Read(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if !slices.Equal(a.Shape, shape) {
+		return nil, fmt.Errorf("%s is %v, not %v, as it is of the Inception network", name, a.Shape, shape)
+	}
+	values := a.Float64s()
+	if slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
+		return nil, fmt.Errorf("%s holds numbers that are not finite", name)
+	}
+	return values, nil
+}
+
+func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
+	a, err := z.Read("features")
+	if err != nil {
+		return gotorch.Tensor{}, err
+	}
+	values, err := a.Float32s()
+	if err == nil && (len(a.Shape) != 2 || a.Shape[1] != evaluate.PoolFeatures) {
+		err = fmt.Errorf("%v is not [N, %d]", a.Shape, evaluate.PoolFeatures)
+	}
+	if err != nil {
+		return gotorch.Tensor{}, fmt.Errorf("features: %w", err)
+	}
+	return gotorch.FromFloat32s(values, a.Shape...), nil
+}
+
+// save writes the .npz, whole or not at all.
+func (s savedStatistics) save(path string) error {
+	var arrays []npy.Named
+	var errs []error
+	add := func(name string, a *npy.Array, err error) {
+		arrays, errs = append(arrays, npy.Named{Name: name, Array: a}), append(errs, err)
+	}
+	for _, of := range []struct {
+		end string
+		*evaluate.Statistics
+	}{{"", s.pool}, {"_s", s.spatial}} {
+		d := int64(len(of.Mu))
+		mu, err := npy.New(of.Mu, d)
+		add("mu"+of.end, mu, err)
+		sigma, err := npy.New(of.Sigma, d, d)
+		add("sigma"+of.end, sigma, err)
+	}
+	features, err := npy.New(s.features.To(gotorch.Device{}).Float32s(), s.features.Shape()...)
+	add("features", features, err)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
+}
