@@ -1,12 +1,13 @@
 #!/bin/sh
-# Prepares a bare base image to run iddpm: its JPEG decoder, its user, its volume, its place on the PATH.
+# Prepares a bare base image to run iddpm: its JPEG decoder, the certificates by which s3://, gs:// and downloads are
+# trusted, its user, its volume, its place on the PATH.
 set -eu
 
 # TurboJPEG, by Debian's name or by Ubuntu's.
 apt-get update
 package=libturbojpeg0
 apt-cache show $package >/dev/null 2>&1 || package=libturbojpeg
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $package
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates $package
 rm -rf /var/lib/apt/lists/*
 
 # 1000 is the first user of most hosts, so a folder of theirs mounted at /runs is writable at once.
