@@ -138,6 +138,13 @@ func (p *program) evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.stats != "" {
+		release, err := makeFolder(filepath.Dir(o.stats), "--save-stats")
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	e, err := s.newEvaluation(path, o)
 	if err != nil {
 		return err

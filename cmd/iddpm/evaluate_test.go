@@ -143,6 +143,7 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"ten.npz", "--num-ref", "3"}, exitUsage, "name it by --ref"},
 		{[]string{"ten.npz", "--save-stats", "stats.pt"}, exitUsage, "must end in .npz"},
 		{[]string{"ten.npz", "--save-stats", "one.npz"}, exitUsage, "one.npz exists"},
+		{[]string{"ten.npz", "--save-stats", "/proc/none/stats.npz"}, exitFailed, "name another by --save-stats"},
 		{[]string{"ten.npz", "--ref", "nowhere"}, exitFailed, "--ref: nowhere does not exist"},
 		{[]string{"ten.npz", "--ref", "other.npz"}, exitFailed, "other.npz: mu is [64], not [2048]"},
 		{[]string{"ten.npz", "--ref", "nothing.npz"}, exitFailed, `only ["weights"]`},

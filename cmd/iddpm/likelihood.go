@@ -96,7 +96,7 @@ func (l *likelihood) open() error {
 		return err
 	}
 	var err error
-	if l.release, err = makeFolder(l.o.dir); err != nil {
+	if l.release, err = makeFolder(l.o.dir, "-o"); err != nil {
 		return err
 	}
 	_, sum, err := readLikelihood(l.path())

@@ -9,19 +9,19 @@ import (
 )
 
 // makeFolder makes the folder that results are to go to, and tries whether files
-// may be written there: before the work that they come of, not after it. release
-// removes a folder that is new and still empty.
-func makeFolder(dir string) (release func(), err error) {
+// may be written there: before the work that they come of, not after it. flag names
+// the folder; release removes one that is new and still empty.
+func makeFolder(dir, flag string) (release func(), err error) {
 	release = func() {}
 	if !exists(dir) {
 		release = func() { os.Remove(dir) }
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("cannot make the folder of the results, name another by -o: %w", err)
+		return nil, fmt.Errorf("cannot make the folder of the results, name another by %s: %w", flag, err)
 	}
 	probe, err := os.CreateTemp(dir, ".iddpm-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot write to the folder of the results, name another by -o: %w", err)
+		return nil, fmt.Errorf("cannot write to the folder of the results, name another by %s: %w", flag, err)
 	}
 	return release, errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

@@ -179,7 +179,7 @@ func (p *program) sample(c *cli.Context) error {
 	if o.dir == "" {
 		o.dir = samplesDir(checkpoint)
 	}
-	release, err := makeFolder(o.dir)
+	release, err := makeFolder(o.dir, "-o")
 	if err != nil {
 		return err
 	}
