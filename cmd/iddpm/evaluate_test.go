@@ -130,6 +130,9 @@ func TestEvaluateRefuses(t *testing.T) {
 	}
 	savePictures(t, "two/samples_1x8x8x3.npz", 1, 8)
 	savePictures(t, "two/samples_2x8x8x3.npz", 2, 8)
+	if err := errors.Join(os.Mkdir("run", 0o777), os.WriteFile("run/config.json", []byte("{}"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		args   []string
 		status int
@@ -138,6 +141,7 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{}, exitUsage, "iddpm evaluate SAMPLES"},
 		{[]string{"none.npz"}, exitFailed, "none.npz"},
 		{[]string{"s3://bucket/samples.npz"}, exitUsage, "is a URL"},
+		{[]string{"run"}, exitUsage, "run is a run folder: name the samples to judge, as in run/samples/step-N"},
 		{[]string{"two"}, exitUsage, "name one of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
 		{[]string{"ten.npz", "--batch-size", "-1"}, exitUsage, "batch-size must not be negative"},
 		{[]string{"ten.npz", "--num-ref", "3"}, exitUsage, "name it by --ref"},

@@ -14,6 +14,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/evaluate"
+	"iddpm/train"
 )
 
 // evaluation is evaluate at work.
@@ -74,6 +75,8 @@ func samplesIn(path string) (string, error) {
 	}
 	found, err := filepath.Glob(filepath.Join(path, "samples_*.npz"))
 	switch {
+	case train.Exists(path):
+		return "", wrongUse("%s is a run folder: name the samples to judge, as in %s", path, filepath.Join(path, "samples", "step-N"))
 	case err != nil || len(found) == 0:
 		return path, nil
 	case len(found) > 1:
