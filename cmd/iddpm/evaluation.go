@@ -227,6 +227,9 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, pict
 	set := network.NewSet(n)
 	for {
 		batch, err := loader.Next(ctx)
+		if ctx.Err() != nil { // a batch may have been there all the same
+			err = ctx.Err()
+		}
 		if err == io.EOF {
 			return set, nil
 		}
