@@ -99,6 +99,7 @@ lint: ## Check formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "gofmt would change these, run gofmt -w:" $$unformatted >&2; exit 1; }
 	$(GO) vet $(MODULES)
+	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch
 	$(GO) tool staticcheck $(MODULES)
 
 test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test-cuda.sh)

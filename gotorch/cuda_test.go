@@ -70,7 +70,7 @@ func TestCUDAOperators(t *testing.T) {
 		"softmax":    func(x, w Tensor) Tensor { return x.Softmax(3, Float).Add(x.LogSoftmax(2), 0.1) },
 		"attention":  func(x, w Tensor) Tensor { return ScaledDotProductAttention(x, x.MulScalar(0.5), x.Sigmoid()) },
 		"pools": func(x, w Tensor) Tensor {
-			return MaxPool2d(x, pair(2), pair(2), pair(0), pair(1), false).Add(AvgPool2d(x, pair(2), pair(2)), 1).Add(AdaptiveAvgPool2d(x, pair(3)), 1)
+			return MaxPool2d(x, pair(2), pair(2), pair(0), pair(1), false).Add(AvgPool2d(x, pair(2), pair(2), pair(0), true), 1).Add(AvgPool2d(x, pair(3), pair(2), pair(1), false), 1).Add(AdaptiveAvgPool2d(x, pair(3)), 1)
 		},
 		"upsample": func(x, w Tensor) Tensor { return UpsampleNearest2d(x, 12, 12).Add(UpsampleBilinear2d(x, 12, 12), 1) },
 		"embedding": func(x, w Tensor) Tensor {
