@@ -81,16 +81,17 @@ build: build/libtorch ## Make build/iddpm, which runs from any folder
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
 	build/venv/bin/python -m pytest interop
 
-cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda, and try both without a GPU (build/dry-gpu)
+cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, and try them without a GPU (build/dry-gpu)
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
+	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda-evaluate ./evaluate
 	@$(MAKE) --silent $(PARALLEL) build/dry-gpu build/test-dry-gpu
 	build/test-dry-gpu
 	$(PYTHON) scripts/dry_gpu_check.py
 
 # The machine with the GPU needs neither Go nor a compiler: tar xzf build/bundle.tar.gz -C build, LIBTORCH set.
 bundle: build cuda ## Pack what `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
-	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda
+	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda test-cuda-evaluate
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
@@ -99,7 +100,7 @@ lint: ## Check formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "gofmt would change these, run gofmt -w:" $$unformatted >&2; exit 1; }
 	$(GO) vet $(MODULES)
-	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch
+	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch ./evaluate
 	$(GO) tool staticcheck $(MODULES)
 
 test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test-cuda.sh)

@@ -106,6 +106,10 @@ class DryGPUCheck(unittest.TestCase):
         self.assertGreater(captures["ended"], 0)
         self.assertEqual(captures["begun"], captures["ended"])
 
+    def test_judging_samples(self):
+        events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda-evaluate"), "-test.run", "CUDA"])
+        self.assert_clean([e for e in events if e.kind != "changed"])
+
     def test_a_graph_that_is_refused(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDAGraphRefused"], stderr=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0)

@@ -32,6 +32,7 @@ exact() {
 if [ "$DEVICE" = cuda ]; then
   say "operators"
   "$build/test-cuda" -test.v -test.run CUDA
+  "$build/test-cuda-evaluate" -test.v -test.run CUDA
 fi
 exact fp32 --precision fp32
 exact bf16 --precision bf16
