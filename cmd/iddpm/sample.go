@@ -25,6 +25,7 @@ type sampleOptions struct {
 	remoteOptions
 	preset    string
 	number    int
+	first     int // index of the first picture
 	batchSize int
 	ddim      bool
 	eta       float64
@@ -53,6 +54,7 @@ func (o *sampleOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.cascade.options(), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
+		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "begin with picture `N` of the seed: to go on with a draw, or to share one among machines"},
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
 		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "sample by DDIM, which makes do with few steps"},
 		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
@@ -76,6 +78,8 @@ func (o *sampleOptions) validate() error {
 	switch {
 	case o.number < 1:
 		return wrongUse("num-samples must be above 0, not %d", o.number)
+	case o.first < 0:
+		return wrongUse("first-sample must not be negative, but is %d", o.first)
 	case o.batchSize < 1:
 		return wrongUse("batch-size must be above 0, not %d", o.batchSize)
 	case !(o.eta >= 0 && o.eta <= 1):
@@ -101,6 +105,8 @@ func (o *sampleOptions) validateStart() error {
 	switch {
 	case ways > 1:
 		return wrongUse("choose one of --invert, --latents and --interpolate")
+	case ways > 0 && o.first > 0:
+		return wrongUse("--first-sample counts what is drawn from noise: leave it out with --invert, --latents and --interpolate")
 	case o.latents != "" && (!o.ddim || o.eta > 0):
 		return wrongUse("--latents come back by DDIM without noise: add --use-ddim, and no --eta")
 	case o.invert != "" && (o.eta > 0 || o.strip):
@@ -127,6 +133,9 @@ samples_NxHxWx3.npz, whose arr_0 (and, with classes, arr_1) is what improved-dif
 and the first of them as a PNG. Where files of these names are, it numbers its own. A checkpoint knows its network; of a file of bare weights, such
 as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Those below that
 are not given are the checkpoint's.
+
+Picture i depends on the seed and on i alone, so a long draw may be shared: --first-sample 25000
+--num-samples 25000 draws the second half of 50,000, and "iddpm evaluate" takes both files.
 
 --invert finds the noise that DDIM makes given pictures of, writes it as latents_NxCxHxW.npz,
 makes pictures of it again, and says how close they come (PSNR). A super-resolution network
@@ -323,6 +332,7 @@ type sampleResult struct {
 	Samples         string  `json:"samples"` // .npz
 	Grid            string  `json:"grid"`    // .png
 	NumSamples      int     `json:"num_samples"`
+	FirstSample     int     `json:"first_sample"`
 	ImageSize       int     `json:"image_size"`
 	Checkpoint      string  `json:"checkpoint"`
 	Step            int     `json:"step"`
@@ -345,7 +355,7 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	drawn = &pictures{size: checkpoint.Config.Model.ImageSize}
 	result = sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
-		ImageSize: drawn.size, Seed: o.seed,
+		ImageSize: drawn.size, Seed: o.seed, FirstSample: o.first,
 	}
 	start := time.Now()
 	interrupted := s.draw(ctx, checkpoint, o, &result, drawn)
@@ -360,9 +370,17 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	result.NumSamples, result.Seconds = drawn.len(), seconds
 	result.ImagesPerSecond = float64(result.NumSamples) / seconds
 	if interrupted != nil {
-		err = errSavedInPart
+		err = o.inPart(drawn.len())
 	}
 	return result, drawn, err
+}
+
+// inPart is errSavedInPart, with how to go on where that is possible.
+func (o *sampleJob) inPart(done int) error {
+	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil {
+		return errSavedInPart
+	}
+	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d draws the rest", errSavedInPart, done, o.number, o.first+done, o.number-done)
 }
 
 // save writes the pictures, and what was asked for beside them, without
@@ -385,8 +403,11 @@ func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
 // name says what the files are called: samples_NxHxWx3.npz as the reference does.
 func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 	size := fmt.Sprintf("%dx%d", drawn.size, drawn.size)
-	r.Samples = fmt.Sprintf("samples_%dx%sx3.npz", drawn.len(), size)
-	r.Grid = fmt.Sprintf("samples_%dx%sx3.png", drawn.len(), size)
+	name := fmt.Sprintf("samples_%dx%sx3", drawn.len(), size)
+	if o.first > 0 { // parts of a draw, which may end at the same time
+		name += fmt.Sprintf("-from-%d", o.first)
+	}
+	r.Samples, r.Grid = name+".npz", name+".png"
 	if o.denoised != nil && o.denoised.rows > 0 {
 		r.Progress = fmt.Sprintf("progress_%dx%s.png", o.denoised.rows, size)
 	}

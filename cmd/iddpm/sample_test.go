@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -70,6 +71,34 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 			if len(got.pixels) != len(all.pixels) || float64(far) > 0.001*float64(len(all.pixels)) {
 				t.Errorf("%v in batches of %d: %d of %d values are off by more than a grey level", sampler, size, far, len(all.pixels))
 			}
+		}
+	}
+}
+
+// A draw in parts is the draw: pictures, classes, and the enlargement of both. What
+// is left after an interrupt is one of them.
+func TestSampleInParts(t *testing.T) {
+	run := tinyRun(t, "--class-cond")
+	for _, flags := range [][]string{nil, {"--class", "1,2,3"}, {"--use-ddim", "--eta", "0.5"}} {
+		draw := func(args ...string) drawn {
+			return sample(t, slices.Concat([]string{run, "--batch-size", "2"}, flags, args)...)
+		}
+		all, last := draw("--num-samples", "6"), draw("--first-sample", "2", "--num-samples", "4")
+		if !slices.Equal(last.pixels, all.pixels[2*8*8*3:]) || !slices.Equal(last.labels, all.labels[2:]) || last.FirstSample != 2 {
+			t.Errorf("%v: the last four of six are others, of classes %v and %v", flags, last.labels, all.labels)
+		}
+		if name := filepath.Base(last.Samples); !strings.HasPrefix(name, "samples_4x8x8x3-from-2") {
+			t.Errorf("they are called %s", name)
+		}
+	}
+	ctx := &countdown{Context: context.Background(), left: 8 + 3}
+	got := iddpmWith(ctx, nil, "sample", run, "--device", "cpu", "--batch-size", "2", "--first-sample", "10", "--num-samples", "5")
+	if want := "2 of 5; --first-sample 12 --num-samples 3 draws the rest"; got.status != exitSaved || !strings.Contains(got.lastLine(), want) {
+		t.Errorf("status %d, without %q: %s", got.status, want, got.stderr)
+	}
+	for _, args := range [][]string{{"--first-sample", "-1"}, {"--first-sample", "1", "--use-ddim", "--interpolate", "1,2"}} {
+		if got := iddpm(t, append([]string{"sample", run, "--device", "cpu"}, args...)...); got.status != exitUsage || !strings.Contains(got.lastLine(), "first-sample") {
+			t.Errorf("%v: %d, %s", args, got.status, got.stderr)
 		}
 	}
 }

@@ -50,10 +50,10 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 	return nil
 }
 
-// batch draws n pictures, of which the first has the given index.
+// batch draws n pictures, the first being that many after --first-sample.
 func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err error) {
 	gotorch.Scope(func() {
-		noise, labels := s.noise(s.seed, first, n), s.classes(first, n)
+		noise, labels := s.noise(s.seed, s.first+first, n), s.classes(first, n)
 		cond := s.cond(labels)
 		cond.LowRes = s.lowRes(first, n)
 		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress}
@@ -67,7 +67,7 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 		if x, err = s.diffusion.SampleLoop(ctx, s.denoise, s.xT(first, n, noise), cond, options); err != nil {
 			return
 		}
-		if err = checkFinite(x, first, n); err == nil {
+		if err = checkFinite(x, s.first+first, n); err == nil {
 			drawn.add(bytesOf(x), labels)
 		}
 	})
@@ -87,14 +87,14 @@ func (s *sampler) classes(first, n int) []int64 {
 	if !s.config.ClassCond {
 		return nil
 	}
-	labels := s.randomClasses(first, n)
+	labels := s.randomClasses(s.first+first, n)
 	if s.interpolate != nil { // all on the way are of one class
 		labels = slices.Repeat(s.randomClasses(0, 1), n)
 	}
 	for i := range labels {
 		switch {
 		case len(s.asked) > 0:
-			labels[i] = s.asked[(first+i)%len(s.asked)]
+			labels[i] = s.asked[(s.first+first+i)%len(s.asked)]
 		case s.given != nil && s.given.labels != nil:
 			labels[i] = s.given.labels[first+i]
 		case s.base != nil && s.base.labels != nil:

@@ -103,7 +103,7 @@ func sameClasses(first, second []string) bool {
 // job is what the second network is to do with the pictures of the first.
 func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
 	options := &sampleOptions{
-		sessionOptions: first.sessionOptions, number: drawn.len(), batchSize: cmp.Or(o.batchSize, first.batchSize),
+		sessionOptions: first.sessionOptions, number: drawn.len(), first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize),
 		ddim: o.ddim, eta: o.eta, ema: o.ema, seed: first.seed, clip: first.clip, precision: first.precision, threads: first.threads, dir: first.dir,
 	}
 	return &sampleJob{sampleOptions: options, base: drawn}

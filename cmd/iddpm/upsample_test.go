@@ -184,6 +184,10 @@ func TestCascade(t *testing.T) {
 	if !bytes.Equal(apart.pixels, both.pixels) {
 		t.Error("one command draws other pictures than two")
 	}
+	last := sample(t, first, "--upsample", second, "--first-sample", "1", "--num-samples", "2", "--upsample-timestep-respacing", "4", "-o", dir)
+	if !bytes.Equal(last.pixels, both.pixels[16*16*3:]) || !slices.Equal(last.labels, both.labels[1:]) {
+		t.Error("a part is not what the whole has there")
+	}
 }
 
 // The second network's flags are its own.
