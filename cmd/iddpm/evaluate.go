@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -18,6 +17,7 @@ type evaluateOptions struct {
 	sessionOptions
 	pictures  train.DataConfig
 	size      int
+	sized     bool // size is the user's choice, not the samples' own
 	split     string
 	ref       string
 	numRef    int
@@ -37,7 +37,7 @@ func (o *evaluateOptions) options() []option {
 		option{name: "ref", category: categoryData, local: true, value: &o.ref, usage: "compare with `REF`: pictures as train takes them, or an .npz of statistics"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, REF is the pictures of `SPLIT`: train or test"},
 		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "take `N` pictures of REF, spread over it (0: all)"},
-		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "take `N` of the samples, spread over them (0: all)"},
+		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "take `N` samples, spread over the file (0: all)"},
 		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of the first sample", usage: "fit all pictures to `N` x N pixels first"},
 		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` pictures at a time"},
 		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the Inception network's weights from `FILE`"},
@@ -61,7 +61,15 @@ func (o *evaluateOptions) options() []option {
 	return options
 }
 
-func (o *evaluateOptions) validate() error {
+func (o *evaluateOptions) validate(paths []string) error {
+	if len(paths) == 0 {
+		return wrongUse("name the samples to judge, as in: iddpm evaluate SAMPLES --ref REF")
+	}
+	for _, path := range paths {
+		if err := onThisMachine(path); err != nil {
+			return err
+		}
+	}
 	for _, n := range []struct {
 		name  string
 		value int
@@ -71,6 +79,8 @@ func (o *evaluateOptions) validate() error {
 		}
 	}
 	switch {
+	case len(paths) > 1 && o.number > 0:
+		return wrongUse("--num-samples takes a part of one file: leave it out, or name one")
 	case o.stats != "" && !isNPZ(o.stats):
 		return wrongUse("--save-stats %s: the name must end in .npz", o.stats)
 	case exists(o.stats):
@@ -99,9 +109,9 @@ func (p *program) evaluateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "evaluate",
 		Usage:     "judge samples: FID, sFID, Inception Score, precision, recall",
-		UsageText: "iddpm evaluate SAMPLES --ref REF [FLAGS]",
-		Description: `Compares SAMPLES, which "iddpm sample" has drawn (an .npz, its folder, or pictures as train takes
-them), with the pictures of REF, by what the Inception network of 2015 sees in them, as
+		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
+		Description: `Compares SAMPLES, which "iddpm sample" has drawn (an .npz, several that are one draw, or
+pictures as train takes them), with the pictures of REF, by what the Inception network of 2015 sees in them, as
 guided-diffusion's evaluator does. FID is the distance of its pooled features, sFID that of
 its spatial ones: smaller is better. Inception Score, precision (how many samples could be
 pictures of REF) and recall (how many pictures of REF could be samples) are better the larger.
@@ -127,13 +137,14 @@ Examples:
 
 func (p *program) evaluate(c *cli.Context) error {
 	o := newEvaluateOptions()
-	path, err := argument(c, "SAMPLES")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	paths := c.Args().Slice()
+	if err := apply(c, o.options()); err != nil {
 		return err
 	}
-	if err := errors.Join(o.validate(), onThisMachine(path)); err != nil {
+	if err := o.validate(paths); err != nil {
 		return err
 	}
+	o.sized = o.size > 0
 	s, err := p.open(o.sessionOptions)
 	if err != nil {
 		return err
@@ -145,7 +156,7 @@ func (p *program) evaluate(c *cli.Context) error {
 		}
 		defer release()
 	}
-	e, err := s.newEvaluation(path, o)
+	e, err := s.newEvaluation(paths, o)
 	if err != nil {
 		return err
 	}
@@ -164,7 +175,7 @@ func (p *program) evaluate(c *cli.Context) error {
 
 // judgement is what evaluate prints. What REF cannot tell is null.
 type judgement struct {
-	Samples           string   `json:"samples"`
+	Samples           []string `json:"samples"`
 	NumSamples        int      `json:"num_samples"`
 	Ref               string   `json:"ref,omitempty"`
 	NumRef            int      `json:"num_ref,omitempty"` // pictures of REF that were looked at
@@ -181,7 +192,7 @@ type judgement struct {
 
 func (r *judgement) text(w io.Writer) error {
 	t := table{}
-	t.line("samples", "%s: %d of %d x %d pixels", r.Samples, r.NumSamples, r.ImageSize, r.ImageSize)
+	t.line("samples", "%s: %d of %d x %d pixels", strings.Join(r.Samples, ", "), r.NumSamples, r.ImageSize, r.ImageSize)
 	switch {
 	case r.NumRef > 0:
 		t.line("reference", "%s: %d pictures", r.Ref, r.NumRef)

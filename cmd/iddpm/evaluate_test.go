@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,6 +89,11 @@ func TestEvaluate(t *testing.T) {
 	if !(*part.FID > 1) || part.NumSamples != 3 || part.NumRef != 5 || part.Precision != nil {
 		t.Errorf("of a part: %+v", part)
 	}
+	savePictures(t, "more.npz", 3, 8)
+	parts := evaluateDone(t, "drawn", "more.npz")
+	if parts.NumSamples != 9 || !slices.Equal(parts.Samples, []string{"npz drawn/samples_6x8x8x3.npz", "npz more.npz"}) {
+		t.Errorf("of two files: %+v", parts)
+	}
 	got := evaluateWith(t, "drawn", "--ref", "stats.npz")
 	for _, want := range []string{"samples ", "FID ", "sFID ", "Inception Score ", "precision ", "recall "} {
 		if got.status != exitDone || !strings.Contains(got.stdout, want) {
@@ -103,6 +109,7 @@ func TestEvaluateRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	savePictures(t, "ten.npz", 10, 8)
 	savePictures(t, "one.npz", 1, 8)
+	savePictures(t, "large.npz", 1, 16)
 	numbers := func(name string, shape ...int64) npy.Named {
 		n := int64(1)
 		for _, side := range shape {
@@ -142,7 +149,9 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"none.npz"}, exitFailed, "none.npz"},
 		{[]string{"s3://bucket/samples.npz"}, exitUsage, "is a URL"},
 		{[]string{"run"}, exitUsage, "run is a run folder: name the samples to judge, as in run/samples/step-N"},
-		{[]string{"two"}, exitUsage, "name one of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
+		{[]string{"two"}, exitUsage, "name one, or those that belong together, of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
+		{[]string{"ten.npz", "one.npz", "--num-samples", "3"}, exitUsage, "takes a part of one file"},
+		{[]string{"ten.npz", "large.npz"}, exitUsage, "large.npz holds samples of 16 pixels, and those before have 8"},
 		{[]string{"ten.npz", "--batch-size", "-1"}, exitUsage, "batch-size must not be negative"},
 		{[]string{"ten.npz", "--num-ref", "3"}, exitUsage, "name it by --ref"},
 		{[]string{"ten.npz", "--save-stats", "stats.pt"}, exitUsage, "must end in .npz"},

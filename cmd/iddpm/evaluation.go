@@ -21,7 +21,7 @@ import (
 type evaluation struct {
 	*session
 	o       *evaluateOptions
-	samples *data.Dataset
+	samples []*data.Dataset
 	ref     *reference // nil: none
 	due     occasion
 }
@@ -33,38 +33,56 @@ type reference struct {
 	pictures *data.Dataset   // nil: it has none, or they need not be looked at
 }
 
-// newEvaluation opens the samples and the reference.
-func (s *session) newEvaluation(path string, o *evaluateOptions) (*evaluation, error) {
-	path, err := samplesIn(path)
-	if err != nil {
-		return nil, err
-	}
-	if o.size == 0 {
-		width, height, err := data.SizeOf(path, "")
-		if err != nil {
-			return nil, err
-		}
-		if o.size = min(width, height); width != height {
-			s.log.Warn("the samples are no squares: their centres are taken", zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
-		}
-	}
+// newEvaluation opens the samples, of which there may be parts, and the reference.
+func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluation, err error) {
 	if o.batchSize == 0 {
 		o.batchSize = 16
 		if s.device.Type == gotorch.CUDA {
 			o.batchSize = 64
 		}
 	}
-	e := &evaluation{session: s, o: o}
-	if e.samples, err = data.Open(path, o.settings("", o.number)); err != nil {
-		return nil, err
-	}
-	if o.ref != "" {
-		if e.ref, err = openReference(o); err != nil {
-			e.close()
-			return nil, fmt.Errorf("--ref: %w", err)
+	e = &evaluation{session: s, o: o}
+	for _, path := range paths {
+		if err = e.addSamples(path); err != nil {
+			break
 		}
 	}
-	return e, nil
+	if err == nil && o.ref != "" {
+		if e.ref, err = openReference(o); err != nil {
+			err = fmt.Errorf("--ref: %w", err)
+		}
+	}
+	if err != nil {
+		e.close()
+	}
+	return e, err
+}
+
+// addSamples opens a part of the samples. The first says what size they have.
+func (e *evaluation) addSamples(path string) error {
+	path, err := samplesIn(path)
+	if err != nil {
+		return err
+	}
+	if !e.o.sized {
+		width, height, err := data.SizeOf(path, "")
+		if err != nil {
+			return err
+		}
+		if width != height {
+			e.log.Warn("the samples are no squares: their centres are taken", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
+		}
+		side := min(width, height)
+		if e.o.size != 0 && side != e.o.size {
+			return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.o.size)
+		}
+		e.o.size = side
+	}
+	set, err := data.Open(path, e.o.settings("", e.o.number))
+	if err == nil {
+		e.samples = append(e.samples, set)
+	}
+	return err
 }
 
 // samplesIn returns the .npz of a folder that sample has written: the pictures
@@ -80,7 +98,7 @@ func samplesIn(path string) (string, error) {
 	case err != nil || len(found) == 0:
 		return path, nil
 	case len(found) > 1:
-		return "", wrongUse("%s holds several files of samples: name one of %s", path, strings.Join(found, ", "))
+		return "", wrongUse("%s holds several files of samples: name one, or those that belong together, of %s", path, strings.Join(found, ", "))
 	}
 	return found[0], nil
 }
@@ -106,7 +124,9 @@ func openReference(o *evaluateOptions) (r *reference, err error) {
 }
 
 func (e *evaluation) close() {
-	e.samples.Close()
+	for _, set := range e.samples {
+		set.Close()
+	}
 	if e.ref != nil && e.ref.pictures != nil {
 		e.ref.pictures.Close()
 	}
@@ -115,7 +135,10 @@ func (e *evaluation) close() {
 // run looks at all pictures and compares them.
 func (e *evaluation) run(ctx context.Context) (*judgement, error) {
 	start := time.Now()
-	r := &judgement{Samples: e.samples.Name(), NumSamples: e.samples.Len(), ImageSize: e.o.size}
+	r := &judgement{ImageSize: e.o.size}
+	for _, set := range e.samples {
+		r.Samples, r.NumSamples = append(r.Samples, set.Name()), r.NumSamples+set.Len()
+	}
 	if e.o.threads > 0 {
 		gotorch.SetNumThreads(int32(e.o.threads))
 	}
@@ -136,7 +159,7 @@ func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 		return err
 	}
 	defer network.Free()
-	samples, err := e.look(ctx, network, e.samples, "samples")
+	samples, err := e.look(ctx, network, "samples", e.samples...)
 	if err != nil {
 		return err
 	}
@@ -165,7 +188,7 @@ func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inceptio
 	known := e.ref.known
 	r.Ref = e.ref.name
 	if e.ref.pictures != nil {
-		set, err := e.look(ctx, network, e.ref.pictures, "reference")
+		set, err := e.look(ctx, network, "reference", e.ref.pictures)
 		if err != nil {
 			return err
 		}
@@ -212,35 +235,48 @@ func statisticsOf(s *evaluate.Set) (pool, spatial *evaluate.Statistics, err erro
 	return &p, &q, err
 }
 
-// look has the network look at every picture of a set.
-func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, pictures *data.Dataset, what string) (*evaluate.Set, error) {
-	n := pictures.Len()
-	e.log.Info("looking at the "+what, zap.String("data", pictures.Name()), zap.Int("pictures", n), zap.Stringer("device", e.device))
+// look has the network look at every picture of a set, part by part.
+func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what string, parts ...*data.Dataset) (*evaluate.Set, error) {
+	n, names := 0, []string{}
+	for _, part := range parts {
+		n, names = n+part.Len(), append(names, part.Name())
+	}
+	e.log.Info("looking at the "+what, zap.Strings("data", names), zap.Int("pictures", n), zap.Stringer("device", e.device))
 	if n < evaluate.PoolFeatures {
 		e.log.Warn("these are fewer pictures than features: FID is far too large, and says little. Papers take 50,000", zap.String("of", what), zap.Int("pictures", n))
 	}
-	loader, err := data.NewLoader(pictures, data.LoaderOptions{BatchSize: e.o.batchSize, Deterministic: true, End: int64(n)})
+	set := network.NewSet(n)
+	for _, part := range parts {
+		if err := e.add(ctx, set, part, func() { e.progress(set.Len(), n, what) }); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// add adds all pictures of a part.
+func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, tell func()) error {
+	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.o.batchSize, Deterministic: true, End: int64(part.Len())})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer loader.Close()
-	set := network.NewSet(n)
 	for {
 		batch, err := loader.Next(ctx)
 		if ctx.Err() != nil { // a batch may have been there all the same
 			err = ctx.Err()
 		}
 		if err == io.EOF {
-			return set, nil
+			return nil
 		}
 		if err == nil {
 			err = set.Add(batch.Pixels, e.o.size)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		loader.Recycle(batch)
-		e.progress(set.Len(), n, what)
+		tell()
 	}
 }
 
