@@ -130,9 +130,9 @@ func (p *program) sampleCommand() *cli.Command {
 		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
 		Description: `Draws pictures by the averaged weights of a checkpoint and writes them twice: as
 samples_NxHxWx3.npz, whose arr_0 (and, with classes, arr_1) is what improved-diffusion writes,
-and the first of them as a PNG. Where files of these names are, it numbers its own. A checkpoint knows its network; of a file of bare weights, such
-as a PyTorch state_dict, the flags or a --preset must say what it belongs to. Those below that
-are not given are the checkpoint's.
+and the first of them as a PNG. Where files of these names are, it numbers its own. A checkpoint
+knows its network; of a file of bare weights, such as a PyTorch state_dict, the flags or a
+--preset must say what it belongs to. Those below that are not given are the checkpoint's.
 
 Picture i depends on the seed and on i alone, so a long draw may be shared: --first-sample 25000
 --num-samples 25000 draws the second half of 50,000, and "iddpm evaluate" takes both files.
@@ -377,7 +377,7 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 
 // inPart is errSavedInPart, with how to go on where that is possible.
 func (o *sampleJob) inPart(done int) error {
-	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil {
+	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil || o.cascade.path != "" {
 		return errSavedInPart
 	}
 	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d draws the rest", errSavedInPart, done, o.number, o.first+done, o.number-done)

@@ -254,7 +254,7 @@ func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, 
 
 // checkSuperRes refuses what makes no sense with small pictures.
 func (o *sampleOptions) checkSuperRes(c *cli.Context) error {
-	for _, name := range []string{"invert", "interpolate", "upsample"} {
+	for _, name := range []string{"invert", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {
 			return wrongUse("--%s is not for super-resolution networks", name)
 		}

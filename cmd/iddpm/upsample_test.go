@@ -262,6 +262,7 @@ func TestSuperResolutionRefuses(t *testing.T) {
 	}{
 		{"nothing to enlarge", []string{"sample", run}, exitUsage, "name some by --base-samples"},
 		{"another network", []string{"sample", plain, "--base-samples", good}, exitUsage, "is no super-resolution network"},
+		{"part of an enlargement", []string{"sample", run, "--base-samples", good, "--first-sample", "1"}, exitUsage, "--first-sample is not for super-resolution networks"},
 		{"no file", []string{"sample", run, "--base-samples", "nowhere.npz"}, exitFailed, "nowhere.npz"},
 		{"no folder", []string{"sample", run, "--base-samples", "nowhere"}, exitFailed, "nowhere"},
 		{"another size", []string{"sample", run, "--base-samples", large}, exitFailed, "uint8 [N, 8, 8, 3]"},
