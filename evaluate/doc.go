@@ -7,7 +7,7 @@
 // pytorch-fid and torch-fidelity have converted from TensorFlow (pt_inception-2015-12-05-6726825d.pth).
 // Pictures are resized as TensorFlow 1 does it, and all else is done as
 // openai/guided-diffusion's evaluator.py does it, whose numbers the literature
-// quotes:
+// quotes, but that distances are float32 here and may be float16 there:
 //
 //	pictures -> Inception.Features -> Set.Add -> Set.Pool, Set.Spatial -> FrechetDistance
 //	                                             Set.Features          -> InceptionScore, PrecisionRecall

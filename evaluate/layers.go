@@ -46,7 +46,8 @@ func average(x gotorch.Tensor) gotorch.Tensor {
 }
 
 // resize returns x [N, C, H, W] at size x size pixels by TensorFlow 1's bilinear
-// filter: output pixel i lies at i side/size, corner on corner, without antialiasing.
+// filter: output pixel i is at input position i side/size, not at that of its centre,
+// and nothing is blurred before.
 func resize(x gotorch.Tensor, size int64) gotorch.Tensor {
 	return resizeAlong(resizeAlong(x, 3, size), 2, size)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// neighbours is k, of whose distance a ball's radius is: the paper's and
-// guided-diffusion's 3.
+// neighbours is k: a ball reaches to its centre's k-th nearest neighbour. The paper
+// and guided-diffusion take 3.
 const neighbours = 3
 
 // block bounds how many rows and columns of distances are worked out at a time.
@@ -16,7 +16,7 @@ const block = 4096
 // PrecisionRecall returns the share of sampled pictures that lie in the manifold of
 // the reference ones, and the share of the reference ones in that of the sampled
 // (Kynkäänniemi et al. 2019), by pooled features [N, D] on one device. A set's manifold
-// is the union of balls around each picture, as wide as it is far to its third nearest.
+// is a union of balls, one around each picture, that reach to its third nearest other.
 func PrecisionRecall(reference, samples gotorch.Tensor) (precision, recall float64, err error) {
 	if n := min(reference.Size(0), samples.Size(0)); n <= neighbours {
 		return 0, 0, fmt.Errorf("%d pictures have no %d neighbours each", n, neighbours)

@@ -74,7 +74,7 @@ func FrechetDistance(a, b Statistics) (float64, error) {
 	if distance -= 2 * traceOfRoot(a.Sigma, b.Sigma, int64(d)); math.IsNaN(distance) || math.IsInf(distance, 0) {
 		return 0, fmt.Errorf("the distance is %g: the features are not finite", distance)
 	}
-	return distance, nil
+	return max(distance, 0), nil // below it but by rounding
 }
 
 // traceOfRoot returns tr((A B)^(1/2)) of covariances [d, d]. A B has the eigenvalues

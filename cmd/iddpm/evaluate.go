@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -53,6 +54,8 @@ func (o *evaluateOptions) options() []option {
 			shared.value = &o.pictures.JPEGDecoder
 		case "background":
 			shared.value = &o.pictures.Background
+		case "max-bad-images":
+			shared.value = &o.pictures.MaxBadImages
 		default:
 			continue
 		}
@@ -65,7 +68,13 @@ func (o *evaluateOptions) validate(paths []string) error {
 	if len(paths) == 0 {
 		return wrongUse("name the samples to judge, as in: iddpm evaluate SAMPLES --ref REF")
 	}
-	for _, path := range paths {
+	for i, path := range paths {
+		switch {
+		case path == "":
+			return wrongUse("one of the samples has an empty name")
+		case slices.Contains(paths[:i], path):
+			return wrongUse("%s is named twice, and would count twice", path)
+		}
 		if err := onThisMachine(path); err != nil {
 			return err
 		}
@@ -111,11 +120,13 @@ func (p *program) evaluateCommand() *cli.Command {
 		Usage:     "judge samples: FID, sFID, Inception Score, precision, recall",
 		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
 		Description: `Compares SAMPLES, which "iddpm sample" has drawn (an .npz, several that are one draw, or
-pictures as train takes them), with the pictures of REF, by what the Inception network of 2015 sees in them, as
-guided-diffusion's evaluator does. FID is the distance of its pooled features, sFID that of
-its spatial ones: smaller is better. Inception Score, precision (how many samples could be
-pictures of REF) and recall (how many pictures of REF could be samples) are better the larger.
-Numbers are comparable only between sets of one size: papers draw 50,000 samples.
+pictures as train takes them), with the pictures of REF, by what the Inception network of 2015
+sees in them, as guided-diffusion's evaluator does, but in float32 throughout. FID is the
+distance of its pooled features, sFID that of its spatial ones: smaller is better. Inception
+Score, precision (how many samples could be pictures of REF) and recall (how many pictures of
+REF could be samples) are better the larger. Numbers are comparable only between sets of one
+size: papers draw 50,000 samples. All pictures are fitted to the size of the first sample, as
+for training; statistics must be of that size, too.
 
 Without --ref there is the Inception Score alone. Statistics that --save-stats, pytorch-fid or
 guided-diffusion's reference batches hold will do as REF; what needs its pictures is left out

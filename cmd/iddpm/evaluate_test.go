@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
@@ -69,32 +70,32 @@ func evaluateDone(t *testing.T, args ...string) (r judgement) {
 // part of it is.
 func TestEvaluate(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := os.Mkdir("drawn", 0o777); err != nil {
+	if err := os.Mkdir("drawn [1]", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	savePictures(t, "drawn/samples_6x8x8x3.npz", 6, 8)
-	writeTo(t, "drawn/samples_6x8x8x3.png", []byte("a sheet"))
-	r := evaluateDone(t, "drawn", "--save-stats", "stats.npz")
+	savePictures(t, "drawn [1]/samples_6x8x8x3.npz", 6, 8)
+	writeTo(t, "drawn [1]/samples_6x8x8x3.png", []byte("a sheet"))
+	r := evaluateDone(t, "drawn [1]", "--save-stats", "stats.npz")
 	if r.FID != nil || r.SFID != nil || r.Precision != nil || r.Ref != "" || r.NumSamples != 6 || r.ImageSize != 8 || r.Stats != "stats.npz" {
 		t.Errorf("without a reference: %+v", r)
 	}
 	if !(r.InceptionScore > 1) || r.InceptionScoreStd != 0 {
 		t.Errorf("Inception Score %g ± %g", r.InceptionScore, r.InceptionScoreStd)
 	}
-	same := evaluateDone(t, "drawn/samples_6x8x8x3.npz", "--ref", "stats.npz", "--batch-size", "4")
+	same := evaluateDone(t, "drawn [1]/samples_6x8x8x3.npz", "--ref", "stats.npz", "--batch-size", "4")
 	if math.Abs(*same.FID) > 1e-2 || math.Abs(*same.SFID) > 1e-2 || *same.Precision != 1 || *same.Recall != 1 || same.NumRef != 6 {
 		t.Errorf("with itself: FID %g, sFID %g, precision %g, recall %g of %d", *same.FID, *same.SFID, *same.Precision, *same.Recall, same.NumRef)
 	}
-	part := evaluateDone(t, "drawn", "--num-samples", "3", "--ref", "drawn/samples_6x8x8x3.npz", "--num-ref", "5")
+	part := evaluateDone(t, "drawn [1]", "--num-samples", "3", "--ref", "drawn [1]/samples_6x8x8x3.npz", "--num-ref", "5")
 	if !(*part.FID > 1) || part.NumSamples != 3 || part.NumRef != 5 || part.Precision != nil {
 		t.Errorf("of a part: %+v", part)
 	}
 	savePictures(t, "more.npz", 3, 8)
-	parts := evaluateDone(t, "drawn", "more.npz")
-	if parts.NumSamples != 9 || !slices.Equal(parts.Samples, []string{"npz drawn/samples_6x8x8x3.npz", "npz more.npz"}) {
+	parts := evaluateDone(t, "drawn [1]", "more.npz")
+	if parts.NumSamples != 9 || !slices.Equal(parts.Samples, []string{"drawn [1]/samples_6x8x8x3.npz", "more.npz"}) {
 		t.Errorf("of two files: %+v", parts)
 	}
-	got := evaluateWith(t, "drawn", "--ref", "stats.npz")
+	got := evaluateWith(t, "drawn [1]", "--ref", "stats.npz")
 	for _, want := range []string{"samples ", "FID ", "sFID ", "Inception Score ", "precision ", "recall "} {
 		if got.status != exitDone || !strings.Contains(got.stdout, want) {
 			t.Errorf("status %d, without %q: %s%s", got.status, want, got.stdout, got.stderr)
@@ -131,6 +132,15 @@ func TestEvaluateRefuses(t *testing.T) {
 	nan := numbers("mu", 2048)
 	copy(nan.Array.Data, []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x7f})
 	write("nan.npz", nan, numbers("sigma", 2048, 2048))
+	negative := numbers("sigma", 2048, 2048)
+	copy(negative.Array.Data, []byte{0, 0, 0, 0, 0, 0, 0xf0, 0xbf}) // -1
+	write("negative.npz", numbers("mu", 2048), negative)
+	skew := numbers("sigma", 2048, 2048)
+	copy(skew.Array.Data[8:], []byte{0, 0, 0, 0, 0, 0, 0xf0, 0x3f}) // 1, above the diagonal
+	write("skew.npz", numbers("mu", 2048), skew)
+	odd := &npy.Array{DType: npy.Float32, Shape: []int64{4, 2048}, Data: make([]byte, 4*4*2048)}
+	copy(odd.Data, []byte{0, 0, 0xc0, 0x7f}) // NaN
+	write("odd.npz", numbers("mu", 2048), numbers("sigma", 2048, 2048), npy.Named{Name: "features", Array: odd})
 	write("known.npz", numbers("mu", 2048), numbers("sigma", 2048, 2048))
 	if err := os.Mkdir("two", 0o777); err != nil {
 		t.Fatal(err)
@@ -138,6 +148,9 @@ func TestEvaluateRefuses(t *testing.T) {
 	savePictures(t, "two/samples_1x8x8x3.npz", 1, 8)
 	savePictures(t, "two/samples_2x8x8x3.npz", 2, 8)
 	if err := errors.Join(os.Mkdir("run", 0o777), os.WriteFile("run/config.json", []byte("{}"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo("pipe.npz", 0o666); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -161,9 +174,17 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"ten.npz", "--ref", "other.npz"}, exitFailed, "other.npz: mu is [64], not [2048]"},
 		{[]string{"ten.npz", "--ref", "nothing.npz"}, exitFailed, `only ["weights"]`},
 		{[]string{"ten.npz", "--ref", "nan.npz"}, exitFailed, "mu holds numbers that are not finite"},
+		{[]string{"ten.npz", "--ref", "negative.npz"}, exitFailed, "no covariance: the variance of feature 0 is -1"},
+		{[]string{"ten.npz", "--ref", "skew.npz"}, exitFailed, "it is not symmetric at 1, 0"},
+		{[]string{"ten.npz", "--ref", "odd.npz"}, exitFailed, "features: they hold numbers that are not finite"},
 		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "can take no part"},
-		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "1 pictures have no covariance"},
-		{[]string{"ten.npz", "--inception", "one.npz"}, exitFailed, "one.npz"},
+		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "one.npz: one picture has no covariance"},
+		{[]string{"ten.npz", "--ref", "one.npz"}, exitFailed, "--ref one.npz: one picture has no covariance"},
+		{[]string{""}, exitUsage, "an empty name"},
+		{[]string{"ten.npz", "ten.npz"}, exitUsage, "ten.npz is named twice"},
+		{[]string{"ten.npz", "--ref", "two"}, exitUsage, "name one, or those that belong together"},
+		{[]string{"ten.npz", "--ref", "pipe.npz"}, exitFailed, "a pipe or a device"},
+		{[]string{"ten.npz", "--inception", "one.npz"}, exitFailed, "weights, see --inception: "},
 	} {
 		got := evaluateWith(t, test.args...)
 		if got.status != test.status || !strings.Contains(got.stderr, test.want) || got.stdout != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,7 @@ type evaluation struct {
 	o       *evaluateOptions
 	samples []*data.Dataset
 	ref     *reference // nil: none
+	r       judgement
 	due     occasion
 }
 
@@ -52,10 +54,24 @@ func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluati
 			err = fmt.Errorf("--ref: %w", err)
 		}
 	}
+	if err == nil {
+		err = e.enough()
+	}
 	if err != nil {
 		e.close()
 	}
 	return e, err
+}
+
+// enough refuses, before the work, what could not be compared after it.
+func (e *evaluation) enough() error {
+	switch {
+	case e.r.NumSamples < 2 && (e.ref != nil || e.o.stats != ""):
+		return fmt.Errorf("%s: one picture has no covariance: it takes 2, and thousands for a sound one", e.r.Samples[0])
+	case e.ref != nil && e.ref.pictures != nil && e.ref.known.pool == nil && e.ref.pictures.Len() < 2:
+		return fmt.Errorf("--ref %s: one picture has no covariance: it takes 2, and thousands for a sound one", e.ref.name)
+	}
+	return nil
 }
 
 // addSamples opens a part of the samples. The first says what size they have.
@@ -81,6 +97,7 @@ func (e *evaluation) addSamples(path string) error {
 	set, err := data.Open(path, e.o.settings("", e.o.number))
 	if err == nil {
 		e.samples = append(e.samples, set)
+		e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
 	}
 	return err
 }
@@ -88,14 +105,20 @@ func (e *evaluation) addSamples(path string) error {
 // samplesIn returns the .npz of a folder that sample has written: the pictures
 // beside it are sheets of many.
 func samplesIn(path string) (string, error) {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	entries, err := os.ReadDir(path)
+	if err != nil { // no folder, or one about which data.Open has more to say
 		return path, nil
 	}
-	found, err := filepath.Glob(filepath.Join(path, "samples_*.npz"))
+	var found []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), "samples_") && isNPZ(entry.Name()) {
+			found = append(found, filepath.Join(path, entry.Name()))
+		}
+	}
 	switch {
 	case train.Exists(path):
 		return "", wrongUse("%s is a run folder: name the samples to judge, as in %s", path, filepath.Join(path, "samples", "step-N"))
-	case err != nil || len(found) == 0:
+	case len(found) == 0:
 		return path, nil
 	case len(found) > 1:
 		return "", wrongUse("%s holds several files of samples: name one, or those that belong together, of %s", path, strings.Join(found, ", "))
@@ -105,21 +128,23 @@ func samplesIn(path string) (string, error) {
 
 // openReference opens the pictures, or the statistics, or both, of --ref.
 func openReference(o *evaluateOptions) (r *reference, err error) {
-	r = &reference{name: o.ref}
-	if isNPZ(o.ref) {
-		if r.known, err = readStatistics(o.ref); err != nil {
+	path, err := samplesIn(o.ref)
+	if err != nil {
+		return nil, err
+	}
+	r = &reference{name: path}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && isNPZ(path) {
+		if r.known, err = readStatistics(path); err != nil {
 			return nil, err
 		}
 	}
 	if r.known.pool != nil && (!r.known.pictures || r.known.features.Defined()) {
 		if o.split != "" || o.numRef > 0 {
-			return nil, wrongUse("%s holds statistics, of which --split and --num-ref can take no part", o.ref)
+			return nil, wrongUse("%s holds statistics, of which --split and --num-ref can take no part", path)
 		}
 		return r, nil
 	}
-	if r.pictures, err = data.Open(o.ref, o.settings(o.split, o.numRef)); err == nil {
-		r.name = r.pictures.Name()
-	}
+	r.pictures, err = data.Open(path, o.settings(o.split, o.numRef))
 	return r, err
 }
 
@@ -135,10 +160,8 @@ func (e *evaluation) close() {
 // run looks at all pictures and compares them.
 func (e *evaluation) run(ctx context.Context) (*judgement, error) {
 	start := time.Now()
-	r := &judgement{ImageSize: e.o.size}
-	for _, set := range e.samples {
-		r.Samples, r.NumSamples = append(r.Samples, set.Name()), r.NumSamples+set.Len()
-	}
+	r := &e.r
+	r.ImageSize = e.o.size
 	if e.o.threads > 0 {
 		gotorch.SetNumThreads(int32(e.o.threads))
 	}
@@ -156,7 +179,7 @@ func (e *evaluation) run(ctx context.Context) (*judgement, error) {
 func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 	network, err := evaluate.Load(e.o.inception, e.device)
 	if err != nil {
-		return err
+		return fmt.Errorf("the Inception network's weights, see --inception: %w", err)
 	}
 	defer network.Free()
 	samples, err := e.look(ctx, network, "samples", e.samples...)
@@ -164,6 +187,9 @@ func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 		return err
 	}
 	r.InceptionScore, r.InceptionScoreStd = network.InceptionScore(samples.Features())
+	if math.IsNaN(r.InceptionScore) {
+		return fmt.Errorf("%s: the network finds NaN in the samples: its weights are damaged", e.o.inception)
+	}
 	if e.ref == nil && e.o.stats == "" {
 		return nil
 	}
@@ -176,11 +202,11 @@ func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 			return err
 		}
 	}
-	if e.o.stats != "" {
-		r.Stats = e.o.stats
-		return own.save(e.o.stats)
+	if e.o.stats == "" || ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return nil
+	r.Stats = e.o.stats
+	return own.save(e.o.stats)
 }
 
 // compareWith fills in what there is to say of the reference.
@@ -203,13 +229,16 @@ func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inceptio
 	if r.FID, err = frechet(own.pool, known.pool); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if known.spatial != nil {
 		if r.SFID, err = frechet(own.spatial, known.spatial); err != nil {
 			return err
 		}
 	}
-	if !known.features.Defined() {
-		return nil
+	if !known.features.Defined() || ctx.Err() != nil {
+		return ctx.Err()
 	}
 	r.NumRef = int(known.features.Size(0))
 	precision, recall, err := evaluate.PrecisionRecall(known.features.To(e.device), own.features)
@@ -218,7 +247,7 @@ func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inceptio
 		return nil
 	}
 	r.Precision, r.Recall = &precision, &recall
-	return nil
+	return ctx.Err()
 }
 
 func frechet(a, b *evaluate.Statistics) (*float64, error) {
@@ -251,6 +280,7 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 			return nil, err
 		}
 	}
+	e.screen.done() // the next set has a bar of its own
 	return set, nil
 }
 

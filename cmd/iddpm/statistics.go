@@ -55,7 +55,33 @@ func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, 
 		return nil, err
 	}
 	covariance, err := floats(z, sigma, d, d)
-	return &evaluate.Statistics{Mu: mean, Sigma: covariance}, err
+	if err == nil {
+		err = checkCovariance(covariance, int(d))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sigma, err)
+	}
+	return &evaluate.Statistics{Mu: mean, Sigma: covariance}, nil
+}
+
+// checkCovariance refuses a matrix [d, d] that is none: of negative variances, or of
+// halves that differ by more than rounding.
+func checkCovariance(s []float64, d int) error {
+	largest := 0.0
+	for i := range d {
+		if s[i*d+i] < 0 {
+			return fmt.Errorf("no covariance: the variance of feature %d is %g", i, s[i*d+i])
+		}
+		largest = max(largest, s[i*d+i])
+	}
+	for i := range d {
+		for j := range i {
+			if math.Abs(s[i*d+j]-s[j*d+i]) > 1e-3*largest {
+				return fmt.Errorf("no covariance: it is not symmetric at %d, %d", i, j)
+			}
+		}
+	}
+	return nil
 }
 
 // floats reads an array of finite numbers of a shape.
@@ -68,20 +94,28 @@ func floats(z *npy.NPZ, name string, shape ...int64) ([]float64, error) {
 		return nil, fmt.Errorf("%s is %v, not %v, as it is of the Inception network", name, a.Shape, shape)
 	}
 	values := a.Float64s()
-	if slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
+	if slices.ContainsFunc(values, notFinite) {
 		return nil, fmt.Errorf("%s holds numbers that are not finite", name)
 	}
 	return values, nil
 }
+
+func notFinite(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 
 func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
 	a, err := z.Read("features")
 	if err != nil {
 		return gotorch.Tensor{}, err
 	}
-	values, err := a.Float32s()
-	if err == nil && (len(a.Shape) != 2 || a.Shape[1] != evaluate.PoolFeatures) {
-		err = fmt.Errorf("%v is not [N, %d]", a.Shape, evaluate.PoolFeatures)
+	values := make([]float32, a.Len())
+	for i, v := range a.Float64s() {
+		values[i] = float32(v)
+	}
+	switch {
+	case len(a.Shape) != 2 || a.Shape[0] == 0 || a.Shape[1] != evaluate.PoolFeatures:
+		err = fmt.Errorf("%v is not [N, %d] with N above 0", a.Shape, evaluate.PoolFeatures)
+	case slices.ContainsFunc(values, func(v float32) bool { return notFinite(float64(v)) }):
+		err = errors.New("they hold numbers that are not finite")
 	}
 	if err != nil {
 		return gotorch.Tensor{}, fmt.Errorf("features: %w", err)
