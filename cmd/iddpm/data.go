@@ -13,7 +13,7 @@ import (
 // pictureOptions say which pictures a command without a model reads, and how;
 // where train has the same flag it is the same setting.
 type pictureOptions struct {
-	config train.DataConfig
+	config train.Config // of which only the data's part counts
 	size   int
 	split  string
 	json   bool
@@ -23,26 +23,11 @@ type pictureOptions struct {
 func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
 
 func (o *pictureOptions) options() []option {
-	c := train.Config{}
 	options := []option{
 		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
 		{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 	}
-	for _, shared := range dataOptions(&c) {
-		switch shared.name {
-		case "labels":
-			shared.value = &o.config.Labels
-		case "exif-orientation":
-			shared.value = &o.config.Orient
-		case "jpeg-decoder":
-			shared.value = &o.config.JPEGDecoder
-		case "background":
-			shared.value = &o.config.Background
-		default:
-			continue
-		}
-		options = append(options, shared)
-	}
+	options = append(options, chosen(dataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
 	return append(options, configOption(),
 		option{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
 		option{name: "log-json", category: categoryRun, value: &o.log, usage: "log in JSON, a line per event"},
@@ -54,10 +39,10 @@ func (o *pictureOptions) settings() (data.Options, error) {
 	if o.size < 1 {
 		return data.Options{}, wrongUse("image-size must be above 0, not %d", o.size)
 	}
-	if err := o.config.Validate(); err != nil {
+	if err := o.config.Data.Validate(); err != nil {
 		return data.Options{}, usageError{err}
 	}
-	c := train.Config{Data: o.config}
+	c := o.config
 	c.Model.ImageSize = o.size
 	settings := c.DataOptions()
 	settings.Split = o.split

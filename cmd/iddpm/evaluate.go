@@ -16,7 +16,7 @@ import (
 // evaluateOptions are the flags of evaluate.
 type evaluateOptions struct {
 	sessionOptions
-	pictures  train.DataConfig
+	config    train.Config // of which only the data's part counts
 	size      int
 	sized     bool // size is the user's choice, not the samples' own
 	split     string
@@ -45,23 +45,7 @@ func (o *evaluateOptions) options() []option {
 		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the samples' statistics and features to `FILE`.npz, for a later --ref"},
 		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
 	)
-	c := train.Config{}
-	for _, shared := range dataOptions(&c) { // as train's, into a place of their own
-		switch shared.name {
-		case "exif-orientation":
-			shared.value = &o.pictures.Orient
-		case "jpeg-decoder":
-			shared.value = &o.pictures.JPEGDecoder
-		case "background":
-			shared.value = &o.pictures.Background
-		case "max-bad-images":
-			shared.value = &o.pictures.MaxBadImages
-		default:
-			continue
-		}
-		options = append(options, shared)
-	}
-	return options
+	return append(options, chosen(dataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
 }
 
 func (o *evaluateOptions) validate(paths []string) error {
@@ -97,7 +81,7 @@ func (o *evaluateOptions) validate(paths []string) error {
 	case o.ref == "" && (o.split != "" || o.numRef > 0):
 		return wrongUse("--split and --num-ref choose pictures of REF: name it by --ref")
 	}
-	if err := o.pictures.Validate(); err != nil {
+	if err := o.config.Data.Validate(); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -107,7 +91,7 @@ func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".np
 
 // settings are those of a set of pictures, of which there shall be at most limit.
 func (o *evaluateOptions) settings(split string, limit int) data.Options {
-	c := train.Config{Data: o.pictures}
+	c := o.config
 	c.Model.ImageSize = o.size
 	settings := c.DataOptions()
 	settings.Split, settings.Limit, settings.CacheBytes = split, limit, -1

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,16 @@ func (o option) flag() *optionFlag {
 		f.DefaultText = o.standard
 	}
 	return &optionFlag{StringFlag: f, value: o.value, variable: o.variable}
+}
+
+// chosen returns the options of these names.
+func chosen(options []option, names ...string) (some []option) {
+	for _, o := range options {
+		if slices.Contains(names, o.name) {
+			some = append(some, o)
+		}
+	}
+	return some
 }
 
 // flagsOf returns the flags of options.
