@@ -24,7 +24,7 @@ type evaluation struct {
 	o       *evaluateOptions
 	samples []*data.Dataset
 	ref     *reference // nil: none
-	r       judgement
+	r       judgement  // what has been found so far
 	due     occasion
 }
 
@@ -160,23 +160,23 @@ func (e *evaluation) close() {
 // run looks at all pictures and compares them.
 func (e *evaluation) run(ctx context.Context) (*judgement, error) {
 	start := time.Now()
-	r := &e.r
-	r.ImageSize = e.o.size
+	e.r.ImageSize = e.o.size
 	if e.o.threads > 0 {
 		gotorch.SetNumThreads(int32(e.o.threads))
 	}
 	gotorch.SetAllowTF32(false) // FID is defined by float32's features
 	err := onTensorThread(func() (err error) {
-		gotorch.Scope(func() { err = e.compare(ctx, r) })
+		gotorch.Scope(func() { err = e.compare(ctx) })
 		return err
 	})
 	e.screen.done()
-	r.Seconds = time.Since(start).Seconds()
-	return r, err
+	e.r.Seconds = time.Since(start).Seconds()
+	return &e.r, err
 }
 
 // compare fills in the result. It works on the tensor thread.
-func (e *evaluation) compare(ctx context.Context, r *judgement) error {
+func (e *evaluation) compare(ctx context.Context) error {
+	r := &e.r
 	network, err := evaluate.Load(e.o.inception, e.device)
 	if err != nil {
 		return fmt.Errorf("the Inception network's weights, see --inception: %w", err)
@@ -198,7 +198,7 @@ func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 		return err
 	}
 	if e.ref != nil {
-		if err := e.compareWith(ctx, network, own, r); err != nil {
+		if err := e.compareWith(ctx, network, own); err != nil {
 			return err
 		}
 	}
@@ -210,15 +210,15 @@ func (e *evaluation) compare(ctx context.Context, r *judgement) error {
 }
 
 // compareWith fills in what there is to say of the reference.
-func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics, r *judgement) (err error) {
-	known := e.ref.known
+func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics) (err error) {
+	r, known := &e.r, e.ref.known
 	r.Ref = e.ref.name
 	if e.ref.pictures != nil {
 		set, err := e.look(ctx, network, "reference", e.ref.pictures)
 		if err != nil {
 			return err
 		}
-		r.NumRef, known.features = set.Len(), set.Features()
+		known.features = set.Features()
 		if known.pool == nil { // else they are of more pictures than these
 			if known.pool, known.spatial, err = statisticsOf(set); err != nil {
 				return fmt.Errorf("--ref: %w", err)

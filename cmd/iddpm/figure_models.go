@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/npy"
@@ -108,7 +106,7 @@ func boundSources(args []string, o *figureModelOptions) ([]source, error) {
 
 // termsOf returns the terms of a model, the decoder's first.
 func (p *program) termsOf(ctx context.Context, s source, o *figureModelOptions) ([]float64, error) {
-	if strings.EqualFold(filepath.Ext(s.path), ".npz") {
+	if isNPZ(s.path) {
 		return readTerms(s.path)
 	}
 	e, err := p.evaluateBound(ctx, s, o)

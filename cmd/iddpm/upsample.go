@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -122,7 +120,7 @@ func openBase(path string, c *train.Checkpoint, asked []int64) (*pictures, error
 		return nil, wrongUse("--base-samples: %s is no super-resolution network", c.Path)
 	}
 	read := readBaseSet
-	if strings.EqualFold(filepath.Ext(path), ".npz") {
+	if isNPZ(path) {
 		read = readBaseArrays
 	}
 	base, err := read(path, c, len(asked) > 0)
