@@ -146,6 +146,9 @@ build/obj/%.cc.o: csrc/%.cc Makefile LIBTORCH_VERSION
 # What is left of the bound's terms where they cancel depends on how each product is rounded.
 build/obj/kernels/diffusion.cc.o: CXXFLAGS += -ffp-contract=off
 
+# Names of gloo's, for libtorch's header of it.
+build/obj/distributed.cc.o: CXXFLAGS += -isystem csrc/gloo
+
 build/libiddpm_cuda.so: $(CUDA_OBJECTS)
 	@test -e build/libtorch/lib/libtorch_cuda.so || { echo "$$(readlink build/libtorch) is a libtorch without CUDA:" \
 	  "unset LIBTORCH, or set it to one with lib/libtorch_cuda.so" >&2; exit 1; }
@@ -203,7 +206,7 @@ build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
 
 # --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated stands in for CUDA ----------------
 
-EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc csrc/cuda/graph.cc,$(wildcard csrc/cuda/*.cc)))
+EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc csrc/cuda/graph.cc csrc/cuda/nccl.cc,$(wildcard csrc/cuda/*.cc)))
 EMULATED_OBJECTS := $(EMULATED_SOURCES:csrc/cuda/%=build/obj/emulated/%.o)
 
 build/test-kernels: $(EMULATED_OBJECTS) $(OBJECTS)

@@ -52,6 +52,22 @@ typedef struct gt_philox_key {
   int64_t first_sample;  // index of row 0 in the global batch
 } gt_philox_key;
 
+typedef struct gt_group_ *gt_group;
+
+// Where the processes of a group meet, and which one this is.
+typedef struct gt_group_options {
+  const char *host;  // of the store
+  const char *prefix;  // of the keys there
+  int32_t port;
+  int32_t listen_fd;  // a socket that listens there already; -1: there is none
+  int32_t serve;      // whether this process keeps the store
+  int32_t local;      // whether all are on this machine
+  int32_t rank;
+  int32_t size;
+  double connect_seconds;  // how long to wait for the others at first
+  double wait_seconds;     // and then within every operation
+} gt_group_options;
+
 #endif  // IDDPM_H_TYPES
 
 #ifndef GT_API
@@ -252,6 +268,15 @@ GT_API(gt_pair, gt_diffusion_q_sample, (gt_tensor x_start, gt_tensor rows, gt_ph
 // x_{t-1} and the predicted x_0, with `noise`, with noise that is drawn if `draws`
 // is set, or without: see gotorch.DiffusionReverseStep.
 GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise, int32_t draws, gt_philox_key key, gt_tensor step_of))
+
+// ---- several processes (distributed.cc): see gotorch.ProcessGroup
+GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
+// Joins the GPUs of all processes, one each.
+GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
+GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
+GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))
+GT_API(gt_result, gt_group_all_gather, (gt_group g, gt_tensor t))
+GT_API(void, gt_group_free, (gt_group g, int32_t abort))
 
 // ---- kernels on GPUs (kernels/cuda_kernels.cc)
 // Takes what gt_cuda_kernels of libiddpm_cuda.so returns.

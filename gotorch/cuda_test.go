@@ -436,3 +436,34 @@ func TestCUDAGraphRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestCUDAProcessGroup has NCCL work for a group of one process, whose sums are what
+// they are made of, by itself and within a graph.
+func TestCUDAProcessGroup(t *testing.T) {
+	gpu := gpu0(t)
+	asGroup(t, 1, func(g *ProcessGroup) {
+		x := ArangeOn(gpu, Float, 0, 32, 1).View(2, 4, 2, 2).ChannelsLast()
+		want := x.Float64s()
+		mustFail(t, func() { g.AllReduceI([]Tensor{x}) })
+		g.UseGPU(gpu)
+		var all Tensor
+		graph := NewGraph(gpu, func() {
+			g.AllReduceI([]Tensor{x, x.Narrow(0, 1, 1)})
+			all.Free()
+			all = g.AllGather(x.MulScalar(2)).MoveOut()
+		})
+		defer graph.Close()
+		g.BroadcastI([]Tensor{x}, 0)
+		for range 4 {
+			graph.Run()
+			checkValues(t, x, want, 0)
+			checkShape(t, all, 1, 2, 4, 2, 2)
+			checkValues(t, all.MulScalar(0.5), want, 0)
+		}
+		if err := graph.Err(); err != nil {
+			t.Error(err)
+		}
+		mustFail(t, func() { g.AllReduceI([]Tensor{x.Transpose(0, 1).Narrow(0, 0, 2)}) })
+		mustFail(t, func() { g.AllReduceI([]Tensor{x, Zeros([]int64{1}, false)}) })
+	})
+}

@@ -21,6 +21,7 @@ func refusals() map[string]refusal {
 	nowhere := Device{Type: 7}
 	const mismatch = "The size of tensor a (2) must match the size of tensor b (3)"
 	leaf := Zeros([]int64{2}, true)
+	closed := &ProcessGroup{size: 1}
 	noGPU, noStream := "there is no GPU", "not one of CUDA's"
 	if err := LoadCUDA(); err != nil {
 		noGPU, noStream = err.Error(), err.Error()
@@ -292,6 +293,13 @@ func refusals() map[string]refusal {
 		"Tensor.IsContiguous":   {func() { none.IsContiguous() }, "undefined"},
 		"Tensor.IsChannelsLast": {func() { none.IsChannelsLast() }, "undefined"},
 		"SetNumThreads":         {func() { SetNumThreads(0) }, "Expected positive number of threads"},
+
+		// several processes
+		"NewProcessGroup":         {func() { NewProcessGroup(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
+		"ProcessGroup.UseGPU":     {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
+		"ProcessGroup.AllReduceI": {func() { closed.AllReduceI([]Tensor{two}) }, "the group is closed"},
+		"ProcessGroup.BroadcastI": {func() { closed.BroadcastI([]Tensor{two}, 0) }, "the group is closed"},
+		"ProcessGroup.AllGather":  {func() { closed.AllGather(two) }, "the group is closed"},
 	}
 }
 
@@ -343,6 +351,9 @@ var neverRefuse = map[string]string{
 	"Optimizer.AddAverage":    "only stores its arguments",
 	"Optimizer.SetLR":         "only stores its arguments",
 	"Optimizer.Close":         "frees",
+	"ProcessGroup.Rank":       "no argument",
+	"ProcessGroup.Size":       "no argument",
+	"ProcessGroup.Close":      "frees",
 }
 
 func TestRefusals(t *testing.T) {

@@ -4,6 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
+#include <vector>
+
 #include "../iddpm.h"
 #include "adamw.h"
 #include "diffusion.h"
@@ -11,6 +14,8 @@
 #include "group_norm.h"
 
 namespace iddpm {
+
+struct NcclGroup;
 
 // What a tensor on a GPU is given to instead of the function of the same name in
 // this folder. Everything goes to the tensor's GPU and to this thread's stream.
@@ -44,6 +49,15 @@ struct CudaKernels {
   // Both results are contiguous in channels-last memory.
   void (*diffusion_q_sample)(const QSampleCall &call, at::Tensor &x_t, at::Tensor &noise);
   void (*diffusion_reverse_step)(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
+
+  // The GPUs of several processes. One of them makes a name, and all join the group
+  // of that name; sums and copies are made in place.
+  std::string (*nccl_name)();
+  NcclGroup *(*nccl_join)(const std::string &name, at::DeviceIndex device, int rank, int size);
+  void (*nccl_all_reduce)(NcclGroup *group, const std::vector<at::Tensor> &list);
+  void (*nccl_broadcast)(NcclGroup *group, const std::vector<at::Tensor> &list, int root);
+  void (*nccl_all_gather)(NcclGroup *group, const at::Tensor &mine, at::Tensor &all);
+  void (*nccl_leave)(NcclGroup *group, bool abort);
 };
 
 // Throws where the library is not loaded.

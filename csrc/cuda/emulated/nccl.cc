@@ -1,0 +1,18 @@
+// There is one process here, and no NCCL.
+#include "../kernels.h"
+
+namespace iddpm::cuda {
+namespace {
+
+[[noreturn]] void refuse() { TORCH_CHECK(false, "the emulated GPU has no NCCL"); }
+
+}  // namespace
+
+std::string nccl_name() { refuse(); }
+NcclGroup *nccl_join(const std::string &, at::DeviceIndex, int, int) { refuse(); }
+void nccl_all_reduce(NcclGroup *, const std::vector<at::Tensor> &) { refuse(); }
+void nccl_broadcast(NcclGroup *, const std::vector<at::Tensor> &, int) { refuse(); }
+void nccl_all_gather(NcclGroup *, const at::Tensor &, at::Tensor &) { refuse(); }
+void nccl_leave(NcclGroup *, bool) { refuse(); }
+
+}  // namespace iddpm::cuda

@@ -1,0 +1,134 @@
+// NCCL: GPUs of several processes that sum, copy and gather as one. Everything
+// goes to this thread's current stream, so it may be part of a recording.
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <dlfcn.h>
+#include <nccl.h>
+
+#include "kernels.h"
+
+namespace iddpm {
+
+struct NcclGroup {
+  c10::DeviceIndex device;
+  ncclComm_t comm = nullptr;
+};
+
+namespace cuda {
+namespace {
+
+// The library is looked up when it is needed: one GPU does without it.
+struct Library {
+#define NCCL_FUNCTION(name) decltype(&nccl##name) name = reinterpret_cast<decltype(&nccl##name)>(find("nccl" #name));
+  void *const handle = dlopen("libnccl.so.2", RTLD_NOW);
+  NCCL_FUNCTION(GetUniqueId)
+  NCCL_FUNCTION(CommInitRank)
+  NCCL_FUNCTION(CommDestroy)
+  NCCL_FUNCTION(CommAbort)
+  NCCL_FUNCTION(AllReduce)
+  NCCL_FUNCTION(Broadcast)
+  NCCL_FUNCTION(AllGather)
+  NCCL_FUNCTION(GroupStart)
+  NCCL_FUNCTION(GroupEnd)
+  NCCL_FUNCTION(GetErrorString)
+  NCCL_FUNCTION(GetLastError)
+#undef NCCL_FUNCTION
+
+  void *find(const char *name) {
+    TORCH_CHECK(handle != nullptr, "several GPUs need NCCL, libnccl.so.2, which is not there");
+    void *f = dlsym(handle, name);
+    TORCH_CHECK(f != nullptr, "libnccl.so.2 has no ", name);
+    return f;
+  }
+};
+
+const Library &nccl() {
+  static const Library library;
+  return library;
+}
+
+void check(ncclResult_t r, ncclComm_t comm = nullptr) {
+  TORCH_CHECK(r == ncclSuccess, "NCCL: ", nccl().GetErrorString(r), ": ", nccl().GetLastError(comm));
+}
+
+ncclDataType_t type_of(const at::Tensor &t) {
+  switch (t.scalar_type()) {
+    case at::kByte: return ncclUint8;
+    case at::kInt: return ncclInt32;
+    case at::kLong: return ncclInt64;
+    case at::kHalf: return ncclFloat16;
+    case at::kBFloat16: return ncclBfloat16;
+    case at::kFloat: return ncclFloat32;
+    case at::kDouble: return ncclFloat64;
+    default: TORCH_CHECK(false, "NCCL does not take ", t.scalar_type());
+  }
+}
+
+// Memory is sent as it lies: all processes hold the same layouts.
+void require(const NcclGroup &g, const at::Tensor &t) {
+  TORCH_CHECK(t.defined() && t.is_cuda() && t.get_device() == g.device, "the group takes tensors of GPU ",
+              static_cast<int>(g.device));
+  TORCH_CHECK(t.is_non_overlapping_and_dense(), "NCCL takes tensors without gaps in memory");
+}
+
+// Gives all tensors to NCCL at once.
+template <class F>
+void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, F &&call) {
+  for (const at::Tensor &t : list) require(g, t);
+  c10::cuda::CUDAGuard on(g.device);
+  cudaStream_t stream = c10::cuda::getCurrentCUDAStream(g.device);
+  check(nccl().GroupStart(), g.comm);
+  ncclResult_t refused = ncclSuccess;
+  for (const at::Tensor &t : list) {
+    if (refused == ncclSuccess) refused = call(t, stream);
+  }
+  ncclResult_t end = nccl().GroupEnd();
+  check(refused, g.comm);
+  check(end, g.comm);
+}
+
+}  // namespace
+
+std::string nccl_name() {
+  ncclUniqueId id;
+  check(nccl().GetUniqueId(&id));
+  return std::string(id.internal, sizeof id.internal);
+}
+
+NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, int size) {
+  ncclUniqueId id;
+  TORCH_CHECK(name.size() == sizeof id.internal, "a group's name has ", sizeof id.internal, " bytes, not ", name.size());
+  name.copy(id.internal, sizeof id.internal);
+  auto g = std::make_unique<NcclGroup>();
+  g->device = device;
+  c10::cuda::CUDAGuard on(device);
+  check(nccl().CommInitRank(&g->comm, size, id, rank));
+  return g.release();
+}
+
+void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list) {
+  at_once(*g, list, [&](const at::Tensor &t, cudaStream_t stream) {
+    return nccl().AllReduce(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), ncclSum, g->comm, stream);
+  });
+}
+
+void nccl_broadcast(NcclGroup *g, const std::vector<at::Tensor> &list, int root) {
+  at_once(*g, list, [&](const at::Tensor &t, cudaStream_t stream) {
+    return nccl().Broadcast(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), root, g->comm, stream);
+  });
+}
+
+void nccl_all_gather(NcclGroup *g, const at::Tensor &mine, at::Tensor &all) {
+  at_once(*g, {mine}, [&](const at::Tensor &t, cudaStream_t stream) {
+    return nccl().AllGather(t.data_ptr(), all.data_ptr(), t.numel(), type_of(t), g->comm, stream);
+  });
+}
+
+// Of a group that has failed nobody would answer: its kernels are to end.
+void nccl_leave(NcclGroup *g, bool abort) {
+  (void)(abort ? nccl().CommAbort(g->comm) : nccl().CommDestroy(g->comm));
+  delete g;
+}
+
+}  // namespace cuda
+}  // namespace iddpm

@@ -1,0 +1,43 @@
+// libtorch carries gloo inside, but not its headers. These are the names that
+// libtorch's own ProcessGroupGloo.hpp mentions, all of them behind pointers: a
+// program that only makes a process group and calls it needs no more of them.
+// libtorch's version is pinned, and so is what that header asks for.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gloo {
+
+class Context {
+ public:
+  void setTimeout(std::chrono::milliseconds timeout);
+};
+
+namespace rendezvous {
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  virtual void set(const std::string &key, const std::vector<char> &value) = 0;
+  virtual std::vector<char> get(const std::string &key) = 0;
+  virtual void wait(const std::vector<std::string> &keys) = 0;
+  virtual void wait(const std::vector<std::string> &keys, const std::chrono::milliseconds &timeout) = 0;
+};
+
+}  // namespace rendezvous
+
+namespace transport {
+
+class Device;
+
+class UnboundBuffer {
+ public:
+  virtual ~UnboundBuffer() = default;
+};
+
+}  // namespace transport
+}  // namespace gloo

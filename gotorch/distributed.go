@@ -1,0 +1,132 @@
+package gotorch
+
+// #include <stdlib.h>
+// #include "iddpm.h"
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+)
+
+// ProcessGroup is several processes that work as one, as in torch.distributed:
+// gloo serves tensors in host memory, and NCCL those of GPUs. All processes must
+// call its methods in the same order, with tensors of the same shapes, and from
+// one goroutine at a time.
+type ProcessGroup struct {
+	rank, size int
+	group      C.gt_group // nil: closed
+}
+
+// ProcessGroupOptions say where the processes of a group meet. WorldSize, Host
+// and Port are required.
+type ProcessGroupOptions struct {
+	Rank, WorldSize int
+	Host            string // where the process of rank 0 keeps the store, libtorch's TCPStore
+	Port            int
+	Foreign         bool          // the store is kept by a launcher, as by torchrun, and not by rank 0
+	Listen          int           // rank 0: the descriptor of a socket that listens on Port already; 0: there is none
+	Local           bool          // all processes are on this machine
+	Prefix          string        // of the keys in the store: another for every attempt that uses one store
+	ConnectTimeout  time.Duration // for the others to come; 0: 10 minutes
+	Timeout         time.Duration // for the others to join in a call; 0: 30 minutes
+}
+
+// NewProcessGroup waits until all processes have come. It panics with an [*Error]
+// if they do not.
+func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
+	const op = "NewProcessGroup"
+	mustLoad()
+	orElse := func(d, standard time.Duration) C.double {
+		if d == 0 {
+			d = standard
+		}
+		return C.double(d.Seconds())
+	}
+	host, prefix := C.CString(o.Host), C.CString(o.Prefix)
+	defer C.free(unsafe.Pointer(host))
+	defer C.free(unsafe.Pointer(prefix))
+	listen := -1
+	if o.Listen > 0 {
+		listen = o.Listen
+	}
+	g := &ProcessGroup{rank: o.Rank, size: o.WorldSize}
+	check(op, C.gt_group_new(C.gt_group_options{
+		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
+		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
+		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, 30*time.Minute),
+	}, &g.group))
+	return g
+}
+
+// Rank returns which of the processes this is, from 0.
+func (g *ProcessGroup) Rank() int { return g.rank }
+
+// Size returns how many processes there are.
+func (g *ProcessGroup) Size() int { return g.size }
+
+// UseGPU lets the group take tensors of a GPU: each process has another.
+func (g *ProcessGroup) UseGPU(d Device) {
+	const op = "ProcessGroup.UseGPU"
+	g.open(op)
+	index := gpu(op, d)
+	check(op, C.gt_group_use_gpu(g.group, index))
+}
+
+// open panics if the group has been closed.
+func (g *ProcessGroup) open(op string) {
+	if g.group == nil {
+		panic(&Error{Op: op, Message: "the group is closed"})
+	}
+}
+
+// AllReduceI sets every tensor to the sum of all processes' tensors at its place in
+// the list, in one operation. The tensors have one dtype; on GPUs, one layout in
+// all processes.
+func (g *ProcessGroup) AllReduceI(list []Tensor) {
+	const op = "ProcessGroup.AllReduceI"
+	g.open(op)
+	p, n := cList(op, list)
+	if n == 0 {
+		return
+	}
+	check(op, C.gt_group_all_reduce(g.group, p, n))
+	runtime.KeepAlive(list)
+}
+
+// BroadcastI sets every tensor to that of the process of rank root, as AllReduceI
+// does to the sum.
+func (g *ProcessGroup) BroadcastI(list []Tensor, root int) {
+	const op = "ProcessGroup.BroadcastI"
+	g.open(op)
+	if root < 0 || root >= g.size {
+		panic(&Error{Op: op, Message: fmt.Sprintf("there is no process %d of %d", root, g.size)})
+	}
+	p, n := cList(op, list)
+	if n == 0 {
+		return
+	}
+	check(op, C.gt_group_broadcast(g.group, p, n, C.int32_t(root)))
+	runtime.KeepAlive(list)
+}
+
+// AllGather returns all processes' tensors, [Size, ...], by rank.
+func (g *ProcessGroup) AllGather(t Tensor) Tensor {
+	const op = "ProcessGroup.AllGather"
+	g.open(op)
+	r := C.gt_group_all_gather(g.group, t.defined(op))
+	runtime.KeepAlive(t.owner)
+	return take(op, r)
+}
+
+// Close leaves the group, which is not to be used any more. After a failure, abort
+// it: the GPU may be at work on what the others will never join in.
+func (g *ProcessGroup) Close(abort bool) {
+	if g == nil || g.group == nil {
+		return
+	}
+	C.gt_group_free(g.group, cBool(abort))
+	g.group = nil
+}
