@@ -2,6 +2,7 @@ package diffusion
 
 import (
 	"math"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 	"gonum.org/v1/gonum/stat"
@@ -27,6 +28,16 @@ func (s *BPDSum) Add(b BPD) {
 	s.EpsilonMSE = addColumns(s.EpsilonMSE, b.EpsilonMSE)
 }
 
+// Join adds the pictures of another sum, which come after those of s.
+func (s *BPDSum) Join(o BPDSum) {
+	s.Total = append(s.Total, o.Total...)
+	s.Prior = append(s.Prior, o.Prior...)
+	s.Decoder = append(s.Decoder, o.Decoder...)
+	s.VB = addTo(s.VB, o.VB)
+	s.XStartMSE = addTo(s.XStartMSE, o.XStartMSE)
+	s.EpsilonMSE = addTo(s.EpsilonMSE, o.EpsilonMSE)
+}
+
 // Len returns how many pictures have been added.
 func (s *BPDSum) Len() int { return len(s.Total) }
 
@@ -43,11 +54,16 @@ func (s *BPDSum) Mean(sum []float64) []float64 {
 // They are taken in float64: the terms of the first steps are a million times
 // the last ones'.
 func addColumns(sum []float64, x gotorch.Tensor) []float64 {
-	columns := x.CastTo(gotorch.Double).SumDims(false, 0).Float64s()
+	return addTo(sum, x.CastTo(gotorch.Double).SumDims(false, 0).Float64s())
+}
+
+// addTo returns sum, or nothing yet, plus more, element by element.
+func addTo(sum, more []float64) []float64 {
+	total := slices.Clone(more)
 	for t, v := range sum {
-		columns[t] += v
+		total[t] += v
 	}
-	return columns
+	return total
 }
 
 // MeanAndError returns the mean of independent values, at least one, and its

@@ -18,19 +18,52 @@ import (
 // network and makes the run folder, which must not hold a run yet and is locked
 // against other processes.
 func New(c Config, r Run) (*Trainer, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if err := refuseRun(r.Dir); err != nil {
-		return nil, err
-	}
+	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+		if err := c.Validate(); err != nil {
+			return nil, err
+		}
+		t.config, t.fresh = c, true
+		t.config.Anchor()
+		return nil, refuseRun(r.Dir)
+	})
+}
+
+// Follow joins in what the leading process of r.Peers does, which is a New, a
+// Resume or a ResumeReference, or a [Peers.Together] with an error before it. The
+// configuration is that one's, and so is the run folder.
+func Follow(r Run) (*Trainer, error) {
+	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Follow: this process leads") })
+}
+
+// begin makes a trainer. plan, which only the leading process calls, decides on the
+// configuration and returns what to go on from, or nil.
+func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
-	t.config, t.fresh = c, true
-	t.config.Anchor()
-	if err := t.assemble(nil); err != nil {
+	var from *Checkpoint
+	err := t.lead(func() (err error) {
+		if from, err = plan(t); err == nil {
+			err = t.settle()
+		}
+		return err
+	})
+	if err == nil {
+		err = t.assemble(from)
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+// settle makes the configuration one for all processes: batches part evenly, and
+// what depends on the machine is as on the leading one.
+func (t *Trainer) settle() error {
+	n, batch := t.peers.Size(), t.config.Train.BatchSize
+	if batch%n != 0 {
+		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", batch, n)
+	}
+	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
+	return nil
 }
 
 func refuseRun(dir string) error {
@@ -50,29 +83,27 @@ type Change func(*Config) error
 // pictures are, how many of them may be bad, when training ends, and the threads:
 // of the rest of the configuration the checkpoint is made.
 func Resume(path string, change Change, r Run) (*Trainer, error) {
-	t := newTrainer(r)
-	if t.run.Dir == "" {
-		t.run.Dir = runDirOf(path)
-	}
-	// A folder of another run would be overwritten: its configuration, its log and
-	// the checkpoints of the same steps.
-	if t.fresh = !BelongsTo(path, t.run.Dir); t.fresh {
-		if err := refuseRun(t.run.Dir); err != nil {
-			return nil, err
+	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+		if t.run.Dir == "" {
+			t.run.Dir = runDirOf(path)
 		}
-	}
-	if err := t.resume(path, change); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
+		// A folder of another run would be overwritten: its configuration, its log and
+		// the checkpoints of the same steps.
+		if t.fresh = !BelongsTo(path, t.run.Dir); t.fresh {
+			if err := refuseRun(t.run.Dir); err != nil {
+				return nil, err
+			}
+		}
+		return t.resume(path, change)
+	})
 }
 
-func (t *Trainer) resume(path string, change Change) error {
+func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
 		// Before the newest checkpoint is chosen: another process may be writing a
 		// newer one.
 		if err := t.lock(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -80,16 +111,13 @@ func (t *Trainer) resume(path string, change Change) error {
 	}
 	from, err := t.find(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.begun = true
 	// Where there are fewer cores than the run had threads they would wait for one
 	// another, and with many of them practically forever.
-	t.config.Train.Threads = min(t.config.Train.Threads, runtime.NumCPU())
-	if err := t.alter(change, from); err != nil {
-		return err
-	}
-	return t.assemble(from)
+	t.config.Train.Threads = min(t.config.Train.Threads, t.peers.cores())
+	return from, t.alter(change, from)
 }
 
 // alter has the configuration changed, and refuses an end that the run has
@@ -151,26 +179,34 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, log: r.Log, device: r.Device, health: health{lgLossScale: initialLgLossScale}}
+	return &Trainer{run: r, log: r.Log, device: r.Device, peers: r.Peers, health: health{lgLossScale: initialLgLossScale}}
 }
 
-// assemble builds the trainer; with a checkpoint it restores that state.
+// assemble builds the trainer; with a checkpoint it restores that state. No process
+// takes a step before all have taken the one before it.
 func (t *Trainer) assemble(from *Checkpoint) error {
 	for _, step := range []func() error{
+		t.followConfig,
 		t.openData,
+		t.sameData,
 		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
+		func() error { return t.onTensorThread(t.followState) },
 		t.openRunFolder,
 		t.openLoader,
 	} {
-		if err := step(); err != nil {
+		if err := t.peers.Together(step()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openRunFolder makes the run folder, its configuration and its metrics.
+// openRunFolder makes the run folder, its configuration and its metrics, where
+// this process leads.
 func (t *Trainer) openRunFolder() (err error) {
+	if !t.peers.Leads() {
+		return nil
+	}
 	for _, sub := range []string{checkpointDir, "samples"} {
 		if err := os.MkdirAll(filepath.Join(t.run.Dir, sub), 0o777); err != nil {
 			return fmt.Errorf("cannot make the run folder: %w", err)
@@ -194,13 +230,26 @@ func (t *Trainer) openRunFolder() (err error) {
 	if err := writeConfig(t.run.Dir, t.config); err != nil {
 		return err
 	}
-	t.metrics, err = metrics.Open(t.run.Dir, t.current)
+	return t.openMetrics()
+}
+
+// openMetrics opens the run folder's metrics at the present step.
+func (t *Trainer) openMetrics() (err error) {
+	if t.metrics != nil {
+		err = t.metrics.Close()
+		t.metrics = nil
+	}
+	if err == nil {
+		t.metrics, err = metrics.Open(t.run.Dir, t.current)
+	}
 	return err
 }
 
 func (t *Trainer) openLoader() (err error) {
 	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
-		BatchSize:  t.config.Train.BatchSize,
+		BatchSize:  t.share(),
+		Rank:       t.peers.Rank(),
+		WorldSize:  t.peers.Size(),
 		Seed:       t.seed(),
 		Position:   t.position,
 		Flip:       t.config.Data.Flip,
@@ -213,7 +262,7 @@ func (t *Trainer) openLoader() (err error) {
 // at all, from one that was never stopped.
 func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	now := t.environment()
-	for _, key := range []string{"libtorch", "cpu_capability", "device", "jpeg_decoder"} {
+	for _, key := range []string{"libtorch", "cpu_capability", "device", "processes", "jpeg_decoder"} {
 		if was, known := c.Environment[key]; known && was != now[key] {
 			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
 				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))

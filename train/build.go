@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"runtime"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -43,10 +45,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)
 	gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
-	if t.config.Train.Threads > 0 {
-		gotorch.SetNumThreads(int32(t.config.Train.Threads))
-	}
-	t.config.Train.Threads = int(gotorch.GetNumThreads())
+	t.setThreads()
 	var err error
 	if t.diffusion, err = diffusion.New(t.config.Diffusion, t.device); err != nil {
 		return err
@@ -57,10 +56,26 @@ func (t *Trainer) build(from *Checkpoint) error {
 		return err
 	}
 	t.work = t.newStepWork()
-	if from != nil {
+	switch {
+	case !t.peers.Leads():
+		return nil // followState brings what the leading process has read
+	case from != nil:
 		return t.restore(from)
 	}
 	return t.initialise()
+}
+
+// setThreads sets how many threads work on the CPU, and notes how many there are.
+// Several processes on one machine share its cores.
+func (t *Trainer) setThreads() {
+	n := t.config.Train.Threads
+	if n == 0 && t.peers.cores() < runtime.NumCPU() && os.Getenv("OMP_NUM_THREADS") == "" {
+		n = t.peers.cores()
+	}
+	if n > 0 {
+		gotorch.SetNumThreads(int32(n))
+	}
+	t.config.Train.Threads = int(gotorch.GetNumThreads())
 }
 
 // buildNetwork draws the weights and makes the optimizer and the averages.

@@ -98,10 +98,10 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 // recover goes back to the last checkpoint, once; the second time it gives up
 // and says where numbers went bad in the last batch.
 func (t *Trainer) recover() error {
-	where, steps := t.diagnose(), t.health.inARow
+	where, steps := t.diagnoseAll(), t.health.inARow
 	if t.rolledBack {
-		return fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
-			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT"))
+		return t.peers.Together(fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
+			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT")))
 	}
 	t.log.Error("the loss or the gradient is not finite: going back to the last checkpoint, with another seed",
 		zap.Int("steps", steps), zap.Int("step", t.current), zap.String("where", where))
@@ -114,28 +114,44 @@ func (t *Trainer) recover() error {
 func (t *Trainer) rollBack() error {
 	_ = t.saver.wait() // its failure is in the log
 	var from *Checkpoint
-	if t.saver.safe != "" {
-		var err error
-		if from, err = LoadCheckpoint(t.saver.safe); err != nil {
-			return err
+	err := t.lead(func() (err error) {
+		if t.saver.safe != "" {
+			from, err = LoadCheckpoint(t.saver.safe)
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	next := t.health.attempt + 1
 	t.loader.Close()
 	t.free()
 	t.network, t.ema, t.current, t.position, t.health = nil, nil, 0, 0, health{attempt: next, lgLossScale: initialLgLossScale}
-	if err := t.build(from); err != nil {
+	if err := t.peers.Together(t.build(from)); err != nil {
+		return err
+	}
+	if err := t.followState(); err != nil {
 		return err
 	}
 	t.health.attempt, t.health.inARow, t.due = next, 0, false
 	t.meter.drop()
-	err := t.metrics.Close()
-	t.metrics = nil
-	if err == nil {
-		t.metrics, err = metrics.Open(t.run.Dir, t.current)
-	}
-	return errors.Join(err, t.openLoader())
+	return errors.Join(t.lead(t.openMetrics), t.openLoader())
 }
+
+// diagnoseAll diagnoses in all processes, and returns what the first of them has
+// found that has found something.
+func (t *Trainer) diagnoseAll() string {
+	all := t.peers.texts(t.diagnose())
+	for _, where := range all {
+		if where != allFinite {
+			return where
+		}
+	}
+	return allFinite
+}
+
+// allFinite is what diagnose says where it finds nothing.
+const allFinite = "all activations and each weight's gradient are finite now"
 
 // diagnose evaluates the network once more on the batch of the last step, which
 // still lies where the step has read it, and names the first place whose numbers
@@ -155,7 +171,7 @@ func (t *Trainer) diagnose() (where string) {
 			return "all activations are finite, but the gradient of " + p.Name + " is not"
 		}
 	}
-	return "all activations and each weight's gradient are finite now"
+	return allFinite
 }
 
 // firstBadBlock returns the name of the first block, or "the loss", or "".

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -125,19 +126,20 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	}
 	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))
-	var sum diffusion.BPDSum
+	var parts heldOutParts
 	var err error
-	t.withAverage(func() { sum, err = t.heldOutBound(ctx) })
+	t.withAverage(func() { parts, err = t.heldOutBound(ctx) })
+	if err := t.agree(ctx, err); err != nil {
+		return err
+	}
+	sum, err := t.joined(parts)
 	if err != nil {
 		return err
 	}
 	mean, stderr := diffusion.MeanAndError(sum.Total)
 	mse := stat.Mean(sum.Mean(sum.EpsilonMSE), nil)
 	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("pictures", sum.Len()))
-	err = t.metrics.Write(t.current, []metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
-	if err != nil {
-		t.log.Error("an evaluation is missing from the run folder", zap.Int("step", t.current), zap.Error(err))
-	}
+	t.writeMetrics([]metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
 	t.meter.since = t.meter.since.Add(time.Since(begin)) // the speed of training is without it
 	return nil
 }
@@ -175,12 +177,31 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	return x, y
 }
 
-// heldOutBound returns the bound of the held-out pictures.
-func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err error) {
-	h := t.heldOut
+// heldOutParts are the bounds of microbatches of the held-out pictures, by the index
+// of their first picture.
+type heldOutParts map[int]diffusion.BPDSum
+
+// joined puts all processes' parts together, in the order of the pictures.
+func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
+	each, err := everyones(t.peers, mine)
+	all := heldOutParts{}
+	for _, parts := range each {
+		maps.Copy(all, parts)
+	}
+	for _, first := range slices.Sorted(maps.Keys(all)) {
+		sum.Join(all[first])
+	}
+	return sum, err
+}
+
+// heldOutBound returns the bounds of this process's share of the held-out pictures:
+// every so many microbatches one is its own.
+func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err error) {
+	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
 	size := len(h.pixels) / len(h.labels)
-	for first := 0; first < len(h.labels) && err == nil; first += t.config.Train.microbatch() {
-		last := min(first+t.config.Train.microbatch(), len(h.labels))
+	parts = heldOutParts{}
+	for first := t.peers.Rank() * n; first < len(h.labels) && err == nil; first += t.peers.Size() * n {
+		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
 			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
@@ -189,9 +210,11 @@ func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err e
 			}
 			var bound diffusion.BPD
 			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At}); err == nil {
+				var sum diffusion.BPDSum
 				sum.Add(bound)
+				parts[first] = sum
 			}
 		})
 	}
-	return sum, err
+	return parts, err
 }

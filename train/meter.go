@@ -77,13 +77,21 @@ func (t *Trainer) writeLine() error {
 	}
 	m.lines++
 	m.pending, m.waited, m.since = nil, 0, time.Now()
-	if err := t.metrics.Write(t.current, t.row(means)); err != nil {
-		// Of a full disk, say. A run is worth more than a line of its log.
-		t.log.Error("metrics are missing from the run folder", zap.Int("step", t.current), zap.Error(err))
-	}
+	t.writeMetrics(t.row(means))
 	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", m.shown.GradNorm),
 		zap.Float64("images_per_second", m.shown.ImagesPerSecond))
 	return diverged
+}
+
+// writeMetrics writes a line to the run folder, where this process leads.
+func (t *Trainer) writeMetrics(row []metrics.Value) {
+	if !t.peers.Leads() {
+		return
+	}
+	if err := t.metrics.Write(t.current, row); err != nil {
+		// Of a full disk, say. A run is worth more than a line of its log.
+		t.log.Error("metrics are missing from the run folder", zap.Int("step", t.current), zap.Error(err))
+	}
 }
 
 // drop forgets the steps that no line has counted.

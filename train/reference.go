@@ -72,23 +72,18 @@ func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 // gets a folder of its own, which must not hold one yet, and a checkpoint there at
 // once.
 func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
-	if err := refuseRun(r.Dir); err != nil {
-		return nil, err
-	}
-	t := newTrainer(r)
-	from, err := t.readReference(path, c)
-	if err != nil {
-		return nil, err
-	}
-	if err := from.Config.Validate(); err != nil {
-		return nil, err
-	}
-	t.config, t.fresh, t.adopted = from.Config, true, true
-	t.config.Anchor()
-	if err := t.assemble(from); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
+	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+		if err := refuseRun(r.Dir); err != nil {
+			return nil, err
+		}
+		from, err := t.readReference(path, c)
+		if err != nil {
+			return nil, err
+		}
+		t.config, t.fresh, t.adopted = from.Config, true, true
+		t.config.Anchor()
+		return from, from.Config.Validate()
+	})
 }
 
 // readReference gathers the reference's files in the form of a checkpoint.

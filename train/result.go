@@ -14,6 +14,34 @@ type stepOutputs struct {
 	bad           gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
 }
 
+// gather makes the outputs those of all processes' microbatches, by rank.
+func (o *stepOutputs) gather(peers *Peers) {
+	if peers == nil {
+		return
+	}
+	lists := []*[]gotorch.Tensor{&o.noise, &o.loss, &o.mse, &o.vb}
+	var mine []gotorch.Tensor
+	for _, list := range lists {
+		for _, x := range *list {
+			mine = append(mine, x.View(-1))
+		}
+	}
+	all := peers.group.AllGather(gotorch.Cat(mine, 0))
+	gathered := make([][]gotorch.Tensor, len(lists))
+	for rank := range peers.Size() {
+		row, at := all.Select(0, int64(rank)), int64(0)
+		for i, list := range lists {
+			for _, x := range *list {
+				gathered[i] = append(gathered[i], row.Narrow(0, at, x.Numel()).View(x.Shape()...))
+				at += x.Numel()
+			}
+		}
+	}
+	for i, list := range lists {
+		*list = gathered[i]
+	}
+}
+
 // badness returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
 // float32, on the device.
 func badness(o *stepOutputs) gotorch.Tensor {

@@ -111,7 +111,7 @@ func removeLeftovers(dir string) {
 // for which there is no next, wait tells.
 func (t *Trainer) save(last bool) error {
 	path := t.CheckpointPath()
-	if t.saver.holds(path) {
+	if t.saver.holds(path) || !t.peers.Leads() {
 		return nil
 	}
 	dict, err := t.pack()

@@ -13,14 +13,16 @@ const (
 	streamNoise
 )
 
-// step takes one optimizer step on a batch: the host draws the timesteps and sends
-// them over with the pictures; all else is the device's work, recorded on a GPU.
+// step takes one optimizer step on this process's share of a batch: the host draws
+// the whole batch's timesteps and sends over its own with the pictures; all else is
+// the device's work, recorded on a GPU.
 // The batch may be used again once it returns.
 func (t *Trainer) step(batch data.Batch) (*stepResult, error) {
 	r := &stepResult{layout: &t.work.layout}
 	gotorch.Scope(func() {
 		r.timesteps, r.weights = t.drawTimesteps(t.config.Train.BatchSize)
-		t.work.write(batch, r.timesteps, r.weights)
+		mine, end := t.first(), t.first()+t.share()
+		t.work.write(batch, r.timesteps[mine:end], r.weights[mine:end])
 	})
 	t.work.graph.Run()
 	r.packed = t.work.results.Clone() // the next step overwrites them

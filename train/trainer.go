@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -19,7 +20,8 @@ import (
 type Run struct {
 	Dir      string         // the run folder
 	Device   gotorch.Device // where tensors are
-	Log      *zap.Logger    // nil: silent
+	Peers    *Peers         // the processes that train the run together; nil: this one alone
+	Log      *zap.Logger    // nil: silent; of several processes one is enough to log
 	Progress func(Progress) // called after every step; nil: nobody listens
 	// Local returns where a checkpoint lies that the configuration names, such as
 	// InitFrom; nil: where it says.
@@ -53,6 +55,7 @@ type Trainer struct {
 	run       Run
 	log       *zap.Logger
 	device    gotorch.Device
+	peers     *Peers
 	precision precision
 
 	network   *model.UNet
@@ -64,11 +67,11 @@ type Trainer struct {
 	dataset   *data.Dataset
 	heldOut   heldOut // empty where the run does not evaluate
 	loader    *data.Loader
-	metrics   *metrics.Writer
-	fresh     bool        // not in its folder before
-	adopted   bool        // begun by the reference
-	begun     bool        // begun here, by an earlier process
-	locked    *folderLock // the run folder; nil: it is not ours yet
+	metrics   *metrics.Writer // nil where another process leads
+	fresh     bool            // not in its folder before
+	adopted   bool            // begun by the reference
+	begun     bool            // begun here, by an earlier process
+	locked    *folderLock     // the run folder; nil: it is not ours yet
 	saver     saver
 	meter     meter
 
@@ -89,7 +92,7 @@ func (t *Trainer) onTensorThread(f func() error) (err error) {
 	}
 	gotorch.Run(func() {
 		if e := gotorch.Try(func() { err = f() }); e != nil {
-			err = e
+			err = lostTouch(e)
 		}
 	})
 	return err
@@ -145,7 +148,8 @@ func (t *Trainer) announce() {
 	t.log.Info("training",
 		zap.String("data", t.dataset.Name()), zap.Int("pictures", t.dataset.Len()),
 		zap.Stringer("model", t.network), zap.Int("image_size", t.config.Model.ImageSize),
-		zap.String("device", device), zap.String("precision", t.config.Train.Precision),
+		zap.String("device", device), zap.Int("processes", t.peers.Size()),
+		zap.Int("batch_size", t.config.Train.BatchSize), zap.String("precision", t.config.Train.Precision),
 		zap.Int("step", t.current), zap.Int("steps", t.config.Train.TotalSteps()),
 		zap.String("run", t.run.Dir))
 }
@@ -168,11 +172,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 			return err
 		}
 		if t.evaluationDue() {
-			err := t.evaluateHeldOut(ctx)
-			if ctx.Err() != nil {
-				return t.interrupted()
-			}
-			if err != nil {
+			if err := t.evaluateHeldOut(ctx); err != nil {
 				return t.stopped(err)
 			}
 		}
@@ -184,16 +184,13 @@ func (t *Trainer) loop(ctx context.Context) error {
 			t.due = false
 		}
 	}
-	return t.saver.wait()
+	return t.lead(t.saver.wait)
 }
 
-// next takes one step, or saves and stops if ctx is cancelled.
+// next takes one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
-	if ctx.Err() != nil {
-		return t.interrupted()
-	}
-	if err != nil {
+	if err := t.agree(ctx, err); err != nil {
 		return t.stopped(err)
 	}
 	result, err := t.step(batch)
@@ -212,19 +209,20 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 	return t.loader.Next(ctx)
 }
 
-// interrupted saves, and says so.
-func (t *Trainer) interrupted() error {
-	if err := t.saveLast(); err != nil {
-		return err
-	}
-	return ErrInterrupted
-}
-
-// stopped saves before an error ends training that the weights have no part in,
-// such as a picture that cannot be read.
+// stopped saves before training ends by an interrupt, or by an error that the
+// weights have no part in, such as a picture that cannot be read.
 func (t *Trainer) stopped(cause error) error {
-	if err := t.saveLast(); err != nil {
+	err := t.lead(t.saveLast)
+	switch {
+	case err != nil && errors.Is(cause, ErrInterrupted):
+		return err
+	case err != nil:
 		return errors.Join(cause, err)
+	case errors.Is(cause, ErrInterrupted):
+		return cause
+	}
+	if !t.peers.Leads() {
+		return fmt.Errorf("%w\nthe run is saved", cause)
 	}
 	return fmt.Errorf("%w\nthe run is saved, as %s: iddpm resume %s goes on", cause, t.saver.safe, t.run.Dir)
 }
@@ -252,6 +250,7 @@ func (t *Trainer) environment() map[string]string {
 		"cpu_capability": gotorch.CPUCapability(),
 		"go":             runtime.Version(),
 		"device":         t.device.String(),
+		"processes":      strconv.Itoa(t.peers.Size()),
 	}
 	if decoder := t.dataset.JPEGDecoder(); decoder != "" {
 		e["jpeg_decoder"] = decoder

@@ -33,7 +33,7 @@ const (
 
 func (t *Trainer) newStepWork() *stepWork {
 	w := &stepWork{t: t}
-	n, size, channels := int64(t.config.Train.BatchSize), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
+	n, size, channels := int64(t.share()), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
 	w.graph = t.newGraph(w.run)
@@ -59,7 +59,8 @@ func (w *stepWork) free() {
 	}
 }
 
-// write sends a batch and its timesteps, without waiting for the device.
+// write sends this process's share of a batch and of its timesteps, without waiting
+// for the device.
 func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64) {
 	t, n := w.t, len(timesteps)
 	numbers := make([]float64, 3*n+numbersPerStep)
@@ -71,7 +72,7 @@ func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64)
 	}
 	copy(numbers[3*n:], []float64{
 		numberStep: float64(t.current), numberLR: t.config.Train.LearningRate(t.current),
-		numberGain: t.lossScale() / float64(n), numberUnscale: 1 / t.lossScale(),
+		numberGain: t.lossScale() / float64(t.config.Train.BatchSize), numberUnscale: 1 / t.lossScale(),
 	})
 	w.pixels.CopyI(t.pinned(gotorch.FromBytes(batch.Pixels, gotorch.Byte, w.pixels.Shape()...)), true)
 	w.numbers.CopyI(t.pinned(gotorch.FromFloat64s(numbers)), true)
@@ -98,7 +99,7 @@ func (w *stepWork) inputs() (in stepInputs) {
 	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
 	in.step = number(numberStep).CastTo(gotorch.Long)
 	in.lr, in.gain, in.unscale = number(numberLR), number(numberGain).CastTo(gotorch.Float), number(numberUnscale).CastTo(gotorch.Float)
-	in.whole = microbatch{x: FromBytes(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
+	in.whole = microbatch{first: w.t.first(), x: FromBytes(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
 	if w.t.config.Model.ClassCond {
 		in.whole.y = row(2, gotorch.Long)
 	}
@@ -128,6 +129,8 @@ func (w *stepWork) run() {
 		if t.config.Train.GradientNoise {
 			out.noise = noise.giveBack()
 		}
+		t.peers.sum(t.gradients())
+		out.gather(t.peers)
 		if t.precision.dtype == gotorch.Half {
 			gotorch.ForeachMulI(t.gradients(), in.unscale)
 			gotorch.ForeachMulI(out.noise, in.unscale)
@@ -149,7 +152,8 @@ type microbatch struct {
 	weights   gotorch.Tensor // float32 [n], of importance sampling
 }
 
-// split cuts the global batch into parts of a size; the last may be smaller.
+// split cuts a part of the global batch into parts of a size; the last may be
+// smaller.
 func (m microbatch) split(size int) (parts []microbatch) {
 	total := int(m.x.Size(0))
 	for first := 0; first < total; first += size {
@@ -160,7 +164,7 @@ func (m microbatch) split(size int) (parts []microbatch) {
 			}
 			return x.Narrow(0, int64(first), int64(n))
 		}
-		parts = append(parts, microbatch{first: first, x: cut(m.x), y: cut(m.y), timesteps: cut(m.timesteps), weights: cut(m.weights)})
+		parts = append(parts, microbatch{first: m.first + first, x: cut(m.x), y: cut(m.y), timesteps: cut(m.timesteps), weights: cut(m.weights)})
 	}
 	return parts
 }
