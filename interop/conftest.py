@@ -23,13 +23,19 @@ def convert(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def iddpm(tmp_path_factory):
-    """iddpm(*arguments) runs the program, on the CPU where it computes, and returns what it prints."""
+def iddpm_program(tmp_path_factory):
+    """The program's path."""
     program = tmp_path_factory.mktemp("bin") / "iddpm"
     subprocess.run(["go", "build", "-o", program, "./cmd/iddpm"], cwd=ROOT, check=True)
+    return program
+
+
+@pytest.fixture(scope="session")
+def iddpm(iddpm_program):
+    """iddpm(*arguments) runs the program, on the CPU where it computes, and returns what it prints."""
 
     def run(*arguments):
-        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+        done = subprocess.run([iddpm_program, *map(str, arguments)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

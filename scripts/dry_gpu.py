@@ -45,13 +45,15 @@ def iddpm():
     return str(BUILD / "iddpm")
 
 
-def run(command, memory=None, **more):
+def run(command, memory=None, variables=None, **more):
     """The events of a command on the dry-run GPU, and how it ended. memory is how many MiB the GPU has."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
-        done = subprocess.run([str(BUILD / "dry-gpu" / "run"), *command], check=False,
-                              env=dict(os.environ, DRY_GPU_REPORT=str(report), **({"DRY_GPU_MEMORY": str(memory)} if memory else {})),
+        env = dict(os.environ, DRY_GPU_REPORT=str(report), **(variables or {}))
+        if memory:
+            env["DRY_GPU_MEMORY"] = str(memory)
+        done = subprocess.run([str(BUILD / "dry-gpu" / "run"), *command], check=False, env=env,
                               **dict({"stdout": subprocess.DEVNULL}, **more))
         return parse(report.read_text()), done
 

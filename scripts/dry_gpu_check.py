@@ -4,6 +4,8 @@ Part of `make cuda`, which makes what it needs. Nothing is computed, so no numbe
 """
 
 import collections
+import concurrent.futures
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -87,6 +89,28 @@ class DryGPUCheck(unittest.TestCase):
 
     def test_another_gpu(self):
         self.assert_quiet(self.train("second", "--precision", "bf16", "--device", "cuda:1"))
+
+    def test_two_processes(self):
+        """Each on a GPU of its own: NCCL's calls are part of what is recorded, and one process waits for the other on the
+        host alone."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = [{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                  "MASTER_PORT": str(port)} for rank in range(2)]
+        command = [dry_gpu.iddpm(), "train", *NETWORK, "--precision", "bf16", "--steps", "12", "--run-dir", str(self.folder / "two")]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            both = list(pool.map(lambda at: dry_gpu.run(command, variables=at, stderr=subprocess.PIPE, text=True), where))
+        for rank, (events, done) in enumerate(both):
+            with self.subTest(rank):
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assert_clean(events)
+                self.assert_quiet(events)
+                calls = collections.Counter(e.what for e in events if e.how == "graph" and e.what.startswith("nccl"))
+                self.assertEqual(calls["nccl all-gather"], 11)
+                self.assertGreater(calls["nccl all-reduce"], 11 * 40)
+                self.assertTrue(any(e.kind == "nccl" and e.what == "group of 2" for e in events))
+        self.assertTrue((self.folder / "two" / "checkpoints" / "ckpt-000012.pt").exists())
 
     def test_memory(self):
         """A walk's last step, which is not replayed, finds the memory that the others had; and evaluation beside training

@@ -55,7 +55,9 @@ func main() {
 // terminal that goes may hang up more than once, without meaning anything by it.
 func (p *program) heed(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
-	p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
+	if !p.quiet.Load() {
+		p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
+	}
 	cancel()
 	for s := range signals {
 		if s != syscall.SIGHUP {
@@ -83,12 +85,16 @@ type program struct {
 	env    environment
 
 	logJSON atomic.Bool // as the command line says, once it is read
+	quiet   atomic.Bool // another process of the run says what there is to say
 }
 
 // run runs one command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.dispatch(ctx, args)
 	status := exitStatus(err)
+	if p.quiet.Load() && saidElsewhere(err) {
+		return status
+	}
 	switch status {
 	case exitDone:
 	case exitInterrupted:
@@ -99,6 +105,15 @@ func (p *program) run(ctx context.Context, args []string) int {
 		p.say(zapcore.ErrorLevel, withAdvice(err).Error())
 	}
 	return status
+}
+
+// saidElsewhere reports whether every process of a run ends in this way, or because
+// of another one.
+func saidElsewhere(err error) bool {
+	var usage usageError
+	var launched launchedError
+	var peer *train.PeerError
+	return errors.As(err, &usage) || errors.As(err, &launched) || errors.As(err, &peer) || errors.Is(err, train.ErrInterrupted)
 }
 
 // causes returns the text of an interrupt's error without its context's, which
@@ -143,9 +158,12 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 
 func exitStatus(err error) int {
 	var usage usageError
+	var launched launchedError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &launched):
+		return launched.status
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, train.ErrInterrupted), errors.Is(err, errSavedInPart):

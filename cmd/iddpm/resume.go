@@ -17,7 +17,7 @@ var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "t
 // resumeOptions are few, since a checkpoint knows its settings. Those of train
 // are for the reference's files, which do not; help leaves them to train.
 func resumeOptions(r *runOptions, config *train.Config) []option {
-	options := append(append(r.sessionOptions.options(), r.uploadOptions()...),
+	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(),
 		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "go on in `DIR`, or behind an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
@@ -56,13 +56,13 @@ Examples:
 func (p *program) resume(c *cli.Context) error {
 	r, given := newRunOptions(), train.Config{}
 	from, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(p.alone(), err, apply(c, resumeOptions(r, &given))); err != nil {
+	if err := errors.Join(err, apply(c, resumeOptions(r, &given))); err != nil {
 		return err
 	}
-	s, err := p.open(r.sessionOptions)
-	if err != nil {
-		return err
-	}
+	return p.trainTogether(c.Context, r, func(s *session) error { return s.goOn(c, from, given, r) })
+}
+
+func (s *session) goOn(c *cli.Context, from string, given train.Config, r *runOptions) error {
 	if isReference(from) {
 		config, name, err := s.config(c, r)
 		if err != nil {

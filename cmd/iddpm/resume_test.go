@@ -92,23 +92,3 @@ func config(t *testing.T, dir string) string {
 	}
 	return string(text)
 }
-
-// A launcher of several processes is refused, before any of them begins.
-func TestAlone(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, variable := range []string{"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"} {
-		for _, args := range [][]string{trainTiny("a", "--steps", "1"), {"resume", "a", "--device", "cpu"}} {
-			got := iddpmWith(t.Context(), map[string]string{variable: "4"}, args...)
-			if got.status != exitUsage || !strings.Contains(got.lastLine(), variable+"=4: ") || !strings.Contains(got.lastLine(), "one process on one device") {
-				t.Errorf("%s: %d, %s", variable, got.status, got.stderr)
-			}
-		}
-	}
-	if train.Exists("a") {
-		t.Error("a run began")
-	}
-	env := map[string]string{"WORLD_SIZE": "1", "PMI_SIZE": "", "OMPI_COMM_WORLD_SIZE": "one", "SLURM_NTASKS": "4"}
-	if got := iddpmWith(t.Context(), env, trainTiny("a", "--steps", "1")...); got.status != exitDone {
-		t.Errorf("one process: %d, %s", got.status, got.stderr)
-	}
-}

@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
-	"strconv"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
+
+	"iddpm/train"
 )
 
 // sessionOptions are what all commands that compute have in common.
@@ -33,7 +37,10 @@ type session struct {
 	screen *screen
 	stdout io.Writer
 	json   bool
-	remote *remote // the run folder, if it is behind a URL
+	remote *remote           // the run folder, if it is behind a URL
+	peers  *train.Peers      // the processes that train together with this one; nil: none
+	begun  bool              // the others know what is to be trained
+	leave  func(failed bool) // them
 }
 
 func (p *program) open(o sessionOptions) (*session, error) {
@@ -44,16 +51,87 @@ func (p *program) open(o sessionOptions) (*session, error) {
 	return s, err
 }
 
-// alone refuses to be one of several processes that a launcher has started: none
-// would know of the others, and each would train the whole run.
-func (p *program) alone() error {
-	for _, variable := range []string{"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"} { // torchrun's, Open MPI's, MPICH's
-		text, _ := p.env(variable)
-		if n, err := strconv.Atoi(text); err == nil && n > 1 {
-			return wrongUse("%s=%d: a launcher such as torchrun or mpiexec has started %d processes, but a run is one process on one device: start iddpm without it, or unset %s", variable, n, n, variable)
+// openTogether opens a session of a run, with the other processes that train it, if
+// there are any.
+func (p *program) openTogether(o sessionOptions, at place) (*session, error) {
+	if !at.together() {
+		return p.open(o)
+	}
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
+	s.log = s.screen.logger(o.logJSON)
+	if at.rank > 0 { // what all of them see the first one tells
+		p.quiet.Store(true)
+		s.log = zap.NewNop()
+	}
+	var deviceErr error
+	s.device, deviceErr = at.openDevice(o.device, s.log)
+	err := gotorch.Try(func() {
+		group := gotorch.NewProcessGroup(at.options())
+		s.peers = train.NewPeers(group, at.here)
+		s.leave = group.Close
+	})
+	if err != nil {
+		return s, errors.Join(deviceErr, fmt.Errorf("the %d processes of the run do not come together at %s, port %d: %w", at.size, at.host, at.port, err))
+	}
+	return s, s.joinDevices(deviceErr)
+}
+
+// openDevice returns the device of a name for one of several processes: each has a
+// GPU of its own.
+func (p place) openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
+	if strings.Contains(name, ":") {
+		return gotorch.Device{}, wrongUse("--device %s: %d processes cannot all have it: say cuda, and each takes one of its own", name, p.size)
+	}
+	d, err := openDevice(name, log)
+	if err != nil || d.Type != gotorch.CUDA {
+		return d, err
+	}
+	n := gotorch.CUDADeviceCount()
+	switch {
+	case p.index < n:
+		d.Index = p.index
+	case n > 1: // with one, the launcher may show each process another
+		return d, fmt.Errorf("there are %d GPUs for %d processes on this machine: start as many processes as there are GPUs", n, p.here)
+	}
+	return d, nil
+}
+
+// named adds which process it is to an error of one of several.
+func (p place) named(err error) error {
+	if err == nil || saidElsewhere(err) {
+		return err
+	}
+	return fmt.Errorf("process %d: %w", p.rank, err)
+}
+
+// idleGPUs returns how many GPUs a run leaves idle that has asked for none in
+// particular.
+func (s *session) idleGPUs(name string, at place) int {
+	if s.device.Type != gotorch.CUDA || at.together() || strings.Contains(name, ":") {
+		return 0
+	}
+	return gotorch.CUDADeviceCount() - 1
+}
+
+// joinDevices sees to it that all processes have devices of one kind, and connects
+// them.
+func (s *session) joinDevices(err error) error {
+	if err := s.peers.Together(err); err != nil {
+		return err
+	}
+	kinds, err := s.peers.Exchange(strings.TrimRight(s.device.String(), ":0123456789"))
+	if err != nil {
+		return err
+	}
+	for rank, kind := range kinds {
+		if kind != kinds[0] {
+			return wrongUse("process 0 works on %s, and process %d on %s: say by --device which it is to be", kinds[0], rank, kind)
 		}
 	}
-	return nil
+	if s.device.Type == gotorch.CUDA {
+		err = onTensorThread(func() error { s.peers.UseGPU(s.device); return nil })
+	}
+	return s.peers.Together(err)
 }
 
 // emit prints a command's result: one JSON object, or as text writes it.

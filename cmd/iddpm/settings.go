@@ -88,7 +88,7 @@ func trainingOptions(c *train.Config) []option {
 	o := &c.Train
 	return []option{
 		{name: "steps", category: categoryTraining, value: &o.Steps, usage: "stop after `N` steps in all (0: at lr-anneal-steps, or when interrupted)"},
-		{name: "batch-size", category: categoryTraining, value: &o.BatchSize, usage: "`N` pictures per step"},
+		{name: "batch-size", category: categoryTraining, value: &o.BatchSize, usage: "`N` pictures per step, of all processes together"},
 		{name: "microbatch", category: categoryTraining, value: &o.Microbatch, usage: "save memory: `N` pictures at a time, same gradient (-1: the whole batch)"},
 		{name: "lr", category: categoryTraining, value: &o.LR, usage: "learning `RATE` of AdamW"},
 		{name: "weight-decay", category: categoryTraining, value: &o.WeightDecay, usage: "decoupled weight decay, `W`"},

@@ -28,6 +28,7 @@ type runOptions struct {
 	preset     string
 	dir        string
 	autoResume bool
+	processes  int
 	reference  referenceOptions
 	uploadWait float64 // minutes
 	remoteOptions
@@ -40,7 +41,13 @@ type referenceOptions struct {
 }
 
 func newRunOptions() *runOptions {
-	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10}
+	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10, processes: 1}
+}
+
+// processesOption says how many processes train together.
+func (r *runOptions) processesOption() option {
+	return option{name: "processes", category: categoryRun, value: &r.processes,
+		usage: "train in `N` processes on this machine, each on a GPU of its own and on its share of every batch; 0: one per GPU"}
 }
 
 // uploadOptions are what the last upload of a run is to heed.
@@ -51,7 +58,7 @@ func (r *runOptions) uploadOptions() []option {
 
 func (r *runOptions) options() []option {
 	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
-		presetOption(&r.preset), configOption(),
+		presetOption(&r.preset), configOption(), r.processesOption(),
 		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`, or behind an s3://, gs:// or file:// URL"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
@@ -83,6 +90,8 @@ Examples:
   iddpm train --data-dir photos --steps 5000
   iddpm train --preset cifar10 --data-dir cifar_train --microbatch 32
   iddpm train --run-dir s3://bucket/runs/one --auto-resume
+  iddpm train --processes 8 --data-dir photos
+  torchrun --no-python --nproc-per-node 8 iddpm train --run-dir runs/one --data-dir photos
   iddpm train --data_dir photos --image_size 64 --num_channels 128 --num_res_blocks 3 \
     --learn_sigma True --diffusion_steps 4000 --noise_schedule cosine --lr 1e-4 --batch_size 128`,
 		Flags:           flagsOf(append(configOptions(&config), newRunOptions().options()...)...),
@@ -93,16 +102,61 @@ Examples:
 
 func (p *program) train(c *cli.Context) error {
 	r := newRunOptions()
-	if err := errors.Join(p.alone(), noArgument(c), apply(c, r.options())); err != nil {
+	if err := errors.Join(noArgument(c), apply(c, r.options())); err != nil {
 		return err
 	}
 	if r.autoResume && r.dir == "" {
 		return wrongUse("--auto-resume needs --run-dir: without it every run has a folder of its own")
 	}
-	s, err := p.open(r.sessionOptions)
+	return p.trainTogether(c.Context, r, func(s *session) error { return s.train(c, r) })
+}
+
+// trainTogether has this process train, by itself or with others: it starts those
+// that --processes wants, or is one of those that a launcher has started. The one that
+// leads calls lead, and the others do as it does.
+func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*session) error) (err error) {
+	at, err := placeOf(p.env)
 	if err != nil {
 		return err
 	}
+	if r.processes < 0 {
+		return wrongUse("--processes must not be negative, but is %d", r.processes)
+	}
+	if !at.together() && r.processes != 1 {
+		return p.launch(ctx, r.processes)
+	}
+	s, err := p.openTogether(r.sessionOptions, at)
+	if s != nil && s.leave != nil {
+		defer func() { s.leave(err != nil && !errors.Is(err, train.ErrInterrupted)) }()
+	}
+	if err != nil {
+		return err
+	}
+	if !s.peers.Leads() {
+		return at.named(s.follow(ctx))
+	}
+	if n := s.idleGPUs(r.device, at); n > 0 {
+		s.log.Info(fmt.Sprintf("%d more GPUs are idle: --processes 0 trains on all of them", n))
+	}
+	if err = lead(s); err != nil && !s.begun {
+		err = s.peers.Together(err)
+	}
+	return err
+}
+
+// follow trains as another process says.
+func (s *session) follow(ctx context.Context) error {
+	t, err := train.Follow(train.Run{Device: s.device, Peers: s.peers, Log: s.log})
+	if err != nil {
+		return err
+	}
+	if err = s.peers.Together(nil); err == nil {
+		err = t.Train(ctx)
+	}
+	return errors.Join(err, t.Close())
+}
+
+func (s *session) train(c *cli.Context, r *runOptions) error {
 	config, name, err := s.config(c, r)
 	if err != nil {
 		return err
@@ -262,7 +316,8 @@ func (s *session) fresh(ctx context.Context, r *runOptions, name string, make fu
 
 // run is what surrounds a run in a folder.
 func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run {
-	return train.Run{Dir: dir, Device: s.device, Log: s.log, Progress: s.screen.trainProgress(),
+	s.begun = true
+	return train.Run{Dir: dir, Device: s.device, Peers: s.peers, Log: s.log, Progress: s.screen.trainProgress(),
 		Local: func(checkpoint string) (string, error) { return s.remotes(r.remoteOptions).local(ctx, checkpoint) }}
 }
 
@@ -313,7 +368,7 @@ func (s *session) bring(ctx context.Context, from string, r *runOptions) (string
 // carryOut trains to the end, or to an interrupt, waits for uploads, and prints
 // what came of it.
 func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions) error {
-	if err := s.remote.begin(ctx, t.Config()); err != nil {
+	if err := s.peers.Together(s.remote.begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)

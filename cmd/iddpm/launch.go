@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap/zapcore"
+)
+
+// launchGrace is how long processes may go on once one of them has failed. On a GPU
+// they may wait for it for ever, and never notice.
+const launchGrace = time.Minute
+
+// launched are the processes that this one has started, by rank.
+type launched []*exec.Cmd
+
+// launch runs this command once more in each of n processes that train together,
+// as torchrun does, and returns the first one's result. 0 stands for one process per
+// GPU.
+func (p *program) launch(ctx context.Context, n int) error {
+	if n == 0 {
+		if n = gotorch.CUDADeviceCount(); n == 0 {
+			return wrongUse("--processes 0 is one process per GPU, and there is none: say how many")
+		}
+	}
+	p.quiet.Store(true)    // the first process speaks
+	runtime.LockOSThread() // the processes end with the thread that has started them
+	defer runtime.UnlockOSThread()
+	all, err := p.startAll(n)
+	if err != nil {
+		return errors.Join(err, all.kill())
+	}
+	return all.wait(ctx, func(text string) { p.say(zapcore.ErrorLevel, text) })
+}
+
+// startAll starts n processes.
+func (p *program) startAll(n int) (all launched, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("the processes have no place to meet: %w", err)
+	}
+	defer listener.Close()
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		return nil, fmt.Errorf("the processes have no place to meet: %w", err)
+	}
+	defer socket.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	for rank := range n {
+		c := exec.Command(self, os.Args[1:]...)
+		c.Stdout, c.Stderr = p.stdout, p.stderr
+		c.Env = append(os.Environ(), "RANK="+strconv.Itoa(rank), "WORLD_SIZE="+strconv.Itoa(n), "LOCAL_RANK="+strconv.Itoa(rank),
+			"LOCAL_WORLD_SIZE="+strconv.Itoa(n), masterAddr+"=127.0.0.1", masterPort+"="+strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+		if rank == 0 {
+			c.ExtraFiles = []*os.File{socket}
+			c.Env = append(c.Env, masterSocket+"=3")
+		}
+		// A terminal's Ctrl-C is for this process, which passes it on once.
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		if err := c.Start(); err != nil {
+			return all, fmt.Errorf("cannot start a process: %w", err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// kill ends what has been started, at once.
+func (all launched) kill() error {
+	for _, c := range all {
+		c.Process.Kill()
+		c.Wait()
+	}
+	return nil
+}
+
+// wait waits for all processes, passes an interrupt on to them, and returns the first
+// one's result, or that of the first other that has failed alone. It says which have
+// been ended from outside, who cannot say so themselves.
+func (all launched) wait(ctx context.Context, say func(string)) error {
+	type end struct {
+		rank int
+		err  error
+	}
+	ends := make(chan end, len(all))
+	for rank, c := range all {
+		go func() { ends <- end{rank, c.Wait()} }()
+	}
+	results := make([]error, len(all))
+	interrupted := ctx.Done()
+	var late <-chan time.Time
+	for left := len(all); left > 0; {
+		select {
+		case <-interrupted:
+			interrupted = nil
+			all.signal(syscall.SIGTERM)
+		case <-late:
+			all.signal(syscall.SIGKILL)
+		case e := <-ends:
+			left--
+			status := 0
+			results[e.rank], status = e.err, all[e.rank].ProcessState.ExitCode()
+			if status > 0 {
+				results[e.rank] = launchedError{status}
+			} else if status < 0 && late == nil {
+				say(fmt.Sprintf("process %d of the run was ended from outside: %v", e.rank, e.err))
+			}
+			if late == nil && (status < 0 || status == exitFailed) {
+				late = time.After(launchGrace)
+			}
+		}
+	}
+	for _, err := range results {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (all launched) signal(s os.Signal) {
+	for _, c := range all {
+		c.Process.Signal(s) // one that has ended does not mind
+	}
+}
+
+// launchedError is the status of a process that has said itself what was wrong.
+type launchedError struct{ status int }
+
+func (e launchedError) Error() string { return fmt.Sprintf("exit status %d", e.status) }

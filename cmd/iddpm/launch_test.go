@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// programAlone runs the program in a process of its own, which may start others.
+func programAlone(args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1")
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); c.ProcessState == nil {
+		return outcome{-1, "", err.Error()}
+	}
+	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// everything is a run with all that processes must agree about.
+var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
+	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
+	"--microbatch", "4", "--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
+
+// state reads all that a checkpoint holds but the configuration, and what it says of
+// the machine.
+func state(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	value, err := pt.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]byte{}
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		switch v := v.(type) {
+		case *pt.Dict:
+			for key, value := range v.All() {
+				walk(fmt.Sprint(name, "/", key), value)
+			}
+		case []any:
+			for i, value := range v {
+				walk(fmt.Sprint(name, "/", i), value)
+			}
+		case *pt.Tensor:
+			all[name] = append(fmt.Append(nil, v.Shape), v.Data...)
+		default:
+			all[name] = fmt.Append(nil, v)
+		}
+	}
+	walk("", value)
+	for _, name := range []string{"/config", "/environment/processes"} {
+		delete(all, name)
+	}
+	if len(all) < 100 {
+		t.Fatalf("%s: only %d values", path, len(all))
+	}
+	return all
+}
+
+func sameState(t *testing.T, a, b string) {
+	t.Helper()
+	x, y := state(t, a), state(t, b)
+	for name, value := range x {
+		if !bytes.Equal(value, y[name]) {
+			t.Fatalf("%s of %s is not that of %s", name, a, b)
+		}
+	}
+	if len(x) != len(y) {
+		t.Errorf("%d and %d values", len(x), len(y))
+	}
+}
+
+// csvOf returns a run's metrics without the columns of time.
+func csvOf(t *testing.T, dir string) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "progress.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var timed []int
+	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		row := strings.Split(line, ",")
+		for k, name := range row {
+			if i == 0 && slices.Contains([]string{"images_per_second", "data_wait"}, name) {
+				timed = append(timed, k)
+			}
+		}
+		for _, k := range timed {
+			row[k] = ""
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// Two processes come to the bits that one comes to which takes the batch in two
+// microbatches, whether or not they are interrupted; and the metrics say the same.
+func TestProcesses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := func(args ...string) {
+		t.Helper()
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(append(trainTiny("one", everything...), "--steps", "8")...)
+	run(append(trainTiny("two", everything...), "--processes", "2", "--steps", "8")...)
+	sameState(t, "one/checkpoints/ckpt-000008.pt", "two/checkpoints/ckpt-000008.pt")
+	one, two := csvOf(t, "one"), csvOf(t, "two")
+	if len(one) != 11 || fmt.Sprint(one) != fmt.Sprint(two) {
+		t.Errorf("the metrics differ:\n%v\n%v", one, two)
+	}
+
+	run(append(trainTiny("half", everything...), "--processes", "2", "--steps", "4")...)
+	run("resume", "half", "--device", "cpu", "--processes", "2", "--steps", "8")
+	sameState(t, "one/checkpoints/ckpt-000008.pt", "half/checkpoints/ckpt-000008.pt")
+
+	// Another number of processes goes on with the same run; sums in another order end
+	// in other bits.
+	got := programAlone("resume", "half", "--device", "cpu", "--processes", "4", "--steps", "9")
+	if got.status != exitDone || strings.Count(got.stderr, `{"because": "processes", "was": "2", "is": "4"}`) != 1 {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
+// Of what concerns all processes one speaks, and the status is that one's.
+func TestProcessesThatCannotBegin(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := programAlone(trainTiny("taken", "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"batch size", trainTiny("a", "--processes", "3"), exitFailed, "batch-size 4 does not part evenly among 3 processes"},
+		{"number", trainTiny("a", "--processes", "-1"), exitUsage, "--processes must not be negative"},
+		{"no GPU", trainTiny("a", "--processes", "0"), exitUsage, "one process per GPU"},
+		{"options", trainTiny("a", "--processes", "2", "--lr", "-1"), exitUsage, "lr must be a number above 0"},
+		{"a flag", []string{"train", "--processes", "2", "--steps", "many"}, exitUsage, "many"},
+		{"taken", trainTiny("taken", "--processes", "2"), exitFailed, "taken holds a run already"},
+		{"no run", []string{"resume", "nothing", "--device", "cpu", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
+		{"no pictures", trainTiny("a", "--processes", "2", "--data-dir", "nowhere"), exitFailed, "nowhere does not exist"},
+		{"one GPU for all", []string{"train", "--processes", "2", "--device", "cuda:1"}, exitUsage, "2 processes cannot all have it"},
+	} {
+		if test.name == "no GPU" {
+			if _, err := os.Stat("/dev/nvidia0"); err == nil {
+				continue
+			}
+		}
+		got := programAlone(test.args...)
+		if got.status != test.status || strings.Count(got.stderr, test.want) != 1 || strings.Count(got.stderr, "iddpm: ") != 1 {
+			t.Errorf("%s: status %d, not %d: %s", test.name, got.status, test.status, got.stderr)
+		}
+	}
+	if left, _ := filepath.Glob("a/*"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// Numbers that go bad are met by all processes alike.
+func TestProcessesThatDiverge(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--lr", "1e30", "--max-skipped-steps", "2")...)
+	if got.status != exitFailed || strings.Count(got.stderr, "even after going back once") != 1 || strings.Count(got.stderr, "going back to the last checkpoint") != 1 {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
+// A picture that one process cannot read ends the run in all of them, saved.
+func TestProcessesThatMeetABadPicture(t *testing.T) {
+	pictures := pictureFolder(t, 8, 8, 8, false)
+	bad := filepath.Join(pictures, "odd_00005.png")
+	content, err := os.ReadFile(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeTo(t, bad, content[:len(content)-20])
+	dir := filepath.Join(t.TempDir(), "run")
+	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--data-dir", pictures)...)
+	if got.status != exitFailed || strings.Count(got.stderr, "odd_00005.png") != 1 || strings.Count(got.stderr, "the run is saved, as") != 1 {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
+// members returns the processes that p has started, the one of rank 0 first.
+func members(t *testing.T, p *process) (pids []int) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Process.Pid))
+	if err != nil || len(lists) == 0 {
+		t.Skip("this kernel does not list a process's children")
+	}
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // of a thread that has ended there is none
+		for field := range strings.FieldsSeq(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// However one of them is interrupted, all stop at one step, saved; and one that is
+// killed ends the others.
+func TestProcessesStop(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		stop   func(t *testing.T, p *process)
+		status int
+		want   string
+	}{
+		{"the launcher is interrupted", func(t *testing.T, p *process) { p.Process.Signal(syscall.SIGINT) }, exitSaved, "the run is saved"},
+		{"one process is interrupted", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGTERM) }, exitSaved, "the run is saved"},
+		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "process 1 of the run was ended from outside: signal: killed"},
+		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was ended from outside"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			p := start(t, trainTiny(dir, "--processes", "2", "--steps", "1000000", "--save-interval", "10", "--keep", "2")...)
+			p.await(t, "INFO  saved")
+			test.stop(t, p)
+			if status := p.end(); status != test.status || !strings.Contains(p.stderrSoFar(), test.want) {
+				t.Errorf("status %d: %s", status, p.stderrSoFar())
+			}
+			got := programAlone("resume", dir, "--device", "cpu", "--processes", "2", "--steps", strconv.Itoa(p.saved+20))
+			if got.status != exitDone {
+				t.Errorf("it does not go on: %s", got.stderr)
+			}
+		})
+	}
+}
+
+// Where the launcher itself is killed its processes do not stay.
+func TestProcessesOfAKilledLauncher(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "1000000")...)
+	p.waitForTraining()
+	pids := members(t, p)
+	if len(pids) != 2 {
+		t.Fatalf("%d processes", len(pids))
+	}
+	p.Process.Kill()
+	select {
+	case <-p.ended: // all of them had its standard error
+	case <-time.After(time.Minute):
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		t.Error("processes went on without their launcher")
+	}
+	p.end()
+}
