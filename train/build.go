@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"runtime"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -69,8 +67,8 @@ func (t *Trainer) build(from *Checkpoint) error {
 // Several processes on one machine share its cores.
 func (t *Trainer) setThreads() {
 	n := t.config.Train.Threads
-	if n == 0 && t.peers.cores() < runtime.NumCPU() && os.Getenv("OMP_NUM_THREADS") == "" {
-		n = t.peers.cores()
+	if n == 0 {
+		n = t.peers.Threads()
 	}
 	if n > 0 {
 		gotorch.SetNumThreads(int32(n))

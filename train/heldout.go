@@ -129,7 +129,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	var parts heldOutParts
 	var err error
 	t.withAverage(func() { parts, err = t.heldOutBound(ctx) })
-	if err := t.agree(ctx, err); err != nil {
+	if err := t.peers.Agree(ctx, err); err != nil {
 		return err
 	}
 	sum, err := t.joined(parts)
@@ -183,7 +183,7 @@ type heldOutParts map[int]diffusion.BPDSum
 
 // joined puts all processes' parts together, in the order of the pictures.
 func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
-	each, err := everyones(t.peers, mine)
+	each, err := Everyones(t.peers, mine)
 	all := heldOutParts{}
 	for _, parts := range each {
 		maps.Copy(all, parts)

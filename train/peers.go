@@ -2,9 +2,11 @@ package train
 
 import (
 	"bytes"
+	"context"
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,6 +58,15 @@ func (p *Peers) cores() int {
 	return max(1, runtime.NumCPU()/p.here)
 }
 
+// Threads returns how many threads a process should have for itself where nobody has
+// said it: 0, libtorch's own choice, unless several share the machine's cores.
+func (p *Peers) Threads() int {
+	if p.cores() == runtime.NumCPU() || os.Getenv("OMP_NUM_THREADS") != "" {
+		return 0
+	}
+	return p.cores()
+}
+
 // PeerError says that another process of the run has failed; that one says why.
 type PeerError struct{ Rank int }
 
@@ -87,13 +98,56 @@ func (p *Peers) Together(mine error) error {
 	return mine
 }
 
+// LeaderFirst has all processes do what the leading one has done without error: what it
+// has fetched is then there.
+func (p *Peers) LeaderFirst(f func() error) error {
+	var err error
+	if p.Leads() {
+		err = f()
+	}
+	if err = p.Together(err); err != nil || p == nil {
+		return err
+	}
+	if !p.Leads() {
+		err = f()
+	}
+	return p.Together(err)
+}
+
+// Agree returns nil if all processes go on. Else it returns in all of them why they
+// stop: their own error, a [*PeerError], or [ErrInterrupted] where ctx has ended in one
+// of them. It must run on the tensor thread.
+func (p *Peers) Agree(ctx context.Context, mine error) error {
+	const (
+		goesOn = iota
+		interrupted
+		failed
+	)
+	state := int64(goesOn)
+	if ctx.Err() != nil {
+		state = interrupted
+	} else if mine != nil {
+		state = failed
+	}
+	all := p.numbers(state)
+	switch worst := slices.Max(all); {
+	case worst == failed && state == failed:
+		return mine
+	case worst == failed:
+		return &PeerError{slices.Index(all, failed)}
+	case worst == interrupted:
+		return ErrInterrupted
+	}
+	return nil
+}
+
 // Exchange returns what each process has to say, by rank.
 func (p *Peers) Exchange(mine string) (all []string, err error) {
 	if p == nil {
 		return []string{mine}, nil
 	}
 	err = p.onTensorThread(func() { all = p.texts(mine) })
-	return all, lostTouch(err)
+	return all, LostTouch(err)
 }
 
 func (p *Peers) onTensorThread(f func()) error {
@@ -145,8 +199,8 @@ func (p *Peers) follow(v any) error {
 	return gob.NewDecoder(strings.NewReader(text)).Decode(v)
 }
 
-// everyones returns each process's value, by rank.
-func everyones[T any](p *Peers, mine T) ([]T, error) {
+// Everyones returns each process's value, by rank. It must run on the tensor thread.
+func Everyones[T any](p *Peers, mine T) ([]T, error) {
 	if p == nil {
 		return []T{mine}, nil
 	}
@@ -175,12 +229,12 @@ func (p *Peers) followTensors(list []gotorch.Tensor) {
 	}
 }
 
-// lostTouch says of the error of a call that all processes were to join in what it
-// means.
-func lostTouch(err error) error {
+// LostTouch says of the error of a call that all processes were to join in what it
+// means. Other errors it returns as they are.
+func LostTouch(err error) error {
 	var e *gotorch.Error
 	if !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") {
 		return err
 	}
-	return fmt.Errorf("lost touch with the run's other processes, of which one has stopped or hangs: its own last words say why; the newest checkpoint is what to go on from: %w", err)
+	return fmt.Errorf("lost touch with the run's other processes, of which one has stopped or hangs: its own last words say why: %w", err)
 }

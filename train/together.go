@@ -1,9 +1,7 @@
 package train
 
 import (
-	"context"
 	"fmt"
-	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 
@@ -28,32 +26,6 @@ func (t *Trainer) lead(f func() error) error {
 		err = f()
 	}
 	return t.peers.Together(err)
-}
-
-// agree returns nil if all processes go on. Else it returns in all of them why they
-// stop: their own error, another's, or ErrInterrupted where ctx has ended in one.
-func (t *Trainer) agree(ctx context.Context, mine error) error {
-	const (
-		goesOn = iota
-		interrupted
-		failed
-	)
-	state := int64(goesOn)
-	if ctx.Err() != nil {
-		state = interrupted
-	} else if mine != nil {
-		state = failed
-	}
-	all := t.peers.numbers(state)
-	switch worst := slices.Max(all); {
-	case worst == failed && state == failed:
-		return mine
-	case worst == failed:
-		return &PeerError{slices.Index(all, failed)}
-	case worst == interrupted:
-		return ErrInterrupted
-	}
-	return nil
 }
 
 // followConfig takes the leading process's configuration and the name of its run

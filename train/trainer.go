@@ -92,7 +92,7 @@ func (t *Trainer) onTensorThread(f func() error) (err error) {
 	}
 	gotorch.Run(func() {
 		if e := gotorch.Try(func() { err = f() }); e != nil {
-			err = lostTouch(e)
+			err = LostTouch(e)
 		}
 	})
 	return err
@@ -190,7 +190,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 // next takes one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
-	if err := t.agree(ctx, err); err != nil {
+	if err := t.peers.Agree(ctx, err); err != nil {
 		return t.stopped(err)
 	}
 	result, err := t.step(batch)

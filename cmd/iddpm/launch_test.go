@@ -268,3 +268,89 @@ func TestProcessesOfAKilledLauncher(t *testing.T) {
 	}
 	p.end()
 }
+
+// Several processes draw what one draws, and find the same bits/dim.
+func TestProcessesShareASample(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := func(args ...string) {
+		t.Helper()
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
+	run(trainTiny("large", "--class-cond", "--num-classes", "10", "--super-res", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16", "--steps", "2")...)
+	for name, flags := range map[string][]string{
+		"ancestral": {"--num-samples", "10", "--batch-size", "2", "--first-sample", "3", "--denoised-progress"},
+		"ddim":      {"--num-samples", "5", "--batch-size", "4", "--use-ddim", "--class", "1,2"},
+		"cascade":   {"--num-samples", "3", "--batch-size", "1", "--upsample", "large"},
+	} {
+		flags = append([]string{"sample", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1"}, flags...)
+		run(append(flags, "-o", name+"-1")...)
+		run(append(flags, "-o", name+"-3", "--processes", "3")...)
+		files, _ := filepath.Glob(name + "-1/*")
+		if len(files) < 2 {
+			t.Errorf("%s: %v", name, files)
+		}
+		for _, file := range files {
+			one, two := readFile(t, file), readFile(t, filepath.Join(name+"-3", filepath.Base(file)))
+			if !bytes.Equal(one, two) {
+				t.Errorf("%s differs", file)
+			}
+		}
+	}
+
+	nll := []string{"nll", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--batch-size", "2"}
+	run(append(nll, "-o", "nll-1")...)
+	run(append(nll, "-o", "nll-2", "--processes", "2")...)
+	for _, file := range []string{"nll.npz", "vb_terms.npz"} {
+		if !bytes.Equal(readFile(t, "nll-1/"+file), readFile(t, "nll-2/"+file)) {
+			t.Errorf("%s differs", file)
+		}
+	}
+}
+
+// A file that only one process may read or write is read or written by one, and of an
+// error one speaks.
+func TestProcessesThatCannotSample(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := programAlone(trainTiny("run", "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	writeTo(t, "file", nil)
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"sample", "nothing", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
+		{[]string{"sample", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
+		{[]string{"sample", "run", "--processes", "2", "--invert", "file"}, exitUsage, "--invert is the work of one process"},
+		{[]string{"sample", "run", "--processes", "2", "--class", "cat"}, exitUsage, "--class"},
+		{[]string{"nll", "run", "--processes", "2", "--data-dir", "nowhere"}, exitFailed, "nowhere does not exist"},
+		{[]string{"nll", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
+	} {
+		got := programAlone(append(test.args, "--device", "cpu")...)
+		if got.status != test.status || strings.Count(got.stderr, test.want) != 1 || strings.Count(got.stderr, "iddpm: ") != 1 {
+			t.Errorf("%v: status %d, not %d: %s", test.args, got.status, test.status, got.stderr)
+		}
+	}
+}
+
+// An interrupted draw keeps what all processes have drawn until then.
+func TestProcessesStopDrawing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := programAlone(trainTiny("run", "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	p := start(t, "sample", "run", "--device", "cpu", "--num-samples", "1000000", "--batch-size", "4", "--processes", "2", "-o", "out")
+	p.await(t, "INFO  drawing")
+	time.Sleep(2 * time.Second) // for the first batches: a thousandth of all takes minutes
+	syscall.Kill(members(t, p)[1], syscall.SIGTERM)
+	if status := p.end(); status != exitSaved || strings.Count(p.stderrSoFar(), "of 1000000; --first-sample") != 1 {
+		t.Errorf("%d, %s", status, p.stderrSoFar())
+	}
+	if files, _ := filepath.Glob("out/samples_*.npz"); len(files) != 1 {
+		t.Errorf("%v", files)
+	}
+}

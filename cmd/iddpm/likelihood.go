@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 	"go.uber.org/zap"
 
@@ -56,10 +55,8 @@ type nllSettings struct {
 }
 
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
-	l := &likelihood{session: s, o: o, set: set, start: time.Now()}
-	if o.threads > 0 {
-		gotorch.SetNumThreads(int32(o.threads))
-	}
+	l := &likelihood{session: s, o: o, set: set, start: time.Now(), release: func() {}}
+	s.setThreads(o.threads)
 	l.settings = nllSettings{
 		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
@@ -68,11 +65,25 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.number > 0 {
 		l.settings.Pictures = min(o.number, set.Len())
 	}
-	var err error
-	if l.settings.Checkpoint, err = fileSum(c.Path); err != nil {
-		return nil, err
+	err := s.lead(func() (err error) {
+		if l.settings.Checkpoint, err = fileSum(c.Path); err == nil {
+			err = l.open()
+		}
+		return err
+	})
+	if err == nil {
+		err = onTensorThread(l.follow)
 	}
-	return l, l.open()
+	return l, err
+}
+
+// follow has all processes begin where the leading one does.
+func (l *likelihood) follow() error {
+	all, err := train.Everyones(l.peers, l.sum)
+	if err == nil {
+		l.sum, l.resumed = all[0], all[0].Len()
+	}
+	return err
 }
 
 // fileSum returns the sha256 of a file.
@@ -168,7 +179,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		return nil
 	}
 	network, err := l.newInference(c, l.o.ema, l.o.precision)
-	if err != nil {
+	if err = l.peers.Together(err); err != nil {
 		return err
 	}
 	defer network.Free()
@@ -179,22 +190,41 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		if err := l.batch(ctx, network); err != nil {
 			return err
 		}
-		if err := l.save(); err != nil {
+		if err := l.lead(l.save); err != nil {
 			return fmt.Errorf("cannot keep the evaluation: %w", err)
 		}
 	}
 	return nil
 }
 
-// batch evaluates the next pictures.
+// batch evaluates the next pictures, in several processes as many batches.
 func (l *likelihood) batch(ctx context.Context, network *inference) error {
-	first := l.sum.Len()
-	pixels, labels, err := l.pictures(first, min(l.o.batchSize, l.settings.Pictures-first))
+	var mine diffusion.BPDSum
+	var err error
+	first := l.sum.Len() + l.peers.Rank()*l.o.batchSize
+	if n := min(l.o.batchSize, l.settings.Pictures-first); n > 0 {
+		err = l.bound(ctx, network, first, n, &mine)
+	}
+	if err = l.agree(ctx, err); err != nil {
+		return err
+	}
+	all, err := train.Everyones(l.peers, mine)
+	for _, sum := range all {
+		if sum.Len() > 0 {
+			l.sum.Join(sum)
+		}
+	}
+	return err
+}
+
+// bound evaluates n pictures.
+func (l *likelihood) bound(ctx context.Context, network *inference, first, n int, sum *diffusion.BPDSum) error {
+	pixels, labels, err := l.pictures(first, n)
 	if err != nil {
 		return err
 	}
 	progress := func() error { return l.progress(network.diffusion.NumTimesteps()) }
-	return network.bound(ctx, pixels, labels, boundOptions{seed: l.o.seed, first: first, unclipped: !l.o.clip, progress: progress}, &l.sum)
+	return network.bound(ctx, pixels, labels, boundOptions{seed: l.o.seed, first: first, unclipped: !l.o.clip, progress: progress}, sum)
 }
 
 // pictures reads n of the pictures that are evaluated, which are spread evenly
@@ -230,7 +260,7 @@ func (l *likelihood) progress(perBatch int) error {
 
 // batches returns how many there are in all, but for those of an earlier evaluation.
 func (l *likelihood) batches() int {
-	return batches(l.settings.Pictures-l.resumed, l.o.batchSize)
+	return batches(l.settings.Pictures-l.resumed, l.o.batchSize*l.peers.Size())
 }
 
 // save writes the evaluation so far.

@@ -113,7 +113,8 @@ func saidElsewhere(err error) bool {
 	var usage usageError
 	var launched launchedError
 	var peer *train.PeerError
-	return errors.As(err, &usage) || errors.As(err, &launched) || errors.As(err, &peer) || errors.Is(err, train.ErrInterrupted)
+	status := exitStatus(err)
+	return errors.As(err, &usage) || errors.As(err, &launched) || errors.As(err, &peer) || status == exitSaved || status == exitInterrupted
 }
 
 // causes returns the text of an interrupt's error without its context's, which

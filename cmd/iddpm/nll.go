@@ -42,7 +42,7 @@ func newNLLOptions() *nllOptions {
 
 func (o *nllOptions) options() []option {
 	return append(append(o.sessionOptions.options(), o.remoteOptions.options()...),
-		presetOption(&o.preset), configOption(),
+		presetOption(&o.preset), configOption(), o.processesOption(),
 		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
@@ -106,12 +106,17 @@ func (p *program) nll(c *cli.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	s, err := p.open(o.sessionOptions)
-	if err != nil {
-		return err
-	}
+	return p.together(c.Context, o.sessionOptions, func(s *session) error { return s.nllTogether(c, path, o) })
+}
+
+// nllTogether evaluates the bound, by this process or by several.
+func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := remotes.load(c, path, o.preset)
+	var checkpoint *train.Checkpoint
+	err := s.peers.LeaderFirst(func() (err error) {
+		checkpoint, err = remotes.load(c, path, o.preset)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -119,7 +124,7 @@ func (p *program) nll(c *cli.Context) error {
 		o.dir = nllDir(checkpoint)
 	}
 	err = s.nll(c.Context, checkpoint, o)
-	if err != nil && !errors.Is(err, errSavedInPart) {
+	if err != nil && !errors.Is(err, errSavedInPart) || !s.peers.Leads() {
 		return err
 	}
 	return errors.Join(err, remotes.publish(c.Context, path, o.dir))
@@ -137,7 +142,7 @@ func nllDir(c *train.Checkpoint) string {
 
 func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) error {
 	set, err := s.nllPictures(checkpoint, o)
-	if err != nil {
+	if err = s.peers.Together(err); err != nil {
 		return err
 	}
 	defer set.Close()
@@ -154,6 +159,9 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	}
 	if err != nil {
 		return err
+	}
+	if !s.peers.Leads() {
+		return nil
 	}
 	result, err := l.report(checkpoint, set.Name())
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
@@ -52,7 +51,7 @@ func newSampleOptions() *sampleOptions {
 
 func (o *sampleOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.cascade.options(), o.remoteOptions.options()),
-		presetOption(&o.preset), configOption(),
+		presetOption(&o.preset), configOption(), o.processesOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
 		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "begin with picture `N` of the seed: to go on with a draw, or to share one among machines"},
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
@@ -135,7 +134,8 @@ knows its network; of a file of bare weights, such as a PyTorch state_dict, the 
 --preset must say what it belongs to. Those below that are not given are the checkpoint's.
 
 Picture i depends on the seed and on i alone, so a long draw may be shared: --first-sample 25000
---num-samples 25000 draws the second half of 50,000, and "iddpm evaluate" takes both files.
+--num-samples 25000 draws the second half of 50,000, and "iddpm evaluate" takes both files. On
+one machine --processes shares it among its GPUs, into one file.
 
 --invert finds the noise that DDIM makes given pictures of, writes it as latents_NxCxHxW.npz,
 makes pictures of it again, and says how close they come (PSNR). A super-resolution network
@@ -165,36 +165,44 @@ func (p *program) sample(c *cli.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	s, err := p.open(o.sessionOptions)
-	if err != nil {
-		return err
+	return p.together(c.Context, o.sessionOptions, func(s *session) error { return s.sampleTogether(c, path, o) })
+}
+
+// sampleTogether draws the pictures, by this process or by several.
+func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) error {
+	if o.invert != "" && s.peers.Size() > 1 {
+		return wrongUse("--invert is the work of one process: leave out --processes, or the launcher")
 	}
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := remotes.load(c, path, o.preset)
-	if err != nil {
+	var checkpoint, second *train.Checkpoint
+	var job *sampleJob
+	err := s.peers.LeaderFirst(func() (err error) {
+		if checkpoint, err = remotes.load(c, path, o.preset); err != nil {
+			return err
+		}
+		if job, err = o.job(c, checkpoint); err != nil {
+			return err
+		}
+		if o.cascade.path, err = remotes.local(c.Context, o.cascade.path); err != nil {
+			return err
+		}
+		second, err = o.cascade.load(checkpoint)
 		return err
-	}
-	job, err := o.job(c, checkpoint)
-	if err != nil {
-		return err
-	}
-	if o.cascade.path, err = remotes.local(c.Context, o.cascade.path); err != nil {
-		return err
-	}
-	second, err := o.cascade.load(checkpoint)
+	})
 	if err != nil {
 		return err
 	}
 	if o.dir == "" {
 		o.dir = samplesDir(checkpoint)
 	}
-	release, err := makeFolder(o.dir, "-o")
+	release := func() {}
+	err = s.lead(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
 	if err != nil {
 		return err
 	}
 	defer release()
 	result, err := s.cascade(c.Context, checkpoint, second, job)
-	if result.NumSamples == 0 {
+	if result.NumSamples == 0 || !s.peers.Leads() {
 		return err
 	}
 	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, o.dir))
@@ -364,7 +372,7 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 		return result, drawn, interrupted
 	}
 	seconds := time.Since(start).Seconds()
-	if err := o.save(&result, drawn); err != nil {
+	if err := s.lead(func() error { return o.save(&result, drawn) }); err != nil {
 		return result, drawn, err
 	}
 	result.NumSamples, result.Seconds = drawn.len(), seconds
@@ -420,12 +428,10 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 
 // draw draws the pictures on the tensor thread.
 func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
-	if o.threads > 0 {
-		gotorch.SetNumThreads(int32(o.threads))
-	}
+	s.setThreads(o.threads)
 	return onTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
-		if err != nil {
+		if err = s.peers.Together(err); err != nil {
 			return err
 		}
 		defer sampler.Free()

@@ -39,19 +39,38 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error
 	return drawing, nil
 }
 
-// all draws the pictures, batch by batch. An interrupt leaves whole batches.
+// drawnBatch are pictures that one process has drawn.
+type drawnBatch struct {
+	Pixels []byte  // [N, H, W, 3]
+	Labels []int64 // [N], or none
+}
+
+// all draws the pictures, batch by batch, or in several processes as many batches at
+// once. An interrupt leaves whole batches.
 func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 	for drawn.len() < s.number {
-		first := drawn.len()
-		if err := s.batch(ctx, first, min(s.batchSize, s.number-first), drawn); err != nil {
+		var mine drawnBatch
+		var err error
+		first := drawn.len() + s.peers.Rank()*s.batchSize
+		if n := min(s.batchSize, s.number-first); n > 0 {
+			mine, err = s.batch(ctx, first, n)
+		}
+		if err = s.agree(ctx, err); err != nil {
 			return err
+		}
+		all, err := train.Everyones(s.peers, mine)
+		if err != nil {
+			return err
+		}
+		for _, batch := range all {
+			drawn.add(batch.Pixels, batch.Labels)
 		}
 	}
 	return nil
 }
 
 // batch draws n pictures, the first being that many after --first-sample.
-func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err error) {
+func (s *sampler) batch(ctx context.Context, first, n int) (drawn drawnBatch, err error) {
 	gotorch.Scope(func() {
 		noise, labels := s.noise(s.seed, s.first+first, n), s.classes(first, n)
 		cond := s.cond(labels)
@@ -68,10 +87,10 @@ func (s *sampler) batch(ctx context.Context, first, n int, drawn *pictures) (err
 			return
 		}
 		if err = checkFinite(x, s.first+first, n); err == nil {
-			drawn.add(bytesOf(x), labels)
+			drawn = drawnBatch{bytesOf(x), labels}
 		}
 	})
-	return err
+	return drawn, err
 }
 
 func checkFinite(x gotorch.Tensor, first, n int) error {
@@ -116,7 +135,7 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 // progress moves the bar, or logs a line now and then.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
-	done := min(s.steps/s.stepsPerBatch()*s.batchSize, s.number)
+	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.peers.Size(), s.number)
 	s.screen.show(s.steps, s.stepsInAll(), fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
 	if !s.screen.terminal && s.due.strikes() {
 		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
@@ -125,7 +144,7 @@ func (s *sampler) progress(int, gotorch.Tensor) error {
 }
 
 func (s *sampler) stepsInAll() int {
-	return batches(s.number, s.batchSize) * s.stepsPerBatch()
+	return batches(s.number, s.batchSize*s.peers.Size()) * s.stepsPerBatch()
 }
 
 // stepsPerBatch returns how often progress is called for a batch.

@@ -28,7 +28,6 @@ type runOptions struct {
 	preset     string
 	dir        string
 	autoResume bool
-	processes  int
 	reference  referenceOptions
 	uploadWait float64 // minutes
 	remoteOptions
@@ -41,13 +40,7 @@ type referenceOptions struct {
 }
 
 func newRunOptions() *runOptions {
-	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10, processes: 1}
-}
-
-// processesOption says how many processes train together.
-func (r *runOptions) processesOption() option {
-	return option{name: "processes", category: categoryRun, value: &r.processes,
-		usage: "train in `N` processes on this machine, each on a GPU of its own and on its share of every batch; 0: one per GPU"}
+	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10}
 }
 
 // uploadOptions are what the last upload of a run is to heed.
@@ -111,37 +104,22 @@ func (p *program) train(c *cli.Context) error {
 	return p.trainTogether(c.Context, r, func(s *session) error { return s.train(c, r) })
 }
 
-// trainTogether has this process train, by itself or with others: it starts those
-// that --processes wants, or is one of those that a launcher has started. The one that
-// leads calls lead, and the others do as it does.
-func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*session) error) (err error) {
-	at, err := placeOf(p.env)
-	if err != nil {
+// trainTogether has this process train, by itself or with others: the one that leads
+// calls lead, and the others do as it does.
+func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*session) error) error {
+	return p.together(ctx, r.sessionOptions, func(s *session) error {
+		if err := s.connectGPUs(); err != nil {
+			return err
+		}
+		if !s.peers.Leads() {
+			return s.follow(ctx)
+		}
+		err := lead(s)
+		if err != nil && !s.begun {
+			err = s.peers.Together(err)
+		}
 		return err
-	}
-	if r.processes < 0 {
-		return wrongUse("--processes must not be negative, but is %d", r.processes)
-	}
-	if !at.together() && r.processes != 1 {
-		return p.launch(ctx, r.processes)
-	}
-	s, err := p.openTogether(r.sessionOptions, at)
-	if s != nil && s.leave != nil {
-		defer func() { s.leave(err != nil && !errors.Is(err, train.ErrInterrupted)) }()
-	}
-	if err != nil {
-		return err
-	}
-	if !s.peers.Leads() {
-		return at.named(s.follow(ctx))
-	}
-	if n := s.idleGPUs(r.device, at); n > 0 {
-		s.log.Info(fmt.Sprintf("%d more GPUs are idle: --processes 0 trains on all of them", n))
-	}
-	if err = lead(s); err != nil && !s.begun {
-		err = s.peers.Together(err)
-	}
-	return err
+	})
 }
 
 // follow trains as another process says.
