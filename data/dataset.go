@@ -13,7 +13,8 @@ import (
 
 // Options say how pictures become training examples. The zero value is usable.
 type Options struct {
-	// ImageSize is the side of the square pictures handed out, in pixels; 0 means 64.
+	// ImageSize is the side of the square pictures handed out, in pixels; 0 means 64,
+	// and OwnSize the shorter side of the first picture.
 	ImageSize int
 
 	// ClassCond asks for a class per picture; without it there are no labels.
@@ -92,7 +93,7 @@ func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize == 0 {
 		o.ImageSize = 64
 	}
-	if o.ImageSize < 1 || o.ImageSize > maxSize {
+	if o.ImageSize != OwnSize && (o.ImageSize < 1 || o.ImageSize > maxSize) {
 		return nil, fmt.Errorf("image size %d is not in 1..%d", o.ImageSize, maxSize)
 	}
 	turbo, err := chooseTurbo(o.JPEGDecoder)
@@ -116,6 +117,9 @@ func Open(path string, o Options) (*Dataset, error) {
 	return d, nil
 }
 
+// OwnSize is the ImageSize of pictures that need not be fitted.
+const OwnSize = -1
+
 // maxSize bounds ImageSize, far beyond what can be trained.
 const maxSize = 8192
 
@@ -132,6 +136,13 @@ func (d *Dataset) prepare(o Options) (err error) {
 		return err
 	}
 	d.limit(o.Limit)
+	if d.size == OwnSize {
+		w, h, err := d.SizeOf(0)
+		if err != nil {
+			return err
+		}
+		d.size = min(w, h, maxSize)
+	}
 	d.jpegs = d.mayHoldJPEG()
 	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)
 	return nil
@@ -232,6 +243,18 @@ func (d *Dataset) picture(i int, use func(picture) error) error {
 		return err
 	}
 	return use(p)
+}
+
+// SizeOf returns the sides of picture i, in pixels, before it is fitted.
+func (d *Dataset) SizeOf(i int) (width, height int, err error) {
+	err = d.picture(i, func(p picture) error {
+		width, height = p.w, p.h
+		return nil
+	})
+	if err != nil {
+		err = d.named(i, err)
+	}
+	return width, height, err
 }
 
 // readCropped writes a random crop of picture i to dst. It depends on the whole

@@ -283,3 +283,18 @@ func TestFingerprint(t *testing.T) {
 		}
 	}
 }
+
+func TestOwnSize(t *testing.T) {
+	dir := folder(t, map[string][]byte{"a.png": pngOf(7, 5, color.Gray{1}), "b.png": pngOf(9, 9, color.Gray{2})})
+	ds := open(t, dir, Options{ImageSize: OwnSize})
+	if w, h, err := ds.SizeOf(0); ds.ImageSize() != 5 || w != 7 || h != 5 || err != nil {
+		t.Errorf("size %d, the first picture %d x %d, %v", ds.ImageSize(), w, h, err)
+	}
+	if w, h, err := ds.SizeOf(1); w != 9 || h != 9 || err != nil {
+		t.Errorf("the second picture %d x %d, %v", w, h, err)
+	}
+	bad := folder(t, map[string][]byte{"a.png": pngOf(7, 5, color.Gray{1})[:50], "b.png": pngOf(9, 9, color.Gray{2})})
+	if _, err := Open(bad, Options{ImageSize: OwnSize}); err == nil || !strings.Contains(err.Error(), "a.png") {
+		t.Errorf("a first picture that cannot be read: %v", err)
+	}
+}

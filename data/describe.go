@@ -154,20 +154,3 @@ func toImage(pixels []byte, size int) *image.NRGBA {
 	}
 	return m
 }
-
-// SizeOf returns the sides, in pixels, of the first picture of what [Open] would open.
-func SizeOf(path, split string) (width, height int, err error) {
-	ds, err := Open(path, Options{Split: split, Limit: 1, MaxBadImages: math.MaxInt, CacheBytes: -1})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer ds.Close()
-	err = ds.picture(0, func(p picture) error {
-		width, height = p.w, p.h
-		return nil
-	})
-	if err != nil {
-		err = ds.named(0, err)
-	}
-	return width, height, err
-}

@@ -112,6 +112,9 @@ func (l *Loader) Next(ctx context.Context) (Batch, error) {
 	if l.err != nil {
 		return Batch{}, l.err
 	}
+	if ctx.Err() != nil { // else a batch that is there may be handed out all the same
+		return Batch{}, context.Cause(ctx)
+	}
 	p, err := l.await(ctx)
 	if err != nil {
 		return Batch{}, err

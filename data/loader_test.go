@@ -370,3 +370,27 @@ func TestLoaderOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestLoaderStopsAtOnce asks with a context that has ended, while batches lie ready.
+func TestLoaderStopsAtOnce(t *testing.T) {
+	ds := open(t, small(t, 20), Options{ImageSize: 4})
+	l, err := NewLoader(ds, LoaderOptions{BatchSize: 2, Deterministic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	cancel(why)
+	for range 100 {
+		if b, err := l.Next(ctx); !errors.Is(err, why) {
+			t.Fatalf("batch at %d, error %v", b.Position, err)
+		}
+	}
+	if b, err := l.Next(t.Context()); err != nil || b.Position != 2 { // nothing is lost
+		t.Errorf("batch at %d, error %v", b.Position, err)
+	}
+}

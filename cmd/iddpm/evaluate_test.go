@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wangkuiyi/gotorch/npy"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -219,13 +220,21 @@ func TestDownload(t *testing.T) {
 		case "/short":
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, text)
+		case "/stalled":
+			w.Header().Set("Content-Length", "100")
+			fmt.Fprint(w, text)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
 		default:
 			http.NotFound(w, r)
 		}
 	}))
 	defer server.Close()
-	for name, want := range map[string]string{"/whole": "", "/other": "which should begin with 00", "/short": "unexpected EOF", "/none": "404 Not Found"} {
-		d := download{server.URL + name, sum}
+	for name, want := range map[string]string{"/whole": "", "/other": "which should begin with 00", "/short": "unexpected EOF", "/none": "404 Not Found", "/stalled": "nothing has come for 500ms"} {
+		d := download{server.URL + name, sum, 0}
+		if name == "/stalled" {
+			d.patience = 500 * time.Millisecond
+		}
 		if name == "/other" {
 			d.sum = "00"
 		}

@@ -50,7 +50,10 @@ func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluati
 		}
 	}
 	if err == nil && o.ref != "" {
-		if e.ref, err = openReference(o); err != nil {
+		if e.ref, err = openReference(o); err == nil {
+			err = e.tellFitting()
+		}
+		if err != nil {
 			err = fmt.Errorf("--ref: %w", err)
 		}
 	}
@@ -61,6 +64,20 @@ func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluati
 		e.close()
 	}
 	return e, err
+}
+
+// tellFitting says where the pictures of the reference have another size than the
+// samples.
+func (e *evaluation) tellFitting() error {
+	if e.ref.pictures == nil {
+		return nil
+	}
+	width, height, err := e.ref.pictures.SizeOf(0)
+	if err == nil && min(width, height) != e.o.size {
+		e.log.Info("fitting the pictures of the reference to the samples' size, as for training",
+			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.o.size))
+	}
+	return err
 }
 
 // enough refuses, before the work, what could not be compared after it.
@@ -80,26 +97,31 @@ func (e *evaluation) addSamples(path string) error {
 	if err != nil {
 		return err
 	}
+	settings := e.o.settings("", e.o.number)
 	if !e.o.sized {
-		width, height, err := data.SizeOf(path, "")
-		if err != nil {
-			return err
-		}
-		if width != height {
-			e.log.Warn("the samples are no squares: their centres are taken", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
-		}
-		side := min(width, height)
-		if e.o.size != 0 && side != e.o.size {
-			return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.o.size)
-		}
-		e.o.size = side
+		settings.ImageSize = data.OwnSize
 	}
-	set, err := data.Open(path, e.o.settings("", e.o.number))
-	if err == nil {
-		e.samples = append(e.samples, set)
-		e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
+	set, err := data.Open(path, settings)
+	if err != nil {
+		return err
 	}
-	return err
+	e.samples = append(e.samples, set)
+	e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
+	if e.o.sized {
+		return nil
+	}
+	width, height, err := set.SizeOf(0)
+	if err != nil {
+		return err
+	}
+	if width != height {
+		e.log.Warn("the samples are no squares: their centres are taken", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
+	}
+	if side := set.ImageSize(); e.o.size != 0 && side != e.o.size {
+		return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.o.size)
+	}
+	e.o.size = set.ImageSize()
+	return nil
 }
 
 // samplesIn returns the .npz of a folder that sample has written: the pictures
@@ -293,9 +315,6 @@ func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Data
 	defer loader.Close()
 	for {
 		batch, err := loader.Next(ctx)
-		if ctx.Err() != nil { // a batch may have been there all the same
-			err = ctx.Err()
-		}
 		if err == io.EOF {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,13 +12,17 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 )
 
 // download is a file on the web and how its sha256 begins.
-type download struct{ url, sum string }
+type download struct {
+	url, sum string
+	patience time.Duration // with a line on which nothing comes; 0: a minute
+}
 
 // inceptionFile has the weights of TensorFlow's network, as pytorch-fid has converted
 // them; the name ends in the sum, as is PyTorch's custom.
@@ -48,6 +53,22 @@ func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 
 // fetch downloads the file, whole or not at all, and checks its sum.
 func (d download) fetch(ctx context.Context, file string, tell func(done, of int64)) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	patience := cmp.Or(d.patience, time.Minute)
+	stall := time.AfterFunc(patience, func() { stop(fmt.Errorf("%s: nothing has come for %v", d.url, patience)) })
+	defer stall.Stop()
+	err := d.get(ctx, file, func(done, of int64) {
+		stall.Reset(patience)
+		tell(done, of)
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+func (d download) get(ctx context.Context, file string, tell func(done, of int64)) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
 		return err
