@@ -80,4 +80,16 @@ gt_result guard_tensor(F &&f) noexcept {
   return r;
 }
 
+// Runs f, which returns two tensors, of which the second may be undefined.
+template <class F>
+gt_pair guard_pair(F &&f) noexcept {
+  gt_pair p{nullptr, nullptr, nullptr};
+  p.error = guard([&] {
+    auto [first, second] = f();
+    p.first = wrap(std::move(first));
+    if (second.defined()) p.second = wrap(std::move(second));
+  });
+  return p;
+}
+
 }  // namespace iddpm

@@ -25,13 +25,7 @@ gt_result gt_matmul(gt_tensor a, gt_tensor b) {
 }
 
 gt_pair gt_eigh(gt_tensor a) {
-  gt_pair p{nullptr, nullptr, nullptr};
-  p.error = guard([&] {
-    auto [values, vectors] = at::linalg_eigh(unwrap(a));
-    p.first = wrap(values);
-    p.second = wrap(vectors);
-  });
-  return p;
+  return guard_pair([&] { return at::linalg_eigh(unwrap(a)); });
 }
 
 gt_result gt_linear(gt_tensor x, gt_tensor w, gt_tensor b) {
@@ -67,17 +61,14 @@ gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, d
 gt_pair gt_group_norm_silu(gt_tensor x, gt_tensor rest, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
                            gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of,
                            int32_t same) {
-  gt_pair p{nullptr, nullptr, nullptr};
-  p.error = guard([&] {
+  return guard_pair([&] {
     at::Tensor x_again, *again = same != 0 ? &x_again : nullptr;
     GroupNormParams params{unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)};
     GroupNormEnd end{silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())};
     at::Tensor y = rest == nullptr ? group_norm_silu(unwrap(x), groups, params, eps, end, again)
                                    : group_norm_silu_joined({unwrap(x), unwrap(rest)}, groups, params, eps, end, again);
-    p.first = wrap(y);
-    if (same != 0) p.second = wrap(x_again);
+    return std::make_pair(y, x_again);
   });
-  return p;
 }
 
 gt_result gt_residual_add(gt_tensor x, gt_tensor h, gt_tensor b) {

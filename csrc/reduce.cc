@@ -53,13 +53,7 @@ gt_result gt_cumprod(gt_tensor a, int64_t dim) {
 }
 
 gt_pair gt_topk(gt_tensor a, int64_t k, int64_t dim, int32_t largest, int32_t sorted) {
-  gt_pair p{nullptr, nullptr, nullptr};
-  p.error = guard([&] {
-    auto [values, indices] = at::topk(unwrap(a), k, dim, largest != 0, sorted != 0);
-    p.first = wrap(values);
-    p.second = wrap(indices);
-  });
-  return p;
+  return guard_pair([&] { return at::topk(unwrap(a), k, dim, largest != 0, sorted != 0); });
 }
 
 gt_error gt_allclose(gt_tensor a, gt_tensor b, double rtol, double atol, int32_t *out) {
