@@ -147,7 +147,7 @@ func (p *Peers) Exchange(mine string) (all []string, err error) {
 		return []string{mine}, nil
 	}
 	err = p.onTensorThread(func() { all = p.texts(mine) })
-	return all, LostTouch(err)
+	return all, p.LostTouch(err)
 }
 
 func (p *Peers) onTensorThread(f func()) error {
@@ -230,11 +230,13 @@ func (p *Peers) followTensors(list []gotorch.Tensor) {
 }
 
 // LostTouch says of the error of a call that all processes were to join in what it
-// means. Other errors it returns as they are.
-func LostTouch(err error) error {
+// means, and leaves the group: a GPU would wait for the others for ever. Other errors it
+// returns as they are.
+func (p *Peers) LostTouch(err error) error {
 	var e *gotorch.Error
-	if !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") {
+	if p == nil || !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") {
 		return err
 	}
+	p.group.Close(true)
 	return fmt.Errorf("lost touch with the run's other processes, of which one has stopped or hangs: its own last words say why: %w", err)
 }

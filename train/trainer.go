@@ -92,7 +92,7 @@ func (t *Trainer) onTensorThread(f func() error) (err error) {
 	}
 	gotorch.Run(func() {
 		if e := gotorch.Try(func() { err = f() }); e != nil {
-			err = LostTouch(e)
+			err = t.peers.LostTouch(e)
 		}
 	})
 	return err

@@ -72,7 +72,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 		return err
 	})
 	if err == nil {
-		err = onTensorThread(l.follow)
+		err = s.onTensorThread(l.follow)
 	}
 	return l, err
 }

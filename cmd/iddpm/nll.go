@@ -152,7 +152,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	}
 	defer l.release()
 	start := time.Now()
-	err = onTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
+	err = s.onTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
 	s.screen.done()
 	if errors.Is(err, context.Canceled) && l.sum.Len() > 0 {
 		return fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)

@@ -429,7 +429,7 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 // draw draws the pictures on the tensor thread.
 func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
 	s.setThreads(o.threads)
-	return onTensorThread(func() error {
+	return s.onTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
 		if err = s.peers.Together(err); err != nil {
 			return err

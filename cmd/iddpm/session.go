@@ -92,7 +92,7 @@ func openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
 func onTensorThread(f func() error) (err error) {
 	gotorch.Run(func() {
 		if refused := gotorch.Try(func() { err = f() }); refused != nil {
-			err = train.LostTouch(refused)
+			err = refused
 		}
 	})
 	return err

@@ -126,7 +126,7 @@ func (s *session) checkDevices(mine error) error {
 // connectGPUs lets the GPUs of all processes work as one, where they have some.
 func (s *session) connectGPUs() (err error) {
 	if s.peers != nil && s.device.Type == gotorch.CUDA {
-		err = onTensorThread(func() error { s.peers.UseGPU(s.device); return nil })
+		err = s.onTensorThread(func() error { s.peers.UseGPU(s.device); return nil })
 	}
 	return s.peers.Together(err)
 }
@@ -164,3 +164,6 @@ func (s *session) setThreads(n int) {
 		gotorch.SetNumThreads(int32(n))
 	}
 }
+
+// onTensorThread is the function of that name for work that others take part in.
+func (s *session) onTensorThread(f func() error) error { return s.peers.LostTouch(onTensorThread(f)) }
