@@ -105,21 +105,26 @@ gt_error gt_group_new(gt_group_options o, gt_group *out) {
   });
 }
 
-// One process makes the name, or fails to; the others wait for it in any case.
+// None joins where NCCL is missing in one: the others would wait for it without end.
 gt_error gt_group_use_gpu(gt_group g, int32_t device) {
   return guard([&] {
     const CudaKernels &gpus = cuda_kernels();
     int rank = g->gloo->getRank(), size = g->gloo->getSize();
-    std::string name;
-    gt_error refused = rank == 0 ? guard([&] { name = gpus.nccl_name(); }) : nullptr;
-    name.resize(kNameBytes);
-    std::vector<at::Tensor> bytes{at::from_blob(name.data(), {kNameBytes}, at::kByte)};
-    g->gloo->broadcast(bytes, {})->wait();
-    if (refused != nullptr) {
-      std::string why = refused;
-      gt_error_free(refused);
+    std::string name(kNameBytes, 0);
+    gt_error mine = guard([&] {
+      gpus.nccl_load();
+      if (rank == 0) name = gpus.nccl_name();
+    });
+    std::vector<at::Tensor> failures{at::full({1}, mine != nullptr, at::kInt)};
+    g->gloo->allreduce(failures)->wait();
+    if (mine != nullptr) {
+      std::string why = mine;
+      gt_error_free(mine);
       TORCH_CHECK(false, why);
     }
+    TORCH_CHECK(failures[0].item<int>() == 0, "NCCL is not there in another process");
+    std::vector<at::Tensor> bytes{at::from_blob(name.data(), {kNameBytes}, at::kByte)};
+    g->gloo->broadcast(bytes, {})->wait();
     g->gpus = gpus.nccl_join(name, static_cast<at::DeviceIndex>(device), rank, size);
   });
 }
@@ -159,7 +164,7 @@ gt_result gt_group_all_gather(gt_group g, gt_tensor t) {
   });
 }
 
-void gt_group_free(gt_group g, int32_t abort) {
-  if (g->gpus != nullptr) cuda_kernels().nccl_leave(g->gpus, abort != 0);
+void gt_group_free(gt_group g) {
+  if (g->gpus != nullptr) cuda_kernels().nccl_leave(g->gpus);
   delete g;
 }

@@ -276,7 +276,7 @@ GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
 GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
 GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))
 GT_API(gt_result, gt_group_all_gather, (gt_group g, gt_tensor t))
-GT_API(void, gt_group_free, (gt_group g, int32_t abort))
+GT_API(void, gt_group_free, (gt_group g))
 
 // ---- kernels on GPUs (kernels/cuda_kernels.cc)
 // Takes what gt_cuda_kernels of libiddpm_cuda.so returns.

@@ -26,11 +26,12 @@ const (
 )
 
 // newCache returns a cache for n pictures, or nil where they do not fit in limit
-// bytes (Options.CacheBytes).
-func newCache(n, size int, limit int64) *cache {
+// bytes (Options.CacheBytes), of which this process is one of several sharers.
+func newCache(n, size int, limit int64, sharers int) *cache {
 	if limit == 0 {
 		limit = freeMemory() / 2
 	}
+	limit /= int64(sharers)
 	if int64(n)*int64(size) > limit {
 		return nil
 	}

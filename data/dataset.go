@@ -57,6 +57,10 @@ type Options struct {
 	// when the whole set fits. 0 means half of the memory that is free when the
 	// set is opened; a negative number keeps none.
 	CacheBytes int64
+
+	// Sharers is how many processes on this machine open the same set: each keeps its
+	// own pictures, and takes its part of the memory. 0 means 1.
+	Sharers int
 }
 
 // Dataset is a set of pictures that can be read in any order, from several
@@ -144,7 +148,7 @@ func (d *Dataset) prepare(o Options) (err error) {
 		d.size = min(w, h, maxSize)
 	}
 	d.jpegs = d.mayHoldJPEG()
-	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes)
+	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes, max(o.Sharers, 1))
 	return nil
 }
 

@@ -31,7 +31,7 @@ type ProcessGroupOptions struct {
 	Local           bool          // all processes are on this machine
 	Prefix          string        // of the keys in the store: another for every attempt that uses one store
 	ConnectTimeout  time.Duration // for the others to come; 0: 10 minutes
-	Timeout         time.Duration // for the others to join in a call; 0: 30 minutes
+	Timeout         time.Duration // for the others to join in a call; 0: a day. A process that has ended is noticed at once
 }
 
 // NewProcessGroup waits until all processes have come. It panics with an [*Error]
@@ -56,7 +56,7 @@ func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
 		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
-		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, 30*time.Minute),
+		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, 24*time.Hour),
 	}, &g.group))
 	return g
 }
@@ -121,12 +121,14 @@ func (g *ProcessGroup) AllGather(t Tensor) Tensor {
 	return take(op, r)
 }
 
-// Close leaves the group, which is not to be used any more. After a failure, abort
-// it: the GPU may be at work on what the others will never join in.
-func (g *ProcessGroup) Close(abort bool) {
+// Close leaves the group, which is not to be used any more. Graphs with calls of the
+// group in them are to be closed before it. After a call that has failed, do not close
+// it, but end the process: the GPU may be at work on what others will never join in, and
+// Close would wait for it.
+func (g *ProcessGroup) Close() {
 	if g == nil || g.group == nil {
 		return
 	}
-	C.gt_group_free(g.group, cBool(abort))
+	C.gt_group_free(g.group)
 	g.group = nil
 }

@@ -72,7 +72,7 @@ func member(t *testing.T, f func(g *ProcessGroup)) {
 		o.Listen = 3
 	}
 	g := NewProcessGroup(o)
-	defer g.Close(false)
+	defer g.Close()
 	Scope(func() { f(g) })
 }
 
@@ -143,7 +143,7 @@ func TestProcessGroupThatNobodyJoins(t *testing.T) {
 		o.WorldSize, o.Host, o.Port, o.Local = 2, "127.0.0.1", port, true
 		o.ConnectTimeout, o.Timeout = 300*time.Millisecond, 300*time.Millisecond
 		begin := time.Now()
-		err := mustFail(t, func() { NewProcessGroup(o).Close(true) })
+		err := mustFail(t, func() { NewProcessGroup(o).Close() })
 		if err.Op != "NewProcessGroup" || !strings.Contains(err.Message, "300ms") || time.Since(begin) > 30*time.Second {
 			t.Errorf("%s: after %v: %v", name, time.Since(begin), err)
 		}

@@ -22,6 +22,11 @@ type Graph struct {
 	// the recording makes anew: the memory of both together may be too much.
 	BeforeRecording func()
 
+	// Agree, if not nil, is called with [Graph.Err] once the work has been recorded, or has
+	// not: an error that it returns keeps the recording from being used. Where several
+	// processes do the same work it lets all of them replay it, or none.
+	Agree func(err error) error
+
 	// OnRefusal, if not nil, is called once with [Graph.Err] where that is why all is
 	// slower than it could be.
 	OnRefusal func(error)
@@ -44,7 +49,8 @@ func (g *Graph) Run() {
 			g.warm = true
 			return
 		}
-		if g.refused = Try(func() { g.aside(g.record) }); g.refused != nil && g.OnRefusal != nil {
+		g.refused = g.tryToRecord()
+		if g.refused != nil && g.OnRefusal != nil {
 			g.OnRefusal(g.refused)
 		}
 	}
@@ -53,6 +59,19 @@ func (g *Graph) Run() {
 		return
 	}
 	check("Graph.Run", C.gt_cuda_graph_replay(g.recorded))
+}
+
+func (g *Graph) tryToRecord() error {
+	err := Try(func() { g.aside(g.record) })
+	if g.Agree != nil {
+		err = g.Agree(err)
+	}
+	if err != nil && g.recorded != nil {
+		g.wait()
+		C.gt_cuda_graph_free(g.recorded)
+		g.recorded = nil
+	}
+	return err
 }
 
 // aside runs f on the GPU's stream for recordings, between all that the GPU is

@@ -1,11 +1,13 @@
 package train
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -40,7 +42,7 @@ func Follow(r Run) (*Trainer, error) {
 func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
 	var from *Checkpoint
-	err := t.lead(func() (err error) {
+	err := t.peers.Lead(func() (err error) {
 		if from, err = plan(t); err == nil {
 			err = t.settle()
 		}
@@ -114,10 +116,18 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 		return nil, err
 	}
 	t.begun = true
-	// Where there are fewer cores than the run had threads they would wait for one
-	// another, and with many of them practically forever.
-	t.config.Train.Threads = min(t.config.Train.Threads, t.peers.cores())
+	t.config.Train.Threads = t.resumedThreads(from)
 	return from, t.alter(change, from)
+}
+
+// resumedThreads returns how many threads a run goes on with: as many as it had, so far
+// as there are cores. With more they would wait for one another, and with many more
+// practically forever. Among another number of processes they are parted anew.
+func (t *Trainer) resumedThreads(from *Checkpoint) int {
+	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.peers.Size()) {
+		return 0
+	}
+	return min(t.config.Train.Threads, t.peers.cores())
 }
 
 // alter has the configuration changed, and refuses an end that the run has

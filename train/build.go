@@ -17,6 +17,9 @@ import (
 func (t *Trainer) openData() (err error) {
 	o := t.config.DataOptions()
 	o.HoldOut = t.config.Eval.HoldOut
+	if t.peers != nil {
+		o.Sharers = t.peers.here
+	}
 	t.dataset, err = data.Open(t.config.Data.Dir, o)
 	if err != nil {
 		return t.asMoved(err, "data-dir")
@@ -43,7 +46,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)
 	gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
-	t.setThreads()
+	t.config.Train.Threads = t.peers.SetThreads(t.config.Train.Threads)
 	var err error
 	if t.diffusion, err = diffusion.New(t.config.Diffusion, t.device); err != nil {
 		return err
@@ -61,19 +64,6 @@ func (t *Trainer) build(from *Checkpoint) error {
 		return t.restore(from)
 	}
 	return t.initialise()
-}
-
-// setThreads sets how many threads work on the CPU, and notes how many there are.
-// Several processes on one machine share its cores.
-func (t *Trainer) setThreads() {
-	n := t.config.Train.Threads
-	if n == 0 {
-		n = t.peers.Threads()
-	}
-	if n > 0 {
-		gotorch.SetNumThreads(int32(n))
-	}
-	t.config.Train.Threads = int(gotorch.GetNumThreads())
 }
 
 // buildNetwork draws the weights and makes the optimizer and the averages.

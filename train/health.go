@@ -114,7 +114,7 @@ func (t *Trainer) recover() error {
 func (t *Trainer) rollBack() error {
 	_ = t.saver.wait() // its failure is in the log
 	var from *Checkpoint
-	err := t.lead(func() (err error) {
+	err := t.peers.Lead(func() (err error) {
 		if t.saver.safe != "" {
 			from, err = LoadCheckpoint(t.saver.safe)
 		}
@@ -135,7 +135,7 @@ func (t *Trainer) rollBack() error {
 	}
 	t.health.attempt, t.health.inARow, t.due = next, 0, false
 	t.meter.drop()
-	return errors.Join(t.lead(t.openMetrics), t.openLoader())
+	return errors.Join(t.peers.Lead(t.openMetrics), t.openLoader())
 }
 
 // diagnoseAll diagnoses in all processes, and returns what the first of them has

@@ -22,11 +22,12 @@ import (
 // gone they panic with a [*gotorch.Error], which [Trainer] turns into an error.
 type Peers struct {
 	group *gotorch.ProcessGroup
-	here  int // how many of them are on this machine
+	here  int  // how many of them are on this machine
+	lost  bool // one has gone, and nobody answers any more
 }
 
 // NewPeers returns the peers of a group, of which so many are on this machine.
-func NewPeers(group *gotorch.ProcessGroup, here int) *Peers { return &Peers{group, here} }
+func NewPeers(group *gotorch.ProcessGroup, here int) *Peers { return &Peers{group: group, here: here} }
 
 // UseGPU tells the peers on which GPU this one works. All do so, or none.
 func (p *Peers) UseGPU(d gotorch.Device) { p.group.UseGPU(d) }
@@ -47,6 +48,14 @@ func (p *Peers) Size() int {
 	return p.group.Size()
 }
 
+// Close leaves the group, unless touch with the others was lost: it is the end of the
+// process that then tells a GPU to wait no longer.
+func (p *Peers) Close() {
+	if p != nil && !p.lost {
+		p.group.Close()
+	}
+}
+
 // Leads reports whether this process has the run folder.
 func (p *Peers) Leads() bool { return p.Rank() == 0 }
 
@@ -58,13 +67,16 @@ func (p *Peers) cores() int {
 	return max(1, runtime.NumCPU()/p.here)
 }
 
-// Threads returns how many threads a process should have for itself where nobody has
-// said it: 0, libtorch's own choice, unless several share the machine's cores.
-func (p *Peers) Threads() int {
-	if p.cores() == runtime.NumCPU() || os.Getenv("OMP_NUM_THREADS") != "" {
-		return 0
+// SetThreads sets how many threads work on the CPU and returns how many there are: n,
+// or where that is 0 this process's share of the cores.
+func (p *Peers) SetThreads(n int) int {
+	if n == 0 && p.cores() < runtime.NumCPU() && os.Getenv("OMP_NUM_THREADS") == "" {
+		n = p.cores()
 	}
-	return p.cores()
+	if n > 0 {
+		gotorch.SetNumThreads(int32(n))
+	}
+	return int(gotorch.GetNumThreads())
 }
 
 // PeerError says that another process of the run has failed; that one says why.
@@ -77,7 +89,7 @@ func (e *PeerError) Error() string {
 // Together returns an error in all processes if there is one in any: its own where
 // there is one that no process before it has, too, else a [*PeerError].
 func (p *Peers) Together(mine error) error {
-	if p == nil {
+	if p == nil || p.lost {
 		return mine
 	}
 	text := ""
@@ -95,21 +107,59 @@ func (p *Peers) Together(mine error) error {
 	if rank := slices.IndexFunc(all, said); rank >= 0 && rank != p.Rank() {
 		return &PeerError{rank}
 	}
-	return mine
+	return agreed(mine)
+}
+
+// agreedError is a process's own error of which the others know.
+type agreedError struct{ error }
+
+func agreed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return agreedError{err}
+}
+
+// Unwrap returns the error.
+func (e agreedError) Unwrap() error { return e.error }
+
+// Agreed reports whether all processes know of an error, so that none waits for this one
+// where it has stopped.
+func Agreed(err error) bool {
+	var own agreedError
+	var other *PeerError
+	return errors.As(err, &own) || errors.As(err, &other) || errors.Is(err, ErrInterrupted)
+}
+
+// Lead has the leading process do what concerns files, and all learn whether it went
+// well.
+func (p *Peers) Lead(f func() error) error {
+	var err error
+	if p.Leads() {
+		err = f()
+	}
+	return p.Together(err)
 }
 
 // LeaderFirst has all processes do what the leading one has done without error: what it
 // has fetched is then there.
 func (p *Peers) LeaderFirst(f func() error) error {
-	var err error
-	if p.Leads() {
-		err = f()
-	}
-	if err = p.Together(err); err != nil || p == nil {
+	if err := p.Lead(f); err != nil || p == nil {
 		return err
 	}
+	var err error
 	if !p.Leads() {
 		err = f()
+	}
+	return p.Together(err)
+}
+
+// Same refuses values that are not the leading process's, in all processes. what names
+// the value in the error.
+func (p *Peers) Same(what, mine string) error {
+	all, err := p.Exchange(mine)
+	if err == nil && all[p.Rank()] != all[0] {
+		err = fmt.Errorf("process %d has not the %s of process 0: all need the same", p.Rank(), what)
 	}
 	return p.Together(err)
 }
@@ -132,7 +182,7 @@ func (p *Peers) Agree(ctx context.Context, mine error) error {
 	all := p.numbers(state)
 	switch worst := slices.Max(all); {
 	case worst == failed && state == failed:
-		return mine
+		return agreed(mine)
 	case worst == failed:
 		return &PeerError{slices.Index(all, failed)}
 	case worst == interrupted:
@@ -181,24 +231,6 @@ func (p *Peers) texts(mine string) []string {
 	return all
 }
 
-// follow sets v, a pointer, to what the leading process has there.
-func (p *Peers) follow(v any) error {
-	if p == nil {
-		return nil
-	}
-	var mine bytes.Buffer
-	if p.Leads() {
-		if err := gob.NewEncoder(&mine).Encode(v); err != nil {
-			return err
-		}
-	}
-	text := p.texts(mine.String())[0]
-	if p.Leads() {
-		return nil
-	}
-	return gob.NewDecoder(strings.NewReader(text)).Decode(v)
-}
-
 // Everyones returns each process's value, by rank. It must run on the tensor thread.
 func Everyones[T any](p *Peers, mine T) ([]T, error) {
 	if p == nil {
@@ -215,6 +247,23 @@ func Everyones[T any](p *Peers, mine T) ([]T, error) {
 	return all, err
 }
 
+// Leaders returns the leading process's value. It must run on the tensor thread.
+func Leaders[T any](p *Peers, mine T) (T, error) {
+	if p == nil {
+		return mine, nil
+	}
+	var text bytes.Buffer
+	var err error
+	if p.Leads() {
+		err = gob.NewEncoder(&text).Encode(mine)
+	}
+	var theirs T // not mine: what is zero there would stay as it is here
+	if e := gob.NewDecoder(strings.NewReader(p.texts(text.String())[0])).Decode(&theirs); err == nil {
+		err = e
+	}
+	return theirs, err
+}
+
 // sum sets every tensor to the sum of all processes'.
 func (p *Peers) sum(list []gotorch.Tensor) {
 	if p != nil {
@@ -229,14 +278,16 @@ func (p *Peers) followTensors(list []gotorch.Tensor) {
 	}
 }
 
+// ErrLostTouch says that another process is gone, or hangs.
+var ErrLostTouch = errors.New("lost touch with the other processes, of which one has ended: its own last words say why")
+
 // LostTouch says of the error of a call that all processes were to join in what it
-// means, and leaves the group: a GPU would wait for the others for ever. Other errors it
-// returns as they are.
+// means. Other errors it returns as they are.
 func (p *Peers) LostTouch(err error) error {
 	var e *gotorch.Error
-	if p == nil || !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") {
+	if p == nil || !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") || e.Op == "ProcessGroup.UseGPU" {
 		return err
 	}
-	p.group.Close(true)
-	return fmt.Errorf("lost touch with the run's other processes, of which one has stopped or hangs: its own last words say why: %w", err)
+	p.lost = true
+	return fmt.Errorf("%w (%w)", ErrLostTouch, err)
 }

@@ -1,16 +1,14 @@
 package train
 
 import (
-	"fmt"
-
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
 )
 
 // What of a run differs from process to process: the share of the batch, and who
-// has the run folder. All else is equal in all of them, to the bit, so that they
-// come to the same decisions without asking one another.
+// has the run folder. All else is equal in all of them, on like machines to the bit, so
+// that they come to the same decisions without asking one another.
 
 // share returns how many pictures of a batch are this process's.
 func (t *Trainer) share() int { return t.config.Train.BatchSize / t.peers.Size() }
@@ -18,40 +16,26 @@ func (t *Trainer) share() int { return t.config.Train.BatchSize / t.peers.Size()
 // first returns the index in the batch of the first picture that is this process's.
 func (t *Trainer) first() int { return t.peers.Rank() * t.share() }
 
-// lead has the leading process do what concerns the run folder, and all learn
-// whether it went well.
-func (t *Trainer) lead(f func() error) error {
-	var err error
-	if t.peers.Leads() {
-		err = f()
-	}
-	return t.peers.Together(err)
+// plan is what the leading process has decided on.
+type plan struct {
+	Config Config
+	Dir    string
+	Begun  bool
 }
 
 // followConfig takes the leading process's configuration and the name of its run
 // folder.
 func (t *Trainer) followConfig() error {
 	return t.onTensorThread(func() error {
-		plan := struct {
-			Config Config
-			Dir    string
-			Begun  bool
-		}{t.config, t.run.Dir, t.begun}
-		err := t.peers.follow(&plan)
-		t.config, t.run.Dir, t.begun = plan.Config, plan.Dir, plan.Begun
+		p, err := Leaders(t.peers, plan{t.config, t.run.Dir, t.begun})
+		t.config, t.run.Dir, t.begun = p.Config, p.Dir, p.Begun
 		return err
 	})
 }
 
 // sameData refuses pictures that are not the leading process's: on another machine,
 // say.
-func (t *Trainer) sameData() error {
-	all, err := t.peers.Exchange(t.dataset.Fingerprint())
-	if err == nil && all[t.peers.Rank()] != all[0] {
-		err = fmt.Errorf("the pictures of %s are not those of process 0: all processes need the same", t.dataset.Name())
-	}
-	return err
-}
+func (t *Trainer) sameData() error { return t.peers.Same("pictures", t.dataset.Fingerprint()) }
 
 // state is what a run has come to, beside tensors.
 type state struct {
@@ -70,9 +54,9 @@ func (t *Trainer) followState() error {
 	}
 	expAvg, expAvgSq, updates := t.optimizer.State()
 	h := t.health
-	s := state{int64(t.current), t.position, h.attempt, h.skipped, h.inARow, h.lgLossScale, updates, t.sampler.State()}
-	if err := t.peers.follow(&s); err != nil {
-		return fmt.Errorf("what the leading process says of the run: %w", err)
+	s, err := Leaders(t.peers, state{int64(t.current), t.position, h.attempt, h.skipped, h.inARow, h.lgLossScale, updates, t.sampler.State()})
+	if err != nil {
+		return err
 	}
 	t.current, t.position = int(s.Step), s.Position
 	t.health = health{attempt: s.Attempt, skipped: s.Skipped, inARow: s.Row, lgLossScale: s.LgLossScale}

@@ -120,7 +120,7 @@ func (t *Trainer) Close() error {
 	if t.dataset != nil {
 		err = errors.Join(err, t.dataset.Close())
 	}
-	if t.network != nil {
+	if t.network != nil && (t.peers == nil || !t.peers.lost) { // freeing waits for a GPU, and that for who is gone
 		err = errors.Join(err, gotorch.Try(func() { gotorch.Run(t.free) }))
 	}
 	return errors.Join(err, t.locked.release())
@@ -184,7 +184,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 			t.due = false
 		}
 	}
-	return t.lead(t.saver.wait)
+	return t.peers.Lead(t.saver.wait)
 }
 
 // next takes one step, or saves and stops if ctx is cancelled in any process.
@@ -212,7 +212,7 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 // stopped saves before training ends by an interrupt, or by an error that the
 // weights have no part in, such as a picture that cannot be read.
 func (t *Trainer) stopped(cause error) error {
-	err := t.lead(t.saveLast)
+	err := t.peers.Lead(t.saveLast)
 	switch {
 	case err != nil && errors.Is(cause, ErrInterrupted):
 		return err

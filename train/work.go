@@ -40,6 +40,9 @@ func (t *Trainer) newStepWork() *stepWork {
 	w.graph.OnRefusal = func(err error) {
 		t.log.Warn("the step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
+	if t.peers != nil {
+		w.graph.Agree = t.peers.Together
+	}
 	w.graph.BeforeRecording = t.optimizer.ZeroGrad // the first step's gradients: the recording makes others
 	return w
 }

@@ -71,6 +71,13 @@ func (p *process) stderrSoFar() string {
 	return p.stderr.String()
 }
 
+// savedSoFar returns the newest step that the log calls saved, or -1.
+func (p *process) savedSoFar() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.saved
+}
+
 // waitForTraining waits until the process trains, or ends.
 func (p *process) waitForTraining() {
 	select {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,20 +25,37 @@ type launched []*exec.Cmd
 // launch runs this command once more in each of n processes that train together,
 // as torchrun does, and returns the first one's result. 0 stands for one process per
 // GPU.
-func (p *program) launch(ctx context.Context, n int) error {
-	if n == 0 {
-		if n = gotorch.CUDADeviceCount(); n == 0 {
-			return wrongUse("--processes 0 is one process per GPU, and there is none: say how many")
-		}
+func (p *program) launch(ctx context.Context, o sessionOptions) error {
+	n, err := o.processCount()
+	if err != nil {
+		return err
 	}
 	p.quiet.Store(true)    // the first process speaks
 	runtime.LockOSThread() // the processes end with the thread that has started them
 	defer runtime.UnlockOSThread()
 	all, err := p.startAll(n)
 	if err != nil {
-		return errors.Join(err, all.kill())
+		all.kill()
+		return err
 	}
 	return all.wait(ctx, func(text string) { p.say(zapcore.ErrorLevel, text) })
+}
+
+// processCount returns how many processes there are to be.
+func (o sessionOptions) processCount() (int, error) {
+	gpus := 0
+	if o.device != "cpu" {
+		gpus = gotorch.CUDADeviceCount()
+	}
+	switch {
+	case o.processes == 0 && gpus == 0:
+		return 0, wrongUse("--processes 0 is one process per GPU, and there is none: say how many")
+	case o.processes == 0:
+		return gpus, nil
+	case gpus > 0 && o.processes > gpus:
+		return 0, wrongUse("--processes %d: each needs a GPU of its own, and there are %d", o.processes, gpus)
+	}
+	return o.processes, nil
 }
 
 // startAll starts n processes.
@@ -62,7 +78,8 @@ func (p *program) startAll(n int) (all launched, err error) {
 		c := exec.Command(self, os.Args[1:]...)
 		c.Stdout, c.Stderr = p.stdout, p.stderr
 		c.Env = append(os.Environ(), "RANK="+strconv.Itoa(rank), "WORLD_SIZE="+strconv.Itoa(n), "LOCAL_RANK="+strconv.Itoa(rank),
-			"LOCAL_WORLD_SIZE="+strconv.Itoa(n), masterAddr+"=127.0.0.1", masterPort+"="+strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+			"LOCAL_WORLD_SIZE="+strconv.Itoa(n), masterAddr+"=127.0.0.1", masterPort+"="+strconv.Itoa(listener.Addr().(*net.TCPAddr).Port),
+			"TORCHELASTIC_USE_AGENT_STORE=False", "TORCHELASTIC_RESTART_COUNT=0") // this one may be a torchrun's only process
 		if rank == 0 {
 			c.ExtraFiles = []*os.File{socket}
 			c.Env = append(c.Env, masterSocket+"=3")
@@ -78,12 +95,11 @@ func (p *program) startAll(n int) (all launched, err error) {
 }
 
 // kill ends what has been started, at once.
-func (all launched) kill() error {
+func (all launched) kill() {
 	for _, c := range all {
 		c.Process.Kill()
 		c.Wait()
 	}
-	return nil
 }
 
 // wait waits for all processes, passes an interrupt on to them, and returns the first
@@ -110,16 +126,18 @@ func (all launched) wait(ctx context.Context, say func(string)) error {
 			all.signal(syscall.SIGKILL)
 		case e := <-ends:
 			left--
-			status := 0
-			results[e.rank], status = e.err, all[e.rank].ProcessState.ExitCode()
-			if status > 0 {
-				results[e.rank] = launchedError{status}
-			} else if status < 0 && late == nil {
+			status := statusOf(all[e.rank].ProcessState, ctx.Err() != nil)
+			if status == exitOutside && late == nil {
 				say(fmt.Sprintf("process %d of the run was ended from outside: %v", e.rank, e.err))
 			}
-			if late == nil && (status < 0 || status == exitFailed) {
+			switch status {
+			case exitDone:
+				continue
+			case exitSaved, exitInterrupted:
+			default:
 				late = time.After(launchGrace)
 			}
+			results[e.rank] = launchedError{max(status, exitFailed)}
 		}
 	}
 	for _, err := range results {
@@ -128,6 +146,18 @@ func (all launched) wait(ctx context.Context, say func(string)) error {
 		}
 	}
 	return nil
+}
+
+// exitOutside stands for a process that has not ended by itself.
+const exitOutside = -1
+
+// statusOf returns a process's exit status. One that was asked to stop before it listened
+// has been interrupted.
+func statusOf(p *os.ProcessState, interrupted bool) int {
+	if w, ok := p.Sys().(syscall.WaitStatus); ok && interrupted && w.Signaled() && w.Signal() == syscall.SIGTERM {
+		return exitInterrupted
+	}
+	return p.ExitCode()
 }
 
 func (all launched) signal(s os.Signal) {

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,10 +19,14 @@ import (
 )
 
 // programAlone runs the program in a process of its own, which may start others.
-func programAlone(args ...string) outcome {
+func programAlone(args ...string) outcome { return programIn(".", nil, args...) }
+
+// programIn does so in a folder, with more variables.
+func programIn(dir string, env []string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1")
+	c.Dir = dir
+	c.Env = append(append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1"), env...)
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); c.ProcessState == nil {
 		return outcome{-1, "", err.Error()}
@@ -147,7 +153,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"batch size", trainTiny("a", "--processes", "3"), exitFailed, "batch-size 4 does not part evenly among 3 processes"},
+		{"batch size", trainTiny("a", "--processes", "3"), exitUsage, "batch-size 4 does not part evenly among 3 processes"},
 		{"number", trainTiny("a", "--processes", "-1"), exitUsage, "--processes must not be negative"},
 		{"no GPU", trainTiny("a", "--processes", "0"), exitUsage, "one process per GPU"},
 		{"options", trainTiny("a", "--processes", "2", "--lr", "-1"), exitUsage, "lr must be a number above 0"},
@@ -229,6 +235,11 @@ func TestProcessesStop(t *testing.T) {
 	}{
 		{"the launcher is interrupted", func(t *testing.T, p *process) { p.Process.Signal(syscall.SIGINT) }, exitSaved, "the run is saved"},
 		{"one process is interrupted", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGTERM) }, exitSaved, "the run is saved"},
+		{"all are interrupted at once", func(t *testing.T, p *process) {
+			for _, pid := range append(members(t, p), p.Process.Pid) {
+				syscall.Kill(pid, syscall.SIGTERM)
+			}
+		}, exitSaved, "the run is saved"},
 		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "process 1 of the run was ended from outside: signal: killed"},
 		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was ended from outside"},
 	} {
@@ -236,8 +247,11 @@ func TestProcessesStop(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
 			p := start(t, trainTiny(dir, "--processes", "2", "--steps", "1000000", "--save-interval", "10", "--keep", "2")...)
 			p.await(t, "INFO  saved")
+			stopped := p.savedSoFar()
 			test.stop(t, p)
-			if status := p.end(); status != test.status || !strings.Contains(p.stderrSoFar(), test.want) {
+			if status := p.end(); test.status == exitSaved && p.saved == stopped {
+				t.Errorf("nothing was saved after step %d: %s", stopped, p.stderrSoFar())
+			} else if status != test.status || !strings.Contains(p.stderrSoFar(), test.want) {
 				t.Errorf("status %d: %s", status, p.stderrSoFar())
 			}
 			got := programAlone("resume", dir, "--device", "cpu", "--processes", "2", "--steps", strconv.Itoa(p.saved+20))
@@ -267,6 +281,9 @@ func TestProcessesOfAKilledLauncher(t *testing.T) {
 		t.Error("processes went on without their launcher")
 	}
 	p.end()
+	if len(checkpoints(dir)) == 0 {
+		t.Errorf("the run is not saved: %s", p.stderrSoFar())
+	}
 }
 
 // Several processes draw what one draws, and find the same bits/dim.
@@ -353,4 +370,86 @@ func TestProcessesStopDrawing(t *testing.T) {
 	if files, _ := filepath.Glob("out/samples_*.npz"); len(files) != 1 {
 		t.Errorf("%v", files)
 	}
+}
+
+// A draw that loses a process keeps what all have drawn until then.
+func TestProcessesThatLoseOneWhileDrawing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := programAlone(trainTiny("run", "--steps", "1")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	p := start(t, "sample", "run", "--device", "cpu", "--num-samples", "1000000", "--batch-size", "4", "--processes", "2", "-o", "out")
+	p.await(t, "INFO  drawing")
+	time.Sleep(2 * time.Second)
+	syscall.Kill(members(t, p)[1], syscall.SIGKILL)
+	if status := p.end(); status != exitFailed || !strings.Contains(p.stderrSoFar(), "of 1000000; --first-sample") {
+		t.Errorf("%d, %s", status, p.stderrSoFar())
+	}
+	if files, _ := filepath.Glob("out/samples_*.npz"); len(files) != 1 {
+		t.Errorf("%v", files)
+	}
+}
+
+// Processes whose run folders differ, as they may on two machines, do not mix them.
+func TestProcessesWithDifferentCheckpoints(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for i, dir := range dirs {
+		if got := programIn(dir, nil, trainTiny("run", "--steps", "2", "--seed", strconv.Itoa(i))...); got.status != exitDone {
+			t.Fatal(got.stderr)
+		}
+	}
+	for _, command := range []string{"sample", "nll"} {
+		var group sync.WaitGroup
+		var got [2]outcome
+		port := freePort(t)
+		for rank, dir := range dirs {
+			group.Go(func() {
+				env := []string{"WORLD_SIZE=2", "RANK=" + strconv.Itoa(rank), "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port}
+				got[rank] = programIn(dir, env, command, "run", "--device", "cpu", "--num-samples", "4")
+			})
+		}
+		group.Wait()
+		if got[0].status != exitFailed || got[1].status != exitFailed || !strings.Contains(got[1].stderr, "process 1 has not the checkpoint run/checkpoints/ckpt-000002.pt of process 0") {
+			t.Errorf("%s: %d, %s\n%d, %s", command, got[0].status, got[0].stderr, got[1].status, got[1].stderr)
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// However a run begins, processes begin it as one does: anew, behind a URL, from the
+// reference's files, by --auto-resume, and as the only process of a torchrun.
+func TestProcessesBegin(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"--batch-size", "4", "--microbatch", "2", "--seed", "3"}
+	run := func(env []string, args ...string) {
+		t.Helper()
+		if got := programIn(".", env, args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(nil, append(trainTiny("one", flags...), "--steps", "4")...)
+	run(nil, "export", "one", "--reference-layout", "theirs")
+	run(nil, "resume", "one", "--device", "cpu", "--steps", "6")
+
+	folder, err := filepath.Abs("shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := []string{"--remote-cache", "cache", "--processes", "2"}
+	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "2"})...)
+	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "6", "--auto-resume"})...)
+	sameState(t, "one/checkpoints/ckpt-000006.pt", "shared/checkpoints/ckpt-000006.pt")
+
+	adopted := slices.Concat([]string{"resume", "theirs/model000004.pt", "--device", "cpu", "--run-dir"}, []string{"adopted"}, tiny, flags)
+	run([]string{"TORCHELASTIC_USE_AGENT_STORE=True", "WORLD_SIZE=1", "RANK=0"}, append(adopted, "--processes", "2", "--steps", "6")...)
+	sameWeights(t, "one", "adopted")
 }

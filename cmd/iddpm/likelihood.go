@@ -56,7 +56,7 @@ type nllSettings struct {
 
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
 	l := &likelihood{session: s, o: o, set: set, start: time.Now(), release: func() {}}
-	s.setThreads(o.threads)
+	s.peers.SetThreads(o.threads)
 	l.settings = nllSettings{
 		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
@@ -65,7 +65,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.number > 0 {
 		l.settings.Pictures = min(o.number, set.Len())
 	}
-	err := s.lead(func() (err error) {
+	err := s.peers.Lead(func() (err error) {
 		if l.settings.Checkpoint, err = fileSum(c.Path); err == nil {
 			err = l.open()
 		}
@@ -79,10 +79,8 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 
 // follow has all processes begin where the leading one does.
 func (l *likelihood) follow() error {
-	all, err := train.Everyones(l.peers, l.sum)
-	if err == nil {
-		l.sum, l.resumed = all[0], all[0].Len()
-	}
+	sum, err := train.Leaders(l.peers, l.sum)
+	l.sum, l.resumed = sum, sum.Len()
 	return err
 }
 
@@ -190,7 +188,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		if err := l.batch(ctx, network); err != nil {
 			return err
 		}
-		if err := l.lead(l.save); err != nil {
+		if err := l.peers.Lead(l.save); err != nil {
 			return fmt.Errorf("cannot keep the evaluation: %w", err)
 		}
 	}

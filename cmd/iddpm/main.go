@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -52,19 +53,26 @@ func main() {
 }
 
 // heed cancels at the first signal, and ends the program at the second. A
-// terminal that goes may hang up more than once, without meaning anything by it.
+// terminal that goes may hang up more than once, without meaning anything by it; and
+// one of several processes gets the same signal from its launcher and from whoever
+// signals all of them.
 func (p *program) heed(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
+	first := time.Now()
+	at, _ := placeOf(p.env)
 	if !p.quiet.Load() {
 		p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
 	}
 	cancel()
 	for s := range signals {
-		if s != syscall.SIGHUP {
+		if s != syscall.SIGHUP && !(at.together() && time.Since(first) < sameSignal) {
 			os.Exit(exitInterrupted)
 		}
 	}
 }
+
+// sameSignal is how long after a signal another one may still mean the same.
+const sameSignal = 2 * time.Second
 
 // results is standard output; what nobody reads any more is dropped.
 type results struct{ out io.Writer }
@@ -107,14 +115,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return status
 }
 
-// saidElsewhere reports whether every process of a run ends in this way, or because
-// of another one.
+// saidElsewhere reports whether every process ends in this way, or because of another
+// one, so that the first one, or the launcher, says it.
 func saidElsewhere(err error) bool {
-	var usage usageError
 	var launched launchedError
 	var peer *train.PeerError
 	status := exitStatus(err)
-	return errors.As(err, &usage) || errors.As(err, &launched) || errors.As(err, &peer) || status == exitSaved || status == exitInterrupted
+	return errors.As(err, &launched) || errors.As(err, &peer) || errors.Is(err, train.ErrLostTouch) || status == exitSaved || status == exitInterrupted
 }
 
 // causes returns the text of an interrupt's error without its context's, which

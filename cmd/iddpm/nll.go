@@ -46,12 +46,12 @@ func (o *nllOptions) options() []option {
 		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
 		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
-		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time; each batch is saved when it is done"},
+		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time, in each process; each batch is saved when it is done"},
 		option{name: "ema", category: categoryEvaluation, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
 		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "`N` that decides the noise; that of picture i is a function of it and of i"},
 		option{name: "clip-denoised", category: categoryEvaluation, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
@@ -112,11 +112,7 @@ func (p *program) nll(c *cli.Context) error {
 // nllTogether evaluates the bound, by this process or by several.
 func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	var checkpoint *train.Checkpoint
-	err := s.peers.LeaderFirst(func() (err error) {
-		checkpoint, err = remotes.load(c, path, o.preset)
-		return err
-	})
+	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.load(c, path, o.preset) })
 	if err != nil {
 		return err
 	}
@@ -146,6 +142,9 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 		return err
 	}
 	defer set.Close()
+	if err := s.peers.Same("pictures", set.Fingerprint()); err != nil {
+		return err
+	}
 	l, err := s.newLikelihood(checkpoint, set, o)
 	if err != nil {
 		return err

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"net"
+	"os"
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/train"
 )
 
 // place says which of several processes this is that train one run, and where they
 // meet. The zero place is a process by itself.
 type place struct {
 	rank, size int
-	here       int    // how many of them are on this machine
+	here       int    // how many of them are on this machine; 0: not known yet
 	index      int    // which of those this is: it takes the GPU of that number
 	host       string // of the process of rank 0
 	port       int
@@ -58,14 +62,15 @@ func placeOf(env environment) (place, error) {
 func (l launcher) place(env environment, size int) (place, error) {
 	v := variableReader{env: env, launcher: l.name}
 	p := place{size: size, rank: v.number(l.rank, 0, size-1, none)}
-	p.here = v.number(l.here, 1, size, size)
-	p.index = v.number(l.index, 0, p.here-1, p.rank)
+	if p.here = v.number(l.here, 1, size, 0); p.here > 0 {
+		p.index = v.number(l.index, 0, p.here-1, none)
+	}
 	p.port = v.number(masterPort, 1, 65535, standardPort)
 	p.socket = v.number(masterSocket, 0, 1<<16, 0)
 	p.foreign = v.text("TORCHELASTIC_USE_AGENT_STORE", "") == "True"
 	p.prefix = "attempt" + v.text("TORCHELASTIC_RESTART_COUNT", "0")
 	p.host = v.text(masterAddr, "127.0.0.1")
-	if _, set := env(masterAddr); !set && p.here < size && v.err == nil {
+	if _, set := env(masterAddr); !set && p.here > 0 && p.here < size && v.err == nil {
 		v.err = wrongUse("%s has started %d processes on several machines: set %s to the name or address of the first one's, in all of them", l.name, size, masterAddr)
 	}
 	return p, v.err
@@ -104,6 +109,28 @@ func (v *variableReader) number(name string, least, most, standard int) int {
 func (p place) options() gotorch.ProcessGroupOptions {
 	return gotorch.ProcessGroupOptions{
 		Rank: p.rank, WorldSize: p.size, Host: p.host, Port: p.port, Foreign: p.foreign, Listen: p.socket, Prefix: p.prefix,
-		Local: p.here == p.size,
+		Local: p.here == p.size || net.ParseIP(p.host).IsLoopback(),
 	}
+}
+
+// count finds out how many processes are on this machine, where the launcher has not said
+// it, and which of them this is.
+func (p *place) count(peers *train.Peers) error {
+	if p.here > 0 {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	hosts, err := peers.Exchange(host)
+	for rank, other := range hosts {
+		if other == host {
+			p.here++
+			if rank < p.rank {
+				p.index++
+			}
+		}
+	}
+	return err
 }

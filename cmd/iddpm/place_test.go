@@ -23,7 +23,7 @@ func TestPlace(t *testing.T) {
 		{"Open MPI", map[string]string{"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"},
 			place{rank: 1, size: 2, here: 2, index: 1, host: "127.0.0.1", port: 29500, prefix: "attempt0"}, ""},
 		{"MPICH", map[string]string{"PMI_SIZE": "3", "PMI_RANK": "2"},
-			place{rank: 2, size: 3, here: 3, index: 2, host: "127.0.0.1", port: 29500, prefix: "attempt0"}, ""},
+			place{rank: 2, size: 3, host: "127.0.0.1", port: 29500, prefix: "attempt0"}, ""},
 		{"no rank", map[string]string{"WORLD_SIZE": "4"}, place{}, "RANK=: a process that torchrun has started among others needs a number from 0 to 3"},
 		{"rank beyond", map[string]string{"PMI_SIZE": "4", "PMI_RANK": "4"}, place{}, "PMI_RANK=4: "},
 		{"no port", map[string]string{"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "http"}, place{}, "MASTER_PORT=http: "},

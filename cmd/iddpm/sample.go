@@ -54,7 +54,7 @@ func (o *sampleOptions) options() []option {
 		presetOption(&o.preset), configOption(), o.processesOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
 		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "begin with picture `N` of the seed: to go on with a draw, or to share one among machines"},
-		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time; which ones come out does not depend on it"},
+		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time, in each process; which ones come out does not depend on it"},
 		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "sample by DDIM, which makes do with few steps"},
 		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
 		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "draw class `NAME` or number, or several in turn, comma-separated"},
@@ -68,7 +68,7 @@ func (o *sampleOptions) options() []option {
 		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
 		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise, by --use-ddim"},
 		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
@@ -171,23 +171,26 @@ func (p *program) sample(c *cli.Context) error {
 // sampleTogether draws the pictures, by this process or by several.
 func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) error {
 	if o.invert != "" && s.peers.Size() > 1 {
-		return wrongUse("--invert is the work of one process: leave out --processes, or the launcher")
+		return s.peers.Together(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	var checkpoint, second *train.Checkpoint
-	var job *sampleJob
-	err := s.peers.LeaderFirst(func() (err error) {
-		if checkpoint, err = remotes.load(c, path, o.preset); err != nil {
-			return err
-		}
-		if job, err = o.job(c, checkpoint); err != nil {
-			return err
-		}
-		if o.cascade.path, err = remotes.local(c.Context, o.cascade.path); err != nil {
-			return err
-		}
-		second, err = o.cascade.load(checkpoint)
+	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.load(c, path, o.preset) })
+	if err != nil {
 		return err
+	}
+	var job *sampleJob
+	err = s.peers.LeaderFirst(func() (err error) {
+		if job, err = o.job(c, checkpoint); err == nil {
+			o.cascade.path, err = remotes.local(c.Context, o.cascade.path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	second, err := s.loadTogether(o.cascade.path, func(path string) (*train.Checkpoint, error) {
+		o.cascade.path = path
+		return o.cascade.load(checkpoint)
 	})
 	if err != nil {
 		return err
@@ -196,7 +199,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 		o.dir = samplesDir(checkpoint)
 	}
 	release := func() {}
-	err = s.lead(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
+	err = s.peers.Lead(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
 	if err != nil {
 		return err
 	}
@@ -217,6 +220,7 @@ type sampleJob struct {
 	originals *originals // to invert; nil: none
 	denoised  *strip     // to fill; nil: none
 	base      *pictures  // to enlarge; nil: none
+	done      int        // pictures that all processes have drawn
 }
 
 func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
@@ -368,17 +372,21 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	start := time.Now()
 	interrupted := s.draw(ctx, checkpoint, o, &result, drawn)
 	s.screen.done()
-	if interrupted != nil && (drawn.len() == 0 || !errors.Is(interrupted, context.Canceled)) {
+	lost := errors.Is(interrupted, train.ErrLostTouch)
+	if interrupted != nil && (o.done == 0 || !lost && !errors.Is(interrupted, context.Canceled)) {
 		return result, drawn, interrupted
 	}
 	seconds := time.Since(start).Seconds()
-	if err := s.lead(func() error { return o.save(&result, drawn) }); err != nil {
+	if err := s.peers.Lead(func() error { return o.save(&result, drawn) }); err != nil {
 		return result, drawn, err
 	}
-	result.NumSamples, result.Seconds = drawn.len(), seconds
+	result.NumSamples, result.Seconds = o.done, seconds
 	result.ImagesPerSecond = float64(result.NumSamples) / seconds
-	if interrupted != nil {
-		err = o.inPart(drawn.len())
+	switch {
+	case lost:
+		err = fmt.Errorf("%w\n%v", interrupted, o.inPart(o.done))
+	case interrupted != nil:
+		err = o.inPart(o.done)
 	}
 	return result, drawn, err
 }
@@ -428,7 +436,7 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 
 // draw draws the pictures on the tensor thread.
 func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
-	s.setThreads(o.threads)
+	s.peers.SetThreads(o.threads)
 	return s.onTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
 		if err = s.peers.Together(err); err != nil {
@@ -439,7 +447,9 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 		if o.originals != nil {
-			return sampler.invert(ctx, drawn)
+			err = sampler.invert(ctx, drawn)
+			o.done = drawn.len()
+			return err
 		}
 		return sampler.all(ctx, drawn)
 	})

@@ -48,10 +48,10 @@ type drawnBatch struct {
 // all draws the pictures, batch by batch, or in several processes as many batches at
 // once. An interrupt leaves whole batches.
 func (s *sampler) all(ctx context.Context, drawn *pictures) error {
-	for drawn.len() < s.number {
+	for done := 0; done < s.number; done += s.batchSize * s.peers.Size() {
 		var mine drawnBatch
 		var err error
-		first := drawn.len() + s.peers.Rank()*s.batchSize
+		first := done + s.peers.Rank()*s.batchSize
 		if n := min(s.batchSize, s.number-first); n > 0 {
 			mine, err = s.batch(ctx, first, n)
 		}
@@ -61,6 +61,12 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 		all, err := train.Everyones(s.peers, mine)
 		if err != nil {
 			return err
+		}
+		for _, batch := range all {
+			s.done += len(batch.Pixels) / drawn.bytesPerPicture()
+		}
+		if !s.peers.Leads() && s.sampleJob.cascade.path == "" {
+			continue // the leading process writes them, and nobody enlarges them
 		}
 		for _, batch := range all {
 			drawn.add(batch.Pixels, batch.Labels)

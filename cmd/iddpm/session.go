@@ -36,10 +36,9 @@ type session struct {
 	screen *screen
 	stdout io.Writer
 	json   bool
-	remote *remote           // the run folder, if it is behind a URL
-	peers  *train.Peers      // the processes that train together with this one; nil: none
-	begun  bool              // the others know what is to be trained
-	leave  func(failed bool) // them
+	remote *remote      // the run folder, if it is behind a URL
+	peers  *train.Peers // the processes that train together with this one; nil: none
+	begun  bool         // the others know what is to be trained
 }
 
 func (p *program) open(o sessionOptions) (*session, error) {

@@ -110,7 +110,7 @@ func trainingOptions(c *train.Config) []option {
 		{name: "precision", category: categoryTraining, value: &o.Precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
 		{name: "no-cuda-graphs", category: categoryTraining, value: &o.NoCUDAGraphs, usage: "give a GPU every step operator by operator: slower, in less memory while pictures are evaluated"},
 		{name: "deterministic", category: categoryTraining, value: &o.Deterministic, usage: "on CUDA too, the same bits at every run"},
-		{name: "threads", category: categoryTraining, value: &o.Threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		{name: "threads", category: categoryTraining, value: &o.Threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/storage"
 	"iddpm/train"
 )
 
@@ -29,24 +31,28 @@ func (p *program) together(ctx context.Context, o sessionOptions, work func(*ses
 		return wrongUse("--processes must not be negative, but is %d", o.processes)
 	}
 	if !at.together() && o.processes != 1 {
-		return p.launch(ctx, o.processes)
+		return p.launch(ctx, o)
 	}
-	s, err := p.openTogether(o, at)
-	if s != nil && s.leave != nil {
-		defer func() { s.leave(exitStatus(err) == exitFailed) }()
-	}
+	s, err := p.openTogether(ctx, o, at)
 	if err != nil {
 		return at.named(err)
 	}
+	defer s.peers.Close()
 	if n := s.idleGPUs(o.device, at); n > 0 {
 		s.log.Info(fmt.Sprintf("%d more GPUs are idle: --processes 0 uses all of them", n))
 	}
-	return at.named(work(s))
+	err = work(s)
+	if err == nil || train.Agreed(err) || errors.Is(err, context.Canceled) {
+		// A launcher takes the first process that ends in failure for a reason to end the
+		// others: all wait until the leading one has sent what it has to send.
+		_ = s.peers.Together(nil)
+	}
+	return at.named(err)
 }
 
 // openTogether opens a session, with the other processes that work on the same, if there
 // are any.
-func (p *program) openTogether(o sessionOptions, at place) (*session, error) {
+func (p *program) openTogether(ctx context.Context, o sessionOptions, at place) (*session, error) {
 	if !at.together() {
 		return p.open(o)
 	}
@@ -56,37 +62,50 @@ func (p *program) openTogether(o sessionOptions, at place) (*session, error) {
 		p.quiet.Store(true)
 		s.log = zap.NewNop()
 	}
+	// libtorch settles early which devices it has: before the processes meet.
 	var deviceErr error
-	s.device, deviceErr = at.openDevice(o.device, s.log)
-	err := gotorch.Try(func() {
-		group := gotorch.NewProcessGroup(at.options())
-		s.peers = train.NewPeers(group, at.here)
-		s.leave = group.Close
-	})
-	if err != nil {
-		return s, errors.Join(deviceErr, fmt.Errorf("the %d processes do not come together at %s, port %d: %w", at.size, at.host, at.port, err))
+	if strings.Contains(o.device, ":") {
+		deviceErr = wrongUse("--device %s: %d processes cannot all have it: say cuda, and each takes one of its own", o.device, at.size)
+	} else {
+		s.device, deviceErr = openDevice(o.device, s.log)
+	}
+	if err := s.meet(ctx, &at); err != nil {
+		return nil, errors.Join(deviceErr, err)
+	}
+	if deviceErr == nil && s.device.Type == gotorch.CUDA {
+		s.device.Index, deviceErr = at.gpu(gotorch.CUDADeviceCount())
 	}
 	return s, s.checkDevices(deviceErr)
 }
 
-// openDevice returns the device of a name for one of several processes: each has a
-// GPU of its own.
-func (p place) openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
-	if strings.Contains(name, ":") {
-		return gotorch.Device{}, wrongUse("--device %s: %d processes cannot all have it: say cuda, and each takes one of its own", name, p.size)
+// meet waits until all processes have come, or ctx ends.
+func (s *session) meet(ctx context.Context, at *place) error {
+	var group *gotorch.ProcessGroup
+	met := make(chan error, 1)
+	go func() { met <- gotorch.Try(func() { group = gotorch.NewProcessGroup(at.options()) }) }()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-met:
+		if err != nil {
+			return fmt.Errorf("the %d processes do not come together at %s, port %d (GLOO_SOCKET_IFNAME names the network interface to use): %w", at.size, at.host, at.port, err)
+		}
 	}
-	d, err := openDevice(name, log)
-	if err != nil || d.Type != gotorch.CUDA {
-		return d, err
-	}
-	n := gotorch.CUDADeviceCount()
+	s.peers = train.NewPeers(group, 1)
+	err := at.count(s.peers)
+	s.peers = train.NewPeers(group, at.here)
+	return err
+}
+
+// gpu returns which of a machine's GPUs is this process's.
+func (p place) gpu(n int) (int, error) {
 	switch {
 	case p.index < n:
-		d.Index = p.index
-	case n > 1: // with one, the launcher may show each process another
-		return d, fmt.Errorf("there are %d GPUs for %d processes on this machine: start as many processes as there are GPUs", n, p.here)
+		return p.index, nil
+	case n == 1: // the launcher may show each process another
+		return 0, nil
 	}
-	return d, nil
+	return 0, fmt.Errorf("there are %d GPUs for %d processes on this machine: start as many processes as there are GPUs", n, p.here)
 }
 
 // named adds which process it is to an error of one of several.
@@ -117,7 +136,7 @@ func (s *session) checkDevices(mine error) error {
 	}
 	for rank, kind := range kinds {
 		if kind != kinds[0] {
-			return wrongUse("process 0 works on %s, and process %d on %s: say by --device which it is to be", kinds[0], rank, kind)
+			return s.peers.Together(wrongUse("process 0 works on %s, and process %d on %s: say by --device which it is to be", kinds[0], rank, kind))
 		}
 	}
 	return nil
@@ -127,16 +146,6 @@ func (s *session) checkDevices(mine error) error {
 func (s *session) connectGPUs() (err error) {
 	if s.peers != nil && s.device.Type == gotorch.CUDA {
 		err = s.onTensorThread(func() error { s.peers.UseGPU(s.device); return nil })
-	}
-	return s.peers.Together(err)
-}
-
-// lead has the leading process do what concerns the results, and all learn whether it
-// went well.
-func (s *session) lead(f func() error) error {
-	var err error
-	if s.peers.Leads() {
-		err = f()
 	}
 	return s.peers.Together(err)
 }
@@ -154,16 +163,36 @@ func (s *session) agree(ctx context.Context, mine error) error {
 	return err
 }
 
-// setThreads sets how many threads work on the CPU: as asked for, or the process's
-// share of the cores.
-func (s *session) setThreads(n int) {
-	if n == 0 {
-		n = s.peers.Threads()
-	}
-	if n > 0 {
-		gotorch.SetNumThreads(int32(n))
-	}
-}
-
 // onTensorThread is the function of that name for work that others take part in.
 func (s *session) onTensorThread(f func() error) error { return s.peers.LostTouch(onTensorThread(f)) }
+
+// loadTogether has all processes load the checkpoint that the leading one finds where an
+// argument says: in a run folder the newest may be another a moment later.
+func (s *session) loadTogether(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {
+	if s.peers == nil {
+		return load(arg)
+	}
+	err = s.peers.Lead(func() error { c, err = load(arg); return err })
+	if err != nil {
+		return nil, err
+	}
+	found := ""
+	if c != nil && !storage.IsURL(arg) {
+		found = c.Path
+	}
+	all, err := s.peers.Exchange(found)
+	if err != nil {
+		return nil, err
+	}
+	if !s.peers.Leads() {
+		c, err = load(cmp.Or(all[0], arg))
+	}
+	if err = s.peers.Together(err); err != nil || c == nil {
+		return nil, err
+	}
+	sum, err := fileSum(c.Path)
+	if err = s.peers.Together(err); err != nil {
+		return nil, err
+	}
+	return c, s.peers.Same("checkpoint "+c.Path, sum)
+}

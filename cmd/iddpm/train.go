@@ -149,6 +149,9 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 		s.log.Info("going on with a run", zap.String("run", from))
 		return s.resume(c.Context, from, r, s.changes(c, config))
 	}
+	if n := s.peers.Size(); config.Train.BatchSize%n != 0 {
+		return wrongUse("--batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", config.Train.BatchSize, n)
+	}
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
 	}
@@ -351,6 +354,9 @@ func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions)
 	}
 	err := t.Train(ctx)
 	s.screen.done()
+	if err != nil && !errors.Is(err, train.ErrInterrupted) && s.remote != nil { // sending may take long
+		s.log.Error("training has stopped: what is not there yet is being sent", zap.Error(err))
+	}
 	sum, config := t.Summary(), t.Config()
 	closed := t.Close()
 	uploaded := s.remote.finish(ctx, time.Duration(r.uploadWait*float64(time.Minute)))

@@ -38,11 +38,12 @@ void diffusion_reverse_step(const ReverseCall &call, at::Tensor &previous, at::T
 void residual_add(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
 
 // nccl.cc
+void nccl_load();
 std::string nccl_name();
 NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, int size);
 void nccl_all_reduce(NcclGroup *group, const std::vector<at::Tensor> &list);
 void nccl_broadcast(NcclGroup *group, const std::vector<at::Tensor> &list, int root);
 void nccl_all_gather(NcclGroup *group, const at::Tensor &mine, at::Tensor &all);
-void nccl_leave(NcclGroup *group, bool abort);
+void nccl_leave(NcclGroup *group);
 
 }  // namespace iddpm::cuda

@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <nccl.h>
 
+#include <cstdlib>
+
 #include "kernels.h"
 
 namespace iddpm {
@@ -24,7 +26,6 @@ struct Library {
   NCCL_FUNCTION(GetUniqueId)
   NCCL_FUNCTION(CommInitRank)
   NCCL_FUNCTION(CommDestroy)
-  NCCL_FUNCTION(CommAbort)
   NCCL_FUNCTION(AllReduce)
   NCCL_FUNCTION(Broadcast)
   NCCL_FUNCTION(AllGather)
@@ -89,6 +90,13 @@ void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, F &&call) 
 
 }  // namespace
 
+// What NCCL would register of a recording's memory it registers together with the other
+// processes: one that cannot record would not join in, and they would wait.
+void nccl_load() {
+  setenv("NCCL_GRAPH_REGISTER", "0", /*overwrite=*/0);
+  nccl();
+}
+
 std::string nccl_name() {
   ncclUniqueId id;
   check(nccl().GetUniqueId(&id));
@@ -124,9 +132,9 @@ void nccl_all_gather(NcclGroup *g, const at::Tensor &mine, at::Tensor &all) {
   });
 }
 
-// Of a group that has failed nobody would answer: its kernels are to end.
-void nccl_leave(NcclGroup *g, bool abort) {
-  (void)(abort ? nccl().CommAbort(g->comm) : nccl().CommDestroy(g->comm));
+// NCCL waits until no recording is left that the group has a part in.
+void nccl_leave(NcclGroup *g) {
+  (void)nccl().CommDestroy(g->comm);
   delete g;
 }
 

@@ -50,14 +50,15 @@ struct CudaKernels {
   void (*diffusion_q_sample)(const QSampleCall &call, at::Tensor &x_t, at::Tensor &noise);
   void (*diffusion_reverse_step)(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
 
-  // The GPUs of several processes. One of them makes a name, and all join the group
-  // of that name; sums and copies are made in place.
+  // The GPUs of several processes. NCCL must be there in all of them; one makes a name,
+  // and all join the group of that name. Sums and copies are made in place.
+  void (*nccl_load)();
   std::string (*nccl_name)();
   NcclGroup *(*nccl_join)(const std::string &name, at::DeviceIndex device, int rank, int size);
   void (*nccl_all_reduce)(NcclGroup *group, const std::vector<at::Tensor> &list);
   void (*nccl_broadcast)(NcclGroup *group, const std::vector<at::Tensor> &list, int root);
   void (*nccl_all_gather)(NcclGroup *group, const at::Tensor &mine, at::Tensor &all);
-  void (*nccl_leave)(NcclGroup *group, bool abort);
+  void (*nccl_leave)(NcclGroup *group);
 };
 
 // Throws where the library is not loaded.

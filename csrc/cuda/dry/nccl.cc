@@ -74,8 +74,6 @@ DRY_API ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   return ncclSuccess;
 }
 
-DRY_API ncclResult_t ncclCommAbort(ncclComm_t comm) { return ncclCommDestroy(comm); }
-
 DRY_API const char *ncclGetErrorString(ncclResult_t) { return "the dry-run GPU's NCCL has failed"; }
 
 DRY_API const char *ncclGetLastError(ncclComm_t) { return "no more is known"; }
