@@ -14,9 +14,9 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Peers are the processes that train one run together: each works on its share of
-// every batch, and all hold the same weights. The one of rank 0 leads: it alone
-// has the run folder. A nil *Peers is a process by itself.
+// Peers are the processes that work on the same together: each on its share of every
+// batch, and with the same weights. The one of rank 0 leads: it alone has the run
+// folder. A nil *Peers is a process by itself.
 //
 // All peers call the methods in the same order. Where one of the processes has
 // gone they panic with a [*gotorch.Error], which [Trainer] turns into an error.
@@ -48,8 +48,8 @@ func (p *Peers) Size() int {
 	return p.group.Size()
 }
 
-// Close leaves the group, unless touch with the others was lost: it is the end of the
-// process that then tells a GPU to wait no longer.
+// Close leaves the group, unless touch with the others was lost: a GPU may then be
+// waiting for them, and Close would wait for it.
 func (p *Peers) Close() {
 	if p != nil && !p.lost {
 		p.group.Close()

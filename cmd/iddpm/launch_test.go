@@ -141,6 +141,20 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+// The loss's factor, recomputed blocks and small pictures beside the noisy ones are the
+// same in all processes, too.
+func TestProcessesInHalfPrecision(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"--precision", "fp16", "--fp16-scale-growth", "0.5", "--use-checkpoint", "--grad-clip", "0.5", "--super-res", "--large-size", "16", "--small-size", "8",
+		"--image-size", "16", "--attention-resolutions", "16", "--microbatch", "2", "--steps", "4"}
+	for _, args := range [][]string{trainTiny("one", flags...), append(trainTiny("two", flags...), "--processes", "2")} {
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	sameState(t, "one/checkpoints/ckpt-000004.pt", "two/checkpoints/ckpt-000004.pt")
+}
+
 // Of what concerns all processes one speaks, and the status is that one's.
 func TestProcessesThatCannotBegin(t *testing.T) {
 	t.Chdir(t.TempDir())

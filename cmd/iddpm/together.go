@@ -37,15 +37,16 @@ func (p *program) together(ctx context.Context, o sessionOptions, work func(*ses
 	if err != nil {
 		return at.named(err)
 	}
-	defer s.peers.Close()
 	if n := s.idleGPUs(o.device, at); n > 0 {
 		s.log.Info(fmt.Sprintf("%d more GPUs are idle: --processes 0 uses all of them", n))
 	}
 	err = work(s)
 	if err == nil || train.Agreed(err) || errors.Is(err, context.Canceled) {
 		// A launcher takes the first process that ends in failure for a reason to end the
-		// others: all wait until the leading one has sent what it has to send.
+		// others: all wait until the leading one has sent what it has to send. Of an error
+		// that the others do not know of they learn by the end of this process.
 		_ = s.peers.Together(nil)
+		s.peers.Close()
 	}
 	return at.named(err)
 }
