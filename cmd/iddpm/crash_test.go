@@ -41,6 +41,7 @@ func start(t *testing.T, args ...string) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { p.Process.Kill() }) // of a test that fails
 	go func() {
 		defer close(p.ended)
 		for lines := bufio.NewScanner(logs); lines.Scan(); {

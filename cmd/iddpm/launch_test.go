@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -274,6 +275,38 @@ func TestProcessesStop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKillProcesses kills one of the processes, or their launcher, by SIGKILL at random
+// moments. Nothing that was reported as saved is lost, the run goes on, and in the end to
+// the bits of a run that nobody killed.
+func TestKillProcesses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	flags := []string{"--processes", "2", "--save-interval", "1", "--keep", "2", "--seed", "5"}
+	args := trainTiny(dir, append(flags, "--steps", "100000")...)
+	random := rand.New(rand.NewPCG(3, 4))
+	n, newest := max(2, kills(t)/3), 0
+	for i := range n {
+		p := start(t, args...)
+		p.await(t, "INFO  saved")
+		time.Sleep(time.Duration(random.IntN(250)) * time.Millisecond)
+		victims := append(members(t, p), p.Process.Pid)
+		syscall.Kill(victims[(i+1)%len(victims)], syscall.SIGKILL)
+		if status := p.end(); status != exitFailed && status != -1 {
+			t.Fatalf("status %d: %s", status, p.stderrSoFar())
+		}
+		newest = checkRun(t, dir, max(newest, p.saved))
+		args = []string{"resume", dir, "--device", "cpu", "--processes", "2"}
+	}
+	last := strconv.Itoa(newest + 2)
+	whole := filepath.Join(t.TempDir(), "whole")
+	for _, args := range [][]string{append(args, "--steps", last), trainTiny(whole, append(flags, "--steps", last)...)} {
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	t.Logf("%d kills; %d steps were saved", n, newest)
+	sameWeights(t, whole, dir)
 }
 
 // Where the launcher itself is killed its processes do not stay.
