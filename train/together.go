@@ -35,7 +35,12 @@ func (t *Trainer) followConfig() error {
 
 // sameData refuses pictures that are not the leading process's: on another machine,
 // say.
-func (t *Trainer) sameData() error { return t.peers.Same("pictures", t.dataset.Fingerprint()) }
+func (t *Trainer) sameData() error {
+	if t.peers == nil {
+		return nil // the fingerprint of a large set takes a moment
+	}
+	return t.peers.Same("pictures", t.dataset.Fingerprint())
+}
 
 // state is what a run has come to, beside tensors.
 type state struct {

@@ -22,9 +22,8 @@ const launchGrace = time.Minute
 // launched are the processes that this one has started, by rank.
 type launched []*exec.Cmd
 
-// launch runs this command once more in each of n processes that train together,
-// as torchrun does, and returns the first one's result. 0 stands for one process per
-// GPU.
+// launch runs this command once more in each of several processes that work together, as
+// torchrun does, and returns the first one's result.
 func (p *program) launch(ctx context.Context, o sessionOptions) error {
 	n, err := o.processCount()
 	if err != nil {

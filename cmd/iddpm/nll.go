@@ -142,9 +142,6 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 		return err
 	}
 	defer set.Close()
-	if err := s.peers.Same("pictures", set.Fingerprint()); err != nil {
-		return err
-	}
 	l, err := s.newLikelihood(checkpoint, set, o)
 	if err != nil {
 		return err

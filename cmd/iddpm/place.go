@@ -10,8 +10,7 @@ import (
 	"iddpm/train"
 )
 
-// place says which of several processes this is that train one run, and where they
-// meet. The zero place is a process by itself.
+// place says which of several processes that work together this is, and where they meet.
 type place struct {
 	rank, size int
 	here       int    // how many of them are on this machine; 0: not known yet

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// programAlone runs the program in a process of its own, which may start others.
+func programAlone(args ...string) outcome { return programIn(".", nil, args...) }
+
+// programIn does so in a folder, with more variables.
+func programIn(dir string, env []string, args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	c := exec.Command(os.Args[0], args...)
+	c.Dir = dir
+	c.Env = append(append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1"), env...)
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); c.ProcessState == nil {
+		return outcome{-1, "", err.Error()}
+	}
+	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// everything is a run with all that processes must agree about.
+var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
+	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
+	"--microbatch", "4", "--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
+
+// state reads all that a checkpoint holds but the configuration, and what it says of
+// the machine.
+func state(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	value, err := pt.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]byte{}
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		switch v := v.(type) {
+		case *pt.Dict:
+			for key, value := range v.All() {
+				walk(fmt.Sprint(name, "/", key), value)
+			}
+		case []any:
+			for i, value := range v {
+				walk(fmt.Sprint(name, "/", i), value)
+			}
+		case *pt.Tensor:
+			all[name] = append(fmt.Append(nil, v.Shape), v.Data...)
+		default:
+			all[name] = fmt.Append(nil, v)
+		}
+	}
+	walk("", value)
+	for _, name := range []string{"/config", "/environment/processes"} {
+		delete(all, name)
+	}
+	if len(all) < 100 {
+		t.Fatalf("%s: only %d values", path, len(all))
+	}
+	return all
+}
+
+func sameState(t *testing.T, a, b string) {
+	t.Helper()
+	x, y := state(t, a), state(t, b)
+	for name, value := range x {
+		if !bytes.Equal(value, y[name]) {
+			t.Fatalf("%s of %s is not that of %s", name, a, b)
+		}
+	}
+	if len(x) != len(y) {
+		t.Errorf("%d and %d values", len(x), len(y))
+	}
+}
+
+// csvOf returns a run's metrics without the columns of time.
+func csvOf(t *testing.T, dir string) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "progress.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var timed []int
+	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		row := strings.Split(line, ",")
+		for k, name := range row {
+			if i == 0 && slices.Contains([]string{"images_per_second", "data_wait"}, name) {
+				timed = append(timed, k)
+			}
+		}
+		for _, k := range timed {
+			row[k] = ""
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// Two processes come to the bits that one comes to which takes the batch in two
+// microbatches, whether or not they are interrupted; and the metrics say the same.
+func TestProcesses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := func(args ...string) {
+		t.Helper()
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(append(trainTiny("one", everything...), "--steps", "8")...)
+	run(append(trainTiny("two", everything...), "--processes", "2", "--steps", "8")...)
+	sameState(t, "one/checkpoints/ckpt-000008.pt", "two/checkpoints/ckpt-000008.pt")
+	one, two := csvOf(t, "one"), csvOf(t, "two")
+	if len(one) != 11 || fmt.Sprint(one) != fmt.Sprint(two) {
+		t.Errorf("the metrics differ:\n%v\n%v", one, two)
+	}
+
+	run(append(trainTiny("half", everything...), "--processes", "2", "--steps", "4")...)
+	run("resume", "half", "--device", "cpu", "--processes", "2", "--steps", "8")
+	sameState(t, "one/checkpoints/ckpt-000008.pt", "half/checkpoints/ckpt-000008.pt")
+
+	// Another number of processes goes on with the same run; sums in another order end
+	// in other bits.
+	got := programAlone("resume", "half", "--device", "cpu", "--processes", "4", "--steps", "9")
+	if got.status != exitDone || strings.Count(got.stderr, `{"because": "processes", "was": "2", "is": "4"}`) != 1 {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
+// The loss's factor, recomputed blocks and small pictures beside the noisy ones are the
+// same in all processes, too.
+func TestProcessesInHalfPrecision(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"--precision", "fp16", "--fp16-scale-growth", "0.5", "--use-checkpoint", "--grad-clip", "0.5", "--super-res", "--large-size", "16", "--small-size", "8",
+		"--image-size", "16", "--attention-resolutions", "16", "--microbatch", "2", "--steps", "4"}
+	for _, args := range [][]string{trainTiny("one", flags...), append(trainTiny("two", flags...), "--processes", "2")} {
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	sameState(t, "one/checkpoints/ckpt-000004.pt", "two/checkpoints/ckpt-000004.pt")
+}
+
+// Several processes draw what one draws, and find the same bits/dim.
+func TestProcessesShareASample(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := func(args ...string) {
+		t.Helper()
+		if got := programAlone(args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
+	run(trainTiny("large", "--class-cond", "--num-classes", "10", "--super-res", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16", "--steps", "2")...)
+	for name, flags := range map[string][]string{
+		"ancestral": {"--num-samples", "10", "--batch-size", "2", "--first-sample", "3", "--denoised-progress"},
+		"ddim":      {"--num-samples", "5", "--batch-size", "4", "--use-ddim", "--class", "1,2"},
+		"cascade":   {"--num-samples", "3", "--batch-size", "1", "--upsample", "large"},
+	} {
+		flags = append([]string{"sample", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1"}, flags...)
+		run(append(flags, "-o", name+"-1")...)
+		run(append(flags, "-o", name+"-3", "--processes", "3")...)
+		files, _ := filepath.Glob(name + "-1/*")
+		if len(files) < 2 {
+			t.Errorf("%s: %v", name, files)
+		}
+		for _, file := range files {
+			one, two := readFile(t, file), readFile(t, filepath.Join(name+"-3", filepath.Base(file)))
+			if !bytes.Equal(one, two) {
+				t.Errorf("%s differs", file)
+			}
+		}
+	}
+
+	nll := []string{"nll", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--batch-size", "2"}
+	run(append(nll, "-o", "nll-1")...)
+	run(append(nll, "-o", "nll-2", "--processes", "2")...)
+	for _, file := range []string{"nll.npz", "vb_terms.npz"} {
+		if !bytes.Equal(readFile(t, "nll-1/"+file), readFile(t, "nll-2/"+file)) {
+			t.Errorf("%s differs", file)
+		}
+	}
+}
+
+// Processes whose run folders differ, as they may on two machines, do not mix them.
+func TestProcessesWithDifferentCheckpoints(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for i, dir := range dirs {
+		if got := programIn(dir, nil, trainTiny("run", "--steps", "2", "--seed", strconv.Itoa(i))...); got.status != exitDone {
+			t.Fatal(got.stderr)
+		}
+	}
+	for _, command := range []string{"sample", "nll"} {
+		var group sync.WaitGroup
+		var got [2]outcome
+		port := freePort(t)
+		for rank, dir := range dirs {
+			group.Go(func() {
+				env := []string{"WORLD_SIZE=2", "RANK=" + strconv.Itoa(rank), "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port}
+				got[rank] = programIn(dir, env, command, "run", "--device", "cpu", "--num-samples", "4")
+			})
+		}
+		group.Wait()
+		if got[0].status != exitFailed || got[1].status != exitFailed || !strings.Contains(got[1].stderr, "process 1 has not the checkpoint run/checkpoints/ckpt-000002.pt of process 0") {
+			t.Errorf("%s: %d, %s\n%d, %s", command, got[0].status, got[0].stderr, got[1].status, got[1].stderr)
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// However a run begins, processes begin it as one does: anew, behind a URL, from the
+// reference's files, by --auto-resume, and as the only process of a torchrun.
+func TestProcessesBegin(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"--batch-size", "4", "--microbatch", "2", "--seed", "3"}
+	run := func(env []string, args ...string) {
+		t.Helper()
+		if got := programIn(".", env, args...); got.status != exitDone {
+			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+		}
+	}
+	run(nil, append(trainTiny("one", flags...), "--steps", "4")...)
+	run(nil, "export", "one", "--reference-layout", "theirs")
+	run(nil, "resume", "one", "--device", "cpu", "--steps", "6")
+
+	folder, err := filepath.Abs("shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := []string{"--remote-cache", "cache", "--processes", "2"}
+	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "2"})...)
+	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "6", "--auto-resume"})...)
+	sameState(t, "one/checkpoints/ckpt-000006.pt", "shared/checkpoints/ckpt-000006.pt")
+
+	adopted := slices.Concat([]string{"resume", "theirs/model000004.pt", "--device", "cpu", "--run-dir"}, []string{"adopted"}, tiny, flags)
+	run([]string{"TORCHELASTIC_USE_AGENT_STORE=True", "WORLD_SIZE=1", "RANK=0"}, append(adopted, "--processes", "2", "--steps", "6")...)
+	sameWeights(t, "one", "adopted")
+}
