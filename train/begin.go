@@ -60,9 +60,8 @@ func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 // settle makes the configuration one for all processes: batches part evenly, and
 // what depends on the machine is as on the leading one.
 func (t *Trainer) settle() error {
-	n, batch := t.peers.Size(), t.config.Train.BatchSize
-	if batch%n != 0 {
-		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", batch, n)
+	if err := t.config.Train.CheckParts(t.peers.Size()); err != nil {
+		return err
 	}
 	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
 	return nil

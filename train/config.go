@@ -159,6 +159,18 @@ func (o Options) microbatch() int {
 	return o.Microbatch
 }
 
+// CheckParts returns what is wrong with how batches part among so many processes, and
+// into microbatches there.
+func (o Options) CheckParts(processes int) error {
+	switch {
+	case o.BatchSize%processes != 0:
+		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", o.BatchSize, processes)
+	case o.GradientNoise && min(o.microbatch(), o.BatchSize/processes) == o.BatchSize:
+		return fmt.Errorf("gradient-noise compares microbatches, or the shares of several processes, with the whole batch: set microbatch below batch-size %d", o.BatchSize)
+	}
+	return nil
+}
+
 // Validate returns an error that lists all that is wrong with the whole
 // configuration, each by its flag.
 func (c Config) Validate() error {
@@ -186,7 +198,6 @@ func (o Options) Validate() error {
 	require(o.WarmupSteps >= 0, "warmup-steps must not be negative, but is %d", o.WarmupSteps)
 	require(o.GradClip >= 0 && !math.IsInf(o.GradClip, 0), "grad-clip must be a number, not negative (0: never), but is %g", o.GradClip)
 	require(o.Steps >= 0, "steps must not be negative, but is %d", o.Steps)
-	require(!o.GradientNoise || o.microbatch() < o.BatchSize, "gradient-noise compares microbatches with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	require(o.LogInterval > 0, "log-interval must be above 0, not %d", o.LogInterval)
 	require(o.SaveInterval > 0, "save-interval must be above 0, not %d", o.SaveInterval)
 	require(o.FP16ScaleGrowth >= 0 && o.FP16ScaleGrowth <= 1, "fp16-scale-growth must be in [0, 1], not %g", o.FP16ScaleGrowth)

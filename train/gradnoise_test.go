@@ -102,8 +102,14 @@ func TestGradientNoiseNeedsMicrobatches(t *testing.T) {
 	c.Train.GradientNoise = true
 	for _, microbatch := range []int{-1, 0, c.Train.BatchSize} {
 		c.Train.Microbatch = microbatch
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "set microbatch below batch-size 4") {
+		if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "set microbatch below batch-size 4") {
 			t.Errorf("microbatch %d: %v", microbatch, err)
 		}
+		if err := c.Train.CheckParts(2); err != nil { // each has a part
+			t.Errorf("microbatch %d of two processes: %v", microbatch, err)
+		}
+	}
+	if err := c.Train.CheckParts(3); err == nil || !strings.Contains(err.Error(), "batch-size 4 does not part evenly among 3 processes") {
+		t.Error(err)
 	}
 }

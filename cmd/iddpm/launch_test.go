@@ -26,6 +26,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 		want   string
 	}{
 		{"batch size", trainTiny("a", "--processes", "3"), exitUsage, "batch-size 4 does not part evenly among 3 processes"},
+		{"one part", trainTiny("a", "--gradient-noise"), exitUsage, "gradient-noise compares microbatches"},
 		{"number", trainTiny("a", "--processes", "-1"), exitUsage, "--processes must not be negative"},
 		{"no GPU", trainTiny("a", "--processes", "0"), exitUsage, "one process per GPU"},
 		{"options", trainTiny("a", "--processes", "2", "--lr", "-1"), exitUsage, "lr must be a number above 0"},

@@ -35,7 +35,7 @@ func programIn(dir string, env []string, args ...string) outcome {
 // everything is a run with all that processes must agree about.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
-	"--microbatch", "4", "--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
+	"--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
 
 // state reads all that a checkpoint holds but the configuration, and what it says of
 // the machine.
@@ -119,7 +119,7 @@ func TestProcesses(t *testing.T) {
 			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
 		}
 	}
-	run(append(trainTiny("one", everything...), "--steps", "8")...)
+	run(append(trainTiny("one", everything...), "--microbatch", "4", "--steps", "8")...)
 	run(append(trainTiny("two", everything...), "--processes", "2", "--steps", "8")...)
 	sameState(t, "one/checkpoints/ckpt-000008.pt", "two/checkpoints/ckpt-000008.pt")
 	one, two := csvOf(t, "one"), csvOf(t, "two")

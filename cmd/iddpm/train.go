@@ -149,8 +149,8 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 		s.log.Info("going on with a run", zap.String("run", from))
 		return s.resume(c.Context, from, r, s.changes(c, config))
 	}
-	if n := s.peers.Size(); config.Train.BatchSize%n != 0 {
-		return wrongUse("--batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", config.Train.BatchSize, n)
+	if err := config.Train.CheckParts(s.peers.Size()); err != nil {
+		return usageError{err}
 	}
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
