@@ -159,7 +159,7 @@ func (p *Peers) LeaderFirst(f func() error) error {
 func (p *Peers) Same(what, mine string) error {
 	all, err := p.Exchange(mine)
 	if err == nil && all[p.Rank()] != all[0] {
-		err = fmt.Errorf("process %d has not the %s of process 0: all need the same", p.Rank(), what)
+		err = fmt.Errorf("the %s is not that of process 0: all processes need the same", what)
 	}
 	return p.Together(err)
 }

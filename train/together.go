@@ -39,7 +39,7 @@ func (t *Trainer) sameData() error {
 	if t.peers == nil {
 		return nil // the fingerprint of a large set takes a moment
 	}
-	return t.peers.Same("pictures", t.dataset.Fingerprint())
+	return t.peers.Same("set of pictures", t.dataset.Fingerprint())
 }
 
 // state is what a run has come to, beside tensors.

@@ -65,7 +65,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.number > 0 {
 		l.settings.Pictures = min(o.number, set.Len())
 	}
-	if err := s.peers.Same("pictures", l.settings.Data); err != nil {
+	if err := s.peers.Same("set of pictures", l.settings.Data); err != nil {
 		return nil, err
 	}
 	err := s.peers.Lead(func() (err error) {

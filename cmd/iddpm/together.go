@@ -76,7 +76,10 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at place) 
 	if deviceErr == nil && s.device.Type == gotorch.CUDA {
 		s.device.Index, deviceErr = at.gpu(gotorch.CUDADeviceCount())
 	}
-	return s, s.checkDevices(deviceErr)
+	if err := s.checkDevices(deviceErr); err != nil {
+		return nil, err
+	}
+	return s, s.peers.Same("version", version)
 }
 
 // meet waits until all processes have come, or ctx ends.

@@ -213,7 +213,7 @@ func TestProcessesWithDifferentCheckpoints(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if got[0].status != exitFailed || got[1].status != exitFailed || !strings.Contains(got[1].stderr, "process 1 has not the checkpoint run/checkpoints/ckpt-000002.pt of process 0") {
+		if got[0].status != exitFailed || got[1].status != exitFailed || !strings.Contains(got[1].stderr, "process 1: the checkpoint run/checkpoints/ckpt-000002.pt is not that of process 0") {
 			t.Errorf("%s: %d, %s\n%d, %s", command, got[0].status, got[0].stderr, got[1].status, got[1].stderr)
 		}
 	}
