@@ -32,6 +32,14 @@ func programIn(dir string, env []string, args ...string) outcome {
 	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
+// succeed runs the program, with more variables, where nothing may go wrong.
+func succeed(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	if got := programIn(".", env, args...); got.status != exitDone {
+		t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
+	}
+}
+
 // everything is a run with all that processes must agree about.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
@@ -113,22 +121,16 @@ func csvOf(t *testing.T, dir string) (rows [][]string) {
 // microbatches, whether or not they are interrupted; and the metrics say the same.
 func TestProcesses(t *testing.T) {
 	t.Chdir(t.TempDir())
-	run := func(args ...string) {
-		t.Helper()
-		if got := programAlone(args...); got.status != exitDone {
-			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
-		}
-	}
-	run(append(trainTiny("one", everything...), "--microbatch", "4", "--steps", "8")...)
-	run(append(trainTiny("two", everything...), "--processes", "2", "--steps", "8")...)
+	succeed(t, nil, append(trainTiny("one", everything...), "--microbatch", "4", "--steps", "8")...)
+	succeed(t, nil, append(trainTiny("two", everything...), "--processes", "2", "--steps", "8")...)
 	sameState(t, "one/checkpoints/ckpt-000008.pt", "two/checkpoints/ckpt-000008.pt")
 	one, two := csvOf(t, "one"), csvOf(t, "two")
 	if len(one) != 11 || fmt.Sprint(one) != fmt.Sprint(two) {
 		t.Errorf("the metrics differ:\n%v\n%v", one, two)
 	}
 
-	run(append(trainTiny("half", everything...), "--processes", "2", "--steps", "4")...)
-	run("resume", "half", "--device", "cpu", "--processes", "2", "--steps", "8")
+	succeed(t, nil, append(trainTiny("half", everything...), "--processes", "2", "--steps", "4")...)
+	succeed(t, nil, "resume", "half", "--device", "cpu", "--processes", "2", "--steps", "8")
 	sameState(t, "one/checkpoints/ckpt-000008.pt", "half/checkpoints/ckpt-000008.pt")
 
 	// Another number of processes goes on with the same run; sums in another order end
@@ -145,33 +147,24 @@ func TestProcessesInHalfPrecision(t *testing.T) {
 	t.Chdir(t.TempDir())
 	flags := []string{"--precision", "fp16", "--fp16-scale-growth", "0.5", "--use-checkpoint", "--grad-clip", "0.5", "--super-res", "--large-size", "16", "--small-size", "8",
 		"--image-size", "16", "--attention-resolutions", "16", "--microbatch", "2", "--steps", "4"}
-	for _, args := range [][]string{trainTiny("one", flags...), append(trainTiny("two", flags...), "--processes", "2")} {
-		if got := programAlone(args...); got.status != exitDone {
-			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
-		}
-	}
+	succeed(t, nil, trainTiny("one", flags...)...)
+	succeed(t, nil, append(trainTiny("two", flags...), "--processes", "2")...)
 	sameState(t, "one/checkpoints/ckpt-000004.pt", "two/checkpoints/ckpt-000004.pt")
 }
 
 // Several processes draw what one draws, and find the same bits/dim.
 func TestProcessesShareASample(t *testing.T) {
 	t.Chdir(t.TempDir())
-	run := func(args ...string) {
-		t.Helper()
-		if got := programAlone(args...); got.status != exitDone {
-			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
-		}
-	}
-	run(trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
-	run(trainTiny("large", "--class-cond", "--num-classes", "10", "--super-res", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16", "--steps", "2")...)
+	succeed(t, nil, trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
+	succeed(t, nil, trainTiny("large", "--class-cond", "--num-classes", "10", "--super-res", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16", "--steps", "2")...)
 	for name, flags := range map[string][]string{
 		"ancestral": {"--num-samples", "10", "--batch-size", "2", "--first-sample", "3", "--denoised-progress"},
 		"ddim":      {"--num-samples", "5", "--batch-size", "4", "--use-ddim", "--class", "1,2"},
 		"cascade":   {"--num-samples", "3", "--batch-size", "1", "--upsample", "large"},
 	} {
 		flags = append([]string{"sample", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1"}, flags...)
-		run(append(flags, "-o", name+"-1")...)
-		run(append(flags, "-o", name+"-3", "--processes", "3")...)
+		succeed(t, nil, append(flags, "-o", name+"-1")...)
+		succeed(t, nil, append(flags, "-o", name+"-3", "--processes", "3")...)
 		files, _ := filepath.Glob(name + "-1/*")
 		if len(files) < 2 {
 			t.Errorf("%s: %v", name, files)
@@ -185,8 +178,8 @@ func TestProcessesShareASample(t *testing.T) {
 	}
 
 	nll := []string{"nll", "small", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--batch-size", "2"}
-	run(append(nll, "-o", "nll-1")...)
-	run(append(nll, "-o", "nll-2", "--processes", "2")...)
+	succeed(t, nil, append(nll, "-o", "nll-1")...)
+	succeed(t, nil, append(nll, "-o", "nll-2", "--processes", "2")...)
 	for _, file := range []string{"nll.npz", "vb_terms.npz"} {
 		if !bytes.Equal(readFile(t, "nll-1/"+file), readFile(t, "nll-2/"+file)) {
 			t.Errorf("%s differs", file)
@@ -234,26 +227,20 @@ func freePort(t *testing.T) string {
 func TestProcessesBegin(t *testing.T) {
 	t.Chdir(t.TempDir())
 	flags := []string{"--batch-size", "4", "--microbatch", "2", "--seed", "3"}
-	run := func(env []string, args ...string) {
-		t.Helper()
-		if got := programIn(".", env, args...); got.status != exitDone {
-			t.Fatalf("%v: %d, %s", args, got.status, got.stderr)
-		}
-	}
-	run(nil, append(trainTiny("one", flags...), "--steps", "4")...)
-	run(nil, "export", "one", "--reference-layout", "theirs")
-	run(nil, "resume", "one", "--device", "cpu", "--steps", "6")
+	succeed(t, nil, append(trainTiny("one", flags...), "--steps", "4")...)
+	succeed(t, nil, "export", "one", "--reference-layout", "theirs")
+	succeed(t, nil, "resume", "one", "--device", "cpu", "--steps", "6")
 
 	folder, err := filepath.Abs("shared")
 	if err != nil {
 		t.Fatal(err)
 	}
 	url := []string{"--remote-cache", "cache", "--processes", "2"}
-	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "2"})...)
-	run(nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "6", "--auto-resume"})...)
+	succeed(t, nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "2"})...)
+	succeed(t, nil, slices.Concat(trainTiny("file://"+folder, flags...), url, []string{"--steps", "6", "--auto-resume"})...)
 	sameState(t, "one/checkpoints/ckpt-000006.pt", "shared/checkpoints/ckpt-000006.pt")
 
 	adopted := slices.Concat([]string{"resume", "theirs/model000004.pt", "--device", "cpu", "--run-dir"}, []string{"adopted"}, tiny, flags)
-	run([]string{"TORCHELASTIC_USE_AGENT_STORE=True", "WORLD_SIZE=1", "RANK=0"}, append(adopted, "--processes", "2", "--steps", "6")...)
+	succeed(t, []string{"TORCHELASTIC_USE_AGENT_STORE=True", "WORLD_SIZE=1", "RANK=0"}, append(adopted, "--processes", "2", "--steps", "6")...)
 	sameWeights(t, "one", "adopted")
 }

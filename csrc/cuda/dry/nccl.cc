@@ -9,14 +9,14 @@
 using namespace dry;
 
 struct ncclComm {
-  int device, rank, size;
+  int device;
 };
 
 namespace {
 
 thread_local int grouped = 0;
 
-// A collective of `count` elements at src and dst.
+// A collective that reads src and writes dst.
 ncclResult_t launch(const char *name, ncclComm_t comm, const void *src, const void *dst, cudaStream_t stream) {
   cudaError_t e = call([&](State &s) {
     if (comm->device != current_device()) violation(std::string(name) + " on another GPU than the group's");
@@ -41,7 +41,7 @@ DRY_API ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId i
     if (c != 7) violation("ncclCommInitRank with a name that no process has made");
   }
   if (rank < 0 || rank >= size) return ncclInvalidArgument;
-  *comm = new ncclComm{current_device(), rank, size};
+  *comm = new ncclComm{current_device()};
   report("eager", "nccl", "group of " + std::to_string(size));
   return ncclSuccess;
 }
