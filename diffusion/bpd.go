@@ -43,7 +43,7 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 	}
 	var b BPD
 	var terms gotorch.Tensor // of the step at hand, [N, 3]
-	err := evaluate(ctx, func() error {
+	err := withoutGradients(ctx, func() error {
 		empty := func(shape ...int64) gotorch.Tensor {
 			return gotorch.EmptyOn(d.device, gotorch.Float, append([]int64{xStart.Size(0)}, shape...)...).MoveOut()
 		}
@@ -56,7 +56,7 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 	}
 	terms.Free()
 	if err == nil {
-		err = evaluate(ctx, func() error {
+		err = withoutGradients(ctx, func() error {
 			b.Prior = d.PriorBPD(xStart).MoveOut()
 			b.Total = b.VB.SumDims(false, 1).AddI(b.Prior, 1).MoveOut()
 			return nil
@@ -79,15 +79,15 @@ func (b BPD) Free() {
 // fillBPD evaluates the terms of every step, each first into terms.
 func (d *GaussianDiffusion) fillBPD(ctx context.Context, b BPD, terms gotorch.Tensor, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) error {
 	last := d.NumTimesteps() - 1
-	return d.walk(ctx, last, 0, xStart.Size(0), func(t Timesteps) {
+	return d.forEachStep(ctx, last, 0, xStart.Size(0), func(t Timesteps) {
 		noise := o.Noise(t)
 		xT := d.QSample(xStart, t, noise)
-		mean, variance := d.outputs(denoise, xT, t, cond)
-		p := d.predict(mean, variance, xT, t, !o.Unclipped)
+		mean, variance := d.splitModelOutput(denoise, xT, t, cond)
+		p := d.predictionOf(mean, variance, xT, t, !o.Unclipped)
 		for i, term := range []gotorch.Tensor{
-			d.vbTerms(p, xStart, xT, t),
+			d.vbTermsBPD(p, xStart, xT, t),
 			squaredError(p.PredXStart, xStart),
-			squaredError(d.predEpsilon(p.PredXStart, xT, t), noise),
+			squaredError(d.predictEpsFromXStart(p.PredXStart, xT, t), noise),
 		} {
 			terms.Select(1, int64(i)).CopyI(term)
 		}

@@ -62,7 +62,7 @@ func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	useTimesteps, err := SpaceTimesteps(c.Steps, c.TimestepRespacing)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,11 @@ func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
 	}
-	spaced, err := NewSchedule(RespaceBetas(base.AlphasCumprod, kept))
+	spaced, err := NewSchedule(RespaceBetas(base.AlphasCumprod, useTimesteps))
 	if err != nil {
 		return nil, fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
 	}
-	return newGaussian(spaced, kept, c.Steps, c.Objective(), device)
+	return newGaussian(spaced, useTimesteps, c.Steps, c.Objective(), device)
 }
 
 // NewGaussian makes the diffusion with the given betas and no respacing.
@@ -83,9 +83,9 @@ func NewGaussian(betas []float64, o Objective, device gotorch.Device) (*Gaussian
 	if err != nil {
 		return nil, err
 	}
-	every := make([]int, len(betas))
-	for t := range every {
-		every[t] = t
+	all := make([]int, len(betas))
+	for t := range all {
+		all[t] = t
 	}
-	return newGaussian(s, every, len(betas), o, device)
+	return newGaussian(s, all, len(betas), o, device)
 }

@@ -13,27 +13,27 @@ import (
 // 0, or where all t are 0. There are no gradients. Every call copies a table to the
 // device, which SampleLoop does once.
 func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	way := d.newDDIM(eta)
-	defer way.rows.Free()
-	return d.step(way, denoise, x, t, noise, cond, clipDenoised)
+	c := d.ddimSampleCoefficients(eta)
+	defer c.rows.Free()
+	return d.step(c, denoise, x, t, noise, cond, clipDenoised)
 }
 
 // DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
 // with eta 0, so that noise becomes what a picture was made from, and also
 // returns the predicted x_0. At t = T-1 all signal goes. There are no gradients.
 func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.ddimReverse, denoise, x, t, gotorch.Tensor{}, cond, clipDenoised)
+	return d.step(d.ddimReverseSample, denoise, x, t, gotorch.Tensor{}, cond, clipDenoised)
 }
 
 // ddimPrediction returns the predicted x_0 and the noise that it implies, which
 // after clipping is not the noise that the network predicted.
 func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (predXStart, epsilon gotorch.Tensor) {
-	mean, _ := d.outputs(denoise, x, t, cond)
-	predXStart = d.predXStart(mean, x, t)
+	mean, _ := d.splitModelOutput(denoise, x, t, cond)
+	predXStart = d.predictXStart(mean, x, t)
 	if clipDenoised {
 		predXStart = predXStart.Clamp(-1, 1)
 	}
-	return predXStart, d.predEpsilon(predXStart, x, t)
+	return predXStart, d.predictEpsFromXStart(predXStart, x, t)
 }
 
 // InvertOptions says how to invert. The zero value is the reference's way.
@@ -58,25 +58,25 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 	}
 	step, steps := d.DDIMReverseSample, d.NumTimesteps()-1
 	if o.Refine > 0 {
-		step, steps = d.undoDDIM(o.Refine), d.NumTimesteps()
+		step, steps = d.invertDDIMStep(o.Refine), d.NumTimesteps()
 	}
-	return d.take(ctx, xStart, trip{last: steps - 1, progress: o.Progress,
+	return d.runLoop(ctx, xStart, imageLoop{last: steps - 1, progress: o.Progress,
 		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
 			return step(denoise, x, t, cond, !o.Unclipped)
 		}})
 }
 
-// undoDDIM returns the inverse of DDIMSample's step t: from x_{t-1} it finds the
-// x_t which that step takes there, by fixed-point iteration on the noise in it.
-func (d *GaussianDiffusion) undoDDIM(refine int) func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+// invertDDIMStep returns the inverse of DDIMSample's step t: from x_{t-1} it finds
+// the x_t which that step takes there, by fixed-point iteration on the noise in it.
+func (d *GaussianDiffusion) invertDDIMStep(refine int) func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-		signal, noise := t.of(colSqrtAlphasCumprodPrev), t.of(colOneMinusAlphasCumprodPrev).Sqrt()
+		sqrtAlphaBarPrev, sqrtOneMinusAlphaBarPrev := t.extract(colSqrtAlphasCumprodPrev), t.extract(colOneMinusAlphasCumprodPrev).Sqrt()
 		sample = x
 		for range refine + 1 {
 			var epsilon gotorch.Tensor
 			predXStart, epsilon = d.ddimPrediction(denoise, sample, t, cond, clipDenoised)
-			xStart := x.Addcmul(noise, epsilon, -1).DivI(signal)
-			sample = combine(t.of(colSqrtAlphasCumprod), xStart, t.of(colSqrtOneMinusAlphasCumprod), epsilon)
+			xStart := x.Addcmul(sqrtOneMinusAlphaBarPrev, epsilon, -1).DivI(sqrtAlphaBarPrev)
+			sample = linearCombination(t.extract(colSqrtAlphasCumprod), xStart, t.extract(colSqrtOneMinusAlphasCumprod), epsilon)
 		}
 		return sample, predXStart
 	}

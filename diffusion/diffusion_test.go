@@ -37,12 +37,12 @@ func images(shape ...int64) gotorch.Tensor {
 // oracle is the network that knows x_0, with v = -1 as its variance where it
 // gives one: LearnedRange's smallest, the true posterior's.
 func oracle(d *GaussianDiffusion, xStart gotorch.Tensor) Denoiser {
-	return func(x, seen gotorch.Tensor, _ Cond) gotorch.Tensor {
-		at := d.At(seen.Int64s())
+	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
+		at := d.At(scaledTimesteps.Int64s())
 		out := xStart
 		switch d.MeanType {
 		case Epsilon:
-			out = d.predEpsilon(xStart, x, at)
+			out = d.predictEpsFromXStart(xStart, x, at)
 		case PreviousX:
 			out, _, _ = d.QPosteriorMeanVariance(xStart, x, at)
 		}
@@ -86,12 +86,12 @@ func TestTimestepsAgree(t *testing.T) {
 			if steps[0] == steps[1] {
 				one := d.AtStep(int(steps[0]), 3)
 				golden.WithinOfMax(t, "one step", d.TrainingLosses(network, x, one, noise, Cond{}).Loss.Float32s(), want, 0)
-				golden.WithinOfMax(t, "what the network sees", one.seen.Float32s(), blind.seen.Float32s(), 0)
+				golden.WithinOfMax(t, "what the network sees", one.scaled.Float32s(), blind.scaled.Float32s(), 0)
 			}
 			if steps[0] == 7 {
-				known := d.atIndex(gotorch.FromInt64s(steps[:1]), 3)
+				known := d.atDeviceStep(gotorch.FromInt64s(steps[:1]), 3)
 				golden.WithinOfMax(t, "known to the device", d.TrainingLosses(network, x, known, noise, Cond{}).Loss.Float32s(), want, 0)
-				golden.WithinOfMax(t, "what the network sees", known.seen.Float32s(), blind.seen.Float32s(), 0)
+				golden.WithinOfMax(t, "what the network sees", known.scaled.Float32s(), blind.scaled.Float32s(), 0)
 			}
 		}
 	})
@@ -114,7 +114,7 @@ func TestWhatTheNetworkSees(t *testing.T) {
 		}
 		last := int64(d.NumTimesteps() - 1)
 		gotorch.Scope(func() {
-			golden.WithinOfMax(t, c.respacing, d.At([]int64{0, 1, last}).seen.Float32s(), c.want, 0)
+			golden.WithinOfMax(t, c.respacing, d.At([]int64{0, 1, last}).scaled.Float32s(), c.want, 0)
 		})
 	}
 }

@@ -68,28 +68,28 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the step of the original process that each step is
 	OriginalNumSteps int   // T of the original process, on which the network is trained
 
-	Recording Recording // how a GPU walks
+	Recording Recording // how a GPU goes through the steps of a loop
 
-	seen   []float32      // [T], the steps as the network sees them
-	table  gotorch.Tensor // [T, columns]
-	device gotorch.Device
+	scaledTimesteps []float32      // [T], the steps as the network sees them: the reference's _scale_timesteps
+	table           gotorch.Tensor // [T, columns]
+	device          gotorch.Device
 
-	ancestral, ddimReverse reverse
+	pSample, ddimReverseSample stepCoefficients
 }
 
-func newGaussian(s Schedule, kept []int, original int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
-	d := &GaussianDiffusion{Schedule: s, Objective: o, TimestepMap: kept, OriginalNumSteps: original, device: device}
+func newGaussian(s Schedule, useTimesteps []int, originalNumSteps int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
+	d := &GaussianDiffusion{Schedule: s, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: device}
 	scale := float32(1)
 	if o.RescaleTimesteps {
-		scale = float32(1000 / float64(original))
+		scale = float32(1000 / float64(originalNumSteps))
 	}
-	d.seen = make([]float32, len(kept))
-	for i, t := range kept {
-		d.seen[i] = float32(t) * scale
+	d.scaledTimesteps = make([]float32, len(useTimesteps))
+	for i, t := range useTimesteps {
+		d.scaledTimesteps[i] = float32(t) * scale
 	}
 	err := gotorch.Try(func() {
 		d.table = d.newTable(func(t int) []float64 { c := d.coefficients(t); return c[:] })
-		d.ancestral, d.ddimReverse = d.newAncestral(), d.newDDIMReverse()
+		d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
 	})
 	return d, err
 }
@@ -97,27 +97,29 @@ func newGaussian(s Schedule, kept []int, original int, o Objective, device gotor
 // Device returns where the tensors are that d works on.
 func (d *GaussianDiffusion) Device() gotorch.Device { return d.device }
 
-// combine returns a x + b y.
-func combine(a, x, b, y gotorch.Tensor) gotorch.Tensor { return a.Mul(x).Addcmul(b, y, 1) }
+// linearCombination returns a x + b y.
+func linearCombination(a, x, b, y gotorch.Tensor) gotorch.Tensor {
+	return a.Mul(x).Addcmul(b, y, 1)
+}
 
 // QMeanVariance returns the mean [N, C, H, W], the variance and the log variance
 // (nats) [N, 1, 1, 1] of q(x_t | x_0): equation 8.
 func (d *GaussianDiffusion) QMeanVariance(xStart gotorch.Tensor, t Timesteps) (mean, variance, logVariance gotorch.Tensor) {
-	return t.of(colSqrtAlphasCumprod).Mul(xStart), t.of(colOneMinusAlphasCumprod), t.of(colLogOneMinusAlphasCumprod)
+	return t.extract(colSqrtAlphasCumprod).Mul(xStart), t.extract(colOneMinusAlphasCumprod), t.extract(colLogOneMinusAlphasCumprod)
 }
 
 // QSample returns x_t, all [N, C, H, W]: equation 9.
 func (d *GaussianDiffusion) QSample(xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
 	mustMatch("QSample", "noise", noise, xStart)
-	return combine(t.of(colSqrtAlphasCumprod), xStart, t.of(colSqrtOneMinusAlphasCumprod), noise)
+	return linearCombination(t.extract(colSqrtAlphasCumprod), xStart, t.extract(colSqrtOneMinusAlphasCumprod), noise)
 }
 
 // QPosteriorMeanVariance returns the mean [N, C, H, W], the variance and the
 // clipped log variance (nats) [N, 1, 1, 1] of q(x_{t-1} | x_t, x_0): equations
 // 10 to 12.
 func (d *GaussianDiffusion) QPosteriorMeanVariance(xStart, xT gotorch.Tensor, t Timesteps) (mean, variance, logVariance gotorch.Tensor) {
-	mean = combine(t.of(colPosteriorMeanCoef1), xStart, t.of(colPosteriorMeanCoef2), xT)
-	return mean, t.of(colPosteriorVariance), t.of(colPosteriorLogVariance)
+	mean = linearCombination(t.extract(colPosteriorMeanCoef1), xStart, t.extract(colPosteriorMeanCoef2), xT)
+	return mean, t.extract(colPosteriorVariance), t.extract(colPosteriorLogVariance)
 }
 
 // Prediction is what a network's output says about one step back.
@@ -132,33 +134,33 @@ type Prediction struct {
 // clips the predicted x_0 to [-1, 1], as sampling and likelihoods do and training
 // does not.
 func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) Prediction {
-	mean, variance := d.outputs(denoise, x, t, cond)
-	p := d.predict(mean, variance, x, t, clipDenoised)
+	mean, variance := d.splitModelOutput(denoise, x, t, cond)
+	p := d.predictionOf(mean, variance, x, t, clipDenoised)
 	switch d.VarType {
 	case FixedLarge:
-		p.Variance = t.of(colFixedLargeVariance)
+		p.Variance = t.extract(colFixedLargeVariance)
 	case FixedSmall: // not exp(LogVariance), which is clipped at t = 0
-		p.Variance = t.of(colPosteriorVariance)
+		p.Variance = t.extract(colPosteriorVariance)
 	default:
 		p.Variance = p.LogVariance.Exp()
 	}
 	return p
 }
 
-// outputs runs the network and splits what it gives into the prediction and,
-// where variances are learned, the variance's values.
-func (d *GaussianDiffusion) outputs(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) (mean, variance gotorch.Tensor) {
-	out := d.output(denoise, x, t, cond)
+// splitModelOutput runs the network and splits what it gives into the prediction
+// and, where variances are learned, the variance's values.
+func (d *GaussianDiffusion) splitModelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) (mean, variance gotorch.Tensor) {
+	modelOutput := d.modelOutput(denoise, x, t, cond)
 	if !d.learnsVariance() {
-		return out, gotorch.Tensor{}
+		return modelOutput, gotorch.Tensor{}
 	}
-	halves := out.Chunk(2, 1)
+	halves := modelOutput.Chunk(2, 1)
 	return halves[0], halves[1]
 }
 
-// output runs the network and returns what it gives, in float32.
-func (d *GaussianDiffusion) output(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) gotorch.Tensor {
-	out := denoise(x, t.seen, cond).CastTo(gotorch.Float)
+// modelOutput runs the network and returns what it gives, in float32.
+func (d *GaussianDiffusion) modelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) gotorch.Tensor {
+	out := denoise(x, t.scaled, cond).CastTo(gotorch.Float)
 	want := x.Shape()
 	if d.learnsVariance() {
 		want[1] *= 2
@@ -169,9 +171,9 @@ func (d *GaussianDiffusion) output(denoise Denoiser, x gotorch.Tensor, t Timeste
 	return out
 }
 
-// predict turns a network's outputs into all of Prediction but the variance.
-func (d *GaussianDiffusion) predict(mean, variance, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
-	p := Prediction{LogVariance: d.logVariance(variance, t), PredXStart: d.predXStart(mean, x, t)}
+// predictionOf turns a network's outputs into all of Prediction but the variance.
+func (d *GaussianDiffusion) predictionOf(mean, variance, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
+	p := Prediction{LogVariance: d.logVariance(variance, t), PredXStart: d.predictXStart(mean, x, t)}
 	if clipDenoised {
 		p.PredXStart = p.PredXStart.Clamp(-1, 1)
 	}
@@ -182,21 +184,21 @@ func (d *GaussianDiffusion) predict(mean, variance, x gotorch.Tensor, t Timestep
 	return p
 }
 
-// predXStart returns the x_0 that the network's prediction and x_t imply.
-func (d *GaussianDiffusion) predXStart(prediction, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
+// predictXStart returns the x_0 that the network's prediction and x_t imply.
+func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	switch d.MeanType {
 	case XStart:
 		return prediction
 	case PreviousX:
-		ratio := t.of(colPosteriorMeanCoefRatio)
-		return t.of(colRecipPosteriorMeanCoef1).Mul(prediction).Addcmul(ratio, x, -1)
+		ratio := t.extract(colPosteriorMeanCoefRatio)
+		return t.extract(colRecipPosteriorMeanCoef1).Mul(prediction).Addcmul(ratio, x, -1)
 	}
-	return t.of(colSqrtRecipAlphasCumprod).Mul(x).Addcmul(t.of(colSqrtRecipm1AlphasCumprod), prediction, -1)
+	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).Addcmul(t.extract(colSqrtRecipm1AlphasCumprod), prediction, -1)
 }
 
-// predEpsilon returns the noise in x_t that a predicted x_0 implies.
-func (d *GaussianDiffusion) predEpsilon(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	return t.of(colSqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.of(colSqrtRecipm1AlphasCumprod))
+// predictEpsFromXStart returns the noise in x_t that a predicted x_0 implies.
+func (d *GaussianDiffusion) predictEpsFromXStart(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
+	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.extract(colSqrtRecipm1AlphasCumprod))
 }
 
 // logVariance returns the model's log variance, nats. For LearnedRange it is
@@ -204,15 +206,15 @@ func (d *GaussianDiffusion) predEpsilon(predXStart, x gotorch.Tensor, t Timestep
 func (d *GaussianDiffusion) logVariance(v gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	switch d.VarType {
 	case FixedSmall:
-		return t.of(colPosteriorLogVariance)
+		return t.extract(colPosteriorLogVariance)
 	case LearnedRange:
 		share := v.AddScalar(1).MulScalarI(0.5)
 		rest := share.Neg().AddScalarI(1)
-		return share.Mul(t.of(colLogBeta)).Add(rest.Mul(t.of(colPosteriorLogVariance)), 1)
+		return share.Mul(t.extract(colLogBeta)).Add(rest.Mul(t.extract(colPosteriorLogVariance)), 1)
 	case Learned:
 		return v
 	}
-	return t.of(colFixedLargeLogVariance)
+	return t.extract(colFixedLargeLogVariance)
 }
 
 func mustMatch(op, name string, got, want gotorch.Tensor) {

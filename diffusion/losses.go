@@ -54,17 +54,17 @@ func squaredError(a, b gotorch.Tensor) gotorch.Tensor {
 // bitsPerDim averages nats per element into bits per dimension, [N].
 func bitsPerDim(nats gotorch.Tensor) gotorch.Tensor { return meanFlat(nats).MulScalar(1 / math.Ln2) }
 
-// vbTerms returns the variational bound's term of step t, bits/dim [N]: the
+// vbTermsBPD returns the variational bound's term of step t, bits/dim [N]: the
 // decoder's at t = 0 (equation 5), else the divergence of the model's step back
 // from the true one (equation 6). Only what some t of the batch needs is
 // computed.
-func (d *GaussianDiffusion) vbTerms(p Prediction, xStart, xT gotorch.Tensor, t Timesteps) gotorch.Tensor {
+func (d *GaussianDiffusion) vbTermsBPD(p Prediction, xStart, xT gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	var kl, decoder gotorch.Tensor
-	if t.mayBeLater() {
+	if t.mayIncludeNonzero() {
 		mean, _, logVariance := d.QPosteriorMeanVariance(xStart, xT, t)
 		kl = bitsPerDim(NormalKL(mean, logVariance, p.Mean, p.LogVariance))
 	}
-	if t.mayBeFirst() {
+	if t.mayIncludeZero() {
 		logScales := p.LogVariance.MulScalar(0.5)
 		decoder = bitsPerDim(DiscretizedGaussianLogLikelihood(xStart, p.Mean, logScales)).Neg()
 	}
@@ -74,7 +74,7 @@ func (d *GaussianDiffusion) vbTerms(p Prediction, xStart, xT gotorch.Tensor, t T
 	case !kl.Defined():
 		return decoder
 	}
-	return gotorch.Where(t.of(colNotFirst).View(-1).EqScalar(0), decoder, kl)
+	return gotorch.Where(t.extract(colNonzeroMask).View(-1).EqScalar(0), decoder, kl)
 }
 
 // Losses are the terms of the training objective, each [N] in float32.
@@ -93,17 +93,17 @@ func (d *GaussianDiffusion) TrainingLosses(denoise Denoiser, xStart gotorch.Tens
 // DrawTrainingLosses is TrainingLosses with gotorch.PhiloxNormal's noise under a
 // key: one kernel draws it and makes x_t of it.
 func (d *GaussianDiffusion) DrawTrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, key gotorch.PhiloxKey, cond Cond) Losses {
-	xT, noise := gotorch.DiffusionQSample(xStart, t.rows(colQSample, gotorch.QSampleColumns, xStart.Size(0)), key)
+	xT, noise := gotorch.DiffusionQSample(xStart, t.coefficientRows(colQSample, gotorch.QSampleColumns, xStart.Size(0)), key)
 	return d.losses(denoise, xStart, xT, t, noise, cond)
 }
 
 // losses measures what the network predicts of x_t.
 func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
-	out := d.output(denoise, xT, t, cond)
-	alone := d.LossType == KL || d.LossType == RescaledKL
-	rows := t.rows(colLosses, gotorch.LossColumns, xStart.Size(0))
+	out := d.modelOutput(denoise, xT, t, cond)
+	boundOnly := d.LossType == KL || d.LossType == RescaledKL
+	rows := t.coefficientRows(colLosses, gotorch.LossColumns, xStart.Size(0))
 	// Beside L_simple the bound teaches the variance alone: it is a poor guide to the mean.
-	mse, vb := gotorch.DiffusionLosses(out, d.target(xStart, xT, t, noise), xStart, rows, alone || d.learnsVariance(), alone)
+	mse, vb := gotorch.DiffusionLosses(out, d.trainingTarget(xStart, xT, t, noise), xStart, rows, boundOnly || d.learnsVariance(), boundOnly)
 	switch {
 	case d.LossType == KL:
 		return Losses{Loss: vb}
@@ -117,8 +117,8 @@ func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, 
 	return Losses{Loss: mse.Add(vb, 1), MSE: mse, VB: vb}
 }
 
-// target returns what the network is to predict.
-func (d *GaussianDiffusion) target(xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
+// trainingTarget returns what the network is to predict.
+func (d *GaussianDiffusion) trainingTarget(xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
 	switch d.MeanType {
 	case XStart:
 		return xStart

@@ -33,12 +33,12 @@ func TestLossesOfAnOracle(t *testing.T) {
 // plain twin of gotorch.DiffusionLosses.
 func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) (mse, vb gotorch.Tensor) {
 	xT := d.QSample(xStart, t, noise)
-	mean, variance := d.outputs(echo(out), xT, t, Cond{})
-	mse = squaredError(mean, d.target(xStart, xT, t, noise))
+	mean, variance := d.splitModelOutput(echo(out), xT, t, Cond{})
+	mse = squaredError(mean, d.trainingTarget(xStart, xT, t, noise))
 	if d.LossType == MSE {
 		mean = mean.Detach()
 	}
-	return mse, d.vbTerms(d.predict(mean, variance, xT, t, false), xStart, xT, t)
+	return mse, d.vbTermsBPD(d.predictionOf(mean, variance, xT, t, false), xStart, xT, t)
 }
 
 // TestLossesAreTheirTwins compares every objective's losses and gradients, over
@@ -52,11 +52,11 @@ func TestLossesAreTheirTwins(t *testing.T) {
 				t.Run(fmt.Sprint(meanName, varName, lossType), func(t *testing.T) {
 					gotorch.Scope(func() {
 						x, noise, at := images(5, 3, 7, 4).MulScalar(1.2).Clamp(-1, 1), normal(1, 5, 3, 7, 4), d.At(steps)
-						out := normal(2, 5, 3, 7, 4).MulScalar(0.01).Add(d.target(x, d.QSample(x, at, noise), at, noise), 1)
+						out := normal(2, 5, 3, 7, 4).MulScalar(0.01).Add(d.trainingTarget(x, d.QSample(x, at, noise), at, noise), 1)
 						if d.learnsVariance() {
 							v := normal(3, 5, 3, 7, 4)
 							if varType == Learned {
-								v = v.Add(at.of(colFixedLargeLogVariance), 1)
+								v = v.Add(at.extract(colFixedLargeLogVariance), 1)
 							}
 							out = gotorch.Cat([]gotorch.Tensor{out, v}, 1)
 						}

@@ -136,8 +136,8 @@ func parseCount(s string) (int, error) {
 	return n, nil
 }
 
-// RespaceBetas returns the betas of the diffusion that keeps only the given
-// steps of the one with these alphasCumprod: equation 19.
+// RespaceBetas returns the betas of the diffusion that keeps only the given steps
+// (the reference's use_timesteps) of the one with these alphasCumprod: equation 19.
 func RespaceBetas(alphasCumprod []float64, kept []int) []float64 {
 	betas := make([]float64, len(kept))
 	last := 1.0

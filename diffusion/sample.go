@@ -12,7 +12,7 @@ import (
 // (Ho et al. 2020, algorithm 2). All are [N, C, H, W]; no noise is added where
 // t = 0, and noise may be undefined where all t are. There are no gradients.
 func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.ancestral, denoise, x, t, noise, cond, clipDenoised)
+	return d.step(d.pSample, denoise, x, t, noise, cond, clipDenoised)
 }
 
 // Sampler is how a loop goes from x_t to x_{t-1}.
@@ -65,20 +65,20 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	if err := o.validate(d.NumTimesteps()); err != nil {
 		return gotorch.Tensor{}, err
 	}
-	way := d.ancestral
+	c := d.pSample
 	if o.Sampler == DDIM {
-		if err := gotorch.Try(func() { way = d.newDDIM(o.Eta) }); err != nil {
+		if err := gotorch.Try(func() { c = d.ddimSampleCoefficients(o.Eta) }); err != nil {
 			return gotorch.Tensor{}, err
 		}
-		defer way.rows.Free()
+		defer c.rows.Free()
 	}
-	return d.take(ctx, xT, trip{first: d.NumTimesteps() - 1 - o.SkipSteps, progress: o.Progress,
+	return d.runLoop(ctx, xT, imageLoop{first: d.NumTimesteps() - 1 - o.SkipSteps, progress: o.Progress,
 		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
 			var noise gotorch.Tensor
-			if way.needsNoise(t) {
+			if c.needsNoise(t) {
 				noise = o.Noise(t)
 			}
-			return d.step(way, denoise, x, t, noise, cond, !o.Unclipped)
+			return d.step(c, denoise, x, t, noise, cond, !o.Unclipped)
 		}})
 }
 
@@ -97,8 +97,8 @@ func (s NoiseSource) XT() gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step:
 
 // At returns the noise of the one step t.
 func (s NoiseSource) At(t Timesteps) gotorch.Tensor {
-	if t.later {
-		return s.draw(gotorch.PhiloxKey{StepOf: t.index})
+	if t.nonzero {
+		return s.draw(gotorch.PhiloxKey{StepOf: t.onDevice})
 	}
 	return s.draw(gotorch.PhiloxKey{Step: uint32(t.host[0])})
 }
@@ -123,7 +123,7 @@ func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
 	factor := func(v []float64) gotorch.Tensor {
 		return gotorch.FromFloat64s(v, n, 1, 1, 1).To(a.Device(), gotorch.Float)
 	}
-	return combine(factor(from), a, factor(to), b)
+	return linearCombination(factor(from), a, factor(to), b)
 }
 
 // slerpFactors returns the factors of both ends, given the cosine of the angle

@@ -15,11 +15,11 @@ import (
 // gaussianData is the best network for data whose values are independent and
 // N(0, stdv^2): all is known about such a process.
 func gaussianData(d *GaussianDiffusion, stdv float64) Denoiser {
-	return func(x, seen gotorch.Tensor, _ Cond) gotorch.Tensor {
-		at := d.At(seen.Int64s())
-		signal := at.of(colSqrtAlphasCumprod)
-		total := at.of(colOneMinusAlphasCumprod).Addcmul(signal, signal, stdv*stdv)
-		return x.Mul(at.of(colSqrtOneMinusAlphasCumprod)).Div(total)
+	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
+		at := d.At(scaledTimesteps.Int64s())
+		signal := at.extract(colSqrtAlphasCumprod)
+		total := at.extract(colOneMinusAlphasCumprod).Addcmul(signal, signal, stdv*stdv)
+		return x.Mul(at.extract(colSqrtOneMinusAlphasCumprod)).Div(total)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestNoiseSourceTellsStepsApart(t *testing.T) {
 		if gotorch.Equal(at(0), at(1)) || gotorch.Equal(s.XT(), at(0)) {
 			t.Error("two steps have the same noise")
 		}
-		if !gotorch.Equal(at(1), at(1)) || !gotorch.Equal(at(1), s.At(d.atIndex(gotorch.FromInt64s([]int64{1}), 1))) {
+		if !gotorch.Equal(at(1), at(1)) || !gotorch.Equal(at(1), s.At(d.atDeviceStep(gotorch.FromInt64s([]int64{1}), 1))) {
 			t.Error("the same step has other noise when asked again")
 		}
 	})
@@ -131,7 +131,7 @@ func TestSampleLoopProgress(t *testing.T) {
 		o := SampleOptions{
 			SkipSteps: 2,
 			Noise: func(t Timesteps) gotorch.Tensor {
-				asked = append(asked, int(t.index.Int64s()[0]))
+				asked = append(asked, int(t.onDevice.Int64s()[0]))
 				return noise.At(t)
 			},
 			Progress: func(step int, predXStart gotorch.Tensor) error {

@@ -73,9 +73,9 @@ const (
 // last ten losses, equation 18, which lowers the variance of L_vlb's estimate.
 // Until every step has ten it draws them alike.
 type LossSecondMoment struct {
-	history []float64 // [T x historyPerTerm]
-	counts  []int64   // [T]
-	short   int       // steps whose history is not full
+	lossHistory []float64 // [T x historyPerTerm]
+	lossCounts  []int64   // [T]
+	notWarmedUp int       // steps whose history is not full
 }
 
 // NewLossSecondMoment returns a LossSecondMoment over numTimesteps steps.
@@ -86,14 +86,14 @@ func NewLossSecondMoment(numTimesteps int) *LossSecondMoment {
 // Weights returns the probability of every step, or ones before every history is
 // full.
 func (s *LossSecondMoment) Weights() []float64 {
-	weights := ones(len(s.counts))
-	if s.short > 0 {
+	weights := ones(len(s.lossCounts))
+	if s.notWarmedUp > 0 {
 		return weights
 	}
 	total := 0.0
 	for t := range weights {
 		squares := 0.0
-		for _, loss := range s.of(int64(t)) {
+		for _, loss := range s.historyOf(int64(t)) {
 			squares += loss * loss
 		}
 		weights[t] = math.Sqrt(squares / historyPerTerm)
@@ -123,8 +123,8 @@ func (s *LossSecondMoment) Update(t []int64, losses []float64) error {
 		return fmt.Errorf("%d losses for %d steps", len(losses), len(t))
 	}
 	for i, step := range t {
-		if step < 0 || step >= int64(len(s.counts)) {
-			return fmt.Errorf("step %d is not one of 0 to %d", step, len(s.counts)-1)
+		if step < 0 || step >= int64(len(s.lossCounts)) {
+			return fmt.Errorf("step %d is not one of 0 to %d", step, len(s.lossCounts)-1)
 		}
 		if math.IsNaN(losses[i]) || math.IsInf(losses[i], 0) {
 			return fmt.Errorf("the loss at step %d is %v: the timestep sampler cannot learn from it", step, losses[i])
@@ -137,41 +137,41 @@ func (s *LossSecondMoment) Update(t []int64, losses []float64) error {
 }
 
 func (s *LossSecondMoment) remember(t int64, loss float64) {
-	history := s.of(t)
-	if s.counts[t] == historyPerTerm {
+	history := s.historyOf(t)
+	if s.lossCounts[t] == historyPerTerm {
 		copy(history, history[1:])
 		history[historyPerTerm-1] = loss
 		return
 	}
-	history[s.counts[t]] = loss
-	s.counts[t]++
-	if s.counts[t] == historyPerTerm {
-		s.short--
+	history[s.lossCounts[t]] = loss
+	s.lossCounts[t]++
+	if s.lossCounts[t] == historyPerTerm {
+		s.notWarmedUp--
 	}
 }
 
-// of returns the history of step t.
-func (s *LossSecondMoment) of(t int64) []float64 {
-	return s.history[t*historyPerTerm : (t+1)*historyPerTerm]
+// historyOf returns the history of step t.
+func (s *LossSecondMoment) historyOf(t int64) []float64 {
+	return s.lossHistory[t*historyPerTerm : (t+1)*historyPerTerm]
 }
 
 // State returns a copy of the histories.
 func (s *LossSecondMoment) State() SamplerState {
-	return SamplerState{append([]float64(nil), s.history...), append([]int64(nil), s.counts...)}
+	return SamplerState{append([]float64(nil), s.lossHistory...), append([]int64(nil), s.lossCounts...)}
 }
 
 // SetState replaces the histories.
 func (s *LossSecondMoment) SetState(state SamplerState) error {
-	if len(state.LossCounts) != len(s.counts) || len(state.LossHistory) != len(s.history) {
-		return fmt.Errorf("the state is for %d steps with %d losses in all, this sampler has %d steps with %d each", len(state.LossCounts), len(state.LossHistory), len(s.counts), historyPerTerm)
+	if len(state.LossCounts) != len(s.lossCounts) || len(state.LossHistory) != len(s.lossHistory) {
+		return fmt.Errorf("the state is for %d steps with %d losses in all, this sampler has %d steps with %d each", len(state.LossCounts), len(state.LossHistory), len(s.lossCounts), historyPerTerm)
 	}
-	short := 0
+	notWarmedUp := 0
 	for t, n := range state.LossCounts {
 		if n < 0 || n > historyPerTerm {
 			return fmt.Errorf("loss_counts[%d] is %d: it must be 0 to %d", t, n, historyPerTerm)
 		}
 		if n < historyPerTerm {
-			short++
+			notWarmedUp++
 		}
 	}
 	for i, loss := range state.LossHistory {
@@ -179,9 +179,9 @@ func (s *LossSecondMoment) SetState(state SamplerState) error {
 			return fmt.Errorf("loss_history[%d] is %v: it must be finite", i, loss)
 		}
 	}
-	copy(s.history, state.LossHistory)
-	copy(s.counts, state.LossCounts)
-	s.short = short
+	copy(s.lossHistory, state.LossHistory)
+	copy(s.lossCounts, state.LossCounts)
+	s.notWarmedUp = notWarmedUp
 	return nil
 }
 

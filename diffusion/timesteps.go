@@ -11,8 +11,8 @@ import (
 // The columns of the table of coefficients, one row per step: a batch's numbers
 // are one gather, whatever it computes.
 const (
-	colTimestep = iota // what the network sees
-	colNotFirst        // 0 at t = 0, else 1
+	colScaledTimestep = iota // what the network sees
+	colNonzeroMask           // 0 at t = 0, else 1: the reference's nonzero_mask
 	colSqrtAlphasCumprod
 	colSqrtOneMinusAlphasCumprod // right after it: see colQSample
 	colOneMinusAlphasCumprod
@@ -40,8 +40,8 @@ const (
 
 // coefficients returns a row of the table.
 func (d *GaussianDiffusion) coefficients(t int) (r [columns]float64) {
-	r[colTimestep] = float64(d.seen[t])
-	r[colNotFirst] = float64(min(t, 1))
+	r[colScaledTimestep] = float64(d.scaledTimesteps[t])
+	r[colNonzeroMask] = float64(min(t, 1))
 	setForward(&r, d.Schedule, t)
 	setPosterior(&r, d.Schedule, t)
 	r[colSqrtAlphasCumprodPrev] = math.Sqrt(d.AlphasCumprodPrev[t])
@@ -88,10 +88,10 @@ func setPosterior(r *[columns]float64, s Schedule, t int) {
 	}
 	r[colFixedLargeVariance] = large
 	r[colFixedLargeLogVariance] = math.Log(large)
-	upper, lower := math.Log(s.Betas[t]), s.PosteriorLogVarianceClipped[t]
-	r[colLogBeta] = upper
-	r[colLogVarianceMid] = (upper + lower) / 2
-	r[colLogVarianceHalfRange] = (upper - lower) / 2
+	maxLog, minLog := math.Log(s.Betas[t]), s.PosteriorLogVarianceClipped[t]
+	r[colLogBeta] = maxLog
+	r[colLogVarianceMid] = (maxLog + minLog) / 2
+	r[colLogVarianceHalfRange] = (maxLog - minLog) / 2
 }
 
 // setLosses fills a row of gotorch.DiffusionLosses.
@@ -105,13 +105,13 @@ func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
 	default: // x_0 less the predicted x_0 is so many times the noise's error
 		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
 	}
-	upper, lower, between := d.logVarianceRange(*r)
-	copy(r[colLosses:], []float64{scale, upper, lower, between, r[colPosteriorLogVariance], r[colNotFirst]})
+	maxLog, minLog, between := d.logVarianceRange(*r)
+	copy(r[colLosses:], []float64{scale, maxLog, minLog, between, r[colPosteriorLogVariance], r[colNonzeroMask]})
 }
 
 // logVarianceRange returns the model's largest and smallest log variance, nats, and
 // whether the network says where between them it lies (1) or what it is (0).
-func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (upper, lower, between float64) {
+func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (maxLog, minLog, between float64) {
 	switch d.VarType {
 	case FixedSmall:
 		return r[colPosteriorLogVariance], 0, 0
@@ -140,11 +140,11 @@ func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance,
 // Timesteps are the steps t of a batch and the numbers that follow from them.
 // Its tensors belong to the scope it was made in.
 type Timesteps struct {
-	host  []int64        // [N], or one step for the whole batch; nil where the host does not know them
-	index gotorch.Tensor // the same, int64 on the device; undefined where the host alone knows the one step
-	later bool           // that it is one step above 0, which only the device knows
-	seen  gotorch.Tensor // [N] float32, what the network sees
-	coef  gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
+	host     []int64        // [N], or one step for the whole batch; nil where the host does not know them
+	onDevice gotorch.Tensor // the same, int64 on the device; undefined where the host alone knows the one step
+	nonzero  bool           // that it is one step above 0, which only the device knows
+	scaled   gotorch.Tensor // [N] float32, what the network sees: the reference's _scale_timesteps
+	coef     gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
 }
 
 // At returns the steps t, one per picture, 0 <= t < T.
@@ -162,7 +162,7 @@ func (d *GaussianDiffusion) At(t []int64) Timesteps {
 // them (as when a step is captured once and replayed with others).
 func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 	d.checkSteps(host)
-	return d.lookUp(Timesteps{host: host, index: t}, t.Numel())
+	return d.withCoefficients(Timesteps{host: host, onDevice: t}, t.Numel())
 }
 
 // AtStep returns one step t for a batch of n pictures. Nothing is copied to the
@@ -170,19 +170,20 @@ func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	host := []int64{int64(t)}
 	d.checkSteps(host)
-	return d.lookUp(Timesteps{host: host}, n)
+	return d.withCoefficients(Timesteps{host: host}, n)
 }
 
-// atIndex is AtStep for a step above 0 that only the device knows: an int64 [1]
-// there.
-func (d *GaussianDiffusion) atIndex(t gotorch.Tensor, n int64) Timesteps {
-	return d.lookUp(Timesteps{index: t, later: true}, n)
+// atDeviceStep is AtStep for a step above 0 that only the device knows: an int64
+// [1] there.
+func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
+	return d.withCoefficients(Timesteps{onDevice: t, nonzero: true}, n)
 }
 
-// lookUp adds the numbers that follow from the steps of n pictures.
-func (d *GaussianDiffusion) lookUp(t Timesteps, n int64) Timesteps {
-	rows := t.in(d.table)
-	t.seen = rows.Select(1, colTimestep).Expand(n)
+// withCoefficients adds the numbers that follow from the steps of n pictures, one
+// gather for all that extract returns.
+func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
+	rows := t.extractRows(d.table)
+	t.scaled = rows.Select(1, colScaledTimestep).Expand(n)
 	t.coef = rows.View(-1, columns, 1, 1)
 	return t
 }
@@ -195,30 +196,32 @@ func (d *GaussianDiffusion) checkSteps(host []int64) {
 	}
 }
 
-// in returns the steps' rows of a table [T, columns]: [N, columns], or [1, columns]
-// for one step. Nothing is copied to the device.
-func (t Timesteps) in(table gotorch.Tensor) gotorch.Tensor {
-	if !t.index.Defined() {
+// extractRows returns the steps' rows of a table [T, columns]: [N, columns], or
+// [1, columns] for one step. Nothing is copied to the device.
+func (t Timesteps) extractRows(table gotorch.Tensor) gotorch.Tensor {
+	if !t.onDevice.Defined() {
 		return table.Narrow(0, t.host[0], 1)
 	}
-	return table.IndexSelect(0, t.index)
+	return table.IndexSelect(0, t.onDevice)
 }
 
-// of returns one coefficient, [N, 1, 1, 1] or [1, 1, 1, 1].
-func (t Timesteps) of(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
+// extract returns one coefficient, [N, 1, 1, 1] or [1, 1, 1, 1]: the reference's
+// _extract_into_tensor.
+func (t Timesteps) extract(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
 
-// rows returns columns of the table as a kernel takes them, one row for each of n
-// pictures.
-func (t Timesteps) rows(first, width, n int64) gotorch.Tensor {
+// coefficientRows returns columns of the table as a kernel takes them, one row for
+// each of n pictures.
+func (t Timesteps) coefficientRows(first, width, n int64) gotorch.Tensor {
 	return t.coef.Narrow(1, first, width).View(-1, width).Expand(n, width)
 }
 
-// mayBeFirst and mayBeLater report whether any t is 0, and whether any is not.
-func (t Timesteps) mayBeFirst() bool {
-	return !t.later && (t.host == nil || slices.Contains(t.host, 0))
+// mayIncludeZero and mayIncludeNonzero report whether any t is 0, and whether any
+// is not, as far as the host knows.
+func (t Timesteps) mayIncludeZero() bool {
+	return !t.nonzero && (t.host == nil || slices.Contains(t.host, 0))
 }
 
-func (t Timesteps) mayBeLater() bool {
+func (t Timesteps) mayIncludeNonzero() bool {
 	return t.host == nil || slices.ContainsFunc(t.host, func(t int64) bool { return t != 0 })
 }
 

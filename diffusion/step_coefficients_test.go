@@ -12,7 +12,7 @@ import (
 // composedPSample is PSample by the operators that likelihoods are computed with.
 func composedPSample(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, clip bool) (next, predXStart gotorch.Tensor) {
 	p := d.PMeanVariance(network, x, t, Cond{}, clip)
-	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.of(colNotFirst))
+	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.extract(colNonzeroMask))
 	return p.Mean.Addcmul(stdv, noise, 1), p.PredXStart
 }
 
@@ -21,8 +21,8 @@ func composedDDIM(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Ti
 	predXStart, epsilon := d.ddimPrediction(network, x, t, Cond{}, clip)
 	_, variance, _ := d.QPosteriorMeanVariance(predXStart, x, t)
 	variance = variance.MulScalar(eta * eta)
-	direction := t.of(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
-	next = combine(t.of(colSqrtAlphasCumprodPrev), predXStart, direction, epsilon)
+	direction := t.extract(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
+	next = linearCombination(t.extract(colSqrtAlphasCumprodPrev), predXStart, direction, epsilon)
 	return next.Addcmul(variance.Sqrt(), noise, 1), predXStart
 }
 
@@ -40,11 +40,11 @@ func TestStepsAreTheirTwins(t *testing.T) {
 		for varName, varType := range varTypes {
 			d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: varType})
 			for name, at := range map[string][2]Timesteps{
-				"many":    {d.At(steps), d.At(after)},
-				"unknown": {d.AtTensor(gotorch.FromInt64s(steps), nil), d.At(after)},
-				"one":     {d.AtStep(25, 5), d.AtStep(26, 5)},
-				"first":   {d.AtStep(0, 5), d.AtStep(1, 5)},
-				"walked":  {d.atIndex(gotorch.FromInt64s(steps[2:3]), 5), d.AtStep(26, 5)},
+				"many":     {d.At(steps), d.At(after)},
+				"unknown":  {d.AtTensor(gotorch.FromInt64s(steps), nil), d.At(after)},
+				"one":      {d.AtStep(25, 5), d.AtStep(26, 5)},
+				"first":    {d.AtStep(0, 5), d.AtStep(1, 5)},
+				"recorded": {d.atDeviceStep(gotorch.FromInt64s(steps[2:3]), 5), d.AtStep(26, 5)},
 			} {
 				t.Run(fmt.Sprint(meanName, varName, name), func(t *testing.T) {
 					gotorch.Scope(func() { compareSteps(t, d, at[0], at[1]) })
@@ -56,7 +56,7 @@ func TestStepsAreTheirTwins(t *testing.T) {
 
 func compareSteps(t *testing.T, d *GaussianDiffusion, at, after Timesteps) {
 	x, noise := d.QSample(images(5, 3, 7, 4), at, normal(1, 5, 3, 7, 4)), normal(2, 5, 3, 7, 4)
-	out := oracle(d, images(5, 3, 7, 4).MulScalar(1.1))(x, at.seen, Cond{})
+	out := oracle(d, images(5, 3, 7, 4).MulScalar(1.1))(x, at.scaled, Cond{})
 	network := echo(out.Add(normal(3, out.Shape()...).MulScalar(0.1), 1))
 	// At t = 48 the predicted x_0 is a difference of numbers tens of times as large.
 	for _, clip := range []bool{true, false} {
