@@ -19,10 +19,8 @@ gt_pair gt_diffusion_q_sample(gt_tensor x_start, gt_tensor rows, gt_philox_key k
   });
 }
 
-gt_pair gt_diffusion_reverse_step(gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise, int32_t draws,
-                                  gt_philox_key key, gt_tensor step_of) {
+gt_pair gt_diffusion_reverse_step(gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise) {
   return guard_pair([&] {
-    return diffusion_reverse_step({unwrap(out), unwrap(x), unwrap(rows), clip != 0, unwrap(noise), draws != 0,
-                                   philox_key(key, unwrap(step_of), unwrap(x).device())});
+    return diffusion_reverse_step({unwrap(out), unwrap(x), unwrap(rows), clip != 0, unwrap(noise)});
   });
 }

@@ -265,9 +265,9 @@ GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key, 
 GT_API(gt_pair, gt_diffusion_losses, (gt_tensor out, gt_tensor target, gt_tensor x_start, gt_tensor rows, int32_t bound, int32_t through))
 // x_t and the noise that is drawn for it: see gotorch.DiffusionQSample.
 GT_API(gt_pair, gt_diffusion_q_sample, (gt_tensor x_start, gt_tensor rows, gt_philox_key key, gt_tensor step_of))
-// x_{t-1} and the predicted x_0, with `noise`, with noise that is drawn if `draws`
-// is set, or without: see gotorch.DiffusionReverseStep.
-GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise, int32_t draws, gt_philox_key key, gt_tensor step_of))
+// x_{t-1} and the predicted x_0, with `noise` or without: see
+// gotorch.DiffusionReverseStep.
+GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise))
 
 // ---- several processes (distributed.cc): see gotorch.ProcessGroup
 GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))

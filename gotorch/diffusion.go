@@ -70,9 +70,8 @@ const ReverseStepColumns = 8
 // ReverseStepOptions says how [DiffusionReverseStep] goes. The zero value adds no
 // noise, whatever the rows say, and does not clip.
 type ReverseStepOptions struct {
-	Clip  bool       // clips the predicted x_0 to [-1, 1]
-	Noise Tensor     // if defined, the noise, [N, C, H, W]
-	Key   *PhiloxKey // if not nil, the noise is PhiloxNormal's under this key
+	Clip  bool   // clips the predicted x_0 to [-1, 1]
+	Noise Tensor // if defined, the noise, [N, C, H, W]
 }
 
 // DiffusionReverseStep goes from x_t to x_{t-1}, given what a network made of x_t,
@@ -94,14 +93,9 @@ type ReverseStepOptions struct {
 // There are no gradients.
 func DiffusionReverseStep(out, x, rows Tensor, o ReverseStepOptions) (previous, xStart Tensor) {
 	const op = "DiffusionReverseStep"
-	noise, key := o.Noise, PhiloxKey{}
-	if o.Key != nil {
-		key = *o.Key
-	}
-	step := key.StepOf
-	p := C.gt_diffusion_reverse_step(out.defined(op), x.defined(op), rows.defined(op), cBool(o.Clip), noise.optional(op), cBool(o.Key != nil),
-		key.c(), step.optional(op))
-	for _, t := range []Tensor{out, x, rows, noise, step} {
+	noise := o.Noise
+	p := C.gt_diffusion_reverse_step(out.defined(op), x.defined(op), rows.defined(op), cBool(o.Clip), noise.optional(op))
+	for _, t := range []Tensor{out, x, rows, noise} {
 		runtime.KeepAlive(t.owner)
 	}
 	check(op, p.error)

@@ -219,14 +219,14 @@ func checkReverseStep(t *testing.T, d Device, tolerance float64) {
 				in := newReverseInputs(d, s, shape)
 				for _, clip := range []bool{false, true} {
 					what := fmt.Sprintf("%+v %v, clipped %v", s, shape, clip)
-					drawn, given := PhiloxNormal(d, Float, key, shape...), PhiloxUniform(d, Float, key, shape...).Contiguous()
-					in.compare(t, what+", no noise", Tensor{}, ReverseStepOptions{Clip: clip}, tolerance)
-					in.compare(t, what+", noise given", given, ReverseStepOptions{Clip: clip, Noise: given}, tolerance)
-					in.compare(t, what+", noise drawn", drawn, ReverseStepOptions{Clip: clip, Key: &key}, tolerance)
+					noise := PhiloxNormal(d, Float, key, shape...)
+					in.compare(t, what+", no noise", ReverseStepOptions{Clip: clip}, tolerance)
+					in.compare(t, what+", noise", ReverseStepOptions{Clip: clip, Noise: noise}, tolerance)
+					in.compare(t, what+", row-major noise", ReverseStepOptions{Clip: clip, Noise: noise.Contiguous()}, tolerance)
 				}
 				if i == 3 {
 					in.spoil()
-					in.compare(t, fmt.Sprintf("%+v, broken", s), in.x, ReverseStepOptions{Clip: true, Noise: in.x}, tolerance)
+					in.compare(t, fmt.Sprintf("%+v, broken", s), ReverseStepOptions{Clip: true, Noise: in.x}, tolerance)
 				}
 			})
 		}
@@ -275,10 +275,10 @@ func (in *reverseInputs) spoil() {
 	at(2, channels-1, 0, 0).FillI(400)
 }
 
-func (in *reverseInputs) compare(t *testing.T, what string, z Tensor, o ReverseStepOptions, tolerance float64) {
+func (in *reverseInputs) compare(t *testing.T, what string, o ReverseStepOptions, tolerance float64) {
 	t.Helper()
 	previous, x0 := DiffusionReverseStep(in.out, in.x, in.rows, o)
-	wantPrevious, wantX0 := in.step.composed(in.out, in.x, z, in.cs, o.Clip)
+	wantPrevious, wantX0 := in.step.composed(in.out, in.x, o.Noise, in.cs, o.Clip)
 	compareTensors(t, what+": x_{t-1}", previous, wantPrevious, tolerance)
 	compareTensors(t, what+": x_0", x0, wantX0, tolerance)
 	if !previous.IsChannelsLast() || !x0.IsChannelsLast() {
@@ -294,17 +294,18 @@ func TestDiffusionStepsLayouts(t *testing.T) {
 		s := reverseStep{"epsilon", "range", 0, true}
 		in := newReverseInputs(Device{}, s, []int64{3, 3, 5, 4})
 		row := in.rows.Narrow(0, 1, 1).Expand(3, ReverseStepColumns)
-		all, _ := DiffusionReverseStep(in.out, in.x, row, ReverseStepOptions{Key: &key})
-		other, _ := DiffusionReverseStep(in.out.Contiguous(), in.x.Contiguous(), row.Contiguous(), ReverseStepOptions{Key: &key})
+		noise := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 5}, in.x.Shape()...)
+		all, _ := DiffusionReverseStep(in.out, in.x, row, ReverseStepOptions{Noise: noise})
+		other, _ := DiffusionReverseStep(in.out.Contiguous(), in.x.Contiguous(), row.Contiguous(), ReverseStepOptions{Noise: noise.Contiguous()})
 		if !Equal(all, other) {
 			t.Error("of row-major pictures, or rows of their own, comes something else")
 		}
 		noised, _ := DiffusionQSample(in.x, row.Narrow(1, 2, 2), key)
 		for i := range int64(3) {
 			one := key
-			one.StepOf = FromInt64s([]int64{0, i})
+			one.FirstSample += i
 			part := func(x Tensor) Tensor { return x.Narrow(0, i, 1) }
-			previous, _ := DiffusionReverseStep(part(in.out), part(in.x), part(row), ReverseStepOptions{Key: &one})
+			previous, _ := DiffusionReverseStep(part(in.out), part(in.x), part(row), ReverseStepOptions{Noise: part(noise)})
 			xT, _ := DiffusionQSample(part(in.x), part(row).Narrow(1, 2, 2), one)
 			if !Equal(previous, part(all)) || !Equal(xT, part(noised)) {
 				t.Errorf("sample %d alone differs from what it is in the batch", i)
@@ -327,24 +328,23 @@ func TestDiffusionStepsRefuse(t *testing.T) {
 	}
 	q := func(x, rows Tensor, key PhiloxKey) func() { return func() { DiffusionQSample(x, rows, key) } }
 	for says, call := range map[string]func(){
-		"takes pictures, not [2, 3, 4]":               q(zeros(2, 3, 4), two, PhiloxKey{}),
-		"rows [2, 8] do not fit 2 pictures":           q(x, rows, PhiloxKey{}),
-		"rows [1, 2] do not fit 2 pictures":           q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
-		"not CPUDoubleType":                           q(x.CastTo(Double), two, PhiloxKey{}),
-		"not CPUHalfType":                             q(x, two.CastTo(Half), PhiloxKey{}),
-		"has no gradient":                             q(leaf, two, PhiloxKey{}),
-		"CPUFloatType[2], not one int64 or two":       q(x, two, PhiloxKey{StepOf: zeros(2)}),
-		"takes pictures, not [3, 4, 4]":               reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
-		"rows [2, 2] do not fit 2 pictures":           reverse(x, x, two, ReverseStepOptions{}),
-		"the network's [2, 5, 4, 4] does not fit":     reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
-		"the network's [2, 3, 4, 5] does not fit":     reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
-		"one device, not CPUBFloat16Type":             reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
-		"one device, not CPULongType":                 reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
-		"noise [2, 3, 4, 1] does not fit pictures":    reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
-		"one device, not CPUCharType":                 reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
-		"the noise is given, and also to be drawn":    reverse(x, x, rows, ReverseStepOptions{Noise: x, Key: &PhiloxKey{}}),
-		"a step has no gradient":                      reverse(leaf, x, rows, ReverseStepOptions{}),
-		"CPULongType[3], not one int64 or two on cpu": reverse(x, x, rows, ReverseStepOptions{Key: &PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}}),
+		"takes pictures, not [2, 3, 4]":            q(zeros(2, 3, 4), two, PhiloxKey{}),
+		"rows [2, 8] do not fit 2 pictures":        q(x, rows, PhiloxKey{}),
+		"rows [1, 2] do not fit 2 pictures":        q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
+		"not CPUDoubleType":                        q(x.CastTo(Double), two, PhiloxKey{}),
+		"not CPUHalfType":                          q(x, two.CastTo(Half), PhiloxKey{}),
+		"has no gradient":                          q(leaf, two, PhiloxKey{}),
+		"CPUFloatType[1], not one int64 on cpu":    q(x, two, PhiloxKey{StepOf: zeros(1)}),
+		"CPULongType[3], not one int64 on cpu":     q(x, two, PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}),
+		"takes pictures, not [3, 4, 4]":            reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
+		"rows [2, 2] do not fit 2 pictures":        reverse(x, x, two, ReverseStepOptions{}),
+		"the network's [2, 5, 4, 4] does not fit":  reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
+		"the network's [2, 3, 4, 5] does not fit":  reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
+		"one device, not CPUBFloat16Type":          reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
+		"one device, not CPULongType":              reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
+		"noise [2, 3, 4, 1] does not fit pictures": reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
+		"one device, not CPUCharType":              reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
+		"a step has no gradient":                   reverse(leaf, x, rows, ReverseStepOptions{}),
 	} {
 		if err := mustFail(t, call); !strings.Contains(err.Message, says) {
 			t.Errorf("the message lacks %q: %s", says, err.Message)

@@ -164,11 +164,11 @@ func largeReverseStep(dtype int8, noise bool) (int64, func()) {
 	if dtype != Float {
 		return 0, nil
 	}
+	x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
 	channels, row, o := int64(3), []float32{1.1, -0.4, 0.3, 0.6, 0, 0, 0, 0}, ReverseStepOptions{Clip: true}
 	if noise {
-		channels, row, o.Key = 6, []float32{1.1, -0.4, 0.3, 0.6, 0, -3, 0.2, 1}, &PhiloxKey{Seed: 1}
+		channels, row, o.Noise = 6, []float32{1.1, -0.4, 0.3, 0.6, 0, -3, 0.2, 1}, PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, x.Shape()...)
 	}
-	x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
 	out := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: 1}, 32, channels, 256, 256)
 	rows := FromFloat32s(row, 1, ReverseStepColumns).Expand(32, ReverseStepColumns)
 	return 4 * (out.Numel() + 3*x.Numel()), func() { DiffusionReverseStep(out, x, rows, o) }

@@ -80,9 +80,8 @@ type PhiloxKey struct {
 	Stream      uint32 // what the numbers are for: one for noise, one per dropout layer, ...
 	Step        uint32 // of training or of sampling
 	FirstSample int64  // the index of row 0 in the global batch
-	// StepOf, if defined, is one int64 or two where the numbers are drawn, which are
-	// added to Step and to FirstSample when they are: a [Graph] has the numbers of
-	// another step, and of other rows, at every replay.
+	// StepOf, if defined, is one int64 where the numbers are drawn, which is added to
+	// Step when they are: a [Graph] has the numbers of another step at every replay.
 	StepOf Tensor
 }
 

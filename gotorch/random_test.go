@@ -189,14 +189,13 @@ func TestPhiloxStreams(t *testing.T) {
 func TestPhiloxStepOf(t *testing.T) {
 	key := PhiloxKey{Seed: 1, Stream: 2, Step: 3, FirstSample: 4}
 	for _, c := range []struct {
-		added []int64
+		added int64
 		same  PhiloxKey
 	}{
-		{[]int64{40}, PhiloxKey{Seed: 1, Stream: 2, Step: 43, FirstSample: 4}},
-		{[]int64{40, 1 << 32}, PhiloxKey{Seed: 1, Stream: 2, Step: 43, FirstSample: 4 + 1<<32}},
-		{[]int64{-1, -4}, PhiloxKey{Seed: 1, Stream: 2, Step: 2}},
+		{40, PhiloxKey{Seed: 1, Stream: 2, Step: 43, FirstSample: 4}},
+		{-1, PhiloxKey{Seed: 1, Stream: 2, Step: 2, FirstSample: 4}},
 	} {
-		key.StepOf = FromInt64s(c.added)
+		key.StepOf = FromInt64s([]int64{c.added})
 		for name, draw := range map[string]func(PhiloxKey) Tensor{
 			"normal":  func(k PhiloxKey) Tensor { return PhiloxNormal(Device{}, Float, k, 3, 5) },
 			"uniform": func(k PhiloxKey) Tensor { return PhiloxUniform(Device{}, Float, k, 3, 5) },
@@ -207,9 +206,9 @@ func TestPhiloxStepOf(t *testing.T) {
 			}
 		}
 	}
-	for _, wrong := range []Tensor{FromFloat32s([]float32{1}), FromInt64s([]int64{1, 2, 3}), FromInt64s(nil, 0), FromInt64s([]int64{1}).Expand(2)} {
+	for _, wrong := range []Tensor{FromFloat32s([]float32{1}), FromInt64s([]int64{1, 2}), FromInt64s(nil, 0), FromInt64s([]int64{1}).Expand(2)} {
 		key.StepOf = wrong
-		if err := mustFail(t, func() { PhiloxNormal(Device{}, Float, key, 1) }); !strings.Contains(err.Message, "not one int64 or two on cpu") {
+		if err := mustFail(t, func() { PhiloxNormal(Device{}, Float, key, 1) }); !strings.Contains(err.Message, "not one int64 on cpu") {
 			t.Errorf("%v added: %v", wrong, err)
 		}
 	}

@@ -1,5 +1,5 @@
-// The steps of the diffusion's process on a GPU: a thread draws the noise of four
-// elements in registers, and does all else to them.
+// The steps of the diffusion's process on a GPU: a thread does all of a step to four
+// elements, and draws the noise of q(x_t | x_0) in registers.
 #include "diffusion_steps_kernels.h"
 
 #include "quads.h"
@@ -46,12 +46,11 @@ struct ReverseStep {
     float x[4], prediction[4] = {}, v[4] = {}, first[4], z[4] = {};
     load_quad<kWhole>(in.x + at, count, x);
     ask(n, q, count, prediction, v);
-    if (in.source == Noise::kGiven) load_quad<kWhole>(in.noise + at, count, z);
-    if (in.source == Noise::kDrawn) normals(in.key.quad(n, q), z);
+    if (in.noise != nullptr) load_quad<kWhole>(in.noise + at, count, z);
     for (int k = 0; k < 4; ++k) {
       first[k] = r.x_start(x[k], prediction[k], in.clip);
       x[k] = r.mean(first[k], x[k], prediction[k]);
-      if (in.source != Noise::kNone) x[k] += r.deviation(v[k]) * z[k];
+      if (in.noise != nullptr) x[k] += r.deviation(v[k]) * z[k];
     }
     store_quad<kWhole>(x_start + at, count, first);
     store_quad<kWhole>(previous + at, count, x);

@@ -37,7 +37,7 @@ void q_sample(const PictureShape &s, const QSampleInputs &in, float *x_t, float 
 
 // What a run takes from the network, and the noise: NULL where there is none.
 struct Run {
-  alignas(64) float prediction[kPhiloxRun], deviation[kPhiloxRun], drawn[kPhiloxRun];
+  alignas(64) float prediction[kPhiloxRun], deviation[kPhiloxRun];
   const float *noise = nullptr;
 
   Run(const PictureShape &s, const ReverseInputs &in, int64_t n, int64_t first, int64_t count) {
@@ -46,9 +46,8 @@ struct Run {
       prediction[i] = in.out[at.prediction];
       if (s.learned) deviation[i] = in.out[at.prediction + s.c];
     }
-    if (in.source == Noise::kNone) return;
-    noise = in.source == Noise::kGiven ? in.noise + n * s.elements() + first : drawn;
-    if (in.source == Noise::kDrawn) philox_normal_run(in.key, n, first, count, drawn);
+    if (in.noise == nullptr) return;
+    noise = in.noise + n * s.elements() + first;
     const ReverseRow &r = in.rows[n];
     if (!s.learned) std::fill(deviation, deviation + count, r.deviation(0.0f));
     for (int64_t i = 0; s.learned && i < count; ++i) deviation[i] = r.deviation(deviation[i]);
@@ -108,9 +107,8 @@ std::pair<at::Tensor, at::Tensor> diffusion_q_sample(const QSampleCall &call) {
 std::pair<at::Tensor, at::Tensor> diffusion_reverse_step(const ReverseCall &call) {
   check_pictures(call.x, call.rows, kReverseRow, {call.x, call.rows, call.out});
   check_output(call.out, call.x);
-  ReverseCall c{dense(call.out), dense(call.x), call.rows, call.clip, call.noise, call.draws, call.key};
+  ReverseCall c{dense(call.out), dense(call.x), call.rows, call.clip, call.noise};
   if (call.noise.defined()) {
-    TORCH_CHECK(!call.draws, "the noise is given, and also to be drawn");
     TORCH_CHECK(call.noise.sizes() == call.x.sizes(), "noise ", call.noise.sizes(), " does not fit pictures ", call.x.sizes());
     check_pictures(call.x, call.rows, kReverseRow, {call.noise});
     c.noise = dense(call.noise);

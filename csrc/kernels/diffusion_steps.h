@@ -23,15 +23,12 @@ struct QSampleCall {
 struct ReverseCall {
   at::Tensor out, x, rows;
   bool clip;
-  at::Tensor noise;  // undefined where it is drawn, or where there is none
-  bool draws;
-  PhiloxKey key;
+  at::Tensor noise;  // undefined where there is none
 
   PictureShape shape() const { return picture_shape(out, x); }
   ReverseInputs inputs() const {
-    Noise source = noise.defined() ? Noise::kGiven : draws ? Noise::kDrawn : Noise::kNone;
-    return {out.const_data_ptr<float>(), x.const_data_ptr<float>(), rows_of<ReverseRow>(rows), clip, source,
-            noise.defined() ? noise.const_data_ptr<float>() : nullptr, key};
+    return {out.const_data_ptr<float>(), x.const_data_ptr<float>(), rows_of<ReverseRow>(rows), clip,
+            noise.defined() ? noise.const_data_ptr<float>() : nullptr};
   }
 };
 

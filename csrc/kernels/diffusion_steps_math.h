@@ -59,15 +59,11 @@ struct QSampleInputs {
   PhiloxKey key;
 };
 
-enum class Noise { kNone, kGiven, kDrawn };
-
 struct ReverseInputs {
   const float *out, *x;
   Rows<ReverseRow> rows;
   bool clip;
-  Noise source;
-  const float *noise;  // where it is given
-  PhiloxKey key;       // where it is drawn
+  const float *noise;  // NULL where there is none
 };
 
 }  // namespace iddpm

@@ -258,15 +258,13 @@ void keep(AutogradContext *ctx, const GroupNormEnd &end) {
   ctx->saved_data["step"] = static_cast<int64_t>(end.key.step);
   ctx->saved_data["first_sample"] = end.key.first_sample;
   ctx->saved_data["step_of"] = reinterpret_cast<int64_t>(end.key.step_of);
-  ctx->saved_data["first_sample_of"] = reinterpret_cast<int64_t>(end.key.first_sample_of);
 }
 
 GroupNormEnd kept(AutogradContext *ctx) {
   auto integer = [&](const char *name) { return ctx->saved_data[name].toInt(); };
-  auto pointer = [&](const char *name) { return reinterpret_cast<const int64_t *>(integer(name)); };
   PhiloxKey key{static_cast<uint64_t>(integer("seed")), static_cast<uint32_t>(integer("stream")),
                 static_cast<uint32_t>(integer("step")), integer("first_sample"),
-                pointer("step_of"),                     pointer("first_sample_of")};
+                reinterpret_cast<const int64_t *>(integer("step_of"))};
   return {ctx->saved_data["silu"].toBool(), ctx->saved_data["drop"].toDouble(), key};
 }
 

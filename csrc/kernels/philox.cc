@@ -20,7 +20,7 @@ constexpr int64_t kQuads = kPhiloxRun / 4;
 
 // The bits of kQuads groups of row n from one on, in the elements' order.
 IDDPM_CLONES void draw(const PhiloxKey &key, int64_t n, uint32_t first, uint32_t *bits) {
-  uint64_t seed = key.seed, sample = static_cast<uint64_t>(key.first_sample_now() + n);
+  uint64_t seed = key.seed, sample = static_cast<uint64_t>(key.first_sample + n);
   uint32_t stream = key.stream, step = key.step_now();
 #pragma omp simd
   for (uint32_t i = 0; i < kQuads; ++i) {
@@ -123,12 +123,10 @@ void philox_normal_run(const PhiloxKey &key, int64_t n, int64_t first, int64_t c
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device) {
   PhiloxKey k{key.seed, key.stream, key.step, key.first_sample};
   if (!step_of.defined()) return k;
-  bool numbers = (step_of.numel() == 1 || step_of.numel() == 2) && step_of.is_contiguous() && step_of.scalar_type() == at::kLong;
-  TORCH_CHECK(numbers && step_of.device().type() == device.type() && (!device.has_index() || step_of.device() == device),
-              "what is added to the step, and to the first sample, is ", step_of.toString(), step_of.sizes(),
-              ", not one int64 or two on ", device);
+  bool number = step_of.numel() == 1 && step_of.scalar_type() == at::kLong;
+  TORCH_CHECK(number && step_of.device().type() == device.type() && (!device.has_index() || step_of.device() == device),
+              "what is added to the step is ", step_of.toString(), step_of.sizes(), ", not one int64 on ", device);
   k.step_of = step_of.const_data_ptr<int64_t>();
-  if (step_of.numel() == 2) k.first_sample_of = k.step_of + 1;
   return k;
 }
 

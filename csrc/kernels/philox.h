@@ -39,29 +39,24 @@ IDDPM_HD Philox4 philox4(uint64_t seed, uint32_t stream, uint32_t step, uint64_t
   return {{c0, c1, c2, c3}};
 }
 
-// gt_philox_key, and numbers that are added to the step and to the first sample
-// when the random numbers are drawn: int64s where they are drawn, on the CPU or
-// the GPU, or NULL. So recorded work can be done again with the numbers of another
-// step, and of other samples.
+// gt_philox_key, and a number that is added to the step when the random numbers are
+// drawn: an int64 where they are drawn, on the CPU or the GPU, or NULL. So recorded
+// work can be done again with the numbers of another step.
 struct PhiloxKey {
   uint64_t seed;
   uint32_t stream;
   uint32_t step;
   int64_t first_sample;
   const int64_t *step_of = nullptr;
-  const int64_t *first_sample_of = nullptr;
 
   IDDPM_HD uint32_t step_now() const { return step_of == nullptr ? step : step + static_cast<uint32_t>(*step_of); }
-  IDDPM_HD int64_t first_sample_now() const {
-    return first_sample_of == nullptr ? first_sample : first_sample + *first_sample_of;
-  }
 
   // The key with what is added to it now.
-  IDDPM_HD PhiloxKey now() const { return {seed, stream, step_now(), first_sample_now()}; }
+  IDDPM_HD PhiloxKey now() const { return {seed, stream, step_now(), first_sample}; }
 
   // The bits of elements 4 q to 4 q + 3 of row n.
   IDDPM_HD Philox4 quad(int64_t n, int64_t q) const {
-    return philox4(seed, stream, step_now(), static_cast<uint64_t>(first_sample_now() + n), static_cast<uint32_t>(q));
+    return philox4(seed, stream, step_now(), static_cast<uint64_t>(first_sample + n), static_cast<uint32_t>(q));
   }
 };
 
@@ -107,9 +102,8 @@ constexpr int64_t kPhiloxRun = 128;
 // from `first` on, a multiple of that.
 void philox_normal_run(const PhiloxKey &key, int64_t n, int64_t first, int64_t count, float *out);
 
-// What the ABI calls a key; step_of is one int64 or two, for the step and the first
-// sample, on the device where numbers are drawn, which must outlive their
-// gradients, or undefined.
+// What the ABI calls a key; step_of is one int64 on the device where numbers are
+// drawn, which must outlive their gradients, or undefined.
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device);
 
 // x * mask / (1 - p), each element kept with probability 1 - p.
