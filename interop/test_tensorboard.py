@@ -1,12 +1,10 @@
 """TensorBoard, csv and json read what a run writes, resumed and killed runs included."""
 
 import csv
-import io
 import json
 import math
 import subprocess
 
-import PIL.Image
 import pytest
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -20,16 +18,14 @@ from conftest import ROOT
 
 @pytest.fixture(scope="session")
 def train(tmp_path_factory):
-    """train(run, step, rows, picture) has Go resume a run at a step and write rows."""
+    """train(run, step, rows) has Go resume a run at a step and write rows."""
     program = tmp_path_factory.mktemp("bin") / "metrics"
     subprocess.run(["go", "build", "-o", program, "./interop/metrics"], cwd=ROOT, check=True)
 
-    def write(run, step, rows, picture=None):
+    def write(run, step, rows):
         source = tmp_path_factory.mktemp("rows")
         with open(source / "log.jsonl", "w") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
-        if picture is not None:
-            picture.save(source / "samples.png")
         done = subprocess.run([program, source, str(step), run], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -37,7 +33,7 @@ def train(tmp_path_factory):
 
 
 def python_reader(run):
-    multiplexer = EventMultiplexer({"run": str(run)}, size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    multiplexer = EventMultiplexer({"run": str(run)}, size_guidance={"scalars": 0, "tensors": 0})
     multiplexer.Reload()
     return MultiplexerDataProvider(multiplexer, str(run))
 
@@ -45,7 +41,7 @@ def python_reader(run):
 def data_server(run):
     ingester = SubprocessServerDataIngester(
         get_server_binary(), str(run), reload_interval=0, channel_creds_type=ChannelCredsType.LOCAL,
-        samples_per_plugin={"scalars": 0, "images": 0}, extra_flags=["--checksum"])
+        samples_per_plugin={"scalars": 0}, extra_flags=["--checksum"])
     ingester.start()
     return ingester.data_provider
 
@@ -66,16 +62,6 @@ class TensorBoard:
             **self.where, plugin_name="scalars", downsample=1000, run_tag_filter=RunTagFilter(tags=[tag]))
         return {p.step: p.value for p in points[self.run][tag]}
 
-    def pictures(self, tag):
-        points = self.provider.read_blob_sequences(
-            **self.where, plugin_name="images", downsample=1000, run_tag_filter=RunTagFilter(tags=[tag]))
-        shown = {}
-        for p in points[self.run][tag]:
-            width, height, png = [self.provider.read_blob(ctx=self.where["ctx"], blob_key=b.blob_key) for b in p.values]
-            shown[p.step] = PIL.Image.open(io.BytesIO(png))
-            assert shown[p.step].size == (int(width), int(height))
-        return shown
-
 
 # TensorBoard has two: its data server, and, where that does not run, its own code.
 @pytest.fixture(params=[python_reader, data_server])
@@ -93,9 +79,8 @@ def table(run):
 
 
 def test_values(train, tensorboard, tmp_path):
-    picture = PIL.Image.linear_gradient("L").resize((48, 32)).convert("RGB")
     written = rows([1, 2], lr=1e-4) + [{"step": 3, "loss": "NaN", "vb": "Infinity", "mse": "-Infinity", "größe": 0.1}]
-    train(tmp_path, 0, written, picture)
+    train(tmp_path, 0, written)
     board = tensorboard(tmp_path)
     assert board.tags() == {"samples", "loss", "lr", "vb", "mse", "größe"}
     assert board.scalars("samples") == {1: 8, 2: 16}
@@ -103,20 +88,16 @@ def test_values(train, tensorboard, tmp_path):
     assert board.scalars("größe") == {3: pytest.approx(0.1)}
     assert board.scalars("loss") == {1: 1, 2: 0.5, 3: pytest.approx(math.nan, nan_ok=True)}
     assert board.scalars("vb") == {3: math.inf} and board.scalars("mse") == {3: -math.inf}
-    shown = board.pictures("images/samples")
-    assert shown.keys() == {3} and shown[3].tobytes() == picture.tobytes()
 
 
 def test_resumed(train, tensorboard, tmp_path):
     """The checkpoint's own step stays; what came after it gives way to what comes now."""
-    first, second = PIL.Image.new("L", (2, 3), 10), PIL.Image.new("L", (2, 3), 20)
-    train(tmp_path, 0, rows(range(1, 11)), first)
-    train(tmp_path, 4, rows(range(5, 8), fid=1.5), second)
+    train(tmp_path, 0, rows(range(1, 11)))
+    train(tmp_path, 4, rows(range(5, 8), fid=1.5))
     train(tmp_path, 7, rows(range(8, 13), fid=2.5))
     board = tensorboard(tmp_path)
     assert board.scalars("loss") == pytest.approx({s: 1 / s for s in range(1, 13)})
     assert board.scalars("fid") == {**dict.fromkeys(range(5, 8), 1.5), **dict.fromkeys(range(8, 13), 2.5)}
-    assert {step: p.getpixel((0, 0)) for step, p in board.pictures("images/samples").items()} == {7: 20}
     assert [int(row["step"]) for row in table(tmp_path)] == list(range(1, 13))
     with open(tmp_path / "log.jsonl") as f:
         assert [json.loads(line) for line in f] == (

@@ -5,17 +5,13 @@
 //	metrics FROM STEP RUN
 //
 // It reads the rows of the folder FROM, resumes the run folder RUN at STEP, and
-// writes the rows and, where FROM has it, the picture samples.png at the last step.
+// writes the rows.
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image/png"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"iddpm/train/metrics"
@@ -50,22 +46,6 @@ func resume(from, at, run string) (err error) {
 		if err := w.Write(r.Step, r.Values); err != nil {
 			return err
 		}
-		step = r.Step
 	}
-	return addPicture(w, step, filepath.Join(from, "samples.png"))
-}
-
-func addPicture(w *metrics.Writer, step int, path string) error {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	c, err := png.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return w.AddImage(step, "samples", data, c.Width, c.Height)
+	return nil
 }

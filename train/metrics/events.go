@@ -27,11 +27,6 @@ const (
 	summaryValue     = 1 // repeated Value
 	valueTag         = 1 // string
 	valueSimpleValue = 2 // float
-	valueImage       = 4 // Image
-
-	imageHeight  = 1 // int32
-	imageWidth   = 2 // int32
-	imageEncoded = 4 // bytes, a PNG
 )
 
 // events is one TensorBoard file. TensorBoard reads the files of a folder in the
@@ -66,14 +61,6 @@ func (e *events) scalars(r Row) error {
 		summary = field(summary, summaryValue, value)
 	}
 	return e.file.append(record(event(r.Step, eventSummary, summary)))
-}
-
-func (e *events) image(step int, tag string, png []byte, width, height int) error {
-	image := varint(nil, imageHeight, height)
-	image = varint(image, imageWidth, width)
-	image = field(image, imageEncoded, png)
-	value := field(field(nil, valueTag, []byte(tag)), valueImage, image)
-	return e.file.append(record(event(step, eventSummary, field(nil, summaryValue, value))))
 }
 
 // event returns an Event of now, with one of its possible contents.

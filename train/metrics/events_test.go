@@ -48,9 +48,6 @@ func TestEventsArePythons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.AddImage(1<<40, "samples/ema_0.9999", []byte(read(t, "testdata", "red.png")), 2, 3); err != nil {
-		t.Fatal(err)
-	}
 	// Before Close: what is written is there, whatever becomes of the process.
 	got := records(t, []byte(read(t, eventFiles(t, dir)[0])))
 	want := records(t, []byte(read(t, "testdata", "python.tfevents")))
@@ -90,37 +87,6 @@ func TestEventsPerStart(t *testing.T) {
 		if !bytes.Equal(start[9:], want) {
 			t.Errorf("resumed at %d: START is %q, want %q", step, start[9:], want)
 		}
-	}
-}
-
-func TestRefusedImages(t *testing.T) {
-	dir := t.TempDir()
-	w := open(t, dir, 0)
-	defer w.Close()
-	path := eventFiles(t, dir)[0]
-	before := read(t, path)
-	red := []byte(read(t, "testdata", "red.png"))
-	for _, c := range []struct {
-		step          int
-		tag           string
-		png           []byte
-		width, height int
-		want          string
-	}{
-		{1, "", red, 2, 3, "no name"},
-		{1, "a\x00", red, 2, 3, "control character"},
-		{1, "a", red, 3, 2, "it has 2 x 3 pixels, not 3 x 2"},
-		{-1, "a", red, 2, 3, "-1 does not"},
-		{1, "a", nil, 2, 3, "EOF"},
-		{1, "a", []byte("\xff\xd8\xff\xe0 a JPEG"), 2, 3, "not a PNG file"},
-	} {
-		err := w.AddImage(c.step, c.tag, c.png, c.width, c.height)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%q: error %v, want %q", c.tag, err, c.want)
-		}
-	}
-	if got := read(t, path); got != before {
-		t.Errorf("%d bytes were written", len(got)-len(before))
 	}
 }
 

@@ -12,10 +12,8 @@
 package metrics
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image/png"
 	"os"
 	"path/filepath"
 	"unicode"
@@ -176,28 +174,6 @@ func checkName(name string) error {
 		if unicode.IsControl(r) {
 			return fmt.Errorf("the name %q has a control character", name)
 		}
-	}
-	return nil
-}
-
-// AddImage shows a PNG of width x height pixels in TensorBoard: the tag
-// "samples/ema_0.9999" as images/samples/ema_0.9999, since TensorBoard hides what
-// shares a tag with numbers, and "samples" is a column. The other files know
-// nothing of it. Steps may come in any order.
-func (w *Writer) AddImage(step int, tag string, data []byte, width, height int) error {
-	if err := errors.Join(checkStep(step), checkName(tag), checkPNG(data, width, height)); err != nil {
-		return fmt.Errorf("%s: the picture %q cannot be written: %w", w.events.file.path, tag, err)
-	}
-	return w.events.image(step, "images/"+tag, data, width, height)
-}
-
-func checkPNG(data []byte, width, height int) error {
-	c, err := png.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	if c.Width != width || c.Height != height {
-		return fmt.Errorf("it has %d x %d pixels, not %d x %d", c.Width, c.Height, width, height)
 	}
 	return nil
 }
