@@ -39,6 +39,8 @@ func (p *program) infoCommand() *cli.Command {
 memory that training takes. Flags change the settings first, so that the cost of a network is
 known before it is trained.
 
+Presets:
+` + presetList() + `
 Examples:
   iddpm info runs/001-emoji
   iddpm info cifar10
@@ -47,6 +49,15 @@ Examples:
 		HideHelpCommand: true,
 		Action:          p.info,
 	}
+}
+
+// presetList says in a line each what the presets are.
+func presetList() string {
+	var list strings.Builder
+	for _, p := range train.Presets() {
+		fmt.Fprintf(&list, "  %-22s%s\n", p.Name, p.Summary)
+	}
+	return list.String()
 }
 
 // infoResult is what info prints.

@@ -60,6 +60,7 @@ func TestHelp(t *testing.T) {
 		{[]string{"help"}, []string{"COMMANDS"}},
 		{[]string{"help", "train"}, []string{"iddpm train --preset cifar10", "Diffusion", "--num-channels N", "(default: 128)", "--learn-sigma  "}},
 		{[]string{"train", "--help"}, []string{"--data-dir DIR"}},
+		{[]string{"info", "--help"}, []string{"\n     imagenet64-cond       ImageNet at 64 pixels by class"}},
 		{[]string{"sample", "-h"}, []string{"--timestep-respacing", "samples_NxHxWx3.npz"}},
 		{[]string{"bench"}, []string{"sample", "train", "load"}},
 		{[]string{"help", "bench", "train"}, []string{"--warmup"}},
