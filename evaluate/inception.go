@@ -41,9 +41,9 @@ func (n *Inception) Features(pictures gotorch.Tensor) (pool, spatial gotorch.Ten
 	return pool, spatial
 }
 
-// Logits returns the scores of the classes [N, 1008] for pooled features
+// logits returns the scores of the classes [N, 1008] for pooled features
 // [N, 2048], without the last layer's bias: Inception Score leaves it out.
-func (n *Inception) Logits(pool gotorch.Tensor) gotorch.Tensor {
+func (n *Inception) logits(pool gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Linear(pool, n.classify, gotorch.Tensor{})
 }
 

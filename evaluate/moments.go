@@ -14,22 +14,22 @@ type Statistics struct {
 	Sigma []float64 // [D, D], divided by N - 1
 }
 
-// Moments add up features for their [Statistics], in float64. It works on the
+// moments add up features for their [Statistics], in float64. It works on the
 // tensor thread.
-type Moments struct {
+type moments struct {
 	n     int64
 	sum   gotorch.Tensor // [D]
 	outer gotorch.Tensor // [D, D], sum of x x^T
 }
 
-// NewMoments returns the sums, still zero, of d features on a device. They belong to
+// newMoments returns the sums, still zero, of d features on a device. They belong to
 // the scope that it is called in, or are to be freed.
-func NewMoments(d int64, device gotorch.Device) *Moments {
-	return &Moments{sum: gotorch.ZerosOn(device, gotorch.Double, d), outer: gotorch.ZerosOn(device, gotorch.Double, d, d)}
+func newMoments(d int64, device gotorch.Device) *moments {
+	return &moments{sum: gotorch.ZerosOn(device, gotorch.Double, d), outer: gotorch.ZerosOn(device, gotorch.Double, d, d)}
 }
 
 // Add adds features [N, D].
-func (m *Moments) Add(features gotorch.Tensor) {
+func (m *moments) Add(features gotorch.Tensor) {
 	gotorch.Scope(func() {
 		x := features.CastTo(gotorch.Double)
 		m.sum.AddI(x.SumDims(false, 0), 1)
@@ -40,7 +40,7 @@ func (m *Moments) Add(features gotorch.Tensor) {
 
 // Statistics returns the mean and the covariance of what was added: of two pictures
 // or more.
-func (m *Moments) Statistics() (s Statistics, err error) {
+func (m *moments) Statistics() (s Statistics, err error) {
 	if m.n < 2 {
 		return s, fmt.Errorf("%d pictures have no covariance: it takes 2, and thousands for a sound one", m.n)
 	}
@@ -53,7 +53,7 @@ func (m *Moments) Statistics() (s Statistics, err error) {
 }
 
 // Free frees the sums.
-func (m *Moments) Free() {
+func (m *moments) Free() {
 	m.sum.Free()
 	m.outer.Free()
 }

@@ -27,7 +27,7 @@ func (n *Inception) InceptionScore(pool gotorch.Tensor) (mean, std float64) {
 // less sum q log q, where q is the mean of p.
 func (n *Inception) splitScore(pool gotorch.Tensor) (score float64) {
 	gotorch.Scope(func() {
-		logP := n.Logits(pool).CastTo(gotorch.Double).LogSoftmax(1)
+		logP := n.logits(pool).CastTo(gotorch.Double).LogSoftmax(1)
 		p := logP.Exp()
 		q := p.MeanDims(false, 0)
 		ownEntropy := p.Mul(logP).SumDims(false, 1).Mean()

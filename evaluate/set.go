@@ -12,8 +12,8 @@ type Set struct {
 	network  *Inception
 	features gotorch.Tensor // [size, 2048], on the network's device; the first n are filled
 	n        int64
-	pool     *Moments
-	spatial  *Moments
+	pool     *moments
+	spatial  *moments
 }
 
 // NewSet makes room for a number of pictures. It belongs to the scope that it is
@@ -21,7 +21,7 @@ type Set struct {
 func (n *Inception) NewSet(pictures int) *Set {
 	return &Set{
 		network: n, features: gotorch.EmptyOn(n.device, gotorch.Float, int64(pictures), PoolFeatures),
-		pool: NewMoments(PoolFeatures, n.device), spatial: NewMoments(SpatialFeatures, n.device),
+		pool: newMoments(PoolFeatures, n.device), spatial: newMoments(SpatialFeatures, n.device),
 	}
 }
 
