@@ -306,7 +306,6 @@ func TestNoisingRefuses(t *testing.T) {
 	}{
 		{Picture{Name: "x.png", Size: 8, RGB: make([]byte, 5)}, NoisingOptions{Steps: 100}, "x.png: 5 bytes"},
 		{gradient(8), NoisingOptions{Steps: 100, Columns: 1}, "1 columns"},
-		{gradient(8), NoisingOptions{Steps: 100, Schedules: []string{"cubic"}}, "cubic"},
 		{gradient(8), NoisingOptions{Steps: 0}, "9 columns"},
 	} {
 		if _, err := Noising(c.p, c.o); err == nil || !strings.Contains(err.Error(), c.want) {

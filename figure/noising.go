@@ -25,10 +25,9 @@ type Picture struct {
 
 // NoisingOptions says what [Noising] draws. Zero values: 9 columns.
 type NoisingOptions struct {
-	Schedules []string // named schedules, a row each; empty: linear and cosine
-	Steps     int      // T
-	Columns   int      // evenly spaced steps from 0, the picture, to T
-	Seed      uint64   // of the noise, which is the same in every picture
+	Steps   int    // T
+	Columns int    // evenly spaced steps from 0, the picture, to T
+	Seed    uint64 // of the noise, which is the same in every picture
 }
 
 // Strip is a figure of pictures in rows and columns.
@@ -41,15 +40,12 @@ type Strip struct {
 	Data    Table
 }
 
-// Noising draws figure 3: a picture under the noise of each schedule (equation
-// 9) at evenly spaced steps. The noise is the same everywhere, so that what
+// Noising draws figure 3: a picture under the noise of the linear and the cosine
+// schedule (equation 9) at evenly spaced steps. The noise is the same everywhere, so that what
 // differs is the schedule.
 func Noising(p Picture, o NoisingOptions) (Strip, error) {
 	if p.Size < 1 || len(p.RGB) != 3*p.Size*p.Size {
 		return Strip{}, fmt.Errorf("%s: %d bytes are no picture of %d x %d pixels", p.Name, len(p.RGB), p.Size, p.Size)
-	}
-	if len(o.Schedules) == 0 {
-		o.Schedules = []string{diffusion.Linear, diffusion.Cosine}
 	}
 	if o.Columns == 0 {
 		o.Columns = 9
@@ -58,14 +54,14 @@ func Noising(p Picture, o NoisingOptions) (Strip, error) {
 		return Strip{}, fmt.Errorf("%d columns: use 2 to 40, and no more than there are steps", o.Columns)
 	}
 	s := Strip{
-		Caption: fmt.Sprintf("%s under %s noise at evenly spaced steps (Nichol & Dhariwal 2021, figure 3).", p.Name, list(o.Schedules)),
+		Caption: p.Name + " under linear and cosine noise at evenly spaced steps (Nichol & Dhariwal 2021, figure 3).",
 		XLabel:  fmt.Sprintf("diffusion step t of T = %d", o.Steps),
 		Data:    Table{Columns: []string{"schedule", "t", "t_over_T", "alpha_bar", "signal_factor", "noise_factor"}},
 	}
 	for k := range o.Columns {
 		s.Columns = append(s.Columns, strconv.Itoa(o.step(k)))
 	}
-	for _, name := range o.Schedules {
+	for _, name := range []string{diffusion.Linear, diffusion.Cosine} {
 		if err := s.addRow(name, p, o); err != nil {
 			return Strip{}, err
 		}
@@ -168,17 +164,4 @@ func enlarged(img image.Image, side vg.Length) image.Image {
 		}
 	}
 	return large
-}
-
-// list spells "a, b and c".
-func list(names []string) string {
-	text := names[0]
-	for i, name := range names[1:] {
-		if i == len(names)-2 {
-			text += " and " + name
-		} else {
-			text += ", " + name
-		}
-	}
-	return text
 }
