@@ -9,7 +9,8 @@ import (
 // ModelMeanType is what the network predicts.
 type ModelMeanType int
 
-// The kinds of prediction.
+// The kinds of prediction. No Config asks for PreviousX: the reference has it, though
+// its flags do not, and its numbers are compared with it.
 const (
 	Epsilon   ModelMeanType = iota // the noise in x_t
 	XStart                         // x_0
@@ -19,7 +20,8 @@ const (
 // ModelVarType is where the variance of p(x_{t-1} | x_t) comes from.
 type ModelVarType int
 
-// The kinds of variance.
+// The kinds of variance. No Config asks for Learned: the reference has it, though its
+// flags do not, and its numbers are compared with it.
 const (
 	FixedLarge   ModelVarType = iota // beta_t
 	FixedSmall                       // betaTilde_t
@@ -30,7 +32,9 @@ const (
 // LossType is what training minimises.
 type LossType int
 
-// The objectives. The first two are L_simple where the variance is fixed.
+// The objectives. The first two are L_simple where the variance is fixed. No Config
+// asks for KL: the reference has it, though its flags do not, and the terms that CalcBPD
+// adds up are compared with it.
 const (
 	MSE         LossType = iota // L_simple, plus L_vlb's term of step t where the variance is learned
 	RescaledMSE                 // the same with that term times T/1000: L_hybrid
@@ -93,9 +97,6 @@ func newGaussian(s Schedule, useTimesteps []int, originalNumSteps int, o Objecti
 	})
 	return d, err
 }
-
-// Device returns where the tensors are that d works on.
-func (d *GaussianDiffusion) Device() gotorch.Device { return d.device }
 
 // linearCombination returns a x + b y.
 func linearCombination(a, x, b, y gotorch.Tensor) gotorch.Tensor {

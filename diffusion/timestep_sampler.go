@@ -30,8 +30,8 @@ type TimestepSampler interface {
 // SamplerState is what a checkpoint keeps of a TimestepSampler; both are empty
 // for Uniform.
 type SamplerState struct {
-	LossHistory []float64 `json:"loss_history,omitempty"` // [T x 10], each step's last losses, oldest first
-	LossCounts  []int64   `json:"loss_counts,omitempty"`  // [T], how many of those are there
+	LossHistory []float64 // [T x 10], each step's last losses, oldest first
+	LossCounts  []int64   // [T], how many of those are there
 }
 
 // Uniform draws every step alike.
