@@ -81,7 +81,7 @@ func testBadStepsAreSkipped(t *testing.T, eager bool) {
 	if logs.FilterMessageSnippet("the step is skipped").Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
 	}
-	last, err := LoadCheckpoint(trainer.Dir())
+	last, err := LoadCheckpoint(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,14 +119,14 @@ func testRollBack(t *testing.T, eager bool) {
 	if len(said) != 1 || said[0].ContextMap()["where"] != "the first layer whose activations are not finite is middle_block" {
 		t.Errorf("the log says %v", said)
 	}
-	last, err := LoadCheckpoint(trainer.Dir())
+	last, err := LoadCheckpoint(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if last.Step != 8 || last.health.attempt != 1 {
 		t.Errorf("at step %d, health is %+v", last.Step, last.health)
 	}
-	rows, err := metrics.Read(trainer.Dir())
+	rows, err := metrics.Read(trainer.run.Dir)
 	if err != nil || len(rows) != 8 {
 		t.Errorf("%d rows of metrics, %v", len(rows), err)
 	}
@@ -189,7 +189,13 @@ func TestLossScaleLeavesTheGradient(t *testing.T) {
 		c := tiny()
 		c.Train.Precision, c.Train.Steps, c.Train.BatchSize = precision, 1, 2
 		var norm float64
-		_, _, err := poisoned(t, c, func(trainer *Trainer, _ int) { norm = trainer.meter.shown.GradNorm })
+		_, _, err := poisoned(t, c, func(trainer *Trainer, _ int) {
+			rows, err := metrics.Read(trainer.run.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			norm, _ = rows[0].Get("grad_norm")
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

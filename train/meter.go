@@ -68,17 +68,16 @@ func (t *Trainer) writeLine() error {
 		r.free()
 	}
 	elapsed := time.Since(m.since).Seconds()
-	m.shown.Loss, m.shown.GradNorm = means["loss"].mean(), means["grad_norm"].mean()
-	m.shown.LR = t.config.Train.LearningRate(t.current - 1)
+	m.shown.Loss = means["loss"].mean()
 	m.shown.ImagesPerSecond = float64(samples) / elapsed
-	m.shown.DataWait = m.waited.Seconds() / elapsed
+	dataWait := m.waited.Seconds() / elapsed
 	if m.lines == 0 {
 		m.first = m.shown.Loss
 	}
 	m.lines++
 	m.pending, m.waited, m.since = nil, 0, time.Now()
-	t.writeMetrics(t.row(means))
-	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", m.shown.GradNorm),
+	t.writeMetrics(t.row(means, dataWait))
+	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", means["grad_norm"].mean()),
 		zap.Float64("images_per_second", m.shown.ImagesPerSecond))
 	return diverged
 }
@@ -102,8 +101,9 @@ func (m *meter) drop() {
 	m.pending = nil
 }
 
-// row orders a line of metrics.
-func (t *Trainer) row(means averages) []metrics.Value {
+// row orders a line of metrics. dataWait is the share of the time spent waiting for
+// pictures.
+func (t *Trainer) row(means averages, dataWait float64) []metrics.Value {
 	row := []metrics.Value{{Name: "step", Value: float64(t.current)}, {Name: "samples", Value: float64(t.position)}}
 	for _, name := range metricNames {
 		if a := means[name]; a.count > 0 {
@@ -113,9 +113,9 @@ func (t *Trainer) row(means averages) []metrics.Value {
 	row = append(row, means.noiseValues()...)
 	row = append(row, t.healthValues()...)
 	return append(row,
-		metrics.Value{Name: "lr", Value: t.meter.shown.LR},
+		metrics.Value{Name: "lr", Value: t.config.Train.LearningRate(t.current - 1)},
 		metrics.Value{Name: "images_per_second", Value: t.meter.shown.ImagesPerSecond},
-		metrics.Value{Name: "data_wait", Value: t.meter.shown.DataWait})
+		metrics.Value{Name: "data_wait", Value: dataWait})
 }
 
 var metricNames = func() (names []string) {

@@ -64,7 +64,7 @@ func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 	if err := errors.Join(trainer.Train(t.Context()), trainer.Close()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := LoadCheckpoint(trainer.Dir())
+	c, err := LoadCheckpoint(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -449,7 +449,7 @@ func TestBadPictureSaves(t *testing.T) {
 	}
 	truncate(t, filepath.Join(c.Data.Dir, "3.png"))
 	err = trainer.Train(t.Context())
-	saved := trainer.CheckpointPath()
+	saved := trainer.checkpointPath()
 	closeTrainer(t, trainer)
 	for _, want := range []string{"3.png", "--max-bad-images", "the run is saved, as " + saved + ": iddpm resume " + dir} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -110,7 +110,7 @@ func removeLeftovers(dir string) {
 // write that fails is logged, and tried again at the next save; of the last one,
 // for which there is no next, wait tells.
 func (t *Trainer) save(last bool) error {
-	path := t.CheckpointPath()
+	path := t.checkpointPath()
 	if t.saver.holds(path) || !t.peers.Leads() {
 		return nil
 	}
@@ -128,8 +128,8 @@ func (t *Trainer) saveNow() error {
 	return errors.Join(err, t.saver.wait())
 }
 
-// CheckpointPath returns where the checkpoint of the present step is, or would
+// checkpointPath returns where the checkpoint of the present step is, or would
 // be.
-func (t *Trainer) CheckpointPath() string {
+func (t *Trainer) checkpointPath() string {
 	return filepath.Join(t.run.Dir, checkpointDir, fmt.Sprintf("ckpt-%06d.pt", t.current))
 }

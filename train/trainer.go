@@ -33,10 +33,7 @@ type Run struct {
 type Progress struct {
 	Step, Total     int // Total is 0 for a run without an end
 	Loss            float64
-	GradNorm        float64
-	LR              float64
 	ImagesPerSecond float64
-	DataWait        float64 // share of the time spent waiting for pictures
 }
 
 // Summary is what a run came to.
@@ -103,9 +100,6 @@ func (t *Trainer) Config() Config { return t.config }
 
 // Step returns how many optimizer steps the run has taken.
 func (t *Trainer) Step() int { return t.current }
-
-// Dir returns the run folder.
-func (t *Trainer) Dir() string { return t.run.Dir }
 
 // Close stops the loader, waits for a checkpoint being written, frees the
 // tensors and unlocks the run folder.
