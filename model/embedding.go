@@ -38,6 +38,6 @@ func newTimeEmbed(b builder, channels int) *timeEmbed {
 }
 
 // forward maps timesteps [N] to [N, 4 channels], in float32.
-func (e *timeEmbed) forward(t gotorch.Tensor) gotorch.Tensor {
-	return e.second.forward(e.first.forward(TimestepEmbedding(t, e.channels)).Silu())
+func (e *timeEmbed) forward(t gotorch.Tensor, p pass) gotorch.Tensor {
+	return e.second.forward(e.first.forward(TimestepEmbedding(t, e.channels), p).Silu(), p)
 }

@@ -23,10 +23,11 @@ type Input struct {
 
 // pass is what all blocks of one forward pass share.
 type pass struct {
-	onGPU   bool // whose convolutions leave their biases to what comes next: they would add them by a pass of their own
-	dropout *gotorch.PhiloxKey
-	tape    *Tape
-	emb     map[*resBlock]gotorch.Tensor // what each residual block takes of the embedding, if it was worked out for all at once
+	defersBias bool // convolutions leave their biases to what comes next, as on a GPU, where they would add them by a kernel of their own
+	dropout    *gotorch.PhiloxKey
+	tape       *Tape
+	casts      map[*Parameter]gotorch.Tensor // see UNet.castWeights
+	emb        map[*resBlock]gotorch.Tensor  // what each residual block takes of the embedding, if it was worked out for all at once
 }
 
 // dropoutStreams is where the streams of dropout masks begin: those below are
@@ -42,13 +43,17 @@ func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
 // Forward returns the network's output [N, OutChannels, H, W], float32, for
 // x [N, InChannels, H, W] in [-1, 1] at timesteps t [N].
 func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
-	p := pass{dropout: in.Dropout, tape: in.Tape, onGPU: m.asOnGPU || x.Device().Type == gotorch.CUDA}
+	return m.forward(x, t, in, x.Device().Type == gotorch.CUDA)
+}
+
+func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.Tensor {
+	p := pass{dropout: in.Dropout, tape: in.Tape, defersBias: defersBias}
 	dtype := in.Dtype
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
 	if in.Tape == nil { // with one, each block is computed again, in a graph of its own
-		defer m.castWeights(dtype)()
+		p.casts = m.castWeights(dtype)
 	}
 	if m.config.SuperRes {
 		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)
@@ -57,7 +62,7 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	if watch == nil {
 		watch = func(string, gotorch.Tensor) {}
 	}
-	emb := p.tape.leaf(m.embed(t, in.Y))
+	emb := p.tape.leaf(m.embed(t, in.Y, p))
 	watch("time_embed", emb)
 	if in.Tape == nil { // with one, each block works it out again
 		p.emb = m.projections(emb)
@@ -75,15 +80,15 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 		h = tight(func() gotorch.Tensor { return bl.forward(h, hs[len(hs)-1-i], emb, p) }, h, hs[len(hs)-1-i])
 		watch(fmt.Sprintf("output_blocks.%d", i), h)
 	}
-	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)))
+	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)), p)
 	watch("out", h)
 	return h
 }
 
 // embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks
 // begin with that SiLU, so it is taken once.
-func (m *UNet) embed(t, y gotorch.Tensor) gotorch.Tensor {
-	emb := m.timeEmbed.forward(t)
+func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
+	emb := m.timeEmbed.forward(t, p)
 	if m.labelEmb != nil {
 		emb = emb.Add(gotorch.Embedding(m.labelEmb.Tensor, y), 1)
 	}
@@ -112,16 +117,16 @@ func (m *UNet) projections(emb gotorch.Tensor) map[*resBlock]gotorch.Tensor {
 // forward maps h, on the way up together with what was kept on the way down.
 func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if bl.conv != nil {
-		h = p.tape.leaf(bl.conv.forward(h))
+		h = p.tape.leaf(bl.conv.forward(h, p))
 	}
 	if bl.res != nil {
 		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], in[2], p) }, h, skip, emb)
 	}
 	if bl.attention != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0]) }, h)
+		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0], p) }, h)
 	}
 	if bl.up != nil {
-		h = p.tape.leaf(bl.up.forward(h))
+		h = p.tape.leaf(bl.up.forward(h, p))
 	}
 	if bl.res2 != nil {
 		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], gotorch.Tensor{}, in[1], p) }, h, emb)

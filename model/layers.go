@@ -26,14 +26,14 @@ func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
 }
 
 // forward convolves x [N, I, H, W] in x's dtype.
-func (c *conv) forward(x gotorch.Tensor) gotorch.Tensor {
+func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	dtype := x.Dtype()
-	return gotorch.Conv2d(x, c.weight.as(dtype), c.bias.as(dtype), c.stride, c.padding, []int64{1}, 1)
+	return gotorch.Conv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
 // withoutBias convolves x and leaves the bias to what comes next.
-func (c *conv) withoutBias(x gotorch.Tensor) gotorch.Tensor {
-	return gotorch.Conv2d(x, c.weight.as(x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
+func (c *conv) withoutBias(x gotorch.Tensor, p pass) gotorch.Tensor {
+	return gotorch.Conv2d(x, p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
 }
 
 // linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
@@ -65,13 +65,13 @@ func newConv1d(b builder, in, out int, zero bool) *linear {
 }
 
 // forward maps x [..., in] to [..., out] in x's dtype.
-func (l *linear) forward(x gotorch.Tensor) gotorch.Tensor {
+func (l *linear) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	dtype := x.Dtype()
-	weight := l.weight.as(dtype)
+	weight := p.as(l.weight, dtype)
 	if len(l.weight.Shape) != 2 {
 		weight = weight.View(l.out, l.in)
 	}
-	return gotorch.Linear(x, weight, l.bias.as(dtype))
+	return gotorch.Linear(x, weight, p.as(l.bias, dtype))
 }
 
 // norm is a group norm over 32 groups (the reference's GroupNorm32).
@@ -109,34 +109,41 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
-// castWeights casts the torso's weights for one evaluation, all at once, and
-// returns a function that forgets the casts.
-func (m *UNet) castWeights(dtype int8) (done func()) {
+// castWeights returns the torso's weights in its dtype, cast all at once, but those
+// that are in it already or are folded.
+func (m *UNet) castWeights(dtype int8) map[*Parameter]gotorch.Tensor {
+	if dtype == gotorch.Float {
+		return nil
+	}
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
-		if p.torso && !p.frozen.Defined() && !p.folds(dtype) && dtype != gotorch.Float {
+		if p.torso && !p.frozen.Defined() && !p.folds(dtype) {
 			params, weights = append(params, p), append(weights, p.Tensor)
 		}
 	}
+	casts := make(map[*Parameter]gotorch.Tensor, len(params))
 	for i, cast := range gotorch.ForeachCastTo(weights, dtype) {
-		params[i].cast = cast
+		casts[params[i]] = cast
 	}
-	return func() {
-		for _, p := range params {
-			p.cast = gotorch.Tensor{}
-		}
-	}
+	return casts
 }
 
-// as returns the parameter in dtype: itself, the copy that Freeze or castWeights
-// made, or a cast that gradients flow through. Where it folds, it is folded.
+// as returns a parameter in dtype: the cast that was made for this pass, if there is
+// one.
+func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
+	if cast, made := p.casts[w]; made {
+		return cast
+	}
+	return w.as(dtype)
+}
+
+// as returns the parameter in dtype: itself, the copy that Freeze made, or a cast
+// that gradients flow through. Where it folds, it is folded.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	switch {
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
 		return p.frozen
-	case p.cast.Defined() && p.cast.Dtype() == dtype:
-		return p.cast
 	case p.folds(dtype):
 		return gotorch.UpsampleWeight(p.Tensor, dtype)
 	case dtype == gotorch.Float:

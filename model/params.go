@@ -13,7 +13,6 @@ type Parameter struct {
 	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
 
 	frozen    gotorch.Tensor // see UNet.Freeze
-	cast      gotorch.Tensor // in the torso's dtype, during one evaluation; see UNet.castWeights
 	torso     bool           // used in the torso's dtype
 	upsamples bool           // the weight of a convolution after an up-sampling
 }

@@ -12,12 +12,12 @@ func newUpsample(b builder, channels int) *upsample {
 	return u
 }
 
-func (u *upsample) forward(x gotorch.Tensor) gotorch.Tensor {
+func (u *upsample) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	weight, bias, dtype := u.conv.weight, u.conv.bias, x.Dtype()
 	if weight.folds(dtype) {
-		return gotorch.UpsampleConv2d(x, weight.as(dtype), bias.as(dtype))
+		return gotorch.UpsampleConv2d(x, p.as(weight, dtype), p.as(bias, dtype))
 	}
-	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)))
+	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)), p)
 }
 
 // newDownsample returns the convolution of stride 2 that halves the sides.

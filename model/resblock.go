@@ -48,7 +48,7 @@ func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	}
 	e, known := p.emb[r]
 	if !known {
-		e = r.emb.forward(emb)
+		e = r.emb.forward(emb, p)
 	}
 	h, o := r.before(h, e, p)
 	if r.dropout > 0 && p.dropout != nil {
@@ -62,25 +62,25 @@ func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 // result and e, the timestep's part.
 func (r *resBlock) before(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
 	switch {
-	case r.scaleShift && p.onGPU:
-		return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
+	case r.scaleShift && p.defersBias:
+		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
 	case r.scaleShift:
-		return r.inConv.forward(h), gotorch.GroupNormSiluOptions{ScaleShift: e}
-	case p.onGPU:
-		return r.inConv.withoutBias(h), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
+		return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e}
+	case p.defersBias:
+		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
 	}
-	return r.inConv.forward(h), gotorch.GroupNormSiluOptions{Before: e}
+	return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{Before: e}
 }
 
 // add is the last convolution, of h, and the sum with what goes around the block.
 func (r *resBlock) add(x, h gotorch.Tensor, p pass) gotorch.Tensor {
 	switch {
-	case p.onGPU && r.skip != nil:
-		return gotorch.ResidualAdd(r.skip.withoutBias(x), r.outConv.withoutBias(h), r.outConv.bias.Tensor.Add(r.skip.bias.Tensor, 1))
-	case p.onGPU:
-		return gotorch.ResidualAdd(x, r.outConv.withoutBias(h), r.outConv.bias.Tensor)
+	case p.defersBias && r.skip != nil:
+		return gotorch.ResidualAdd(r.skip.withoutBias(x, p), r.outConv.withoutBias(h, p), r.outConv.bias.Tensor.Add(r.skip.bias.Tensor, 1))
+	case p.defersBias:
+		return gotorch.ResidualAdd(x, r.outConv.withoutBias(h, p), r.outConv.bias.Tensor)
 	case r.skip != nil:
-		x = r.skip.forward(x)
+		x = r.skip.forward(x, p)
 	}
-	return x.Add(r.outConv.forward(h), 1)
+	return x.Add(r.outConv.forward(h, p), 1)
 }

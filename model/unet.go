@@ -18,7 +18,6 @@ type UNet struct {
 	outputBlocks []block
 	outNorm      *norm
 	outConv      *conv
-	asOnGPU      bool // for tests: what is done on a GPU alone is done on the CPU, too
 }
 
 // block is one entry of input_blocks, middle_block or output_blocks: what is
