@@ -78,9 +78,7 @@ func (b *Bench) Sample() error {
 func (b *Bench) sample() {
 	t := b.trainer
 	gotorch.Scope(func() {
-		denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-			return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype})
-		}
+		denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 		n := b.x.Size(0)
 		step := t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n)
 		noise := diffusion.NoiseSource{Device: t.device, Shape: b.x.Shape()}.At(step)

@@ -11,7 +11,6 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
-	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/train/metrics"
 )
@@ -184,9 +183,7 @@ func (t *Trainer) firstBadBlock() (where string) {
 	in := t.work.inputs()
 	for _, m := range in.whole.split(t.config.Train.microbatch()) {
 		dropout := t.key(in, m, 0)
-		denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-			return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Watch: note})
-		}
+		denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Watch: note})
 		note("the loss", t.losses(in, m, denoise).Loss)
 		if where != "" {
 			break

@@ -205,9 +205,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 		gotorch.Scope(func() {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
 			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
-			denoise := func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-				return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype})
-			}
+			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
 			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At}); err == nil {
 				var sum diffusion.BPDSum

@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/model"
 )
 
 // Inference sets the process's modes for evaluating a network on a device in a
@@ -15,4 +18,14 @@ func Inference(precision string, device gotorch.Device) (dtype int8, err error) 
 	}
 	p.apply(device)
 	return p.dtype, nil
+}
+
+// Denoiser returns the network as diffusion asks it. Classes and small pictures come
+// with each question; in says the rest.
+func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
+	return func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+		asked := in
+		asked.Y, asked.LowRes = cond.Y, cond.LowRes
+		return network.Forward(x, t, asked)
+	}
 }

@@ -220,9 +220,7 @@ func (t *Trainer) newPass(in stepInputs, m microbatch) pass {
 		p.tape = new(model.Tape)
 	}
 	dropout := t.key(in, m, 0)
-	p.denoise = func(x, ts gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-		return t.network.Forward(x, ts, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape})
-	}
+	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape})
 	return p
 }
 

@@ -18,9 +18,9 @@ import (
 type inference struct {
 	*session
 	network   *model.UNet
+	denoise   diffusion.Denoiser // the network
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
-	dtype     int8 // of the network's activations
 }
 
 // newInference takes the weights that ema names, see [train.Checkpoint.Weights],
@@ -42,7 +42,8 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 		return nil, err
 	}
 	network.Freeze(dtype)
-	return &inference{session: s, network: network, diffusion: process, config: c.Config.Model, dtype: dtype}, nil
+	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
+	return &inference{session: s, network: network, denoise: denoise, diffusion: process, config: c.Config.Model}, nil
 }
 
 // manyEvaluations of the network are worth the minute that a GPU may take to try
@@ -59,10 +60,6 @@ func (n *inference) expect(evaluations int) {
 
 // Free frees the network.
 func (n *inference) Free() { n.network.Free() }
-
-func (n *inference) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-	return n.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Dtype: n.dtype})
-}
 
 // cond returns what the network is told of pictures of these classes.
 func (n *inference) cond(labels []int64) diffusion.Cond {
