@@ -170,7 +170,7 @@ func (t *Trainer) withAverage(f func()) {
 func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
-	x = FromBytes(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.device))
+	x = PixelsToTensor(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.device))
 	if t.config.Model.ClassCond {
 		y = gotorch.FromInt64s(batch.Labels).To(t.device)
 	}

@@ -102,18 +102,11 @@ func (w *stepWork) inputs() (in stepInputs) {
 	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
 	in.step = number(numberStep).CastTo(gotorch.Long)
 	in.lr, in.gain, in.unscale = number(numberLR), number(numberGain).CastTo(gotorch.Float), number(numberUnscale).CastTo(gotorch.Float)
-	in.whole = microbatch{first: w.t.first(), x: FromBytes(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
+	in.whole = microbatch{first: w.t.first(), x: PixelsToTensor(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
 	if w.t.config.Model.ClassCond {
 		in.whole.y = row(2, gotorch.Long)
 	}
 	return in
-}
-
-// FromBytes turns bytes [N, H, W, C] into x in [-1, 1], [N, C, H, W] in
-// channels-last memory.
-func FromBytes(bytes gotorch.Tensor) gotorch.Tensor {
-	halfRange := gotorch.FullOn(bytes.Device(), gotorch.Float, 127.5)
-	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
 }
 
 // run is the work.

@@ -9,6 +9,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/figure"
+	"iddpm/train"
 )
 
 func skipStepsFigure(p *program) figureSpec {
@@ -102,7 +103,7 @@ func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte,
 		}}
 		var x gotorch.Tensor
 		if x, err = b.diffusion.SampleLoop(ctx, b.denoise, noise.XT(), b.cond(labels), options); err == nil {
-			pixels = bytesOf(x)
+			pixels = train.TensorToPixels(x)
 		}
 	})
 	return pixels, err

@@ -87,7 +87,7 @@ func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
 // tensorOf turns count pictures, bytes [N, size, size, 3], into [N, 3, size, size]
 // in [-1, 1], in channels-last memory, as training does.
 func tensorOf(pixels []byte, count, size int, device gotorch.Device) gotorch.Tensor {
-	return train.FromBytes(gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device))
+	return train.PixelsToTensor(gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device))
 }
 
 // boundOptions say how to evaluate the bound of a batch.

@@ -80,12 +80,12 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures
 		if err = checkFinite(again, first, n); err != nil {
 			return
 		}
-		made := bytesOf(again)
+		made := train.TensorToPixels(again)
 		for i := range n {
 			o.psnr = append(o.psnr, psnr(pixels[i*each:(i+1)*each], made[i*each:(i+1)*each]))
 		}
 		o.latents.add(latent, labels)
-		o.noise.add(bytesOf(latent.MulScalar(1./3)), nil)
+		o.noise.add(train.TensorToPixels(latent.MulScalar(1./3)), nil)
 		drawn.add(made, labels)
 	})
 	return err

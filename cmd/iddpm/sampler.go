@@ -93,7 +93,7 @@ func (s *sampler) batch(ctx context.Context, first, n int) (drawn drawnBatch, er
 			return
 		}
 		if err = checkFinite(x, s.first+first, n); err == nil {
-			drawn = drawnBatch{bytesOf(x), labels}
+			drawn = drawnBatch{train.TensorToPixels(x), labels}
 		}
 	})
 	return drawn, err
@@ -171,11 +171,4 @@ func (s *sampler) withStrip(t int, predXStart gotorch.Tensor) error {
 		s.denoised.add(predXStart)
 	}
 	return s.progress(t, predXStart)
-}
-
-// bytesOf turns pictures [N, C, H, W] in [-1, 1] into bytes [N, H, W, C] as the
-// reference does.
-func bytesOf(x gotorch.Tensor) []byte {
-	scaled := x.AddScalar(1).MulScalar(127.5).Clamp(0, 255)
-	return scaled.CastTo(gotorch.Byte).Permute([]int64{0, 2, 3, 1}).Contiguous().Uint8s()
 }

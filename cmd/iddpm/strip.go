@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/train"
 )
 
 // The strip of --denoised-progress shows that many pictures, a row each, at that
@@ -33,7 +35,7 @@ func (s *strip) shows(t, steps int) bool {
 // add takes the predicted x_0 of the first batch, [N, C, H, W], for a column.
 func (s *strip) add(predXStart gotorch.Tensor) {
 	s.rows = int(min(stripRows, predXStart.Size(0)))
-	s.columns = append(s.columns, bytesOf(predXStart.Narrow(0, 0, int64(s.rows))))
+	s.columns = append(s.columns, train.TensorToPixels(predXStart.Narrow(0, 0, int64(s.rows))))
 }
 
 // sheet returns the strip, row by row.

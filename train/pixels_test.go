@@ -1,0 +1,43 @@
+package train
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+func TestTensorToPixels(t *testing.T) {
+	for _, c := range []struct {
+		x    float32
+		want byte
+	}{
+		{-1, 0}, {1, 255}, {0, 127}, {-1.5, 0}, {1.5, 255}, {-1 + 1.9/127.5, 1}, {1 - 0.1/127.5, 254},
+	} {
+		gotorch.Scope(func() {
+			if got := TensorToPixels(gotorch.FromFloat32s([]float32{c.x}, 1, 1, 1, 1)); got[0] != c.want {
+				t.Errorf("%v becomes %d, want %d", c.x, got[0], c.want)
+			}
+		})
+	}
+}
+
+// The channels and the order of a picture come back, and so does each grey level, at
+// most one lower: the reference cuts fractions off.
+func TestPixelsAgain(t *testing.T) {
+	gotorch.Scope(func() {
+		pixels := make([]byte, 2*8*16*3)
+		for i := range pixels {
+			pixels[i] = byte(i)
+		}
+		x := PixelsToTensor(gotorch.FromBytes(pixels, gotorch.Byte, 2, 8, 16, 3))
+		if !slices.Equal(x.Shape(), []int64{2, 3, 8, 16}) || !x.IsChannelsLast() {
+			t.Fatalf("bytes become %v", x.Shape())
+		}
+		for i, again := range TensorToPixels(x) {
+			if again != pixels[i] && again+1 != pixels[i] {
+				t.Fatalf("byte %d was %d and is %d", i, pixels[i], again)
+			}
+		}
+	})
+}
