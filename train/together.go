@@ -44,11 +44,12 @@ func (t *Trainer) sameData() error {
 
 // state is what a run has come to, beside tensors.
 type state struct {
-	Step, Position        int64
-	Attempt, Skipped, Row int
-	LgLossScale           float64
-	Updates               int64
-	Sampler               diffusion.SamplerState
+	Step, Position   int64
+	Attempt, Skipped int
+	SkippedInARow    int
+	LgLossScale      float64
+	Updates          int64
+	Sampler          diffusion.SamplerState
 }
 
 // followState takes all that a run has come to from the leading process: it has
@@ -64,7 +65,7 @@ func (t *Trainer) followState() error {
 		return err
 	}
 	t.current, t.position = int(s.Step), s.Position
-	t.health = health{attempt: s.Attempt, skipped: s.Skipped, inARow: s.Row, lgLossScale: s.LgLossScale}
+	t.health = health{attempt: s.Attempt, skipped: s.Skipped, inARow: s.SkippedInARow, lgLossScale: s.LgLossScale}
 	for _, list := range append([][]gotorch.Tensor{t.network.Tensors(), expAvg, expAvgSq}, t.ema...) {
 		t.peers.followTensors(list)
 	}
