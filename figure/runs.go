@@ -2,7 +2,7 @@ package figure
 
 import "math"
 
-// Run is what training runs, or several of them, are drawn from.
+// Run is a metric of one training run, a curve of [LearningCurves].
 type Run struct {
 	Name   string
 	Points []Point // rising steps

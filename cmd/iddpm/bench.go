@@ -22,8 +22,8 @@ type benchOptions struct {
 	products bool // of training: beside each step, its convolutions and matrix products alone
 }
 
-// benchConfig is what is timed if no flag says otherwise: bench/peer.py's
-// defaults.
+// benchConfig is what is timed if no flag says otherwise: a network small enough for
+// a few CPU cores.
 func benchConfig() train.Config {
 	c := train.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 64, 1
@@ -116,7 +116,8 @@ func (p *program) benchSampleCommand() *cli.Command {
 	}
 }
 
-// benchResult has the fields of bench/peer.py.
+// benchResult has the fields that bench/compare.py reads of iddpm and of the
+// reference alike.
 type benchResult struct {
 	What            string  `json:"what"`
 	Mode            string  `json:"mode"` // the precision

@@ -23,7 +23,7 @@ type loadOptions struct {
 	epochs    int
 }
 
-// newLoadOptions has bench/peer.py's defaults, but for the workers: one per core.
+// newLoadOptions has the size and the batch of benchConfig, and one worker per core.
 func newLoadOptions() *loadOptions {
 	return &loadOptions{config: train.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
 }
@@ -58,7 +58,8 @@ Examples:
 	}
 }
 
-// loadResult has the fields of bench/peer.py.
+// loadResult has the fields that bench/compare.py reads of iddpm and of the reference
+// alike.
 type loadResult struct {
 	What            string  `json:"what"`
 	Workers         int     `json:"workers"`

@@ -10,7 +10,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 )
 
-// pictures are the pictures drawn so far.
+// pictures are square pictures of one size: drawn, or given to a command.
 type pictures struct {
 	size    int     // pixels a side
 	pixels  []byte  // [N, size, size, 3]

@@ -43,7 +43,7 @@ func newRunOptions() *runOptions {
 	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10}
 }
 
-// uploadOptions are what the last upload of a run is to heed.
+// uploadOptions are the flags of a run folder behind a URL.
 func (r *runOptions) uploadOptions() []option {
 	return append(r.remoteOptions.options(), option{name: "upload-wait", category: categoryRun, value: &r.uploadWait,
 		usage: "where --run-dir is a URL: in the end, and when interrupted, wait up to `MINUTES` for uploads"})

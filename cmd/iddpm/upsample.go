@@ -107,8 +107,8 @@ func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
 	return &sampleJob{sampleOptions: options, base: drawn}
 }
 
-// openBase reads the small pictures of --base-samples for a network, which may
-// be nil where it needs none.
+// openBase reads the small pictures of --base-samples that a checkpoint's network is
+// to enlarge; nil for a network that enlarges none.
 func openBase(path string, c *train.Checkpoint, asked []int64) (*pictures, error) {
 	m := c.Config.Model
 	switch {
