@@ -7,29 +7,15 @@
 // paper's first step, whose x_{t-1} is the picture x_0. Pictures are float32
 // tensors [N, C, H, W] in [-1, 1].
 //
-// # Where each equation is
+// # Where what is
 //
-//	Eq.    What it says                                  Where
-//	1, 2   q(x_t | x_{t-1}), and its variances beta_t    NamedBetas
-//	3      p(x_{t-1} | x_t), mean and variance           GaussianDiffusion.PMeanVariance
-//	4      L_vlb = L_0 + ... + L_T                       GaussianDiffusion.CalcBPD
-//	5      L_0, the discretized decoder                  DiscretizedGaussianLogLikelihood
-//	6      L_{t-1}, a KL divergence                      NormalKL
-//	7      L_T, the prior's term                         GaussianDiffusion.PriorBPD
-//	8      q(x_t | x_0)                                  GaussianDiffusion.QMeanVariance
-//	9      x_t from x_0 and noise                        GaussianDiffusion.QSample
-//	10-12  q(x_{t-1} | x_t, x_0)                         Schedule, GaussianDiffusion.QPosteriorMeanVariance
-//	13     mean from epsilon                             GaussianDiffusion.PMeanVariance, through x_0
-//	14     L_simple                                      GaussianDiffusion.TrainingLosses, MSE
-//	15     learned variance between betaTilde and beta   LearnedRange
-//	16     L_hybrid                                      GaussianDiffusion.TrainingLosses, RescaledMSE
-//	17     the cosine schedule                           NamedBetas, Cosine
-//	18     importance-sampled L_vlb                      LossSecondMoment
-//	19     betas of a subsequence of steps               SpaceTimesteps, RespaceBetas
-//
-// Algorithm 2 of Ho et al. 2020 is [GaussianDiffusion.PSample]; DDIM (Song et
-// al. 2021, arXiv 2010.02502, equation 12) is [GaussianDiffusion.DDIMSample],
-// and its inversion [GaussianDiffusion.DDIMReverseSample].
+// docs/paper.md names the function of each equation of the paper. A file each:
+// schedule.go has the betas and what follows from them; gaussian.go q(x_t | x_0) and
+// p(x_{t-1} | x_t); losses.go the training objectives; bpd.go the whole bound;
+// sample.go Ho et al.'s sampler and ddim.go DDIM (Song et al. 2021, arXiv
+// 2010.02502) and its inversion, whose factors are step_coefficients.go's and whose
+// loops loop.go's; respace.go fewer steps; timestep_sampler.go importance sampling.
+// A batch's steps, with the coefficients at them, are [Timesteps] (timesteps.go).
 //
 // # Errors and memory
 //
