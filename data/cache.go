@@ -2,10 +2,7 @@ package data
 
 import (
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 )
@@ -29,7 +26,7 @@ const (
 // bytes (Options.CacheBytes), of which this process is one of several sharers.
 func newCache(n, size int, limit int64, sharers int) *cache {
 	if limit == 0 {
-		limit = freeMemory() / 2
+		limit = freeMemory(os.DirFS("/")) / 2
 	}
 	limit /= int64(sharers)
 	if int64(n)*int64(size) > limit {
@@ -62,35 +59,4 @@ func (c *cache) put(src []byte, i int) {
 	copy(c.pix[i*c.size:(i+1)*c.size], src)
 	c.state[i].Store(present)
 	runtime.KeepAlive(c)
-}
-
-// unknownMemory is what is taken to be free where the system does not say.
-const unknownMemory = 2 << 30
-
-// freeMemory returns how many bytes this process may still take: what the
-// machine has, or what its control group leaves it.
-func freeMemory() int64 {
-	free := int64(unknownMemory)
-	for line := range strings.Lines(readText("/proc/meminfo")) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "MemAvailable:" {
-			if kib, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-				free = kib << 10
-			}
-		}
-	}
-	const group = "/sys/fs/cgroup"
-	limit, err1 := strconv.ParseInt(readText(filepath.Join(group, "memory.max")), 10, 64)
-	used, err2 := strconv.ParseInt(readText(filepath.Join(group, "memory.current")), 10, 64)
-	if err1 == nil && err2 == nil {
-		free = min(free, max(limit-used, 0))
-	}
-	return free
-}
-
-func readText(file string) string {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }
