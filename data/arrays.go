@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sort"
+
+	"iddpm/data/imaging"
 )
 
 // arrays is a source of raw pictures of one size, in one or several stretches
@@ -43,20 +45,17 @@ func (a *arrays) name(i int) string { return fmt.Sprintf("img%08d", i) }
 // check has nothing to find: that the pixels are all there is seen on opening.
 func (a *arrays) check(int) error { return nil }
 
-func (a *arrays) load(i int, d decoding) (picture, error) {
+func (a *arrays) load(i int, d imaging.Decoder) (imaging.Picture, error) {
 	k := sort.Search(len(a.parts), func(k int) bool { return a.parts[k].first > i }) - 1
 	p := a.parts[k]
-	pix := d.memory.take(a.w * a.h * a.c)
+	pix := d.Memory.Take(a.w * a.h * a.c)
 	if _, err := p.r.ReadAt(pix, p.offset+int64(i-p.first)*p.stride); err != nil {
-		return picture{}, cause(lastByte(err))
+		return imaging.Picture{}, cause(imaging.EndsEarly(err))
 	}
 	if a.planar {
-		pix = interleave(d.memory.take(len(pix)), pix, a.c)
+		pix = interleave(d.Memory.Take(len(pix)), pix, a.c)
 	}
-	if a.c == 4 {
-		return fromStraight(d.memory, a.w, a.h, pix, 4*a.w, 4, d.background), nil
-	}
-	return picture{w: a.w, h: a.h, c: a.c, pix: pix, memory: d.memory}, nil
+	return d.FromPixels(a.w, a.h, a.c, pix)
 }
 
 // interleave turns [c, h, w] into [h, w, c] in out.

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+
+	"iddpm/data/imaging"
 )
 
 // batchSet is a published data set that comes as a few files of raw pixels.
@@ -136,7 +138,7 @@ func openBatchArchive(file, split string) (*collection, error) {
 func readBatchArchive(r io.Reader, split, where string) (*collection, error) {
 	blobs, err := unpack(r)
 	if err != nil {
-		return nil, fmt.Errorf("not a readable .tar.gz: %w", lastByte(err))
+		return nil, fmt.Errorf("not a readable .tar.gz: %w", imaging.EndsEarly(err))
 	}
 	set, _ := findBatchSet(slices.Sorted(maps.Keys(blobs)))
 	if set == nil {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+
+	"iddpm/data/imaging"
 )
 
 // Options say how pictures become training examples. The zero value is usable.
@@ -68,7 +70,7 @@ type Options struct {
 type Dataset struct {
 	*collection
 	size    int
-	dec     decoding
+	decoder imaging.Decoder
 	labels  []int64 // by picture of the collection; nil without classes
 	classes []string
 	kept    []int32 // pictures of the collection that Open found readable; nil: all
@@ -76,7 +78,7 @@ type Dataset struct {
 	cache   *cache  // nil: pictures are decoded whenever they are read
 	bad     badPictures
 
-	memories sync.Pool // of *memory
+	memories sync.Pool // of *imaging.Memory
 }
 
 // Open opens a set of pictures:
@@ -100,7 +102,7 @@ func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize != OwnSize && (o.ImageSize < 1 || o.ImageSize > maxSize) {
 		return nil, fmt.Errorf("image size %d is not in 1..%d", o.ImageSize, maxSize)
 	}
-	turbo, err := chooseTurbo(o.JPEGDecoder)
+	turbo, err := imaging.UseTurbo(o.JPEGDecoder)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +113,7 @@ func Open(path string, o Options) (*Dataset, error) {
 	d := &Dataset{
 		collection: c,
 		size:       o.ImageSize,
-		dec:        decoding{background: newBackground(o.Background), orient: o.Orient, turbo: turbo},
+		decoder:    imaging.Decoder{Background: imaging.NewBackground(o.Background), Orient: o.Orient, Turbo: turbo},
 		bad:        badPictures{limit: o.MaxBadImages, where: c.title},
 	}
 	if err := d.prepare(o); err != nil {
@@ -226,7 +228,7 @@ func (d *Dataset) read(dst []byte, i int) error {
 	if d.cache.get(dst, i) {
 		return nil
 	}
-	err := d.picture(i, func(p picture) error { return fit(dst, p, d.size) })
+	err := d.picture(i, func(p imaging.Picture) error { return p.Fit(dst, d.size) })
 	if err == nil {
 		d.cache.put(dst, i)
 	}
@@ -234,15 +236,15 @@ func (d *Dataset) read(dst []byte, i int) error {
 }
 
 // picture decodes picture i and hands it to use, which must not keep it.
-func (d *Dataset) picture(i int, use func(picture) error) error {
-	dec := d.dec
-	dec.memory, _ = d.memories.Get().(*memory)
-	if dec.memory == nil {
-		dec.memory = &memory{}
+func (d *Dataset) picture(i int, use func(imaging.Picture) error) error {
+	decoder := d.decoder
+	decoder.Memory, _ = d.memories.Get().(*imaging.Memory)
+	if decoder.Memory == nil {
+		decoder.Memory = &imaging.Memory{}
 	}
-	defer d.memories.Put(dec.memory)
-	defer dec.memory.reset()
-	p, err := d.load(d.at(i), dec)
+	defer d.memories.Put(decoder.Memory)
+	defer decoder.Memory.Reset()
+	p, err := d.load(d.at(i), decoder)
 	if err != nil {
 		return err
 	}
@@ -251,8 +253,8 @@ func (d *Dataset) picture(i int, use func(picture) error) error {
 
 // SizeOf returns the sides of picture i, in pixels, before it is fitted.
 func (d *Dataset) SizeOf(i int) (width, height int, err error) {
-	err = d.picture(i, func(p picture) error {
-		width, height = p.w, p.h
+	err = d.picture(i, func(p imaging.Picture) error {
+		width, height = p.Size().X, p.Size().Y
 		return nil
 	})
 	if err != nil {
@@ -264,7 +266,7 @@ func (d *Dataset) SizeOf(i int) (width, height int, err error) {
 // readCropped writes a random crop of picture i to dst. It depends on the whole
 // picture, so the cache is of no use.
 func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
-	return d.picture(i, func(p picture) error { return fitRandomly(dst, p, d.size, r) })
+	return d.picture(i, func(p imaging.Picture) error { return fitRandomly(dst, p, d.size, r) })
 }
 
 func (d *Dataset) named(i int, err error) error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"iddpm/data/imaging"
 )
 
 func names(ds *Dataset) []string {
@@ -157,11 +159,14 @@ func TestLabels(t *testing.T) {
 	}
 }
 
+// hugePNG is the beginning of a png whose header promises 4e12 pixels.
+const hugePNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x1e\x84\x80\x00\x1e\x84\x80\x08\x02\x00\x00\x00\x7b\x25\x63\x9b"
+
 func TestOpenErrors(t *testing.T) {
 	dir := folder(t, map[string][]byte{
 		"empty/readme.txt": nil, "text/a.png": []byte("just text"), "text/b.png": numbered(1),
 		"broken.zip": []byte("PK\x03\x04 and no more"), "pictures.tar": nil,
-		"huge/a.png": hugePNG(), "cut/a.png": numbered(1)[:20], "void/a.png": nil,
+		"huge/a.png": []byte(hugePNG), "cut/a.png": numbered(1)[:20], "void/a.png": nil,
 		"json/a.png": numbered(1), "json/dataset.json": []byte(`{"labels": [["a.png", "cat"]]}`),
 	})
 	for path, want := range map[string]string{
@@ -192,12 +197,6 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// hugePNG is a png whose header promises 4e12 pixels.
-func hugePNG() []byte {
-	b := []byte("\x89PNG\r\n\x1a\n")
-	return append(b, pngChunk("IHDR", "\x00\x1e\x84\x80\x00\x1e\x84\x80\x08\x02\x00\x00\x00")...)
-}
-
 func TestBadPictures(t *testing.T) {
 	cut := pngOf(64, 64, color.NRGBA{10, 200, 30, 255})
 	files := map[string][]byte{"a.png": numbered(1), "b.png": []byte("no"), "c.png": cut[:len(cut)-20], "d.png": numbered(4)}
@@ -213,7 +212,7 @@ func TestBadPictures(t *testing.T) {
 		t.Errorf("picture d: %v, %v", p, err)
 	}
 	bad := ds.Bad()
-	if len(bad) != 1 || bad[0].Name != "b.png" || !errors.Is(bad[0].Err, errNotAPicture) {
+	if len(bad) != 1 || bad[0].Name != "b.png" || !errors.Is(bad[0].Err, imaging.ErrNotAPicture) {
 		t.Errorf("bad pictures: %v", bad)
 	}
 	if _, _, err := ds.Image(3); err == nil {

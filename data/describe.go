@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"iddpm/data/imaging"
 )
 
 // Description is what there is to know about a set of pictures before training on it.
@@ -89,9 +91,9 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 	err := parallel(ctx, ds.Len(), func(i int) error {
 		defer told.add(1)
 		var size image.Point
-		err := ds.picture(i, func(p picture) error {
-			size = image.Pt(p.w, p.h)
-			return fit(make([]byte, ds.size*ds.size*3), p, ds.size)
+		err := ds.picture(i, func(p imaging.Picture) error {
+			size = p.Size()
+			return p.Fit(make([]byte, ds.size*ds.size*3), ds.size)
 		})
 		if err != nil {
 			return ds.bad.add(ds.PictureName(i), err)

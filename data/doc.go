@@ -12,15 +12,10 @@
 //  2. A Loader (loader.go) walks the endless sequence of epochs, each a
 //     permutation of the pictures (random.go), and hands numbers to its workers
 //     (pipeline.go).
-//  3. A worker reads the file and decodes it (decode.go) to 8-bit grey, RGB or
-//     CMYK (picture.go, convert.go; by libjpeg-turbo where that is, turbo.go; JPEG's and WebP's colour planes in ycbcr.go and
-//     webp.go), over the background where it is transparent, turned if EXIF says so
-//     and one asks for it (exif.go, turn.go). Its buffers serve the next picture
-//     (memory.go).
-//  4. It is fitted to the training size as the reference does (fit.go): halved with a
-//     box filter while it is twice too large (halve.go), scaled with Pillow's bicubic
-//     filter (resample.go), cropped to its centre. The result is cached (cache.go).
-//  5. It is mirrored or cropped at random, if asked for, and lies in its place of
+//  3. A worker reads the file, decodes it and fits it to the training size as the
+//     reference does (package imaging). The result is cached (cache.go), where there is
+//     memory for all (free_memory.go).
+//  4. It is mirrored or cropped at random, if asked for, and lies in its place of
 //     a Batch, which Loader.Next hands out when it is full.
 //
 // Everything about a batch depends on the seed and the position in the sequence

@@ -48,6 +48,9 @@ func filesIn(dir string, names []string) *files {
 
 // cause drops the path from a file error, for messages that name it already.
 func cause(err error) error {
+	if err == nil { // as for nearly every picture: errors.As would take memory for it
+		return nil
+	}
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
 		return e.Err
 	}

@@ -9,42 +9,8 @@ import (
 
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/data/turbojpeg"
+	"iddpm/data/imaging"
 )
-
-func FuzzDecode(f *testing.F) {
-	files, err := filepath.Glob("testdata/pillow/*.*")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, name := range files {
-		if !isPicture(name) {
-			continue
-		}
-		file, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(file)
-	}
-	f.Add(hugePNG())
-	f.Fuzz(func(t *testing.T, file []byte) {
-		if config, _, err := decodeConfig(bytes.NewReader(file)); err != nil || config.Width*config.Height > 1<<20 {
-			return
-		}
-		p, err := decoding{orient: true, turbo: turbojpeg.Available() == nil}.decode(file)
-		if err != nil {
-			return
-		}
-		if len(p.pix) != p.w*p.h*p.c {
-			t.Fatalf("%d bytes for %d x %d x %d", len(p.pix), p.h, p.w, p.c)
-		}
-		const size = 8
-		if err := fit(make([]byte, size*size*3), p, size); err != nil && max(p.w, p.h) < 1<<10 {
-			t.Fatal(err)
-		}
-	})
-}
 
 func FuzzDatasetJSON(f *testing.F) {
 	for _, seed := range []string{
@@ -81,7 +47,7 @@ func FuzzZip(f *testing.F) {
 		}
 		for i := range min(c.count(), 10) {
 			if c.check(i) == nil {
-				_, _ = c.load(i, decoding{})
+				_, _ = c.load(i, imaging.Decoder{})
 			}
 		}
 	})
@@ -117,7 +83,7 @@ func FuzzBatches(f *testing.F) {
 				t.Fatalf("%s: %d pictures, %d labels", set.title, b.pictures.count(), len(b.labels))
 			}
 			for _, i := range []int{0, b.pictures.count() - 1} {
-				if _, err := b.pictures.load(i, decoding{}); err != nil {
+				if _, err := b.pictures.load(i, imaging.Decoder{}); err != nil {
 					t.Fatalf("%s: picture %d: %v", set.title, i, err)
 				}
 			}
@@ -147,7 +113,7 @@ func FuzzNPZ(f *testing.F) {
 			return
 		}
 		for _, i := range []int{0, c.count() - 1} {
-			if _, err := c.load(i, decoding{}); err != nil {
+			if _, err := c.load(i, imaging.Decoder{}); err != nil {
 				t.Fatalf("picture %d of %d: %v", i, c.count(), err)
 			}
 		}

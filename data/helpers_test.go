@@ -3,9 +3,6 @@ package data
 import (
 	"archive/zip"
 	"bytes"
-	"compress/zlib"
-	"encoding/binary"
-	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -93,13 +90,6 @@ func open(t testing.TB, path string, o Options) *Dataset {
 	return ds
 }
 
-// pngChunk returns a chunk with its checksum.
-func pngChunk(name, body string) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	b = append(b, name+body...)
-	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE([]byte(name+body)))
-}
-
 func zipReader(t testing.TB, f *os.File) *zip.Reader {
 	t.Helper()
 	info, err := f.Stat()
@@ -113,15 +103,12 @@ func zipReader(t testing.TB, f *os.File) *zip.Reader {
 	return z
 }
 
-// deflated compresses bytes as png and zlib do.
-func deflated(b []byte) []byte {
-	var out bytes.Buffer
-	z := zlib.NewWriter(&out)
-	if _, err := z.Write(b); err != nil {
-		panic(err)
+// jpegFile returns a jpeg of imaging's tests.
+func jpegFile(t testing.TB, name string) []byte {
+	t.Helper()
+	file, err := os.ReadFile(filepath.Join("imaging", "testdata", "pillow", name))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := z.Close(); err != nil {
-		panic(err)
-	}
-	return out.Bytes()
+	return file
 }

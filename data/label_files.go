@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"iddpm/data/imaging"
 )
 
 // readLabels takes the labels of a dataset.json; one that is missing leaves the
@@ -26,7 +28,7 @@ func (c *collection) readLabels(open func() (io.ReadCloser, error)) error {
 		return cause(err)
 	}
 	defer r.Close()
-	file, err := readFile(r)
+	file, err := imaging.ReadFile(r)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/data/imaging"
 )
 
 // openNPZ opens what the reference samples: arr_0, uint8 [N, H, W, C] with C of
@@ -56,11 +58,11 @@ func nhwc(a *npy.Array) (*arrays, error) {
 		return nil, fmt.Errorf("%v %v is not uint8 [N, H, W, C] with 1, 3 or 4 channels", a.DType, a.Shape)
 	}
 	for _, n := range a.Shape {
-		if n < 1 || n > maxPixels {
+		if n < 1 || n > imaging.MaxPixels {
 			return nil, fmt.Errorf("shape %v is empty or absurd", a.Shape)
 		}
 	}
-	if a.Shape[1] > maxPixels/a.Shape[2] {
+	if a.Shape[1] > imaging.MaxPixels/a.Shape[2] {
 		return nil, fmt.Errorf("pictures of %d x %d pixels are too large", a.Shape[2], a.Shape[1])
 	}
 	s := &arrays{h: int(a.Shape[1]), w: int(a.Shape[2]), c: int(a.Shape[3])}

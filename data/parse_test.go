@@ -3,15 +3,17 @@ package data
 import (
 	"strings"
 	"testing"
+
+	"iddpm/data/imaging"
 )
 
 func TestParseColour(t *testing.T) {
-	for text, want := range map[string]background{
+	for text, want := range map[string]imaging.Background{
 		"white": {255, 255, 255}, "Black": {}, "darkslategray": {47, 79, 79},
 		"#c81e3c": {200, 30, 60}, "#C81E3C": {200, 30, 60}, "#fa0": {255, 170, 0},
 	} {
 		c, err := ParseColour(text)
-		if err != nil || newBackground(c) != want {
+		if err != nil || imaging.NewBackground(c) != want {
 			t.Errorf("%s is %v, %v, want %v", text, c, err, want)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"iddpm/data/imaging"
 )
 
 // CIFAR and the down-sampled ImageNet come as Python pickles of one dictionary
@@ -56,13 +58,13 @@ func unpickle(r io.ReaderAt, size int64) (map[string]any, error) {
 	for {
 		op, err := u.byte()
 		if err != nil {
-			return nil, fmt.Errorf("not a readable pickle: %w", lastByte(err))
+			return nil, fmt.Errorf("not a readable pickle: %w", imaging.EndsEarly(err))
 		}
 		if op == '.' {
 			break
 		}
 		if err := u.do(op); err != nil {
-			return nil, fmt.Errorf("not a readable pickle: at byte %d: %w", u.at, lastByte(err))
+			return nil, fmt.Errorf("not a readable pickle: at byte %d: %w", u.at, imaging.EndsEarly(err))
 		}
 	}
 	top, err := pop[*dict](u)

@@ -3,8 +3,12 @@ package data
 import (
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+
+	"iddpm/data/imaging"
 )
 
 // pending is a batch being filled.
@@ -139,6 +143,18 @@ func (l *Loader) readAugmented(dst []byte, i int, position int64) (err error) {
 		mirror(dst, l.ds.size)
 	}
 	return err
+}
+
+// fitRandomly is Fit with a short side drawn from [size, size/0.8] and a crop
+// anywhere: the random crop of the reference's successor, guided-diffusion.
+func fitRandomly(dst []byte, p imaging.Picture, size int, r *rand.PCG) error {
+	longest := int(math.Ceil(float64(size) / 0.8))
+	short := size + int(below(r, uint64(longest-size+1)))
+	return p.FitTo(dst, size, short, func(w, h int) (x, y int) {
+		y = int(below(r, uint64(h-size+1)))
+		x = int(below(r, uint64(w-size+1)))
+		return x, y
+	})
 }
 
 // mirror flips [size, size, 3] left to right.

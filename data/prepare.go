@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"image/png"
 	"io/fs"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"sync"
 
 	"github.com/google/renameio/v2"
+
+	"iddpm/data/imaging"
 )
 
 // PrepareOptions say how pictures are packed. The zero value is usable.
@@ -130,7 +133,7 @@ func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.Pool.Put(buffer) }
 // same pictures and options left there.
 func (p *packing) begin(o Options) error {
 	const mark = "pictures packed by iddpm"
-	plan := fmt.Sprintf("%s: %s background %v orient %v jpeg %q\n", mark, p.ds.Fingerprint(), newBackground(o.Background), o.Orient, p.ds.JPEGDecoder())
+	plan := fmt.Sprintf("%s: %s background %v orient %v jpeg %q\n", mark, p.ds.Fingerprint(), imaging.NewBackground(o.Background), o.Orient, p.ds.JPEGDecoder())
 	file := filepath.Join(p.dir, "plan")
 	old, err := os.ReadFile(file)
 	switch {
@@ -287,9 +290,9 @@ func (p *packing) verify(ctx context.Context, file string) error {
 	checked := p.newProgress("checking", c.count())
 	return parallel(ctx, c.count(), func(i int) error {
 		defer checked.add(1)
-		q, err := c.load(i, decoding{})
-		if err == nil && (q.w != p.ds.size || q.h != p.ds.size) {
-			err = fmt.Errorf("it is %d x %d pixels large", q.w, q.h)
+		q, err := c.load(i, imaging.Decoder{})
+		if size := q.Size(); err == nil && size != image.Pt(p.ds.size, p.ds.size) {
+			err = fmt.Errorf("it is %d x %d pixels large", size.X, size.Y)
 		}
 		if err != nil {
 			return fmt.Errorf("%s was not written well: %w", c.name(i), err)

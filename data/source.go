@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"iddpm/data/imaging"
 )
 
 // source is a numbered collection of pictures of any size. Its methods may be
@@ -19,7 +21,7 @@ type source interface {
 	count() int
 	name(i int) string // slash-separated, within the collection
 	check(i int) error // reads a picture's header, where that is cheaper than load
-	load(i int, d decoding) (picture, error)
+	load(i int, d imaging.Decoder) (imaging.Picture, error)
 	Close() error
 }
 
@@ -83,7 +85,7 @@ func openAny(path, split string) (*collection, error) {
 	case isPicture(filepath.Base(path)):
 		return openPicture(path), nil
 	}
-	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, formats)
+	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, imaging.Formats)
 }
 
 // files is a source of encoded pictures, of a folder or of an archive.
@@ -103,45 +105,24 @@ func (f *files) check(i int) error {
 		return err
 	}
 	defer r.Close()
-	_, _, err = decodeConfig(bufio.NewReader(r))
-	return err
+	return imaging.CheckHeader(bufio.NewReader(r))
 }
 
-func (f *files) load(i int, d decoding) (picture, error) {
+func (f *files) load(i int, d imaging.Decoder) (imaging.Picture, error) {
 	r, err := f.open(i)
 	if err != nil {
-		return picture{}, err
+		return imaging.Picture{}, err
 	}
 	defer r.Close()
-	file, err := d.memory.readFile(r)
-	if err != nil {
-		return picture{}, cause(err)
-	}
-	return d.decode(file)
-}
-
-// readFile reads a whole file, up to the limit on one.
-func readFile(r io.Reader) ([]byte, error) {
-	file, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	return file, checkFileSize(len(file))
-}
-
-func checkFileSize(n int) error {
-	if n > maxFile {
-		return fmt.Errorf("the file is larger than %d bytes", maxFile)
-	}
-	return nil
+	p, err := d.Read(r)
+	return p, cause(err)
 }
 
 // isPicture reports whether a file's name ends as a picture's does. Files that
 // macOS leaves beside pictures (._NAME, __MACOSX/) end so too and are none.
 func isPicture(name string) bool {
 	base := path.Base(name)
-	return extensions[strings.ToLower(strings.TrimPrefix(path.Ext(base), "."))] &&
-		!strings.HasPrefix(base, "._") && !strings.HasPrefix(name, "__MACOSX/")
+	return imaging.HasExtension(base) && !strings.HasPrefix(base, "._") && !strings.HasPrefix(name, "__MACOSX/")
 }
 
 // sortNames sorts paths as the reference lists them: folder by folder, where a
@@ -167,5 +148,5 @@ func compareNames(a, b string) int {
 }
 
 func errNoPictures(where string) error {
-	return fmt.Errorf("no pictures (%s) under %s", formats, where)
+	return fmt.Errorf("no pictures (%s) under %s", imaging.Formats, where)
 }

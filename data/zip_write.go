@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 
 	"github.com/google/renameio/v2"
+
+	"iddpm/data/imaging"
 )
 
 func copyEntry(z *zip.Writer, f *zip.File, name string) error {
@@ -14,7 +16,7 @@ func copyEntry(z *zip.Writer, f *zip.File, name string) error {
 		return err
 	}
 	defer r.Close()
-	file, err := readFile(r) // checks the checksum
+	file, err := imaging.ReadFile(r) // checks the checksum
 	if err != nil {
 		return err
 	}

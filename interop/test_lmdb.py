@@ -5,7 +5,7 @@ import pathlib
 
 import lmdb
 
-PICTURES = pathlib.Path(__file__).resolve().parent.parent / "data/testdata/pillow"
+PICTURES = pathlib.Path(__file__).resolve().parent.parent / "data/imaging/testdata/pillow"
 
 
 def test_database(iddpm, tmp_path):

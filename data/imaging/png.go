@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"bytes"
@@ -34,23 +34,23 @@ type pngFile struct {
 }
 
 // decodePNG decodes the common kind of png. It is not ok where image/png is to.
-func (d decoding) decodePNG(file []byte) (p picture, ok bool) {
-	f, ok := parsePNG(d.memory, file)
+func (d Decoder) decodePNG(file []byte) (p Picture, ok bool) {
+	f, ok := parsePNG(d.Memory, file)
 	if !ok {
-		return picture{}, false
+		return Picture{}, false
 	}
 	stride := f.w * f.channels
-	rows := d.memory.take(f.h * (1 + stride))
-	if err := d.memory.inflate(rows, f.pixels); err != nil {
-		return picture{}, false
+	rows := d.Memory.Take(f.h * (1 + stride))
+	if err := d.Memory.inflate(rows, f.pixels); err != nil {
+		return Picture{}, false
 	}
-	pix := d.memory.take(f.h * stride)
-	above := d.memory.take(stride)
+	pix := d.Memory.Take(f.h * stride)
+	above := d.Memory.Take(stride)
 	clear(above)
 	for y := range f.h {
 		row := pix[y*stride : (y+1)*stride]
 		if !unfilter(row, rows[y*(1+stride)+1:], above, rows[y*(1+stride)], f.channels) {
-			return picture{}, false
+			return Picture{}, false
 		}
 		above = row
 	}
@@ -58,7 +58,7 @@ func (d decoding) decodePNG(file []byte) (p picture, ok bool) {
 }
 
 // parsePNG finds its way through the chunks, each with its checksum.
-func parsePNG(m *memory, file []byte) (f pngFile, ok bool) {
+func parsePNG(m *Memory, file []byte) (f pngFile, ok bool) {
 	if !bytes.HasPrefix(file, []byte(pngSignature)) {
 		return f, false
 	}
@@ -111,7 +111,7 @@ func (f *pngFile) header(b []byte) bool {
 		return false
 	}
 	w, h := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
-	if w < 1 || h < 1 || uint64(w)*uint64(h) > maxPixels || !bytes.Equal(b[10:13], []byte{0, 0, 0}) || b[8] != 8 {
+	if w < 1 || h < 1 || uint64(w)*uint64(h) > MaxPixels || !bytes.Equal(b[10:13], []byte{0, 0, 0}) || b[8] != 8 {
 		return false
 	}
 	f.w, f.h, f.colour = int(w), int(h), b[9]
@@ -129,12 +129,12 @@ func (f *pngFile) header(b []byte) bool {
 }
 
 // addPixels appends an IDAT chunk; a single one is not copied.
-func (f *pngFile) addPixels(m *memory, body []byte) {
+func (f *pngFile) addPixels(m *Memory, body []byte) {
 	if f.pixels == nil {
 		f.pixels = body
 		return
 	}
-	joined := m.take(len(f.pixels) + len(body))
+	joined := m.Take(len(f.pixels) + len(body))
 	copy(joined[copy(joined, f.pixels):], body)
 	f.pixels = joined
 }
@@ -163,7 +163,7 @@ type inflater struct {
 
 // inflate decompresses a stream that is to hold just len(dst) bytes, and checks
 // its checksum.
-func (m *memory) inflate(dst, compressed []byte) (err error) {
+func (m *Memory) inflate(dst, compressed []byte) (err error) {
 	z := &inflater{}
 	if m != nil {
 		z = &m.inflater
@@ -250,33 +250,33 @@ func magnitude(v int) int {
 }
 
 // fromPNG makes a picture of unfiltered pixels.
-func (d decoding) fromPNG(f pngFile, pix []byte) picture {
+func (d Decoder) fromPNG(f pngFile, pix []byte) Picture {
 	switch f.colour {
 	case pngRGBA:
-		return fromStraight(d.memory, f.w, f.h, pix, 4*f.w, 4, d.background)
+		return fromStraight(d.Memory, f.w, f.h, pix, 4*f.w, 4, d.Background)
 	case pngGreyAlpha:
-		wide := d.memory.take(4 * f.w * f.h)
+		wide := d.Memory.Take(4 * f.w * f.h)
 		for i := range f.w * f.h {
 			v, a := pix[2*i], pix[2*i+1]
 			copy(wide[4*i:4*i+4], []byte{v, v, v, a})
 		}
-		return fromStraight(d.memory, f.w, f.h, wide, 4*f.w, 4, d.background)
+		return fromStraight(d.Memory, f.w, f.h, wide, 4*f.w, 4, d.Background)
 	case pngPalette:
 		return d.fromPNGPalette(f, pix)
 	}
-	return picture{w: f.w, h: f.h, c: f.channels, pix: pix, memory: d.memory}
+	return Picture{w: f.w, h: f.h, c: f.channels, pix: pix, memory: d.Memory}
 }
 
-func (d decoding) fromPNGPalette(f pngFile, indices []byte) picture {
+func (d Decoder) fromPNGPalette(f pngFile, indices []byte) Picture {
 	var colours [256][3]byte // an index beyond the palette is black
 	for i := range len(f.palette) / 3 {
 		alpha := byte(255)
 		if i < len(f.alpha) {
 			alpha = f.alpha[i]
 		}
-		d.background.blend(colours[i][:], f.palette[3*i:3*i+3], alpha)
+		d.Background.blend(colours[i][:], f.palette[3*i:3*i+3], alpha)
 	}
-	p := newPicture(d.memory, f.w, f.h, 3)
+	p := newPicture(d.Memory, f.w, f.h, 3)
 	p.palette = true
 	for i, index := range indices {
 		copy(p.pix[3*i:3*i+3], colours[index][:])

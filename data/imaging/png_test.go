@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"bytes"
@@ -18,12 +18,12 @@ import (
 // returns whether it was.
 func samePNG(t testing.TB, what string, file []byte) bool {
 	t.Helper()
-	d := decoding{background: background{200, 30, 60}, memory: &memory{}}
+	d := Decoder{Background: Background{200, 30, 60}, Memory: &Memory{}}
 	p, ok := d.decodePNG(file)
 	if !ok {
 		return false
 	}
-	want, err := decoding{background: d.background}.decodeImage(file)
+	want, err := Decoder{Background: d.Background}.decodeImage(file)
 	if err != nil {
 		t.Fatalf("%s: decoded, but image/png says: %v", what, err)
 	}
@@ -71,7 +71,7 @@ func TestPNG(t *testing.T) {
 		}
 	}
 	common := 0
-	for _, pattern := range []string{"testdata/pillow/*.png", "../testdata/golden/image/*.png"} {
+	for _, pattern := range []string{"testdata/pillow/*.png", "../../testdata/golden/image/*.png"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import "image"
 
@@ -8,7 +8,7 @@ import "image"
 // fixed-point matrix.
 
 // fromWebP converts the planes of a lossy WebP picture to RGB.
-func fromWebP(m *memory, img *image.YCbCr) picture {
+func fromWebP(m *Memory, img *image.YCbCr) Picture {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	p := newPicture(m, w, h, 3)
 	rows := (h + 1) / 2

@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 )
 
 // randomPicture has every byte drawn anew.
-func randomPicture(r *rand.Rand, w, h, c int) picture {
+func randomPicture(r *rand.Rand, w, h, c int) Picture {
 	p := newPicture(nil, w, h, c)
 	for i := range p.pix {
 		p.pix[i] = byte(r.Uint32())
@@ -38,11 +38,11 @@ func BenchmarkHalve(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, size := range [][2]int{{500, 375}, {500, 374}, {499, 375}} {
 		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
-			p, m := randomPicture(r, size[0], size[1], 3), &memory{}
+			p, m := randomPicture(r, size[0], size[1], 3), &Memory{}
 			for b.Loop() {
 				p.memory = m
 				halve(p)
-				m.reset()
+				m.Reset()
 			}
 		})
 	}

@@ -1,18 +1,19 @@
-package data
+package imaging
 
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 
-	"iddpm/data/turbojpeg"
+	"iddpm/data/imaging/turbojpeg"
 )
 
-// memory is what one picture needs on its way from the file to the batch: the
+// Memory is what one picture needs on its way from the file to the batch: the
 // file, and the pixels at each stage. The next picture uses the same again;
-// without that the collector would run every few pictures. The nil memory
-// allocates everything anew.
-type memory struct {
+// without that the collector would run every few pictures. The nil Memory
+// allocates everything anew. It serves one goroutine at a time.
+type Memory struct {
 	file     bytes.Buffer
 	source   bytes.Reader
 	reader   *bufio.Reader
@@ -22,11 +23,14 @@ type memory struct {
 	inflater inflater
 }
 
+// maxFile bounds the bytes of one encoded picture.
+const maxFile = 1 << 28
+
 // keptBuffer bounds the buffers that wait for the next picture.
 const keptBuffer = 16 << 20
 
-// take returns n bytes of any content, until reset.
-func (m *memory) take(n int) []byte {
+// Take returns n bytes of any content, until Reset.
+func (m *Memory) Take(n int) []byte {
 	if m == nil {
 		return make([]byte, n)
 	}
@@ -41,8 +45,8 @@ func (m *memory) take(n int) []byte {
 	return (*b)[:n]
 }
 
-// reset takes everything back.
-func (m *memory) reset() {
+// Reset takes everything back.
+func (m *Memory) Reset() {
 	for i, b := range m.buffers {
 		if cap(b) > keptBuffer {
 			m.buffers[i] = nil
@@ -56,9 +60,9 @@ func (m *memory) reset() {
 }
 
 // readFile reads a whole file, up to the limit on one.
-func (m *memory) readFile(r io.Reader) ([]byte, error) {
+func (m *Memory) readFile(r io.Reader) ([]byte, error) {
 	if m == nil {
-		return readFile(r)
+		return ReadFile(r)
 	}
 	m.file.Reset()
 	if _, err := m.file.ReadFrom(io.LimitReader(r, maxFile+1)); err != nil {
@@ -67,8 +71,24 @@ func (m *memory) readFile(r io.Reader) ([]byte, error) {
 	return m.file.Bytes(), checkFileSize(m.file.Len())
 }
 
+// ReadFile reads a whole file, up to the limit on one.
+func ReadFile(r io.Reader) ([]byte, error) {
+	file, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	return file, checkFileSize(len(file))
+}
+
+func checkFileSize(n int) error {
+	if n > maxFile {
+		return fmt.Errorf("the file is larger than %d bytes", maxFile)
+	}
+	return nil
+}
+
 // open returns a reader of a file's bytes that image.Decode does not buffer again.
-func (m *memory) open(file []byte) io.Reader {
+func (m *Memory) open(file []byte) io.Reader {
 	if m == nil {
 		return bytes.NewReader(file)
 	}
@@ -81,7 +101,7 @@ func (m *memory) open(file []byte) io.Reader {
 }
 
 // turbo returns libjpeg-turbo's decoder.
-func (m *memory) turbo() (d *turbojpeg.Decoder, err error) {
+func (m *Memory) turbo() (d *turbojpeg.Decoder, err error) {
 	if m == nil {
 		return turbojpeg.NewDecoder()
 	}

@@ -1,7 +1,7 @@
-package data
+package imaging
 
 // turned returns p as it is meant to be seen, for an EXIF orientation of 1..8.
-func (p picture) turned(orientation int) picture {
+func (p Picture) turned(orientation int) Picture {
 	if orientation < 2 || orientation > 8 {
 		return p
 	}

@@ -1,29 +1,16 @@
-package data
+package imaging
 
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 )
 
-// fit writes into dst, [size, size, 3], what the reference trains on: p halved
+// Fit writes into dst, [size, size, 3], what the reference trains on: p halved
 // with a box filter while its short side is at least twice the size, scaled with
 // the bicubic filter until the short side is the size, and cropped to its centre.
-func fit(dst []byte, p picture, size int) error {
-	return fitTo(dst, p, size, size, func(w, h int) (x, y int) {
+func (p Picture) Fit(dst []byte, size int) error {
+	return p.FitTo(dst, size, size, func(w, h int) (x, y int) {
 		return (w - size) / 2, (h - size) / 2
-	})
-}
-
-// fitRandomly is fit with a short side drawn from [size, size/0.8] and a crop
-// anywhere: the random crop of the reference's successor, guided-diffusion.
-func fitRandomly(dst []byte, p picture, size int, r *rand.PCG) error {
-	longest := int(math.Ceil(float64(size) / 0.8))
-	short := size + int(below(r, uint64(longest-size+1)))
-	return fitTo(dst, p, size, short, func(w, h int) (x, y int) {
-		y = int(below(r, uint64(h-size+1)))
-		x = int(below(r, uint64(w-size+1)))
-		return x, y
 	})
 }
 
@@ -31,7 +18,12 @@ func fitRandomly(dst []byte, p picture, size int, r *rand.PCG) error {
 // is a thread beside its short side comes near it.
 const longestSide = 1 << 22
 
-func fitTo(dst []byte, p picture, size, short int, place func(w, h int) (x, y int)) error {
+// FitTo is Fit with a short side of its own, at least size, and a crop from where place
+// says in the scaled picture of w x h pixels.
+func (p Picture) FitTo(dst []byte, size, short int, place func(w, h int) (x, y int)) error {
+	if size < 1 || short < size || len(dst) < size*size*3 || min(p.w, p.h) < 1 {
+		return fmt.Errorf("%d x %d pixels cannot be fitted to a short side of %d, and %d x %d of them into %d bytes", p.w, p.h, short, size, size, len(dst))
+	}
 	palette := p.palette
 	for min(p.w, p.h) >= 2*short {
 		if palette {
@@ -47,6 +39,9 @@ func fitTo(dst []byte, p picture, size, short int, place func(w, h int) (x, y in
 	w := int(math.RoundToEven(float64(p.w) * scale))
 	h := int(math.RoundToEven(float64(p.h) * scale))
 	x, y := place(w, h)
+	if x < 0 || y < 0 || x > w-size || y > h-size {
+		return fmt.Errorf("%d x %d pixels from (%d, %d) on are not all in a picture of %d x %d", size, size, x, y, w, h)
+	}
 	crop := rect{x: x, y: y, w: size, h: size}
 	if palette && (w != p.w || h != p.h) {
 		p = nearest(p, w, h, crop)

@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/data/turbojpeg"
+	"iddpm/data/imaging/turbojpeg"
 )
 
 // goldenDir returns the folder of golden numbers and whether it is the
@@ -18,9 +18,9 @@ func goldenDir() (dir string, own bool) {
 	dir = os.Getenv("IDDPM_GOLDEN")
 	switch {
 	case dir == "":
-		return filepath.Join("..", "testdata", "golden"), true
+		return filepath.Join("..", "..", "testdata", "golden"), true
 	case !filepath.IsAbs(dir): // it starts at the module's root
-		return filepath.Join("..", dir), false
+		return filepath.Join("..", "..", dir), false
 	}
 	return dir, false
 }
@@ -70,17 +70,17 @@ func compareGolden(t *testing.T, dir, name, sizeText string, want *npy.Array) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := decoding{background: newBackground(nil), turbo: turbojpeg.Available() == nil}
-	p, err := d.decode(file)
+	d := Decoder{Background: NewBackground(nil), Turbo: turbojpeg.Available() == nil}
+	p, err := d.Decode(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, size*size*3)
-	if err := fit(got, p, size); err != nil {
+	if err := p.Fit(got, size); err != nil {
 		t.Fatal(err)
 	}
 	tolerance, equal := 1, 0.99
-	if near, share := pillowTolerance(filepath.Base(files[0])); !d.turbo && near > tolerance {
+	if near, share := pillowTolerance(filepath.Base(files[0])); !d.Turbo && near > tolerance {
 		tolerance, equal = near, share // of Go's JPEG decoder
 	}
 	comparePixels(t, got, want.Data, tolerance, equal)

@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import "math"
 
@@ -118,7 +118,7 @@ type rect struct{ x, y, w, h int }
 
 // resample scales p to w x h with f and returns the part crop of the result;
 // only the rows and columns that the crop needs are computed.
-func resample(p picture, f filter, w, h int, crop rect) picture {
+func resample(p Picture, f filter, w, h int, crop rect) Picture {
 	if w == p.w && h == p.h {
 		return p.cropped(crop)
 	}
@@ -140,7 +140,7 @@ func resample(p picture, f filter, w, h int, crop rect) picture {
 }
 
 // resampleRows is the horizontal pass over n rows of p from row y on.
-func resampleRows(p picture, t taps, y, n int) picture {
+func resampleRows(p Picture, t taps, y, n int) Picture {
 	out := newPicture(p.memory, len(t.first), n, p.c)
 	for r := range n {
 		src := p.row(y + r)
@@ -217,7 +217,7 @@ func row4(dst, src []byte, t taps) {
 
 // resampleColumns is the vertical pass; p's first row is the row top of the
 // picture that the taps were made for.
-func resampleColumns(p picture, t taps, top int) picture {
+func resampleColumns(p Picture, t taps, top int) Picture {
 	out := newPicture(p.memory, p.w, len(t.first), p.c)
 	sums := make([]int32, p.w*p.c)
 	for i, lo := range t.first {

@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"fmt"
@@ -12,16 +12,16 @@ import (
 
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/data/turbojpeg"
+	"iddpm/data/imaging/turbojpeg"
 )
 
 // TestPillow compares decoding, and decoding and fitting, with what Pillow made
 // of the same files (testdata/pillow/make.py): keys are FILE@whole and FILE@SIZE.
 func TestPillow(t *testing.T) {
-	d := decoding{background: newBackground(color.NRGBA{200, 30, 60, 255}), orient: true}
+	d := Decoder{Background: NewBackground(color.NRGBA{200, 30, 60, 255}), Orient: true}
 	t.Run("go", func(t *testing.T) { testPillow(t, d, pillowTolerance) })
 	t.Run("turbo", func(t *testing.T) {
-		d.turbo = needTurbo(t)
+		d.Turbo = needTurbo(t)
 		testPillow(t, d, func(string) (int, float64) { return 0, 1 })
 	})
 }
@@ -36,7 +36,7 @@ func needTurbo(t *testing.T) bool {
 	return true
 }
 
-func testPillow(t *testing.T, d decoding, tolerance func(name string) (int, float64)) {
+func testPillow(t *testing.T, d Decoder, tolerance func(name string) (int, float64)) {
 	dir := filepath.Join("testdata", "pillow")
 	expected, err := npy.ReadNPZ(filepath.Join(dir, "expected.npz"))
 	if err != nil {
@@ -45,14 +45,14 @@ func testPillow(t *testing.T, d decoding, tolerance func(name string) (int, floa
 	for key, want := range expected {
 		t.Run(key, func(t *testing.T) {
 			name, how, _ := strings.Cut(key, "@")
-			if d.turbo && filepath.Ext(name) != ".jpg" {
+			if d.Turbo && filepath.Ext(name) != ".jpg" {
 				return
 			}
 			file, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := d.decode(file)
+			p, err := d.Decode(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func testPillow(t *testing.T, d decoding, tolerance func(name string) (int, floa
 	}
 }
 
-func wholeOrFitted(p picture, how string) ([]byte, error) {
+func wholeOrFitted(p Picture, how string) ([]byte, error) {
 	if how == "whole" {
 		got := make([]byte, p.w*p.h*3)
 		p.writeRGB(got)
@@ -77,7 +77,7 @@ func wholeOrFitted(p picture, how string) ([]byte, error) {
 		return nil, fmt.Errorf("%q is not a size", how)
 	}
 	got := make([]byte, size*size*3)
-	return got, fit(got, p, size)
+	return got, p.Fit(got, size)
 }
 
 // pillowTolerance is that of Go's decoders: exact but for JPEG, where its inverse

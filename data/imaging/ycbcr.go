@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import "image"
 
@@ -8,7 +8,7 @@ import "image"
 // same is done here, to its rounding.
 
 // fromYCbCr converts planes of any subsampling to RGB.
-func fromYCbCr(m *memory, img *image.YCbCr) picture {
+func fromYCbCr(m *Memory, img *image.YCbCr) Picture {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	p := newPicture(m, w, h, 3)
 	up := newUpsampler(img)

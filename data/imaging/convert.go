@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import (
 	"fmt"
@@ -12,19 +12,20 @@ func div255(v int) int {
 	return (v>>8 + v) >> 8
 }
 
-// background is the colour under transparent pixels.
-type background [3]byte
+// Background is the colour under transparent pixels, RGB. The zero value is black.
+type Background [3]byte
 
-func newBackground(c color.Color) background {
+// NewBackground returns a colour as a background; nil is white.
+func NewBackground(c color.Color) Background {
 	if c == nil {
-		return background{255, 255, 255}
+		return Background{255, 255, 255}
 	}
 	n := color.NRGBAModel.Convert(c).(color.NRGBA)
-	return background{n.R, n.G, n.B}
+	return Background{n.R, n.G, n.B}
 }
 
 // blend writes straight-alpha colour rgb over the background into dst.
-func (bg background) blend(dst, rgb []byte, alpha byte) {
+func (bg Background) blend(dst, rgb []byte, alpha byte) {
 	a := int(alpha)
 	for i := range 3 {
 		dst[i] = byte(div255(int(rgb[i])*a + int(bg[i])*(255-a)))
@@ -33,8 +34,8 @@ func (bg background) blend(dst, rgb []byte, alpha byte) {
 
 // toPicture converts what Go's decoders return for a format. 16-bit values keep
 // their high byte; transparent pixels are composited on the background.
-func (d decoding) toPicture(img image.Image, format string) (picture, error) {
-	m, bg, b := d.memory, d.background, img.Bounds()
+func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
+	m, bg, b := d.Memory, d.Background, img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	switch img := img.(type) {
 	case *image.Gray:
@@ -73,12 +74,12 @@ func (d decoding) toPicture(img image.Image, format string) (picture, error) {
 		bg.under(p, img.A, img.AStride)
 		return p, nil
 	}
-	return picture{}, fmt.Errorf("pixels of type %T are not supported", img)
+	return Picture{}, fmt.Errorf("pixels of type %T are not supported", img)
 }
 
 // copyRows fills p from rows of pixels that are step bytes apart; for 16-bit
 // values (big endian) every other byte is taken.
-func copyRows(p picture, pix []byte, stride, step int) {
+func copyRows(p Picture, pix []byte, stride, step int) {
 	wide := step >= 2*p.c
 	for y := range p.h {
 		dst, src := p.row(y), pix[y*stride:]
@@ -99,7 +100,7 @@ func copyRows(p picture, pix []byte, stride, step int) {
 }
 
 // fromPremultiplied converts RGBA, which Go's decoders use for opaque pictures.
-func fromPremultiplied(m *memory, w, h int, pix []byte, stride int, bg background) picture {
+func fromPremultiplied(m *Memory, w, h int, pix []byte, stride int, bg Background) Picture {
 	p := newPicture(m, w, h, 3)
 	for y := range h {
 		dst, src := p.row(y), pix[y*stride:]
@@ -117,7 +118,7 @@ func fromPremultiplied(m *memory, w, h int, pix []byte, stride int, bg backgroun
 }
 
 // fromStraight converts NRGBA (step 4) and NRGBA64 (step 8).
-func fromStraight(m *memory, w, h int, pix []byte, stride, step int, bg background) picture {
+func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Background) Picture {
 	p := newPicture(m, w, h, 3)
 	wide := step / 4
 	for y := range h {
@@ -133,7 +134,7 @@ func fromStraight(m *memory, w, h int, pix []byte, stride, step int, bg backgrou
 	return p
 }
 
-func fromPalette(m *memory, img *image.Paletted, bg background) picture {
+func fromPalette(m *Memory, img *image.Paletted, bg Background) Picture {
 	var colours [256][3]byte // an index beyond the palette is black
 	for i, c := range img.Palette {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
@@ -151,7 +152,7 @@ func fromPalette(m *memory, img *image.Paletted, bg background) picture {
 }
 
 // under composites p on the background, given p's alpha plane.
-func (bg background) under(p picture, alpha []byte, stride int) {
+func (bg Background) under(p Picture, alpha []byte, stride int) {
 	for y := range p.h {
 		dst, alpha := p.row(y), alpha[y*stride:]
 		for x := range p.w {

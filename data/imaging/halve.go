@@ -1,4 +1,4 @@
-package data
+package imaging
 
 import "encoding/binary"
 
@@ -6,7 +6,7 @@ import "encoding/binary"
 // down, as the reference does before its bicubic step. A side of even length is
 // halved by averaging pairs: with two taps of one half each, Pillow's fixed-point
 // sum is (a+b+1)>>1.
-func halve(p picture) picture {
+func halve(p Picture) Picture {
 	w, h := p.w/2, p.h/2
 	if p.w%2 != 0 {
 		p = resampleRows(p, newTaps(boxFilter, p.w, w, 0, w), 0, p.h)
@@ -23,9 +23,9 @@ func halve(p picture) picture {
 
 // halveBoth halves width and height, row by row, so that what lies between the
 // two passes stays in the nearest cache.
-func halveBoth(p picture) picture {
+func halveBoth(p Picture) Picture {
 	out := newPicture(p.memory, p.w/2, p.h/2, p.c)
-	top, bottom := p.memory.take(out.w*p.c), p.memory.take(out.w*p.c)
+	top, bottom := p.memory.Take(out.w*p.c), p.memory.Take(out.w*p.c)
 	for y := range out.h {
 		halveRow(top, p.row(2*y), p.c)
 		halveRow(bottom, p.row(2*y+1), p.c)
@@ -34,7 +34,7 @@ func halveBoth(p picture) picture {
 	return out
 }
 
-func halveWidth(p picture) picture {
+func halveWidth(p Picture) Picture {
 	out := newPicture(p.memory, p.w/2, p.h, p.c)
 	for y := range out.h {
 		halveRow(out.row(y), p.row(y), p.c)
@@ -42,7 +42,7 @@ func halveWidth(p picture) picture {
 	return out
 }
 
-func halveHeight(p picture) picture {
+func halveHeight(p Picture) Picture {
 	out := newPicture(p.memory, p.w, p.h/2, p.c)
 	for y := range out.h {
 		averageRows(out.row(y), p.row(2*y), p.row(2*y+1))
@@ -84,7 +84,7 @@ func averageRows(dst, a, b []byte) {
 
 // nearest scales p to w x h by the nearest pixel and returns the part crop: what
 // Pillow does with palette and bilevel pictures whatever filter is asked for.
-func nearest(p picture, w, h int, crop rect) picture {
+func nearest(p Picture, w, h int, crop rect) Picture {
 	columns := nearestPositions(p.w, w)[crop.x : crop.x+crop.w]
 	rows := nearestPositions(p.h, h)[crop.y : crop.y+crop.h]
 	out := newPicture(p.memory, crop.w, crop.h, p.c)

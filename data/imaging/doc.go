@@ -1,0 +1,15 @@
+// Package imaging decodes pictures and fits them to squares, to the pixels that Pillow,
+// and so the reference, makes of the same files. It knows no collections of pictures.
+//
+// A picture's walk, in the order of the files to read:
+//
+//  1. A Decoder (decode.go) decodes a file to 8-bit grey, RGB or CMYK (picture.go):
+//     JPEG by libjpeg-turbo where that is (turbo.go, turbojpeg), the common kind of PNG
+//     here (png.go), the rest by Go's decoders (convert.go, with JPEG's and WebP's colour
+//     planes in ycbcr.go and webp.go), over the background where it is transparent, turned
+//     if EXIF says so and one asks for it (exif.go, turn.go). Its buffers serve the next
+//     picture (memory.go).
+//  2. Picture.Fit (fit.go) halves it with a box filter while it is twice too large
+//     (halve.go), scales it with Pillow's bicubic filter (resample.go), and crops it to
+//     its centre.
+package imaging

@@ -1,0 +1,49 @@
+package imaging
+
+import (
+	"bytes"
+	"fmt"
+
+	"iddpm/data/imaging/turbojpeg"
+)
+
+// UseTurbo reports whether to decode jpeg with libjpeg-turbo, by the name of a decoder:
+// "turbo", or "go", or, where it is empty or "auto", the first if that is installed.
+func UseTurbo(decoder string) (bool, error) {
+	switch decoder {
+	case "", "auto":
+		return turbojpeg.Available() == nil, nil
+	case "turbo":
+		err := turbojpeg.Available()
+		return err == nil, err
+	case "go":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q decodes no jpeg: choose auto, turbo or go", decoder)
+}
+
+func isJPEG(file []byte) bool { return bytes.HasPrefix(file, []byte("\xff\xd8\xff")) }
+
+// decodeTurbo decodes a jpeg file with libjpeg-turbo. Where that so much as
+// warns, it is not ok, and Go's decoder has the last word on whether the file is
+// corrupt: so the same files are readable on every machine.
+func (d Decoder) decodeTurbo(file []byte) (p Picture, ok bool) {
+	decoder, err := d.Memory.turbo()
+	if err != nil {
+		return Picture{}, false
+	}
+	header, err := decoder.Header(file)
+	if err != nil || header.Width > MaxPixels/header.Height {
+		return Picture{}, false
+	}
+	p = newPicture(d.Memory, header.Width, header.Height, header.Channels)
+	if err := decoder.Decode(p.pix, file, header); err != nil {
+		return Picture{}, false
+	}
+	if p.c == 4 {
+		for i, v := range p.pix {
+			p.pix[i] = ^v
+		}
+	}
+	return p, true
+}
