@@ -116,7 +116,7 @@ func Open(path string, o Options) (*Dataset, error) {
 		decoder:    imaging.Decoder{Background: imaging.NewBackground(o.Background), Orient: o.Orient, Turbo: turbo},
 		bad:        badPictures{limit: o.MaxBadImages, where: c.title},
 	}
-	if err := d.prepare(o); err != nil {
+	if err := d.apply(o); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -129,7 +129,9 @@ const OwnSize = -1
 // maxSize bounds ImageSize, far beyond what can be trained.
 const maxSize = 8192
 
-func (d *Dataset) prepare(o Options) (err error) {
+// apply does what the options say to the pictures found: it gives them classes, and
+// chooses among them.
+func (d *Dataset) apply(o Options) (err error) {
 	if o.ClassCond {
 		if d.labels, d.classes, err = d.classify(o.Labels); err != nil {
 			return err
