@@ -5,7 +5,6 @@ import (
 	"context"
 	"image"
 	"image/color"
-	"image/draw"
 	"math"
 	"slices"
 	"sync"
@@ -126,33 +125,16 @@ func (d *Description) countClasses(ds *Dataset, good []int) {
 	}
 }
 
-// sheet lays out pictures spread evenly over those given, left to right and top
-// to bottom, with a gap between them.
+// sheet lays out pictures spread evenly over those given.
 func sheet(ds *Dataset, of []int, columns, rows int) (*image.NRGBA, error) {
-	const gap = 2
 	n := min(columns*rows, len(of))
-	columns = min(columns, n)
-	rows = (n + columns - 1) / columns
-	step := ds.size + gap
-	out := image.NewNRGBA(image.Rect(0, 0, columns*step+gap, rows*step+gap))
-	draw.Draw(out, out.Rect, image.NewUniform(color.Gray{Y: 128}), image.Point{}, draw.Src)
+	var all []byte
 	for k := range n {
 		pixels, _, err := ds.Image(of[k*len(of)/n])
 		if err != nil {
 			return nil, err
 		}
-		at := image.Pt(gap+k%columns*step, gap+k/columns*step)
-		draw.Draw(out, image.Rectangle{Min: at, Max: at.Add(image.Pt(ds.size, ds.size))}, toImage(pixels, ds.size), image.Point{}, draw.Src)
+		all = append(all, pixels...)
 	}
-	return out, nil
-}
-
-// toImage turns pixels [size, size, 3] into an image.
-func toImage(pixels []byte, size int) *image.NRGBA {
-	m := image.NewNRGBA(image.Rect(0, 0, size, size))
-	for i := range size * size {
-		copy(m.Pix[4*i:4*i+3], pixels[3*i:3*i+3])
-		m.Pix[4*i+3] = 255
-	}
-	return m
+	return imaging.Grid(all, ds.size, columns, color.Gray{Y: 128}), nil
 }

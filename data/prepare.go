@@ -306,6 +306,6 @@ func pictureName(i int) string { return fmt.Sprintf("%05d/img%08d.png", i/1000, 
 
 func (p *packing) encode(pixels []byte) ([]byte, error) {
 	var b bytes.Buffer
-	err := p.encoder.Encode(&b, toImage(pixels, p.ds.size))
+	err := p.encoder.Encode(&b, imaging.ToImage(pixels, p.ds.size))
 	return b.Bytes(), err
 }

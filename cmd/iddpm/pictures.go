@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"image"
+	"image/color"
 	"image/png"
 	"math"
 
 	"github.com/google/renameio/v2"
 	"github.com/wangkuiyi/gotorch/npy"
+
+	"iddpm/data/imaging"
 )
 
 // pictures are square pictures of one size: drawn, or given to a command.
@@ -51,11 +54,8 @@ func (p *pictures) saveGrid(path string) error {
 	return cannotWrite(path, renameio.WriteFile(path, buffer.Bytes(), 0o666))
 }
 
-// The grid shows the first pictures, with a gap between them.
-const (
-	maxInGrid = 100
-	gap       = 2
-)
+// maxInGrid is how many pictures a grid shows that has no number of columns.
+const maxInGrid = 100
 
 // grid lays the pictures out in rows.
 func (p *pictures) grid() *image.NRGBA {
@@ -64,26 +64,5 @@ func (p *pictures) grid() *image.NRGBA {
 		n = min(n, maxInGrid)
 		columns = int(math.Ceil(math.Sqrt(float64(n))))
 	}
-	rows := (n + columns - 1) / columns
-	step := p.size + gap
-	img := image.NewNRGBA(image.Rect(0, 0, columns*step+gap, rows*step+gap))
-	for i := range img.Pix {
-		img.Pix[i] = 0xff
-	}
-	for i := range n {
-		p.paint(img, i, gap+i%columns*step, gap+i/columns*step)
-	}
-	return img
-}
-
-// paint copies picture i to a place of an image.
-func (p *pictures) paint(img *image.NRGBA, i, x, y int) {
-	from := p.pixels[i*p.bytesPerPicture():]
-	for row := range p.size {
-		at := img.PixOffset(x, y+row)
-		for range p.size {
-			copy(img.Pix[at:at+3], from[:3])
-			from, at = from[3:], at+4
-		}
-	}
+	return imaging.Grid(p.pixels[:n*p.bytesPerPicture()], p.size, columns, color.White)
 }

@@ -12,4 +12,6 @@
 //  2. Picture.Fit (fit.go) halves it with a box filter while it is twice too large
 //     (halve.go), scales it with Pillow's bicubic filter (resample.go), and crops it to
 //     its centre.
+//
+// Grid (grid.go) lays pictures of one size out to look at.
 package imaging
