@@ -225,6 +225,19 @@ func (d *Dataset) Image(i int) (pixels []byte, label int64, err error) {
 	return pixels, d.Label(i), nil
 }
 
+// Images returns all pictures, as Image does each: pixels [N, ImageSize, ImageSize, 3] and
+// labels [N].
+func (d *Dataset) Images() (pixels []byte, labels []int64, err error) {
+	for i := range d.Len() {
+		picture, label, err := d.Image(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		pixels, labels = append(pixels, picture...), append(labels, label)
+	}
+	return pixels, labels, nil
+}
+
 // read writes picture i, fitted as the reference does, to dst.
 func (d *Dataset) read(dst []byte, i int) error {
 	if d.cache.get(dst, i) {
@@ -290,14 +303,14 @@ func (d *Dataset) checkHeaders() error {
 	checked := min(n, checkedHeaders)
 	found := make([]error, checked)
 	_ = parallel(context.Background(), checked, func(k int) error {
-		found[k] = d.check(k * n / checked)
+		found[k] = d.check(Spread(k, checked, n))
 		return nil
 	})
 	unreadable := map[int]bool{}
 	var err error
 	for k, cause := range found {
 		if cause != nil {
-			i := k * n / checked
+			i := Spread(k, checked, n)
 			unreadable[i] = true
 			err = d.bad.add(d.name(i), cause)
 		}

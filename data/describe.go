@@ -130,7 +130,7 @@ func sheet(ds *Dataset, of []int, columns, rows int) (*image.NRGBA, error) {
 	n := min(columns*rows, len(of))
 	var all []byte
 	for k := range n {
-		pixels, _, err := ds.Image(of[k*len(of)/n])
+		pixels, _, err := ds.Image(of[Spread(k, n, len(of))])
 		if err != nil {
 			return nil, err
 		}

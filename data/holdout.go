@@ -2,6 +2,10 @@ package data
 
 import "fmt"
 
+// Spread returns which of all pictures is the i-th of n that are spread evenly over
+// them, 0 <= i < n <= all.
+func Spread(i, n, all int) int { return i * all / n }
+
 // limit keeps n of the pictures, which are spread evenly over the set; 0 keeps all.
 func (d *Dataset) limit(n int) {
 	all := d.Len()
@@ -10,7 +14,7 @@ func (d *Dataset) limit(n int) {
 	}
 	part := make([]int32, n)
 	for i := range part {
-		part[i] = int32(d.at(i * all / n))
+		part[i] = int32(d.at(Spread(i, n, all)))
 	}
 	d.kept = part
 }

@@ -2,6 +2,7 @@ package data
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -80,5 +81,45 @@ func TestLimit(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		n, all int
+		want   []int
+	}{{1, 5, []int{0}}, {2, 5, []int{0, 2}}, {3, 10, []int{0, 3, 6}}, {4, 4, []int{0, 1, 2, 3}}} {
+		var got []int
+		for i := range c.n {
+			got = append(got, Spread(i, c.n, c.all))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%d of %d are %v, want %v", c.n, c.all, got, c.want)
+		}
+	}
+}
+
+func TestImages(t *testing.T) {
+	files := map[string][]byte{"a_1.png": numbered(1), "b_2.png": numbered(2), "b_3.png": numbered(3), "b_4.png": numbered(4)}
+	for _, c := range []struct {
+		limit  int
+		first  []byte // value of each picture
+		labels []int64
+	}{{0, []byte{1, 2, 3, 4}, []int64{0, 1, 1, 1}}, {2, []byte{1, 3}, []int64{0, 1}}} {
+		ds := open(t, folder(t, files), Options{ImageSize: 4, ClassCond: true, Limit: c.limit})
+		pixels, labels, err := ds.Images()
+		if err != nil || len(pixels) != len(c.first)*4*4*3 || !slices.Equal(labels, c.labels) {
+			t.Fatalf("limit %d: %d bytes, labels %v, %v", c.limit, len(pixels), labels, err)
+		}
+		for i, v := range c.first {
+			if pixels[i*4*4*3] != v {
+				t.Errorf("limit %d: picture %d is %d, want %d", c.limit, i, pixels[i*4*4*3], v)
+			}
+		}
+	}
+	files["c_5.png"] = numbered(5)[:40]
+	ds := open(t, folder(t, files), Options{ImageSize: 4, MaxBadImages: 1, CacheBytes: -1})
+	if pixels, _, err := ds.Images(); err == nil || !strings.Contains(err.Error(), "c_5.png") {
+		t.Errorf("%d bytes with one that cannot be read: %v", len(pixels), err)
 	}
 }

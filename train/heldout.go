@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,8 @@ func (t *Trainer) openHeldOut() error {
 		return nil
 	}
 	o := t.config.DataOptions()
+	o.Limit = cmp.Or(e.Pictures, 64)
+	o.CacheBytes = -1 // each is read once
 	dir := e.Dir
 	if dir == "" {
 		dir, o.HoldOut, o.HeldOut = t.config.Data.Dir, e.HoldOut, true
@@ -85,19 +88,8 @@ func (t *Trainer) openHeldOut() error {
 	if t.config.Model.ClassCond && !slices.Equal(set.ClassNames(), t.dataset.ClassNames()) {
 		return fmt.Errorf("the classes of %s are not those of %s: evaluate on pictures of the same classes", set.Name(), t.dataset.Name())
 	}
-	n := set.Len()
-	if e.Pictures == 0 {
-		e.Pictures = 64
-	}
-	n = min(n, e.Pictures)
-	for i := range n {
-		pixels, label, err := set.Image(i * set.Len() / n)
-		if err != nil {
-			return err
-		}
-		t.heldOut.pixels, t.heldOut.labels = append(t.heldOut.pixels, pixels...), append(t.heldOut.labels, label)
-	}
-	return nil
+	t.heldOut.pixels, t.heldOut.labels, err = set.Images()
+	return err
 }
 
 // evaluationDue reports whether the present step ends with an evaluation.

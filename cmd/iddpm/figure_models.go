@@ -175,20 +175,12 @@ func (p *program) evaluateBound(ctx context.Context, from source, o *figureModel
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
 func (o *figureModelOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
-	set, err := evaluationSet(c, o.dataDir, o.split)
+	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer set.Close()
-	n := min(o.number, set.Len())
-	for i := range n {
-		picture, label, err := set.Image(i * set.Len() / n)
-		if err != nil {
-			return nil, nil, err
-		}
-		pixels, labels = append(pixels, picture...), append(labels, label)
-	}
-	return pixels, labels, nil
+	return set.Images()
 }
 
 // bound averages the terms over the pictures, batch by batch.

@@ -121,7 +121,7 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 
 // load reads the picture, cropped and scaled as pictures of training are.
 func (o *noisingOptions) load(path string) (figure.Picture, error) {
-	set, err := data.Open(path, data.Options{ImageSize: o.size})
+	set, err := data.Open(path, data.Options{ImageSize: o.size, CacheBytes: -1})
 	if err != nil {
 		return figure.Picture{}, err
 	}

@@ -118,10 +118,12 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 }
 
 // evaluationSet opens the pictures to evaluate a model on: those of dir, or else
-// what its run evaluated on or held out, or else what it was trained on.
-func evaluationSet(c train.Config, dir, split string) (*data.Dataset, error) {
+// what its run evaluated on or held out, or else what it was trained on. There are
+// at most limit of them; 0: all.
+func evaluationSet(c train.Config, dir, split string, limit int) (*data.Dataset, error) {
 	settings := c.DataOptions()
-	settings.Split = split
+	settings.Split, settings.Limit = split, limit
+	settings.CacheBytes = -1 // each is read once
 	if dir == "" {
 		dir = c.Eval.Dir
 	}

@@ -26,6 +26,8 @@ type originals struct {
 func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*originals, error) {
 	options := c.Config.DataOptions()
 	options.ClassCond = false
+	options.Limit = n
+	options.CacheBytes = -1 // each is read once
 	set, err := data.Open(path, options)
 	if err != nil {
 		return nil, fmt.Errorf("--invert: %w", err)
@@ -36,15 +38,8 @@ func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*ori
 	}
 	size := c.Config.Model.ImageSize
 	o := &originals{pictures: pictures{size: size}, noise: pictures{size: size}}
-	n = min(n, set.Len())
-	for i := range n {
-		pixels, _, err := set.Image(i * set.Len() / n)
-		if err != nil {
-			return nil, err
-		}
-		o.add(pixels, nil)
-	}
-	return o, nil
+	o.pixels, _, err = set.Images()
+	return o, err
 }
 
 // invert finds the noise that DDIM makes pictures of, and lets it make them

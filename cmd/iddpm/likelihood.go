@@ -232,7 +232,7 @@ func (l *likelihood) bound(ctx context.Context, network *inference, first, n int
 // over the set: one sorted by classes is not judged by the first of them.
 func (l *likelihood) pictures(first, n int) (pixels []byte, labels []int64, err error) {
 	for i := first; i < first+n; i++ {
-		picture, label, err := l.set.Image(i * l.set.Len() / l.settings.Pictures)
+		picture, label, err := l.set.Image(data.Spread(i, l.settings.Pictures, l.set.Len()))
 		if err != nil {
 			return nil, nil, err
 		}

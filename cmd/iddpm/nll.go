@@ -176,7 +176,7 @@ func (s *session) nllPictures(c *train.Checkpoint, o *nllOptions) (*data.Dataset
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
 		s.log.Warn("these are the pictures that the model was trained on, whose likelihood flatters it: name others by --data-dir")
 	}
-	set, err := evaluationSet(c.Config, o.dataDir, o.split)
+	set, err := evaluationSet(c.Config, o.dataDir, o.split, 0) // all, of which the fingerprint is
 	if err != nil || !c.Config.Model.ClassCond {
 		return set, err
 	}
