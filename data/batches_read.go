@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/npy"
+	"github.com/wangkuiyi/gotorch/pickle"
 )
 
 // batchReader gathers the pictures and labels of a set's files.
@@ -66,15 +67,15 @@ func (s *batchSet) classNames(b *blob) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, ok := d[s.key].(*list)
+	l, ok := member[*pickle.List](d, s.key)
 	if !ok {
 		return nil, fmt.Errorf("no list %s", s.key)
 	}
 	var names []string
-	for _, item := range l.items {
+	for _, item := range l.Items {
 		name, ok := item.(string)
 		if !ok {
-			return nil, fmt.Errorf("%s holds %T", s.key, item)
+			return nil, fmt.Errorf("%s holds a %s", s.key, pickle.TypeName(item))
 		}
 		names = append(names, name)
 	}
@@ -132,27 +133,27 @@ func pickledBatch(key string, base int64) func(*batchReader, *blob) error {
 		if err != nil {
 			return err
 		}
-		pixels, ok := d["data"].(*ndarray)
+		pixels, ok := member[*ndarray](d, "data")
 		if !ok || pixels.dtype != "u1" && pixels.dtype != "uint8" {
 			return errors.New("no uint8 array data")
 		}
-		side, err := planarSide(pixels.shape, pixels.data.n)
+		side, err := planarSide(pixels.shape, pixels.data.Length)
 		if err != nil {
 			return err
 		}
-		l, ok := d[key].(*list)
+		l, ok := member[*pickle.List](d, key)
 		if !ok {
 			return fmt.Errorf("no list %s", key)
 		}
-		labels := make([]int64, len(l.items))
-		for i, item := range l.items {
+		labels := make([]int64, len(l.Items))
+		for i, item := range l.Items {
 			label, ok := item.(int64)
 			if !ok {
-				return fmt.Errorf("%s holds %T", key, item)
+				return fmt.Errorf("%s holds a %s", key, pickle.TypeName(item))
 			}
 			labels[i] = label - base
 		}
-		return b.add(side, part{n: int(pixels.shape[0]), r: f.r, offset: pixels.data.offset, stride: pixels.shape[1]}, labels)
+		return b.add(side, part{n: int(pixels.shape[0]), r: f.r, offset: pixels.data.Offset, stride: pixels.shape[1]}, labels)
 	}
 }
 

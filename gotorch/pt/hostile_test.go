@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wangkuiyi/gotorch/pickle"
 )
 
 // zipOf makes a zip of names and contents.
@@ -32,9 +34,9 @@ func zipOf(t testing.TB, entries ...[2]string) []byte {
 }
 
 // archived makes a file of a pickle and of storages 0, 1, ...
-func archived(t testing.TB, pickle string, storages ...[]byte) []byte {
+func archived(t testing.TB, body string, storages ...[]byte) []byte {
 	t.Helper()
-	entries := [][2]string{{"archive/data.pkl", pickle}}
+	entries := [][2]string{{"archive/data.pkl", body}}
 	for i, data := range storages {
 		entries = append(entries, [2]string{fmt.Sprintf("archive/data/%d", i), string(data)})
 	}
@@ -63,6 +65,9 @@ func pickledTensor(count, offset int64, shape, strides string) string {
 }
 
 const orderedDictClass = "ccollections\nOrderedDict\n"
+
+// maxPushes is how many objects a pickle may make.
+const maxPushes = 4 << 20
 
 // hostilePickles are bodies between PROTO and STOP, and what is said of them.
 func hostilePickles() map[string][2]string {
@@ -172,7 +177,7 @@ func TestLongPickle(t *testing.T) {
 	if _, err := readBytes(archived(t, long)); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Errorf("a pickle of %d bytes: %v", len(long), err)
 	}
-	text := strings.Repeat("x", maxPickle)
+	text := strings.Repeat("x", pickle.MaxLength)
 	if err := Write(&bytes.Buffer{}, text); err == nil {
 		t.Error("a pickle was written that cannot be read")
 	}
@@ -308,7 +313,7 @@ func FuzzPickle(f *testing.F) {
 		}
 		f.Add(p.out.Bytes())
 	}
-	f.Fuzz(func(t *testing.T, pickle []byte) {
-		checkRead(t, archived(t, string(pickle), make([]byte, 16), make([]byte, 64)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		checkRead(t, archived(t, string(body), make([]byte, 16), make([]byte, 64)))
 	})
 }

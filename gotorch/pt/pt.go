@@ -32,6 +32,7 @@ import (
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch/internal/strided"
+	"github.com/wangkuiyi/gotorch/pickle"
 )
 
 // DType is the type of a tensor's elements. The zero value is none.
@@ -112,3 +113,20 @@ func (t *Tensor) Check() error {
 
 // Tuple is a Python tuple.
 type Tuple []any
+
+// Dict is a Python dict or OrderedDict.
+type Dict = pickle.Dict
+
+// TypeName is the type in Python's words of a value that [ReadFile] has read.
+func TypeName(v any) string {
+	switch v := v.(type) {
+	case []any:
+		return "list"
+	case Tuple:
+		return "tuple"
+	case *Tensor:
+		return "Tensor"
+	default:
+		return pickle.TypeName(v)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/internal/safezip"
+	"github.com/wangkuiyi/gotorch/pickle"
 )
 
 // ReadFile reads a file of torch.save.
@@ -212,7 +213,7 @@ func (f *legacy) pickle(persistent func([]any) (any, error)) (any, error) {
 	left := f.size - f.pos
 	v, n, err := unpickle(io.NewSectionReader(f.r, f.pos, left), left, persistent)
 	switch {
-	case errors.Is(err, errTruncated):
+	case errors.Is(err, pickle.ErrTruncated):
 		return nil, fmt.Errorf("truncated at byte %d: %w", f.size, err)
 	case err != nil:
 		return nil, fmt.Errorf("at byte %d: %w", f.pos, err)
@@ -231,7 +232,7 @@ func (f *legacy) storages(s storages) error {
 	if !ok {
 		return errors.New("the storages' keys are not a list")
 	}
-	for _, key := range keys.items {
+	for _, key := range keys.Items {
 		name, ok := key.(string)
 		st := s.byKey[name]
 		if !ok || st == nil || st.data != nil {

@@ -3,10 +3,27 @@ package pt
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/internal/strided"
+	"github.com/wangkuiyi/gotorch/pickle"
 )
+
+// While a pickle runs, lists and tuples are the machine's, so that they can be filled
+// late and told apart; finish makes the exported types of them.
+type (
+	list   = pickle.List
+	tuple  = pickle.Tuple
+	global = pickle.Global // an allowed one, such as "torch.FloatStorage"
+)
+
+// unpickle runs one pickle, which begins at r's first byte, and returns what it
+// makes, not yet finished, and its length. At most size bytes are read from r.
+func unpickle(r io.Reader, size int64, persistent func(id []any) (any, error)) (any, int64, error) {
+	u := pickle.Unpickler{FindClass: findClass, Call: call, SetState: setState, PersistentLoad: persistent}
+	return u.Load(r, size)
+}
 
 // storage is a run of bytes that tensors view. Its data comes after the pickle.
 type storage struct {
@@ -31,6 +48,11 @@ type view struct {
 	shape, strides []int64
 	tensor         *Tensor // filled in by fill
 }
+
+// TypeName is the type of what v and a storageRef stand for, in Python's words.
+func (v *view) TypeName() string { return "Tensor" }
+
+func (r storageRef) TypeName() string { return "storage" }
 
 // storages collects the storages that a pickle names, in the order of their first
 // mention.
@@ -82,11 +104,11 @@ func (s *storages) ref(key string, dtype DType, count int64) (storageRef, error)
 // narrow applies the (key, offset, count) of a view, which PyTorch 0.x wrote.
 func (r storageRef) narrow(metadata any) (any, error) {
 	t, ok := metadata.(*tuple)
-	if !ok || len(t.items) != 3 {
+	if !ok || len(t.Items) != 3 {
 		return nil, errors.New("a storage's view is not a tuple of three")
 	}
-	offset, ok1 := t.items[1].(int64)
-	count, ok2 := t.items[2].(int64)
+	offset, ok1 := t.Items[1].(int64)
+	count, ok2 := t.Items[2].(int64)
 	n := r.size / r.dtype.Size()
 	if !ok1 || !ok2 || offset < 0 || count < 0 || offset > n || count > n-offset {
 		return nil, fmt.Errorf("a view lies outside storage %q", r.key)
@@ -139,12 +161,28 @@ func allowed(name string) bool {
 	return isStorage || isDType
 }
 
+func findClass(name string) error {
+	if !allowed(name) {
+		return fmt.Errorf("it asks for %s, which is not among the types that a checkpoint needs; nothing of it was executed", name)
+	}
+	return nil
+}
+
 func call(name global, args []any) (any, error) {
 	function, ok := functions[name]
 	if !ok {
 		return nil, errors.New("it cannot be called")
 	}
 	return function(args)
+}
+
+// setState drops an object's attributes. A state_dict has one, _metadata, the version
+// of each module's parameters, which nothing here needs.
+func setState(object, _ any) error {
+	if d, ok := object.(*Dict); !ok || !d.Ordered {
+		return fmt.Errorf("it sets attributes of a %s", TypeName(object))
+	}
+	return nil
 }
 
 // orderedDict is called without arguments; Python 2's pickles gave it a list of
@@ -158,12 +196,12 @@ func orderedDict(args []any) (any, error) {
 	if !ok || len(args) != 1 {
 		return nil, errors.New("its argument is not a list of pairs")
 	}
-	for _, p := range pairs.items {
+	for _, p := range pairs.Items {
 		pair, ok := p.(*list)
-		if !ok || len(pair.items) != 2 || !isKey(pair.items[0]) {
+		if !ok || len(pair.Items) != 2 || !pickle.IsKey(pair.Items[0]) {
 			return nil, errors.New("its argument is not a list of pairs")
 		}
-		d.Set(pair.items[0], pair.items[1])
+		d.Set(pair.Items[0], pair.Items[1])
 	}
 	return d, nil
 }
@@ -211,11 +249,11 @@ const maxRank = 64
 // integers reads a tensor's shape or strides.
 func integers(v any) ([]int64, bool) {
 	t, ok := v.(*tuple)
-	if !ok || len(t.items) > maxRank {
+	if !ok || len(t.Items) > maxRank {
 		return nil, false
 	}
-	out := make([]int64, len(t.items))
-	for i, item := range t.items {
+	out := make([]int64, len(t.Items))
+	for i, item := range t.Items {
 		if out[i], ok = item.(int64); !ok {
 			return nil, false
 		}
@@ -344,13 +382,13 @@ func (f *finisher) shared(v any, depth int) (finished, error) {
 	var err error
 	switch v := v.(type) {
 	case *list:
-		err = f.items(v.items, depth, &result)
-		result.value = v.items
+		err = f.items(v.Items, depth, &result)
+		result.value = v.Items
 	case *tuple:
-		err = f.items(v.items, depth, &result)
-		result.value = Tuple(v.items)
+		err = f.items(v.Items, depth, &result)
+		result.value = Tuple(v.Items)
 	case *Dict:
-		err = f.items(v.values, depth, &result)
+		err = f.items(v.Values(), depth, &result)
 		result.value = v
 	case *view:
 		v.tensor = &Tensor{DType: v.from.dtype, Shape: v.shape}

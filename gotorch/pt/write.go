@@ -14,6 +14,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/internal/atomicfile"
 	"github.com/wangkuiyi/gotorch/internal/strided"
+	"github.com/wangkuiyi/gotorch/pickle"
 )
 
 // WriteFile writes v as torch.save(v, path) does, whole or not at all: the file
@@ -188,8 +189,8 @@ func (p *pickler) string(s string) error {
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("the string %.40q is not UTF-8", s)
 	}
-	if len(s) > maxPickle {
-		return fmt.Errorf("a string of %d bytes is longer than %d", len(s), maxPickle)
+	if len(s) > pickle.MaxLength {
+		return fmt.Errorf("a string of %d bytes is longer than %d", len(s), pickle.MaxLength)
 	}
 	p.out.WriteByte('X')
 	p.bytes(binary.LittleEndian.AppendUint32(nil, uint32(len(s))))
@@ -247,7 +248,7 @@ func (p *pickler) dict(d *Dict, depth int) error {
 		p.out.WriteString("}(")
 	}
 	for key, value := range d.All() {
-		if !isKey(key) {
+		if !pickle.IsKey(key) {
 			return fmt.Errorf("a %T cannot be a key", key)
 		}
 		err := p.value(key, depth+1)

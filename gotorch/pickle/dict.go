@@ -1,4 +1,4 @@
-package pt
+package pickle
 
 import "iter"
 
@@ -56,6 +56,10 @@ func (d *Dict) All() iter.Seq2[any, any] {
 	}
 }
 
+// Values returns the values in the order of the keys: what is put there is the
+// dict's.
+func (d *Dict) Values() []any { return d.values }
+
 func normalKey(key any) any {
 	if i, ok := key.(int); ok {
 		return int64(i)
@@ -63,8 +67,8 @@ func normalKey(key any) any {
 	return key
 }
 
-// isKey says whether a value may be a key.
-func isKey(v any) bool {
+// IsKey says whether a value may be a key.
+func IsKey(v any) bool {
 	switch v.(type) {
 	case string, int64, int, float64, bool, nil:
 		return true
