@@ -30,8 +30,8 @@ func New(c Config, r Run) (*Trainer, error) {
 	})
 }
 
-// Follow joins in what the leading process of r.Peers does, which is a New, a
-// Resume or a ResumeReference, or a [Peers.Together] with an error before it. The
+// Follow joins in what the leading process of r.Group does, which is a New, a Resume or
+// a ResumeReference, or a [distributed.Group.SyncError] with an error before it. The
 // configuration is that one's, and so is the run folder.
 func Follow(r Run) (*Trainer, error) {
 	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Follow: this process leads") })
@@ -42,7 +42,7 @@ func Follow(r Run) (*Trainer, error) {
 func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
 	var from *Checkpoint
-	err := t.peers.Lead(func() (err error) {
+	err := t.group.OnLeader(func() (err error) {
 		if from, err = plan(t); err == nil {
 			err = t.settle()
 		}
@@ -60,7 +60,7 @@ func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 // settle makes the configuration one for all processes: batches part evenly, and
 // what depends on the machine is as on the leading one.
 func (t *Trainer) settle() error {
-	if err := t.config.Train.CheckParts(t.peers.Size()); err != nil {
+	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
 		return err
 	}
 	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
@@ -123,10 +123,10 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 // as there are cores. With more they would wait for one another, and with many more
 // practically forever. Among another number of processes they are parted anew.
 func (t *Trainer) resumedThreads(from *Checkpoint) int {
-	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.peers.Size()) {
+	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.group.Size()) {
 		return 0
 	}
-	return min(t.config.Train.Threads, t.peers.cores())
+	return min(t.config.Train.Threads, t.group.CPUs())
 }
 
 // alter has the configuration changed, and refuses an end that the run has
@@ -188,7 +188,7 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, log: r.Log, device: r.Device, peers: r.Peers, health: health{lgLossScale: initialLgLossScale}}
+	return &Trainer{run: r, log: r.Log, device: r.Device, group: r.Group, health: health{lgLossScale: initialLgLossScale}}
 }
 
 // assemble builds the trainer; with a checkpoint it restores that state. No process
@@ -203,7 +203,7 @@ func (t *Trainer) assemble(from *Checkpoint) error {
 		t.openRunFolder,
 		t.openLoader,
 	} {
-		if err := t.peers.Together(step()); err != nil {
+		if err := t.group.SyncError(step()); err != nil {
 			return err
 		}
 	}
@@ -213,7 +213,7 @@ func (t *Trainer) assemble(from *Checkpoint) error {
 // openRunFolder makes the run folder, its configuration and its metrics, where
 // this process leads.
 func (t *Trainer) openRunFolder() (err error) {
-	if !t.peers.Leads() {
+	if !t.group.IsLeader() {
 		return nil
 	}
 	for _, sub := range []string{checkpointDir, "samples"} {
@@ -257,8 +257,8 @@ func (t *Trainer) openMetrics() (err error) {
 func (t *Trainer) openLoader() (err error) {
 	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
 		BatchSize:  t.share(),
-		Rank:       t.peers.Rank(),
-		WorldSize:  t.peers.Size(),
+		Rank:       t.group.Rank(),
+		WorldSize:  t.group.Size(),
 		Seed:       t.seed(),
 		Position:   t.position,
 		Flip:       t.config.Data.Flip,

@@ -17,9 +17,7 @@ import (
 func (t *Trainer) openData() (err error) {
 	o := t.config.DataOptions()
 	o.HoldOut = t.config.Eval.HoldOut
-	if t.peers != nil {
-		o.Sharers = t.peers.here
-	}
+	o.Sharers = t.group.LocalSize()
 	t.dataset, err = data.Open(t.config.Data.Dir, o)
 	if err != nil {
 		return t.asMoved(err, "data-dir")
@@ -46,7 +44,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)
 	gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
-	t.config.Train.Threads = t.peers.SetThreads(t.config.Train.Threads)
+	t.config.Train.Threads = t.group.SetThreads(t.config.Train.Threads)
 	var err error
 	if t.diffusion, err = diffusion.New(t.config.Diffusion, t.device); err != nil {
 		return err
@@ -58,7 +56,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	}
 	t.work = t.newStepWork()
 	switch {
-	case !t.peers.Leads():
+	case !t.group.IsLeader():
 		return nil // followState brings what the leading process has read
 	case from != nil:
 		return t.restore(from)

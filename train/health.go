@@ -11,6 +11,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
+	"iddpm/distributed"
 	"iddpm/model"
 	"iddpm/train/metrics"
 )
@@ -97,9 +98,13 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 // recover goes back to the last checkpoint, once; the second time it gives up
 // and says where numbers went bad in the last batch.
 func (t *Trainer) recover() error {
-	where, steps := t.diagnoseAll(), t.health.inARow
+	where, err := t.diagnoseAll()
+	if err != nil {
+		return err
+	}
+	steps := t.health.inARow
 	if t.rolledBack {
-		return t.peers.Together(fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
+		return t.group.SyncError(fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
 			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT")))
 	}
 	t.log.Error("the loss or the gradient is not finite: going back to the last checkpoint, with another seed",
@@ -113,7 +118,7 @@ func (t *Trainer) recover() error {
 func (t *Trainer) rollBack() error {
 	_ = t.saver.wait() // its failure is in the log
 	var from *Checkpoint
-	err := t.peers.Lead(func() (err error) {
+	err := t.group.OnLeader(func() (err error) {
 		if t.saver.safe != "" {
 			from, err = LoadCheckpoint(t.saver.safe)
 		}
@@ -126,7 +131,7 @@ func (t *Trainer) rollBack() error {
 	t.loader.Close()
 	t.free()
 	t.network, t.ema, t.current, t.position, t.health = nil, nil, 0, 0, health{attempt: next, lgLossScale: initialLgLossScale}
-	if err := t.peers.Together(t.build(from)); err != nil {
+	if err := t.group.SyncError(t.build(from)); err != nil {
 		return err
 	}
 	if err := t.followState(); err != nil {
@@ -134,19 +139,19 @@ func (t *Trainer) rollBack() error {
 	}
 	t.health.attempt, t.health.inARow, t.due = next, 0, false
 	t.meter.drop()
-	return errors.Join(t.peers.Lead(t.openMetrics), t.openLoader())
+	return errors.Join(t.group.OnLeader(t.openMetrics), t.openLoader())
 }
 
 // diagnoseAll diagnoses in all processes, and returns what the first of them has
 // found that has found something.
-func (t *Trainer) diagnoseAll() string {
-	all := t.peers.texts(t.diagnose())
+func (t *Trainer) diagnoseAll() (string, error) {
+	all, err := distributed.AllGather(t.group, t.diagnose())
 	for _, where := range all {
 		if where != allFinite {
-			return where
+			return where, err
 		}
 	}
-	return allFinite
+	return allFinite, err
 }
 
 // allFinite is what diagnose says where it finds nothing.

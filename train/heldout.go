@@ -15,6 +15,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/model"
 	"iddpm/train/metrics"
 )
@@ -121,7 +122,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	var parts heldOutParts
 	var err error
 	t.withAverage(func() { parts, err = t.heldOutBound(ctx) })
-	if err := t.peers.Agree(ctx, err); err != nil {
+	if err := t.syncStop(ctx, err); err != nil {
 		return err
 	}
 	sum, err := t.joined(parts)
@@ -175,7 +176,7 @@ type heldOutParts map[int]diffusion.BPDSum
 
 // joined puts all processes' parts together, in the order of the pictures.
 func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
-	each, err := Everyones(t.peers, mine)
+	each, err := distributed.AllGather(t.group, mine)
 	all := heldOutParts{}
 	for _, parts := range each {
 		maps.Copy(all, parts)
@@ -192,7 +193,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
 	size := len(h.pixels) / len(h.labels)
 	parts = heldOutParts{}
-	for first := t.peers.Rank() * n; first < len(h.labels) && err == nil; first += t.peers.Size() * n {
+	for first := t.group.Rank() * n; first < len(h.labels) && err == nil; first += t.group.Size() * n {
 		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})

@@ -84,7 +84,7 @@ func (t *Trainer) writeLine() error {
 
 // writeMetrics writes a line to the run folder, where this process leads.
 func (t *Trainer) writeMetrics(row []metrics.Value) {
-	if !t.peers.Leads() {
+	if !t.group.IsLeader() {
 		return
 	}
 	if err := t.metrics.Write(t.current, row); err != nil {

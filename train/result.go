@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/distributed"
 )
 
 // stepOutputs are what a step computes beside the new weights, on the device.
@@ -15,8 +17,8 @@ type stepOutputs struct {
 }
 
 // gather makes the outputs those of all processes' microbatches, by rank.
-func (o *stepOutputs) gather(peers *Peers) {
-	if peers == nil {
+func (o *stepOutputs) gather(group *distributed.Group) {
+	if group == nil {
 		return
 	}
 	lists := []*[]gotorch.Tensor{&o.noise, &o.loss, &o.mse, &o.vb}
@@ -26,9 +28,9 @@ func (o *stepOutputs) gather(peers *Peers) {
 			mine = append(mine, x.View(-1))
 		}
 	}
-	all := peers.group.AllGather(gotorch.Cat(mine, 0))
+	all := group.AllGatherTensor(gotorch.Cat(mine, 0))
 	gathered := make([][]gotorch.Tensor, len(lists))
-	for rank := range peers.Size() {
+	for rank := range group.Size() {
 		row, at := all.Select(0, int64(rank)), int64(0)
 		for i, list := range lists {
 			for _, x := range *list {

@@ -111,7 +111,7 @@ func removeLeftovers(dir string) {
 // for which there is no next, wait tells.
 func (t *Trainer) save(last bool) error {
 	path := t.checkpointPath()
-	if t.saver.holds(path) || !t.peers.Leads() {
+	if t.saver.holds(path) || !t.group.IsLeader() {
 		return nil
 	}
 	dict, err := t.pack()

@@ -12,17 +12,18 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/model"
 	"iddpm/train/metrics"
 )
 
 // Run is what surrounds a run and is not part of its configuration.
 type Run struct {
-	Dir      string         // the run folder
-	Device   gotorch.Device // where tensors are
-	Peers    *Peers         // the processes that train the run together; nil: this one alone
-	Log      *zap.Logger    // nil: silent; of several processes one is enough to log
-	Progress func(Progress) // called after every step; nil: nobody listens
+	Dir      string             // the run folder
+	Device   gotorch.Device     // where tensors are
+	Group    *distributed.Group // the processes that train the run together; nil: this one alone
+	Log      *zap.Logger        // nil: silent; of several processes one is enough to log
+	Progress func(Progress)     // called after every step; nil: nobody listens
 	// Local returns where a checkpoint lies that the configuration names, such as
 	// InitFrom; nil: where it says.
 	Local func(checkpoint string) (string, error)
@@ -52,7 +53,7 @@ type Trainer struct {
 	run       Run
 	log       *zap.Logger
 	device    gotorch.Device
-	peers     *Peers
+	group     *distributed.Group
 	precision precision
 
 	network   *model.UNet
@@ -83,16 +84,11 @@ type Trainer struct {
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch
 // refuses into an error.
-func (t *Trainer) onTensorThread(f func() error) (err error) {
-	if e := gotorch.LoadLibrary(); e != nil {
-		return e
+func (t *Trainer) onTensorThread(f func() error) error {
+	if err := gotorch.LoadLibrary(); err != nil {
+		return err
 	}
-	gotorch.Run(func() {
-		if e := gotorch.Try(func() { err = f() }); e != nil {
-			err = t.peers.LostTouch(e)
-		}
-	})
-	return err
+	return t.group.OnTensorThread(f)
 }
 
 // Config returns the run's configuration, with "auto" resolved.
@@ -114,7 +110,7 @@ func (t *Trainer) Close() error {
 	if t.dataset != nil {
 		err = errors.Join(err, t.dataset.Close())
 	}
-	if t.network != nil && (t.peers == nil || !t.peers.lost) { // freeing waits for a GPU, and that for who is gone
+	if t.network != nil && !t.group.Lost() { // freeing waits for a GPU, and that for who is gone
 		err = errors.Join(err, gotorch.Try(func() { gotorch.Run(t.free) }))
 	}
 	return errors.Join(err, t.locked.release())
@@ -142,7 +138,7 @@ func (t *Trainer) announce() {
 	t.log.Info("training",
 		zap.String("data", t.dataset.Name()), zap.Int("pictures", t.dataset.Len()),
 		zap.Stringer("model", t.network), zap.Int("image_size", t.config.Model.ImageSize),
-		zap.String("device", device), zap.Int("processes", t.peers.Size()),
+		zap.String("device", device), zap.Int("processes", t.group.Size()),
 		zap.Int("batch_size", t.config.Train.BatchSize), zap.String("precision", t.config.Train.Precision),
 		zap.Int("step", t.current), zap.Int("steps", t.config.Train.TotalSteps()),
 		zap.String("run", t.run.Dir))
@@ -178,13 +174,13 @@ func (t *Trainer) loop(ctx context.Context) error {
 			t.due = false
 		}
 	}
-	return t.peers.Lead(t.saver.wait)
+	return t.group.OnLeader(t.saver.wait)
 }
 
 // next takes one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
-	if err := t.peers.Agree(ctx, err); err != nil {
+	if err := t.syncStop(ctx, err); err != nil {
 		return t.stopped(err)
 	}
 	result, err := t.step(batch)
@@ -198,6 +194,16 @@ func (t *Trainer) next(ctx context.Context) error {
 	return err
 }
 
+// syncStop returns nil if all processes go on, and ErrInterrupted in all of them if ctx
+// is cancelled in one.
+func (t *Trainer) syncStop(ctx context.Context, mine error) error {
+	err := t.group.SyncStop(ctx, mine)
+	if errors.Is(err, context.Canceled) {
+		return ErrInterrupted
+	}
+	return err
+}
+
 func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 	defer t.meter.waiting()()
 	return t.loader.Next(ctx)
@@ -206,7 +212,10 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 // stopped saves before training ends by an interrupt, or by an error that the
 // weights have no part in, such as a picture that cannot be read.
 func (t *Trainer) stopped(cause error) error {
-	err := t.peers.Lead(t.saveLast)
+	if t.group.Lost() { // saving waits for a GPU, and that for who is gone
+		return cause
+	}
+	err := t.group.OnLeader(t.saveLast)
 	switch {
 	case err != nil && errors.Is(cause, ErrInterrupted):
 		return err
@@ -215,7 +224,7 @@ func (t *Trainer) stopped(cause error) error {
 	case errors.Is(cause, ErrInterrupted):
 		return cause
 	}
-	if !t.peers.Leads() {
+	if !t.group.IsLeader() {
 		return fmt.Errorf("%w\nthe run is saved", cause)
 	}
 	return fmt.Errorf("%w\nthe run is saved, as %s: iddpm resume %s goes on", cause, t.saver.safe, t.run.Dir)
@@ -244,7 +253,7 @@ func (t *Trainer) environment() map[string]string {
 		"cpu_capability": gotorch.CPUCapability(),
 		"go":             runtime.Version(),
 		"device":         t.device.String(),
-		"processes":      strconv.Itoa(t.peers.Size()),
+		"processes":      strconv.Itoa(t.group.Size()),
 	}
 	if decoder := t.dataset.JPEGDecoder(); decoder != "" {
 		e["jpeg_decoder"] = decoder

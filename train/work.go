@@ -40,8 +40,8 @@ func (t *Trainer) newStepWork() *stepWork {
 	w.graph.OnRefusal = func(err error) {
 		t.log.Warn("the step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
-	if t.peers != nil {
-		w.graph.Agree = t.peers.Together
+	if t.group != nil {
+		w.graph.Agree = t.group.SyncError
 	}
 	w.graph.BeforeRecording = t.optimizer.ZeroGrad // the first step's gradients: the recording makes others
 	return w
@@ -125,8 +125,8 @@ func (w *stepWork) run() {
 		if t.config.Train.GradientNoise {
 			out.noise = noise.giveBack()
 		}
-		t.peers.sum(t.gradients())
-		out.gather(t.peers)
+		t.group.AllReduce(t.gradients())
+		out.gather(t.group)
 		if t.precision.dtype == gotorch.Half {
 			gotorch.ForeachMulI(t.gradients(), in.unscale)
 			gotorch.ForeachMulI(out.noise, in.unscale)

@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap/zapcore"
+
+	"iddpm/distributed"
 )
 
 // launchGrace is how long processes may go on once one of them has failed. On a GPU
@@ -32,12 +32,19 @@ func (p *program) launch(ctx context.Context, o sessionOptions) error {
 	p.quiet.Store(true)    // the first process speaks
 	runtime.LockOSThread() // the processes end with the thread that has started them
 	defer runtime.UnlockOSThread()
-	all, err := p.startAll(n)
+	self, err := os.Executable()
 	if err != nil {
-		all.kill()
 		return err
 	}
-	return all.wait(ctx, func(text string) { p.say(zapcore.ErrorLevel, text) })
+	all, err := distributed.Start(n, func() *exec.Cmd {
+		c := exec.Command(self, os.Args[1:]...)
+		c.Stdout, c.Stderr = p.stdout, p.stderr
+		return c
+	})
+	if err != nil {
+		return err
+	}
+	return launched(all).wait(ctx, func(text string) { p.say(zapcore.ErrorLevel, text) })
 }
 
 // processCount returns how many processes there are to be.
@@ -55,50 +62,6 @@ func (o sessionOptions) processCount() (int, error) {
 		return 0, wrongUse("--processes %d: each needs a GPU of its own, and there are %d", o.processes, gpus)
 	}
 	return o.processes, nil
-}
-
-// startAll starts n processes.
-func (p *program) startAll(n int) (all launched, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("the processes have no place to meet: %w", err)
-	}
-	defer listener.Close()
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		return nil, fmt.Errorf("the processes have no place to meet: %w", err)
-	}
-	defer socket.Close()
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	for rank := range n {
-		c := exec.Command(self, os.Args[1:]...)
-		c.Stdout, c.Stderr = p.stdout, p.stderr
-		c.Env = append(os.Environ(), "RANK="+strconv.Itoa(rank), "WORLD_SIZE="+strconv.Itoa(n), "LOCAL_RANK="+strconv.Itoa(rank),
-			"LOCAL_WORLD_SIZE="+strconv.Itoa(n), masterAddr+"=127.0.0.1", masterPort+"="+strconv.Itoa(listener.Addr().(*net.TCPAddr).Port),
-			"TORCHELASTIC_USE_AGENT_STORE=False", "TORCHELASTIC_RESTART_COUNT=0") // this one may be a torchrun's only process
-		if rank == 0 {
-			c.ExtraFiles = []*os.File{socket}
-			c.Env = append(c.Env, masterSocket+"=3")
-		}
-		// A terminal's Ctrl-C is for this process, which passes it on once.
-		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-		if err := c.Start(); err != nil {
-			return all, fmt.Errorf("cannot start a process: %w", err)
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-// kill ends what has been started, at once.
-func (all launched) kill() {
-	for _, c := range all {
-		c.Process.Kill()
-		c.Wait()
-	}
 }
 
 // wait waits for all processes, passes an interrupt on to them, and returns the first

@@ -21,6 +21,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/train"
 )
 
@@ -56,7 +57,7 @@ type nllSettings struct {
 
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
 	l := &likelihood{session: s, o: o, set: set, start: time.Now(), release: func() {}}
-	s.peers.SetThreads(o.threads)
+	s.group.SetThreads(o.threads)
 	l.settings = nllSettings{
 		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
@@ -65,25 +66,27 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if o.number > 0 {
 		l.settings.Pictures = min(o.number, set.Len())
 	}
-	if err := s.peers.Same("set of pictures", l.settings.Data); err != nil {
+	if err := s.group.CheckSame("set of pictures", l.settings.Data); err != nil {
 		return nil, err
 	}
-	err := s.peers.Lead(func() (err error) {
+	err := s.group.OnLeader(func() (err error) {
 		if l.settings.Checkpoint, err = fileSum(c.Path); err == nil {
 			err = l.open()
 		}
 		return err
 	})
 	if err == nil {
-		err = s.onTensorThread(l.follow)
+		err = l.follow()
 	}
 	return l, err
 }
 
 // follow has all processes begin where the leading one does.
 func (l *likelihood) follow() error {
-	sum, err := train.Leaders(l.peers, l.sum)
-	l.sum, l.resumed = sum, sum.Len()
+	sum, err := distributed.Broadcast(l.group, l.sum)
+	if err == nil {
+		l.sum, l.resumed = sum, sum.Len()
+	}
 	return err
 }
 
@@ -180,7 +183,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		return nil
 	}
 	network, err := l.newInference(c, l.o.ema, l.o.precision)
-	if err = l.peers.Together(err); err != nil {
+	if err = l.group.SyncError(err); err != nil {
 		return err
 	}
 	defer network.Free()
@@ -191,7 +194,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 		if err := l.batch(ctx, network); err != nil {
 			return err
 		}
-		if err := l.peers.Lead(l.save); err != nil {
+		if err := l.group.OnLeader(l.save); err != nil {
 			return fmt.Errorf("cannot keep the evaluation: %w", err)
 		}
 	}
@@ -202,14 +205,14 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 func (l *likelihood) batch(ctx context.Context, network *inference) error {
 	var mine diffusion.BPDSum
 	var err error
-	first := l.sum.Len() + l.peers.Rank()*l.o.batchSize
+	first := l.sum.Len() + l.group.Rank()*l.o.batchSize
 	if n := min(l.o.batchSize, l.settings.Pictures-first); n > 0 {
 		err = l.bound(ctx, network, first, n, &mine)
 	}
-	if err = l.agree(ctx, err); err != nil {
+	if err = l.syncStop(ctx, err); err != nil {
 		return err
 	}
-	all, err := train.Everyones(l.peers, mine)
+	all, err := distributed.AllGather(l.group, mine)
 	for _, sum := range all {
 		if sum.Len() > 0 {
 			l.sum.Join(sum)
@@ -261,7 +264,7 @@ func (l *likelihood) progress(perBatch int) error {
 
 // batches returns how many there are in all, but for those of an earlier evaluation.
 func (l *likelihood) batches() int {
-	return batches(l.settings.Pictures-l.resumed, l.o.batchSize*l.peers.Size())
+	return batches(l.settings.Pictures-l.resumed, l.o.batchSize*l.group.Size())
 }
 
 // save writes the evaluation so far.

@@ -22,6 +22,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap/zapcore"
 
+	"iddpm/distributed"
 	"iddpm/train"
 )
 
@@ -59,13 +60,13 @@ func main() {
 func (p *program) heed(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
 	first := time.Now()
-	at, _ := placeOf(p.env)
+	at, _ := distributed.FromEnvironment(p.env)
 	if !p.quiet.Load() {
 		p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
 	}
 	cancel()
 	for s := range signals {
-		if s != syscall.SIGHUP && !(at.together() && time.Since(first) < sameSignal) {
+		if s != syscall.SIGHUP && !(at.WorldSize > 1 && time.Since(first) < sameSignal) {
 			os.Exit(exitInterrupted)
 		}
 	}
@@ -119,9 +120,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 // one, so that the first one, or the launcher, says it.
 func saidElsewhere(err error) bool {
 	var launched launchedError
-	var peer *train.PeerError
+	var synced *distributed.Error
 	status := exitStatus(err)
-	return errors.As(err, &launched) || errors.As(err, &peer) || errors.Is(err, train.ErrLostTouch) || status == exitSaved || status == exitInterrupted
+	return errors.As(err, &launched) || errors.As(err, &synced) && synced.Elsewhere() || status == exitSaved || status == exitInterrupted
 }
 
 // causes returns the text of an interrupt's error without its context's, which

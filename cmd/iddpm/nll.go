@@ -120,7 +120,7 @@ func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error 
 		o.dir = nllDir(checkpoint)
 	}
 	err = s.nll(c.Context, checkpoint, o)
-	if err != nil && !errors.Is(err, errSavedInPart) || !s.peers.Leads() {
+	if err != nil && !errors.Is(err, errSavedInPart) || !s.group.IsLeader() {
 		return err
 	}
 	return errors.Join(err, remotes.publish(c.Context, path, o.dir))
@@ -138,7 +138,7 @@ func nllDir(c *train.Checkpoint) string {
 
 func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) error {
 	set, err := s.nllPictures(checkpoint, o)
-	if err = s.peers.Together(err); err != nil {
+	if err = s.group.SyncError(err); err != nil {
 		return err
 	}
 	defer set.Close()
@@ -148,7 +148,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	}
 	defer l.release()
 	start := time.Now()
-	err = s.onTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
+	err = s.group.OnTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
 	s.screen.done()
 	if errors.Is(err, context.Canceled) && l.sum.Len() > 0 {
 		return fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)
@@ -156,7 +156,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	if err != nil {
 		return err
 	}
-	if !s.peers.Leads() {
+	if !s.group.IsLeader() {
 		return nil
 	}
 	result, err := l.report(checkpoint, set.Name())

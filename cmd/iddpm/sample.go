@@ -170,8 +170,8 @@ func (p *program) sample(c *cli.Context) error {
 
 // sampleTogether draws the pictures, by this process or by several.
 func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) error {
-	if o.invert != "" && s.peers.Size() > 1 {
-		return s.peers.Together(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
+	if o.invert != "" && s.group.Size() > 1 {
+		return s.group.SyncError(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
 	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.load(c, path, o.preset) })
@@ -179,7 +179,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 		return err
 	}
 	var job *sampleJob
-	err = s.peers.LeaderFirst(func() (err error) {
+	err = s.group.LeaderFirst(func() (err error) {
 		if job, err = o.job(c, checkpoint); err == nil {
 			o.cascade.path, err = remotes.local(c.Context, o.cascade.path)
 		}
@@ -199,13 +199,13 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 		o.dir = samplesDir(checkpoint)
 	}
 	release := func() {}
-	err = s.peers.Lead(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
+	err = s.group.OnLeader(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
 	if err != nil {
 		return err
 	}
 	defer release()
 	result, err := s.cascade(c.Context, checkpoint, second, job)
-	if result.NumSamples == 0 || !s.peers.Leads() {
+	if result.NumSamples == 0 || !s.group.IsLeader() {
 		return err
 	}
 	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, o.dir))
@@ -372,12 +372,12 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	start := time.Now()
 	interrupted := s.draw(ctx, checkpoint, o, &result, drawn)
 	s.screen.done()
-	lost := errors.Is(interrupted, train.ErrLostTouch)
+	lost := s.group.Lost()
 	if interrupted != nil && (o.done == 0 || !lost && !errors.Is(interrupted, context.Canceled)) {
 		return result, drawn, interrupted
 	}
 	seconds := time.Since(start).Seconds()
-	if err := s.peers.Lead(func() error { return o.save(&result, drawn) }); err != nil {
+	if err := s.group.OnLeader(func() error { return o.save(&result, drawn) }); err != nil {
 		return result, drawn, err
 	}
 	result.NumSamples, result.Seconds = o.done, seconds
@@ -436,10 +436,10 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 
 // draw draws the pictures on the tensor thread.
 func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
-	s.peers.SetThreads(o.threads)
-	return s.onTensorThread(func() error {
+	s.group.SetThreads(o.threads)
+	return s.group.OnTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
-		if err = s.peers.Together(err); err != nil {
+		if err = s.group.SyncError(err); err != nil {
 			return err
 		}
 		defer sampler.Free()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/train"
 )
 
@@ -48,24 +49,24 @@ type drawnBatch struct {
 // all draws the pictures, batch by batch, or in several processes as many batches at
 // once. An interrupt leaves whole batches.
 func (s *sampler) all(ctx context.Context, drawn *pictures) error {
-	for done := 0; done < s.number; done += s.batchSize * s.peers.Size() {
+	for done := 0; done < s.number; done += s.batchSize * s.group.Size() {
 		var mine drawnBatch
 		var err error
-		first := done + s.peers.Rank()*s.batchSize
+		first := done + s.group.Rank()*s.batchSize
 		if n := min(s.batchSize, s.number-first); n > 0 {
 			mine, err = s.batch(ctx, first, n)
 		}
-		if err = s.agree(ctx, err); err != nil {
+		if err = s.syncStop(ctx, err); err != nil {
 			return err
 		}
-		all, err := train.Everyones(s.peers, mine)
+		all, err := distributed.AllGather(s.group, mine)
 		if err != nil {
 			return err
 		}
 		for _, batch := range all {
 			s.done += len(batch.Pixels) / drawn.bytesPerPicture()
 		}
-		if !s.peers.Leads() && s.sampleJob.cascade.path == "" {
+		if !s.group.IsLeader() && s.sampleJob.cascade.path == "" {
 			continue // the leading process writes them, and nobody enlarges them
 		}
 		for _, batch := range all {
@@ -141,7 +142,7 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 // progress moves the bar, or logs a line now and then.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
-	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.peers.Size(), s.number)
+	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.number)
 	s.screen.show(s.steps, s.stepsInAll(), fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
 	if !s.screen.terminal && s.due.strikes() {
 		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
@@ -150,7 +151,7 @@ func (s *sampler) progress(int, gotorch.Tensor) error {
 }
 
 func (s *sampler) stepsInAll() int {
-	return batches(s.number, s.batchSize*s.peers.Size()) * s.stepsPerBatch()
+	return batches(s.number, s.batchSize*s.group.Size()) * s.stepsPerBatch()
 }
 
 // stepsPerBatch returns how often progress is called for a batch.

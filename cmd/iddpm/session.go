@@ -7,7 +7,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
-	"iddpm/train"
+	"iddpm/distributed"
 )
 
 // sessionOptions are what all commands that compute have in common.
@@ -36,9 +36,9 @@ type session struct {
 	screen *screen
 	stdout io.Writer
 	json   bool
-	remote *remote      // the run folder, if it is behind a URL
-	peers  *train.Peers // the processes that train together with this one; nil: none
-	begun  bool         // the others know what is to be trained
+	remote *remote            // the run folder, if it is behind a URL
+	group  *distributed.Group // the processes that work together with this one; nil: none
+	begun  bool               // the others know what is to be trained
 }
 
 func (p *program) open(o sessionOptions) (*session, error) {

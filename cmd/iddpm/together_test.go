@@ -40,6 +40,14 @@ func succeed(t *testing.T, env []string, args ...string) {
 	}
 }
 
+// What a launcher says of its processes, and cannot be, is wrong use.
+func TestLaunchersVariables(t *testing.T) {
+	got := programIn(t.TempDir(), []string{"WORLD_SIZE=2"}, "train", "--device", "cpu")
+	if got.status != exitUsage || !strings.Contains(got.stderr, "RANK=: a process that torchrun has started among others needs a number from 0 to 1") {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
 // everything is a run with all that processes must agree about.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",

@@ -111,12 +111,12 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 		if err := s.connectGPUs(); err != nil {
 			return err
 		}
-		if !s.peers.Leads() {
+		if !s.group.IsLeader() {
 			return s.follow(ctx)
 		}
 		err := lead(s)
 		if err != nil && !s.begun {
-			err = s.peers.Together(err)
+			err = s.group.SyncError(err)
 		}
 		return err
 	})
@@ -124,11 +124,11 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 
 // follow trains as another process says.
 func (s *session) follow(ctx context.Context) error {
-	t, err := train.Follow(train.Run{Device: s.device, Peers: s.peers, Log: s.log})
+	t, err := train.Follow(train.Run{Device: s.device, Group: s.group, Log: s.log})
 	if err != nil {
 		return err
 	}
-	if err = s.peers.Together(nil); err == nil {
+	if err = s.group.SyncError(nil); err == nil {
 		err = t.Train(ctx)
 	}
 	return errors.Join(err, t.Close())
@@ -149,7 +149,7 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 		s.log.Info("going on with a run", zap.String("run", from))
 		return s.resume(c.Context, from, r, s.changes(c, config))
 	}
-	if err := config.Train.CheckParts(s.peers.Size()); err != nil {
+	if err := config.Train.CheckParts(s.group.Size()); err != nil {
 		return usageError{err}
 	}
 	if config.Data.Dir == "" {
@@ -298,7 +298,7 @@ func (s *session) fresh(ctx context.Context, r *runOptions, name string, make fu
 // run is what surrounds a run in a folder.
 func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run {
 	s.begun = true
-	return train.Run{Dir: dir, Device: s.device, Peers: s.peers, Log: s.log, Progress: s.screen.trainProgress(),
+	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(),
 		Local: func(checkpoint string) (string, error) { return s.remotes(r.remoteOptions).local(ctx, checkpoint) }}
 }
 
@@ -349,7 +349,7 @@ func (s *session) bring(ctx context.Context, from string, r *runOptions) (string
 // carryOut trains to the end, or to an interrupt, waits for uploads, and prints
 // what came of it.
 func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions) error {
-	if err := s.peers.Together(s.remote.begin(ctx, t.Config())); err != nil {
+	if err := s.group.SyncError(s.remote.begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)

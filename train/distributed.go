@@ -4,6 +4,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
+	"iddpm/distributed"
 )
 
 // What of a run differs from process to process: the share of the batch, and who
@@ -11,10 +12,10 @@ import (
 // that they come to the same decisions without asking one another.
 
 // share returns how many pictures of a batch are this process's.
-func (t *Trainer) share() int { return t.config.Train.BatchSize / t.peers.Size() }
+func (t *Trainer) share() int { return t.config.Train.BatchSize / t.group.Size() }
 
 // first returns the index in the batch of the first picture that is this process's.
-func (t *Trainer) first() int { return t.peers.Rank() * t.share() }
+func (t *Trainer) first() int { return t.group.Rank() * t.share() }
 
 // plan is what the leading process has decided on.
 type plan struct {
@@ -26,20 +27,20 @@ type plan struct {
 // followConfig takes the leading process's configuration and the name of its run
 // folder.
 func (t *Trainer) followConfig() error {
-	return t.onTensorThread(func() error {
-		p, err := Leaders(t.peers, plan{t.config, t.run.Dir, t.begun})
+	p, err := distributed.Broadcast(t.group, plan{t.config, t.run.Dir, t.begun})
+	if err == nil {
 		t.config, t.run.Dir, t.begun = p.Config, p.Dir, p.Begun
-		return err
-	})
+	}
+	return err
 }
 
 // sameData refuses pictures that are not the leading process's: on another machine,
 // say.
 func (t *Trainer) sameData() error {
-	if t.peers == nil {
+	if t.group == nil {
 		return nil // the fingerprint of a large set takes a moment
 	}
-	return t.peers.Same("set of pictures", t.dataset.Fingerprint())
+	return t.group.CheckSame("set of pictures", t.dataset.Fingerprint())
 }
 
 // state is what a run has come to, beside tensors.
@@ -55,19 +56,19 @@ type state struct {
 // followState takes all that a run has come to from the leading process: it has
 // read it from a checkpoint, which the others need not see.
 func (t *Trainer) followState() error {
-	if t.peers == nil {
+	if t.group == nil {
 		return nil
 	}
 	expAvg, expAvgSq, updates := t.optimizer.State()
 	h := t.health
-	s, err := Leaders(t.peers, state{int64(t.current), t.position, h.attempt, h.skipped, h.inARow, h.lgLossScale, updates, t.sampler.State()})
+	s, err := distributed.Broadcast(t.group, state{int64(t.current), t.position, h.attempt, h.skipped, h.inARow, h.lgLossScale, updates, t.sampler.State()})
 	if err != nil {
 		return err
 	}
 	t.current, t.position = int(s.Step), s.Position
 	t.health = health{attempt: s.Attempt, skipped: s.Skipped, inARow: s.SkippedInARow, lgLossScale: s.LgLossScale}
 	for _, list := range append([][]gotorch.Tensor{t.network.Tensors(), expAvg, expAvgSq}, t.ema...) {
-		t.peers.followTensors(list)
+		t.group.BroadcastTensors(list)
 	}
 	t.optimizer.SetState(expAvg, expAvgSq, s.Updates)
 	return t.sampler.SetState(s.Sampler)

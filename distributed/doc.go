@@ -1,0 +1,19 @@
+// Package distributed lets several processes work on the same, as torch.distributed
+// does: each on its share of every batch, and with the same weights.
+//
+// [FromEnvironment] reads where a launcher has put the process, [InitProcessGroup]
+// waits for the others, and [Start] is a launcher for one machine. The collectives
+// have PyTorch's names, where it has them:
+//
+//   - [Group.AllReduce], [Group.BroadcastTensors] and [Group.AllGatherTensor] are of
+//     tensors, and are operators like those of gotorch: they panic, and a recording of a
+//     GPU may hold them;
+//   - [AllGather], [Broadcast] and [Group.Barrier] are of objects and of time, as
+//     all_gather_object and its relatives are;
+//   - [Group.SyncError], [Group.SyncStop], [Group.OnLeader], [Group.LeaderFirst] and
+//     [Group.CheckSame] see to it that an error of one process ends all of them, where in
+//     PyTorch the others would wait.
+//
+// The leader is the process of rank 0, which alone has the run folder. A nil [*Group]
+// is a process by itself, to which every method applies.
+package distributed

@@ -1,0 +1,101 @@
+package distributed
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Placement says which of several processes this is, and where they meet. The fields
+// are torchrun's variables.
+type Placement struct {
+	Rank, WorldSize int
+	LocalWorldSize  int    // how many of the processes are on this machine; 0: not known yet
+	LocalRank       int    // which of those this is
+	MasterAddr      string // of the process of rank 0
+	MasterPort      int
+
+	agentStore bool   // the launcher keeps the store where they meet
+	prefix     string // of this attempt's keys in it
+	socket     int    // the descriptor of one that listens on MasterPort already; 0: there is none
+}
+
+// launcher is a program that starts several processes, and the variables by which it
+// tells them which they are.
+type launcher struct{ name, rank, worldSize, localRank, localWorldSize string }
+
+var launchers = []launcher{
+	{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+	{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+	{"MPICH", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+}
+
+// The variables beside a launcher's own.
+const (
+	masterAddr   = "MASTER_ADDR"
+	masterPort   = "MASTER_PORT"
+	agentStore   = "TORCHELASTIC_USE_AGENT_STORE"
+	restartCount = "TORCHELASTIC_RESTART_COUNT"
+	masterSocket = "IDDPM_MASTER_SOCKET" // of Start: the number of a descriptor
+)
+
+// defaultPort is torch.distributed's.
+const defaultPort = 29500
+
+// FromEnvironment returns where a launcher has put this process, as the variables say
+// that lookup finds ([os.LookupEnv]): torchrun, MPI, or [Start]. Without one it is the
+// only process.
+func FromEnvironment(lookup func(name string) (string, bool)) (Placement, error) {
+	for _, l := range launchers {
+		text, _ := lookup(l.worldSize)
+		if n, err := strconv.Atoi(text); err == nil && n > 1 {
+			return l.placement(lookup, n)
+		}
+	}
+	return Placement{WorldSize: 1, LocalWorldSize: 1}, nil
+}
+
+func (l launcher) placement(lookup func(string) (string, bool), worldSize int) (Placement, error) {
+	v := variableReader{lookup: lookup, launcher: l.name}
+	p := Placement{WorldSize: worldSize, Rank: v.number(l.rank, 0, worldSize-1, required)}
+	if p.LocalWorldSize = v.number(l.localWorldSize, 1, worldSize, 0); p.LocalWorldSize > 0 {
+		p.LocalRank = v.number(l.localRank, 0, p.LocalWorldSize-1, required)
+	}
+	p.MasterPort = v.number(masterPort, 1, 65535, defaultPort)
+	p.socket = v.number(masterSocket, 0, 1<<16, 0)
+	p.agentStore = v.text(agentStore, "") == "True"
+	p.prefix = "attempt" + v.text(restartCount, "0")
+	p.MasterAddr = v.text(masterAddr, "127.0.0.1")
+	if _, set := lookup(masterAddr); !set && p.LocalWorldSize > 0 && p.LocalWorldSize < worldSize && v.err == nil {
+		v.err = fmt.Errorf("%s has started %d processes on several machines: set %s to the name or address of the first one's, in all of them", l.name, worldSize, masterAddr)
+	}
+	return p, v.err
+}
+
+// required stands for the default of a number that there must be.
+const required = -1
+
+// variableReader reads a launcher's variables, and keeps the first error.
+type variableReader struct {
+	lookup   func(string) (string, bool)
+	launcher string
+	err      error
+}
+
+func (v *variableReader) text(name, standard string) string {
+	if text, _ := v.lookup(name); text != "" {
+		return text
+	}
+	return standard
+}
+
+func (v *variableReader) number(name string, least, most, standard int) int {
+	text := v.text(name, "")
+	if text == "" && standard != required {
+		return standard
+	}
+	n, err := strconv.Atoi(text)
+	if (err != nil || n < least || n > most) && v.err == nil {
+		v.err = fmt.Errorf("%s=%s: a process that %s has started among others needs a number from %d to %d there", name, text, v.launcher, least, most)
+	}
+	return n
+}
