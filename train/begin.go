@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
@@ -280,7 +279,7 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	was, is := c.Config.Train.Threads, t.config.Train.Threads
 	if was > 0 && was != is && t.device.Type == gotorch.CPU {
 		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-			zap.String("because", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", runtime.NumCPU()))
+			zap.String("because", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
 	}
 	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
 		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))

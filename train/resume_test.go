@@ -23,6 +23,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/model"
 )
 
@@ -522,7 +523,8 @@ func TestResumeMovedData(t *testing.T) {
 // TestResumeThreads goes on with a run of more threads than there are cores: with
 // as many as there are, or as many as are asked for, and says so.
 func TestResumeThreads(t *testing.T) {
-	cores, c := runtime.NumCPU(), tiny()
+	var alone *distributed.Group
+	cores, c := alone.CPUs(), tiny()
 	c.Train.Steps, c.Train.Threads = 2, cores+3
 	path := train(t, c, t.TempDir()).Path
 	for asked, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {

@@ -45,7 +45,9 @@ func (p *program) open(o sessionOptions) (*session, error) {
 	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
 	s.log = s.screen.logger(o.logJSON)
 	var err error
-	s.device, err = openDevice(o.device, s.log)
+	if s.device, err = openDevice(o.device, s.log); err == nil {
+		s.group.SetThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
+	}
 	return s, err
 }
 

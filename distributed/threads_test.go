@@ -1,0 +1,45 @@
+package distributed
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// One thread per core is libtorch's default; a quota, of which Go knows by GOMAXPROCS, and
+// the other processes of the machine leave less.
+func TestSetThreads(t *testing.T) {
+	cores := runtime.NumCPU()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	defer gotorch.SetNumThreads(gotorch.GetNumThreads())
+	for _, test := range []struct {
+		name       string
+		gomaxprocs int
+		processes  int
+		omp        string
+		asked      int
+		want       int
+	}{
+		{"default", cores, 1, "", 0, cores},
+		{"GOMAXPROCS beyond the machine", 2 * cores, 1, "", 0, cores},
+		{"quota", 1, 1, "", 0, 1},
+		{"quota, OMP_NUM_THREADS", 1, 1, "any", 0, cores},
+		{"quota, --threads", 1, 1, "", cores + 1, cores + 1},
+		{"processes", cores, 2, "", 0, max(1, cores/2)},
+		{"processes, OMP_NUM_THREADS", cores, 2, "any", 0, cores},
+		{"processes, --threads", cores, 2, "any", 3, 3},
+		{"processes, quota", 1, 2, "", 0, 1},
+	} {
+		gotorch.SetNumThreads(int32(cores))
+		runtime.GOMAXPROCS(test.gomaxprocs)
+		t.Setenv("OMP_NUM_THREADS", test.omp)
+		g := &Group{at: Placement{LocalWorldSize: test.processes}}
+		if test.processes == 1 {
+			g = nil
+		}
+		if got := g.SetThreads(test.asked); got != test.want || int(gotorch.GetNumThreads()) != got {
+			t.Errorf("%s: %d threads, not %d", test.name, got, test.want)
+		}
+	}
+}
