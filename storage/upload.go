@@ -147,12 +147,24 @@ func openLocal(path string) (*localFile, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	l := &localFile{File: file, size: info.Size()}
+	if err := l.sum(); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", path, err), file.Close())
+	}
+	return l, nil
+}
+
+// sum computes the MD5 of as many bytes as the file had when it was opened.
+func (l *localFile) sum() error {
 	sum := md5.New()
-	if n, err := io.Copy(sum, l.bytes()); err != nil || n != l.size {
-		return nil, errors.Join(fmt.Errorf("cannot read %s, which is shorter now: %w", path, err), file.Close())
+	n, err := io.Copy(sum, l.bytes())
+	if err != nil {
+		return err
+	}
+	if n != l.size {
+		return fmt.Errorf("it has lost its end, and has %d bytes of %d", n, l.size)
 	}
 	l.md5 = hex.EncodeToString(sum.Sum(nil))
-	return l, nil
+	return nil
 }
 
 // bytes reads the file from its beginning.

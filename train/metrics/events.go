@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -46,7 +47,7 @@ func newEvents(dir string, step int) (*events, error) {
 	head := record(event(step+1, eventFileVersion, []byte("brain.Event:2")))
 	head = append(head, record(event(step+1, eventSessionLog, varint(nil, sessionLogStatus, statusStart)))...)
 	if err := f.append(head); err != nil {
-		return nil, fmt.Errorf("%w; %w", err, f.close())
+		return nil, errors.Join(err, f.close())
 	}
 	return e, nil
 }

@@ -3,11 +3,13 @@ package metrics
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -94,6 +96,18 @@ func TestEventFileExists(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
 	write(t, "another run's", path)
 	if _, err := openFile(path, os.O_EXCL); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A disk that is full is all that the error speaks of, where the file closes.
+func TestEventsOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	err := withFileLimit(t, 8, func() error {
+		_, err := newEvents(dir, 0)
+		return err
+	})
+	if !errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), "nil") {
 		t.Errorf("error %v", err)
 	}
 }
