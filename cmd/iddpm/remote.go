@@ -226,8 +226,12 @@ func (r *remote) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if same, err := train.SameRun(r.dir, temporary); err != nil || !same {
-		return errors.Join(err, fmt.Errorf("%s is a copy of another run than %s holds: move it elsewhere, or name another --remote-cache", r.dir, r.At))
+	same, err := train.SameRun(r.dir, temporary)
+	if err != nil {
+		return fmt.Errorf("cannot compare %s with its copy %s: %w", r.At, r.dir, err)
+	}
+	if !same {
+		return fmt.Errorf("%s is a copy of another run than %s holds: move it elsewhere, or name another --remote-cache", r.dir, r.At)
 	}
 	return nil
 }

@@ -296,6 +296,10 @@ func TestRemoteCopies(t *testing.T) {
 	if got = iddpm(t, append([]string{"resume", run}, own...)...); got.status != exitFailed || !strings.Contains(got.lastLine(), "a copy of another run") {
 		t.Errorf("another run of that name: %d, %s", got.status, got.stderr)
 	}
+	s.put(t, "runs/one/config.json", []byte("{"))
+	if got = iddpm(t, append([]string{"resume", run}, own...)...); got.status != exitFailed || !strings.Contains(got.lastLine(), "config.json") || strings.Contains(got.lastLine(), "another run") {
+		t.Errorf("a damaged configuration: %d, %s", got.status, got.stderr)
+	}
 }
 
 // The reference's three files are found side by side there, too.
