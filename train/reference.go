@@ -145,8 +145,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 
 // warnOfOthers names averages that nobody asked to go on with.
 func (t *Trainer) warnOfOthers(c *Checkpoint) {
-	files, _ := filepath.Glob(filepath.Join(filepath.Dir(c.Path), referenceEMA("*", c.Step)))
-	for _, file := range files {
+	for _, file := range matching(filepath.Dir(c.Path), referenceEMA("*", c.Step)) {
 		known := false
 		for rate := range c.rates() {
 			known = known || filepath.Base(file) == referenceEMA(rate, c.Step)

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // reference writes a finished run as the reference would have.
@@ -101,6 +104,25 @@ func TestReferenceWithoutSiblings(t *testing.T) {
 	sameDict(t, "model", from.Model, got.Model)
 	sameDict(t, "ema 0.5", from.Model, got.EMA["0.5"])
 	sameDict(t, "ema 0.9999", from.EMA["0.9999"], got.EMA["0.9999"])
+}
+
+// An average that nobody asks to go on with is named, whatever the folder is called.
+func TestReferenceWarnsOfOtherAverages(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "[theirs]")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ema_0.5_000003.pt", "ema_0.9_000003.pt", "ema_0.9_000004.pt"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core, logs := observer.New(zapcore.WarnLevel)
+	trainer := &Trainer{log: zap.New(core)}
+	trainer.warnOfOthers(&Checkpoint{Path: filepath.Join(dir, "model000003.pt"), Step: 3, EMA: map[string]*pt.Dict{"0.5": nil}})
+	if all := logs.All(); len(all) != 1 || all[0].ContextMap()["file"] != filepath.Join(dir, "ema_0.9_000003.pt") {
+		t.Errorf("the log says %v", all)
+	}
 }
 
 func TestReferenceErrors(t *testing.T) {

@@ -97,12 +97,23 @@ func runDirOf(path string) string {
 // removeLeftovers removes what a process that was killed had begun to write. The
 // folder is locked, so nobody is writing it now.
 func removeLeftovers(dir string) {
-	for _, pattern := range []string{filepath.Join(dir, checkpointDir, ".ckpt-*.pt*"), filepath.Join(dir, "."+ConfigFile+"*")} {
-		files, _ := filepath.Glob(pattern)
-		for _, file := range files {
-			os.Remove(file) // at worst it stays
+	left := append(matching(filepath.Join(dir, checkpointDir), ".ckpt-*.pt*"), matching(dir, "."+ConfigFile+"*")...)
+	for _, file := range left {
+		os.Remove(file) // at worst it stays
+	}
+}
+
+// matching returns the files of a folder whose names match a pattern of
+// [filepath.Match]. Of a pattern that has the folder in it, as filepath.Glob takes,
+// a [ in the folder's name would be a part.
+func matching(dir, pattern string) (files []string) {
+	entries, _ := os.ReadDir(dir) // without a folder there are no files
+	for _, e := range entries {
+		if ok, err := filepath.Match(pattern, e.Name()); ok && err == nil {
+			files = append(files, filepath.Join(dir, e.Name()))
 		}
 	}
+	return files
 }
 
 // save copies the state to host memory and writes it to the run folder beside

@@ -89,7 +89,7 @@ func TestRunFolderLock(t *testing.T) {
 
 // TestResumeCleansUp removes what a killed process left half written.
 func TestResumeCleansUp(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "[run]") // no pattern
 	train(t, tiny(), dir)
 	if err := os.WriteFile(filepath.Join(dir, checkpointDir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)

@@ -119,11 +119,8 @@ func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error 
 	if o.named = o.dir != ""; !o.named {
 		o.dir = nllDir(checkpoint)
 	}
-	err = s.nll(c.Context, checkpoint, o)
-	if err != nil && !errors.Is(err, errSavedInPart) || !s.group.IsLeader() {
-		return err
-	}
-	return errors.Join(err, remotes.publish(c.Context, path, o.dir))
+	files, err := s.nll(c.Context, checkpoint, o)
+	return errors.Join(err, remotes.publish(c.Context, path, files))
 }
 
 // nllDir is where an evaluation of a checkpoint goes: to its run folder, if it
@@ -136,35 +133,38 @@ func nllDir(c *train.Checkpoint) string {
 	return besideRun(c, "nll", name)
 }
 
-func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) error {
+// nll evaluates the bound, prints what it is, and returns the files that this process
+// has written.
+func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) (files []string, err error) {
 	set, err := s.nllPictures(checkpoint, o)
 	if err = s.group.SyncError(err); err != nil {
-		return err
+		return nil, err
 	}
 	defer set.Close()
 	l, err := s.newLikelihood(checkpoint, set, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer l.release()
 	start := time.Now()
 	err = s.group.OnTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
 	s.screen.done()
-	if errors.Is(err, context.Canceled) && l.sum.Len() > 0 {
-		return fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)
+	saved := errors.Is(err, context.Canceled) && l.sum.Len() > 0
+	if saved {
+		err = fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)
 	}
-	if err != nil {
-		return err
-	}
-	if !s.group.IsLeader() {
-		return nil
+	switch {
+	case err != nil && !saved, !s.group.IsLeader():
+		return nil, err
+	case saved:
+		return []string{l.path()}, err
 	}
 	result, err := l.report(checkpoint, set.Name())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	result.Seconds = time.Since(start).Seconds()
-	return s.emit(result, result.text)
+	return result.files, s.emit(result, result.text)
 }
 
 // nllPictures opens the set to evaluate on and checks that its classes are the
@@ -211,6 +211,8 @@ type nllResult struct {
 	Figure         string  `json:"figure"`
 	Pictures       string  `json:"pictures"` // nll.npz
 	Seconds        float64 `json:"seconds"`  // of this process
+
+	files []string // all that were written
 }
 
 // report writes the terms and returns what there is to say.
@@ -235,15 +237,17 @@ func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error)
 		if err := npy.WriteNPZFile(*terms.path, npy.Named{Array: array}); err != nil {
 			return r, err
 		}
+		r.files = append(r.files, *terms.path)
 	}
 	vb := l.sum.Mean(l.sum.VB)
 	slices.Reverse(vb)
 	chart := figure.Terms([]figure.ModelTerms{{Name: fmt.Sprintf("step %d", c.Step), VB: vb}})
-	files, err := chart.Save(filepath.Join(l.o.dir, "vb_terms.png"))
-	if err == nil {
-		r.Figure = files[0]
+	drawn, err := chart.Save(filepath.Join(l.o.dir, "vb_terms.png"))
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	r.Figure, r.files = drawn[0], slices.Concat(r.files, drawn, []string{r.Pictures})
+	return r, nil
 }
 
 func (r nllResult) text(w io.Writer) error {

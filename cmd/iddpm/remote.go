@@ -173,9 +173,10 @@ func (r *remote) bring(ctx context.Context) error {
 		return err
 	}
 	_, err := r.newest(ctx)
-	files, _ := filepath.Glob(filepath.Join(r.dir, "checkpoints", "*"))
-	for i := range files {
-		files[i] = path.Join("checkpoints", filepath.Base(files[i]))
+	entries, _ := os.ReadDir(filepath.Join(r.dir, "checkpoints")) // there may be none yet
+	var files []string
+	for _, e := range entries {
+		files = append(files, path.Join("checkpoints", e.Name()))
 	}
 	here, there := train.Checkpoints(files), train.Checkpoints(r.names)
 	if err == nil && len(here) > 0 && (len(there) == 0 || train.Checkpoints([]string{here[0], there[0]})[0] != there[0]) {
@@ -320,10 +321,10 @@ func runURL(url string) (storage.Location, error) {
 	return at, nil
 }
 
-// publish sends what a command has written to dir, if that is in the copy of the
-// run folder that arg names.
-func (r *remotes) publish(ctx context.Context, arg, dir string) error {
-	if !storage.IsURL(arg) {
+// publish sends the files that a command has written, if they are in the copy of
+// the run folder that arg names.
+func (r *remotes) publish(ctx context.Context, arg string, files []string) error {
+	if !storage.IsURL(arg) || len(files) == 0 {
 		return nil
 	}
 	at, err := runURL(arg)
@@ -336,18 +337,18 @@ func (r *remotes) publish(ctx context.Context, arg, dir string) error {
 		return err
 	}
 	defer there.Close()
-	below, err := filepath.Rel(there.dir, dir)
-	if err != nil || !filepath.IsLocal(below) {
+	folder, err := filepath.Rel(there.dir, filepath.Dir(files[0]))
+	if err != nil || !filepath.IsLocal(folder) {
 		return nil // -o has named another place
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	folder = filepath.ToSlash(folder)
 	for _, file := range files {
-		if err = there.Put(ctx, path.Join(filepath.ToSlash(below), filepath.Base(file)), file); err != nil {
-			return fmt.Errorf("what was written lies in %s, but cannot be uploaded: %w", dir, err)
+		if err := there.Put(ctx, path.Join(folder, filepath.Base(file)), file); err != nil {
+			return fmt.Errorf("what was written lies in %s, but cannot be uploaded: %w", filepath.Dir(file), err)
 		}
 	}
-	r.log.Info("uploaded", zap.Stringer("folder", at.Join(filepath.ToSlash(below))), zap.Int("files", len(files)))
-	return err
+	r.log.Info("uploaded", zap.Stringer("folder", at.Join(folder)), zap.Int("files", len(files)))
+	return nil
 }
 
 // load is loadCheckpoint for what may be behind a URL.

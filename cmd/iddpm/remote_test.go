@@ -171,13 +171,17 @@ func command(name string, flags []string, args ...string) []string {
 }
 
 func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
-	at := []string{"--remote-cache", t.TempDir()}
+	at := []string{"--remote-cache", filepath.Join(t.TempDir(), "[cache]")} // no pattern
 	checkpoint := strings.Replace(run, "?", "/checkpoints/ckpt-000006.pt?", 1)
 	for _, from := range []string{run, checkpoint} {
 		d := sample(t, append(at, from, "--num-samples", "1", "--timestep-respacing", "2")...)
 		name := filepath.Base(d.Samples)
 		if there := s.read(t, "runs/one/samples/step-000006/"+name); !bytes.Equal(there, readFile(t, d.Samples)) {
 			t.Errorf("%s there differs", name)
+		}
+		// What an earlier command has sent is not sent again.
+		if _, err := s.objects.DeleteObject("bucket", "runs/one/samples/step-000006/"+name); err != nil {
+			t.Fatal(err)
 		}
 		done(t, command("export", at, from, "-o", filepath.Join(t.TempDir(), "weights.pt"))...)
 		var r infoResult
@@ -187,8 +191,13 @@ func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
 		done(t, command("nll", at, from, "--device", "cpu", "--num-samples", "4")...)
 		done(t, trainTiny(filepath.Join(t.TempDir(), "run"), append(at, "--steps", "1", "--learn-sigma", "--init-from", from)...)...)
 	}
-	if there := s.names(t, "runs/one/nll"); len(there) == 0 {
-		t.Error("nll has sent nothing")
+	grids := []string{"samples_1x8x8x3-2.png", "samples_1x8x8x3.png"}
+	if there := s.names(t, "runs/one/samples/step-000006"); !slices.Equal(there, grids) {
+		t.Errorf("sample has left %q, want %q", there, grids)
+	}
+	terms := []string{"mse_terms.npz", "nll.npz", "vb_terms.csv", "vb_terms.npz", "vb_terms.png", "vb_terms.svg", "xstart_mse_terms.npz"}
+	if there := s.names(t, "runs/one/nll/step-000006"); !slices.Equal(there, terms) {
+		t.Errorf("nll has sent %q, want %q", there, terms)
 	}
 	t.Chdir(t.TempDir())
 	done(t, append([]string{"figure", "learning-curves", "one=" + run, run}, at...)...)
@@ -262,7 +271,7 @@ func TestRemoteStalled(t *testing.T) {
 
 // The copy on a machine and what the URL holds may have parted.
 func TestRemoteCopies(t *testing.T) {
-	s, cache := newBucketServer(t), t.TempDir()
+	s, cache := newBucketServer(t), filepath.Join(t.TempDir(), "[cache]") // no pattern
 	run, own := s.url("runs/one"), []string{"--device", "cpu", "--remote-cache", cache}
 	done(t, append(trainTiny(run), "--save-interval", "1", "--steps", "2", "--remote-cache", cache)...)
 	for _, name := range s.names(t, "runs/one") {

@@ -208,7 +208,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 	if result.NumSamples == 0 || !s.group.IsLeader() {
 		return err
 	}
-	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, o.dir))
+	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, result.files))
 }
 
 // sampleJob is what the flags of sample come to for a checkpoint: with the
@@ -359,6 +359,8 @@ type sampleResult struct {
 	Latents  string    `json:"latents,omitempty"`           // .npz
 	Inverted string    `json:"inverted,omitempty"`          // .png
 	PSNR     []float64 `json:"psnr,omitempty"`              // of every picture, dB
+
+	files []string // all that were written
 }
 
 // sample draws pictures and writes them: result.NumSamples are in the files. The
@@ -402,7 +404,7 @@ func (o *sampleJob) inPart(done int) error {
 // save writes the pictures, and what was asked for beside them, without
 // replacing those of an earlier command.
 func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
-	o.name(r, drawn)
+	r.files = o.name(r, drawn)
 	err := errors.Join(drawn.saveArrays(r.Samples), drawn.saveGrid(r.Grid))
 	if err == nil && r.Progress != "" {
 		sheet := o.denoised.sheet()
@@ -416,8 +418,9 @@ func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
 	return errors.Join(sheet.saveGrid(r.Inverted), o.originals.latents.save(r.Latents))
 }
 
-// name says what the files are called: samples_NxHxWx3.npz as the reference does.
-func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
+// name says what the files are called, samples_NxHxWx3.npz as the reference does, and
+// returns all of them.
+func (o *sampleJob) name(r *sampleResult, drawn *pictures) (files []string) {
 	size := fmt.Sprintf("%dx%d", drawn.size, drawn.size)
 	name := fmt.Sprintf("samples_%dx%sx3", drawn.len(), size)
 	if o.first > 0 { // parts of a draw, which may end at the same time
@@ -431,7 +434,14 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) {
 		r.Inverted = fmt.Sprintf("inverted_%dx%s.png", drawn.len(), size)
 		r.Latents = o.originals.latents.name()
 	}
-	unused(o.dir, &r.Samples, &r.Grid, &r.Progress, &r.Inverted, &r.Latents)
+	names := []*string{&r.Samples, &r.Grid, &r.Progress, &r.Inverted, &r.Latents}
+	unused(o.dir, names...)
+	for _, name := range names {
+		if *name != "" {
+			files = append(files, *name)
+		}
+	}
+	return files
 }
 
 // draw draws the pictures on the tensor thread.

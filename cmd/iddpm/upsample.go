@@ -247,6 +247,7 @@ func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, 
 		return result, err
 	}
 	enlarged.Base, enlarged.Progress = result.Samples, result.Progress
+	enlarged.files = append(result.files, enlarged.files...)
 	return enlarged, err
 }
 
