@@ -32,7 +32,7 @@ type remotes struct {
 }
 
 func (p *program) remotes(o remoteOptions) *remotes {
-	return &remotes{cache: o.cache, log: newScreen(p.stderr).logger(false)}
+	return &remotes{cache: o.cache, log: newScreen(p.stderr).logger(p.logJSON.Load())}
 }
 
 // remote is a run folder behind a URL, and its copy on this machine, which is

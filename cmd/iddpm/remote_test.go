@@ -216,7 +216,16 @@ func TestRemoteTruncated(t *testing.T) {
 	done(t, append(trainTiny(run), "--save-interval", "2", "--steps", "4", "--remote-cache", t.TempDir())...)
 	newest := s.read(t, "runs/one/checkpoints/ckpt-000004.pt")
 	s.put(t, "runs/one/checkpoints/ckpt-000004.pt", newest[:len(newest)/2])
-	got := done(t, "resume", run, "--steps", "5", "--device", "cpu", "--remote-cache", t.TempDir())
+	got := done(t, "figure", "vlb-terms", run, "--num-pictures", "1", "--device", "cpu", "--log-json", "-o", filepath.Join(t.TempDir(), "a.png"), "--remote-cache", t.TempDir())
+	for line := range strings.Lines(got.stderr) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("figure --log-json logs %s", line)
+		}
+	}
+	if !strings.Contains(got.stderr, "trying the one before") {
+		t.Error(got.stderr)
+	}
+	got = done(t, "resume", run, "--steps", "5", "--device", "cpu", "--remote-cache", t.TempDir())
 	if !strings.Contains(got.stderr, "trying the one before") || !strings.Contains(got.stderr, "ckpt-000005.pt") {
 		t.Error(got.stderr)
 	}
