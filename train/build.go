@@ -107,7 +107,7 @@ func (t *Trainer) initialise() error {
 	if err != nil {
 		return err
 	}
-	weights, err := c.Weights("")
+	_, weights, err := c.Weights("")
 	if err != nil {
 		return err
 	}

@@ -232,25 +232,34 @@ func (c *Checkpoint) rates() iter.Seq[string] { return maps.Keys(c.EMA) }
 
 // Weights returns the state_dict that `ema` names: a rate, "none" for the raw
 // weights, or "" for the average of the highest rate (without averages, the raw
-// weights).
-func (c *Checkpoint) Weights(ema string) (*pt.Dict, error) {
+// weights). name says which ones they are, however the rate was spelt: "EMA 0.9999",
+// or "of the last step".
+func (c *Checkpoint) Weights(ema string) (name string, dict *pt.Dict, err error) {
+	rate, ok := c.average(ema)
+	if ok {
+		return "EMA " + rate, c.EMA[rate], nil
+	}
+	if ema == "none" || ema == "" {
+		return "of the last step", c.Model, nil
+	}
+	return "", nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
+}
+
+// average returns the key of the average of a rate, or of the highest if none is
+// named.
+func (c *Checkpoint) average(ema string) (key string, ok bool) {
+	wanted, err := strconv.ParseFloat(ema, 64)
+	if err != nil && ema != "" {
+		return "", false
+	}
 	best := -1.0
-	for name := range c.EMA {
-		if rate, err := strconv.ParseFloat(name, 64); err == nil && ema == "" && rate > best {
-			best = rate
+	for _, name := range slices.Sorted(c.rates()) {
+		rate, err := strconv.ParseFloat(name, 64)
+		if err == nil && rate > best && (ema == "" || rate == wanted) {
+			key, best = name, rate
 		}
 	}
-	switch {
-	case ema == "none", ema == "" && best < 0:
-		return c.Model, nil
-	case ema == "":
-		return c.EMA[emaKey(best)], nil
-	}
-	rate, err := strconv.ParseFloat(ema, 64)
-	if dict := c.EMA[emaKey(rate)]; err == nil && dict != nil {
-		return dict, nil
-	}
-	return nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
+	return key, best >= 0
 }
 
 // Check returns the error that [Checkpoint.Network] has for weights that do not
@@ -260,7 +269,7 @@ func (c *Checkpoint) Check(ema string) error {
 	if err != nil {
 		return err
 	}
-	dict, err := c.Weights(ema)
+	_, dict, err := c.Weights(ema)
 	if err != nil {
 		return err
 	}
@@ -282,7 +291,7 @@ func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, er
 	if err != nil {
 		return nil, err
 	}
-	dict, err := c.Weights(ema)
+	_, dict, err := c.Weights(ema)
 	if err != nil {
 		return nil, err
 	}

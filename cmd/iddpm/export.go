@@ -85,8 +85,8 @@ func (p *program) export(c *cli.Context) error {
 	if o.layout != "" {
 		result.Files, err = checkpoint.WriteReference(o.layout)
 	} else {
-		result.Files, result.Weights = []string{o.out}, weightsName(checkpoint, o.ema)
-		err = o.write(checkpoint)
+		result.Files = []string{o.out}
+		result.Weights, err = o.write(checkpoint)
 	}
 	if err != nil {
 		return err
@@ -143,21 +143,22 @@ func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 	return nil
 }
 
-func (o *exportOptions) write(c *train.Checkpoint) error {
-	weights, err := c.Weights(o.ema)
+// write writes the weights that --ema names, and returns which they are.
+func (o *exportOptions) write(c *train.Checkpoint) (name string, err error) {
+	name, weights, err := c.Weights(o.ema)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if o.format == "pt" {
-		return pt.WriteFile(o.out, weights)
+		return name, pt.WriteFile(o.out, weights)
 	}
 	file := &safetensors.File{Metadata: map[string]string{"format": "pt"}}
 	for name, value := range weights.All() {
 		tensor, ok := value.(*pt.Tensor)
 		if !ok {
-			return fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
+			return "", fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
 		}
 		file.Tensors = append(file.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
 	}
-	return safetensors.WriteFile(o.out, file)
+	return name, safetensors.WriteFile(o.out, file)
 }

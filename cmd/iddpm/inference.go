@@ -19,6 +19,7 @@ type inference struct {
 	*session
 	network   *model.UNet
 	denoise   diffusion.Denoiser // the network
+	weights   string             // which of the checkpoint's it has
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
 }
@@ -37,13 +38,17 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	process.Recording.Refused = func(err error) {
 		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
+	weights, _, err := c.Weights(ema)
+	if err != nil {
+		return nil, err
+	}
 	network, err := c.Network(ema, s.device)
 	if err != nil {
 		return nil, err
 	}
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
-	return &inference{session: s, network: network, denoise: denoise, diffusion: process, config: c.Config.Model}, nil
+	return &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model}, nil
 }
 
 // manyEvaluations of the network are worth the minute that a GPU may take to try

@@ -58,8 +58,12 @@ type nllSettings struct {
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
 	l := &likelihood{session: s, o: o, set: set, start: time.Now(), release: func() {}}
 	s.group.SetThreads(o.threads)
+	weights, _, err := c.Weights(o.ema)
+	if err = s.group.SyncError(err); err != nil {
+		return nil, err
+	}
 	l.settings = nllSettings{
-		Weights: weightsName(c, o.ema), Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
+		Weights: weights, Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
 		Precision: train.ResolvePrecision(o.precision, s.device),
 	}
@@ -69,7 +73,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 	if err := s.group.CheckSame("set of pictures", l.settings.Data); err != nil {
 		return nil, err
 	}
-	err := s.group.OnLeader(func() (err error) {
+	err = s.group.OnLeader(func() (err error) {
 		if l.settings.Checkpoint, err = fileSum(c.Path); err == nil {
 			err = l.open()
 		}

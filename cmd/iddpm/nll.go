@@ -218,7 +218,7 @@ type nllResult struct {
 // report writes the terms and returns what there is to say.
 func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error) {
 	r := nllResult{
-		Checkpoint: c.Path, Step: c.Step, Weights: weightsName(c, l.o.ema), Data: data,
+		Checkpoint: c.Path, Step: c.Step, Weights: l.settings.Weights, Data: data,
 		NumSamples: l.sum.Len(), Timesteps: len(l.sum.VB), Pictures: l.path(),
 	}
 	r.TotalBPD, r.TotalStderr = diffusion.MeanAndError(l.sum.Total)

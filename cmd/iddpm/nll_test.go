@@ -109,7 +109,7 @@ func TestNLLGoesOn(t *testing.T) {
 	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the same command goes on") {
 		t.Fatalf("status %d, %s", got.status, got.lastLine())
 	}
-	rest := iddpm(t, args...)
+	rest := iddpm(t, append(args, "--ema", "0.99990")...) // the same average
 	if rest.status != exitDone || !strings.Contains(rest.stderr, "going on with an evaluation") {
 		t.Fatalf("status %d, %s", rest.status, rest.stderr)
 	}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -322,20 +321,6 @@ func besideRun(c *train.Checkpoint, parts ...string) string {
 	return filepath.Join(append([]string{filepath.Dir(dir)}, parts...)...)
 }
 
-// weightsName says which of a checkpoint's weights --ema chooses.
-func weightsName(c *train.Checkpoint, ema string) string {
-	best, name := -1.0, "of the last step"
-	for rate := range c.EMA {
-		if v, err := strconv.ParseFloat(rate, 64); err == nil && v > best && ema == "" {
-			best, name = v, "EMA "+rate
-		}
-	}
-	if ema != "" && ema != "none" {
-		return "EMA " + ema
-	}
-	return name
-}
-
 // errSavedInPart says that a command was interrupted after some of the pictures.
 var errSavedInPart = errors.New("interrupted; the pictures done so far are saved")
 
@@ -368,7 +353,7 @@ type sampleResult struct {
 func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, drawn *pictures, err error) {
 	drawn = &pictures{size: checkpoint.Config.Model.ImageSize}
 	result = sampleResult{
-		Checkpoint: checkpoint.Path, Step: checkpoint.Step, Weights: weightsName(checkpoint, o.ema),
+		Checkpoint: checkpoint.Path, Step: checkpoint.Step,
 		ImageSize: drawn.size, Seed: o.seed, FirstSample: o.first,
 	}
 	start := time.Now()
@@ -453,7 +438,7 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 			return err
 		}
 		defer sampler.Free()
-		result.Timesteps = sampler.diffusion.NumTimesteps()
+		result.Weights, result.Timesteps = sampler.weights, sampler.diffusion.NumTimesteps()
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 		if o.originals != nil {
