@@ -46,17 +46,14 @@ func (o *benchOptions) trainOptions() []option {
 	return append(o.options(), option{name: "products", category: categoryRun, value: &o.products, usage: "time each step's convolutions and matrix products alone, too"})
 }
 
-// timedOptions are the flags of a configuration that change the time of a step.
+// timedOptions are the flags of a configuration that bench heeds: all of the network
+// and its diffusion, and those that are marked.
 func timedOptions(c *train.Config) []option {
-	var options []option
-	for _, o := range configOptions(c) {
-		switch o.name {
-		case "data-dir", "labels", "random-flip", "random-crop", "exif-orientation", "jpeg-decoder", "background", "max-bad-images", "cache", "gradient-noise", "eval-interval", "eval-data", "eval-pictures", "eval-respacing", "hold-out", "steps", "log-interval", "save-interval", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps":
-		default:
-			options = append(options, o)
-		}
-	}
-	return options
+	unmarked := func(o option) bool { return !o.timed }
+	return slices.Concat(
+		slices.DeleteFunc(dataOptions(c), unmarked), modelOptions(c), diffusionOptions(c),
+		slices.DeleteFunc(trainingOptions(c), unmarked),
+	)
 }
 
 func newBenchOptions() *benchOptions { return &benchOptions{device: "cpu", steps: 8, warmup: 2} }

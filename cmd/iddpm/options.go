@@ -24,6 +24,7 @@ type option struct {
 	standard string // what help says of the default, if not its value
 	local    bool   // a path on this machine; a URL is refused
 	hidden   bool   // accepted for the reference's sake
+	timed    bool   // of training or the data: bench heeds it too
 	variable string // the reference's environment variable for it, beside ours
 }
 

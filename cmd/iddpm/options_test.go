@@ -100,3 +100,24 @@ func TestURLsOutOfPlace(t *testing.T) {
 		}
 	}
 }
+
+// bench refuses what would change nothing there: where pictures come from, when a run
+// ends, what it logs, saves and evaluates.
+func TestBenchTakesWhatItHeeds(t *testing.T) {
+	config := train.Defaults()
+	timed := timedOptions(&config)
+	for _, o := range append(evalOptions(&config), chosen(configOptions(&config), "data-dir", "cache", "steps", "log-interval", "gradient-noise",
+		"save-interval", "keep", "keep-every", "max-skipped-steps", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps")...) {
+		if len(chosen(timed, o.name)) > 0 {
+			t.Errorf("bench takes --%s", o.name)
+		}
+	}
+	for _, name := range []string{"class-cond", "num-channels", "diffusion-steps", "batch-size", "ema-rate", "precision", "threads"} {
+		if len(chosen(timed, name)) != 1 {
+			t.Errorf("bench does not take --%s", name)
+		}
+	}
+	if got := iddpm(t, "bench", "train", "--keep", "3"); got.status != exitUsage || !strings.Contains(got.stderr, "--keep") {
+		t.Errorf("bench train --keep 3: %d, %s", got.status, got.stderr)
+	}
+}
