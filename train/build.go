@@ -96,16 +96,13 @@ func (t *Trainer) initialise() error {
 	if path == "" {
 		return nil
 	}
-	local := path
-	if t.run.Local != nil {
-		var err error
-		if local, err = t.run.Local(path); err != nil {
-			return fmt.Errorf("--init-from: %w", err)
-		}
+	load := t.run.Load
+	if load == nil {
+		load = LoadCheckpoint
 	}
-	c, err := LoadCheckpoint(local)
+	c, err := load(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("--init-from: %w", err)
 	}
 	_, weights, err := c.Weights("")
 	if err != nil {

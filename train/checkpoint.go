@@ -1,9 +1,12 @@
 package train
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"os"
@@ -42,6 +45,26 @@ type Checkpoint struct {
 	ClassNames      []string // by label; empty without classes
 	health          health
 	Environment     map[string]string
+
+	sum string // sha256 of the file; "": not computed yet
+}
+
+// Sum returns the sha256 of the file, in hexadecimal. It is read for that only once.
+func (c *Checkpoint) Sum() (string, error) {
+	if c.sum != "" {
+		return c.sum, nil
+	}
+	f, err := os.Open(c.Path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("cannot read the checkpoint: %w", err)
+	}
+	c.sum = hex.EncodeToString(h.Sum(nil))
+	return c.sum, nil
 }
 
 // LoadCheckpoint reads a checkpoint file, a bare state_dict, or the newest

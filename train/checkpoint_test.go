@@ -3,6 +3,9 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -87,6 +90,25 @@ func TestCheckpointWeights(t *testing.T) {
 		if name != test.name || dict != test.dict || (err == nil) != (test.dict != nil) {
 			t.Errorf("--ema %q: %q, %v; want %q", test.ema, name, err, test.name)
 		}
+	}
+}
+
+// The file is read once for its sum, which is that of the bytes then.
+func TestCheckpointSum(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ckpt-000001.pt")
+	if err := os.WriteFile(path, []byte("abc"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := Checkpoint{Path: path}
+	const want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	for range 2 {
+		if got, err := c.Sum(); got != want || err != nil {
+			t.Errorf("sum %s, %v", got, err)
+		}
+		os.Remove(path)
+	}
+	if _, err := (&Checkpoint{Path: path}).Sum(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
 	}
 }
 

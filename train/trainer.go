@@ -24,9 +24,9 @@ type Run struct {
 	Group    *distributed.Group // the processes that train the run together; nil: this one alone
 	Log      *zap.Logger        // nil: silent; of several processes one is enough to log
 	Progress func(Progress)     // called after every step; nil: nobody listens
-	// Local returns where a checkpoint lies that the configuration names, such as
-	// InitFrom; nil: where it says.
-	Local func(checkpoint string) (string, error)
+	// Load reads a checkpoint that the configuration names, such as InitFrom; nil:
+	// LoadCheckpoint does.
+	Load func(checkpoint string) (*Checkpoint, error)
 }
 
 // Progress is where a run stands after a step. The metrics are those of the

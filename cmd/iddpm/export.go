@@ -71,10 +71,7 @@ func (p *program) export(c *cli.Context) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	if path, err = p.remotes(o.remoteOptions).local(c.Context, path); err != nil {
-		return err
-	}
-	checkpoint, err := train.LoadCheckpoint(path)
+	checkpoint, err := p.remotes(o.remoteOptions).checkpoint(c.Context, path)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/model"
+	"iddpm/storage"
 	"iddpm/train"
 )
 
@@ -106,10 +106,7 @@ func (p *program) info(c *cli.Context) error {
 	if err := errors.Join(err, apply(c, o.options())); err != nil {
 		return err
 	}
-	if name, err = p.remotes(o.remoteOptions).local(c.Context, name); err != nil {
-		return err
-	}
-	result, err := describe(c, name, o.preset)
+	result, err := p.describe(c, name, &o)
 	if err != nil {
 		return err
 	}
@@ -117,16 +114,19 @@ func (p *program) info(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// describe finds out what name stands for: a file or folder, or else a preset.
-func describe(c *cli.Context, name, preset string) (*infoResult, error) {
+// describe finds out what name stands for: a file, a folder or a URL, or else a preset.
+func (p *program) describe(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
-	named, err := train.LookupPreset(name)
-	if _, missing := os.Stat(name); err == nil && missing != nil {
-		r.Preset, r.Config = name, named.Config
-	} else if err != nil && missing != nil {
+	if named, err := train.LookupPreset(name); storage.IsURL(name) || exists(name) {
+		checkpoint, err := p.remotes(o.remoteOptions).load(c, name, o.preset)
+		if err != nil {
+			return nil, err
+		}
+		r.read(c, checkpoint, o.preset)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s is neither a checkpoint, nor a run folder, nor a preset (%s)", name, presetNames())
-	} else if err := r.read(c, name, preset); err != nil {
-		return nil, err
+	} else {
+		r.Preset, r.Config = name, named.Config
 	}
 	if err := configure(c, &r.Config, configOptions(&r.Config)); err != nil {
 		return nil, err
@@ -137,16 +137,13 @@ func describe(c *cli.Context, name, preset string) (*infoResult, error) {
 	return &r, r.measure()
 }
 
-func (r *infoResult) read(c *cli.Context, path, preset string) error {
-	checkpoint, err := loadCheckpoint(c, path, preset)
-	if err != nil {
-		return err
-	}
+// read takes what there is to say from a checkpoint.
+func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset string) {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
 	if !r.Bare {
-		return nil
+		return
 	}
 	r.weights, r.given = checkpoint, "all defaults; name a --preset or the network's flags"
 	if preset != "" {
@@ -154,7 +151,6 @@ func (r *infoResult) read(c *cli.Context, path, preset string) error {
 	} else if anySet(c, networkOptions(&r.Config)) {
 		r.given = "flags, and defaults"
 	}
-	return nil
 }
 
 // measure counts what the network costs, without building its tensors.

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"os"
@@ -74,7 +71,7 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 		return nil, err
 	}
 	err = s.group.OnLeader(func() (err error) {
-		if l.settings.Checkpoint, err = fileSum(c.Path); err == nil {
+		if l.settings.Checkpoint, err = c.Sum(); err == nil {
 			err = l.open()
 		}
 		return err
@@ -94,59 +91,49 @@ func (l *likelihood) follow() error {
 	return err
 }
 
-// fileSum returns the sha256 of a file.
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	return hex.EncodeToString(h.Sum(nil)), err
-}
-
 // path is where the evaluation is kept.
 func (l *likelihood) path() string { return filepath.Join(l.o.dir, "nll.npz") }
 
 // open makes the folder and takes up what an earlier process has left there.
 func (l *likelihood) open() error {
-	if err := l.choose(); err != nil {
+	found, err := l.choose()
+	if err != nil {
 		return err
 	}
-	var err error
 	if l.release, err = makeFolder(l.o.dir, "-o"); err != nil {
 		return err
 	}
-	_, sum, err := readLikelihood(l.path())
-	if err == nil {
-		err = l.check(sum)
-	}
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		l.log.Warn("an earlier evaluation cannot be read: beginning again", zap.String("file", l.path()), zap.Error(err))
+	case errors.Is(found.err, os.ErrNotExist):
+	case found.err != nil:
+		l.log.Warn("an earlier evaluation cannot be read: beginning again", zap.String("file", l.path()), zap.Error(found.err))
 	default:
-		l.sum, l.resumed = sum, sum.Len()
+		l.sum, l.resumed = found.sum, found.sum.Len()
 		l.log.Info("going on with an evaluation", zap.String("file", l.path()), zap.Int("pictures", l.resumed), zap.Int("of", l.settings.Pictures))
 	}
 	return nil
 }
 
+// earlierLikelihood is what an earlier process has left, with the same settings.
+type earlierLikelihood struct {
+	sum diffusion.BPDSum
+	err error // why there is none: os.ErrNotExist, or damage
+}
+
 // choose leaves evaluations with other settings alone: beside them, this one gets
 // a numbered folder, unless -o has named one.
-func (l *likelihood) choose() error {
+func (l *likelihood) choose() (earlierLikelihood, error) {
 	for first, n := l.o.dir, 2; ; n++ {
-		settings, _, err := readLikelihood(l.path())
+		settings, sum, err := readLikelihood(l.path())
 		if err != nil {
-			return nil
+			return earlierLikelihood{err: err}, nil
 		}
 		others := l.settings.others(settings)
 		switch {
 		case len(others) == 0:
-			return nil
+			return earlierLikelihood{sum, l.check(sum)}, nil
 		case l.o.named:
-			return fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", l.o.dir, strings.Join(others, ", "))
+			return earlierLikelihood{}, fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", l.o.dir, strings.Join(others, ", "))
 		}
 		l.o.dir = fmt.Sprintf("%s.%d", first, n)
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
 	"iddpm/storage"
@@ -72,35 +71,49 @@ func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error
 	return there, nil
 }
 
+// checkpoint reads a checkpoint, which may be behind a URL: of a run folder the newest
+// that can be read.
+func (r *remotes) checkpoint(ctx context.Context, arg string) (*train.Checkpoint, error) {
+	file, c, err := r.local(ctx, arg)
+	if err != nil || c != nil {
+		return c, err
+	}
+	return train.LoadCheckpoint(file)
+}
+
 // local returns where a checkpoint lies on this machine, after bringing it here
-// if the argument is a URL: of a run folder the newest that can be read.
-func (r *remotes) local(ctx context.Context, arg string) (string, error) {
+// if the argument is a URL. To know which one of a run folder there can be read it has
+// to read it: then it returns that, too.
+func (r *remotes) local(ctx context.Context, arg string) (file string, c *train.Checkpoint, err error) {
 	if !storage.IsURL(arg) {
-		return arg, nil
+		return arg, nil, nil
 	}
 	at, err := storage.Parse(arg)
 	if err != nil {
-		return "", usageError{err}
+		return "", nil, usageError{err}
 	}
 	there, err := r.open(ctx, at)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer there.Close()
 	if len(there.names) == 0 { // a file, or nothing
-		return there.dir, there.Fetch(ctx, "", there.dir)
+		return there.dir, nil, there.Fetch(ctx, "", there.dir)
 	}
 	if err := there.bringTexts(ctx); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	file, err := there.newest(ctx)
+	c, err = there.newest(ctx)
 	switch {
-	case err == nil && file == "" && there.holdsRun():
+	case err == nil && c == nil && there.holdsRun():
 		err = fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", at, shellWord(at.String()))
-	case err == nil && file == "":
+	case err == nil && c == nil:
 		err = fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", at)
 	}
-	return file, err
+	if err != nil {
+		return "", nil, err
+	}
+	return c.Path, c, nil
 }
 
 // localRun returns where the argument of a figure, PATH or NAME=PATH, lies on
@@ -237,29 +250,29 @@ func (r *remote) compare(ctx context.Context) error {
 	return nil
 }
 
-// newest brings the newest checkpoint that can be read, and returns where it
-// lies; "" where there is none at all.
-func (r *remote) newest(ctx context.Context) (string, error) {
+// newest brings the newest checkpoint that can be read, and returns it; nil where
+// there is none at all.
+func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 	var errs []error
 	for _, name := range train.Checkpoints(r.names) {
 		file := filepath.Join(r.dir, filepath.FromSlash(name))
 		err := r.Fetch(ctx, name, file)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
-			return "", err // an older one is no cure for a broken line
+			return nil, err // an older one is no cure for a broken line
 		}
 		if err == nil {
-			_, err = train.LoadCheckpoint(file)
-		}
-		if err == nil {
-			return file, nil
+			var c *train.Checkpoint
+			if c, err = train.LoadCheckpoint(file); err == nil {
+				return c, nil
+			}
 		}
 		r.log.Warn("this checkpoint cannot be read: trying the one before", zap.Error(err))
 		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
-		return "", fmt.Errorf("no checkpoint of %s can be read: %w", r.At, errors.Join(errs...))
+		return nil, fmt.Errorf("no checkpoint of %s can be read: %w", r.At, errors.Join(errs...))
 	}
-	return "", nil
+	return nil, nil
 }
 
 // begin starts to send the run's folder beside training. The first file is sent
@@ -349,15 +362,6 @@ func (r *remotes) publish(ctx context.Context, arg string, files []string) error
 	}
 	r.log.Info("uploaded", zap.Stringer("folder", at.Join(folder)), zap.Int("files", len(files)))
 	return nil
-}
-
-// load is loadCheckpoint for what may be behind a URL.
-func (r *remotes) load(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
-	file, err := r.local(c.Context, arg)
-	if err != nil {
-		return nil, err
-	}
-	return loadCheckpoint(c, file, preset)
 }
 
 // isReference reports whether an argument names a run of the reference, by its

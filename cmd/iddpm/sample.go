@@ -179,17 +179,14 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 	}
 	var job *sampleJob
 	err = s.group.LeaderFirst(func() (err error) {
-		if job, err = o.job(c, checkpoint); err == nil {
-			o.cascade.path, err = remotes.local(c.Context, o.cascade.path)
-		}
+		job, err = o.job(c, checkpoint)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	second, err := s.loadTogether(o.cascade.path, func(path string) (*train.Checkpoint, error) {
-		o.cascade.path = path
-		return o.cascade.load(checkpoint)
+		return o.cascade.load(c.Context, remotes, path, checkpoint)
 	})
 	if err != nil {
 		return err
@@ -261,25 +258,25 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	return job, err
 }
 
-// readCheckpoint reads a checkpoint. Bare weights have the configuration of a
-// preset, or the reference's if none is named.
-func readCheckpoint(path, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := train.LoadCheckpoint(path)
+// settled reads a checkpoint. Bare weights have the configuration of a preset, or the
+// reference's if none is named.
+func (r *remotes) settled(ctx context.Context, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.checkpoint(ctx, arg)
 	if err != nil {
 		return nil, err
 	}
 	if checkpoint.Bare {
 		checkpoint.Config, err = baseConfig(preset)
 	} else if preset != "" {
-		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, path)
+		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, arg)
 	}
 	return checkpoint, err
 }
 
-// loadCheckpoint reads a checkpoint and changes its configuration as the flags
-// say. Of bare weights the flags and the preset are all of it.
-func loadCheckpoint(c *cli.Context, path, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := readCheckpoint(path, preset)
+// load reads a checkpoint and changes its configuration as the flags say. Of bare
+// weights the flags and the preset are all of it.
+func (r *remotes) load(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.settled(c.Context, arg, preset)
 	if err != nil {
 		return nil, err
 	}

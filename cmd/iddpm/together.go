@@ -164,7 +164,7 @@ func (s *session) loadTogether(arg string, load func(path string) (*train.Checkp
 	if err = s.group.SyncError(err); err != nil || c == nil {
 		return nil, err
 	}
-	sum, err := fileSum(c.Path)
+	sum, err := c.Sum()
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err
 	}

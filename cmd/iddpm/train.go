@@ -299,7 +299,9 @@ func (s *session) fresh(ctx context.Context, r *runOptions, name string, make fu
 func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run {
 	s.begun = true
 	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(),
-		Local: func(checkpoint string) (string, error) { return s.remotes(r.remoteOptions).local(ctx, checkpoint) }}
+		Load: func(checkpoint string) (*train.Checkpoint, error) {
+			return s.remotes(r.remoteOptions).checkpoint(ctx, checkpoint)
+		}}
 }
 
 // resume goes on with a run, in its own folder if none is named. Both may be
@@ -343,7 +345,8 @@ func (s *session) bring(ctx context.Context, from string, r *runOptions) (string
 			return "", err
 		}
 	}
-	return s.remotes(r.remoteOptions).local(ctx, from)
+	from, _, err := s.remotes(r.remoteOptions).local(ctx, from)
+	return from, err
 }
 
 // carryOut trains to the end, or to an interrupt, waits for uploads, and prints

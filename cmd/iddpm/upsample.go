@@ -55,11 +55,11 @@ func (o *cascadeOptions) validate() error {
 
 // load reads the second network's checkpoint, if one is asked for, and checks
 // that it enlarges what the first draws: before that has drawn for hours.
-func (o *cascadeOptions) load(first *train.Checkpoint) (*train.Checkpoint, error) {
-	if o.path == "" {
+func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
+	if path == "" {
 		return nil, nil
 	}
-	second, err := readCheckpoint(o.path, o.preset)
+	second, err := r.settled(ctx, path, o.preset)
 	if err != nil {
 		return nil, err
 	}
