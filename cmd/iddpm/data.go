@@ -13,11 +13,11 @@ import (
 // pictureOptions say which pictures a command without a model reads, and how;
 // where train has the same flag it is the same setting.
 type pictureOptions struct {
-	config train.Config // of which only the data's part counts
-	size   int
-	split  string
-	json   bool
-	log    bool // in JSON
+	config  train.Config // of which only the data's part counts
+	size    int
+	split   string
+	json    bool
+	logJSON bool
 }
 
 func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
@@ -30,7 +30,7 @@ func (o *pictureOptions) options() []option {
 	options = append(options, chosen(dataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
 	return append(options, configOption(),
 		option{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
-		option{name: "log-json", category: categoryRun, value: &o.log, usage: "log in JSON, a line per event"},
+		option{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
 	)
 }
 
@@ -47,13 +47,6 @@ func (o *pictureOptions) settings() (data.Options, error) {
 	settings := c.DataOptions()
 	settings.Split = o.split
 	return settings, nil
-}
-
-// session opens one that needs no tensors.
-func (o *pictureOptions) session(p *program) *session {
-	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
-	s.log = s.screen.logger(o.log)
-	return s
 }
 
 func (p *program) dataCommand() *cli.Command {

@@ -104,7 +104,7 @@ func (p *program) dataInfo(c *cli.Context) error {
 		return err
 	}
 	settings.ClassCond = settings.Labels != "" // then it is an error if there are none
-	s := o.session(p)
+	s := p.newSession(o.json, o.logJSON)
 	result, err := s.describe(c.Context, src, o, settings)
 	if err != nil {
 		return err

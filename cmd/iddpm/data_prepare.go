@@ -81,7 +81,7 @@ func (p *program) dataPrepare(c *cli.Context) error {
 	if err := o.checkPlace(src, dst); err != nil {
 		return err
 	}
-	s, start := o.session(p), time.Now()
+	s, start := p.newSession(o.json, o.logJSON), time.Now()
 	done, err := s.prepare(c.Context, src, dst, settings)
 	if err != nil {
 		return err

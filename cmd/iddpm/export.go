@@ -71,7 +71,8 @@ func (p *program) export(c *cli.Context) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	checkpoint, err := p.remotes(o.remoteOptions).checkpoint(c.Context, path)
+	s := p.newSession(o.json, false)
+	checkpoint, err := s.remotes(o.remoteOptions).checkpoint(c.Context, path)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,6 @@ func (p *program) export(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := session{stdout: p.stdout, json: o.json}
 	return s.emit(result, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, strings.Join(result.Files, "\n"))
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,17 +41,20 @@ type figureSpec struct {
 	arguments   string
 	description string
 	// begin returns the figure's own flags and what draws it once they are set.
-	begin func() ([]option, func(c *cli.Context, args []string) (drawing, error))
+	begin func() ([]option, draw)
 }
 
-func (p *program) figureSpecs() []figureSpec {
-	return []figureSpec{varianceRatioFigure, vlbTermsFigure(p), noisingFigure, skipStepsFigure(p), alphaBarFigure,
+// draw draws a figure of its command's arguments. The session has no device yet.
+type draw func(ctx context.Context, s *session, args []string) (drawing, error)
+
+func figureSpecs() []figureSpec {
+	return []figureSpec{varianceRatioFigure, vlbTermsFigure, noisingFigure, skipStepsFigure, alphaBarFigure,
 		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure}
 }
 
 func (p *program) figureCommand() *cli.Command {
 	var commands []*cli.Command
-	for _, spec := range p.figureSpecs() {
+	for _, spec := range figureSpecs() {
 		commands = append(commands, p.figureSubcommand(spec))
 	}
 	return &cli.Command{
@@ -107,14 +111,15 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	if spec.arguments == "" && c.NArg() > 0 {
 		return wrongUse("iddpm figure %s takes flags alone, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
 	}
+	s := p.newSession(o.json, p.logJSON.Load()) // only some figures have --log-json
 	args := c.Args().Slice()
 	for i, arg := range args {
 		var err error
-		if args[i], err = p.remotes(o.remoteOptions).localRun(c.Context, arg, strings.HasPrefix(spec.arguments, "CKPT")); err != nil {
+		if args[i], err = s.remotes(o.remoteOptions).localRun(c.Context, arg, strings.HasPrefix(spec.arguments, "CKPT")); err != nil {
 			return err
 		}
 	}
-	d, err := draw(c, args)
+	d, err := draw(c.Context, s, args)
 	if err != nil {
 		return err
 	}
@@ -122,7 +127,6 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	if err != nil {
 		return err
 	}
-	s := session{stdout: p.stdout, json: o.json}
 	return s.emit(figureResult{spec.name, files[0], files[1], files[2]}, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, strings.Join(files, "\n"))
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/npy"
 	"go.uber.org/zap"
 
@@ -58,12 +57,11 @@ func (o *figureModelOptions) validate() error {
 	return nil
 }
 
-func vlbTermsFigure(p *program) figureSpec {
-	return figureSpec{
-		name:      "vlb-terms",
-		usage:     "terms of the variational bound (figure 2)",
-		arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
-		description: `Draws the terms of the variational bound against the diffusion step, both axes logarithmic: figure
+var vlbTermsFigure = figureSpec{
+	name:      "vlb-terms",
+	usage:     "terms of the variational bound (figure 2)",
+	arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
+	description: `Draws the terms of the variational bound against the diffusion step, both axes logarithmic: figure
 2 of the paper. The first few steps hold most of the bits. The terms are those of a vb_terms.npz,
 as "iddpm nll" and improved-diffusion's image_nll.py write it, or are computed here for a
 checkpoint, in bits/dim averaged over a few pictures. An argument may be NAME=PATH.
@@ -71,25 +69,26 @@ checkpoint, in bits/dim averaged over a few pictures. An argument may be NAME=PA
 Examples:
   iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100
   iddpm figure vlb-terms linear=nll/linear/vb_terms.npz cosine=nll/cosine/vb_terms.npz`,
-		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-			o := newFigureModelOptions()
-			return o.options(), func(c *cli.Context, args []string) (drawing, error) { return p.drawTerms(c.Context, args, o) }
-		},
-	}
+	begin: func() ([]option, draw) {
+		o := newFigureModelOptions()
+		return o.options(), func(ctx context.Context, s *session, args []string) (drawing, error) {
+			return s.drawTerms(ctx, args, o)
+		}
+	},
 }
 
-func (p *program) drawTerms(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
+func (s *session) drawTerms(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	sources, err := boundSources(args, o)
 	if err != nil {
 		return nil, err
 	}
 	var models []figure.ModelTerms
-	for _, s := range sources {
-		terms, err := p.termsOf(ctx, s, o)
+	for _, from := range sources {
+		terms, err := s.termsOf(ctx, from, o)
 		if err != nil {
 			return nil, err
 		}
-		models = append(models, figure.ModelTerms{Name: s.name, VB: terms})
+		models = append(models, figure.ModelTerms{Name: from.name, VB: terms})
 	}
 	return figure.Terms(models), nil
 }
@@ -105,11 +104,11 @@ func boundSources(args []string, o *figureModelOptions) ([]source, error) {
 }
 
 // termsOf returns the terms of a model, the decoder's first.
-func (p *program) termsOf(ctx context.Context, s source, o *figureModelOptions) ([]float64, error) {
-	if isNPZ(s.path) {
-		return readTerms(s.path)
+func (s *session) termsOf(ctx context.Context, from source, o *figureModelOptions) ([]float64, error) {
+	if isNPZ(from.path) {
+		return readTerms(from.path)
 	}
-	e, err := p.evaluateBound(ctx, s, o)
+	e, err := s.evaluateBound(ctx, from, o)
 	return e.vb, err
 }
 
@@ -144,9 +143,8 @@ type evaluated struct {
 }
 
 // evaluateBound computes the bound of a checkpoint.
-func (p *program) evaluateBound(ctx context.Context, from source, o *figureModelOptions) (evaluated, error) {
-	s, err := p.open(o.sessionOptions)
-	if err != nil {
+func (s *session) evaluateBound(ctx context.Context, from source, o *figureModelOptions) (evaluated, error) {
+	if err := s.use(o.device); err != nil {
 		return evaluated{}, err
 	}
 	checkpoint, err := train.LoadCheckpoint(from.path)

@@ -1,12 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/urfave/cli/v2"
 
 	"iddpm/diffusion"
 	"iddpm/figure"
@@ -42,13 +41,13 @@ which runs of other objectives cannot be compared by.
 
 Example:
   iddpm figure learning-curves vlb=runs/003-vlb hybrid=runs/002-hybrid -o curves.png`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+	begin: func() ([]option, draw) {
 		o := &curvesOptions{smooth: 0.9}
 		return []option{
 			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "draw the column `NAME` of log.jsonl, or train_bpd"},
 			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "average over about 1/(1-`RATE`) lines of the log (0: none; eval_bpd never)"},
 			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "make the vertical axis logarithmic, even where values do not span a decade"},
-		}, func(_ *cli.Context, args []string) (drawing, error) { return o.draw(args) }
+		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
 
@@ -203,10 +202,12 @@ RUN_DIR may be NAME=RUN_DIR.
 
 Example:
   iddpm figure gradient-noise vlb=runs/003-vlb hybrid=runs/002-hybrid -o noise.png`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+	begin: func() ([]option, draw) {
 		rate := 0.95
 		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "average over the last 1/(1-`RATE`) lines of the log"}},
-			func(_ *cli.Context, args []string) (drawing, error) { return drawGradientNoise(args, rate) }
+			func(_ context.Context, _ *session, args []string) (drawing, error) {
+				return drawGradientNoise(args, rate)
+			}
 	},
 }
 

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/urfave/cli/v2"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -28,12 +27,12 @@ depend on the choice. The x axis is logarithmic, so that the first steps can be 
 
 Example:
   iddpm figure variance-ratio --diffusion-steps 100,1000,10000`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+	begin: func() ([]option, draw) {
 		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
 		return []option{
 				{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "schedule `NAME`: linear or cosine"},
 				{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "lengths T of the processes, `T,T,...`"},
-			}, func(*cli.Context, []string) (drawing, error) {
+			}, func(context.Context, *session, []string) (drawing, error) {
 				return asWrongUse(figure.VarianceRatio(schedule, steps))
 			}
 	},
@@ -47,10 +46,10 @@ cosine schedule: figure 5 of the paper. Linear noise destroys a picture long bef
 
 Example:
   iddpm figure alpha-bar --diffusion-steps 4000`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+	begin: func() ([]option, draw) {
 		steps := 1000
 		return []option{{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "`T` of both processes"}},
-			func(*cli.Context, []string) (drawing, error) { return asWrongUse(figure.AlphaBar(steps)) }
+			func(context.Context, *session, []string) (drawing, error) { return asWrongUse(figure.AlphaBar(steps)) }
 	},
 }
 
@@ -81,7 +80,7 @@ Examples:
   iddpm figure noising
   iddpm figure noising cat.jpg --image-size 128 --columns 7
   iddpm figure noising --picture activities_balloon`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
+	begin: func() ([]option, draw) {
 		o := &noisingOptions{NoisingOptions: figure.NoisingOptions{Steps: 1000, Columns: 9}, size: 64}
 		return []option{
 			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "`T` of both processes"},
@@ -89,7 +88,7 @@ Examples:
 			{name: "picture", category: categoryFigure, value: &o.picture, standard: "the first", usage: "of a set, take picture number `N`, from 0, or the first whose name contains it"},
 			{name: "image-size", category: categoryFigure, value: &o.size, usage: "bring the picture to `N` x N pixels"},
 			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "`N` that decides the noise"},
-		}, func(_ *cli.Context, args []string) (drawing, error) { return o.draw(args) }
+		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
 
@@ -163,8 +162,8 @@ Without arguments: linear:4000 and cosine:4000.
 
 Example:
   iddpm figure schedule-compare linear:1000 cosine:4000:100 mine=runs/001-emoji`,
-	begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-		return nil, func(_ *cli.Context, args []string) (drawing, error) { return compareSchedules(args) }
+	begin: func() ([]option, draw) {
+		return nil, func(_ context.Context, _ *session, args []string) (drawing, error) { return compareSchedules(args) }
 	},
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 
-	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
@@ -12,12 +11,11 @@ import (
 	"iddpm/train"
 )
 
-func skipStepsFigure(p *program) figureSpec {
-	return figureSpec{
-		name:      "skip-steps",
-		usage:     "leaving out the start of the reverse process (figure 4)",
-		arguments: "CKPT_OR_RUN_DIR...",
-		description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
+var skipStepsFigure = figureSpec{
+	name:      "skip-steps",
+	usage:     "leaving out the start of the reverse process (figure 4)",
+	arguments: "CKPT_OR_RUN_DIR...",
+	description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
 noise at a later step: figure 4 of the paper, which shows FID. Here the measure is the bound on
 the likelihood of the shortened process, in bits/dim on a few pictures: it is exact, since the
 shortened process is a model too, and it costs one evaluation of the terms. Where the noise at
@@ -33,15 +31,16 @@ not see whether a picture makes sense. An argument may be NAME=PATH.
 Examples:
   iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
   iddpm figure skip-steps runs/001-emoji --timestep-respacing 100 --num-samples 64`,
-		begin: func() ([]option, func(*cli.Context, []string) (drawing, error)) {
-			o := newFigureModelOptions()
-			samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "draw `N` pictures by each of the ten shortened processes, and compare their statistics"}
-			return append(o.options(), samples), func(c *cli.Context, args []string) (drawing, error) { return p.drawSkips(c.Context, args, o) }
-		},
-	}
+	begin: func() ([]option, draw) {
+		o := newFigureModelOptions()
+		samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "draw `N` pictures by each of the ten shortened processes, and compare their statistics"}
+		return append(o.options(), samples), func(ctx context.Context, s *session, args []string) (drawing, error) {
+			return s.drawSkips(ctx, args, o)
+		}
+	},
 }
 
-func (p *program) drawSkips(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
+func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	if o.samples < 0 {
 		return nil, wrongUse("num-samples must not be negative, but is %d", o.samples)
 	}
@@ -50,12 +49,12 @@ func (p *program) drawSkips(ctx context.Context, args []string, o *figureModelOp
 		return nil, err
 	}
 	var models []figure.SkipModel
-	for _, s := range sources {
-		e, err := p.evaluateBound(ctx, s, o)
+	for _, from := range sources {
+		e, err := s.evaluateBound(ctx, from, o)
 		if err != nil {
 			return nil, err
 		}
-		models = append(models, figure.SkipModel{Name: s.name, Schedule: e.schedule, VB: e.vb, Square: e.square, Differences: e.differences})
+		models = append(models, figure.SkipModel{Name: from.name, Schedule: e.schedule, VB: e.vb, Square: e.square, Differences: e.differences})
 	}
 	chart, err := figure.SkipSteps(models)
 	return chart, err

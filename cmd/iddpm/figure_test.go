@@ -78,7 +78,7 @@ func TestFigureHelp(t *testing.T) {
 	if got := iddpm(t, "figure"); got.status != exitDone {
 		t.Errorf("status %d, %s", got.status, got.stderr)
 	} else {
-		for _, spec := range (&program{}).figureSpecs() {
+		for _, spec := range figureSpecs() {
 			if !strings.Contains(got.stdout, spec.name) {
 				t.Errorf("iddpm figure does not list %s", spec.name)
 			}

@@ -106,19 +106,20 @@ func (p *program) info(c *cli.Context) error {
 	if err := errors.Join(err, apply(c, o.options())); err != nil {
 		return err
 	}
-	result, err := p.describe(c, name, &o)
+	s := p.newSession(o.json, false)
+	result, err := s.describeModel(c, name, &o)
 	if err != nil {
 		return err
 	}
-	s := session{stdout: p.stdout, json: o.json}
 	return s.emit(result, result.text)
 }
 
-// describe finds out what name stands for: a file, a folder or a URL, or else a preset.
-func (p *program) describe(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
+// describeModel finds out what name stands for: a file, a folder or a URL, or else a
+// preset.
+func (s *session) describeModel(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
 	if named, err := train.LookupPreset(name); storage.IsURL(name) || exists(name) {
-		checkpoint, err := p.remotes(o.remoteOptions).load(c, name, o.preset)
+		checkpoint, err := s.remotes(o.remoteOptions).load(c, name, o.preset)
 		if err != nil {
 			return nil, err
 		}

@@ -30,9 +30,8 @@ type remotes struct {
 	log   *zap.Logger
 }
 
-func (p *program) remotes(o remoteOptions) *remotes {
-	return &remotes{cache: o.cache, log: newScreen(p.stderr).logger(p.logJSON.Load())}
-}
+// remotes brings what URLs name, and logs to the session's screen.
+func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
 
 // remote is a run folder behind a URL, and its copy on this machine, which is
 // what a run works in.

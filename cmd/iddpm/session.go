@@ -41,14 +41,26 @@ type session struct {
 	begun  bool               // the others know what is to be trained
 }
 
+// newSession begins a command that needs no device. Its result is JSON if asJSON says
+// so, and its log if logJSON does.
+func (p *program) newSession(asJSON, logJSON bool) *session {
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON}
+	s.log = s.screen.logger(logJSON)
+	return s
+}
+
+// open begins a command that computes.
 func (p *program) open(o sessionOptions) (*session, error) {
-	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
-	s.log = s.screen.logger(o.logJSON)
-	var err error
-	if s.device, err = openDevice(o.device, s.log); err == nil {
+	s := p.newSession(o.json, o.logJSON)
+	return s, s.use(o.device)
+}
+
+// use opens the device of a name.
+func (s *session) use(device string) (err error) {
+	if s.device, err = openDevice(device, s.log); err == nil {
 		s.group.SetThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
 	}
-	return s, err
+	return err
 }
 
 // emit prints a command's result: one JSON object, or as text writes it.

@@ -372,9 +372,6 @@ func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions)
 	return errors.Join(err, closed, uploaded)
 }
 
-// remotes brings what URLs name, and logs to the session's screen.
-func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
-
 // printSummary says what a run came to, and what can be done with it.
 func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
 	more, input := "", ""
