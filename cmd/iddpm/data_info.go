@@ -141,10 +141,6 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 	return r, nil
 }
 
-// shown bounds the sizes, classes and bad files that are listed for people; JSON
-// has all.
-const shown = 20
-
 func (r *dataInfoResult) text(w io.Writer) error {
 	t := table{}
 	t.line("source", "%s", r.Source)
@@ -165,17 +161,6 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, t.String())
 	return err
-}
-
-// list writes how many lines there are, and the first of them.
-func (t *table) list(name string, lines []string) {
-	t.line(name, "%d", len(lines))
-	for _, line := range lines[:min(len(lines), shown)] {
-		fmt.Fprintln(t, "  "+line)
-	}
-	if more := len(lines) - shown; more > 0 {
-		fmt.Fprintf(t, "  and %d more, which --json lists\n", more)
-	}
 }
 
 // histogram draws a bar per class.

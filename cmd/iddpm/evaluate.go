@@ -87,8 +87,6 @@ func (o *evaluateOptions) validate(paths []string) error {
 	return nil
 }
 
-func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
-
 // settings are those of a set of pictures, of which there shall be at most limit.
 func (o *evaluateOptions) settings(split string, limit int) data.Options {
 	c := o.config

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -155,11 +153,6 @@ func sourcesOf(args []string) ([]source, error) {
 		}
 	}
 	return all, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, os.ErrNotExist)
 }
 
 // telling returns the end of a path, as much of it as no other one has.

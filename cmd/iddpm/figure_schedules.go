@@ -14,9 +14,6 @@ import (
 	"iddpm/train"
 )
 
-// categoryFigure is that of a figure's own flags in help.
-const categoryFigure = "Figure"
-
 var varianceRatioFigure = figureSpec{
 	name:  "variance-ratio",
 	usage: "posterior variance over beta (figure 1)",

@@ -119,7 +119,7 @@ func (p *program) info(c *cli.Context) error {
 func (s *session) describeModel(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
 	if named, err := train.LookupPreset(name); storage.IsURL(name) || exists(name) {
-		checkpoint, err := s.remotes(o.remoteOptions).load(c, name, o.preset)
+		checkpoint, err := s.remotes(o.remoteOptions).checkpointWithFlags(c, name, o.preset)
 		if err != nil {
 			return nil, err
 		}
@@ -286,22 +286,4 @@ func (r *infoResult) origin(t *table) {
 	}
 }
 
-// table gathers lines of names and values.
-type table struct{ strings.Builder }
-
-func (t *table) line(name, format string, args ...any) {
-	fmt.Fprintf(t, "%-26s%s\n", name, fmt.Sprintf(format, args...))
-}
-
 func giga(n int64) float64 { return float64(n) / 1e9 }
-
-// size spells bytes for people.
-func size(bytes int64) string {
-	switch {
-	case bytes >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
-	case bytes >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
-}

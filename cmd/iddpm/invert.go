@@ -8,6 +8,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
+	"gonum.org/v1/gonum/stat"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -51,7 +52,7 @@ func (s *sampler) invert(ctx context.Context, drawn *pictures) error {
 			return err
 		}
 	}
-	s.log.Info("inverted", zap.Int("pictures", drawn.len()), zap.Float64("psnr", mean(s.originals.psnr)))
+	s.log.Info("inverted", zap.Int("pictures", drawn.len()), zap.Float64("psnr", stat.Mean(s.originals.psnr, nil)))
 	return nil
 }
 
@@ -95,11 +96,6 @@ func psnr(a, b []byte) float64 {
 		sum += d * d
 	}
 	return 10 * math.Log10(255*255/max(sum/float64(len(a)), 1./4))
-}
-
-func mean(values []float64) float64 {
-	m, _ := diffusion.MeanAndError(values)
-	return m
 }
 
 // sheet shows what there is of every picture in a row: the original, its latent,

@@ -112,7 +112,7 @@ func (p *program) nll(c *cli.Context) error {
 // nllTogether evaluates the bound, by this process or by several.
 func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.load(c, path, o.preset) })
+	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
 		return err
 	}

@@ -62,3 +62,37 @@ func cannotWrite(path string, err error) error {
 	}
 	return nil
 }
+
+// table gathers lines of names and values.
+type table struct{ strings.Builder }
+
+// line writes a name and its value.
+func (t *table) line(name, format string, args ...any) {
+	fmt.Fprintf(t, "%-26s%s\n", name, fmt.Sprintf(format, args...))
+}
+
+// shown bounds the sizes, classes and bad files that are listed for people; JSON
+// has all.
+const shown = 20
+
+// list writes how many lines there are, and the first of them.
+func (t *table) list(name string, lines []string) {
+	t.line(name, "%d", len(lines))
+	for _, line := range lines[:min(len(lines), shown)] {
+		fmt.Fprintln(t, "  "+line)
+	}
+	if more := len(lines) - shown; more > 0 {
+		fmt.Fprintf(t, "  and %d more, which --json lists\n", more)
+	}
+}
+
+// size spells bytes for people.
+func size(bytes int64) string {
+	switch {
+	case bytes >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
+}

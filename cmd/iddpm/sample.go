@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
+	"gonum.org/v1/gonum/stat"
 
 	"iddpm/train"
 )
@@ -173,7 +172,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 		return s.group.SyncError(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.load(c, path, o.preset) })
+	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
 		return err
 	}
@@ -258,64 +257,10 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	return job, err
 }
 
-// settled reads a checkpoint. Bare weights have the configuration of a preset, or the
-// reference's if none is named.
-func (r *remotes) settled(ctx context.Context, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := r.checkpoint(ctx, arg)
-	if err != nil {
-		return nil, err
-	}
-	if checkpoint.Bare {
-		checkpoint.Config, err = baseConfig(preset)
-	} else if preset != "" {
-		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, arg)
-	}
-	return checkpoint, err
-}
-
-// load reads a checkpoint and changes its configuration as the flags say. Of bare
-// weights the flags and the preset are all of it.
-func (r *remotes) load(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := r.settled(c.Context, arg, preset)
-	if err != nil {
-		return nil, err
-	}
-	config := &checkpoint.Config
-	if err := configure(c, config, networkOptions(config)); err != nil {
-		return nil, err
-	}
-	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
-		config.Model.NumClasses = classesOf(checkpoint.Model)
-	}
-	if err := config.Validate(); err != nil {
-		return nil, usageError{err}
-	}
-	return checkpoint, nil
-}
-
-// classesOf returns how many classes bare weights know.
-func classesOf(weights *pt.Dict) int {
-	embedding, _ := weights.Get("label_emb.weight")
-	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
-		return int(t.Shape[0])
-	}
-	return 0
-}
-
 // samplesDir is where samples of a checkpoint go: to its run folder, if it is
 // in one.
 func samplesDir(c *train.Checkpoint) string {
 	return besideRun(c, "samples", fmt.Sprintf("step-%06d", c.Step))
-}
-
-// besideRun returns a folder in the run folder that a checkpoint is in, or the
-// present one.
-func besideRun(c *train.Checkpoint, parts ...string) string {
-	dir := filepath.Dir(c.Path)
-	if c.Bare || filepath.Base(dir) != "checkpoints" {
-		return "."
-	}
-	return filepath.Join(append([]string{filepath.Dir(dir)}, parts...)...)
 }
 
 // errSavedInPart says that a command was interrupted after some of the pictures.
@@ -458,7 +403,7 @@ func (r sampleResult) text(w io.Writer) error {
 	}
 	if r.Latents != "" {
 		fmt.Fprintf(w, "latents     %s\nbeside      %s\nPSNR        %.2f dB (%.2f to %.2f)\n",
-			r.Latents, r.Inverted, mean(r.PSNR), slices.Min(r.PSNR), slices.Max(r.PSNR))
+			r.Latents, r.Inverted, stat.Mean(r.PSNR, nil), slices.Min(r.PSNR), slices.Max(r.PSNR))
 	}
 	return err
 }

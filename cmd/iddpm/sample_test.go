@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
+	"gonum.org/v1/gonum/stat"
 
 	"iddpm/train"
 )
@@ -253,7 +254,7 @@ func TestInvert(t *testing.T) {
 		t.Fatalf("PSNR %v, labels %v", plain.PSNR, plain.labels)
 	}
 	refined := sample(t, run, "--invert", photos, "--class", "1,2", "--invert-refine", "5", "--clip-denoised", "False")
-	if mean(refined.PSNR) < 40 {
+	if stat.Mean(refined.PSNR, nil) < 40 {
 		t.Errorf("refined latents come back with %v dB", refined.PSNR)
 	}
 	for _, file := range []string{plain.Latents, plain.Inverted, plain.Grid} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +18,7 @@ const (
 	categoryTraining   = "Training"
 	categoryEvaluation = "Evaluation"
 	categorySampling   = "Sampling"
+	categoryFigure     = "Figure"
 	categoryRun        = "Run"
 )
 
@@ -184,4 +186,26 @@ func presetOption(name *string) option {
 
 func configOption() option {
 	return option{name: "config", category: categoryRun, value: new(string), usage: "read settings from YAML `FILE`, whose keys are flags' names"}
+}
+
+// presetNames lists the presets.
+func presetNames() string {
+	var names []string
+	for _, p := range train.Presets() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// baseConfig returns the configuration of a preset, or the reference's if none
+// is named.
+func baseConfig(preset string) (train.Config, error) {
+	if preset == "" {
+		return train.Defaults(), nil
+	}
+	p, err := train.LookupPreset(preset)
+	if err != nil {
+		return p.Config, wrongUse("--preset: %w", err)
+	}
+	return p.Config, nil
 }

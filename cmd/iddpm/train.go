@@ -8,9 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -57,14 +55,6 @@ func (r *runOptions) options() []option {
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
 		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
 	)
-}
-
-func presetNames() string {
-	var names []string
-	for _, p := range train.Presets() {
-		names = append(names, p.Name)
-	}
-	return strings.Join(names, ", ")
 }
 
 func (p *program) trainCommand() *cli.Command {
@@ -199,19 +189,6 @@ func (s *session) base(c *cli.Context, preset string) (train.Config, string, err
 	}
 	config, err := baseConfig(name)
 	return config, name, err
-}
-
-// baseConfig returns the configuration of a preset, or the reference's if none
-// is named.
-func baseConfig(preset string) (train.Config, error) {
-	if preset == "" {
-		return train.Defaults(), nil
-	}
-	p, err := train.LookupPreset(preset)
-	if err != nil {
-		return p.Config, wrongUse("--preset: %w", err)
-	}
-	return p.Config, nil
 }
 
 // checkThreads refuses numbers of threads with which a step takes forever. It is
@@ -397,22 +374,6 @@ draw        iddpm sample %s%s
 `, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, shellWord(sum.RunDir), input)
 	return err
 }
-
-// shellWord spells a path or URL for a shell, which would take apart what holds
-// more than plainWord does, as in s3://bucket/run?a=b&c=d. What begins like a flag
-// is a file of the present folder.
-func shellWord(word string) string {
-	if strings.HasPrefix(word, "-") {
-		word = "./" + word
-	}
-	if plainWord.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// plainWord is what no shell reads anything into.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%_+:,./-][A-Za-z0-9@%_+:,./=-]*$`)
 
 // trainProgress returns what moves the bar of a training run.
 func (s *screen) trainProgress() func(train.Progress) {

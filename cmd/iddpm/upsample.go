@@ -59,7 +59,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 	if path == "" {
 		return nil, nil
 	}
-	second, err := r.settled(ctx, path, o.preset)
+	second, err := r.checkpointWithPreset(ctx, path, o.preset)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train"
+)
+
+// checkpointWithPreset reads a checkpoint. Bare weights have the configuration of a preset, or the
+// reference's if none is named.
+func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.checkpoint(ctx, arg)
+	if err != nil {
+		return nil, err
+	}
+	if checkpoint.Bare {
+		checkpoint.Config, err = baseConfig(preset)
+	} else if preset != "" {
+		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, arg)
+	}
+	return checkpoint, err
+}
+
+// checkpointWithFlags reads a checkpoint and changes its configuration as the flags say. Of bare
+// weights the flags and the preset are all of it.
+func (r *remotes) checkpointWithFlags(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.checkpointWithPreset(c.Context, arg, preset)
+	if err != nil {
+		return nil, err
+	}
+	config := &checkpoint.Config
+	if err := configure(c, config, networkOptions(config)); err != nil {
+		return nil, err
+	}
+	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
+		config.Model.NumClasses = classesOf(checkpoint.Model)
+	}
+	if err := config.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	return checkpoint, nil
+}
+
+// classesOf returns how many classes bare weights know.
+func classesOf(weights *pt.Dict) int {
+	embedding, _ := weights.Get("label_emb.weight")
+	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
+		return int(t.Shape[0])
+	}
+	return 0
+}
+
+// besideRun returns a folder in the run folder that a checkpoint is in, or the
+// present one.
+func besideRun(c *train.Checkpoint, parts ...string) string {
+	dir := filepath.Dir(c.Path)
+	if c.Bare || filepath.Base(dir) != "checkpoints" {
+		return "."
+	}
+	return filepath.Join(append([]string{filepath.Dir(dir)}, parts...)...)
+}
