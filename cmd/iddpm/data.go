@@ -89,15 +89,14 @@ func twoArguments(c *cli.Context, first, second string) (string, string, error) 
 	return a, b, errors.Join(onThisMachine(a), onThisMachine(b))
 }
 
-// progress returns what moves the bar of a job on pictures; where there is no
-// bar, a line now and then says how far it is.
-func (s *session) progress(what string) func(done, total int) {
-	var due occasion
-	due.strikes() // the first line is due after a while
+// pictureProgress returns what says how far a job on pictures is.
+func (s *session) pictureProgress(what string) func(done, total int) {
+	s.screen.due.strikes() // the first line is due after a while
 	return func(done, total int) {
-		s.screen.show(done, total, what)
-		if !s.screen.terminal && done < total && due.strikes() {
-			s.log.Info(what, zap.Int("pictures", done), zap.Int("of", total))
+		if done == total { // the result says that
+			s.screen.show(done, total, what)
+			return
 		}
+		s.tell(done, total, what, what, zap.Int("pictures", done), zap.Int("of", total))
 	}
 }

@@ -115,7 +115,7 @@ func (p *program) dataInfo(c *cli.Context) error {
 // describe looks a set through and writes its contact sheet.
 func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, settings data.Options) (*dataInfoResult, error) {
 	d, err := data.Describe(ctx, src, data.DescribeOptions{
-		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.progress("reading"),
+		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.pictureProgress("reading"),
 	})
 	s.screen.done()
 	if err != nil {

@@ -117,7 +117,7 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: func(what string, done, total int) {
 		if what != stage {
 			s.screen.done()
-			stage, show = what, s.progress(what)
+			stage, show = what, s.pictureProgress(what)
 		}
 		show(done, total)
 	}})

@@ -25,7 +25,6 @@ type evaluation struct {
 	samples []*data.Dataset
 	ref     *reference // nil: none
 	r       judgement  // what has been found so far
-	due     occasion
 }
 
 // reference is what samples are compared with.
@@ -298,7 +297,10 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 	}
 	set := network.NewSet(n)
 	for _, part := range parts {
-		if err := e.add(ctx, set, part, func() { e.progress(set.Len(), n, what) }); err != nil {
+		err := e.add(ctx, set, part, func() {
+			e.tell(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("pictures", set.Len()), zap.Int("of", n))
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -326,13 +328,5 @@ func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Data
 		}
 		loader.Recycle(batch)
 		tell()
-	}
-}
-
-// progress moves the bar, or logs a line now and then.
-func (e *evaluation) progress(done, of int, what string) {
-	e.screen.show(done, of, fmt.Sprintf("%s %d/%d ", what, done, of))
-	if !e.screen.terminal && e.due.strikes() {
-		e.log.Info("looking", zap.String("at", what), zap.Int("pictures", done), zap.Int("of", of))
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -150,7 +151,7 @@ func (r loggedRun) curve(metric string) (figure.Run, error) {
 	}
 	if len(curve.Points) == 0 {
 		known := r.columns()
-		return curve, fmt.Errorf("%s has no metric %s: the nearest is %s, of %s", r.path, column, nearest(column, known), strings.Join(sorted(known), ", "))
+		return curve, fmt.Errorf("%s has no metric %s: the nearest is %s, of %s", r.path, column, nearest(column, known), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	return curve, nil
 }
@@ -178,15 +179,6 @@ func (r loggedRun) columns() map[string]bool {
 			names[v.Name] = true
 		}
 	}
-	return names
-}
-
-func sorted(set map[string]bool) []string {
-	var names []string
-	for name := range set {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	return names
 }
 

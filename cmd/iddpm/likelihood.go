@@ -34,8 +34,7 @@ type likelihood struct {
 	resumed int       // pictures that an earlier process has evaluated
 	steps   int       // taken in this process
 	start   time.Time // of the first
-	due     occasion
-	release func() // removes the folder if nothing has come into it
+	release func()    // removes the folder if nothing has come into it
 }
 
 // nllSettings are what the numbers depend on: only an evaluation with the same
@@ -235,7 +234,7 @@ func (l *likelihood) pictures(first, n int) (pixels []byte, labels []int64, err 
 	return pixels, labels, nil
 }
 
-// progress moves the bar, or logs a line now and then.
+// progress counts a step, and says how far the evaluation is.
 func (l *likelihood) progress(perBatch int) error {
 	l.steps++
 	steps := l.batches() * perBatch
@@ -245,11 +244,9 @@ func (l *likelihood) progress(perBatch int) error {
 		mean, _ := diffusion.MeanAndError(l.sum.Total)
 		text = fmt.Sprintf("%d/%d pictures  %.3f bits/dim ", done, l.settings.Pictures, mean)
 	}
-	l.screen.show(l.steps, steps, text)
-	if !l.screen.terminal && l.due.strikes() {
-		perStep := time.Since(l.start) / time.Duration(l.steps)
-		l.log.Info("evaluating", zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Stringer("left", (perStep*time.Duration(steps-l.steps)).Round(time.Second)))
-	}
+	left := time.Since(l.start) / time.Duration(l.steps) * time.Duration(steps-l.steps)
+	l.tell(l.steps, steps, text, "evaluating",
+		zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Stringer("left", left.Round(time.Second)))
 	return nil
 }
 

@@ -21,6 +21,7 @@ type screen struct {
 	colours  bool                     // as well
 	bar      *progressbar.ProgressBar // nil: none is shown
 	shown    time.Time                // when the bar was drawn
+	due      occasion                 // of the lines that stand for the bar where there is none
 }
 
 // newScreen has a bar and colours on a terminal, unless TERM is dumb; NO_COLOR (see
@@ -76,10 +77,11 @@ func (s *screen) show(at, n int, what string) {
 	s.bar.Set(at)
 }
 
-// done takes the bar away.
+// done takes the bar away: the next job has one of its own.
 func (s *screen) done() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.due = occasion{}
 	if s.bar != nil {
 		s.bar.Clear()
 		s.bar = nil

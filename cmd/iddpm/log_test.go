@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 func TestScreenObeys(t *testing.T) {
@@ -25,6 +27,22 @@ func TestScreenObeys(t *testing.T) {
 		s.logger(false).Info("hello")
 		if coloured := strings.Contains(out.String(), "\x1b["); s.terminal != test.moves || coloured != test.colours {
 			t.Errorf("%v: moves %t, colours %t: %q", test.env, s.terminal, coloured, out.String())
+		}
+	}
+}
+
+// Without a bar a job says at once how far it is, and not at every step; so does the
+// next job.
+func TestTell(t *testing.T) {
+	var out bytes.Buffer
+	s := (&program{stderr: &out}).newSession(false, false)
+	for job := 1; job <= 2; job++ {
+		for step := range 100 {
+			s.tell(step, 100, "bar", "working", zap.Int("step", step))
+		}
+		s.screen.done()
+		if n := strings.Count(out.String(), "working"); n != job || !strings.Contains(out.String(), `{"step": 0}`) {
+			t.Errorf("after job %d: %q", job, out.String())
 		}
 	}
 }

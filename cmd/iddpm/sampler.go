@@ -27,7 +27,6 @@ type sampler struct {
 	*sampleJob
 	steps int       // taken so far, of all batches
 	start time.Time // of the first
-	due   occasion
 }
 
 func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error) {
@@ -139,14 +138,13 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 	return labels
 }
 
-// progress moves the bar, or logs a line now and then.
+// progress counts a step, and says how far the pictures are.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
 	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.number)
-	s.screen.show(s.steps, s.stepsInAll(), fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds()))
-	if !s.screen.terminal && s.due.strikes() {
-		s.log.Info("drawing", zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
-	}
+	bar := fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds())
+	s.tell(s.steps, s.stepsInAll(), bar, "drawing",
+		zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
 	return nil
 }
 

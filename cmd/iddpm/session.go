@@ -63,6 +63,15 @@ func (s *session) use(device string) (err error) {
 	return err
 }
 
+// tell says how far a job of n steps is: by the bar, or else, now and then, by a line of
+// the log.
+func (s *session) tell(at, n int, bar, line string, fields ...zap.Field) {
+	s.screen.show(at, n, bar)
+	if !s.screen.terminal && s.screen.due.strikes() {
+		s.log.Info(line, fields...)
+	}
+}
+
 // emit prints a command's result: one JSON object, or as text writes it.
 func (s *session) emit(result any, text func(io.Writer) error) error {
 	if s.json {
