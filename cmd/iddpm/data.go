@@ -13,11 +13,10 @@ import (
 // pictureOptions say which pictures a command without a model reads, and how;
 // where train has the same flag it is the same setting.
 type pictureOptions struct {
-	config  train.Config // of which only the data's part counts
-	size    int
-	split   string
-	json    bool
-	logJSON bool
+	outputOptions
+	config train.Config // of which only the data's part counts
+	size   int
+	split  string
 }
 
 func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
@@ -25,13 +24,10 @@ func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
 func (o *pictureOptions) options() []option {
 	options := []option{
 		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
-		{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+		splitOption(&o.split),
 	}
 	options = append(options, chosen(dataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
-	return append(options, configOption(),
-		option{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
-		option{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
-	)
+	return append(append(options, o.outputOptions.options()...), configOption())
 }
 
 // settings returns the options of the set.

@@ -28,10 +28,10 @@ type exportOptions struct {
 func (o *exportOptions) options() []option {
 	return append(o.remoteOptions.options(), []option{
 		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "write `FORMAT`: pt or safetensors"},
-		{name: "ema", category: categoryRun, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		emaOption(&o.ema, categoryRun),
 		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, usage: "write one state_dict to `FILE`"},
 		{name: "reference-layout", category: categoryRun, local: true, value: &o.layout, usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
-		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+		jsonOption(&o.json),
 	}...)
 }
 

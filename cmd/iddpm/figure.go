@@ -23,7 +23,7 @@ func (o *figureOptions) options(name string) []option {
 	return append(o.remoteOptions.options(), []option{
 		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, standard: name + ".png",
 			usage: "write `FILE`.png, .svg and .csv, whichever of the three it is named after"},
-		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
+		jsonOption(&o.json),
 	}...)
 }
 

@@ -40,13 +40,13 @@ func (o *figureModelOptions) options() []option {
 	}
 	return append(session,
 		option{name: "data-dir", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
-		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+		splitOption(&o.split),
 		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` pictures, spread over the set"},
 		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` pictures at a time"},
 		option{name: "timestep-respacing", category: categoryFigure, value: &o.respacing, standard: "as trained", usage: "evaluate the respaced process `SPEC`, such as 100: faster, and another bound"},
-		option{name: "ema", category: categoryFigure, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
+		emaOption(&o.ema, categoryFigure),
 		option{name: "seed", category: categoryFigure, value: &o.seed, usage: "`N` that decides the noise"},
-		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+		precisionOption(&o.precision, categoryRun),
 	)
 }
 

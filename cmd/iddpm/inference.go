@@ -13,6 +13,26 @@ import (
 	"iddpm/train"
 )
 
+// inferenceOptions say which weights a network computes with, and how.
+type inferenceOptions struct {
+	ema       string // see [train.Checkpoint.Weights]
+	clip      bool
+	precision string
+	threads   int
+}
+
+func defaultInference() inferenceOptions { return inferenceOptions{clip: true, precision: "auto"} }
+
+// options lists those of the network's answers in a command's own category.
+func (o *inferenceOptions) options(category string) []option {
+	return []option{
+		emaOption(&o.ema, category),
+		{name: "clip-denoised", category: category, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
+		precisionOption(&o.precision, categoryRun),
+		threadsOption(&o.threads, categoryRun),
+	}
+}
+
 // inference is a checkpoint's network and its diffusion, ready to be asked. It
 // works on the tensor thread.
 type inference struct {

@@ -25,7 +25,7 @@ type infoOptions struct {
 func (o *infoOptions) options() []option {
 	return append(o.remoteOptions.options(),
 		presetOption(&o.preset), configOption(),
-		option{name: "json", category: categoryRun, value: &o.json, usage: "print one JSON object"},
+		jsonOption(&o.json),
 	)
 }
 

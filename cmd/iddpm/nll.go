@@ -21,37 +21,30 @@ import (
 // nllOptions are the flags of nll beside those of the network.
 type nllOptions struct {
 	sessionOptions
+	inferenceOptions
 	remoteOptions
 	preset    string
 	dataDir   string
 	split     string
 	number    int
 	batchSize int
-	ema       string
 	seed      uint64
-	clip      bool
-	precision string
-	threads   int
 	dir       string
 	named     bool // dir is the user's choice
 }
 
 func newNLLOptions() *nllOptions {
-	return &nllOptions{sessionOptions: defaultSession(), batchSize: 16, clip: true, precision: "auto"}
+	return &nllOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), batchSize: 16}
 }
 
 func (o *nllOptions) options() []option {
-	return append(append(o.sessionOptions.options(), o.remoteOptions.options()...),
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categoryEvaluation), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(), o.processesOption(),
 		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
-		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"},
+		splitOption(&o.split),
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
 		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time, in each process; each batch is saved when it is done"},
-		option{name: "ema", category: categoryEvaluation, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
 		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "`N` that decides the noise; that of picture i is a function of it and of i"},
-		option{name: "clip-denoised", category: categoryEvaluation, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
-		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }

@@ -48,6 +48,12 @@ func (o option) flag() *optionFlag {
 	return &optionFlag{StringFlag: f, value: o.value, variable: o.variable}
 }
 
+// timed returns an option that bench heeds.
+func timed(o option) option {
+	o.timed = true
+	return o
+}
+
 // chosen returns the options of these names.
 func chosen(options []option, names ...string) (some []option) {
 	for _, o := range options {

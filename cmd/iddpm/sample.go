@@ -19,6 +19,7 @@ import (
 // sampleOptions are the flags of sample beside those of the network.
 type sampleOptions struct {
 	sessionOptions
+	inferenceOptions
 	remoteOptions
 	preset    string
 	number    int
@@ -28,10 +29,6 @@ type sampleOptions struct {
 	eta       float64
 	class     string
 	seed      uint64
-	ema       string
-	clip      bool
-	precision string
-	threads   int
 	dir       string
 
 	strip       bool
@@ -44,11 +41,11 @@ type sampleOptions struct {
 }
 
 func newSampleOptions() *sampleOptions {
-	return &sampleOptions{sessionOptions: defaultSession(), number: 64, batchSize: 16, clip: true, precision: "auto"}
+	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16}
 }
 
 func (o *sampleOptions) options() []option {
-	return append(slices.Concat(o.sessionOptions.options(), o.cascade.options(), o.remoteOptions.options()),
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categorySampling), o.cascade.options(), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(), o.processesOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
 		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "begin with picture `N` of the seed: to go on with a draw, or to share one among machines"},
@@ -57,16 +54,12 @@ func (o *sampleOptions) options() []option {
 		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
 		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "draw class `NAME` or number, or several in turn, comma-separated"},
 		option{name: "seed", category: categorySampling, value: &o.seed, usage: "`N` that decides the noise; picture i is a function of it and of i"},
-		option{name: "ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"},
-		option{name: "clip-denoised", category: categorySampling, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
 		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "draw a strip too: what the network takes the first pictures for, from noise to the end"},
 		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "go from one seed's first picture to another's in --num-samples steps, by DDIM: `SEED,SEED`"},
 		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
 		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
 		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
 		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise, by --use-ddim"},
-		option{name: "precision", category: categoryRun, value: &o.precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }

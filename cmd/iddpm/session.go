@@ -12,21 +12,29 @@ import (
 
 // sessionOptions are what all commands that compute have in common.
 type sessionOptions struct {
-	device  string
+	outputOptions
+	device    string
+	processes int
+}
+
+// outputOptions say in what form a command speaks.
+type outputOptions struct {
 	json    bool
 	logJSON bool
+}
 
-	processes int
+func (o *outputOptions) options() []option {
+	return []option{
+		jsonOption(&o.json),
+		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
+	}
 }
 
 func defaultSession() sessionOptions { return sessionOptions{device: "auto", processes: 1} }
 
 func (o *sessionOptions) options() []option {
-	return []option{
-		{name: "device", category: categoryRun, value: &o.device, usage: "work on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"},
-		{name: "json", category: categoryRun, value: &o.json, usage: "print the result as one JSON object"},
-		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
-	}
+	return append(o.outputOptions.options(),
+		option{name: "device", category: categoryRun, value: &o.device, usage: "work on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
 }
 
 // session is a command at work.

@@ -109,10 +109,10 @@ func trainingOptions(c *train.Config) []option {
 		{name: "init-from", category: categoryTraining, value: &o.InitFrom, usage: "begin with the weights of `CKPT`"},
 		{name: "reinit-mismatched", category: categoryTraining, value: &o.ReinitMismatched, usage: "with --init-from, begin layers afresh that do not fit"},
 		{name: "seed", category: categoryTraining, timed: true, value: &o.Seed, usage: "`N` that decides weights, order, timesteps and noise"},
-		{name: "precision", category: categoryTraining, timed: true, value: &o.Precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"},
+		timed(precisionOption(&o.Precision, categoryTraining)),
 		{name: "no-cuda-graphs", category: categoryTraining, timed: true, value: &o.NoCUDAGraphs, usage: "give a GPU every step operator by operator: slower, in less memory while pictures are evaluated"},
 		{name: "deterministic", category: categoryTraining, timed: true, value: &o.Deterministic, usage: "on CUDA too, the same bits at every run"},
-		{name: "threads", category: categoryTraining, timed: true, value: &o.Threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"},
+		timed(threadsOption(&o.Threads, categoryTraining)),
 	}
 }
 
@@ -208,4 +208,27 @@ func baseConfig(preset string) (train.Config, error) {
 		return p.Config, wrongUse("--preset: %w", err)
 	}
 	return p.Config, nil
+}
+
+// The flags that several commands have follow, each with one text. Where help lists
+// them depends on the command.
+
+func jsonOption(asked *bool) option {
+	return option{name: "json", category: categoryRun, value: asked, usage: "print the result as one JSON object"}
+}
+
+func splitOption(split *string) option {
+	return option{name: "split", category: categoryData, value: split, usage: "of CIFAR and the like, take the pictures of `SPLIT`: train or test"}
+}
+
+func emaOption(rate *string, category string) option {
+	return option{name: "ema", category: category, value: rate, standard: "the highest rate", usage: "take the averaged weights of this `RATE`, or none: those of the last step"}
+}
+
+func precisionOption(precision *string, category string) option {
+	return option{name: "precision", category: category, value: precision, usage: "compute in `TYPE`: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware has it"}
+}
+
+func threadsOption(threads *int, category string) option {
+	return option{name: "threads", category: category, value: threads, usage: "use `N` threads of the CPU in each process (0: one per core, or its share of them)"}
 }

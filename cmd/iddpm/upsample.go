@@ -101,9 +101,10 @@ func sameClasses(first, second []string) bool {
 // job is what the second network is to do with the pictures of the first.
 func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
 	options := &sampleOptions{
-		sessionOptions: first.sessionOptions, number: drawn.len(), first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize),
-		ddim: o.ddim, eta: o.eta, ema: o.ema, seed: first.seed, clip: first.clip, precision: first.precision, threads: first.threads, dir: first.dir,
+		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions, number: drawn.len(), first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize),
+		ddim: o.ddim, eta: o.eta, seed: first.seed, dir: first.dir,
 	}
+	options.ema = o.ema
 	return &sampleJob{sampleOptions: options, base: drawn}
 }
 
