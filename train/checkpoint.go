@@ -11,9 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
@@ -24,9 +22,6 @@ import (
 
 // formatVersion is the "format" of the checkpoints written here.
 const formatVersion = 1
-
-// checkpointDir is the folder of checkpoints in a run folder.
-const checkpointDir = "checkpoints"
 
 // Checkpoint is what a file holds: of a run, all that it needs to go on; or a
 // bare state_dict, in which case Model alone is set.
@@ -96,23 +91,6 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 
 // errNoCheckpoint is a folder without any, readable or not.
 var errNoCheckpoint = errors.New("holds no checkpoint")
-
-var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
-
-// checkpointsIn returns the checkpoint files of a run folder, the newest first.
-func checkpointsIn(dir string) []string {
-	var files []string
-	for _, d := range []string{filepath.Join(dir, checkpointDir), dir} {
-		entries, _ := os.ReadDir(d)
-		for _, e := range entries {
-			if checkpointName.MatchString(e.Name()) {
-				files = append(files, filepath.Join(d, e.Name()))
-			}
-		}
-	}
-	sort.SliceStable(files, func(i, j int) bool { return stepOf(files[i]) > stepOf(files[j]) })
-	return files
-}
 
 func readCheckpoint(path string) (*Checkpoint, error) {
 	value, err := pt.ReadFile(path)

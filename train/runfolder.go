@@ -2,7 +2,6 @@ package train
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,6 +66,16 @@ func readConfig(dir string) (Config, error) {
 	return c, nil
 }
 
+// ReadConfig returns the configuration of a run folder, without opening its
+// checkpoints.
+func ReadConfig(dir string) (Config, error) {
+	c, err := readConfig(dir)
+	if err != nil {
+		return c, fmt.Errorf("%s is no run folder that can be read: %w", dir, err)
+	}
+	return c, nil
+}
+
 // BelongsTo reports whether a checkpoint file, or a run folder, is the run's in
 // dir.
 func BelongsTo(path, dir string) bool {
@@ -77,21 +86,6 @@ func BelongsTo(path, dir string) bool {
 		return filepath.Clean(own) == filepath.Clean(dir)
 	}
 	return os.SameFile(a, b)
-}
-
-// runDirOf returns the run folder of a checkpoint file or of a folder of
-// checkpoints, or the folder itself.
-func runDirOf(path string) string {
-	dir := path
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		dir = filepath.Dir(path)
-	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
-		return dir // a run of that name
-	}
-	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
-		return filepath.Join(dir, "..")
-	}
-	return dir
 }
 
 // removeLeftovers removes what a process that was killed had begun to write. The
@@ -114,33 +108,4 @@ func matching(dir, pattern string) (files []string) {
 		}
 	}
 	return files
-}
-
-// save copies the state to host memory and writes it to the run folder beside
-// training: a step never waits for a disk, only the next checkpoint does. A
-// write that fails is logged, and tried again at the next save; of the last one,
-// for which there is no next, wait tells.
-func (t *Trainer) save(last bool) error {
-	path := t.checkpointPath()
-	if t.saver.holds(path) || !t.group.IsLeader() {
-		return nil
-	}
-	dict, err := t.pack()
-	if err != nil {
-		return err
-	}
-	t.saver.start(path, dict, last)
-	return nil
-}
-
-// saveNow saves, and waits until the checkpoint is safe.
-func (t *Trainer) saveNow() error {
-	err := t.onTensorThread(func() error { return t.save(true) })
-	return errors.Join(err, t.saver.wait())
-}
-
-// checkpointPath returns where the checkpoint of the present step is, or would
-// be.
-func (t *Trainer) checkpointPath() string {
-	return filepath.Join(t.run.Dir, checkpointDir, fmt.Sprintf("ckpt-%06d.pt", t.current))
 }

@@ -119,50 +119,6 @@ func TestResumeOlder(t *testing.T) {
 	}
 }
 
-func TestReplaced(t *testing.T) {
-	files := []string{"ckpt-000900.pt", "ckpt-000500.pt", "ckpt-000400.pt", "ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}
-	for _, c := range []struct {
-		keep, every int
-		want        []string
-	}{
-		{0, 0, nil},
-		{0, 200, nil},
-		{9, 0, nil},
-		{1, 0, []string{"ckpt-000400.pt", "ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}},
-		{2, 0, []string{"ckpt-000300.pt", "ckpt-000200.pt", "ckpt-000100.pt"}},
-		{2, 200, []string{"ckpt-000300.pt", "ckpt-000100.pt"}},
-	} {
-		if got := replaced(files, "ckpt-000500.pt", c.keep, c.every); !slices.Equal(got, c.want) {
-			t.Errorf("keep %d, every %d: %v go, want %v", c.keep, c.every, got, c.want)
-		}
-	}
-}
-
-// Of a copy elsewhere the same goes as here, whatever else lies there.
-func TestReplacedElsewhere(t *testing.T) {
-	there := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt", "config.json",
-		"log.jsonl", "samples/ckpt-000100.pt", "checkpoints/x/ckpt-000100.pt", "checkpoints/other.pt", "checkpoints/.ckpt-000100.pt12"}
-	for _, c := range []struct {
-		keep int
-		sent []string
-		want []string
-	}{
-		{1, []string{"log.jsonl", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000900.pt"}, []string{"checkpoints/ckpt-000400.pt", "ckpt-000300.pt"}},
-		{2, []string{"checkpoints/ckpt-000500.pt"}, []string{"ckpt-000300.pt"}},
-		{1, []string{"log.jsonl", "samples/ckpt-000100.pt"}, nil},
-		{0, []string{"checkpoints/ckpt-000900.pt"}, nil},
-	} {
-		if got := (Options{Keep: c.keep}).Replaced(there, c.sent); !slices.Equal(got, c.want) {
-			t.Errorf("keep %d, sent %v: %v go, want %v", c.keep, c.sent, got, c.want)
-		}
-	}
-	want := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt"}
-	slices.Reverse(there)
-	if got := Checkpoints(there); !slices.Equal(got, want) {
-		t.Errorf("checkpoints %v, want %v", got, want)
-	}
-}
-
 func TestKeep(t *testing.T) {
 	c := tiny()
 	c.Train.SaveInterval, c.Train.Keep, c.Train.KeepEvery = 1, 2, 3

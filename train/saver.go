@@ -1,12 +1,10 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
-	"sort"
-	"strconv"
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
@@ -79,59 +77,42 @@ func (s *saver) wait() error {
 // holds reports whether a checkpoint is safe, or about to be.
 func (s *saver) holds(path string) bool { return path == s.safe || path == s.writing && s.done != nil }
 
-// replaced returns which checkpoint files are to go now that the newest is safe:
-// all but the newest `keep` up to it, and those whose step is a multiple of
-// keepEvery. Files beyond its step belong to another course of the run, and stay.
-func replaced(files []string, newest string, keep, keepEvery int) (old []string) {
-	if keep == 0 {
+// checkpointPath returns where the checkpoint of the present step is, or would
+// be.
+func (t *Trainer) checkpointPath() string {
+	return checkpointFile(t.run.Dir, t.current)
+}
+
+// save copies the state to host memory and writes it to the run folder beside
+// training: a step never waits for a disk, only the next checkpoint does. A
+// write that fails is logged, and tried again at the next save; of the last one,
+// for which there is no next, wait tells.
+func (t *Trainer) save(last bool) error {
+	path := t.checkpointPath()
+	if t.saver.holds(path) || !t.group.IsLeader() {
 		return nil
 	}
-	upTo, kept := stepOf(newest), 0
-	for _, file := range files { // the newest first
-		step := stepOf(file)
-		if step > upTo {
-			continue
-		}
-		if kept++; kept > keep && !(keepEvery > 0 && step%keepEvery == 0) {
-			old = append(old, file)
-		}
+	dict, err := t.pack()
+	if err != nil {
+		return err
 	}
-	return old
-}
-
-// Checkpoints returns which of the files of a run folder, named from it on and
-// with slashes, are its checkpoints, the newest first.
-func Checkpoints(names []string) (all []string) {
-	for _, name := range names {
-		if dir := path.Dir(name); (dir == checkpointDir || dir == ".") && stepOf(name) >= 0 {
-			all = append(all, name)
-		}
-	}
-	sort.SliceStable(all, func(i, j int) bool { return stepOf(all[i]) > stepOf(all[j]) })
-	return all
-}
-
-// Replaced returns which files of a copy of the run folder are to go now that
-// those of `sent`, the newest first, have arrived there whole: the checkpoints
-// that Keep and KeepEvery do not keep here either.
-func (o Options) Replaced(there, sent []string) []string {
-	for _, name := range sent {
-		if len(Checkpoints([]string{name})) > 0 {
-			return replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
-		}
-	}
+	t.saver.start(path, dict, last)
 	return nil
 }
 
-// stepOf returns the step in a checkpoint's file name, or -1.
-func stepOf(path string) int {
-	m := checkpointName.FindStringSubmatch(filepath.Base(path))
-	if m == nil {
-		return -1
+// saveNow saves, and waits until the checkpoint is safe.
+func (t *Trainer) saveNow() error {
+	err := t.onTensorThread(func() error { return t.save(true) })
+	return errors.Join(err, t.saver.wait())
+}
+
+// saveLast saves, and waits until that is safe; where the last step was bad, an
+// older checkpoint is worth more than a newer one that may hold what broke it.
+func (t *Trainer) saveLast() error {
+	if t.healthy() || t.saver.safe == "" {
+		if err := t.save(true); err != nil {
+			return err
+		}
 	}
-	step, err := strconv.Atoi(m[1])
-	if err != nil {
-		return -1
-	}
-	return step
+	return t.saver.wait()
 }

@@ -230,17 +230,6 @@ func (t *Trainer) stopped(cause error) error {
 	return fmt.Errorf("%w\nthe run is saved, as %s: iddpm resume %s goes on", cause, t.saver.safe, t.run.Dir)
 }
 
-// saveLast saves, and waits until that is safe; where the last step was bad, an
-// older checkpoint is worth more than a newer one that may hold what broke it.
-func (t *Trainer) saveLast() error {
-	if t.healthy() || t.saver.safe == "" {
-		if err := t.save(true); err != nil {
-			return err
-		}
-	}
-	return t.saver.wait()
-}
-
 func (t *Trainer) done() bool {
 	total := t.config.Train.TotalSteps()
 	return total > 0 && t.current >= total

@@ -186,15 +186,26 @@ func (r *remote) bring(ctx context.Context) error {
 	}
 	_, err := r.newest(ctx)
 	entries, _ := os.ReadDir(filepath.Join(r.dir, "checkpoints")) // there may be none yet
-	var files []string
+	var copied []string
 	for _, e := range entries {
-		files = append(files, path.Join("checkpoints", e.Name()))
+		copied = append(copied, path.Join("checkpoints", e.Name()))
 	}
-	here, there := train.Checkpoints(files), train.Checkpoints(r.names)
-	if err == nil && len(here) > 0 && (len(there) == 0 || train.Checkpoints([]string{here[0], there[0]})[0] != there[0]) {
-		r.log.Warn("the copy on this machine is ahead of the URL: going on from it", zap.String("newest", filepath.Join(r.dir, here[0])), zap.Stringer("url", r.At))
+	name, step := newestOf(copied)
+	if _, there := newestOf(r.names); err == nil && step > there {
+		r.log.Warn("the copy on this machine is ahead of the URL: going on from it", zap.String("newest", filepath.Join(r.dir, name)), zap.Stringer("url", r.At))
 	}
 	return err
+}
+
+// newestOf returns the newest checkpoint of the files of a run folder, and its step;
+// -1: there is none.
+func newestOf(names []string) (name string, step int) {
+	all := train.Checkpoints(names)
+	if len(all) == 0 {
+		return "", -1
+	}
+	step, _ = train.CheckpointStep(all[0])
+	return all[0], step
 }
 
 // bringTexts brings the small files of a run folder. A log that is longer here
@@ -285,7 +296,7 @@ func (r *remote) begin(ctx context.Context, config train.Config) error {
 	}
 	o := storage.MirrorOptions{Ignore: []string{train.LockFile},
 		Sent: func(name string, size int64, took time.Duration) {
-			if len(train.Checkpoints([]string{name})) > 0 {
+			if _, ok := train.CheckpointStep(name); ok {
 				r.log.Info("uploaded", zap.Stringer("checkpoint", r.At.Join(name)), zap.Int64("bytes", size), zap.Duration("took", took.Round(time.Millisecond)))
 			}
 		},

@@ -1,0 +1,125 @@
+package train
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// checkpointDir is the folder of checkpoints in a run folder.
+const checkpointDir = "checkpoints"
+
+var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
+
+// checkpointFile returns where a run folder keeps the checkpoint of a step.
+func checkpointFile(dir string, step int) string {
+	return filepath.Join(dir, checkpointDir, fmt.Sprintf("ckpt-%06d.pt", step))
+}
+
+// stepOf returns the step in a checkpoint's file name, or -1.
+func stepOf(path string) int {
+	m := checkpointName.FindStringSubmatch(filepath.Base(path))
+	if m == nil {
+		return -1
+	}
+	step, err := strconv.Atoi(m[1])
+	if err != nil {
+		return -1
+	}
+	return step
+}
+
+// CheckpointStep returns the step of a checkpoint by its name, from the run folder on
+// and with slashes: 200 for checkpoints/ckpt-000200.pt. ok is false for the folder's
+// other files.
+func CheckpointStep(name string) (step int, ok bool) {
+	if dir := path.Dir(name); dir != checkpointDir && dir != "." {
+		return 0, false
+	}
+	step = stepOf(name)
+	return step, step >= 0
+}
+
+// Checkpoints returns which of the files of a run folder, named as for
+// [CheckpointStep], are its checkpoints, the newest first.
+func Checkpoints(names []string) (all []string) {
+	for _, name := range names {
+		if _, ok := CheckpointStep(name); ok {
+			all = append(all, name)
+		}
+	}
+	newestFirst(all)
+	return all
+}
+
+// checkpointsIn returns the checkpoint files of a run folder, the newest first.
+func checkpointsIn(dir string) []string {
+	var files []string
+	for _, d := range []string{filepath.Join(dir, checkpointDir), dir} {
+		entries, _ := os.ReadDir(d)
+		for _, e := range entries {
+			if stepOf(e.Name()) >= 0 {
+				files = append(files, filepath.Join(d, e.Name()))
+			}
+		}
+	}
+	newestFirst(files)
+	return files
+}
+
+// newestFirst sorts checkpoint files.
+func newestFirst(files []string) {
+	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(stepOf(b), stepOf(a)) })
+}
+
+// runDirOf returns the run folder of a checkpoint file or of a folder of
+// checkpoints, or the folder itself.
+func runDirOf(path string) string {
+	dir := path
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		dir = filepath.Dir(path)
+	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
+		return dir // a run of that name
+	}
+	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
+		return filepath.Join(dir, "..")
+	}
+	return dir
+}
+
+// replaced returns which checkpoint files are to go now that the newest is safe:
+// all but the newest `keep` up to it, and those whose step is a multiple of
+// keepEvery. Files beyond its step belong to another course of the run, and stay.
+func replaced(files []string, newest string, keep, keepEvery int) (old []string) {
+	if keep == 0 {
+		return nil
+	}
+	upTo, kept := stepOf(newest), 0
+	for _, file := range files { // the newest first
+		step := stepOf(file)
+		if step > upTo {
+			continue
+		}
+		if kept++; kept > keep && !(keepEvery > 0 && step%keepEvery == 0) {
+			old = append(old, file)
+		}
+	}
+	return old
+}
+
+// Replaced returns which files of a copy of the run folder are to go now that
+// those of `sent`, the newest first, have arrived there whole: the checkpoints
+// that Keep and KeepEvery do not keep here either.
+func (o Options) Replaced(there, sent []string) []string {
+	for _, name := range sent {
+		if _, ok := CheckpointStep(name); ok {
+			return replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
+		}
+	}
+	return nil
+}
