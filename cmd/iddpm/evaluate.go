@@ -18,7 +18,6 @@ type evaluateOptions struct {
 	sessionOptions
 	config    train.Config // of which only the data's part counts
 	size      int
-	sized     bool // size is the user's choice, not the samples' own
 	split     string
 	ref       string
 	numRef    int
@@ -87,10 +86,11 @@ func (o *evaluateOptions) validate(paths []string) error {
 	return nil
 }
 
-// settings are those of a set of pictures, of which there shall be at most limit.
-func (o *evaluateOptions) settings(split string, limit int) data.Options {
+// settings are those of a set of pictures of a size, of which there shall be at most
+// limit.
+func (o *evaluateOptions) settings(size int, split string, limit int) data.Options {
 	c := o.config
-	c.Model.ImageSize = o.size
+	c.Model.ImageSize = size
 	settings := c.DataOptions()
 	settings.Split, settings.Limit, settings.CacheBytes = split, limit, -1
 	return settings
@@ -137,7 +137,6 @@ func (p *program) evaluate(c *cli.Context) error {
 	if err := o.validate(paths); err != nil {
 		return err
 	}
-	o.sized = o.size > 0
 	s, err := p.open(o.sessionOptions)
 	if err != nil {
 		return err
@@ -154,12 +153,13 @@ func (p *program) evaluate(c *cli.Context) error {
 		return err
 	}
 	defer e.close()
-	if o.inception == "" {
-		if o.inception, err = s.inceptionWeights(c.Context); err != nil {
+	weights := o.inception
+	if weights == "" {
+		if weights, err = s.inceptionWeights(c.Context); err != nil {
 			return err
 		}
 	}
-	result, err := e.run(c.Context)
+	result, err := e.run(c.Context, weights)
 	if err != nil {
 		return err
 	}

@@ -21,10 +21,12 @@ import (
 // evaluation is evaluate at work.
 type evaluation struct {
 	*session
-	o       *evaluateOptions
-	samples []*data.Dataset
-	ref     *reference // nil: none
-	r       judgement  // what has been found so far
+	o         *evaluateOptions
+	size      int // pixels a side of all pictures
+	batchSize int
+	samples   []*data.Dataset
+	ref       *reference // nil: none
+	r         judgement  // what has been found so far
 }
 
 // reference is what samples are compared with.
@@ -36,20 +38,21 @@ type reference struct {
 
 // newEvaluation opens the samples, of which there may be parts, and the reference.
 func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluation, err error) {
-	if o.batchSize == 0 {
-		o.batchSize = 16
-		if s.device.Type == gotorch.CUDA {
-			o.batchSize = 64
-		}
+	e = &evaluation{session: s, o: o, size: o.size, batchSize: o.batchSize}
+	switch {
+	case e.batchSize > 0:
+	case s.device.Type == gotorch.CUDA:
+		e.batchSize = 64
+	default:
+		e.batchSize = 16
 	}
-	e = &evaluation{session: s, o: o}
 	for _, path := range paths {
 		if err = e.addSamples(path); err != nil {
 			break
 		}
 	}
 	if err == nil && o.ref != "" {
-		if e.ref, err = openReference(o); err == nil {
+		if e.ref, err = openReference(o, e.size); err == nil {
 			err = e.tellFitting()
 		}
 		if err != nil {
@@ -72,9 +75,9 @@ func (e *evaluation) tellFitting() error {
 		return nil
 	}
 	width, height, err := e.ref.pictures.SizeOf(0)
-	if err == nil && min(width, height) != e.o.size {
+	if err == nil && min(width, height) != e.size {
 		e.log.Info("fitting the pictures of the reference to the samples' size, as for training",
-			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.o.size))
+			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.size))
 	}
 	return err
 }
@@ -96,17 +99,17 @@ func (e *evaluation) addSamples(path string) error {
 	if err != nil {
 		return err
 	}
-	settings := e.o.settings("", e.o.number)
-	if !e.o.sized {
-		settings.ImageSize = data.OwnSize
+	size, own := e.o.size, e.o.size == 0
+	if own {
+		size = data.OwnSize
 	}
-	set, err := data.Open(path, settings)
+	set, err := data.Open(path, e.o.settings(size, "", e.o.number))
 	if err != nil {
 		return err
 	}
 	e.samples = append(e.samples, set)
 	e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
-	if e.o.sized {
+	if !own {
 		return nil
 	}
 	width, height, err := set.SizeOf(0)
@@ -116,10 +119,10 @@ func (e *evaluation) addSamples(path string) error {
 	if width != height {
 		e.log.Warn("the samples are no squares: their centres are taken", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
 	}
-	if side := set.ImageSize(); e.o.size != 0 && side != e.o.size {
-		return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.o.size)
+	if side := set.ImageSize(); e.size != 0 && side != e.size {
+		return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.size)
 	}
-	e.o.size = set.ImageSize()
+	e.size = set.ImageSize()
 	return nil
 }
 
@@ -147,8 +150,9 @@ func samplesIn(path string) (string, error) {
 	return found[0], nil
 }
 
-// openReference opens the pictures, or the statistics, or both, of --ref.
-func openReference(o *evaluateOptions) (r *reference, err error) {
+// openReference opens the pictures, fitted to a size, or the statistics, or both, of
+// --ref.
+func openReference(o *evaluateOptions, size int) (r *reference, err error) {
 	path, err := samplesIn(o.ref)
 	if err != nil {
 		return nil, err
@@ -165,7 +169,7 @@ func openReference(o *evaluateOptions) (r *reference, err error) {
 		}
 		return r, nil
 	}
-	r.pictures, err = data.Open(path, o.settings(o.split, o.numRef))
+	r.pictures, err = data.Open(path, o.settings(size, o.split, o.numRef))
 	return r, err
 }
 
@@ -178,16 +182,17 @@ func (e *evaluation) close() {
 	}
 }
 
-// run looks at all pictures and compares them.
-func (e *evaluation) run(ctx context.Context) (*judgement, error) {
+// run looks at all pictures, by the Inception network whose weights a file holds, and
+// compares them.
+func (e *evaluation) run(ctx context.Context, weights string) (*judgement, error) {
 	start := time.Now()
-	e.r.ImageSize = e.o.size
+	e.r.ImageSize = e.size
 	if e.o.threads > 0 {
 		gotorch.SetNumThreads(int32(e.o.threads))
 	}
 	gotorch.SetAllowTF32(false) // FID is defined by float32's features
 	err := onTensorThread(func() (err error) {
-		gotorch.Scope(func() { err = e.compare(ctx) })
+		gotorch.Scope(func() { err = e.compare(ctx, weights) })
 		return err
 	})
 	e.screen.done()
@@ -196,9 +201,9 @@ func (e *evaluation) run(ctx context.Context) (*judgement, error) {
 }
 
 // compare fills in the result. It works on the tensor thread.
-func (e *evaluation) compare(ctx context.Context) error {
+func (e *evaluation) compare(ctx context.Context, weights string) error {
 	r := &e.r
-	network, err := evaluate.Load(e.o.inception, e.device)
+	network, err := evaluate.Load(weights, e.device)
 	if err != nil {
 		return fmt.Errorf("the Inception network's weights, see --inception: %w", err)
 	}
@@ -209,7 +214,7 @@ func (e *evaluation) compare(ctx context.Context) error {
 	}
 	r.InceptionScore, r.InceptionScoreStd = network.InceptionScore(samples.Features())
 	if math.IsNaN(r.InceptionScore) {
-		return fmt.Errorf("%s: the network finds NaN in the samples: its weights are damaged", e.o.inception)
+		return fmt.Errorf("%s: the network finds NaN in the samples: its weights are damaged", weights)
 	}
 	if e.ref == nil && e.o.stats == "" {
 		return nil
@@ -310,7 +315,7 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 
 // add adds all pictures of a part.
 func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, tell func()) error {
-	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.o.batchSize, Deterministic: true, End: int64(part.Len())})
+	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.batchSize, Deterministic: true, End: int64(part.Len())})
 	if err != nil {
 		return err
 	}
@@ -321,7 +326,7 @@ func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Data
 			return nil
 		}
 		if err == nil {
-			err = set.Add(batch.Pixels, e.o.size)
+			err = set.Add(batch.Pixels, e.size)
 		}
 		if err != nil {
 			return err

@@ -23,7 +23,8 @@ type originals struct {
 	noise    pictures  // the latents as pictures, to look at
 }
 
-// openOriginals reads the pictures to invert: at most n, spread over the set.
+// openOriginals reads the pictures to invert: n, spread over the set, or
+// all of them (0, or there are no more).
 func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*originals, error) {
 	options := c.Config.DataOptions()
 	options.ClassCond = false

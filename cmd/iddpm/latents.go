@@ -112,7 +112,7 @@ func (s *sampler) between(first, n int, noise diffusion.NoiseSource) gotorch.Ten
 	b := noise.XT()
 	steps := make([]gotorch.Tensor, n)
 	for i := range steps {
-		steps[i] = diffusion.Slerp(a, b, float64(first+i)/float64(s.number-1))
+		steps[i] = diffusion.Slerp(a, b, float64(first+i)/float64(s.count-1))
 	}
 	return gotorch.Cat(steps, 0)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type likelihood struct {
 	o        *nllOptions
 	set      *data.Dataset
 	settings nllSettings
+	dir      string           // of the results
 	sum      diffusion.BPDSum // of the pictures so far
 
 	resumed int       // pictures that an earlier process has evaluated
@@ -52,7 +54,7 @@ type nllSettings struct {
 }
 
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
-	l := &likelihood{session: s, o: o, set: set, start: time.Now(), release: func() {}}
+	l := &likelihood{session: s, o: o, set: set, dir: cmp.Or(o.dir, nllDir(c)), start: time.Now(), release: func() {}}
 	s.group.SetThreads(o.threads)
 	weights, _, err := c.Weights(o.ema)
 	if err = s.group.SyncError(err); err != nil {
@@ -91,7 +93,7 @@ func (l *likelihood) follow() error {
 }
 
 // path is where the evaluation is kept.
-func (l *likelihood) path() string { return filepath.Join(l.o.dir, "nll.npz") }
+func (l *likelihood) path() string { return filepath.Join(l.dir, "nll.npz") }
 
 // open makes the folder and takes up what an earlier process has left there.
 func (l *likelihood) open() error {
@@ -99,7 +101,7 @@ func (l *likelihood) open() error {
 	if err != nil {
 		return err
 	}
-	if l.release, err = makeFolder(l.o.dir, "-o"); err != nil {
+	if l.release, err = makeFolder(l.dir, "-o"); err != nil {
 		return err
 	}
 	switch {
@@ -122,7 +124,7 @@ type earlierLikelihood struct {
 // choose leaves evaluations with other settings alone: beside them, this one gets
 // a numbered folder, unless -o has named one.
 func (l *likelihood) choose() (earlierLikelihood, error) {
-	for first, n := l.o.dir, 2; ; n++ {
+	for first, n := l.dir, 2; ; n++ {
 		settings, sum, err := readLikelihood(l.path())
 		if err != nil {
 			return earlierLikelihood{err: err}, nil
@@ -131,10 +133,10 @@ func (l *likelihood) choose() (earlierLikelihood, error) {
 		switch {
 		case len(others) == 0:
 			return earlierLikelihood{sum, l.check(sum)}, nil
-		case l.o.named:
-			return earlierLikelihood{}, fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", l.o.dir, strings.Join(others, ", "))
+		case l.o.dir != "":
+			return earlierLikelihood{}, fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", l.dir, strings.Join(others, ", "))
 		}
-		l.o.dir = fmt.Sprintf("%s.%d", first, n)
+		l.dir = fmt.Sprintf("%s.%d", first, n)
 	}
 }
 

@@ -30,7 +30,6 @@ type nllOptions struct {
 	batchSize int
 	seed      uint64
 	dir       string
-	named     bool // dir is the user's choice
 }
 
 func newNLLOptions() *nllOptions {
@@ -108,9 +107,6 @@ func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error 
 	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
 		return err
-	}
-	if o.named = o.dir != ""; !o.named {
-		o.dir = nllDir(checkpoint)
 	}
 	files, err := s.nll(c.Context, checkpoint, o)
 	return errors.Join(err, remotes.publish(c.Context, path, files))
@@ -226,7 +222,7 @@ func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error)
 		if err != nil {
 			return r, err
 		}
-		*terms.path = filepath.Join(l.o.dir, terms.name+"_terms.npz")
+		*terms.path = filepath.Join(l.dir, terms.name+"_terms.npz")
 		if err := npy.WriteNPZFile(*terms.path, npy.Named{Array: array}); err != nil {
 			return r, err
 		}
@@ -235,7 +231,7 @@ func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error)
 	vb := l.sum.Mean(l.sum.VB)
 	slices.Reverse(vb)
 	chart := figure.Terms([]figure.ModelTerms{{Name: fmt.Sprintf("step %d", c.Step), VB: vb}})
-	drawn, err := chart.Save(filepath.Join(l.o.dir, "vb_terms.png"))
+	drawn, err := chart.Save(filepath.Join(l.dir, "vb_terms.png"))
 	if err != nil {
 		return r, err
 	}

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"time"
 
@@ -183,11 +183,8 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 	if err != nil {
 		return err
 	}
-	if o.dir == "" {
-		o.dir = samplesDir(checkpoint)
-	}
 	release := func() {}
-	err = s.group.OnLeader(func() (err error) { release, err = makeFolder(o.dir, "-o"); return err })
+	err = s.group.OnLeader(func() (err error) { release, err = makeFolder(job.dir, "-o"); return err })
 	if err != nil {
 		return err
 	}
@@ -202,17 +199,19 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 // sampleJob is what the flags of sample come to for a checkpoint: with the
 // files that they name read.
 type sampleJob struct {
-	*sampleOptions
-	asked     []int64    // classes, in turn; empty: at random
-	given     *latents   // to start from; nil: noise
-	originals *originals // to invert; nil: none
-	denoised  *strip     // to fill; nil: none
-	base      *pictures  // to enlarge; nil: none
-	done      int        // pictures that all processes have drawn
+	*sampleOptions            // as given
+	count          int        // pictures to draw
+	dir            string     // where they go
+	asked          []int64    // classes, in turn; empty: at random
+	given          *latents   // to start from; nil: noise
+	originals      *originals // to invert; nil: none
+	denoised       *strip     // to fill; nil: none
+	base           *pictures  // to enlarge; nil: none
+	done           int        // pictures that all processes have drawn
 }
 
 func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
-	job = &sampleJob{sampleOptions: o}
+	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint))}
 	if job.asked, err = classLabels(o.class, checkpoint); err != nil {
 		return nil, err
 	}
@@ -228,7 +227,7 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 			return nil, err
 		}
 		if all {
-			o.number = job.base.len()
+			job.count = job.base.len()
 		}
 	}
 	switch {
@@ -236,15 +235,16 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 		if job.given, err = readLatents(o.latents, checkpoint.Config); err != nil {
 			return nil, fmt.Errorf("--latents: %w", err)
 		}
-		if all || o.number > job.given.len() {
-			o.number = job.given.len()
+		if all || job.count > job.given.len() {
+			job.count = job.given.len()
 		}
 	case o.invert != "":
+		most := o.number
 		if all {
-			o.number = math.MaxInt
+			most = 0
 		}
-		if job.originals, err = openOriginals(o.invert, o.number, checkpoint, job.asked); err == nil {
-			o.number = job.originals.len()
+		if job.originals, err = openOriginals(o.invert, most, checkpoint, job.asked); err == nil {
+			job.count = job.originals.len()
 		}
 	}
 	return job, err
@@ -318,7 +318,7 @@ func (o *sampleJob) inPart(done int) error {
 	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil || o.cascade.path != "" {
 		return errSavedInPart
 	}
-	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d draws the rest", errSavedInPart, done, o.number, o.first+done, o.number-done)
+	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d draws the rest", errSavedInPart, done, o.count, o.first+done, o.count-done)
 }
 
 // save writes the pictures, and what was asked for beside them, without
@@ -375,7 +375,7 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 		defer sampler.Free()
 		result.Weights, result.Timesteps = sampler.weights, sampler.diffusion.NumTimesteps()
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
-			zap.Int("pictures", o.number), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+			zap.Int("pictures", o.count), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 		if o.originals != nil {
 			err = sampler.invert(ctx, drawn)
 			o.done = drawn.len()

@@ -48,11 +48,11 @@ type drawnBatch struct {
 // all draws the pictures, batch by batch, or in several processes as many batches at
 // once. An interrupt leaves whole batches.
 func (s *sampler) all(ctx context.Context, drawn *pictures) error {
-	for done := 0; done < s.number; done += s.batchSize * s.group.Size() {
+	for done := 0; done < s.count; done += s.batchSize * s.group.Size() {
 		var mine drawnBatch
 		var err error
 		first := done + s.group.Rank()*s.batchSize
-		if n := min(s.batchSize, s.number-first); n > 0 {
+		if n := min(s.batchSize, s.count-first); n > 0 {
 			mine, err = s.batch(ctx, first, n)
 		}
 		if err = s.syncStop(ctx, err); err != nil {
@@ -141,15 +141,15 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 // progress counts a step, and says how far the pictures are.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
-	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.number)
-	bar := fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.number, float64(s.steps)/time.Since(s.start).Seconds())
+	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.count)
+	bar := fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.count, float64(s.steps)/time.Since(s.start).Seconds())
 	s.tell(s.steps, s.stepsInAll(), bar, "drawing",
-		zap.Int("pictures", done), zap.Int("of", s.number), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
+		zap.Int("pictures", done), zap.Int("of", s.count), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
 	return nil
 }
 
 func (s *sampler) stepsInAll() int {
-	return batches(s.number, s.batchSize*s.group.Size()) * s.stepsPerBatch()
+	return batches(s.count, s.batchSize*s.group.Size()) * s.stepsPerBatch()
 }
 
 // stepsPerBatch returns how often progress is called for a batch.

@@ -98,14 +98,14 @@ func sameClasses(first, second []string) bool {
 	return slices.Equal(first[:n], second[:n])
 }
 
-// job is what the second network is to do with the pictures of the first.
-func (o *cascadeOptions) job(first *sampleOptions, drawn *pictures) *sampleJob {
+// job is what the second network is to do with the pictures that the first has drawn.
+func (o *cascadeOptions) job(first *sampleJob, drawn *pictures) *sampleJob {
 	options := &sampleOptions{
-		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions, number: drawn.len(), first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize),
-		ddim: o.ddim, eta: o.eta, seed: first.seed, dir: first.dir,
+		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions,
+		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), ddim: o.ddim, eta: o.eta, seed: first.seed,
 	}
 	options.ema = o.ema
-	return &sampleJob{sampleOptions: options, base: drawn}
+	return &sampleJob{sampleOptions: options, count: drawn.len(), dir: first.dir, base: drawn}
 }
 
 // openBase reads the small pictures of --base-samples that a checkpoint's network is
@@ -240,7 +240,7 @@ func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, 
 	if err != nil || second == nil {
 		return result, err
 	}
-	enlarged, _, err := s.sample(ctx, second, job.cascade.job(job.sampleOptions, drawn))
+	enlarged, _, err := s.sample(ctx, second, job.cascade.job(job, drawn))
 	if enlarged.NumSamples == 0 { // the small ones are there
 		if errors.Is(err, context.Canceled) {
 			err = errors.Join(errSavedInPart, err)
