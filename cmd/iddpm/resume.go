@@ -59,16 +59,21 @@ func (p *program) resume(c *cli.Context) error {
 	if err := errors.Join(err, apply(c, resumeOptions(r, &given))); err != nil {
 		return err
 	}
-	return p.trainTogether(c.Context, r, func(s *session) error { return s.goOn(c, from, given, r) })
+	return p.trainTogether(c.Context, r, func(s *session) error { return s.resume(c, from, given, r) })
 }
 
-func (s *session) goOn(c *cli.Context, from string, given train.Config, r *runOptions) error {
+// resume goes on with a run of ours, or of the reference, as the given flags say.
+func (s *session) resume(c *cli.Context, from string, given train.Config, r *runOptions) error {
 	if isReference(from) {
 		config, name, err := s.config(c, r)
 		if err != nil {
 			return err
 		}
-		return s.adopt(c, from, config, r, name)
+		folder, err := s.openRunFolder(c.Context, r, from)
+		if err != nil {
+			return err
+		}
+		return s.resumeReference(c, from, config, folder, name)
 	}
 	if err := checkThreads(given.Train.Threads); err != nil {
 		return err
@@ -76,7 +81,11 @@ func (s *session) goOn(c *cli.Context, from string, given train.Config, r *runOp
 	if c.IsSet("steps") && given.Train.Steps < 1 {
 		return wrongUse("--steps must be above 0, not %d: it is the step at which the run ends", given.Train.Steps)
 	}
-	return s.resume(c.Context, from, r, s.changes(c, given))
+	folder, err := s.openRunFolder(c.Context, r, from)
+	if err != nil {
+		return err
+	}
+	return s.resumeRun(c.Context, from, folder, s.changes(c, given))
 }
 
 // changes returns what changes a run as the given flags say, so far as a run can
@@ -133,14 +142,14 @@ func presetDiffers(c *cli.Context, own train.Config) bool {
 	return err != nil
 }
 
-// adopt goes on with a run of the reference, in a folder of its own.
-func (s *session) adopt(c *cli.Context, from string, config train.Config, r *runOptions, name string) error {
-	if r.preset == "" && !anySet(c, modelOptions(&config)) && !anySet(c, diffusionOptions(&config)) {
+// resumeReference goes on with a run of the reference, in a folder of its own.
+func (s *session) resumeReference(c *cli.Context, from string, config train.Config, folder *runFolder, name string) error {
+	if c.String("preset") == "" && !anySet(c, modelOptions(&config)) && !anySet(c, diffusionOptions(&config)) {
 		return wrongUse("%s holds weights alone: say by --preset, or by the flags it was trained with, what they belong to", from)
 	}
-	from, err := s.remotes(r.remoteOptions).reference(c.Context, from)
+	from, err := folder.remotes.reference(c.Context, from)
 	if err != nil {
 		return err
 	}
-	return s.fresh(c.Context, r, name, func(run train.Run) (*train.Trainer, error) { return train.ResumeReference(from, config, run) })
+	return s.startRun(c.Context, folder, name, func(run train.Run) (*train.Trainer, error) { return train.ResumeReference(from, config, run) })
 }

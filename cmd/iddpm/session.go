@@ -44,7 +44,6 @@ type session struct {
 	screen *screen
 	stdout io.Writer
 	json   bool
-	remote *remote            // the run folder, if it is behind a URL
 	group  *distributed.Group // the processes that work together with this one; nil: none
 	begun  bool               // the others know what is to be trained
 }

@@ -6,17 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/data"
-	"iddpm/storage"
 	"iddpm/train"
 )
 
@@ -129,15 +126,19 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 	if err != nil {
 		return err
 	}
-	from, err := s.resumes(c.Context, r)
+	from := r.reference.resume
+	folder, err := s.openRunFolder(c.Context, r, from)
 	if err != nil {
 		return err
 	}
+	if r.autoResume && folder.holdsRun() { // begun from r.reference.resume, perhaps
+		from = r.dir
+	}
 	if isReference(from) {
-		return s.adopt(c, from, config, r, name)
+		return s.resumeReference(c, from, config, folder, name)
 	} else if from != "" {
 		s.log.Info("going on with a run", zap.String("run", from))
-		return s.resume(c.Context, from, r, s.changes(c, config))
+		return s.resumeRun(c.Context, from, folder, s.changes(c, config))
 	}
 	if err := config.Train.CheckParts(s.group.Size()); err != nil {
 		return usageError{err}
@@ -145,12 +146,12 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
 	}
-	return s.begin(c.Context, config, r, name)
+	return s.startRun(c.Context, folder, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
 }
 
 // config returns the configuration that the flags describe, and a name for it.
 func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, error) {
-	config, name, err := s.base(c, r.preset)
+	config, name, err := s.startingConfig(c, r.preset)
 	if err != nil {
 		return config, "", err
 	}
@@ -172,9 +173,9 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 	return config, name, nil
 }
 
-// base returns the configuration that flags change, and its name: a preset's,
+// startingConfig returns the configuration that flags change, and its name: a preset's,
 // or the reference's as soon as a flag says what to train.
-func (s *session) base(c *cli.Context, preset string) (train.Config, string, error) {
+func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, string, error) {
 	name := preset
 	if name == "" {
 		config := train.Defaults()
@@ -215,133 +216,69 @@ func inferClasses(config *train.Config) error {
 	return pictures.Close()
 }
 
-// resumes returns the run that train is to go on with, or "".
-func (s *session) resumes(ctx context.Context, r *runOptions) (string, error) {
-	dir, err := s.openRunDir(ctx, r)
-	if err != nil {
-		return "", err
-	}
-	if r.autoResume && (train.Exists(dir) || s.remote != nil && s.remote.holdsRun()) { // begun from r.reference.resume, perhaps
-		return r.dir, nil
-	}
-	return r.reference.resume, nil
-}
-
-// openRunDir returns the folder on this machine that stands for --run-dir.
-func (s *session) openRunDir(ctx context.Context, r *runOptions) (string, error) {
-	if !storage.IsURL(r.dir) {
-		return r.dir, nil
-	}
-	if s.remote == nil {
-		at, err := storage.Parse(r.dir)
-		if err != nil {
-			return "", usageError{err}
-		}
-		if s.remote, err = s.remotes(r.remoteOptions).open(ctx, at); err != nil {
-			return "", err
-		}
-	}
-	return s.remote.dir, nil
-}
-
-// begin trains a fresh run.
-func (s *session) begin(ctx context.Context, config train.Config, r *runOptions, name string) error {
-	return s.fresh(ctx, r, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
-}
-
-// fresh trains what makes a new run folder.
-func (s *session) fresh(ctx context.Context, r *runOptions, name string, make func(train.Run) (*train.Trainer, error)) error {
-	dir, err := s.openRunDir(ctx, r)
-	if err != nil {
-		return err
-	}
-	if s.remote != nil {
-		if err := s.remote.refuse(); err != nil {
+// startRun trains what make begins, in a folder that holds no run yet.
+func (s *session) startRun(ctx context.Context, folder *runFolder, name string, make func(train.Run) (*train.Trainer, error)) error {
+	if folder.remote != nil {
+		if err := folder.remote.refuse(); err != nil {
 			return err
 		}
 	}
-	dir, release, err := runDir(dir, name)
+	dir, release, err := runDir(folder.dir, name)
 	if err != nil {
 		return err
 	}
-	t, err := make(s.run(ctx, r, dir))
+	t, err := make(s.runIn(ctx, folder, dir))
 	if err != nil {
 		release()
 		return err
 	}
-	return s.carryOut(ctx, t, r)
+	return s.trainToTheEnd(ctx, t, folder)
 }
 
-// run is what surrounds a run in a folder.
-func (s *session) run(ctx context.Context, r *runOptions, dir string) train.Run {
+// resumeRun goes on with a run, in its own folder or in another one that holds no run
+// yet. Both may be behind URLs.
+func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder, change train.Change) error {
+	from, err := folder.fetch(ctx, from)
+	if err != nil {
+		return err
+	}
+	if folder.remote != nil && !train.BelongsTo(from, folder.dir) {
+		if err := folder.remote.refuse(); err != nil {
+			return err
+		}
+	}
+	t, err := train.Resume(from, change, s.runIn(ctx, folder, folder.dir))
+	if err != nil {
+		return err
+	}
+	return s.trainToTheEnd(ctx, t, folder)
+}
+
+// runIn is what surrounds a run in a folder of this machine. Whoever makes a trainer of
+// it tells the other processes of an error.
+func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
 	s.begun = true
 	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(),
-		Load: func(checkpoint string) (*train.Checkpoint, error) {
-			return s.remotes(r.remoteOptions).checkpoint(ctx, checkpoint)
-		}}
+		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
 }
 
-// resume goes on with a run, in its own folder if none is named. Both may be
-// behind URLs.
-func (s *session) resume(ctx context.Context, from string, r *runOptions, change train.Change) error {
-	if r.dir == "" && storage.IsURL(from) {
-		at, err := runURL(from)
-		if err != nil {
-			return err
-		}
-		r.dir = at.String()
-	}
-	dir, err := s.openRunDir(ctx, r)
-	if err != nil {
-		return err
-	}
-	if from, err = s.bring(ctx, from, r); err != nil {
-		return err
-	}
-	if s.remote != nil && !train.BelongsTo(from, dir) {
-		if err := s.remote.refuse(); err != nil {
-			return err
-		}
-	}
-	t, err := train.Resume(from, change, s.run(ctx, r, dir))
-	if err != nil {
-		return err
-	}
-	return s.carryOut(ctx, t, r)
-}
-
-// bring returns where on this machine lies what a run is to go on from.
-func (s *session) bring(ctx context.Context, from string, r *runOptions) (string, error) {
-	if s.remote != nil && storage.IsURL(from) {
-		if at, err := storage.Parse(from); err != nil || at == s.remote.At {
-			return s.remote.dir, errors.Join(err, s.remote.bring(ctx))
-		}
-	}
-	if s.remote != nil && s.remote.holdsRun() { // its log goes on, whichever checkpoint it goes on from
-		if err := s.remote.bringTexts(ctx); err != nil {
-			return "", err
-		}
-	}
-	from, _, err := s.remotes(r.remoteOptions).local(ctx, from)
-	return from, err
-}
-
-// carryOut trains to the end, or to an interrupt, waits for uploads, and prints
+// trainToTheEnd trains to the end, or to an interrupt, waits for uploads, and prints
 // what came of it.
-func (s *session) carryOut(ctx context.Context, t *train.Trainer, r *runOptions) error {
-	if err := s.group.SyncError(s.remote.begin(ctx, t.Config())); err != nil {
+func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runFolder) error {
+	there := folder.remote
+	if err := s.group.SyncError(there.begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)
 	s.screen.done()
-	if err != nil && !errors.Is(err, train.ErrInterrupted) && s.remote != nil { // sending may take long
+	if err != nil && !errors.Is(err, train.ErrInterrupted) && there != nil { // sending may take long
 		s.log.Error("training has stopped: what is not there yet is being sent", zap.Error(err))
 	}
 	sum, config := t.Summary(), t.Config()
 	closed := t.Close()
-	uploaded := s.remote.finish(ctx, time.Duration(r.uploadWait*float64(time.Minute)))
-	if s.remote != nil && uploaded == nil && sum.Checkpoint != "" {
-		sum.RunDir, sum.Checkpoint = s.remote.At.String(), s.remote.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
+	uploaded := there.finish(ctx, folder.uploadWait)
+	if there != nil && uploaded == nil && sum.Checkpoint != "" {
+		sum.RunDir, sum.Checkpoint = there.At.String(), there.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
 	}
 	if err == nil || errors.Is(err, train.ErrInterrupted) {
 		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, config) }))
@@ -385,31 +322,5 @@ func (s *screen) trainProgress() func(train.Progress) {
 			what, left = fmt.Sprintf("step %d/%d", at.Step, at.Total), at.Total-first
 		}
 		s.show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond))
-	}
-}
-
-// runsDir is the folder of the run folders that nobody named.
-const runsDir = "runs"
-
-// runDir returns the folder of a new run: the one that is named, or the next
-// number of runs/NNN-NAME, which it makes so that no other process takes it.
-// release undoes that, if the folder is still empty.
-func runDir(named, name string) (dir string, release func(), err error) {
-	if named != "" {
-		return named, func() {}, nil
-	}
-	if err := os.MkdirAll(runsDir, 0o777); err != nil {
-		return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
-	}
-	for n := 1; ; n++ {
-		if taken, _ := filepath.Glob(filepath.Join(runsDir, fmt.Sprintf("%03d-*", n))); len(taken) > 0 {
-			continue
-		}
-		dir := filepath.Join(runsDir, fmt.Sprintf("%03d-%s", n, name))
-		err := os.Mkdir(dir, 0o777)
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
-		return dir, func() { os.Remove(dir) }, err
 	}
 }

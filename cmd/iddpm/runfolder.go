@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"iddpm/storage"
+	"iddpm/train"
+)
+
+// runFolder is where a run is kept.
+type runFolder struct {
+	dir        string   // on this machine; "": the run's own, or that of a new one
+	remote     *remote  // what dir is the copy of; nil: nothing
+	remotes    *remotes // for what the run begins with
+	uploadWait time.Duration
+}
+
+// openRunFolder opens the folder that --run-dir names, or, without that, the one of the
+// run behind a URL that is to be gone on with.
+func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string) (*runFolder, error) {
+	f := &runFolder{dir: r.dir, remotes: s.remotes(r.remoteOptions), uploadWait: time.Duration(r.uploadWait * float64(time.Minute))}
+	var at storage.Location
+	var err error
+	switch {
+	case storage.IsURL(r.dir):
+		at, err = parseURL(r.dir)
+	case r.dir == "" && storage.IsURL(from) && !isReference(from):
+		at, err = runURL(from)
+	default:
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.remote, err = f.remotes.open(ctx, at); err != nil {
+		return nil, err
+	}
+	f.dir = f.remote.dir
+	return f, nil
+}
+
+// holdsRun reports whether a run has begun there.
+func (f *runFolder) holdsRun() bool {
+	return train.Exists(f.dir) || f.remote != nil && f.remote.holdsRun()
+}
+
+// fetch returns where on this machine lies what a run is to go on from.
+func (f *runFolder) fetch(ctx context.Context, from string) (string, error) {
+	if f.remote != nil && storage.IsURL(from) {
+		if at, err := storage.Parse(from); err != nil || at == f.remote.At {
+			return f.dir, errors.Join(err, f.remote.bring(ctx))
+		}
+	}
+	if f.remote != nil && f.remote.holdsRun() { // its log goes on, whichever checkpoint it goes on from
+		if err := f.remote.bringTexts(ctx); err != nil {
+			return "", err
+		}
+	}
+	file, _, err := f.remotes.local(ctx, from)
+	return file, err
+}
+
+// runsDir is the folder of the run folders that nobody named.
+const runsDir = "runs"
+
+// runDir returns the folder of a new run: the one that is named, or the next
+// number of runs/NNN-NAME, which it makes so that no other process takes it.
+// release undoes that, if the folder is still empty.
+func runDir(named, name string) (dir string, release func(), err error) {
+	if named != "" {
+		return named, func() {}, nil
+	}
+	if err := os.MkdirAll(runsDir, 0o777); err != nil {
+		return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
+	}
+	for n := 1; ; n++ {
+		if taken, _ := filepath.Glob(filepath.Join(runsDir, fmt.Sprintf("%03d-*", n))); len(taken) > 0 {
+			continue
+		}
+		dir := filepath.Join(runsDir, fmt.Sprintf("%03d-%s", n, name))
+		err := os.Mkdir(dir, 0o777)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		return dir, func() { os.Remove(dir) }, err
+	}
+}
