@@ -210,6 +210,7 @@ type sampleJob struct {
 	done           int        // pictures that all processes have drawn
 }
 
+// job reads what the flags name.
 func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
 	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint))}
 	if job.asked, err = classLabels(o.class, checkpoint); err != nil {
@@ -218,36 +219,41 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	if job.base, err = openBase(o.baseSamples, checkpoint, job.asked); err != nil {
 		return nil, err
 	}
-	if o.strip {
-		job.denoised = &strip{size: checkpoint.Config.Model.ImageSize}
-	}
-	all := !c.IsSet("num-samples")
 	if job.base != nil {
 		if err := o.checkSuperRes(c); err != nil {
 			return nil, err
 		}
-		if all {
-			job.count = job.base.len()
-		}
+	}
+	if o.strip {
+		job.denoised = &strip{size: checkpoint.Config.Model.ImageSize}
+	}
+	return job, job.openGiven(checkpoint, !c.IsSet("num-samples"))
+}
+
+// openGiven reads what pictures are made from beside noise, and counts it: all, or as
+// many as were asked for.
+func (j *sampleJob) openGiven(checkpoint *train.Checkpoint, all bool) (err error) {
+	if j.base != nil && all {
+		j.count = j.base.len()
 	}
 	switch {
-	case o.latents != "":
-		if job.given, err = readLatents(o.latents, checkpoint.Config); err != nil {
-			return nil, fmt.Errorf("--latents: %w", err)
+	case j.latents != "":
+		if j.given, err = readLatents(j.latents, checkpoint.Config); err != nil {
+			return fmt.Errorf("--latents: %w", err)
 		}
-		if all || job.count > job.given.len() {
-			job.count = job.given.len()
+		if all || j.count > j.given.len() {
+			j.count = j.given.len()
 		}
-	case o.invert != "":
-		most := o.number
+	case j.invert != "":
+		most := j.number
 		if all {
 			most = 0
 		}
-		if job.originals, err = openOriginals(o.invert, most, checkpoint, job.asked); err == nil {
-			job.count = job.originals.len()
+		if j.originals, err = openOriginals(j.invert, most, checkpoint, j.asked); err == nil {
+			j.count = j.originals.len()
 		}
 	}
-	return job, err
+	return err
 }
 
 // samplesDir is where samples of a checkpoint go: to its run folder, if it is
