@@ -152,10 +152,9 @@ def main():
     if not script.exists() or not reference:
         sys.exit("compare.py: set REFERENCE to a checkout of openai/improved-diffusion, and PEER to peer.py (now %s)" % script)
     peer = [os.environ.get("PEER_PYTHON", str(ROOT / "build/venv/bin/python")), str(script), reference]
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
     o.card = card() if o.device != "cpu" else ""
     print("%s, commit %s, %s, %d cores%s: %dx%d, %d channels, %d residual blocks, batch %d; load %.1f at the start\n" % (
-        datetime.date.today(), commit, processor(), os.cpu_count(), o.card and ", " + o.card, o.image_size, o.image_size, o.num_channels,
+        datetime.date.today(), commit(), processor(), os.cpu_count(), o.card and ", " + o.card, o.image_size, o.image_size, o.num_channels,
         o.num_res_blocks, o.batch_size, os.getloadavg()[0]))
     print("| what | ours | peer | ours | peer | ratio | at least | of each round |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
     notes = []
@@ -168,6 +167,13 @@ def main():
             compare(row, o, peer)
     if notes:
         print("\n" + "\n".join(notes))
+
+
+def commit():
+    """What the program was built from: where it was only copied to, there may be no git."""
+    text = subprocess.run([str(ROOT / "build/iddpm"), "--version"], stdout=subprocess.PIPE, text=True).stdout
+    words = text.split()
+    return words[1] if len(words) > 1 else "unknown"
 
 
 def card():
