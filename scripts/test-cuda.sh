@@ -1,11 +1,16 @@
 #!/bin/sh
 # What only a GPU shows, on a machine that builds nothing: `make bundle` elsewhere, unpack build/bundle.tar.gz in
-# this tree's build/, set LIBTORCH (or copy build/libtorch, too), and run this. DEVICE=cpu tries the script
-# itself on a machine without a GPU, all but the operators.
+# this tree's build/ and run this. It takes the libtorch that LIBTORCH names, or else an installed Python torch
+# of the pinned version. DEVICE=cpu tries the script itself on a machine without a GPU, all but the operators.
 set -eu
 
 DEVICE=${DEVICE:-cuda}
-build=$(cd "$(dirname "$0")/../build" && pwd)
+scripts=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$scripts/../build" && pwd)
+if [ -z "${LIBTORCH:-}" ] && [ ! -e "$build/libtorch" ]; then
+  LIBTORCH=$(python3 "$scripts/libtorch.py" --cuda-run)
+  export LIBTORCH
+fi
 runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 
