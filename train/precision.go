@@ -24,7 +24,11 @@ func ResolvePrecision(name string, device gotorch.Device) string {
 	if name != "auto" {
 		return name
 	}
-	if device.Type == gotorch.CUDA || gotorch.CPUHasBFloat16() {
+	has := gotorch.CPUHasBFloat16
+	if device.Type == gotorch.CUDA {
+		has = func() bool { return gotorch.GetCUDAProperties(device).Major >= 8 } // Ampere
+	}
+	if has() {
 		return "bf16"
 	}
 	return "fp32"
