@@ -235,13 +235,23 @@ func (t *Trainer) done() bool {
 	return total > 0 && t.current >= total
 }
 
+// deviceKind names a device by what its results depend on: which of a machine's GPUs it
+// is does not matter, but what kind of GPU.
+func deviceKind(d gotorch.Device) string {
+	if d.Type != gotorch.CUDA {
+		return d.String()
+	}
+	p := gotorch.GetCUDAProperties(d)
+	return fmt.Sprintf("%s (compute capability %d.%d)", p.Name, p.Major, p.Minor)
+}
+
 // environment is what results depend on beside the configuration, bit for bit.
 func (t *Trainer) environment() map[string]string {
 	e := map[string]string{
 		"libtorch":       gotorch.Version,
 		"cpu_capability": gotorch.CPUCapability(),
 		"go":             runtime.Version(),
-		"device":         t.device.String(),
+		"device":         deviceKind(t.device),
 		"processes":      strconv.Itoa(t.group.Size()),
 	}
 	if decoder := t.dataset.JPEGDecoder(); decoder != "" {
