@@ -239,7 +239,7 @@ GT_API(gt_error, gt_backward, (gt_tensor t, gt_tensor gradient, int32_t retain_g
 GT_API(gt_error, gt_zero_grads, (const gt_tensor *params, int64_t n))
 
 // ---- whole lists of parameters at once (optim.cc)
-GT_API(gt_error, gt_fused_adamw_, (const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg, const gt_tensor *exp_avg_sq, int64_t n, const gt_tensor *averages, const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2, double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip))
+GT_API(gt_error, gt_fused_adamw_, (const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg, const gt_tensor *exp_avg_sq, const gt_tensor *copies, int64_t n, const gt_tensor *averages, const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2, double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip, gt_tensor gain))
 GT_API(gt_error, gt_foreach_lerp_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double weight))
 GT_API(gt_error, gt_foreach_add_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double alpha))
 GT_API(gt_error, gt_foreach_mul_scalar_, (const gt_tensor *a, int64_t n, double v))

@@ -18,16 +18,15 @@ bool same_layout(const at::Tensor &a, const at::Tensor &b) {
 // The fused update walks all of them as flat arrays and checks neither
 // sizes nor strides: a short gradient would read past its end, a channels-last
 // one would land on the wrong weights.
-void check_fits(const at::Tensor &param, const at::Tensor &other, size_t i, const char *name) {
-  TORCH_CHECK(other.defined() && other.sizes() == param.sizes() && other.dtype() == param.dtype() &&
-                  other.device() == param.device(),
+void check_fits(const at::Tensor &param, const at::Tensor &other, size_t i, const char *name, at::ScalarType dtype) {
+  TORCH_CHECK(other.defined() && other.sizes() == param.sizes() && other.scalar_type() == dtype && other.device() == param.device(),
               "parameter ", i, " is ", param.toString(), param.sizes(), ", but its ", name, " is ", other.toString(),
               other.sizes());
   TORCH_CHECK(param.is_non_overlapping_and_dense(), "parameter ", i, " does not fill its memory");
 }
 
-void check_state(const at::Tensor &param, const at::Tensor &state, size_t i, const char *name) {
-  check_fits(param, state, i, name);
+void check_state(const at::Tensor &param, const at::Tensor &state, size_t i, const char *name, at::ScalarType dtype) {
+  check_fits(param, state, i, name, dtype);
   TORCH_CHECK(same_layout(param, state), "parameter ", i, " and its ", name, " lie differently in memory");
 }
 
@@ -42,29 +41,34 @@ void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &p
 // `step` counts the updates of all parameters together; it goes up by one, once
 // the update has succeeded. Where `skip` (NULL: 0) holds a 1 nothing changes, and
 // the host need not know. `averages` is n_averages lists of n tensors, one after
-// the other. `lr_of` (NULL: `lr`) is a float64 of one element.
+// the other. `lr_of` (NULL: `lr`) is a float64 of one element, `gain` (NULL: 1) a
+// float32 of one. What of `copies` is not NULL is in bfloat16 or float16, and so is the
+// parameter's gradient.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
-                         const gt_tensor *exp_avg_sq, int64_t n, const gt_tensor *averages, const double *rates,
-                         int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2,
-                         double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip) {
+                         const gt_tensor *exp_avg_sq, const gt_tensor *copies, int64_t n, const gt_tensor *averages,
+                         const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2,
+                         double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip, gt_tensor gain) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
-    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), {}, unwrap(step),
-                {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_of), unwrap(skip)};
+    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), unwrap_list(copies, n), {},
+                unwrap(step), {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_of), unwrap(skip), unwrap(gain)};
     const Tensors &p = c.params;
     for (int64_t r = 0; r < n_averages; ++r) c.averages.push_back({rates[r], unwrap_list(averages + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
-      check_fits(p[i], c.grads[i], i, "gradient");
-      if (!same_layout(p[i], c.grads[i])) c.grads[i] = at::empty_like(p[i]).copy_(c.grads[i]);
-      check_state(p[i], c.exp_avg[i], i, "first moment");
-      check_state(p[i], c.exp_avg_sq[i], i, "second moment");
-      for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average");
+      at::ScalarType dtype = p[i].scalar_type(), computed = c.copies[i].defined() ? c.copies[i].scalar_type() : dtype;
+      check_fits(p[i], c.grads[i], i, "gradient", computed);
+      if (!same_layout(p[i], c.grads[i])) c.grads[i] = at::empty_like(p[i], p[i].options().dtype(computed)).copy_(c.grads[i]);
+      check_state(p[i], c.exp_avg[i], i, "first moment", dtype);
+      check_state(p[i], c.exp_avg_sq[i], i, "second moment", dtype);
+      if (c.copies[i].defined()) check_state(p[i], c.copies[i], i, "copy", computed);
+      for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average", dtype);
     }
     for (const at::Tensor &t : p) TORCH_CHECK(t.device() == p[0].device(), "parameters lie on ", p[0].device(), " and on ", t.device());
     check_scalar(c.step, at::kFloat, p[0], "the number of updates");
     check_scalar(c.skip, at::kFloat, p[0], "what decides whether to skip");
     check_scalar(c.lr, at::kDouble, p[0], "the learning rate");
+    check_scalar(c.gain, at::kFloat, p[0], "what the gradients are multiplied by");
     adamw_(c);
     c.step.add_(1);
     if (c.skip.defined()) c.step.sub_(c.skip.reshape(c.step.sizes()));

@@ -102,7 +102,9 @@ type AdamWOptions struct {
 	WeightDecay float64   // decoupled: the parameter shrinks by LR WeightDecay
 	LRFrom      Tensor    // float64, of one element: what LR is when the update is done, as a [Graph] needs it; undefined: LR
 	Skip        Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
+	Gain        Tensor    // float32, of one element: the gradients count times so much, as clipping asks for; undefined: 1
 	Averages    []Average // moved after the update
+	Copies      []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient is; undefined where there is none
 }
 
 // Average is an exponential moving average of parameters: an update sets it to
@@ -119,6 +121,11 @@ type Average struct {
 func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
 	const op = "FusedAdamWI"
 	lists := [][]Tensor{params, grads, expAvg, expAvgSq}
+	copies := o.Copies
+	if copies == nil {
+		copies = make([]Tensor, len(params))
+	}
+	lists = append(lists, copies)
 	var averages []Tensor
 	rates := make([]C.double, 0, len(o.Averages))
 	for _, a := range o.Averages {
@@ -132,13 +139,14 @@ func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWO
 	m, _ := cList(op, expAvg)
 	v, _ := cList(op, expAvgSq)
 	moving, _ := cList(op, averages)
-	lr, skip := o.LRFrom, o.Skip
-	check(op, C.gt_fused_adamw_(p, g, m, v, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
-		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op)))
-	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, averages} {
+	c := cOptionalList(op, copies)
+	lr, skip, gain := o.LRFrom, o.Skip, o.Gain
+	check(op, C.gt_fused_adamw_(p, g, m, v, c, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
+		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op), gain.optional(op)))
+	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, copies, averages} {
 		runtime.KeepAlive(list)
 	}
-	for _, t := range []Tensor{step, lr, skip} {
+	for _, t := range []Tensor{step, lr, skip, gain} {
 		runtime.KeepAlive(t.owner)
 	}
 }

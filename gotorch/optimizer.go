@@ -1,5 +1,7 @@
 package gotorch
 
+import "slices"
+
 // Optimizer updates parameters from their gradients. Copies share one state.
 type Optimizer struct{ s *optimizerState }
 
@@ -11,8 +13,10 @@ type optimizerState struct {
 	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
 	step    Tensor      // how many updates there were
 	skip    Tensor      // of the update under way; see StepUnless
+	gain    Tensor      // see SetGain
 
 	averages []Average
+	copies   []Tensor // see SetCopies
 }
 
 // AddParameters adds parameters, before the first step; each must be a leaf
@@ -25,8 +29,42 @@ func (opt Optimizer) AddParameters(tensors []Tensor) {
 // stay the caller's. It is for Adam and AdamW.
 func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.averages, a) }
 
+// SetCopies names a leaf in bfloat16 or float16 for each parameter that a network uses
+// in place of it; undefined where it uses the parameter itself, nil where it always
+// does. The gradient is then the copy's, in the copy's dtype, and every step writes the
+// copies anew: nothing else casts weights or gradients. They stay the caller's. It is for
+// Adam without weight decay and AdamW.
+func (opt Optimizer) SetCopies(copies []Tensor) {
+	if copies != nil {
+		sameLength("Optimizer.SetCopies", opt.s.params, copies)
+	}
+	opt.s.copies = copies
+}
+
 // ZeroGrad drops the gradients.
-func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.s.params) }
+func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.leaves()) }
+
+// leaves returns what has the gradients: each parameter, or its copy.
+func (opt Optimizer) leaves() []Tensor {
+	leaves := slices.Clone(opt.s.params)
+	for i, c := range opt.s.copies {
+		if c.Defined() {
+			leaves[i] = c
+		}
+	}
+	return leaves
+}
+
+// Gradients returns the gradients that there are.
+func (opt Optimizer) Gradients() []Tensor {
+	var grads []Tensor
+	for _, leaf := range opt.leaves() {
+		if g := leaf.Grad(); g.Defined() {
+			grads = append(grads, g)
+		}
+	}
+	return grads
+}
 
 // SetLR sets the learning rate of the next steps.
 func (opt Optimizer) SetLR(lr float64) { opt.s.lr, opt.s.lrFrom = lr, Tensor{} }
@@ -39,12 +77,17 @@ func (opt Optimizer) SetLRFrom(lr Tensor) {
 	opt.s.lrFrom = lr
 }
 
+// SetGain lets the next steps take the gradients times gain, a float32 tensor of one
+// element that stays the caller's; an undefined one is 1. It is for Adam without weight
+// decay and AdamW.
+func (opt Optimizer) SetGain(gain Tensor) { opt.s.gain = gain }
+
 // Step updates every parameter; one without a gradient counts as having a zero
 // gradient.
 func (opt Optimizer) Step() {
 	s := opt.s
 	s.ensureState("Step")
-	NoGrad(func() { Scope(func() { s.update(s, s.grads()) }) })
+	NoGrad(func() { Scope(func() { s.update(s, opt.gradsOrZeros()) }) })
 }
 
 // StepUnless is Step, except where skip, a float32 tensor of one element, is 1:
@@ -110,11 +153,11 @@ func unscoped(t Tensor) Tensor {
 	return t
 }
 
-func (s *optimizerState) grads() []Tensor {
-	grads := make([]Tensor, len(s.params))
-	for i, p := range s.params {
-		if grads[i] = p.Grad(); !grads[i].Defined() {
-			grads[i] = ZerosLike(p.Detach())
+func (opt Optimizer) gradsOrZeros() []Tensor {
+	grads := opt.leaves()
+	for i, leaf := range grads {
+		if grads[i] = leaf.Grad(); !grads[i].Defined() {
+			grads[i] = ZerosLike(leaf.Detach())
 		}
 	}
 	return grads
@@ -125,8 +168,7 @@ func (s *optimizerState) grads() []Tensor {
 func AdamW(o AdamWOptions) Optimizer {
 	o = o.withDefaults()
 	return Optimizer{&optimizerState{lr: o.LR, update: func(s *optimizerState, grads []Tensor) {
-		o.LR, o.LRFrom, o.Skip, o.Averages = s.lr, s.lrFrom, s.skip, s.averages
-		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, o)
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, s.fill(o))
 	}}}
 }
 
@@ -134,9 +176,18 @@ func AdamW(o AdamWOptions) Optimizer {
 // & Ba 2015), with eps 1e-8.
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
+		if weightDecay != 0 && (s.copies != nil || s.gain.Defined()) {
+			panic(&Error{Op: "Step", Message: "Adam's weight decay needs gradients as they are: without copies and gain"})
+		}
 		decay(grads, s.params, weightDecay)
-		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, AdamWOptions{LR: s.lr, Beta1: beta1, Beta2: beta2, Eps: 1e-8, LRFrom: s.lrFrom, Skip: s.skip, Averages: s.averages})
+		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, s.fill(AdamWOptions{Beta1: beta1, Beta2: beta2, Eps: 1e-8}))
 	}}}
+}
+
+// fill adds what has been set of the state.
+func (s *optimizerState) fill(o AdamWOptions) AdamWOptions {
+	o.LR, o.LRFrom, o.Skip, o.Gain, o.Averages, o.Copies = s.lr, s.lrFrom, s.skip, s.gain, s.averages, s.copies
+	return o
 }
 
 // SGD returns stochastic gradient descent, with momentum if that is not 0.
@@ -150,6 +201,9 @@ func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer 
 		}
 		if s.lrFrom.Defined() {
 			panic(&Error{Op: "Step", Message: "SGD takes its learning rate from the host: call SetLR"})
+		}
+		if s.gain.Defined() || s.copies != nil {
+			panic(&Error{Op: "Step", Message: "SGD takes gradients as they are: without copies and gain"})
 		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {
@@ -201,7 +255,13 @@ func (o AdamWOptions) withDefaults() AdamWOptions {
 func ClipGradNorm(grads []Tensor, maxNorm float64) Tensor {
 	norm := TotalNorm(grads)
 	if maxNorm > 0 {
-		ForeachMulI(grads, norm.AddScalar(1e-6).PowScalar(-1).MulScalar(maxNorm).Clamp(0, 1))
+		ForeachMulI(grads, ClipCoefficient(norm, maxNorm))
 	}
 	return norm
+}
+
+// ClipCoefficient returns by what gradients of a total 2-norm are to be multiplied so that
+// it is at most maxNorm; see [Optimizer.SetGain].
+func ClipCoefficient(norm Tensor, maxNorm float64) Tensor {
+	return norm.AddScalar(1e-6).PowScalar(-1).MulScalar(maxNorm).Clamp(0, 1)
 }

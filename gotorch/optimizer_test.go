@@ -217,6 +217,53 @@ func TestAdamWInOnePass(t *testing.T) {
 	}
 }
 
+// TestSetCopies trains by copies in half precision, beside the same that casts, and takes
+// the gradients times a gain.
+func TestSetCopies(t *testing.T) {
+	for _, dtype := range []int8{BFloat16, Half} {
+		p, own, same := startingPoint().CastTo(Float).Detach(), Ones([]int64{5000}, true), startingPoint().CastTo(Float).Detach()
+		copied := p.CastTo(dtype)
+		copied.SetRequiresGrad(true)
+		same.SetRequiresGrad(true)
+		opt, plain := AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1}), AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1})
+		opt.AddParameters([]Tensor{p, own})
+		opt.SetCopies([]Tensor{copied, {}})
+		opt.SetGain(Full(nil, 0.25, false))
+		plain.AddParameters([]Tensor{same})
+		average := p.Clone()
+		opt.AddAverage(Average{0.5, []Tensor{average, own.Detach().Clone()}})
+		for k := range 4 {
+			Scope(func() {
+				opt.ZeroGrad()
+				plain.ZeroGrad()
+				loss := func(x Tensor) { x.Mul(x).Mul(x).Sum().CastTo(Float).Mul(Full(nil, float32(k+1), false)).Backward() }
+				loss(copied)
+				loss(same.CastTo(dtype))
+				own.Sum().Backward()
+				if g := opt.Gradients(); len(g) != 2 || g[0].Dtype() != dtype || g[1].Dtype() != Float {
+					t.Fatalf("step %d: the gradients are %v", k, g)
+				}
+				g := same.Grad()
+				if got, want := TotalNorm(opt.Gradients()).Float64(), math.Hypot(TotalNorm([]Tensor{g}).Float64(), math.Sqrt(5000)); math.Abs(got/want-1) > 1e-6 {
+					t.Errorf("step %d: the norm of gradients of two dtypes is %v, want %v", k, got, want)
+				}
+				ForeachMulScalarI([]Tensor{g}, 0.25)
+				opt.Step()
+				plain.Step()
+			})
+			checkValues(t, p, same.Float64s(), map[int8]float64{Half: 1e-6}[dtype]) // of float16 there is no kernel
+			checkValues(t, copied, p.CastTo(dtype).Float64s(), 0)
+		}
+		opt.ZeroGrad()
+		if g := opt.Gradients(); len(g) != 0 {
+			t.Errorf("gradients are left: %v", g)
+		}
+		if p.Float64s()[0] == 1 || average.Float64s()[0] == 1 {
+			t.Error("nothing has been learnt")
+		}
+	}
+}
+
 // TestAddAverage lets an optimizer move an average.
 func TestAddAverage(t *testing.T) {
 	opt, p := AdamW(AdamWOptions{LR: 0.1}), startingPoint()

@@ -218,7 +218,24 @@ func refusals() map[string]refusal {
 			opt.SetLRFrom(two)
 			opt.Step()
 		}, "the learning rate is CPUFloatType[2], not one Double"},
-		"ClipGradNorm": {func() { ClipGradNorm(nil, 1) }, "the total norm of no tensors"},
+		"Optimizer.SetCopies": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{leaf})
+			opt.SetCopies([]Tensor{two, two})
+		}, "lists of 1 and 2 tensors"},
+		"Optimizer.SetGain": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{leaf})
+			opt.SetGain(two)
+			opt.Step()
+		}, "what the gradients are multiplied by is CPUFloatType[2], not one Float"},
+		"Optimizer.Gradients": {func() {
+			opt := AdamW(AdamWOptions{})
+			opt.AddParameters([]Tensor{none})
+			opt.Gradients()
+		}, "undefined"},
+		"ClipCoefficient": {func() { ClipCoefficient(none, 1) }, "undefined"},
+		"ClipGradNorm":    {func() { ClipGradNorm(nil, 1) }, "the total norm of no tensors"},
 		"Optimizer.Step": {func() {
 			opt := SGD(0.1, 0, 0, 0, false)
 			opt.AddParameters([]Tensor{none})

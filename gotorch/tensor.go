@@ -80,6 +80,15 @@ func cList(op string, tensors []Tensor) (*C.gt_tensor, C.int64_t) {
 	return &list[0], C.int64_t(len(list))
 }
 
+// cOptionalList is cList of tensors of which some may be undefined.
+func cOptionalList(op string, tensors []Tensor) *C.gt_tensor {
+	list := make([]C.gt_tensor, len(tensors))
+	for i, t := range tensors {
+		list[i] = t.optional(op)
+	}
+	return unsafe.SliceData(list)
+}
+
 // cInts turns Go's int64s into C's, without a copy.
 func cInts(v []int64) (*C.int64_t, C.int64_t) {
 	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(v))), C.int64_t(len(v))

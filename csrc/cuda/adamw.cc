@@ -20,14 +20,15 @@ AdamWTable empty_table(const AdamWCall &call) {
 }
 
 void add(const AdamWCall &call, size_t k, AdamWTable *table) {
-  int64_t count = call.params[k].numel();
-  table->chunks += (count + kAdamWChunk - 1) / kAdamWChunk;
-  AdamWRow row{table->chunks,
-               count,
+  int64_t count = call.params[k].numel(), chunks = (count + kAdamWChunk - 1) / kAdamWChunk;
+  table->chunks += chunks;
+  AdamWRow row{static_cast<uint32_t>(table->chunks),
+               static_cast<uint32_t>(count - (chunks - 1) * kAdamWChunk),
                call.params[k].data_ptr<float>(),
-               call.grads[k].const_data_ptr<float>(),
+               call.grads[k].const_data_ptr(),
                call.exp_avg[k].data_ptr<float>(),
-               call.exp_avg_sq[k].data_ptr<float>()};
+               call.exp_avg_sq[k].data_ptr<float>(),
+               call.copies[k].defined() ? call.copies[k].data_ptr<c10::BFloat16>() : nullptr};
   unsigned char *at = table->rows + table->n++ * table->row_size();
   std::memcpy(at, &row, sizeof row);
   for (size_t r = 0; r < call.averages.size(); ++r) {
@@ -42,7 +43,7 @@ bool adamw_takes(const AdamWCall &call) { return call.averages.size() <= kMostAv
 
 void adamw(const AdamWCall &call) {
   Target target(call.params[0]);
-  AdamWInputs in{call.options, number<double>(call.lr), number<float>(call.step), number<float>(call.skip)};
+  AdamWInputs in{call.options, number<double>(call.lr), number<float>(call.step), number<float>(call.skip), number<float>(call.gain)};
   for (size_t k = 0; k < call.params.size();) {
     AdamWTable table = empty_table(call);
     while (k < call.params.size() && table.n < table.most_rows()) add(call, k++, &table);

@@ -30,6 +30,12 @@ __device__ AdamWUpdate update_of(const AdamWInputs &in) {
   return AdamWUpdate(options, static_cast<double>(*in.step) + 1);
 }
 
+// A parameter's gradient at i.
+__device__ __forceinline__ float gradient(const AdamWRow &row, int64_t i) {
+  if (row.copy != nullptr) return static_cast<float>(static_cast<const c10::BFloat16 *>(row.g)[i]);
+  return static_cast<const float *>(row.g)[i];
+}
+
 __global__ void __launch_bounds__(kThreads) update(const __grid_constant__ AdamWTable table, const __grid_constant__ AdamWInputs in) {
   __shared__ float shared[sizeof(AdamWUpdate) / sizeof(float)];
   if (in.skip != nullptr && *in.skip == 1.0f) return;
@@ -39,11 +45,13 @@ __global__ void __launch_bounds__(kThreads) update(const __grid_constant__ AdamW
   int64_t chunk = blockIdx.x, k = find(table, chunk);
   const AdamWRow &row = table.row(k);
   int64_t first = (chunk - (k == 0 ? 0 : table.row(k - 1).end)) * kAdamWChunk;
-  int64_t end = first + kAdamWChunk < row.count ? first + kAdamWChunk : row.count;
+  int64_t end = first + (chunk + 1 == row.end ? row.last : kAdamWChunk);
+  float gain = in.gain != nullptr ? *in.gain : 1.0f;
   for (int64_t i = first + threadIdx.x; i < end; i += blockDim.x) {
     float p = row.p[i], m = row.m[i], v = row.v[i];
-    u->apply(row.g[i], &p, &m, &v);
+    u->apply(gain * gradient(row, i), &p, &m, &v);
     row.p[i] = p;
+    if (row.copy != nullptr) row.copy[i] = static_cast<c10::BFloat16>(p);
     row.m[i] = m;
     row.v[i] = v;
     for (int64_t r = 0; r < table.averages; ++r) {

@@ -2,6 +2,7 @@
 // libtorch's headers.
 #pragma once
 
+#include <c10/util/BFloat16.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
@@ -18,11 +19,12 @@ constexpr int64_t kMostAverages = 8;
 
 // A parameter in memory. In a table its averages' addresses follow.
 struct AdamWRow {
-  int64_t end;  // chunks of this parameter and all before it
-  int64_t count;
+  uint32_t end;   // chunks of this parameter and all before it
+  uint32_t last;  // values of its last chunk; the others have kAdamWChunk
   float *p;
-  const float *g;
+  const void *g;  // in the copy's dtype; without one in float32
   float *m, *v;
+  c10::BFloat16 *copy;  // NULL: there is none
 };
 
 // The numbers of an update. Those that change from one to the next are read on
@@ -32,6 +34,7 @@ struct AdamWInputs {
   const double *lr;   // stands for options.lr; NULL: that
   const float *step;  // counts the updates before
   const float *skip;  // NULL: 0
+  const float *gain;  // NULL: 1
 };
 
 // Up to most_rows() parameters. It is an argument of the kernel, which CUDA lets

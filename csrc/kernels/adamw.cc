@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cast.h"
 #include "cuda_kernels.h"
 #include "simd.h"
 
@@ -49,6 +50,11 @@ IDDPM_CLONES void run_update(float *p, const float *g, float *m, float *v, AdamW
   for (int64_t i = 0; i < n; ++i) u.apply(g[i], p + i, m + i, v + i);
 }
 
+IDDPM_CLONES void run_scale(float *to, const float *g, float gain, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) to[i] = gain * g[i];
+}
+
 IDDPM_CLONES void run_lerp(float *a, const float *p, float weight, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) a[i] += weight * (p[i] - a[i]);
@@ -61,23 +67,51 @@ IDDPM_CLONES float run_squares(const float *x, int64_t n) {
   return sum;
 }
 
+bool plain(const at::Tensor &t, at::DeviceType device, at::ScalarType dtype) {
+  return t.device().type() == device && t.scalar_type() == dtype && t.is_non_overlapping_and_dense();
+}
+
+// Whether all are in float32 or bfloat16.
 bool plain(const Tensors &list, at::DeviceType device) {
-  return std::all_of(list.begin(), list.end(), [&](const at::Tensor &t) {
-    return t.device().type() == device && t.scalar_type() == at::kFloat && t.is_non_overlapping_and_dense();
-  });
+  return std::all_of(list.begin(), list.end(),
+                     [&](const at::Tensor &t) { return plain(t, device, at::kFloat) || plain(t, device, at::kBFloat16); });
+}
+
+// Whether the fused kernels take the parameters.
+bool plain(const AdamWCall &call, at::DeviceType device) {
+  return std::all_of(call.params.begin(), call.params.end(), [&](const at::Tensor &t) { return plain(t, device, at::kFloat); }) &&
+         std::all_of(call.copies.begin(), call.copies.end(),
+                     [&](const at::Tensor &t) { return !t.defined() || plain(t, device, at::kBFloat16); });
+}
+
+// A chunk of a tensor in float32: itself, or cast into `room` for kChunk.
+const float *in_float(const at::Tensor &t, const Chunk &c, float *room) {
+  if (t.scalar_type() == at::kFloat) return t.const_data_ptr<float>() + c.first;
+  cast_values(t.const_data_ptr<at::BFloat16>() + c.first, room, c.count);
+  return room;
 }
 
 void fused(const AdamWCall &call) {
-  std::vector<float *> p = pointers(call.params), g = pointers(call.grads), m = pointers(call.exp_avg), v = pointers(call.exp_avg_sq);
+  std::vector<float *> p = pointers(call.params), m = pointers(call.exp_avg), v = pointers(call.exp_avg_sq);
   std::vector<std::vector<float *>> moving;
   for (const Average &a : call.averages) moving.push_back(pointers(a.tensors));
   if (call.skip.defined() && call.skip.item<float>() == 1) return;
   AdamW options = call.options;
   if (call.lr.defined()) options.lr = call.lr.item<double>();
   AdamWUpdate u(options, call.step.item<double>() + 1);
+  float gain = call.gain.defined() ? call.gain.item<float>() : 1;
   for_chunks(chunks_of(call.params), [&](size_t, const Chunk &c) {
     size_t k = c.tensor;
-    run_update(p[k] + c.first, g[k] + c.first, m[k] + c.first, v[k] + c.first, u, c.count);
+    float room[kChunk];
+    const float *g = in_float(call.grads[k], c, room);
+    if (gain != 1) {
+      run_scale(room, g, gain, c.count);
+      g = room;
+    }
+    run_update(p[k] + c.first, g, m[k] + c.first, v[k] + c.first, u, c.count);
+    if (const at::Tensor &copy = call.copies[k]; copy.defined()) {
+      cast_values(p[k] + c.first, copy.data_ptr<at::BFloat16>() + c.first, c.count);
+    }
     for (size_t r = 0; r < moving.size(); ++r) {
       run_lerp(moving[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - call.averages[r].rate), c.count);
     }
@@ -89,11 +123,19 @@ void composed(const AdamWCall &call) {
   Tensors steps(call.params.size(), call.step + 1);
   std::optional<at::Tensor> skip;
   if (call.skip.defined()) skip = call.skip;
+  Tensors grads;
+  for (size_t k = 0; k < call.grads.size(); ++k) {
+    at::Tensor g = call.grads[k].to(call.params[k].scalar_type());
+    grads.push_back(call.gain.defined() ? g * call.gain : g);
+  }
   auto update = [&](auto lr) {
-    at::_fused_adamw_(call.params, call.grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, lr, o.beta1, o.beta2,
+    at::_fused_adamw_(call.params, grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, lr, o.beta1, o.beta2,
                       o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, skip);
   };
   call.lr.defined() ? update(call.lr.to(at::kFloat)) : update(o.lr);
+  for (size_t k = 0; k < call.copies.size(); ++k) {
+    if (call.copies[k].defined()) call.copies[k].copy_(call.params[k]);
+  }
   for (const Average &a : call.averages) {
     Tensors moved = at::_foreach_lerp(a.tensors, call.params, 1 - a.rate);
     for (size_t k = 0; skip && k < moved.size(); ++k) moved[k] = at::where(*skip == 1, a.tensors[k], moved[k]);
@@ -101,11 +143,22 @@ void composed(const AdamWCall &call) {
   }
 }
 
+// The tensors of each dtype: libtorch has a kernel for lists of one.
+std::vector<Tensors> by_dtype(const Tensors &tensors) {
+  std::vector<Tensors> lists;
+  for (const at::Tensor &t : tensors) {
+    auto same = std::find_if(lists.begin(), lists.end(), [&](const Tensors &list) { return list[0].scalar_type() == t.scalar_type(); });
+    if (same == lists.end()) same = lists.insert(same, Tensors());
+    same->push_back(t);
+  }
+  return lists;
+}
+
 }  // namespace
 
 void adamw_(const AdamWCall &call) {
-  if (plain(call.params, at::kCPU)) return fused(call);
-  if (plain(call.params, at::kCUDA) && call.step.is_cuda() && call.step.scalar_type() == at::kFloat && cuda_kernels().adamw_takes(call)) {
+  if (plain(call, at::kCPU)) return fused(call);
+  if (plain(call, at::kCUDA) && call.step.is_cuda() && call.step.scalar_type() == at::kFloat && cuda_kernels().adamw_takes(call)) {
     return cuda_kernels().adamw(call);
   }
   composed(call);
@@ -114,12 +167,18 @@ void adamw_(const AdamWCall &call) {
 at::Tensor total_norm(const Tensors &tensors) {
   if (!plain(tensors, at::kCPU)) {
     bool wide = std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor &t) { return t.scalar_type() == at::kDouble; });
-    return at::stack(at::_foreach_norm(tensors, 2, wide ? at::kDouble : at::kFloat)).norm();
+    Tensors norms;
+    for (const Tensors &list : by_dtype(tensors)) {
+      for (const at::Tensor &norm : at::_foreach_norm(list, 2, wide ? at::kDouble : at::kFloat)) norms.push_back(norm);
+    }
+    return at::stack(norms).norm();
   }
-  std::vector<float *> x = pointers(tensors);
   std::vector<Chunk> chunks = chunks_of(tensors);
   std::vector<float> squares(chunks.size());
-  for_chunks(chunks, [&](size_t i, const Chunk &c) { squares[i] = run_squares(x[c.tensor] + c.first, c.count); });
+  for_chunks(chunks, [&](size_t i, const Chunk &c) {
+    float room[kChunk];
+    squares[i] = run_squares(in_float(tensors[c.tensor], c, room), c.count);
+  });
   double sum = 0;
   for (float s : squares) sum += s;
   return at::scalar_tensor(std::sqrt(sum), at::kFloat);

@@ -18,21 +18,25 @@ struct Average {
 };
 
 // All lists are of one length, and the tensors of one parameter lie alike in memory.
+// Where a parameter has a copy in another dtype, its gradient is in that dtype, too, and
+// the copy is written anew with each update.
 struct AdamWCall {
   Tensors params, grads, exp_avg, exp_avg_sq;
+  Tensors copies;  // undefined where a parameter has none
   std::vector<Average> averages;
   at::Tensor step;  // counts the updates before
   AdamW options;
   at::Tensor lr;    // a float64 of one element that stands for options.lr; undefined: that
   at::Tensor skip;  // where it holds a 1, everything stays as it is; undefined: 0
+  at::Tensor gain;  // a float32 of one element by which the gradients count; undefined: 1
 };
 
 // Takes one update of Loshchilov & Hutter 2019, algorithm 2, and then moves the
 // averages.
 //
-// In float32 that is one pass over everything, on a GPU one launch; anything else
-// is libtorch's fused update and a lerp per average, which is what tests compare
-// with.
+// In float32, with copies in bfloat16, that is one pass over everything, on a GPU one
+// launch; anything else is libtorch's fused update, a lerp per average and casts, which
+// is what tests compare with.
 void adamw_(const AdamWCall &call);
 
 // The 2-norm over all elements of all tensors, [] float32 (float64 if one of them

@@ -21,8 +21,8 @@ IDDPM_INLINE void cast(const From *from, To *to, int64_t n) {
 }
 
 // The instances, each compiled for every kind of processor.
-IDDPM_CLONES void run_cast(const float *from, at::BFloat16 *to, int64_t n) { cast(from, to, n); }
-IDDPM_CLONES void run_cast(const at::BFloat16 *from, float *to, int64_t n) { cast(from, to, n); }
+IDDPM_CLONES void run(const float *from, at::BFloat16 *to, int64_t n) { cast(from, to, n); }
+IDDPM_CLONES void run(const at::BFloat16 *from, float *to, int64_t n) { cast(from, to, n); }
 
 // Calls f(tensor, first, count) for the parts of all tensors, in parallel; every
 // thread gets as many elements.
@@ -44,7 +44,7 @@ void for_parts(const variable_list &list, F f) {
 template <class To, class From>
 void cast_all(const variable_list &from, const variable_list &to) {
   for_parts(from, [&](size_t k, int64_t first, int64_t count) {
-    run_cast(from[k].const_data_ptr<From>() + first, to[k].data_ptr<To>() + first, count);
+    run(from[k].const_data_ptr<From>() + first, to[k].data_ptr<To>() + first, count);
   });
 }
 
@@ -95,6 +95,9 @@ class CastList : public torch::autograd::Function<CastList> {
 };
 
 }  // namespace
+
+void cast_values(const float *from, at::BFloat16 *to, int64_t n) { run(from, to, n); }
+void cast_values(const at::BFloat16 *from, float *to, int64_t n) { run(from, to, n); }
 
 std::vector<at::Tensor> cast_list(const std::vector<at::Tensor> &list, at::ScalarType dtype) {
   if (list.empty()) return {};

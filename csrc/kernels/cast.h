@@ -13,4 +13,8 @@ namespace iddpm {
 // gradients, so it is not for graphs that are walked in parts.
 std::vector<at::Tensor> cast_list(const std::vector<at::Tensor> &list, at::ScalarType dtype);
 
+// The values of one tensor, or of a part of it, in memory.
+void cast_values(const float *from, at::BFloat16 *to, int64_t n);
+void cast_values(const at::BFloat16 *from, float *to, int64_t n);
+
 }  // namespace iddpm

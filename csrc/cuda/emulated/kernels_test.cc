@@ -266,22 +266,27 @@ void test_adamw() {
   for (int variant = 0; variant < 6; ++variant) {
     std::vector<std::vector<int64_t>> shapes{{1}, {3, 5}, {8192}, {0}, {8193}, {4, 7, 3, 3}, {129, 256}};
     if (variant == 2) shapes.resize(510, {2});  // more than one table holds
-    iddpm::AdamWCall call{{}, {}, {}, {}, std::vector<iddpm::Average>(variant % 3), at::full({}, 4.0f), {1e-2, 0.9, 0.999, 0.05, 1e-8}, {}, {}};
+    iddpm::AdamWCall call{{}, {}, {}, {}, {}, std::vector<iddpm::Average>(variant % 3), at::full({}, 4.0f), {1e-2, 0.9, 0.999, 0.05, 1e-8}, {}, {}, {}};
     for (const auto &shape : shapes) {
       for (iddpm::Tensors *list : {&call.params, &call.grads, &call.exp_avg}) list->push_back(at::randn(shape));
       call.exp_avg_sq.push_back(at::rand(shape));
+      bool copied = variant % 2 == 0 && call.params.size() % 2 == 0;
+      if (copied) call.grads.back() = call.grads.back().to(at::kBFloat16);
+      call.copies.push_back(copied ? at::full(shape, 99, at::kBFloat16) : at::Tensor());
       for (iddpm::Average &a : call.averages) a.tensors.push_back(at::randn(shape));
     }
     for (size_t r = 0; r < call.averages.size(); ++r) call.averages[r].rate = 0.9 + 0.05 * static_cast<double>(r);
     bool skips = variant == 4 || variant == 5;
     if (variant % 2 == 1) call.lr = at::full({1}, 3e-3, at::kDouble);
     if (variant >= 3) call.skip = at::full({1}, skips ? 1.0f : 0.0f);
+    if (variant >= 1) call.gain = at::full({1}, 0.3f);
     auto exact = [](iddpm::Tensors &list) {
       for (at::Tensor &t : list) t = t.to(at::kDouble);
     };
     iddpm::AdamWCall twin = call;
     for (iddpm::Tensors *list : {&twin.params, &twin.grads, &twin.exp_avg, &twin.exp_avg_sq}) exact(*list);
     for (iddpm::Average &a : twin.averages) exact(a.tensors);
+    twin.copies.assign(shapes.size(), at::Tensor());
     twin.skip = twin.lr = at::Tensor();
     if (call.lr.defined()) twin.options.lr = 3e-3;
     if (!skips) iddpm::adamw_(twin);
@@ -292,6 +297,9 @@ void test_adamw() {
       near(what + " p", call.params[k], twin.params[k], 1e-6);
       near(what + " m", call.exp_avg[k], twin.exp_avg[k], 1e-6);
       near(what + " v", call.exp_avg_sq[k], twin.exp_avg_sq[k], 1e-6);
+      if (const at::Tensor &copy = call.copies[k]; copy.defined()) {
+        check(copy.equal(skips ? at::full_like(copy, 99) : call.params[k].to(at::kBFloat16)), what + " copy", 0);
+      }
       for (size_t r = 0; r < call.averages.size(); ++r) near(what + " average", call.averages[r].tensors[k], twin.averages[r].tensors[k], 1e-6);
     }
   }
