@@ -15,8 +15,11 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Blocks that a multiprocessor shall hold of the kernels that wait for memory.
+// Blocks that a multiprocessor shall hold of the kernels that wait for memory: of three a
+// thread may use 80 registers. The gradient of 16-bit input needs some 110.
 constexpr int kBlocks = 3;
+template <class T>
+constexpr int kGradientBlocks = sizeof(T) == 2 ? 2 : kBlocks;
 
 // ---- a thread's pixels: every blockDim.y-th of `count` from `first` on, two under way
 
@@ -137,8 +140,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_chunks(GroupNormShape s
 }
 
 // From the last chunk to the first: the cache still holds what was summed last.
-template <int V, class F>
-__global__ void __launch_bounds__(kThreads, kBlocks) apply_chunks(GroupNormShape s, F f) {
+template <int V, int Blocks, class F>
+__global__ void __launch_bounds__(kThreads, Blocks) apply_chunks(GroupNormShape s, F f) {
   Place at = place_of<V>(s, gridDim.x - 1 - blockIdx.x);
   if (at.c >= s.c) return;
   f.begin(s, at.n, at.c);
@@ -307,7 +310,7 @@ cudaError_t forward(const GroupNormShape &s, const GroupNormInput<T> &x, const G
   cudaError_t e = launch(sum_chunks<V, Moments<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
   if (e == cudaSuccess) e = launch(finish_moments<T>, finish.grid, finish.block, stream, s, finish.groups, x.parts, sums, affine, eps, moments);
   if (e != cudaSuccess) return e;
-  return launch(apply_chunks<V, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
+  return launch(apply_chunks<V, kBlocks, Apply<T, V>>, chunks.grid, chunks.block, stream, s, apply);
 }
 
 template <class T, int V>
@@ -325,7 +328,7 @@ cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, cons
   cudaError_t e = launch(sum_chunks<V, GradientSums<T, V>>, chunks.grid, chunks.block, stream, s, of, sums);
   if (e == cudaSuccess) e = launch(finish_gradients, finish.grid, finish.block, stream, s, finish.groups, sums, affine, moments, out, slopes);
   if (e != cudaSuccess) return e;
-  return launch(apply_chunks<V, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
+  return launch(apply_chunks<V, kGradientBlocks<T>, InputGradient<T, V>>, chunks.grid, chunks.block, stream, s, input);
 }
 
 }  // namespace
