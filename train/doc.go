@@ -17,7 +17,7 @@
 //  4. A checkpoint (checkpoint.go; optimizer.go, timestep_sampler_state.go and
 //     fields.go for its parts) is written beside the steps (saver.go).
 //
-// Of several processes (peers.go, together.go) each takes its share of a batch, and
+// Of several processes (distributed.go) each takes its share of a batch, and
 // the one of rank 0 has the run folder. Beside training, inference.go is the network
 // as sampling asks it, and bench.go and products.go are steps to be timed.
 //
