@@ -1,6 +1,9 @@
 package gotorch
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Optimizer updates parameters from their gradients. Copies share one state.
 type Optimizer struct{ s *optimizerState }
@@ -42,10 +45,10 @@ func (opt Optimizer) SetCopies(copies []Tensor) {
 }
 
 // ZeroGrad drops the gradients.
-func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.leaves()) }
+func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.Leaves()) }
 
-// leaves returns what has the gradients: each parameter, or its copy.
-func (opt Optimizer) leaves() []Tensor {
+// Leaves returns what has the gradients: each parameter, or its copy.
+func (opt Optimizer) Leaves() []Tensor {
 	leaves := slices.Clone(opt.s.params)
 	for i, c := range opt.s.copies {
 		if c.Defined() {
@@ -57,8 +60,9 @@ func (opt Optimizer) leaves() []Tensor {
 
 // Gradients returns the gradients that there are.
 func (opt Optimizer) Gradients() []Tensor {
+	opt.checkCopies("Optimizer.Gradients")
 	var grads []Tensor
-	for _, leaf := range opt.leaves() {
+	for _, leaf := range opt.Leaves() {
 		if g := leaf.Grad(); g.Defined() {
 			grads = append(grads, g)
 		}
@@ -75,6 +79,15 @@ func (opt Optimizer) SetLR(lr float64) { opt.s.lr, opt.s.lrFrom = lr, Tensor{} }
 func (opt Optimizer) SetLRFrom(lr Tensor) {
 	lr.defined("SetLRFrom")
 	opt.s.lrFrom = lr
+}
+
+// checkCopies refuses a gradient that no update would see.
+func (opt Optimizer) checkCopies(op string) {
+	for i, c := range opt.s.copies {
+		if c.Defined() && opt.s.params[i].Grad().Defined() {
+			panic(&Error{Op: op, Message: fmt.Sprintf("parameter %d has a gradient, although a copy stands for it: use the copy alone", i)})
+		}
+	}
 }
 
 // SetGain lets the next steps take the gradients times gain, a float32 tensor of one
@@ -154,7 +167,8 @@ func unscoped(t Tensor) Tensor {
 }
 
 func (opt Optimizer) gradsOrZeros() []Tensor {
-	grads := opt.leaves()
+	opt.checkCopies("Optimizer.Step")
+	grads := opt.Leaves()
 	for i, leaf := range grads {
 		if grads[i] = leaf.Grad(); !grads[i].Defined() {
 			grads[i] = ZerosLike(leaf.Detach())

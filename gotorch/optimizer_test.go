@@ -258,6 +258,9 @@ func TestSetCopies(t *testing.T) {
 		if g := opt.Gradients(); len(g) != 0 {
 			t.Errorf("gradients are left: %v", g)
 		}
+		p.SetRequiresGrad(true)
+		p.Sum().Backward()
+		mustFail(t, opt.Step) // the gradient would be lost
 		if p.Float64s()[0] == 1 || average.Float64s()[0] == 1 {
 			t.Error("nothing has been learnt")
 		}

@@ -367,6 +367,7 @@ var neverRefuse = map[string]string{
 	"Optimizer.AddParameters": "only stores its arguments",
 	"Optimizer.AddAverage":    "only stores its arguments",
 	"Optimizer.SetLR":         "only stores its arguments",
+	"Optimizer.Leaves":        "returns what was stored",
 	"Optimizer.Close":         "frees",
 	"ProcessGroup.Rank":       "no argument",
 	"ProcessGroup.Size":       "no argument",

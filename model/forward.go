@@ -16,6 +16,10 @@ type Input struct {
 	Dropout *gotorch.PhiloxKey // nil: no dropout; else what names its masks (Stream is set per layer)
 	Tape    *Tape              // not nil: gradient checkpointing, and Tape.Backward must follow the loss's
 
+	// Copies stand for the torso's weights, in Dtype; they get the gradients, and whoever
+	// changes the weights changes them, too. nil: each evaluation casts the weights.
+	Copies map[*Parameter]gotorch.Tensor
+
 	// Watch sees what each block puts out, in order, under the block's name in the
 	// state_dict: for finding where numbers go bad. nil: nobody looks.
 	Watch func(block string, h gotorch.Tensor)
@@ -26,7 +30,7 @@ type pass struct {
 	defersBias bool // convolutions leave their biases to what comes next, as on a GPU, where they would add them by a kernel of their own
 	dropout    *gotorch.PhiloxKey
 	tape       *Tape
-	casts      map[*Parameter]gotorch.Tensor // see UNet.castWeights
+	casts      map[*Parameter]gotorch.Tensor // what stands for the torso's weights: see Input.Copies and UNet.castWeights
 	emb        map[*resBlock]gotorch.Tensor  // what each residual block takes of the embedding, if it was worked out for all at once
 }
 
@@ -43,17 +47,21 @@ func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
 // Forward returns the network's output [N, OutChannels, H, W], float32, for
 // x [N, InChannels, H, W] in [-1, 1] at timesteps t [N].
 func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
-	return m.forward(x, t, in, x.Device().Type == gotorch.CUDA)
+	return m.forward(x, t, in, defersBias(x))
 }
 
+// defersBias reports whether convolutions leave their biases to what comes next where
+// x is: see pass.
+func defersBias(x gotorch.Tensor) bool { return x.Device().Type == gotorch.CUDA }
+
 func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.Tensor {
-	p := pass{dropout: in.Dropout, tape: in.Tape, defersBias: defersBias}
+	p := pass{dropout: in.Dropout, tape: in.Tape, defersBias: defersBias, casts: in.Copies}
 	dtype := in.Dtype
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
-	if in.Tape == nil { // with one, each block is computed again, in a graph of its own
-		p.casts = m.castWeights(dtype)
+	if in.Tape == nil && in.Copies == nil { // with a tape each block is computed again, in a graph of its own
+		p.casts = m.castWeights(dtype, defersBias)
 	}
 	if m.config.SuperRes {
 		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)

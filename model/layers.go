@@ -111,14 +111,11 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 
 // castWeights returns the torso's weights in its dtype, cast all at once, but those
 // that are in it already or are folded.
-func (m *UNet) castWeights(dtype int8) map[*Parameter]gotorch.Tensor {
-	if dtype == gotorch.Float {
-		return nil
-	}
+func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
-		if p.torso && !p.frozen.Defined() && !p.folds(dtype) {
+		if p.castsTo(dtype, defersBias) {
 			params, weights = append(params, p), append(weights, p.Tensor)
 		}
 	}
@@ -129,8 +126,29 @@ func (m *UNet) castWeights(dtype int8) map[*Parameter]gotorch.Tensor {
 	return casts
 }
 
-// as returns a parameter in dtype: the cast that was made for this pass, if there is
-// one.
+// castsTo reports whether the parameter is used as a cast of it, by convolutions that
+// leave their biases to what comes next or do not.
+func (p *Parameter) castsTo(dtype int8, defersBias bool) bool {
+	return dtype != gotorch.Float && p.torso && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias)
+}
+
+// Copies returns, by parameter, copies in dtype of what the torso uses in it, as leaves
+// that require gradients: see [Input.Copies]. There are none in float32. Call it outside
+// any scope; they are the caller's.
+func (m *UNet) Copies(dtype int8) map[*Parameter]gotorch.Tensor {
+	copies := map[*Parameter]gotorch.Tensor{}
+	for _, p := range m.params {
+		if p.castsTo(dtype, defersBias(p.Tensor)) {
+			leaf := p.Tensor.Detach().CastTo(dtype)
+			leaf.SetRequiresGrad(true)
+			copies[p] = leaf
+		}
+	}
+	return copies
+}
+
+// as returns a parameter in dtype: the copy or cast that there is for this pass, if
+// there is one.
 func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 	if cast, made := p.casts[w]; made {
 		return cast

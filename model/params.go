@@ -14,6 +14,7 @@ type Parameter struct {
 
 	frozen    gotorch.Tensor // see UNet.Freeze
 	torso     bool           // used in the torso's dtype
+	deferred  bool           // the bias of a convolution that may leave it, in float32, to what comes next
 	upsamples bool           // the weight of a convolution after an up-sampling
 }
 

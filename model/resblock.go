@@ -32,7 +32,9 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 	}
 	if in != out {
 		r.skip = newConv(b.at("skip_connection"), in, out, 1, 1, false)
+		r.skip.bias.deferred = true
 	}
+	r.inConv.bias.deferred, r.outConv.bias.deferred = true, true
 	return r
 }
 

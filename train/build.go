@@ -55,13 +55,18 @@ func (t *Trainer) build(from *Checkpoint) error {
 		return err
 	}
 	t.work = t.newStepWork()
-	switch {
-	case !t.group.IsLeader():
+	if !t.group.IsLeader() {
 		return nil // followState brings what the leading process has read
-	case from != nil:
-		return t.restore(from)
 	}
-	return t.initialise()
+	if from != nil {
+		err = t.restore(from)
+	} else {
+		err = t.initialise()
+	}
+	if err == nil && t.weightsAreCopied() {
+		t.work.copyWeights()
+	}
+	return err
 }
 
 // buildNetwork draws the weights and makes the optimizer and the averages.

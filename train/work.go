@@ -1,6 +1,9 @@
 package train
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
@@ -20,6 +23,8 @@ type stepWork struct {
 	numbers gotorch.Tensor // float64, see write
 	results gotorch.Tensor // float32, as layout says
 	layout  resultLayout
+
+	copies map[*model.Parameter]gotorch.Tensor // see copyWeights
 }
 
 // What numbers holds: three rows of N numbers, one per picture, and then these.
@@ -57,9 +62,28 @@ func (t *Trainer) newGraph(work func()) *gotorch.Graph {
 
 func (w *stepWork) free() {
 	w.graph.Close()
-	for _, x := range []gotorch.Tensor{w.pixels, w.numbers, w.results} {
+	for _, x := range slices.AppendSeq([]gotorch.Tensor{w.pixels, w.numbers, w.results}, maps.Values(w.copies)) {
 		x.Free()
 	}
+}
+
+// weightsAreCopied reports whether the network computes with copies of the weights that
+// the optimizer keeps, so that a step casts neither weights nor gradients. What is summed
+// before the optimizer sees it, over microbatches or processes, is summed in float32; and
+// float16's gradients leave its range when the loss's factor is taken out of them.
+func (t *Trainer) weightsAreCopied() bool {
+	o := t.config.Train
+	return t.precision.dtype == gotorch.BFloat16 && t.group.Size() == 1 && o.microbatch() >= o.BatchSize && !o.GradientNoise
+}
+
+// copyWeights makes the copies, once the weights are what the run begins with.
+func (w *stepWork) copyWeights() {
+	w.copies = w.t.network.Copies(w.t.precision.dtype)
+	list := make([]gotorch.Tensor, 0, len(w.t.network.Parameters()))
+	for _, p := range w.t.network.Parameters() {
+		list = append(list, w.copies[p])
+	}
+	w.t.optimizer.SetCopies(list)
 }
 
 // write sends this process's share of a batch and of its timesteps, without waiting
@@ -125,13 +149,16 @@ func (w *stepWork) run() {
 		if t.config.Train.GradientNoise {
 			out.noise = noise.giveBack()
 		}
-		t.group.AllReduce(t.gradients())
+		t.group.AllReduce(t.optimizer.Gradients())
 		out.gather(t.group)
 		if t.precision.dtype == gotorch.Half {
-			gotorch.ForeachMulI(t.gradients(), in.unscale)
+			gotorch.ForeachMulI(t.optimizer.Gradients(), in.unscale)
 			gotorch.ForeachMulI(out.noise, in.unscale)
 		}
-		out.gradNorm = gotorch.ClipGradNorm(t.gradients(), t.config.Train.GradClip)
+		out.gradNorm = gotorch.TotalNorm(t.optimizer.Gradients())
+		if clip := t.config.Train.GradClip; clip > 0 {
+			t.optimizer.SetGain(gotorch.ClipCoefficient(out.gradNorm, clip))
+		}
 		out.bad = badness(out)
 		t.optimizer.SetLRFrom(in.lr)
 		t.optimizer.StepUnless(out.bad)
@@ -213,17 +240,6 @@ func (t *Trainer) newPass(in stepInputs, m microbatch) pass {
 		p.tape = new(model.Tape)
 	}
 	dropout := t.key(in, m, 0)
-	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape})
+	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape, Copies: t.work.copies})
 	return p
-}
-
-func (t *Trainer) gradients() []gotorch.Tensor {
-	params := t.network.Tensors()
-	grads := make([]gotorch.Tensor, 0, len(params))
-	for _, p := range params {
-		if g := p.Grad(); g.Defined() {
-			grads = append(grads, g)
-		}
-	}
-	return grads
 }
