@@ -14,7 +14,8 @@ func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
 	half := dim / 2
 	device := t.Device()
 	k := gotorch.ArangeOn(device, gotorch.Float, 0, float64(half), 1)
-	frequencies := k.MulScalar(-math.Log(10000)).MulScalar(1 / float64(half)).Exp()
+	// A product with 1 / half would round otherwise than the reference's quotient.
+	frequencies := k.MulScalar(-math.Log(10000)).DivI(gotorch.FullOn(device, gotorch.Float, float64(half))).Exp()
 	args := t.CastTo(gotorch.Float).Unsqueeze(1).Mul(frequencies.Unsqueeze(0))
 	parts := []gotorch.Tensor{args.Cos(), args.Sin()}
 	if dim%2 == 1 {
