@@ -9,6 +9,7 @@
 package golden
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sort"
@@ -81,6 +82,7 @@ type Archive struct {
 	t      testing.TB
 	path   string
 	arrays map[string]*npy.Array
+	nudged bool
 }
 
 // Open reads a golden .npz file for the test t.
@@ -90,7 +92,7 @@ func Open(t testing.TB, path string) Archive {
 	if err != nil {
 		t.Fatalf("read %s: %v", path, err)
 	}
-	return Archive{t, path, arrays}
+	return Archive{t: t, path: path, arrays: arrays}
 }
 
 // Names returns the names of the arrays, sorted.
@@ -121,10 +123,35 @@ func (a Archive) Shape(name string) []int64 {
 	return a.Array(name).Shape
 }
 
-// Float32s returns the elements of a float32 array.
+// Nudged returns the archive with each float32 a little larger or smaller, as
+// [Conditioned] asks for it.
+func (a Archive) Nudged() Archive {
+	a.nudged = true
+	return a
+}
+
+// Float32s returns the elements of an array as float32.
 func (a Archive) Float32s(name string) []float32 {
 	a.t.Helper()
-	return must(a, name, (*npy.Array).Float32s)
+	exact := a.Array(name).Float64s()
+	values := make([]float32, len(exact))
+	for i, v := range exact {
+		values[i] = float32(v)
+	}
+	if a.nudged {
+		values = Nudge(values)
+	}
+	return values
+}
+
+// Nudge returns values of which each is a little larger or smaller.
+func Nudge(values []float32) []float32 {
+	nudged := make([]float32, len(values))
+	signs := rand.New(rand.NewPCG(1, uint64(len(values))))
+	for i, v := range values {
+		nudged[i] = v * float32(1+nudge*float64(2*signs.IntN(2)-1))
+	}
+	return nudged
 }
 
 // Float64s returns the elements of an array as float64.

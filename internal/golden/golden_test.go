@@ -17,6 +17,7 @@ type recorder struct {
 
 func (r *recorder) Helper()                        {}
 func (r *recorder) Errorf(string, ...any)          { r.errors++ }
+func (r *recorder) Logf(string, ...any)            {}
 func (r *recorder) Fatalf(format string, a ...any) { r.stop("fatal", format, a...) }
 func (r *recorder) Skipf(format string, a ...any)  { r.stop("skip", format, a...) }
 
@@ -90,7 +91,7 @@ func TestArchive(t *testing.T) {
 			t.Errorf("x has %d elements, want %d", n, want)
 		}
 		r := &recorder{}
-		b := Archive{r, a.path, a.arrays}
+		b := Archive{t: r, path: a.path, arrays: a.arrays}
 		if r.run(func() { b.Array("no such array") }); r.stopped != "fatal" {
 			t.Error("a missing array did not fail the test")
 		}

@@ -1,0 +1,119 @@
+package golden
+
+import (
+	"math"
+	"testing"
+)
+
+// Tolerance is how far a value may be from the reference's.
+type Tolerance struct {
+	Relative float64 // times |want|
+	OfMax    float64 // times the largest |want| of the array
+}
+
+// comparison is an array that a test has computed, beside the reference's.
+type comparison struct {
+	name      string
+	got, want []float64
+	rows      int // parts of the array that belong together, as one picture's values
+	tolerance Tolerance
+}
+
+// Comparisons are what a test compares, gathered for [Conditioned].
+type Comparisons struct{ list []comparison }
+
+// Add adds an array. rows is how many parts it has that know nothing of one another,
+// such as pictures.
+func Add[G, W Real](c *Comparisons, name string, rows int, got []G, want []W, tolerance Tolerance) {
+	c.list = append(c.list, comparison{name, wide(got), wide(want), rows, tolerance})
+}
+
+func wide[T Real](values []T) []float64 {
+	all := make([]float64, len(values))
+	for i, v := range values {
+		all[i] = float64(v)
+	}
+	return all
+}
+
+// nudge is what [Archive.Nudged] moves values by, relatively: two units in the last
+// place of a float32, less than a network's own rounding comes to.
+const nudge = 0x1p-22
+
+// slack is by how many times what a nudge changes a value may be off.
+const slack = 4
+
+// Conditioned compares all that compute gathers. compute is called with nudged false. If
+// some values are off, it is called again with nudged true, and is then to compute from
+// [Archive.Nudged]: a value may be off by a few times what that changes, for there the
+// reference's own digits are chance. x_0 of a noise at t = T-1 is such a value: it is a
+// difference of numbers a thousand times its size.
+func Conditioned(t testing.TB, compute func(c *Comparisons, nudged bool)) {
+	t.Helper()
+	var first, again Comparisons
+	compute(&first, false)
+	for _, c := range first.list {
+		if len(c.got) != len(c.want) {
+			t.Errorf("%s: %d values, want %d", c.name, len(c.got), len(c.want))
+			continue
+		}
+		if c.off(nil) == 0 {
+			continue
+		}
+		if again.list == nil {
+			compute(&again, true)
+		}
+		moved := c.moved(again.named(c.name))
+		if c.off(moved) > 0 {
+			WithinNorms(t, c.name, c.got, c.want, c.tolerance.Relative, c.tolerance.OfMax)
+			t.Logf("%s: inputs and weights off by %g move it by at most %g", c.name, nudge, largest(moved))
+			continue
+		}
+		t.Logf("%s: %d of %d values are off, but not further than the reference's rounding may have them: inputs and weights off by %g move it by %g",
+			c.name, c.off(nil), len(c.got), nudge, largest(moved))
+	}
+}
+
+// named returns what has been computed under a name; a test may compare in any order.
+func (c Comparisons) named(name string) []float64 {
+	for _, x := range c.list {
+		if x.name == name {
+			return x.got
+		}
+	}
+	return nil
+}
+
+// off counts the values that are off by more than the tolerance and a few times what
+// their row moves by; a NaN is off.
+func (c comparison) off(moved []float64) (n int) {
+	most := largest(c.want)
+	for i, want := range c.want {
+		allowed := c.tolerance.Relative*math.Abs(want) + c.tolerance.OfMax*most
+		if moved != nil {
+			allowed += slack * moved[i*len(moved)/len(c.want)]
+		}
+		if !(math.Abs(c.got[i]-want) <= allowed) {
+			n++
+		}
+	}
+	return n
+}
+
+// moved returns for each row how far other values are from the computed ones, at most.
+func (c comparison) moved(other []float64) []float64 {
+	most := make([]float64, max(1, c.rows))
+	for i := range min(len(c.got), len(other)) {
+		row := i * len(most) / len(c.got)
+		most[row] = math.Max(most[row], math.Abs(c.got[i]-other[i]))
+	}
+	return most
+}
+
+func largest(values []float64) float64 {
+	most := 0.0
+	for _, v := range values {
+		most = math.Max(most, math.Abs(v))
+	}
+	return most
+}
