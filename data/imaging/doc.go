@@ -1,5 +1,5 @@
-// Package imaging decodes pictures and fits them to squares, to the pixels that Pillow,
-// and so the reference, makes of the same files. It knows no collections of pictures.
+// Package imaging decodes pictures and fits them to squares, to the pixels that Pillow
+// 13, and so the reference, makes of the same files. It knows no collections of pictures.
 //
 // A picture's walk, in the order of the files to read:
 //

@@ -9,9 +9,12 @@ import (
 // with a box filter while its short side is at least twice the size, scaled with
 // the bicubic filter until the short side is the size, and cropped to its centre.
 func (p Picture) Fit(dst []byte, size int) error {
-	return p.FitTo(dst, size, size, func(w, h int) (x, y int) {
-		return (w - size) / 2, (h - size) / 2
-	})
+	return p.FitTo(dst, size, size, centre(size))
+}
+
+// centre places a crop of size x size pixels.
+func centre(size int) func(w, h int) (x, y int) {
+	return func(w, h int) (x, y int) { return (w - size) / 2, (h - size) / 2 }
 }
 
 // longestSide bounds the picture that a crop is taken from: only a picture that
@@ -21,6 +24,10 @@ const longestSide = 1 << 22
 // FitTo is Fit with a short side of its own, at least size, and a crop from where place
 // says in the scaled picture of w x h pixels.
 func (p Picture) FitTo(dst []byte, size, short int, place func(w, h int) (x, y int)) error {
+	return p.fitTo(dst, size, short, place, verticalFirst)
+}
+
+func (p Picture) fitTo(dst []byte, size, short int, place func(w, h int) (x, y int), order passOrder) error {
 	if size < 1 || short < size || len(dst) < size*size*3 || min(p.w, p.h) < 1 {
 		return fmt.Errorf("%d x %d pixels cannot be fitted to a short side of %d, and %d x %d of them into %d bytes", p.w, p.h, short, size, size, len(dst))
 	}
@@ -29,7 +36,7 @@ func (p Picture) FitTo(dst []byte, size, short int, place func(w, h int) (x, y i
 		if palette {
 			p = nearest(p, p.w/2, p.h/2, rect{w: p.w / 2, h: p.h / 2})
 		} else {
-			p = halve(p)
+			p = halve(p, order)
 		}
 	}
 	scale := float64(short) / float64(min(p.w, p.h))
@@ -46,7 +53,7 @@ func (p Picture) FitTo(dst []byte, size, short int, place func(w, h int) (x, y i
 	if palette && (w != p.w || h != p.h) {
 		p = nearest(p, w, h, crop)
 	} else {
-		p = resample(p, bicubicFilter, w, h, crop)
+		p = resample(p, bicubicFilter, w, h, crop, order)
 	}
 	p.writeRGB(dst)
 	return nil

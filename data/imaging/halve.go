@@ -6,23 +6,18 @@ import "encoding/binary"
 // down, as the reference does before its bicubic step. A side of even length is
 // halved by averaging pairs: with two taps of one half each, Pillow's fixed-point
 // sum is (a+b+1)>>1.
-func halve(p Picture) Picture {
-	w, h := p.w/2, p.h/2
-	if p.w%2 != 0 {
-		p = resampleRows(p, newTaps(boxFilter, p.w, w, 0, w), 0, p.h)
-	} else if h*2 == p.h {
+func halve(p Picture, order passOrder) Picture {
+	switch {
+	case order(p, p.w/2, p.h/2):
+		return halveWidth(halveHeight(p))
+	case p.w%2 == 0 && p.h%2 == 0:
 		return halveBoth(p)
-	} else {
-		p = halveWidth(p)
 	}
-	if p.h%2 != 0 {
-		return resampleColumns(p, newTaps(boxFilter, p.h, h, 0, h), 0)
-	}
-	return halveHeight(p)
+	return halveHeight(halveWidth(p))
 }
 
-// halveBoth halves width and height, row by row, so that what lies between the
-// two passes stays in the nearest cache.
+// halveBoth halves width and height, in this order and both even, row by row, so
+// that what lies between the two passes stays in the nearest cache.
 func halveBoth(p Picture) Picture {
 	out := newPicture(p.memory, p.w/2, p.h/2, p.c)
 	top, bottom := p.memory.Take(out.w*p.c), p.memory.Take(out.w*p.c)
@@ -35,6 +30,9 @@ func halveBoth(p Picture) Picture {
 }
 
 func halveWidth(p Picture) Picture {
+	if w := p.w / 2; p.w%2 != 0 {
+		return resampleRows(p, newTaps(boxFilter, p.w, w, 0, w))
+	}
 	out := newPicture(p.memory, p.w/2, p.h, p.c)
 	for y := range out.h {
 		halveRow(out.row(y), p.row(y), p.c)
@@ -43,6 +41,9 @@ func halveWidth(p Picture) Picture {
 }
 
 func halveHeight(p Picture) Picture {
+	if h := p.h / 2; p.h%2 != 0 {
+		return resampleColumns(p, newTaps(boxFilter, p.h, h, 0, h), 0)
+	}
 	out := newPicture(p.memory, p.w, p.h/2, p.c)
 	for y := range out.h {
 		averageRows(out.row(y), p.row(2*y), p.row(2*y+1))

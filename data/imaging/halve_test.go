@@ -16,32 +16,40 @@ func randomPicture(r *rand.Rand, w, h, c int) Picture {
 	return p
 }
 
+// horizontalFirst is Pillow's order before its version 13.
+func horizontalFirst(Picture, int, int) bool { return false }
+
+func alwaysVerticalFirst(Picture, int, int) bool { return true }
+
 // TestHalve compares the short ways with the general one, which TestPillow and
 // TestGolden compare with Pillow.
 func TestHalve(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, size := range [][2]int{{2, 2}, {3, 2}, {2, 3}, {3, 3}, {4, 4}, {5, 4}, {16, 9}, {17, 8}, {62, 31}, {101, 75}, {500, 375}, {128, 6}} {
+	orders := map[string]passOrder{"vertical": alwaysVerticalFirst, "horizontal": horizontalFirst, "pillow": verticalFirst}
+	for _, size := range [][2]int{{2, 2}, {3, 2}, {2, 3}, {3, 3}, {4, 4}, {5, 4}, {16, 9}, {17, 8}, {62, 31}, {101, 75}, {500, 375}, {128, 6}, {6, 128}, {7, 128}, {6, 127}, {7, 127}} {
 		for _, c := range []int{1, 3, 4} {
-			t.Run(fmt.Sprintf("%dx%dx%d", size[0], size[1], c), func(t *testing.T) {
-				p := randomPicture(r, size[0], size[1], c)
-				w, h := p.w/2, p.h/2
-				want := resample(p, boxFilter, w, h, rect{w: w, h: h})
-				if got := halve(p); got.w != w || got.h != h || got.c != c || !bytes.Equal(got.pix, want.pix) {
-					t.Errorf("halving by pairs differs from the box filter")
-				}
-			})
+			for name, order := range orders {
+				t.Run(fmt.Sprintf("%dx%dx%d/%s", size[0], size[1], c, name), func(t *testing.T) {
+					p := randomPicture(r, size[0], size[1], c)
+					w, h := p.w/2, p.h/2
+					want := resample(p, boxFilter, w, h, rect{w: w, h: h}, order)
+					if got := halve(p, order); got.w != w || got.h != h || got.c != c || !bytes.Equal(got.pix, want.pix) {
+						t.Errorf("halving by pairs differs from the box filter")
+					}
+				})
+			}
 		}
 	}
 }
 
 func BenchmarkHalve(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, size := range [][2]int{{500, 375}, {500, 374}, {499, 375}} {
+	for _, size := range [][2]int{{500, 375}, {500, 374}, {499, 375}, {375, 800}} {
 		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
 			p, m := randomPicture(r, size[0], size[1], 3), &Memory{}
 			for b.Loop() {
 				p.memory = m
-				halve(p)
+				halve(p, verticalFirst)
 				m.Reset()
 			}
 		})

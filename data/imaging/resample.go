@@ -2,8 +2,8 @@ package imaging
 
 import "math"
 
-// The resampling below is Pillow's, to the bit: separable, the horizontal pass
-// first, coefficients rounded to 22 bits, the intermediate picture rounded back
+// The resampling below is Pillow's, to the bit: separable, the passes in its
+// order, coefficients rounded to 22 bits, the intermediate picture rounded back
 // to 8 bits. Another rounding anywhere shows up as grey levels that differ from
 // the reference's, so the arithmetic follows Pillow's order even where a
 // shorter formula would do.
@@ -116,35 +116,46 @@ const half = int32(1) << (precisionBits - 1)
 // rect is a part of a picture, in pixels.
 type rect struct{ x, y, w, h int }
 
-// resample scales p to w x h with f and returns the part crop of the result;
-// only the rows and columns that the crop needs are computed.
-func resample(p Picture, f filter, w, h int, crop rect) Picture {
-	if w == p.w && h == p.h {
-		return p.cropped(crop)
-	}
-	rows := rect{y: crop.y, h: crop.h}
-	var vertical taps
-	if h != p.h {
-		vertical = newTaps(f, p.h, h, crop.y, crop.y+crop.h)
-		rows = rect{y: vertical.first[0], h: vertical.last() - vertical.first[0]}
-	}
-	if w != p.w {
-		p = resampleRows(p, newTaps(f, p.w, w, crop.x, crop.x+crop.w), rows.y, rows.h)
-	} else {
-		p = p.cropped(rect{x: crop.x, y: rows.y, w: crop.w, h: rows.h})
-	}
-	if vertical.first == nil {
-		return p
-	}
-	return resampleColumns(p, vertical, rows.y)
+// passOrder tells whether the vertical pass comes first where p is scaled to
+// w x h, another height.
+type passOrder func(p Picture, w, h int) bool
+
+// verticalFirst is the order of Pillow 13: the vertical pass comes first where
+// it takes away more than twice as many rows as the horizontal one takes away
+// columns. Before 13 the horizontal pass came first.
+func verticalFirst(p Picture, w, h int) bool {
+	return p.h > h && p.h-h > 2*(p.w-w)
 }
 
-// resampleRows is the horizontal pass over n rows of p from row y on.
-func resampleRows(p Picture, t taps, y, n int) Picture {
-	out := newPicture(p.memory, len(t.first), n, p.c)
-	for r := range n {
-		src := p.row(y + r)
-		dst := out.row(r)
+// resample scales p to w x h with f and returns the part crop of the result;
+// only the rows and columns that the crop needs are computed, except that a
+// vertical pass that comes first takes all columns.
+func resample(p Picture, f filter, w, h int, crop rect, order passOrder) Picture {
+	if h == p.h {
+		return resampleWidth(p.cropped(rect{y: crop.y, w: p.w, h: crop.h}), f, w, crop)
+	}
+	t := newTaps(f, p.h, h, crop.y, crop.y+crop.h)
+	if order(p, w, h) {
+		return resampleWidth(resampleColumns(p, t, 0), f, w, crop)
+	}
+	top := t.first[0]
+	p = p.cropped(rect{y: top, w: p.w, h: t.last() - top})
+	return resampleColumns(resampleWidth(p, f, w, crop), t, top)
+}
+
+// resampleWidth scales p's width to w and returns the columns of crop.
+func resampleWidth(p Picture, f filter, w int, crop rect) Picture {
+	if w == p.w {
+		return p.cropped(rect{x: crop.x, w: crop.w, h: p.h})
+	}
+	return resampleRows(p, newTaps(f, p.w, w, crop.x, crop.x+crop.w))
+}
+
+// resampleRows is the horizontal pass.
+func resampleRows(p Picture, t taps) Picture {
+	out := newPicture(p.memory, len(t.first), p.h, p.c)
+	for y := range p.h {
+		src, dst := p.row(y), out.row(y)
 		switch p.c {
 		case 1:
 			row1(dst, src, t)

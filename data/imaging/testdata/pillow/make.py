@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the pictures of this folder and expected.npz: what Pillow and the reference's resizing make of them.
 
-usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow, NumPy and libturbojpeg.so.0; run it in this folder)
+usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow 13, NumPy and libturbojpeg.so.0; run it in this folder)
 """
 import ctypes
 import sys
@@ -39,6 +39,12 @@ save("bilevel.png", photo.convert("1"))
 save("gray_alpha_opaque.png", Image.merge("LA", (gray, Image.new("L", gray.size, 255))))
 save("rgba_opaque.png", photo.convert("RGBA"))
 
+# Since 13.0.0 Pillow scales the height first where it loses more than twice as many rows as columns.
+astronaut = Image.open(f"{sys.argv[1]}/astronaut_300x211.png").convert("RGB")
+for name, w, h in (("tall_even", 24, 72), ("tall_odd", 25, 83), ("tall_twice", 36, 72), ("tall_over_twice", 36, 74)):
+    save(f"{name}.png", astronaut.crop((110, 20, 110 + w, 20 + h)))
+save("tall_gray.png", astronaut.convert("L").crop((110, 20, 149, 140)))
+save("tall_cmyk.jpg", astronaut.convert("CMYK").crop((110, 20, 136, 100)), quality=80)
 
 
 def turbo(name, im, subsampling, quality=85):
@@ -87,7 +93,7 @@ for name in opaque:
         expected[f"{name}@whole"] = np.array(im.convert("RGB"))
         continue
     expected[f"{name}@whole"] = np.array(im.convert("RGB"))
-    for size in (9, 40, 80):
+    for size in (9, 20) if name.startswith("tall") else (9, 40, 80):
         expected[f"{name}@{size}"] = reference(im, size)
 
 # Transparent pictures are composited on a colour, which the reference leaves to chance.
