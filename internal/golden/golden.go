@@ -9,6 +9,7 @@
 package golden
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -46,12 +47,16 @@ func Dir(t testing.TB) string {
 func Files(t testing.TB, pattern string) []string {
 	t.Helper()
 	dir := Dir(t)
-	files, err := filepath.Glob(filepath.Join(dir, pattern))
+	// Not filepath.Glob, which would read brackets in the folder's own path as a pattern.
+	files, err := fs.Glob(os.DirFS(dir), pattern)
 	if err != nil {
 		t.Fatalf("pattern %q: %v", pattern, err)
 	}
 	if len(files) == 0 {
 		t.Skipf("the golden folder %s has no %s", dir, pattern)
+	}
+	for i, file := range files {
+		files[i] = filepath.Join(dir, filepath.FromSlash(file))
 	}
 	sort.Strings(files)
 	return files

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -58,24 +59,37 @@ func TestWithin(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	empty, partial := t.TempDir(), t.TempDir()
-	if err := os.MkdirAll(filepath.Join(partial, "schedule"), 0o755); err != nil {
-		t.Fatal(err)
+	empty, partial, brackets := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "[a] of *?")
+	for _, file := range []string{
+		filepath.Join(partial, "schedule", "x.npz"),
+		filepath.Join(brackets, "schedule", "[b].npz"),
+		filepath.Join(brackets, "model", "[c] of *?", "io.npz"),
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(filepath.Join(partial, "schedule", "x.npz"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ dir, pattern, stopped string }{
-		{empty, "schedule/*.npz", "fatal"},
-		{filepath.Join(empty, "missing"), "schedule/*.npz", "fatal"},
-		{partial, "pieces/*.npz", "skip"},
-		{partial, "schedule/*.npz", ""},
+	for _, c := range []struct{ dir, pattern, stopped, found string }{
+		{empty, "schedule/*.npz", "fatal", ""},
+		{filepath.Join(empty, "missing"), "schedule/*.npz", "fatal", ""},
+		{partial, "pieces/*.npz", "skip", ""},
+		{partial, "schedule/*.npz", "", "schedule/x.npz"},
+		{brackets, "pieces/*.npz", "skip", ""},
+		{brackets, "schedule/*.npz", "", "schedule/[b].npz"},
+		{brackets, "model/*/io.npz", "", "model/[c] of *?/io.npz"},
 	} {
 		t.Setenv("IDDPM_GOLDEN", c.dir)
+		var want, got []string
+		if c.found != "" {
+			want = []string{filepath.Join(c.dir, c.found)}
+		}
 		r := &recorder{}
-		r.run(func() { Files(r, c.pattern) })
-		if r.stopped != c.stopped {
-			t.Errorf("Files(%s, %s): %q, want %q", c.dir, c.pattern, r.stopped, c.stopped)
+		r.run(func() { got = Files(r, c.pattern) })
+		if r.stopped != c.stopped || !slices.Equal(got, want) {
+			t.Errorf("Files(%s, %s): %v, %q, want %v, %q", c.dir, c.pattern, got, r.stopped, want, c.stopped)
 		}
 	}
 }
