@@ -73,6 +73,7 @@ type Trainer struct {
 	saver     saver
 	meter     meter
 
+	contention contention
 	health     health
 	eager      bool // the host looks at every step's health, not only when it reads a line of metrics
 	rolledBack bool // in this process
