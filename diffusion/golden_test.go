@@ -264,11 +264,9 @@ func eachModelCase(t *testing.T, f func(t *testing.T, c modelCase)) {
 			if dims := len(c.Shape("x_start")); dims != 4 {
 				t.Skipf("x_start has %d dimensions, not 4", dims)
 			}
-			golden.Conditioned(t, func(compared *golden.Comparisons, nudged bool) {
+			golden.Conditioned(t, func(compared *golden.Comparisons, nudge int) {
 				c.compared = compared
-				if nudged {
-					c.Archive = c.Nudged()
-				}
+				c.Archive = c.Nudged(nudge)
 				gotorch.Scope(func() { f(t, c) })
 			})
 		})

@@ -38,9 +38,9 @@ func forEachGoldenRun(t *testing.T, f func(r *goldenRun)) {
 		dir := filepath.Dir(file)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			gotorch.Run(func() {
-				golden.Conditioned(t, func(c *golden.Comparisons, nudged bool) {
+				golden.Conditioned(t, func(c *golden.Comparisons, nudge int) {
 					gotorch.Scope(func() {
-						r := openGoldenRun(t, dir, nudged)
+						r := openGoldenRun(t, dir, nudge)
 						r.compared = c
 						f(r)
 					})
@@ -50,7 +50,7 @@ func forEachGoldenRun(t *testing.T, f func(r *goldenRun)) {
 	}
 }
 
-func openGoldenRun(t *testing.T, dir string, nudged bool) *goldenRun {
+func openGoldenRun(t *testing.T, dir string, nudge int) *goldenRun {
 	for _, name := range []string{"io.npz", "model.pt"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Skipf("the case has no %s", name)
@@ -88,10 +88,10 @@ func openGoldenRun(t *testing.T, dir string, nudged bool) *goldenRun {
 	if err := r.network.LoadStateDict(dict.(*pt.Dict)); err != nil {
 		t.Fatal(err)
 	}
-	if nudged {
-		r.io = r.io.Nudged()
+	if nudge > 0 {
+		r.io = r.io.Nudged(nudge)
 		for _, p := range r.network.Tensors() {
-			p.CopyI(gotorch.FromFloat32s(golden.Nudge(p.Float32s()), p.Shape()...))
+			p.CopyI(gotorch.FromFloat32s(golden.Nudged(p.Float32s(), nudge), p.Shape()...))
 		}
 	}
 	r.network.SetRequiresGrad(true)

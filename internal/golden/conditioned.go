@@ -36,22 +36,26 @@ func wide[T Real](values []T) []float64 {
 	return all
 }
 
-// nudge is what [Archive.Nudged] moves values by, relatively: two units in the last
+// nudgeSize is what [Archive.Nudged] moves values by, relatively: two units in the last
 // place of a float32, less than a network's own rounding comes to.
-const nudge = 0x1p-22
+const nudgeSize = 0x1p-22
 
-// slack is by how many times what a nudge changes a value may be off.
+// nudges is how often values are moved, each time another way.
+const nudges = 3
+
+// slack is by how many times what a nudge changes at most a value may be off.
 const slack = 4
 
-// Conditioned compares all that compute gathers. compute is called with nudged false. If
-// some values are off, it is called again with nudged true, and is then to compute from
+// Conditioned compares all that compute gathers. compute is called with nudge 0. If some
+// values are off, it is called again with other nudges, and is then to compute from
 // [Archive.Nudged]: a value may be off by a few times what that changes, for there the
 // reference's own digits are chance. x_0 of a noise at t = T-1 is such a value: it is a
 // difference of numbers a thousand times its size.
-func Conditioned(t testing.TB, compute func(c *Comparisons, nudged bool)) {
+func Conditioned(t testing.TB, compute func(c *Comparisons, nudge int)) {
 	t.Helper()
-	var first, again Comparisons
-	compute(&first, false)
+	var first Comparisons
+	var again [nudges]Comparisons
+	compute(&first, 0)
 	for _, c := range first.list {
 		if len(c.got) != len(c.want) {
 			t.Errorf("%s: %d values, want %d", c.name, len(c.got), len(c.want))
@@ -60,17 +64,19 @@ func Conditioned(t testing.TB, compute func(c *Comparisons, nudged bool)) {
 		if c.off(nil) == 0 {
 			continue
 		}
-		if again.list == nil {
-			compute(&again, true)
+		if again[0].list == nil {
+			for i := range again {
+				compute(&again[i], i+1)
+			}
 		}
-		moved := c.moved(again.named(c.name))
+		moved := c.moved(again[:])
 		if c.off(moved) > 0 {
 			WithinNorms(t, c.name, c.got, c.want, c.tolerance.Relative, c.tolerance.OfMax)
-			t.Logf("%s: inputs and weights off by %g move it by at most %g", c.name, nudge, largest(moved))
+			t.Logf("%s: inputs and weights off by %g move it by at most %g", c.name, nudgeSize, largest(moved))
 			continue
 		}
 		t.Logf("%s: %d of %d values are off, but not further than the reference's rounding may have them: inputs and weights off by %g move it by %g",
-			c.name, c.off(nil), len(c.got), nudge, largest(moved))
+			c.name, c.off(nil), len(c.got), nudgeSize, largest(moved))
 	}
 }
 
@@ -101,11 +107,14 @@ func (c comparison) off(moved []float64) (n int) {
 }
 
 // moved returns for each row how far other values are from the computed ones, at most.
-func (c comparison) moved(other []float64) []float64 {
+func (c comparison) moved(others []Comparisons) []float64 {
 	most := make([]float64, max(1, c.rows))
-	for i := range min(len(c.got), len(other)) {
-		row := i * len(most) / len(c.got)
-		most[row] = math.Max(most[row], math.Abs(c.got[i]-other[i]))
+	for _, other := range others {
+		values := other.named(c.name)
+		for i := range min(len(c.got), len(values)) {
+			row := i * len(most) / len(c.got)
+			most[row] = math.Max(most[row], math.Abs(c.got[i]-values[i]))
+		}
 	}
 	return most
 }

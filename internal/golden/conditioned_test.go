@@ -20,10 +20,9 @@ func TestConditioned(t *testing.T) {
 	} {
 		r := &recorder{}
 		r.run(func() {
-			Conditioned(r, func(compared *Comparisons, nudged bool) {
-				x := inputs
-				if nudged {
-					x = Nudge(inputs)
+			Conditioned(r, func(compared *Comparisons, nudge int) {
+				x := Nudged(inputs, nudge)
+				if nudge > 0 {
 					x[1] += c.nudgedBy
 				}
 				Add(compared, "difference", 2, difference(x), c.want, Tolerance{OfMax: 1e-5})

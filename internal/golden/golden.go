@@ -87,7 +87,7 @@ type Archive struct {
 	t      testing.TB
 	path   string
 	arrays map[string]*npy.Array
-	nudged bool
+	nudge  int // see Nudged
 }
 
 // Open reads a golden .npz file for the test t.
@@ -129,9 +129,9 @@ func (a Archive) Shape(name string) []int64 {
 }
 
 // Nudged returns the archive with each float32 a little larger or smaller, as
-// [Conditioned] asks for it.
-func (a Archive) Nudged() Archive {
-	a.nudged = true
+// [Conditioned] asks for it: another way for each nudge, and as it is for 0.
+func (a Archive) Nudged(nudge int) Archive {
+	a.nudge = nudge
 	return a
 }
 
@@ -143,18 +143,19 @@ func (a Archive) Float32s(name string) []float32 {
 	for i, v := range exact {
 		values[i] = float32(v)
 	}
-	if a.nudged {
-		values = Nudge(values)
-	}
-	return values
+	return Nudged(values, a.nudge)
 }
 
-// Nudge returns values of which each is a little larger or smaller.
-func Nudge(values []float32) []float32 {
+// Nudged returns values of which each is a little larger or smaller, another way for each
+// nudge; 0 returns them as they are.
+func Nudged(values []float32, nudge int) []float32 {
+	if nudge == 0 {
+		return values
+	}
 	nudged := make([]float32, len(values))
-	signs := rand.New(rand.NewPCG(1, uint64(len(values))))
+	signs := rand.New(rand.NewPCG(uint64(nudge), uint64(len(values))))
 	for i, v := range values {
-		nudged[i] = v * float32(1+nudge*float64(2*signs.IntN(2)-1))
+		nudged[i] = v * float32(1+nudgeSize*float64(2*signs.IntN(2)-1))
 	}
 	return nudged
 }
