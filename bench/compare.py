@@ -171,7 +171,7 @@ def main():
 
 def commit():
     """What the program was built from: where it was only copied to, there may be no git."""
-    text = subprocess.run([str(ROOT / "build/iddpm"), "--version"], stdout=subprocess.PIPE, text=True).stdout
+    text = subprocess.run([IDDPM, "--version"], stdout=subprocess.PIPE, text=True).stdout
     words = text.split()
     return words[1] if len(words) > 1 else "unknown"
 
