@@ -110,12 +110,12 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 }
 
 // castWeights returns the torso's weights in its dtype, cast all at once, but those
-// that are in it already or are folded.
+// that are in it already, are folded, or are biases left to what comes next.
 func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
-		if p.castsTo(dtype, defersBias) {
+		if dtype != gotorch.Float && p.torso && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias) {
 			params, weights = append(params, p), append(weights, p.Tensor)
 		}
 	}
@@ -126,23 +126,13 @@ func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.T
 	return casts
 }
 
-// castsTo reports whether the parameter is used as a cast of it, by convolutions that
-// leave their biases to what comes next or do not.
-func (p *Parameter) castsTo(dtype int8, defersBias bool) bool {
-	return dtype != gotorch.Float && p.torso && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias)
-}
-
 // Copies returns, by parameter, copies in dtype of what the torso uses in it, as leaves
 // that require gradients: see [Input.Copies]. There are none in float32. Call it outside
 // any scope; they are the caller's.
-func (m *UNet) Copies(dtype int8) map[*Parameter]gotorch.Tensor {
-	copies := map[*Parameter]gotorch.Tensor{}
-	for _, p := range m.params {
-		if p.castsTo(dtype, defersBias(p.Tensor)) {
-			leaf := p.Tensor.Detach().CastTo(dtype)
-			leaf.SetRequiresGrad(true)
-			copies[p] = leaf
-		}
+func (m *UNet) Copies(dtype int8) (copies map[*Parameter]gotorch.Tensor) {
+	gotorch.NoGrad(func() { copies = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
+	for _, leaf := range copies {
+		leaf.SetRequiresGrad(true)
 	}
 	return copies
 }

@@ -149,13 +149,14 @@ func (w *stepWork) run() {
 		if t.config.Train.GradientNoise {
 			out.noise = noise.giveBack()
 		}
-		t.group.AllReduce(t.optimizer.Gradients())
+		gradients := t.optimizer.Gradients()
+		t.group.AllReduce(gradients)
 		out.gather(t.group)
 		if t.precision.dtype == gotorch.Half {
-			gotorch.ForeachMulI(t.optimizer.Gradients(), in.unscale)
+			gotorch.ForeachMulI(gradients, in.unscale)
 			gotorch.ForeachMulI(out.noise, in.unscale)
 		}
-		out.gradNorm = gotorch.TotalNorm(t.optimizer.Gradients())
+		out.gradNorm = gotorch.TotalNorm(gradients)
 		if clip := t.config.Train.GradClip; clip > 0 {
 			t.optimizer.SetGain(gotorch.ClipCoefficient(out.gradNorm, clip))
 		}
