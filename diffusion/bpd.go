@@ -21,9 +21,10 @@ type BPD struct {
 
 // BPDOptions says how to evaluate the bound. Noise is needed.
 type BPDOptions struct {
-	Noise     func(t Timesteps) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
-	Unclipped bool                             // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	Progress  func(t int) error                // called after every step, if not nil; its error ends the evaluation
+	Noise     func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
+	Unclipped bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Progress  func(t int) error          // called after every step, if not nil; its error ends the evaluation
+	Recording *Recording                 // that of earlier batches; nil: this one has its own
 }
 
 // PriorBPD returns L_T, how far q(x_T | x_0) is from pure noise: bits/dim [N],
@@ -42,19 +43,16 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 		return BPD{}, fmt.Errorf("the bound needs a source of noise")
 	}
 	var b BPD
-	var terms gotorch.Tensor // of the step at hand, [N, 3]
 	err := withoutGradients(ctx, func() error {
-		empty := func(shape ...int64) gotorch.Tensor {
-			return gotorch.EmptyOn(d.device, gotorch.Float, append([]int64{xStart.Size(0)}, shape...)...).MoveOut()
+		empty := func() gotorch.Tensor {
+			return gotorch.EmptyOn(d.device, gotorch.Float, xStart.Size(0), int64(d.NumTimesteps())).MoveOut()
 		}
-		steps := int64(d.NumTimesteps())
-		b.VB, b.XStartMSE, b.EpsilonMSE, terms = empty(steps), empty(steps), empty(steps), empty(3)
+		b.VB, b.XStartMSE, b.EpsilonMSE = empty(), empty(), empty()
 		return nil
 	})
 	if err == nil {
-		err = d.fillBPD(ctx, b, terms, denoise, xStart, cond, o)
+		err = d.runLoop(ctx, o.Recording, d.bpdLoop(b, denoise, xStart, cond, o), func(stepBuffers) {})
 	}
-	terms.Free()
 	if err == nil {
 		err = withoutGradients(ctx, func() error {
 			b.Prior = d.PriorBPD(xStart).MoveOut()
@@ -76,28 +74,37 @@ func (b BPD) Free() {
 	}
 }
 
-// fillBPD evaluates the terms of every step, each first into terms.
-func (d *GaussianDiffusion) fillBPD(ctx context.Context, b BPD, terms gotorch.Tensor, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) error {
+// bpdLoop fills b, column by column.
+func (d *GaussianDiffusion) bpdLoop(b BPD, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) loop {
 	last := d.NumTimesteps() - 1
-	return d.forEachStep(ctx, last, 0, xStart.Size(0), func(t Timesteps) {
-		noise := o.Noise(t)
-		xT := d.QSample(xStart, t, noise)
-		mean, variance := d.splitModelOutput(denoise, xT, t, cond)
-		p := d.predictionOf(mean, variance, xT, t, !o.Unclipped)
-		for i, term := range []gotorch.Tensor{
-			d.vbTermsBPD(p, xStart, xT, t),
-			squaredError(p.PredXStart, xStart),
-			squaredError(d.predictEpsFromXStart(p.PredXStart, xT, t), noise),
-		} {
-			terms.Select(1, int64(i)).CopyI(term)
-		}
-	}, func(t int) error {
-		for i, columns := range []gotorch.Tensor{b.VB, b.XStartMSE, b.EpsilonMSE} {
-			columns.Select(1, int64(last-t)).CopyI(terms.Select(1, int64(i)))
-		}
-		if o.Progress == nil {
-			return nil
-		}
-		return o.Progress(t)
-	})
+	return loop{
+		name: "CalcBPD", options: o.Unclipped, x: xStart, cond: cond, noise: o.Noise, first: last,
+		seen: func(x gotorch.Tensor) gotorch.Tensor { return gotorch.EmptyOn(d.device, gotorch.Float, x.Size(0), 3) },
+		step: func(buffers stepBuffers, t Timesteps) {
+			for i, term := range d.bpdTerms(denoise, buffers, t, !o.Unclipped) {
+				buffers.seen.Select(1, int64(i)).CopyI(term)
+			}
+		},
+		after: func(buffers stepBuffers, t int) error {
+			for i, columns := range []gotorch.Tensor{b.VB, b.XStartMSE, b.EpsilonMSE} {
+				columns.Select(1, int64(last-t)).CopyI(buffers.seen.Select(1, int64(i)))
+			}
+			if o.Progress == nil {
+				return nil
+			}
+			return o.Progress(t)
+		},
+	}
+}
+
+// bpdTerms returns what a step adds to a BPD's VB, XStartMSE and EpsilonMSE, each [N].
+func (d *GaussianDiffusion) bpdTerms(denoise Denoiser, b stepBuffers, t Timesteps, clipDenoised bool) [3]gotorch.Tensor {
+	xT := d.QSample(b.x, t, b.noise)
+	mean, variance := d.splitModelOutput(denoise, xT, t, b.cond)
+	p := d.predictionOf(mean, variance, xT, t, clipDenoised)
+	return [3]gotorch.Tensor{
+		d.vbTermsBPD(p, b.x, xT, t),
+		squaredError(p.PredXStart, b.x),
+		squaredError(d.predictEpsFromXStart(p.PredXStart, xT, t), b.noise),
+	}
 }

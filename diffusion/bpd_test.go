@@ -31,7 +31,7 @@ func TestCalcBPDIsTheTrainingLoss(t *testing.T) {
 			if step != 11-k {
 				t.Fatalf("steps %v, want 11 to 0", steps)
 			}
-			loss := d.TrainingLosses(network, xStart, d.AtStep(step, 3), noise.At(d.AtStep(step, 3)), Cond{}).Loss
+			loss := d.TrainingLosses(network, xStart, d.AtStep(step, 3), noise.At(step), Cond{}).Loss
 			golden.WithinOfMax(t, "vb", b.VB.Select(1, int64(k)).Float32s(), loss.Float32s(), 1e-5)
 			want = want.Add(loss, 1)
 		}

@@ -10,12 +10,10 @@ import (
 // DDIMSample goes from x_t to x_{t-1} by equation 12 of the DDIM paper (Song et
 // al. 2021) and also returns the predicted x_0. All are [N, C, H, W]. eta scales
 // the noise from 0, none, to 1, the posterior's; noise may be undefined with eta
-// 0, or where all t are 0. There are no gradients. Every call copies a table to the
-// device, which SampleLoop does once.
+// 0, or where all t are 0. There are no gradients. The first call with an eta copies
+// a table to the device, and waits for it.
 func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	c := d.ddimSampleCoefficients(eta)
-	defer c.rows.Free()
-	return d.step(c, denoise, x, t, noise, cond, clipDenoised)
+	return d.step(d.ddimSampleCoefficients(eta), denoise, x, t, noise, cond, clipDenoised)
 }
 
 // DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
@@ -47,6 +45,8 @@ type InvertOptions struct {
 	// Progress, if not nil, is called after every step with t, rising, and the
 	// predicted x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
+	// Recording is that of earlier batches; nil: this one has its own.
+	Recording *Recording
 }
 
 // InvertLoop turns pictures, [N, C, H, W], into the noise from which SampleLoop
@@ -60,10 +60,16 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 	if o.Refine > 0 {
 		step, steps = d.invertDDIMStep(o.Refine), d.NumTimesteps()
 	}
-	return d.runLoop(ctx, xStart, imageLoop{last: steps - 1, progress: o.Progress,
-		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
-			return step(denoise, x, t, cond, !o.Unclipped)
-		}})
+	l := loop{name: "InvertLoop", options: invertKind{o.Refine, o.Unclipped}, x: xStart, cond: cond, last: steps - 1}
+	return d.runImageLoop(ctx, o.Recording, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
+		return step(denoise, b.x, t, b.cond, !o.Unclipped)
+	}))
+}
+
+// invertKind are the options that change the work of a step.
+type invertKind struct {
+	refine    int
+	unclipped bool
 }
 
 // invertDDIMStep returns the inverse of DDIMSample's step t: from x_{t-1} it finds

@@ -72,17 +72,16 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the step of the original process that each step is
 	OriginalNumSteps int   // T of the original process, on which the network is trained
 
-	Recording Recording // how a GPU goes through the steps of a loop
-
 	scaledTimesteps []float32      // [T], the steps as the network sees them: the reference's _scale_timesteps
 	table           gotorch.Tensor // [T, columns]
 	device          gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
+	ddimSample                 map[float64]stepCoefficients // by eta, as they are asked for
 }
 
 func newGaussian(s Schedule, useTimesteps []int, originalNumSteps int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
-	d := &GaussianDiffusion{Schedule: s, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: device}
+	d := &GaussianDiffusion{Schedule: s, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: device, ddimSample: map[float64]stepCoefficients{}}
 	scale := float32(1)
 	if o.RescaleTimesteps {
 		scale = float32(1000 / float64(originalNumSteps))

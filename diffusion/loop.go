@@ -6,115 +6,84 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Recording says how a GPU goes through the steps of a loop: the zero value
-// records one as a [gotorch.Graph] and replays it.
-type Recording struct {
-	Off     bool        // every step operator by operator
-	Refused func(error) // if not nil, called in every loop that cannot be recorded: it is slower
-}
+// loop is a way through the steps of the process, up or down, for one batch.
+type loop struct {
+	name    string // what refusals call it
+	options any    // what else changes the work of a step, compared by ==
 
-// imageLoop is a loop over steps that turns x_t into its neighbour: the
-// reference's p_sample_loop and ddim_sample_loop, and the inversion.
-type imageLoop struct {
+	x           gotorch.Tensor // [N, C, H, W], stays the caller's
+	cond        Cond
+	noise       func(t int) gotorch.Tensor            // of step t, like x, or undefined where it needs none; nil: no step does
+	seen        func(x gotorch.Tensor) gotorch.Tensor // makes room for what is looked at after a step; nil: nobody looks
 	first, last int
-	step        func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor)
-	progress    func(t int, predXStart gotorch.Tensor) error // nil: nobody looks
+
+	// step is the device's work of one step. A GPU records it once, so it must not
+	// ask the host for anything that changes from step to step.
+	step func(b stepBuffers, t Timesteps)
+	// after, if not nil, is called after every step; its error ends the loop.
+	after func(b stepBuffers, t int) error
 }
 
-// runLoop returns what becomes of x, which stays the caller's.
-func (d *GaussianDiffusion) runLoop(ctx context.Context, x gotorch.Tensor, l imageLoop) (gotorch.Tensor, error) {
-	var after func(t int) error
-	var lastPredXStart gotorch.Tensor
-	refused := gotorch.Try(func() {
-		x = x.Clone()
-		if l.progress != nil {
-			lastPredXStart = gotorch.EmptyLike(x)
-			after = func(t int) error { return l.progress(t, lastPredXStart) }
-		}
-	})
-	if refused != nil {
-		return gotorch.Tensor{}, refused
-	}
-	defer lastPredXStart.Free()
-	err := d.forEachStep(ctx, l.first, l.last, x.Size(0), func(t Timesteps) {
-		next, predXStart := l.step(x, t)
-		x.CopyI(next)
-		if lastPredXStart.Defined() {
-			lastPredXStart.CopyI(predXStart)
-		}
-	}, after)
-	if err != nil {
-		x.Free()
-		return gotorch.Tensor{}, err
-	}
-	return x, nil
+// stepBuffers are the memory that a step reads and writes.
+type stepBuffers struct {
+	x     gotorch.Tensor // [N, C, H, W]
+	cond  Cond
+	noise gotorch.Tensor // like x; undefined where no step needs any
+	seen  gotorch.Tensor // undefined where nobody looks
 }
 
-// forEachStep goes through steps of the process, from step first to step last, up
-// or down, without recording gradients. do is the device's work of one step: it
-// reads and overwrites tensors of the caller's, for n pictures. A GPU records it
-// once for all steps but t = 0, so it must not ask the host for anything that
-// changes from step to step. after, if not nil, is called after every step; its
-// error ends the loop.
-func (d *GaussianDiffusion) forEachStep(ctx context.Context, first, last int, n int64, do func(t Timesteps), after func(t int) error) error {
-	var r *stepRunner
-	if err := gotorch.Try(func() { r = d.newStepRunner(n, do) }); err != nil {
-		return err
+// imageLoop is a loop that turns x_t into its neighbour: the reference's
+// p_sample_loop and ddim_sample_loop, and the inversion. progress, if not nil, sees
+// the predicted x_0 of every step.
+func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, step func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor)) loop {
+	if progress != nil {
+		l.seen = gotorch.EmptyLike
+		l.after = func(b stepBuffers, t int) error { return progress(t, b.seen) }
 	}
-	defer r.free()
+	l.step = func(b stepBuffers, t Timesteps) {
+		next, predXStart := step(b, t)
+		b.x.CopyI(next)
+		if b.seen.Defined() {
+			b.seen.CopyI(predXStart)
+		}
+	}
+	return l
+}
+
+// runImageLoop returns what becomes of x, which belongs to the caller's scope.
+func (d *GaussianDiffusion) runImageLoop(ctx context.Context, r *Recording, l loop) (x gotorch.Tensor, err error) {
+	err = d.runLoop(ctx, r, l, func(b stepBuffers) { x = b.x.Clone() })
+	return x, err
+}
+
+// runLoop goes through the steps without recording gradients, and then has done
+// look at where they have led, in the caller's scope.
+func (d *GaussianDiffusion) runLoop(ctx context.Context, r *Recording, l loop, done func(b stepBuffers)) error {
+	if r == nil {
+		r = new(Recording)
+		defer r.Close()
+	}
+	err := withoutGradients(ctx, func() error { r.begin(d, l); return nil })
 	direction := 1
-	if last < first {
+	if l.last < l.first {
 		direction = -1
 	}
-	for t := first; t != last+direction; t += direction {
-		err := withoutGradients(ctx, func() error {
-			r.run(t)
-			if after == nil {
+	for t := l.first; err == nil && t != l.last+direction; t += direction {
+		err = withoutGradients(ctx, func() error {
+			r.kept.run(t, l)
+			if l.after == nil {
 				return nil
 			}
-			return after(t)
+			return l.after(r.kept.stepBuffers, t)
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
-}
-
-// stepRunner does the work of one step after the other.
-type stepRunner struct {
-	stepZero     func()         // does that of t = 0
-	stepsNonzero *gotorch.Graph // does that of step t
-	t            gotorch.Tensor // int64 [1]
-}
-
-func (d *GaussianDiffusion) newStepRunner(n int64, do func(t Timesteps)) *stepRunner {
-	r := &stepRunner{t: gotorch.ZerosOn(d.device, gotorch.Long, 1)}
-	r.stepZero = func() { do(d.AtStep(0, n)) }
-	device := d.device
-	if d.Recording.Off {
-		device = gotorch.Device{}
+	if err == nil {
+		err = gotorch.Try(func() { done(r.kept.stepBuffers) })
 	}
-	r.stepsNonzero = gotorch.NewGraph(device, func() { do(d.atDeviceStep(r.t, n)) })
-	r.stepsNonzero.OnRefusal = d.Recording.Refused
-	return r
-}
-
-// run does the work of step t. Where t = 0 is the last, as in most loops, nothing
-// is left to replay, and the recording's memory is as much as this step needs.
-func (r *stepRunner) run(t int) {
-	if t == 0 {
-		r.stepsNonzero.Close()
-		r.stepZero()
-		return
+	if err != nil {
+		r.Close()
 	}
-	r.t.FillI(float64(t))
-	r.stepsNonzero.Run()
-}
-
-func (r *stepRunner) free() {
-	r.stepsNonzero.Close()
-	r.t.Free()
+	return err
 }
 
 // withoutGradients runs f without recording gradients and in a scope of its own,

@@ -34,12 +34,13 @@ type SampleOptions struct {
 	// the noisiest, as in the paper's figure 4.
 	SkipSteps int
 	// Noise returns the noise of step t, [N, C, H, W], as NoiseSource.At does. It
-	// is not asked at t = 0, nor by DDIM without noise; of steps that a GPU has
-	// recorded but once, for all of them.
-	Noise func(t Timesteps) gotorch.Tensor
+	// is not asked at t = 0, nor by DDIM without noise.
+	Noise func(t int) gotorch.Tensor
 	// Progress, if not nil, is called after every step with t and the predicted
 	// x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
+	// Recording is that of earlier batches; nil: this one has its own.
+	Recording *Recording
 }
 
 func (o SampleOptions) validate(steps int) error {
@@ -70,16 +71,26 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 		if err := gotorch.Try(func() { c = d.ddimSampleCoefficients(o.Eta) }); err != nil {
 			return gotorch.Tensor{}, err
 		}
-		defer c.rows.Free()
 	}
-	return d.runLoop(ctx, xT, imageLoop{first: d.NumTimesteps() - 1 - o.SkipSteps, progress: o.Progress,
-		step: func(x gotorch.Tensor, t Timesteps) (next, predXStart gotorch.Tensor) {
-			var noise gotorch.Tensor
-			if c.needsNoise(t) {
+	l := loop{name: c.op, options: sampleKind{o.Sampler, o.Eta, o.Unclipped}, x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
+	if c.addsNoise {
+		l.noise = func(t int) (noise gotorch.Tensor) {
+			if t > 0 {
 				noise = o.Noise(t)
 			}
-			return d.step(c, denoise, x, t, noise, cond, !o.Unclipped)
-		}})
+			return noise
+		}
+	}
+	return d.runImageLoop(ctx, o.Recording, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
+		return d.step(c, denoise, b.x, t, b.noise, b.cond, !o.Unclipped)
+	}))
+}
+
+// sampleKind are the options that change the work of a step.
+type sampleKind struct {
+	sampler   Sampler
+	eta       float64
+	unclipped bool
 }
 
 // NoiseSource draws the noise of samples. A picture's noise depends on the seed
@@ -95,13 +106,8 @@ type NoiseSource struct {
 // XT returns the noise that sampling starts from.
 func (s NoiseSource) XT() gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step: math.MaxUint32}) }
 
-// At returns the noise of the one step t.
-func (s NoiseSource) At(t Timesteps) gotorch.Tensor {
-	if t.nonzero {
-		return s.draw(gotorch.PhiloxKey{StepOf: t.onDevice})
-	}
-	return s.draw(gotorch.PhiloxKey{Step: uint32(t.host[0])})
-}
+// At returns the noise of step t.
+func (s NoiseSource) At(t int) gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step: uint32(t)}) }
 
 func (s NoiseSource) draw(key gotorch.PhiloxKey) gotorch.Tensor {
 	key.Seed, key.Stream, key.FirstSample = s.Seed, s.Stream, s.FirstPicture

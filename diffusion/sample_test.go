@@ -3,6 +3,7 @@ package diffusion
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -82,9 +83,9 @@ func TestSampleLoopIsItsSteps(t *testing.T) {
 			for step := d.NumTimesteps() - 1; step >= 0; step-- {
 				at := d.AtStep(step, 2)
 				if o.Sampler == DDIM {
-					x, _ = d.DDIMSample(network, x, at, noise.At(at), Cond{}, !o.Unclipped, o.Eta)
+					x, _ = d.DDIMSample(network, x, at, noise.At(step), Cond{}, !o.Unclipped, o.Eta)
 				} else {
-					x, _ = d.PSample(network, x, at, noise.At(at), Cond{}, !o.Unclipped)
+					x, _ = d.PSample(network, x, at, noise.At(step), Cond{}, !o.Unclipped)
 				}
 			}
 			golden.WithinOfMax(t, name, sampled(t, d, network, noise.XT(), o).Float32s(), x.Float32s(), 0)
@@ -109,14 +110,80 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	})
 }
 
-func TestNoiseSourceTellsStepsApart(t *testing.T) {
-	s, d := noiseOf(1, 1, 4, 4), process(t, Cosine, 6, Objective{})
+// Loops that share a Recording are as if each had its own, whatever comes after what.
+func TestRecordingIsShared(t *testing.T) {
+	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
+	conditioned := func(x, scaled gotorch.Tensor, cond Cond) gotorch.Tensor {
+		shift := cond.Y.To(cpu, gotorch.Float).View(-1, 1, 1, 1).Add(cond.LowRes.MeanDims(true, 1, 2, 3), 1)
+		return gotorch.Cat([]gotorch.Tensor{x.Add(shift, 0.1), x.Tanh()}, 1)
+	}
+	type batch struct{ first, n int64 }
+	loops := map[string]func(b batch, r *Recording) ([]float32, error){}
+	add := func(name string, f func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error)) {
+		loops[name] = func(b batch, r *Recording) (values []float32, err error) {
+			gotorch.Scope(func() {
+				noise := NoiseSource{Seed: 7, FirstPicture: b.first, Shape: []int64{b.n, 3, 4, 4}}
+				cond := Cond{Y: gotorch.FromInt64s([]int64{b.first, 1, 2}[:b.n]), LowRes: normal(uint32(b.first), b.n, 3, 2, 2)}
+				var x gotorch.Tensor
+				if x, err = f(noise, cond, r); err == nil {
+					values = x.Float32s()
+				}
+			})
+			return values, err
+		}
+	}
+	sample := func(o SampleOptions) func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
+		return func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
+			o.Noise, o.Recording = noise.At, r
+			return d.SampleLoop(context.Background(), conditioned, noise.XT(), cond, o)
+		}
+	}
+	add("ancestral", sample(SampleOptions{}))
+	add("with progress", sample(SampleOptions{Progress: func(int, gotorch.Tensor) error { return nil }}))
+	add("in part", sample(SampleOptions{SkipSteps: 3}))
+	add("unclipped", sample(SampleOptions{Unclipped: true}))
+	add("ddim", sample(SampleOptions{Sampler: DDIM}))
+	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
+	add("ddim, 1", sample(SampleOptions{Sampler: DDIM, Eta: 1}))
+	for name, refine := range map[string]int{"inverted": 0, "inverted, refined": 2} {
+		add(name, func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
+			return d.InvertLoop(context.Background(), conditioned, noise.XT(), cond, InvertOptions{Refine: refine, Recording: r})
+		})
+	}
+	add("bound", func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
+		b, err := d.CalcBPD(context.Background(), conditioned, noise.XT().Tanh(), cond, BPDOptions{Noise: noise.At, Recording: r})
+		defer b.Free()
+		return b.VB.Clone(), err
+	})
 	gotorch.Scope(func() {
-		at := func(t int) gotorch.Tensor { return s.At(d.AtStep(t, 1)) }
-		if gotorch.Equal(at(0), at(1)) || gotorch.Equal(s.XT(), at(0)) {
+		var shared Recording
+		defer shared.Close()
+		for range 2 {
+			for name, loop := range loops { // in another order every time
+				for i, b := range []batch{{0, 2}, {2, 2}, {4, 1}, {4, 3}} {
+					before := shared.kept
+					want, err := loop(b, nil)
+					got, err2 := loop(b, &shared)
+					if err != nil || err2 != nil {
+						t.Fatal(name, err, err2)
+					}
+					if again := shared.kept == before; again != (i == 1) {
+						t.Errorf("%s, batch %d: the step of the batch before is done again: %v", name, i, again)
+					}
+					golden.WithinOfMax(t, fmt.Sprint(name, b), got, want, 0)
+				}
+			}
+		}
+	})
+}
+
+func TestNoiseSourceTellsStepsApart(t *testing.T) {
+	s := noiseOf(1, 1, 4, 4)
+	gotorch.Scope(func() {
+		if gotorch.Equal(s.At(0), s.At(1)) || gotorch.Equal(s.XT(), s.At(0)) {
 			t.Error("two steps have the same noise")
 		}
-		if !gotorch.Equal(at(1), at(1)) || !gotorch.Equal(at(1), s.At(d.atDeviceStep(gotorch.FromInt64s([]int64{1}), 1))) {
+		if !gotorch.Equal(s.At(1), s.At(1)) {
 			t.Error("the same step has other noise when asked again")
 		}
 	})
@@ -130,8 +197,8 @@ func TestSampleLoopProgress(t *testing.T) {
 		var steps, asked []int
 		o := SampleOptions{
 			SkipSteps: 2,
-			Noise: func(t Timesteps) gotorch.Tensor {
-				asked = append(asked, int(t.onDevice.Int64s()[0]))
+			Noise: func(t int) gotorch.Tensor {
+				asked = append(asked, t)
 				return noise.At(t)
 			},
 			Progress: func(step int, predXStart gotorch.Tensor) error {
@@ -167,7 +234,8 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 	refusing := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.View(7) }
 	gotorch.Scope(func() {
 		xT := noise.XT()
-		gotorch.GC() // other tests' processes must not die while these are counted
+		d.ddimSampleCoefficients(1) // which d keeps
+		gotorch.GC()                // other tests' processes must not die while these are counted
 		var during []int64
 		count := func(int, gotorch.Tensor) error { during = append(during, gotorch.LiveTensors()); return nil }
 		before := gotorch.LiveTensors()

@@ -48,9 +48,17 @@ func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
 	})}
 }
 
-// ddimSampleCoefficients are those of DDIMSample. Their rows are the caller's to
-// free.
+// ddimSampleCoefficients are those of DDIMSample.
 func (d *GaussianDiffusion) ddimSampleCoefficients(eta float64) stepCoefficients {
+	c, known := d.ddimSample[eta]
+	if !known {
+		c = d.newDDIMSampleCoefficients(eta)
+		d.ddimSample[eta] = c
+	}
+	return c
+}
+
+func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficients {
 	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: d.newTable(func(t int) []float64 {
 		c := d.coefficients(t)
 		variance := eta * eta * c[colPosteriorVariance] // sigma^2; 0 at t = 0

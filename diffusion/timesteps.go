@@ -61,7 +61,7 @@ func (d *GaussianDiffusion) newTable(row func(t int) []float64) (table gotorch.T
 	}
 	steps := d.NumTimesteps()
 	gotorch.Scope(func() {
-		table = gotorch.FromFloat32s(numbers, int64(steps), int64(len(numbers)/steps)).To(d.device).MoveOut()
+		table = gotorch.FromFloat32s(numbers, int64(steps), int64(len(numbers)/steps)).To(d.device).Unscoped()
 	})
 	return table
 }
@@ -142,7 +142,6 @@ func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance,
 type Timesteps struct {
 	host     []int64        // [N], or one step for the whole batch; nil where the host does not know them
 	onDevice gotorch.Tensor // the same, int64 on the device; undefined where the host alone knows the one step
-	nonzero  bool           // that it is one step above 0, which only the device knows
 	scaled   gotorch.Tensor // [N] float32, what the network sees: the reference's _scale_timesteps
 	coef     gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
 }
@@ -173,10 +172,9 @@ func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	return d.withCoefficients(Timesteps{host: host}, n)
 }
 
-// atDeviceStep is AtStep for a step above 0 that only the device knows: an int64
-// [1] there.
+// atDeviceStep is AtStep for a step that only the device knows: an int64 [1] there.
 func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
-	return d.withCoefficients(Timesteps{onDevice: t, nonzero: true}, n)
+	return d.withCoefficients(Timesteps{onDevice: t}, n)
 }
 
 // withCoefficients adds the numbers that follow from the steps of n pictures, one
@@ -218,7 +216,7 @@ func (t Timesteps) coefficientRows(first, width, n int64) gotorch.Tensor {
 // mayIncludeZero and mayIncludeNonzero report whether any t is 0, and whether any
 // is not, as far as the host knows.
 func (t Timesteps) mayIncludeZero() bool {
-	return !t.nonzero && (t.host == nil || slices.Contains(t.host, 0))
+	return t.host == nil || slices.Contains(t.host, 0)
 }
 
 func (t Timesteps) mayIncludeNonzero() bool {

@@ -39,7 +39,7 @@ func checkGraph(t *testing.T, d Device) {
 			ZeroGrads([]Tensor{w})
 			loss.Free()
 			Scope(func() { loss = compute(PhiloxKey{Step: 3, FirstSample: 7, StepOf: counter}).Detach().MoveOut() })
-			loss = unscoped(loss)
+			loss = loss.Unscoped()
 		})
 		var got [][]float64
 		for step := range 4 {

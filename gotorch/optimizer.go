@@ -152,18 +152,10 @@ func (s *optimizerState) ensureState(op string) {
 	}
 	for _, p := range s.params {
 		for k := range s.moments {
-			s.moments[k] = append(s.moments[k], unscoped(ZerosLike(p.Detach())))
+			s.moments[k] = append(s.moments[k], ZerosLike(p.Detach()).Unscoped())
 		}
 	}
-	s.step = unscoped(ZerosOn(s.params[0].Device(), Float))
-}
-
-// unscoped takes t out of every scope.
-func unscoped(t Tensor) Tensor {
-	for t.owner == nil {
-		t = t.MoveOut()
-	}
-	return t
+	s.step = ZerosOn(s.params[0].Device(), Float).Unscoped()
 }
 
 func (opt Optimizer) gradsOrZeros() []Tensor {

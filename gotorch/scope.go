@@ -36,6 +36,15 @@ func (t Tensor) MoveOut() Tensor {
 	return own(t.slot)
 }
 
+// Unscoped takes t out of every scope, as [Tensor.MoveOut] does of one: it lives
+// until it is freed, or nobody has its handle.
+func (t Tensor) Unscoped() Tensor {
+	for t.slot != nil && t.owner == nil {
+		t = t.MoveOut()
+	}
+	return t
+}
+
 // LiveTensors returns how many tensors the whole process holds.
 func LiveTensors() int64 {
 	mustLoad()

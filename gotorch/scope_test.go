@@ -32,12 +32,12 @@ func TestScopeFreesItsTensors(t *testing.T) {
 
 func TestMoveOut(t *testing.T) {
 	checkLive(t)
-	var free Tensor
+	var free, kept Tensor
 	Scope(func() {
 		var outer Tensor
 		Scope(func() {
 			outer = one().MoveOut()
-			Scope(func() { free = one().MoveOut().MoveOut().MoveOut() })
+			Scope(func() { free = one().MoveOut().MoveOut().MoveOut(); kept = one().Unscoped() })
 		})
 		if outer.Float64() != 1 {
 			t.Error("a tensor moved to the outer scope lost its value")
@@ -52,10 +52,11 @@ func TestMoveOut(t *testing.T) {
 		}
 		outer.Free() // it was moved out of every scope
 	})
-	if free.Float64() != 1 {
+	if free.Float64() != 1 || kept.Float64() != 1 {
 		t.Error("a tensor moved out of all scopes lost its value")
 	}
 	free.Free()
+	kept.Free()
 }
 
 // TestMoveOutOfTheMiddle moves and frees tensors anywhere in a scope's list:

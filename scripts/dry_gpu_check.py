@@ -82,10 +82,19 @@ class DryGPUCheck(unittest.TestCase):
         ancestral = self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "ancestral")
         twice = self.iddpm("sample", *run, "--timestep-respacing", 20, "-o", self.folder / "twice")
         self.assertEqual(waits(ancestral), waits(twice), "a step of the sampler waits")
-        self.assertEqual((replays(ancestral), replays(twice)), (8, 18), "all steps but the first and the last are replayed")
+        self.assertEqual((replays(ancestral), replays(twice)), (9, 19), "all steps but the first are replayed")
         self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
         # All is done but the figure, which has no place for a bound of zero bits.
         self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+
+    def test_batches_share_what_is_recorded(self):
+        self.train("shared", "--precision", "bf16", steps=2)
+        run = [self.folder / "shared", "--device", "cuda", "--num-samples", 12, "--timestep-respacing", 10]
+        for name, size, captures in (("equal", 4, 1), ("unequal", 5, 2)):
+            events = self.iddpm("sample", *run, "--batch-size", size, "-o", self.folder / name)
+            self.assertEqual((replays(events), recorded(events)), (30 - captures, captures), name)
+        events = self.iddpm("nll", *run, "--batch-size", 4, "-o", self.folder / "bounds", status=1, says="none is above 0")
+        self.assertEqual((replays(events), recorded(events)), (29, 1), "likelihoods")
 
     def test_another_gpu(self):
         self.assert_quiet(self.train("second", "--precision", "bf16", "--device", "cuda:1"))
@@ -113,8 +122,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assertTrue((self.folder / "two" / "checkpoints" / "ckpt-000012.pt").exists())
 
     def test_memory(self):
-        """A walk's last step, which is not replayed, finds the memory that the others had; and evaluation beside training
-        does with less than training itself."""
+        """Sampling and evaluation beside training do with less than training itself."""
         big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--eval-pictures", 512, "--eval-respacing", 10]
         alone = dry_gpu.most_memory(self.train("alone", *big, steps=3))
         self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
@@ -142,6 +150,10 @@ class DryGPUCheck(unittest.TestCase):
 
 def replays(events):
     return sum(e.kind == "replay" for e in events)
+
+
+def recorded(events):
+    return sum(e.kind == "capture" and e.what == "ended" for e in events)
 
 
 def waits(events):

@@ -19,6 +19,7 @@ type Bench struct {
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
 
 	sampling *gotorch.Graph // nil before Sample
+	noise    gotorch.Tensor // for it, [N, C, H, W]
 	drawn    gotorch.Tensor // by it, [N, C, H, W]
 
 	products *benchProducts // nil before Products
@@ -66,9 +67,13 @@ func (b *Bench) Sample() error {
 	return b.trainer.onTensorThread(func() error {
 		if b.sampling == nil {
 			b.trainer.network.Freeze(b.trainer.precision.dtype)
-			b.drawn = b.x.Clone()
+			b.drawn, b.noise = b.x.Clone(), b.x.Clone()
 			b.sampling = b.trainer.newGraph(b.sample)
 		}
+		gotorch.Scope(func() {
+			noise := diffusion.NoiseSource{Device: b.trainer.device, Shape: b.x.Shape()}
+			b.noise.CopyI(noise.At(b.trainer.diffusion.NumTimesteps() / 2))
+		})
 		gotorch.NoGrad(b.sampling.Run)
 		return b.sampling.Err()
 	})
@@ -81,12 +86,11 @@ func (b *Bench) sample() {
 		denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 		n := b.x.Size(0)
 		step := t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n)
-		noise := diffusion.NoiseSource{Device: t.device, Shape: b.x.Shape()}.At(step)
 		var y gotorch.Tensor
 		if t.config.Model.ClassCond {
 			y = gotorch.ZerosOn(t.device, gotorch.Long, n)
 		}
-		next, _ := t.diffusion.PSample(denoise, b.x, step, noise, t.cond(b.x, y), true)
+		next, _ := t.diffusion.PSample(denoise, b.x, step, b.noise, t.cond(b.x, y), true)
 		b.drawn.CopyI(next)
 	})
 }
@@ -124,6 +128,7 @@ func (b *Bench) Config() Config { return b.trainer.config }
 func (b *Bench) Close() error {
 	gotorch.Run(b.sampling.Close)
 	b.x.Free()
+	b.noise.Free()
 	b.drawn.Free()
 	if b.products != nil {
 		b.products.free()

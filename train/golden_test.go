@@ -311,7 +311,7 @@ func TestGoldenChains(t *testing.T) {
 				continue
 			}
 			noise := r.tensor("step_noise")
-			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }}
+			options := diffusion.SampleOptions{Sampler: c.sampler, Noise: func(int) gotorch.Tensor { return noise }}
 			sample, err := r.diffusion(c.respacing).SampleLoop(t.Context(), r.denoise, r.tensor("noise"), r.cond, options)
 			if err != nil {
 				r.Fatal(err)
@@ -326,7 +326,7 @@ func TestGoldenBPD(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		r.need("bpd_vb", "x_start", "step_noise")
 		noise := r.tensor("step_noise")
-		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(diffusion.Timesteps) gotorch.Tensor { return noise }})
+		bpd, err := r.diffusion("25").CalcBPD(t.Context(), r.denoise, r.tensor("x_start"), r.cond, diffusion.BPDOptions{Noise: func(int) gotorch.Tensor { return noise }})
 		if err != nil {
 			r.Fatal(err)
 		}

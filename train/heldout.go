@@ -113,9 +113,6 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 		if t.heldOut.process, err = diffusion.New(c, t.device); err != nil {
 			return err
 		}
-		t.heldOut.process.Recording = diffusion.Recording{Off: t.config.Train.NoCUDAGraphs, Refused: func(err error) {
-			t.log.Warn("evaluation cannot be recorded as a CUDA graph: it is slower", zap.Error(err))
-		}}
 	}
 	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))
@@ -193,6 +190,8 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
 	size := len(h.pixels) / len(h.labels)
 	parts = heldOutParts{}
+	recording := t.evaluationRecording()
+	defer recording.Close()
 	for first := t.group.Rank() * n; first < len(h.labels) && err == nil; first += t.group.Size() * n {
 		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
@@ -200,7 +199,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
 			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
-			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At}); err == nil {
+			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, Recording: recording}); err == nil {
 				var sum diffusion.BPDSum
 				sum.Add(bound)
 				parts[first] = sum
@@ -208,4 +207,12 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 		})
 	}
 	return parts, err
+}
+
+// evaluationRecording is for all microbatches of an evaluation: training needs its
+// memory afterwards.
+func (t *Trainer) evaluationRecording() *diffusion.Recording {
+	return &diffusion.Recording{Off: t.config.Train.NoCUDAGraphs, Refused: func(err error) {
+		t.log.Warn("evaluation cannot be recorded as a CUDA graph: it is slower", zap.Error(err))
+	}}
 }

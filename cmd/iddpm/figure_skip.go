@@ -96,7 +96,7 @@ func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte,
 		for i := range labels {
 			labels[i] = int64((first + i) % max(b.config.NumClasses, 1))
 		}
-		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Progress: func(t int, _ gotorch.Tensor) error {
+		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Recording: &b.recording, Progress: func(t int, _ gotorch.Tensor) error {
 			b.screen.show(b.diffusion.NumTimesteps()-skip-t, b.diffusion.NumTimesteps()-skip, "samples ")
 			return nil
 		}}

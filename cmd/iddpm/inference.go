@@ -42,6 +42,7 @@ type inference struct {
 	weights   string             // which of the checkpoint's it has
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
+	recording diffusion.Recording // of its batches
 }
 
 // newInference takes the weights that ema names, see [train.Checkpoint.Weights],
@@ -55,9 +56,6 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	if err != nil {
 		return nil, err
 	}
-	process.Recording.Refused = func(err error) {
-		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
-	}
 	weights, _, err := c.Weights(ema)
 	if err != nil {
 		return nil, err
@@ -68,7 +66,11 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	}
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
-	return &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model}, nil
+	n := &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model}
+	n.recording.Refused = func(err error) {
+		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
+	}
+	return n, nil
 }
 
 // manyEvaluations of the network are worth the minute that a GPU may take to try
@@ -83,8 +85,11 @@ func (n *inference) expect(evaluations int) {
 	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)
 }
 
-// Free frees the network.
-func (n *inference) Free() { n.network.Free() }
+// Free frees the network, and what is recorded of it.
+func (n *inference) Free() {
+	n.recording.Close()
+	n.network.Free()
+}
 
 // cond returns what the network is told of pictures of these classes.
 func (n *inference) cond(labels []int64) diffusion.Cond {
@@ -130,7 +135,8 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 		cond.LowRes = n.config.LowRes(x)
 		var b diffusion.BPD
 		b, err = n.diffusion.CalcBPD(ctx, n.denoise, x, cond, diffusion.BPDOptions{
-			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Progress: func(int) error { return o.progress() },
+			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Recording: &n.recording,
+			Progress: func(int) error { return o.progress() },
 		})
 		if err == nil && !train.Finite(b.Total) {
 			err = fmt.Errorf("the bound of the network is NaN, in pictures %d to %d: these are not counted. Try --precision fp32, other weights (--ema), or an older checkpoint", o.first, o.first+len(labels)-1)

@@ -65,12 +65,12 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures
 		cond := s.cond(labels)
 		var latent, again gotorch.Tensor
 		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, tensorOf(pixels, n, o.size, s.device), cond,
-			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress})
+			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress, Recording: &s.recording})
 		if err != nil {
 			return
 		}
 		again, err = s.diffusion.SampleLoop(ctx, s.denoise, latent, cond,
-			diffusion.SampleOptions{Sampler: diffusion.DDIM, Unclipped: !s.clip, Progress: s.progress})
+			diffusion.SampleOptions{Sampler: diffusion.DDIM, Unclipped: !s.clip, Progress: s.progress, Recording: &s.recording})
 		if err != nil {
 			return
 		}

@@ -1,0 +1,135 @@
+package diffusion
+
+import (
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// Recording is how a GPU goes through the steps of loops: it records one step as a
+// [gotorch.Graph] and replays it for all others, also for those of later loops, as
+// where each batch of pictures is one. Loops with the same Recording must ask the
+// same network, and may differ in pictures, noise and conditions; one of another
+// kind or shape than the last begins anew. The zero value is ready to use, and holds
+// memory from the first loop on until Close.
+type Recording struct {
+	Off     bool        // every step operator by operator
+	Refused func(error) // if not nil, called where a step cannot be recorded: it is slower
+
+	kept *recordedStep // of the last loop
+}
+
+// Close frees what is recorded. A later loop begins anew. Closing a nil Recording
+// does nothing.
+func (r *Recording) Close() {
+	if r != nil && r.kept != nil {
+		r.kept.free()
+		r.kept = nil
+	}
+}
+
+// begin has the kept step's buffers hold a loop's batch, or keeps a step for it.
+func (r *Recording) begin(d *GaussianDiffusion, l loop) {
+	kind := l.kind(d)
+	if r.kept == nil || r.kept.kind != kind {
+		r.Close() // before, since memory may not do for both
+		r.kept = &recordedStep{kind: kind}
+		r.kept.allocate(l)
+		r.kept.record(l, r)
+	}
+	r.kept.fill(l)
+}
+
+// loopKind tells apart loops whose steps cannot be replayed for one another.
+type loopKind struct {
+	process *GaussianDiffusion
+	name    string
+	options any
+	noisy   bool
+	seen    bool
+	shapes  string
+}
+
+func (l loop) kind(d *GaussianDiffusion) loopKind {
+	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, seen: l.seen != nil,
+		shapes: fmt.Sprint(l.x.Shape(), shapeOf(l.cond.Y), shapeOf(l.cond.LowRes))}
+}
+
+func shapeOf(t gotorch.Tensor) []int64 {
+	if !t.Defined() {
+		return nil
+	}
+	return t.Shape()
+}
+
+// recordedStep is the work of one step, and the memory that it works on.
+type recordedStep struct {
+	kind loopKind
+	stepBuffers
+	t     gotorch.Tensor     // int64 [1], on the device: the step at hand, for graph
+	graph *gotorch.Graph     // the work of step t; nil where nothing is recorded
+	do    func(at Timesteps) // the work of any step
+}
+
+func (s *recordedStep) allocate(l loop) {
+	like := func(t gotorch.Tensor) gotorch.Tensor {
+		if !t.Defined() {
+			return t
+		}
+		return gotorch.ZerosLike(t).Unscoped()
+	}
+	s.x, s.cond = like(l.x), Cond{Y: like(l.cond.Y), LowRes: like(l.cond.LowRes)}
+	if l.noise != nil {
+		s.noise = like(l.x)
+	}
+	if l.seen != nil {
+		s.seen = l.seen(l.x).Unscoped()
+	}
+}
+
+// record says what the work is. What is recorded knows the step by a tensor alone.
+func (s *recordedStep) record(l loop, r *Recording) {
+	d, n := s.kind.process, s.x.Size(0)
+	s.do = func(at Timesteps) { l.step(s.stepBuffers, at) }
+	if r.Off || d.device.Type != gotorch.CUDA {
+		return
+	}
+	s.t = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
+	s.graph = gotorch.NewGraph(d.device, func() { s.do(d.atDeviceStep(s.t, n)) })
+	s.graph.OnRefusal = r.Refused
+}
+
+// fill writes a batch where the step reads it.
+func (s *recordedStep) fill(l loop) {
+	s.x.CopyI(l.x)
+	if s.cond.Y.Defined() {
+		s.cond.Y.CopyI(l.cond.Y)
+	}
+	if s.cond.LowRes.Defined() {
+		s.cond.LowRes.CopyI(l.cond.LowRes)
+	}
+}
+
+// run does the work of step t of a loop. The noise is drawn here, since it is
+// another for each batch.
+func (s *recordedStep) run(t int, l loop) {
+	if l.noise != nil {
+		if noise := l.noise(t); noise.Defined() {
+			mustMatch(l.name, "noise", noise, s.x)
+			s.noise.CopyI(noise)
+		}
+	}
+	if s.graph == nil {
+		s.do(s.kind.process.AtStep(t, s.x.Size(0)))
+		return
+	}
+	s.t.FillI(float64(t))
+	s.graph.Run()
+}
+
+func (s *recordedStep) free() {
+	s.graph.Close()
+	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.seen, s.t} {
+		t.Free()
+	}
+}
