@@ -42,8 +42,8 @@ void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &p
 // the update has succeeded. Where `skip` (NULL: 0) holds a 1 nothing changes, and
 // the host need not know. `averages` is n_averages lists of n tensors, one after
 // the other. `lr_of` (NULL: `lr`) is a float64 of one element, `gain` (NULL: 1) a
-// float32 of one. What of `copies` is not NULL is in bfloat16 or float16, and so is the
-// parameter's gradient.
+// float32 of one. What of `copies` is not NULL is in bfloat16 or float16, and so may the
+// parameter's gradient be.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
                          const gt_tensor *exp_avg_sq, const gt_tensor *copies, int64_t n, const gt_tensor *averages,
                          const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2,
@@ -57,8 +57,9 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
     for (int64_t r = 0; r < n_averages; ++r) c.averages.push_back({rates[r], unwrap_list(averages + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
       at::ScalarType dtype = p[i].scalar_type(), computed = c.copies[i].defined() ? c.copies[i].scalar_type() : dtype;
-      check_fits(p[i], c.grads[i], i, "gradient", computed);
-      if (!same_layout(p[i], c.grads[i])) c.grads[i] = at::empty_like(p[i], p[i].options().dtype(computed)).copy_(c.grads[i]);
+      at::Tensor &g = c.grads[i];
+      check_fits(p[i], g, i, "gradient", g.scalar_type() == dtype ? dtype : computed);
+      if (!same_layout(p[i], g)) g = at::empty_like(p[i], p[i].options().dtype(g.scalar_type())).copy_(g);
       check_state(p[i], c.exp_avg[i], i, "first moment", dtype);
       check_state(p[i], c.exp_avg_sq[i], i, "second moment", dtype);
       if (c.copies[i].defined()) check_state(p[i], c.copies[i], i, "copy", computed);

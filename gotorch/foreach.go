@@ -104,7 +104,7 @@ type AdamWOptions struct {
 	Skip        Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
 	Gain        Tensor    // float32, of one element: the gradients count times so much, as clipping asks for; undefined: 1
 	Averages    []Average // moved after the update
-	Copies      []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient is; undefined where there is none
+	Copies      []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient may be; undefined where there is none
 }
 
 // Average is an exponential moving average of parameters: an update sets it to

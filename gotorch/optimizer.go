@@ -2,7 +2,6 @@ package gotorch
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Optimizer updates parameters from their gradients. Copies share one state.
@@ -35,8 +34,9 @@ func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.avera
 // SetCopies names a leaf in bfloat16 or float16 for each parameter that a network uses
 // in place of it; undefined where it uses the parameter itself, nil where it always
 // does. The gradient is then the copy's, in the copy's dtype, and every step writes the
-// copies anew: nothing else casts weights or gradients. They stay the caller's. It is for
-// Adam without weight decay and AdamW.
+// copies anew: nothing else casts weights or gradients. Where gradients are summed first,
+// in a wider dtype, the sum is the parameter's gradient, and the copy has none. They stay
+// the caller's. It is for Adam without weight decay and AdamW.
 func (opt Optimizer) SetCopies(copies []Tensor) {
 	if copies != nil {
 		sameLength("Optimizer.SetCopies", opt.s.params, copies)
@@ -45,25 +45,40 @@ func (opt Optimizer) SetCopies(copies []Tensor) {
 }
 
 // ZeroGrad drops the gradients.
-func (opt Optimizer) ZeroGrad() { ZeroGrads(opt.Leaves()) }
+func (opt Optimizer) ZeroGrad() {
+	ZeroGrads(opt.s.params)
+	ZeroGrads(definedOf(opt.s.copies))
+}
 
-// Leaves returns what has the gradients: each parameter, or its copy.
-func (opt Optimizer) Leaves() []Tensor {
-	leaves := slices.Clone(opt.s.params)
-	for i, c := range opt.s.copies {
-		if c.Defined() {
-			leaves[i] = c
+func definedOf(tensors []Tensor) (defined []Tensor) {
+	for _, t := range tensors {
+		if t.Defined() {
+			defined = append(defined, t)
 		}
 	}
-	return leaves
+	return defined
+}
+
+// Gradient returns the gradient of parameter i, or of its copy; undefined if there is none.
+func (opt Optimizer) Gradient(i int) Tensor {
+	g := opt.s.params[i].Grad()
+	if opt.s.copies == nil || !opt.s.copies[i].Defined() {
+		return g
+	}
+	switch of := opt.s.copies[i].Grad(); {
+	case !of.Defined():
+		return g
+	case g.Defined():
+		panic(&Error{Op: "Optimizer.Gradient", Message: fmt.Sprintf("parameter %d has a gradient, and so has its copy: use one of them", i)})
+	default:
+		return of
+	}
 }
 
 // Gradients returns the gradients that there are.
-func (opt Optimizer) Gradients() []Tensor {
-	opt.checkCopies("Optimizer.Gradients")
-	var grads []Tensor
-	for _, leaf := range opt.Leaves() {
-		if g := leaf.Grad(); g.Defined() {
+func (opt Optimizer) Gradients() (grads []Tensor) {
+	for i := range opt.s.params {
+		if g := opt.Gradient(i); g.Defined() {
 			grads = append(grads, g)
 		}
 	}
@@ -79,15 +94,6 @@ func (opt Optimizer) SetLR(lr float64) { opt.s.lr, opt.s.lrFrom = lr, Tensor{} }
 func (opt Optimizer) SetLRFrom(lr Tensor) {
 	lr.defined("SetLRFrom")
 	opt.s.lrFrom = lr
-}
-
-// checkCopies refuses a gradient that no update would see.
-func (opt Optimizer) checkCopies(op string) {
-	for i, c := range opt.s.copies {
-		if c.Defined() && opt.s.params[i].Grad().Defined() {
-			panic(&Error{Op: op, Message: fmt.Sprintf("parameter %d has a gradient, although a copy stands for it: use the copy alone", i)})
-		}
-	}
 }
 
 // SetGain lets the next steps take the gradients times gain, a float32 tensor of one
@@ -159,11 +165,10 @@ func (s *optimizerState) ensureState(op string) {
 }
 
 func (opt Optimizer) gradsOrZeros() []Tensor {
-	opt.checkCopies("Optimizer.Step")
-	grads := opt.Leaves()
-	for i, leaf := range grads {
-		if grads[i] = leaf.Grad(); !grads[i].Defined() {
-			grads[i] = ZerosLike(leaf.Detach())
+	grads := make([]Tensor, len(opt.s.params))
+	for i, p := range opt.s.params {
+		if grads[i] = opt.Gradient(i); !grads[i].Defined() {
+			grads[i] = ZerosLike(p.Detach())
 		}
 	}
 	return grads

@@ -260,7 +260,14 @@ func TestSetCopies(t *testing.T) {
 		}
 		p.SetRequiresGrad(true)
 		p.Sum().Backward()
-		mustFail(t, opt.Step) // the gradient would be lost
+		before := average.Float64s()[0]
+		opt.Step()
+		if average.Float64s()[0] == before {
+			t.Error("a parameter's own gradient is not looked at")
+		}
+		checkValues(t, copied, p.CastTo(dtype).Float64s(), 0)
+		copied.Sum().Backward()
+		mustFail(t, opt.Step) // one of the gradients would be lost
 		if p.Float64s()[0] == 1 || average.Float64s()[0] == 1 {
 			t.Error("nothing has been learnt")
 		}

@@ -229,6 +229,15 @@ func refusals() map[string]refusal {
 			opt.SetGain(two)
 			opt.Step()
 		}, "what the gradients are multiplied by is CPUFloatType[2], not one Float"},
+		"Optimizer.Gradient": {func() {
+			opt, copied := AdamW(AdamWOptions{}), leaf.Detach().CastTo(BFloat16)
+			opt.AddParameters([]Tensor{leaf})
+			opt.SetCopies([]Tensor{copied})
+			leaf.SetGrad(ZerosLike(leaf.Detach()))
+			defer leaf.SetGrad(none)
+			copied.SetGrad(ZerosLike(copied))
+			opt.Gradient(0)
+		}, "parameter 0 has a gradient, and so has its copy"},
 		"Optimizer.Gradients": {func() {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{none})
@@ -338,6 +347,7 @@ var neverRefuse = map[string]string{
 	"Tensor.Defined":          "asks whether there is a tensor",
 	"Tensor.Free":             "does nothing to what is not there",
 	"Tensor.MoveOut":          "does nothing to what is not there",
+	"Tensor.Unscoped":         "does nothing to what is not there",
 	"ParseDevice":             "returns an error",
 	"LoadLibrary":             "returns an error",
 	"LoadCUDA":                "returns an error",
@@ -367,7 +377,6 @@ var neverRefuse = map[string]string{
 	"Optimizer.AddParameters": "only stores its arguments",
 	"Optimizer.AddAverage":    "only stores its arguments",
 	"Optimizer.SetLR":         "only stores its arguments",
-	"Optimizer.Leaves":        "returns what was stored",
 	"Optimizer.Close":         "frees",
 	"ProcessGroup.Rank":       "no argument",
 	"ProcessGroup.Size":       "no argument",
@@ -440,8 +449,8 @@ func TestDeadTensors(t *testing.T) {
 		tensor     Tensor
 		allowed    []string // methods that have an answer
 	}{
-		{"undefined", "undefined", Tensor{}, []string{"Defined", "Free", "MoveOut", "String"}},
-		{"freed", "gone", freed, []string{"Defined", "Free", "MoveOut"}},
+		{"undefined", "undefined", Tensor{}, []string{"Defined", "Free", "MoveOut", "String", "Unscoped"}},
+		{"freed", "gone", freed, []string{"Defined", "Free", "MoveOut", "Unscoped"}},
 		{"out of scope", "gone", ended, []string{"Defined", "Free"}},
 	} {
 		allowed := map[string]bool{}

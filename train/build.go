@@ -63,7 +63,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	} else {
 		err = t.initialise()
 	}
-	if err == nil && t.weightsAreCopied() {
+	if err == nil && t.group == nil {
 		t.work.copyWeights()
 	}
 	return err

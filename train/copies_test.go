@@ -17,6 +17,9 @@ func TestCopiedWeights(t *testing.T) {
 		"gradient checkpointing": func(c *Config) { c.Model.UseCheckpoint = true },
 		"dropout and classes":    func(c *Config) { c.Model.Dropout, c.Model.ClassCond, c.Model.NumClasses = 0.2, true, 9 },
 		"weight decay":           func(c *Config) { c.Train.WeightDecay = 0.1 },
+		"microbatches":           func(c *Config) { c.Train.Microbatch = 1 },
+		"uneven microbatches":    func(c *Config) { c.Train.BatchSize, c.Train.Microbatch, c.Model.UseCheckpoint = 3, 2, true },
+		"gradient noise":         func(c *Config) { c.Train.BatchSize, c.Train.Microbatch, c.Train.GradientNoise = 4, 2, true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tiny()

@@ -71,5 +71,6 @@ func (t *Trainer) followState() error {
 		t.group.BroadcastTensors(list)
 	}
 	t.optimizer.SetState(expAvg, expAvgSq, s.Updates)
+	t.work.copyWeights()
 	return t.sampler.SetState(s.Sampler)
 }

@@ -1,10 +1,6 @@
 package train
 
-import (
-	"github.com/wangkuiyi/gotorch"
-
-	"iddpm/train/metrics"
-)
+import "iddpm/train/metrics"
 
 // The columns of the gradient noise scale (McCandlish et al. 2018, arXiv
 // 1812.06162, appendix A.1). The two estimates are unbiased, and means over the
@@ -15,41 +11,6 @@ const (
 	GradNoiseVariance = "grad_noise_variance" // tr(Sigma), of one picture's gradient
 	GradNoiseSquared  = "grad_noise_squared"  // |G|^2, of the true gradient; may come out below 0
 )
-
-// gradNoise gathers the gradients of a step's microbatches one by one.
-type gradNoise struct {
-	params []gotorch.Tensor
-	sum    []gotorch.Tensor // the gradient so far, per parameter
-	norms  []gotorch.Tensor // of each microbatch's share of the batch's gradient
-}
-
-// take moves the gradient of one microbatch from the parameters to the sum, in
-// the order in which autograd would have added it: the result is the same to the
-// bit as without measuring.
-func (g *gradNoise) take() {
-	grads := make([]gotorch.Tensor, len(g.params))
-	for i, p := range g.params {
-		if grads[i] = p.Grad(); !grads[i].Defined() {
-			grads[i] = gotorch.ZerosLike(p.Detach())
-		}
-	}
-	g.norms = append(g.norms, gotorch.TotalNorm(grads))
-	if g.sum == nil {
-		g.sum = grads
-	} else {
-		gotorch.NoGrad(func() { gotorch.ForeachAddI(g.sum, grads, 1) })
-	}
-	gotorch.ZeroGrads(g.params)
-}
-
-// giveBack puts the whole gradient where the optimizer looks for it, and returns
-// the norms.
-func (g *gradNoise) giveBack() []gotorch.Tensor {
-	for i, p := range g.params {
-		p.SetGrad(g.sum[i])
-	}
-	return g.norms
-}
 
 // noiseNorms are what a step leaves of its microbatches' gradients: no norms
 // where the noise is not measured.

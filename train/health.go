@@ -170,9 +170,9 @@ func (t *Trainer) diagnose() (where string) {
 	if where != "" {
 		return "the first layer whose activations are not finite is " + where
 	}
-	for i, leaf := range slices.Backward(t.optimizer.Leaves()) {
-		if g := leaf.Grad(); g.Defined() && !Finite(g) {
-			return "all activations are finite, but the gradient of " + t.network.Parameters()[i].Name + " is not"
+	for i, p := range slices.Backward(t.network.Parameters()) {
+		if g := t.optimizer.Gradient(i); g.Defined() && !Finite(g) {
+			return "all activations are finite, but the gradient of " + p.Name + " is not"
 		}
 	}
 	return allFinite

@@ -67,17 +67,14 @@ func (w *stepWork) free() {
 	}
 }
 
-// weightsAreCopied reports whether the network computes with copies of the weights that
-// the optimizer keeps, so that a step casts neither weights nor gradients. What is summed
-// before the optimizer sees it, over microbatches or processes, is summed in float32; and
-// float16's gradients leave its range when the loss's factor is taken out of them.
-func (t *Trainer) weightsAreCopied() bool {
-	o := t.config.Train
-	return t.precision.dtype == gotorch.BFloat16 && t.group.Size() == 1 && o.microbatch() >= o.BatchSize && !o.GradientNoise
-}
-
-// copyWeights makes the copies, once the weights are what the run begins with.
+// copyWeights makes copies of the weights in bfloat16, once these are what the run begins
+// with. The network computes with them and the optimizer keeps them, so that a step casts
+// no weights. Gradients are cast where they are summed before the optimizer sees them.
+// In float16 each evaluation casts the weights.
 func (w *stepWork) copyWeights() {
+	if w.t.precision.dtype != gotorch.BFloat16 {
+		return
+	}
 	w.copies = w.t.network.Copies(w.t.precision.dtype)
 	list := make([]gotorch.Tensor, 0, len(w.t.network.Parameters()))
 	for _, p := range w.t.network.Parameters() {
@@ -139,16 +136,7 @@ func (w *stepWork) run() {
 	gotorch.Scope(func() {
 		in := w.inputs()
 		t.optimizer.ZeroGrad()
-		noise := gradNoise{params: t.network.Tensors()}
-		for _, m := range in.whole.split(t.config.Train.microbatch()) {
-			t.backward(in, m, out)
-			if t.config.Train.GradientNoise {
-				noise.take()
-			}
-		}
-		if t.config.Train.GradientNoise {
-			out.noise = noise.giveBack()
-		}
+		t.backwardAll(in, out)
 		gradients := t.optimizer.Gradients()
 		t.group.AllReduce(gradients)
 		out.gather(t.group)
@@ -191,6 +179,26 @@ func (m microbatch) split(size int) (parts []microbatch) {
 		parts = append(parts, microbatch{first: m.first + first, x: cut(m.x), y: cut(m.y), timesteps: cut(m.timesteps), weights: cut(m.weights)})
 	}
 	return parts
+}
+
+// backwardAll leaves the gradient of this process's share of the global mean. One
+// microbatch alone leaves it in the dtype that the network computes in, if no other
+// process's is added.
+func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
+	microbatches := in.whole.split(t.config.Train.microbatch())
+	if len(microbatches) == 1 && t.group.Size() == 1 {
+		t.backward(in, microbatches[0], out)
+		return
+	}
+	sum := t.newGradientSum()
+	for _, m := range microbatches {
+		t.backward(in, m, out)
+		if t.config.Train.GradientNoise {
+			out.noise = append(out.noise, gotorch.TotalNorm(t.optimizer.Gradients()))
+		}
+		sum.take()
+	}
+	sum.giveBack()
 }
 
 // backward adds the gradient of one microbatch's share of the global mean.

@@ -23,7 +23,8 @@ void add(const AdamWCall &call, size_t k, AdamWTable *table) {
   int64_t count = call.params[k].numel(), chunks = (count + kAdamWChunk - 1) / kAdamWChunk;
   table->chunks += chunks;
   AdamWRow row{static_cast<uint32_t>(table->chunks),
-               static_cast<uint32_t>(count - (chunks - 1) * kAdamWChunk),
+               static_cast<uint16_t>(count - (chunks - 1) * kAdamWChunk),
+               call.grads[k].scalar_type() == at::kBFloat16,
                call.params[k].data_ptr<float>(),
                call.grads[k].const_data_ptr(),
                call.exp_avg[k].data_ptr<float>(),

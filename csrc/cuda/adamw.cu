@@ -32,7 +32,7 @@ __device__ AdamWUpdate update_of(const AdamWInputs &in) {
 
 // A parameter's gradient at i.
 __device__ __forceinline__ float gradient(const AdamWRow &row, int64_t i) {
-  if (row.copy != nullptr) return static_cast<float>(static_cast<const c10::BFloat16 *>(row.g)[i]);
+  if (row.narrow) return static_cast<float>(static_cast<const c10::BFloat16 *>(row.g)[i]);
   return static_cast<const float *>(row.g)[i];
 }
 

@@ -14,15 +14,17 @@ namespace iddpm {
 
 // Values that one block updates.
 constexpr int64_t kAdamWChunk = 8192;
+static_assert(kAdamWChunk <= UINT16_MAX, "see AdamWRow");
 
 constexpr int64_t kMostAverages = 8;
 
 // A parameter in memory. In a table its averages' addresses follow.
 struct AdamWRow {
-  uint32_t end;   // chunks of this parameter and all before it
-  uint32_t last;  // values of its last chunk; the others have kAdamWChunk
+  uint32_t end;     // chunks of this parameter and all before it
+  uint16_t last;    // values of its last chunk; the others have kAdamWChunk
+  uint16_t narrow;  // 1: g is in bfloat16, else in float32
   float *p;
-  const void *g;  // in the copy's dtype; without one in float32
+  const void *g;
   float *m, *v;
   c10::BFloat16 *copy;  // NULL: there is none
 };
