@@ -1,4 +1,6 @@
 // Gradients.
+#include <torch/csrc/autograd/autograd.h>
+
 #include "handle.h"
 
 using namespace iddpm;
@@ -35,6 +37,11 @@ gt_error gt_set_grad(gt_tensor t, gt_tensor g) {
 
 gt_error gt_backward(gt_tensor t, gt_tensor gradient, int32_t retain_graph) {
   return guard([&] { unwrap(t).backward(unwrap(gradient), retain_graph != 0); });
+}
+
+// From all of them at once, each with its gradient.
+gt_error gt_backward_all(const gt_tensor *list, const gt_tensor *gradients, int64_t n) {
+  return guard([&] { torch::autograd::backward(unwrap_list(list, n), unwrap_list(gradients, n)); });
 }
 
 gt_error gt_zero_grads(const gt_tensor *params, int64_t n) {

@@ -236,6 +236,7 @@ GT_API(gt_result, gt_detach, (gt_tensor t))
 GT_API(gt_result, gt_grad, (gt_tensor t))
 GT_API(gt_error, gt_set_grad, (gt_tensor t, gt_tensor g))
 GT_API(gt_error, gt_backward, (gt_tensor t, gt_tensor gradient, int32_t retain_graph))
+GT_API(gt_error, gt_backward_all, (const gt_tensor *list, const gt_tensor *gradients, int64_t n))
 GT_API(gt_error, gt_zero_grads, (const gt_tensor *params, int64_t n))
 
 // ---- whole lists of parameters at once (optim.cc)
@@ -273,7 +274,8 @@ GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tenso
 GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
 // Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
-GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
+GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n, int32_t beside))
+GT_API(gt_error, gt_group_wait, (gt_group g))
 GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))
 GT_API(gt_result, gt_group_all_gather, (gt_group g, gt_tensor t))
 GT_API(void, gt_group_free, (gt_group g))

@@ -8,11 +8,20 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// AllReduce sets every tensor to the sum of all processes' tensors at its place in the
-// list. It panics with a [*gotorch.Error].
-func (g *Group) AllReduce(list []gotorch.Tensor) {
+// AllReduceAsync sets every tensor to the sum of all processes' tensors at its place in
+// the list: on a GPU beside what that is given next, which must leave the tensors alone
+// until Wait; on the CPU at once. It panics with a [*gotorch.Error].
+func (g *Group) AllReduceAsync(list []gotorch.Tensor) {
 	if g != nil {
-		g.group.AllReduceI(list)
+		g.group.AllReduceAsyncI(list)
+	}
+}
+
+// Wait has a GPU finish what it does beside before what it is given next. It panics with a
+// [*gotorch.Error].
+func (g *Group) Wait() {
+	if g != nil {
+		g.group.Wait()
 	}
 }
 

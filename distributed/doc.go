@@ -5,7 +5,7 @@
 // waits for the others, and [Start] is a launcher for one machine. The collectives
 // have PyTorch's names, where it has them:
 //
-//   - [Group.AllReduce], [Group.BroadcastTensors] and [Group.AllGatherTensor] are of
+//   - [Group.AllReduceAsync], [Group.BroadcastTensors] and [Group.AllGatherTensor] are of
 //     tensors, and are operators like those of gotorch: they panic, and a recording of a
 //     GPU may hold them;
 //   - [AllGather], [Broadcast] and [Group.Barrier] are of objects and of time, as

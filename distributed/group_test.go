@@ -100,8 +100,9 @@ func TestCollectives(t *testing.T) {
 			gotorch.Scope(func() {
 				mine := []gotorch.Tensor{gotorch.FromInt64s([]int64{int64(g.Rank()), 1})}
 				same(t, "AllGatherTensor", g.AllGatherTensor(mine[0]).View(-1).Int64s(), []int64{0, 1, 1, 1, 2, 1})
-				g.AllReduce(mine)
-				same(t, "AllReduce", mine[0].Int64s(), []int64{3, 3})
+				g.AllReduceAsync(mine)
+				g.Wait()
+				same(t, "AllReduceAsync", mine[0].Int64s(), []int64{3, 3})
 				mine[0] = gotorch.FromInt64s([]int64{int64(g.Rank()) + 7})
 				g.BroadcastTensors(mine)
 				same(t, "BroadcastTensors", mine[0].Int64s(), []int64{7})

@@ -51,6 +51,21 @@ func (t Tensor) BackwardWith(gradient Tensor) {
 	runtime.KeepAlive(gradient.owner)
 }
 
+// BackwardAll goes back from several tensors at once, each with its own gradient, shaped as
+// it is. There may be no tensors.
+func BackwardAll(tensors, gradients []Tensor) {
+	const op = "BackwardAll"
+	sameLength(op, tensors, gradients)
+	p, n := cList(op, tensors)
+	g, _ := cList(op, gradients)
+	if n == 0 {
+		return
+	}
+	check(op, C.gt_backward_all(p, g, n))
+	runtime.KeepAlive(tensors)
+	runtime.KeepAlive(gradients)
+}
+
 // ZeroGrads drops the gradients of all params, so that the next backward pass
 // starts afresh without a memset.
 func ZeroGrads(params []Tensor) {

@@ -449,6 +449,8 @@ func TestCUDAProcessGroup(t *testing.T) {
 		var all Tensor
 		graph := NewGraph(gpu, func() {
 			g.AllReduceI([]Tensor{x, x.Narrow(0, 1, 1)})
+			g.AllReduceAsyncI([]Tensor{x})
+			g.Wait()
 			all.Free()
 			all = g.AllGather(x.MulScalar(2)).MoveOut()
 		})

@@ -85,15 +85,30 @@ func (g *ProcessGroup) open(op string) {
 // AllReduceI sets every tensor to the sum of all processes' tensors at its place in
 // the list, in one operation. The tensors have one dtype; on GPUs, one layout in
 // all processes.
-func (g *ProcessGroup) AllReduceI(list []Tensor) {
-	const op = "ProcessGroup.AllReduceI"
+func (g *ProcessGroup) AllReduceI(list []Tensor) { g.allReduce("ProcessGroup.AllReduceI", list, false) }
+
+// AllReduceAsyncI is AllReduceI on a GPU beside what that is given next, which must not
+// touch the tensors, nor free them, before Wait. On the CPU it is AllReduceI.
+func (g *ProcessGroup) AllReduceAsyncI(list []Tensor) {
+	g.allReduce("ProcessGroup.AllReduceAsyncI", list, true)
+}
+
+func (g *ProcessGroup) allReduce(op string, list []Tensor, beside bool) {
 	g.open(op)
 	p, n := cList(op, list)
 	if n == 0 {
 		return
 	}
-	check(op, C.gt_group_all_reduce(g.group, p, n))
+	check(op, C.gt_group_all_reduce(g.group, p, n, cBool(beside)))
 	runtime.KeepAlive(list)
+}
+
+// Wait has a GPU finish what it does beside before what it is given next. The host does
+// not wait.
+func (g *ProcessGroup) Wait() {
+	const op = "ProcessGroup.Wait"
+	g.open(op)
+	check(op, C.gt_group_wait(g.group))
 }
 
 // BroadcastI sets every tensor to that of the process of rank root, as AllReduceI

@@ -92,6 +92,10 @@ func testCollectives(t *testing.T) func(g *ProcessGroup) {
 		checkValues(t, b, []float64{n, 2 * n, 3 * n, 4 * n, 5 * n, 6 * n, 7 * n, 8 * n}, 0)
 		checkValues(t, w, []float64{sum}, 0)
 		g.AllReduceI(nil)
+		x := FromFloat64s([]float64{rank, 1})
+		g.AllReduceAsyncI([]Tensor{x})
+		g.Wait()
+		checkValues(t, x, []float64{float64(n*(n-1)) / 2, float64(n)}, 0)
 
 		last := FullOn(Device{}, Long, 10+rank, 3)
 		g.BroadcastI([]Tensor{last}, g.Size()-1)

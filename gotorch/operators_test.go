@@ -316,3 +316,16 @@ func TestGradients(t *testing.T) {
 		}
 	})
 }
+
+// TestBackwardAll goes back from two results of one operator at once.
+func TestBackwardAll(t *testing.T) {
+	Scope(func() {
+		x := FromFloat64s([]float64{1, 2, 3})
+		x.SetRequiresGrad(true)
+		y := x.Mul(x)
+		BackwardAll([]Tensor{y.MulScalar(2), y.Narrow(0, 1, 2)}, []Tensor{FromFloat64s([]float64{1, 0, 2}), FromFloat64s([]float64{10, 20})})
+		checkValues(t, x.Grad(), []float64{4, 40, 24 + 120}, 0)
+		BackwardAll(nil, nil)
+		mustFail(t, func() { BackwardAll([]Tensor{x}, nil) })
+	})
+}

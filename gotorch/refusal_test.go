@@ -321,11 +321,14 @@ func refusals() map[string]refusal {
 		"SetNumThreads":         {func() { SetNumThreads(0) }, "Expected positive number of threads"},
 
 		// several processes
-		"NewProcessGroup":         {func() { NewProcessGroup(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
-		"ProcessGroup.UseGPU":     {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
-		"ProcessGroup.AllReduceI": {func() { closed.AllReduceI([]Tensor{two}) }, "the group is closed"},
-		"ProcessGroup.BroadcastI": {func() { closed.BroadcastI([]Tensor{two}, 0) }, "the group is closed"},
-		"ProcessGroup.AllGather":  {func() { closed.AllGather(two) }, "the group is closed"},
+		"NewProcessGroup":              {func() { NewProcessGroup(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
+		"ProcessGroup.UseGPU":          {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
+		"ProcessGroup.AllReduceAsyncI": {func() { closed.AllReduceAsyncI([]Tensor{two}) }, "the group is closed"},
+		"ProcessGroup.Wait":            {func() { closed.Wait() }, "the group is closed"},
+		"BackwardAll":                  {func() { BackwardAll([]Tensor{two}, []Tensor{two}) }, "does not require grad"},
+		"ProcessGroup.AllReduceI":      {func() { closed.AllReduceI([]Tensor{two}) }, "the group is closed"},
+		"ProcessGroup.BroadcastI":      {func() { closed.BroadcastI([]Tensor{two}, 0) }, "the group is closed"},
+		"ProcessGroup.AllGather":       {func() { closed.AllGather(two) }, "the group is closed"},
 	}
 }
 

@@ -14,7 +14,7 @@ type Input struct {
 	LowRes  gotorch.Tensor     // for super-resolution: the small pictures [N, C, h, w] in [-1, 1]
 	Dtype   int8               // of the torso: Float (or 0), BFloat16 or Half; embeddings, norms' sums and softmax stay float32
 	Dropout *gotorch.PhiloxKey // nil: no dropout; else what names its masks (Stream is set per layer)
-	Tape    *Tape              // not nil: gradient checkpointing, and Tape.Backward must follow the loss's
+	Tape    *Tape              // not nil: the way back goes in parts, and Tape.Backward must follow the loss's
 
 	// Copies stand for the torso's weights, in Dtype; they get the gradients, and whoever
 	// changes the weights changes them, too. nil: each evaluation casts the weights.
@@ -60,7 +60,7 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
-	if in.Tape == nil && in.Copies == nil { // with a tape each block is computed again, in a graph of its own
+	if in.Tape == nil && in.Copies == nil { // with a tape each block has a graph of its own
 		p.casts = m.castWeights(dtype, defersBias)
 	}
 	if m.config.SuperRes {
@@ -72,8 +72,8 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	}
 	emb := p.tape.leaf(m.embed(t, in.Y, p))
 	watch("time_embed", emb)
-	if in.Tape == nil { // with one, each block works it out again
-		p.emb = m.projections(emb)
+	if !in.Tape.recomputes() { // else each block works it out again
+		p.emb = m.projections(emb, p)
 	}
 	h := x.CastTo(dtype).ChannelsLast()
 	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
@@ -105,7 +105,7 @@ func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 
 // projections returns what every residual block takes of the embedding, by one
 // matrix product.
-func (m *UNet) projections(emb gotorch.Tensor) map[*resBlock]gotorch.Tensor {
+func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Tensor {
 	var blocks []*resBlock
 	var weights, biases []gotorch.Tensor
 	for _, bl := range slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks) {
@@ -116,7 +116,7 @@ func (m *UNet) projections(emb gotorch.Tensor) map[*resBlock]gotorch.Tensor {
 		}
 	}
 	all := make(map[*resBlock]gotorch.Tensor, len(blocks))
-	for i, e := range gotorch.LinearEach(emb, weights, biases) {
+	for i, e := range p.tape.leaves(gotorch.LinearEach(emb, weights, biases)...) {
 		all[blocks[i]] = e
 	}
 	return all

@@ -73,7 +73,7 @@ func gradients(t *testing.T, network *UNet, tape *Tape, dtype int8) (out []float
 	return gradientsOf(t, network, network.Forward, tape, dtype)
 }
 
-func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, tape *Tape, dtype int8) (out []float32, grads [][]float32) {
+func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, tape *Tape, dtype int8, reached ...func()) (out []float32, grads [][]float32) {
 	t.Helper()
 	gotorch.Scope(func() {
 		key := gotorch.PhiloxKey{Seed: 5}
@@ -82,13 +82,70 @@ func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, 
 		gotorch.ZeroGrads(network.Tensors())
 		y := forward(x, gotorch.FromInt64s([]int64{7, 900}), in)
 		y.Mul(y).Sum().Backward()
-		tape.Backward()
+		for _, f := range reached {
+			f()
+		}
+		tape.Backward(func() {
+			for _, f := range reached {
+				f()
+			}
+		})
 		out = y.Float32s()
 		for _, p := range network.Tensors() {
 			grads = append(grads, p.Grad().Float32s())
 		}
 	})
 	return out, grads
+}
+
+// TestTapeThatKeepsGraphs compares the way back in parts with the way back in one, which
+// must come to the same bits; and a parameter's gradient must be there at once.
+func TestTapeThatKeepsGraphs(t *testing.T) {
+	for name, change := range map[string]func(*UNetConfig){
+		"scale-shift": func(*UNetConfig) {},
+		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
+		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
+	} {
+		for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
+			t.Run(name+" "+gotorch.DtypeName(dtype), func(t *testing.T) {
+				u := small()
+				u.Dropout = 0.3
+				change(&u)
+				network, err := New(u, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer network.Free()
+				wake(network)
+				network.SetRequiresGrad(true)
+				tape, seen, parts := &Tape{KeepsGraphs: true}, map[int][]float32{}, 0
+				reached := func() {
+					parts++
+					for k, p := range network.Tensors() {
+						if g := p.Grad(); g.Defined() && seen[k] == nil {
+							seen[k] = g.Float32s()
+						}
+					}
+				}
+				out, grads := gradients(t, network, nil, dtype)
+				again, whole := gradientsOf(t, network, network.Forward, tape, dtype, reached)
+				if !slices.Equal(out, again) {
+					t.Error("the outputs differ")
+				}
+				for k, p := range network.Parameters() {
+					if !slices.Equal(grads[k], whole[k]) {
+						t.Errorf("%s: the gradients differ", p.Name)
+					}
+					if !slices.Equal(whole[k], seen[k]) {
+						t.Errorf("%s: its gradient was not whole when it was first seen", p.Name)
+					}
+				}
+				if parts < 10 {
+					t.Errorf("the way back had %d parts", parts)
+				}
+			})
+		}
+	}
 }
 
 // TestCheckpointing compares gradient checkpointing with plain back-propagation,
@@ -382,7 +439,8 @@ func TestAsOnGPU(t *testing.T) {
 		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
 		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks = []int{2, 1, 2}, 2 },
 	} {
-		for way, tape := range map[string]func() *Tape{"whole": func() *Tape { return nil }, "recomputed": func() *Tape { return new(Tape) }} {
+		for way, tape := range map[string]func() *Tape{"whole": func() *Tape { return nil }, "recomputed": func() *Tape { return new(Tape) },
+			"in parts": func() *Tape { return &Tape{KeepsGraphs: true} }} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				u := small()
 				u.Dropout = 0.3

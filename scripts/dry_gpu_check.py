@@ -107,7 +107,8 @@ class DryGPUCheck(unittest.TestCase):
             port = free.getsockname()[1]
         where = [{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                   "MASTER_PORT": str(port)} for rank in range(2)]
-        command = [dry_gpu.iddpm(), "train", *NETWORK, "--precision", "bf16", "--steps", "12", "--run-dir", str(self.folder / "two")]
+        command = [dry_gpu.iddpm(), "train", *NETWORK, "--num-channels", "256", "--precision", "bf16", "--steps", "12",
+                   "--run-dir", str(self.folder / "two")]
         with concurrent.futures.ThreadPoolExecutor() as pool:
             both = list(pool.map(lambda at: dry_gpu.run(command, variables=at, stderr=subprocess.PIPE, text=True), where))
         for rank, (events, done) in enumerate(both):
@@ -118,6 +119,9 @@ class DryGPUCheck(unittest.TestCase):
                 calls = collections.Counter(e.what for e in events if e.how == "graph" and e.what.startswith("nccl"))
                 self.assertEqual(calls["nccl all-gather"], 11)
                 self.assertGreater(calls["nccl all-reduce"], 11 * 40)
+                step = [e.what for e in dry_gpu.steps(events)[-1] if e.how == "graph"]
+                first = step.index("nccl all-reduce")
+                self.assertGreater(step[first:].count("cudnn convolution, gradient of the filter"), 10, "sums wait for the way back to end")
                 self.assertTrue(any(e.kind == "nccl" and e.what == "group of 2" for e in events))
         self.assertTrue((self.folder / "two" / "checkpoints" / "ckpt-000012.pt").exists())
 

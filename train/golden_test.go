@@ -151,7 +151,7 @@ func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor
 // backward goes back from a loss of losses.
 func (r *goldenRun) backward(loss gotorch.Tensor) {
 	loss.Backward()
-	r.tape.Backward()
+	r.tape.Backward(nil)
 	r.tape = nil
 }
 

@@ -2,34 +2,49 @@ package train
 
 import "github.com/wangkuiyi/gotorch"
 
+// shareBytes is how many bytes of gradients the processes add up at a time, as
+// PyTorch's DistributedDataParallel does: many enough to keep the connection busy, few
+// enough that it has work while the way back goes on.
+const shareBytes = 25 << 20
+
 // gradientSum adds up the gradients of a step's microbatches in float32, whatever a
 // copy of a weight gathers them in: all parameters at once, where autograd would add
-// one after the other, and in its order, so that the sum is the same to the bit.
+// one after the other, and in its order, so that the sum is the same to the bit. Then it
+// adds up those of all processes.
 type gradientSum struct {
-	params    []gotorch.Tensor
-	optimizer gotorch.Optimizer
-	sums      []gotorch.Tensor // per parameter, undefined where there has been no gradient
+	t      *Trainer
+	params []gotorch.Tensor
+	sums   []gotorch.Tensor // per parameter, unscoped; undefined where there has been no gradient
+	shared []bool           // per parameter, whether it has been handed to the other processes
+
+	due      []gotorch.Tensor // sums to hand to them next
+	dueBytes int64
 }
 
 func (t *Trainer) newGradientSum() *gradientSum {
 	params := t.network.Tensors()
-	return &gradientSum{params: params, optimizer: t.optimizer, sums: make([]gotorch.Tensor, len(params))}
+	return &gradientSum{t: t, params: params, sums: make([]gotorch.Tensor, len(params)), shared: make([]bool, len(params))}
 }
 
-// take moves the gradients of one microbatch to the sum.
-func (s *gradientSum) take() {
-	var sums, more []gotorch.Tensor // more is added to sums
-	for i, g := range s.inFloat() {
-		switch {
-		case !g.Defined():
-		case s.sums[i].Defined():
-			sums, more = append(sums, s.sums[i]), append(more, g)
-		default:
-			s.sums[i] = g
+// take moves the gradients that there are to the sum, and returns of which parameters.
+func (s *gradientSum) take() (taken []int) {
+	gotorch.Scope(func() {
+		var sums, more []gotorch.Tensor // more is added to sums
+		for i, g := range s.inFloat() {
+			switch {
+			case !g.Defined():
+				continue
+			case s.sums[i].Defined():
+				sums, more = append(sums, s.sums[i]), append(more, g)
+			default:
+				s.sums[i] = g.Unscoped()
+			}
+			taken = append(taken, i)
 		}
-	}
-	gotorch.ForeachAddI(sums, more, 1)
-	s.optimizer.ZeroGrad()
+		gotorch.ForeachAddI(sums, more, 1)
+		s.t.optimizer.ZeroGrad()
+	})
+	return taken
 }
 
 // inFloat returns each parameter's gradient in float32.
@@ -38,7 +53,7 @@ func (s *gradientSum) inFloat() []gotorch.Tensor {
 	var narrow []gotorch.Tensor
 	var of []int // the parameters that narrow are of
 	for i := range s.params {
-		grads[i] = s.optimizer.Gradient(i)
+		grads[i] = s.t.optimizer.Gradient(i)
 		if grads[i].Defined() && grads[i].Dtype() != gotorch.Float {
 			narrow, of = append(narrow, grads[i]), append(of, i)
 		}
@@ -49,11 +64,41 @@ func (s *gradientSum) inFloat() []gotorch.Tensor {
 	return grads
 }
 
-// giveBack puts the sum where the optimizer looks for it.
-func (s *gradientSum) giveBack() {
+// share takes the gradients that there are, which must be those of a last microbatch,
+// and has the processes add up what that makes whole, on GPUs beside the rest of the way
+// back. All processes go the same way back, and so they share in one order.
+func (s *gradientSum) share() {
+	for _, i := range s.take() {
+		s.hand(i)
+	}
+}
+
+func (s *gradientSum) hand(i int) {
+	s.shared[i] = true
+	s.due = append(s.due, s.sums[i])
+	if s.dueBytes += 4 * s.sums[i].Numel(); s.dueBytes >= shareBytes {
+		s.flush()
+	}
+}
+
+func (s *gradientSum) flush() {
+	s.t.group.AllReduceAsync(s.due)
+	s.due, s.dueBytes = nil, 0
+}
+
+// finish shares what is left, and puts the sums where the optimizer looks for them.
+func (s *gradientSum) finish() {
+	for i, sum := range s.sums {
+		if sum.Defined() && !s.shared[i] {
+			s.hand(i)
+		}
+	}
+	s.flush()
+	s.t.group.Wait()
 	for i, p := range s.params {
 		if s.sums[i].Defined() {
 			p.SetGrad(s.sums[i])
+			s.sums[i].Free()
 		}
 	}
 }

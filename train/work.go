@@ -138,7 +138,6 @@ func (w *stepWork) run() {
 		t.optimizer.ZeroGrad()
 		t.backwardAll(in, out)
 		gradients := t.optimizer.Gradients()
-		t.group.AllReduce(gradients)
 		out.gather(t.group)
 		if t.precision.dtype == gotorch.Half {
 			gotorch.ForeachMulI(gradients, in.unscale)
@@ -181,33 +180,48 @@ func (m microbatch) split(size int) (parts []microbatch) {
 	return parts
 }
 
-// backwardAll leaves the gradient of this process's share of the global mean. One
-// microbatch alone leaves it in the dtype that the network computes in, if no other
-// process's is added.
+// backwardAll leaves the gradient of the global mean. Where one microbatch of one
+// process is all of it, it is in the dtype that the network computes in.
 func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	microbatches := in.whole.split(t.config.Train.microbatch())
-	if len(microbatches) == 1 && t.group.Size() == 1 {
-		t.backward(in, microbatches[0], out)
+	last := len(microbatches) - 1
+	if last == 0 && t.group.Size() == 1 {
+		t.backward(in, microbatches[0], out, nil)
 		return
 	}
 	sum := t.newGradientSum()
-	for _, m := range microbatches {
-		t.backward(in, m, out)
+	for k, m := range microbatches {
+		if k == last && t.sharesInParts() {
+			t.backward(in, m, out, sum.share)
+			continue
+		}
+		t.backward(in, m, out, nil)
 		if t.config.Train.GradientNoise {
 			out.noise = append(out.noise, gotorch.TotalNorm(t.optimizer.Gradients()))
 		}
 		sum.take()
 	}
-	sum.giveBack()
+	sum.finish()
 }
 
-// backward adds the gradient of one microbatch's share of the global mean.
-func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs) {
+// sharesInParts reports whether processes add up gradients while others are not there
+// yet: not where all of a microbatch's are looked at, and not in float16, whose weights
+// are better cast all at once.
+func (t *Trainer) sharesInParts() bool {
+	return t.group.Size() > 1 && !t.config.Train.GradientNoise && t.precision.dtype != gotorch.Half
+}
+
+// backward adds the gradient of one microbatch's share of the global mean. reached, if
+// not nil, is called after every part of the way back; see [model.Tape.Backward].
+func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, reached func()) {
 	gotorch.Scope(func() {
-		pass := t.newPass(in, m)
+		pass := t.newPass(in, m, reached != nil)
 		losses := t.losses(in, m, pass.denoise)
 		losses.Loss.Mul(m.weights).Sum().Mul(in.gain).Backward()
-		pass.tape.Backward()
+		if reached != nil {
+			reached()
+		}
+		pass.tape.Backward(reached)
 		out.loss = keep(out.loss, losses.Loss)
 		out.mse = keep(out.mse, losses.MSE)
 		out.vb = keep(out.vb, losses.VB)
@@ -240,13 +254,14 @@ func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
 // pass is one evaluation of the network within a step.
 type pass struct {
 	denoise diffusion.Denoiser
-	tape    *model.Tape // nil without gradient checkpointing
+	tape    *model.Tape // nil: the way back is one
 }
 
-func (t *Trainer) newPass(in stepInputs, m microbatch) pass {
+// newPass evaluates the network; inParts: the way back is to go in parts.
+func (t *Trainer) newPass(in stepInputs, m microbatch, inParts bool) pass {
 	var p pass
-	if t.config.Model.UseCheckpoint {
-		p.tape = new(model.Tape)
+	if t.config.Model.UseCheckpoint || inParts {
+		p.tape = &model.Tape{KeepsGraphs: !t.config.Model.UseCheckpoint}
 	}
 	dropout := t.key(in, m, 0)
 	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape, Copies: t.work.copies})

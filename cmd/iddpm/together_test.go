@@ -149,6 +149,35 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+// Processes that add up gradients while others are not there yet, in several parts of
+// the 27 MB that this network has, come to the same bits, in one microbatch or two: with
+// --gradient-noise they wait for all.
+func TestProcessesShareGradientsInParts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	network := []string{"--image-size", "8", "--num-channels", "128", "--channel-mult", "1,2", "--num-res-blocks", "2", "--batch-size", "4", "--steps", "2"}
+	for name, flags := range map[string][]string{
+		"fp32":       {"--precision", "fp32"},
+		"bf16":       {"--precision", "bf16", "--dropout", "0.1"},
+		"recomputed": {"--precision", "bf16", "--use-checkpoint"},
+	} {
+		flags = slices.Concat(network, flags)
+		two := append(flags, "--processes", "2")
+		succeed(t, nil, append(trainTiny(name+"-one", flags...), "--microbatch", "2")...)
+		succeed(t, nil, trainTiny(name+"-two", two...)...)
+		sameState(t, name+"-one/checkpoints/ckpt-000002.pt", name+"-two/checkpoints/ckpt-000002.pt")
+		if name != "bf16" {
+			continue
+		}
+		succeed(t, nil, append(trainTiny(name+"-halves", two...), "--microbatch", "1")...)
+		succeed(t, nil, append(trainTiny(name+"-late", two...), "--microbatch", "1", "--gradient-noise")...)
+		sameState(t, name+"-halves/checkpoints/ckpt-000002.pt", name+"-late/checkpoints/ckpt-000002.pt")
+	}
+	info, err := os.Stat("fp32-two/checkpoints/ckpt-000002.pt") // weights, two moments and an average
+	if err != nil || info.Size() < 4*(26<<20) {
+		t.Errorf("%v, %v: the network is too small for several parts", info, err)
+	}
+}
+
 // The loss's factor, recomputed blocks and small pictures beside the noisy ones are the
 // same in all processes, too.
 func TestProcessesInHalfPrecision(t *testing.T) {

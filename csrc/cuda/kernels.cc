@@ -8,8 +8,8 @@ const void *gt_cuda_kernels(void) {
       philox_normal,       philox_uniform, philox_mask,      group_norm_takes,          group_norm_forward,
       group_norm_backward, residual_add,   adamw_takes,      adamw,                     diffusion_losses,
       diffusion_losses_backward, diffusion_q_sample, diffusion_reverse_step,
-      nccl_load,           nccl_name,      nccl_join,        nccl_all_reduce,           nccl_broadcast,
-      nccl_all_gather,     nccl_leave,
+      nccl_load,           nccl_name,      nccl_join,        nccl_all_reduce,           nccl_wait,
+      nccl_broadcast,      nccl_all_gather, nccl_leave,
   };
   return &table;
 }

@@ -1,5 +1,6 @@
 // NCCL: GPUs of several processes that sum, copy and gather as one. Everything
-// goes to this thread's current stream, so it may be part of a recording.
+// goes to this thread's current stream, or beside it and back to it, so it may be part
+// of a recording.
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <dlfcn.h>
@@ -12,7 +13,20 @@
 namespace iddpm {
 
 struct NcclGroup {
-  c10::DeviceIndex device;
+  explicit NcclGroup(c10::DeviceIndex device) : device(device), side(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device)) {
+    C10_CUDA_CHECK(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming));
+  }
+  ~NcclGroup() { (void)cudaEventDestroy(reached); }
+
+  // What `to` is given from now on comes after what `from` has been given.
+  void order(cudaStream_t from, cudaStream_t to) const {
+    C10_CUDA_CHECK(cudaEventRecord(reached, from));
+    C10_CUDA_CHECK(cudaStreamWaitEvent(to, reached, 0));
+  }
+
+  const c10::DeviceIndex device;
+  const c10::cuda::CUDAStream side;  // for what is done beside
+  cudaEvent_t reached = nullptr;
   ncclComm_t comm = nullptr;
 };
 
@@ -74,10 +88,9 @@ void require(const NcclGroup &g, const at::Tensor &t) {
 
 // Gives all tensors to NCCL at once.
 template <class F>
-void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, F &&call) {
+void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, cudaStream_t stream, F &&call) {
   for (const at::Tensor &t : list) require(g, t);
   c10::cuda::CUDAGuard on(g.device);
-  cudaStream_t stream = c10::cuda::getCurrentCUDAStream(g.device);
   check(nccl().GroupStart(), g.comm);
   ncclResult_t refused = ncclSuccess;
   for (const at::Tensor &t : list) {
@@ -107,27 +120,30 @@ NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, 
   ncclUniqueId id;
   TORCH_CHECK(name.size() == sizeof id.internal, "a group's name has ", sizeof id.internal, " bytes, not ", name.size());
   name.copy(id.internal, sizeof id.internal);
-  auto g = std::make_unique<NcclGroup>();
-  g->device = device;
   c10::cuda::CUDAGuard on(device);
+  auto g = std::make_unique<NcclGroup>(device);
   check(nccl().CommInitRank(&g->comm, size, id, rank));
   return g.release();
 }
 
-void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list) {
-  at_once(*g, list, [&](const at::Tensor &t, cudaStream_t stream) {
+void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list, bool beside) {
+  cudaStream_t current = c10::cuda::getCurrentCUDAStream(g->device);
+  if (beside) g->order(current, g->side);
+  at_once(*g, list, beside ? g->side.stream() : current, [&](const at::Tensor &t, cudaStream_t stream) {
     return nccl().AllReduce(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), ncclSum, g->comm, stream);
   });
 }
 
+void nccl_wait(NcclGroup *g) { g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device)); }
+
 void nccl_broadcast(NcclGroup *g, const std::vector<at::Tensor> &list, int root) {
-  at_once(*g, list, [&](const at::Tensor &t, cudaStream_t stream) {
+  at_once(*g, list, c10::cuda::getCurrentCUDAStream(g->device), [&](const at::Tensor &t, cudaStream_t stream) {
     return nccl().Broadcast(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), root, g->comm, stream);
   });
 }
 
 void nccl_all_gather(NcclGroup *g, const at::Tensor &mine, at::Tensor &all) {
-  at_once(*g, {mine}, [&](const at::Tensor &t, cudaStream_t stream) {
+  at_once(*g, {mine}, c10::cuda::getCurrentCUDAStream(g->device), [&](const at::Tensor &t, cudaStream_t stream) {
     return nccl().AllGather(t.data_ptr(), all.data_ptr(), t.numel(), type_of(t), g->comm, stream);
   });
 }
