@@ -105,6 +105,10 @@ gt_error gt_group_new(gt_group_options o, gt_group *out) {
   });
 }
 
+gt_error gt_group_set_timeout(gt_group g, double wait_seconds) {
+  return guard([&] { static_cast<c10d::Backend &>(*g->gloo).setTimeout(milliseconds(wait_seconds)); });
+}
+
 // None joins where NCCL is missing in one: the others would wait for it without end.
 gt_error gt_group_use_gpu(gt_group g, int32_t device) {
   return guard([&] {

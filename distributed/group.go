@@ -1,6 +1,10 @@
 package distributed
 
-import "github.com/wangkuiyi/gotorch"
+import (
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+)
 
 // Group is the processes that work together, seen from one of them. All processes
 // must call its methods in the same order, and from one goroutine at a time.
@@ -40,6 +44,14 @@ func (g *Group) IsLeader() bool { return g.Rank() == 0 }
 // Lost reports whether another process is gone, so that no call succeeds any more. A
 // GPU may then wait for that process for ever, and what waits for the GPU, too.
 func (g *Group) Lost() bool { return g != nil && g.lost }
+
+// SetTimeout says how long the next calls wait for the other processes; 0: a day. One that
+// does not come in that time is lost. It panics with a [*gotorch.Error].
+func (g *Group) SetTimeout(d time.Duration) {
+	if g != nil {
+		g.group.SetTimeout(d)
+	}
+}
 
 // UseGPU lets tensors of a GPU take part: each process has another one. All processes
 // do so, or none. It panics with a [*gotorch.Error].

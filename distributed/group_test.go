@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -194,6 +195,35 @@ func TestLoss(t *testing.T) {
 	})
 	for rank, err := range ended {
 		if (err != nil) != (rank == 1) {
+			t.Errorf("process %d: %v\n%s", rank, err, said[rank])
+		}
+	}
+}
+
+// A process that hangs is lost to the others after a while, and one that only takes its
+// time is not.
+func TestHang(t *testing.T) {
+	said, ended := asGroup(t, 3, func(t *testing.T, g *Group) {
+		g.SetTimeout(time.Second)
+		if g.Rank() == 1 {
+			time.Sleep(500 * time.Millisecond)
+		}
+		if err := g.Barrier(); err != nil {
+			t.Errorf("one has been slow: %v", err)
+		}
+		if g.Rank() == 1 {
+			time.Sleep(5 * time.Second)
+			g.lost = true // so the others say
+			return
+		}
+		begin := time.Now()
+		var e *Error
+		if err := g.Barrier(); !errors.As(err, &e) || !e.Lost || !strings.Contains(err.Error(), "or it hangs") || time.Since(begin) > 4*time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+	})
+	for rank, err := range ended {
+		if err != nil {
 			t.Errorf("process %d: %v\n%s", rank, err, said[rank])
 		}
 	}

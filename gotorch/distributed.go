@@ -5,6 +5,7 @@ package gotorch
 import "C"
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"time"
@@ -31,7 +32,7 @@ type ProcessGroupOptions struct {
 	Local           bool          // all processes are on this machine
 	Prefix          string        // of the keys in the store: another for every attempt that uses one store
 	ConnectTimeout  time.Duration // for the others to come; 0: 10 minutes
-	Timeout         time.Duration // for the others to join in a call; 0: a day. A process that has ended is noticed at once
+	Timeout         time.Duration // see SetTimeout
 }
 
 // NewProcessGroup waits until all processes have come. It panics with an [*Error]
@@ -39,12 +40,6 @@ type ProcessGroupOptions struct {
 func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	const op = "NewProcessGroup"
 	mustLoad()
-	orElse := func(d, standard time.Duration) C.double {
-		if d == 0 {
-			d = standard
-		}
-		return C.double(d.Seconds())
-	}
 	host, prefix := C.CString(o.Host), C.CString(o.Prefix)
 	defer C.free(unsafe.Pointer(host))
 	defer C.free(unsafe.Pointer(prefix))
@@ -56,9 +51,21 @@ func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
 		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
-		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, 24*time.Hour),
+		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, aDay),
 	}, &g.group))
 	return g
+}
+
+const aDay = 24 * time.Hour
+
+func orElse(d, standard time.Duration) C.double { return C.double(cmp.Or(d, standard).Seconds()) }
+
+// SetTimeout says how long the next calls wait for the other processes, where the host
+// waits; 0: a day. A process that has ended is noticed at once.
+func (g *ProcessGroup) SetTimeout(d time.Duration) {
+	const op = "ProcessGroup.SetTimeout"
+	g.open(op)
+	check(op, C.gt_group_set_timeout(g.group, orElse(d, aDay)))
 }
 
 // Rank returns which of the processes this is, from 0.

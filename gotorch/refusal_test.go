@@ -324,6 +324,7 @@ func refusals() map[string]refusal {
 		"NewProcessGroup":              {func() { NewProcessGroup(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
 		"ProcessGroup.UseGPU":          {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
 		"ProcessGroup.AllReduceAsyncI": {func() { closed.AllReduceAsyncI([]Tensor{two}) }, "the group is closed"},
+		"ProcessGroup.SetTimeout":      {func() { closed.SetTimeout(0) }, "the group is closed"},
 		"ProcessGroup.Wait":            {func() { closed.Wait() }, "the group is closed"},
 		"BackwardAll":                  {func() { BackwardAll([]Tensor{two}, []Tensor{two}) }, "does not require grad"},
 		"ProcessGroup.AllReduceI":      {func() { closed.AllReduceI([]Tensor{two}) }, "the group is closed"},

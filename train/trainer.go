@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -156,7 +157,17 @@ func (t *Trainer) Train(ctx context.Context) error {
 	return t.onTensorThread(func() error { return t.loop(ctx) })
 }
 
+// stepTimeout is how long processes wait for one another within and between steps: for
+// a picture from a slow disk, or a step on a CPU, but not for a process that hangs.
+const stepTimeout = time.Hour
+
 func (t *Trainer) loop(ctx context.Context) error {
+	t.group.SetTimeout(stepTimeout)
+	defer func() {
+		if !t.group.Lost() {
+			t.group.SetTimeout(0) // what is left may be a long upload
+		}
+	}()
 	t.meter.start()
 	for !t.done() {
 		if err := t.next(ctx); err != nil {
