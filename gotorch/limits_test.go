@@ -39,13 +39,13 @@ func BenchmarkLimits(b *testing.B) {
 			setUp func() (bytes int64, run func())
 		}{
 			{"GroupNormSilu/forward", func() (int64, func()) {
-				in := largeNorm(dtype)
+				in := largeNorm(Device{}, dtype)
 				return 3 * size * in.x.Numel(), func() {
 					NoGrad(func() { in.fused(32, true) })
 				}
 			}},
 			{"GroupNormSilu/both", func() (int64, func()) {
-				in := largeNorm(dtype)
+				in := largeNorm(Device{}, dtype)
 				gradient := in.x.Detach()
 				return 8 * size * in.x.Numel(), func() {
 					in.fused(32, true).BackwardWith(gradient)
@@ -84,26 +84,16 @@ func BenchmarkLimits(b *testing.B) {
 				if dtype != Float {
 					return 0, nil
 				}
-				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
-				out := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: 1}, 32, 6, 256, 256)
-				out.SetRequiresGrad(true)
-				rows := FromFloat32s([]float32{0.1, -2.5, -3.5, 1, -3.5, 1}, 1, LossColumns).Expand(32, LossColumns)
-				return 4 * 10 * x.Numel(), func() {
-					mse, vb := DiffusionLosses(out, x, x, rows, true, false)
-					mse.Add(vb, 1).Sum().Backward()
-					out.SetGrad(Tensor{})
-				}
+				return largeLosses(Device{})
 			}},
 			{"DiffusionQSample", func() (int64, func()) {
 				if dtype != Float {
 					return 0, nil
 				}
-				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
-				rows := FromFloat32s([]float32{0.8, 0.6}, 1, QSampleColumns).Expand(32, QSampleColumns)
-				return 4 * 3 * x.Numel(), func() { DiffusionQSample(x, rows, PhiloxKey{Seed: 1}) }
+				return largeQSample(Device{})
 			}},
-			{"DiffusionReverseStep", func() (int64, func()) { return largeReverseStep(dtype, true) }},
-			{"DiffusionReverseStep/no_noise", func() (int64, func()) { return largeReverseStep(dtype, false) }},
+			{"DiffusionReverseStep", func() (int64, func()) { return largeReverseStep(Device{}, dtype, true) }},
+			{"DiffusionReverseStep/no_noise", func() (int64, func()) { return largeReverseStep(Device{}, dtype, false) }},
 			{"PhiloxNormal", func() (int64, func()) {
 				if dtype != Float {
 					return 0, nil
@@ -114,13 +104,13 @@ func BenchmarkLimits(b *testing.B) {
 				if dtype != Float {
 					return 0, nil
 				}
-				return largeUpdate()
+				return largeUpdate(Device{}, false)
 			}},
 			{"ForeachCastTo", func() (int64, func()) {
 				if dtype == Float {
 					return 0, nil
 				}
-				weights := largeList(1)
+				weights := largeList(Device{}, 1)
 				return (4 + size) << 24, func() { ForeachCastTo(weights, dtype) }
 			}},
 		} {
@@ -151,8 +141,8 @@ func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
 }
 
 // largeNorm returns a norm's inputs at the first level of a 64-pixel network.
-func largeNorm(dtype int8) normInputs {
-	in := newNormInputs(dtype, true, 32, 128, 64, 64)
+func largeNorm(d Device, dtype int8) normInputs {
+	in := newNormInputsOn(d, dtype, true, 32, 128, 64, 64)
 	in.x = in.x.Detach().ChannelsLast()
 	in.x.SetRequiresGrad(true)
 	return in
@@ -160,36 +150,60 @@ func largeNorm(dtype int8) normInputs {
 
 // largeReverseStep returns a step of ancestral sampling with learned variances, or
 // of DDIM without noise and with none.
-func largeReverseStep(dtype int8, noise bool) (int64, func()) {
+func largeReverseStep(d Device, dtype int8, noise bool) (int64, func()) {
 	if dtype != Float {
 		return 0, nil
 	}
-	x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 3, 256, 256)
+	x := PhiloxNormal(d, Float, PhiloxKey{}, 32, 3, 256, 256)
 	channels, row, o := int64(3), []float32{1.1, -0.4, 0.3, 0.6, 0, 0, 0, 0}, ReverseStepOptions{Clip: true}
 	if noise {
-		channels, row, o.Noise = 6, []float32{1.1, -0.4, 0.3, 0.6, 0, -3, 0.2, 1}, PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, x.Shape()...)
+		channels, row, o.Noise = 6, []float32{1.1, -0.4, 0.3, 0.6, 0, -3, 0.2, 1}, PhiloxNormal(d, Float, PhiloxKey{Seed: 1}, x.Shape()...)
 	}
-	out := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: 1}, 32, channels, 256, 256)
-	rows := FromFloat32s(row, 1, ReverseStepColumns).Expand(32, ReverseStepColumns)
+	out := PhiloxNormal(d, Float, PhiloxKey{Stream: 1}, 32, channels, 256, 256)
+	rows := FromFloat32s(row, 1, ReverseStepColumns).To(d).Expand(32, ReverseStepColumns)
 	return 4 * (out.Numel() + 3*x.Numel()), func() { DiffusionReverseStep(out, x, rows, o) }
 }
 
 // largeList returns 16 M values in 16 tensors.
-func largeList(stream uint32) (list []Tensor) {
+func largeList(d Device, stream uint32) (list []Tensor) {
 	for range 16 {
-		list = append(list, PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream}, 1, 1<<20))
+		list = append(list, PhiloxNormal(d, Float, PhiloxKey{Stream: stream}, 1, 1<<20))
 	}
 	return list
 }
 
 // largeUpdate returns one update of 16 M parameters with one average: weights,
-// gradients, two moments and the average are read, all but the gradients written.
-func largeUpdate() (int64, func()) {
-	p, g, m, v, a, step := largeList(1), largeList(2), largeList(3), largeList(4), largeList(5), Full(nil, 0, false)
+// gradients, two moments and the average are read, all but the gradients written. With
+// copies of the weights in bfloat16 the gradients are in that, too.
+func largeUpdate(d Device, copies bool) (bytes int64, run func()) {
+	p, g, m, v, a, step := largeList(d, 1), largeList(d, 2), largeList(d, 3), largeList(d, 4), largeList(d, 5), ZerosOn(d, Float)
 	for _, x := range v {
 		x.MulI(x)
 	}
-	return 9 * 4 << 24, func() {
-		FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}})
+	o := AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}}
+	bytes = 9 * 4 << 24
+	if copies {
+		g, o.Copies, bytes = ForeachCastTo(g, BFloat16), ForeachCastTo(p, BFloat16), (8*4+2*2)<<24
 	}
+	return bytes, func() { FusedAdamWI(p, g, m, v, step, o) }
+}
+
+// largeLosses returns the losses of L_hybrid and their gradient.
+func largeLosses(d Device) (int64, func()) {
+	x := PhiloxNormal(d, Float, PhiloxKey{}, 32, 3, 256, 256)
+	out := PhiloxNormal(d, Float, PhiloxKey{Stream: 1}, 32, 6, 256, 256)
+	out.SetRequiresGrad(true)
+	rows := FromFloat32s([]float32{0.1, -2.5, -3.5, 1, -3.5, 1}, 1, LossColumns).To(d).Expand(32, LossColumns)
+	return 4 * 10 * x.Numel(), func() {
+		mse, vb := DiffusionLosses(out, x, x, rows, true, false)
+		mse.Add(vb, 1).Sum().Backward()
+		out.SetGrad(Tensor{})
+	}
+}
+
+// largeQSample returns x_t and its noise.
+func largeQSample(d Device) (int64, func()) {
+	x := PhiloxNormal(d, Float, PhiloxKey{}, 32, 3, 256, 256)
+	rows := FromFloat32s([]float32{0.8, 0.6}, 1, QSampleColumns).To(d).Expand(32, QSampleColumns)
+	return 4 * 3 * x.Numel(), func() { DiffusionQSample(x, rows, PhiloxKey{Seed: 1}) }
 }

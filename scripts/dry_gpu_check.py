@@ -142,6 +142,12 @@ class DryGPUCheck(unittest.TestCase):
         self.assertGreater(captures["ended"], 0)
         self.assertEqual(captures["begun"], captures["ended"])
 
+    def test_benchmark_of_kernels(self):
+        events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "XXX", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],
+                                   stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_clean(events)
+
     def test_judging_samples(self):
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda-evaluate"), "-test.run", "CUDA"])
         self.assert_clean([e for e in events if e.kind != "changed"])

@@ -1,0 +1,153 @@
+//go:build cuda
+
+package gotorch
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// BenchmarkCUDALimits times each CUDA kernel on tensors of the networks' sizes, and says
+// what share of the memory's bandwidth it takes, as BenchmarkLimits does of the CPU's.
+// Small tensors stay in the cache, and their shares may be above 1. A launch is not
+// counted: a recording has many of the kernel in a row.
+func BenchmarkCUDALimits(b *testing.B) {
+	if err := LoadCUDA(); err != nil {
+		b.Fatal(err)
+	}
+	gpu := Device{Type: CUDA}
+	b.Log(GetCUDAProperties(gpu).Name)
+	limit := gpuLimit(gpu)
+	for _, dtype := range []int8{Float, BFloat16} {
+		size := int64(4)
+		if dtype == BFloat16 {
+			size = 2
+		}
+		for _, k := range []struct {
+			name  string
+			setUp func() (bytes int64, run func())
+		}{
+			{"GroupNormSilu/forward", func() (int64, func()) {
+				in := largeNorm(gpu, dtype)
+				return 3 * size * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
+			}},
+			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(gpu, dtype), size) }},
+			{"GroupNormSilu/few_pixels/forward", func() (int64, func()) {
+				in := smallNorm(gpu, dtype)
+				return 3 * size * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
+			}},
+			{"GroupNormSilu/few_pixels/both", func() (int64, func()) { return normBothWays(smallNorm(gpu, dtype), size) }},
+			{"GroupNormSilu/joined/forward", func() (int64, func()) {
+				in, rest, both := largeNorm(gpu, dtype), largeNorm(gpu, dtype), newNormInputsOn(gpu, dtype, false, 1, 256, 1, 1)
+				return (3 + 1) * 2 * size * in.x.Numel(), func() {
+					NoGrad(func() { GroupNormSiluJoined(in.x, rest.x, 32, both.weight, both.bias, 1e-5, GroupNormSiluOptions{}) })
+				}
+			}},
+			{"ResidualAdd/forward", func() (int64, func()) {
+				in, h := largeNorm(gpu, dtype), largeNorm(gpu, dtype)
+				bias := ZerosOn(gpu, Float, 128)
+				return 3 * size * in.x.Numel(), func() { NoGrad(func() { ResidualAdd(in.x, h.x, bias) }) }
+			}},
+			{"DiffusionLosses/both", onlyFloat(dtype, func() (int64, func()) { return largeLosses(gpu) })},
+			{"DiffusionQSample", onlyFloat(dtype, func() (int64, func()) { return largeQSample(gpu) })},
+			{"DiffusionReverseStep", func() (int64, func()) { return largeReverseStep(gpu, dtype, true) }},
+			{"DiffusionReverseStep/no_noise", func() (int64, func()) { return largeReverseStep(gpu, dtype, false) }},
+			{"PhiloxNormal", onlyFloat(dtype, func() (int64, func()) {
+				return 4 << 25, func() { PhiloxNormal(gpu, Float, PhiloxKey{}, 32, 1<<20) }
+			})},
+			{"AdamW", func() (int64, func()) { return largeUpdate(gpu, dtype == BFloat16) }},
+		} {
+			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
+				Run(func() { Scope(func() { recordedAgainstLimit(b, gpu, limit, k.setUp) }) })
+			})
+		}
+	}
+}
+
+// onlyFloat leaves other dtypes out.
+func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) {
+	if dtype == Float {
+		return setUp
+	}
+	return func() (int64, func()) { return 0, nil }
+}
+
+// smallNorm returns a norm's inputs where each way is one kernel.
+func smallNorm(d Device, dtype int8) normInputs {
+	in := newNormInputsOn(d, dtype, true, 32, 512, 8, 8)
+	in.x = in.x.Detach().ChannelsLast()
+	in.x.SetRequiresGrad(true)
+	return in
+}
+
+func normBothWays(in normInputs, size int64) (int64, func()) {
+	gradient := in.x.Detach()
+	return 8 * size * in.x.Numel(), func() {
+		in.fused(32, true).BackwardWith(gradient)
+		ZeroGrads(in.list())
+	}
+}
+
+// inARow is how often a kernel is recorded.
+const inARow = 20
+
+// recorded returns the seconds of one run, the best of many.
+func recorded(b *testing.B, gpu Device, run func()) (best float64) {
+	graph := NewGraph(gpu, func() {
+		for range inARow {
+			Scope(run)
+		}
+	})
+	defer graph.Close()
+	graph.Run()
+	graph.Run()
+	if err := graph.Err(); err != nil {
+		b.Fatal(err)
+	}
+	best = 1e9
+	for range 20 {
+		CUDASynchronize(gpu)
+		start := time.Now()
+		graph.Run()
+		CUDASynchronize(gpu)
+		best = min(best, time.Since(start).Seconds()/inARow)
+	}
+	return best
+}
+
+// gpuLimit is how many bytes a second a copy of a GiB reads and writes.
+func gpuLimit(gpu Device) (limit float64) {
+	const size = 1 << 30
+	Run(func() {
+		Scope(func() {
+			x, y := ZerosOn(gpu, Byte, size), EmptyOn(gpu, Byte, size)
+			for range 20 {
+				CUDASynchronize(gpu)
+				start := time.Now()
+				for range inARow {
+					y.CopyI(x)
+				}
+				CUDASynchronize(gpu)
+				limit = max(limit, 2*size*inARow/time.Since(start).Seconds())
+			}
+		})
+	})
+	return limit
+}
+
+// recordedAgainstLimit is againstLimit of a recording.
+func recordedAgainstLimit(b *testing.B, gpu Device, limit float64, setUp func() (int64, func())) {
+	bytes, run := setUp()
+	if run == nil {
+		b.Skip("there is none for this dtype")
+	}
+	var seconds float64
+	for b.Loop() {
+		seconds = recorded(b, gpu, run)
+	}
+	b.ReportMetric(float64(bytes)/(1<<20), "MiB")
+	b.ReportMetric(seconds*1e6, "best-us")
+	b.ReportMetric(float64(bytes)/seconds/limit, "of-limit")
+	b.ReportMetric(limit/1e9, "limit-GB/s")
+}
