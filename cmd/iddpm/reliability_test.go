@@ -90,6 +90,9 @@ func TestFullDisk(t *testing.T) {
 // TestSignal sends the signals of a container's end, of a keyboard, and of a
 // terminal that goes, which may hang up twice: each saves.
 func TestSignal(t *testing.T) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP) // or a run of the tests under nohup would have the runs ignore it
+	defer signal.Stop(caught)
 	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGINT}, {syscall.SIGHUP, syscall.SIGHUP}, {syscall.SIGTERM, syscall.SIGHUP}} {
 		dir := filepath.Join(t.TempDir(), "run")
 		p := start(t, trainTiny(dir, "--batch-size", "64")...)
