@@ -20,6 +20,28 @@ func small() UNetConfig {
 	}
 }
 
+// kinds are networks whose ways back differ.
+var kinds = map[string]func(*UNetConfig){
+	"scale-shift": func(*UNetConfig) {},
+	"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
+	"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
+}
+
+// awake returns a network of a kind, with dropout, whose gradients are recorded.
+func awake(t *testing.T, change func(*UNetConfig)) *UNet {
+	t.Helper()
+	u := small()
+	u.Dropout = 0.3
+	change(&u)
+	network, err := New(u, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake(network)
+	network.SetRequiresGrad(true)
+	return network
+}
+
 // wake gives the zeroed layers weights, without which most gradients are zero.
 func wake(network *UNet) {
 	g := gotorch.NewGenerator(gotorch.Device{}, 99)
@@ -70,10 +92,10 @@ func TestInitialWeights(t *testing.T) {
 // gradients of sum(output^2).
 func gradients(t *testing.T, network *UNet, tape *Tape, dtype int8) (out []float32, grads [][]float32) {
 	t.Helper()
-	return gradientsOf(t, network, network.Forward, tape, dtype)
+	return gradientsOf(t, network, network.Forward, tape, dtype, nil)
 }
 
-func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, tape *Tape, dtype int8, reached ...func()) (out []float32, grads [][]float32) {
+func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, tape *Tape, dtype int8, reached func()) (out []float32, grads [][]float32) {
 	t.Helper()
 	gotorch.Scope(func() {
 		key := gotorch.PhiloxKey{Seed: 5}
@@ -82,14 +104,10 @@ func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, 
 		gotorch.ZeroGrads(network.Tensors())
 		y := forward(x, gotorch.FromInt64s([]int64{7, 900}), in)
 		y.Mul(y).Sum().Backward()
-		for _, f := range reached {
-			f()
+		if reached != nil {
+			reached()
 		}
-		tape.Backward(func() {
-			for _, f := range reached {
-				f()
-			}
-		})
+		tape.Backward(reached)
 		out = y.Float32s()
 		for _, p := range network.Tensors() {
 			grads = append(grads, p.Grad().Float32s())
@@ -101,23 +119,11 @@ func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, 
 // TestTapeThatKeepsGraphs compares the way back in parts with the way back in one, which
 // must come to the same bits; and a parameter's gradient must be there at once.
 func TestTapeThatKeepsGraphs(t *testing.T) {
-	for name, change := range map[string]func(*UNetConfig){
-		"scale-shift": func(*UNetConfig) {},
-		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
-		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
-	} {
+	for name, change := range kinds {
 		for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
 			t.Run(name+" "+gotorch.DtypeName(dtype), func(t *testing.T) {
-				u := small()
-				u.Dropout = 0.3
-				change(&u)
-				network, err := New(u, 1)
-				if err != nil {
-					t.Fatal(err)
-				}
+				network := awake(t, change)
 				defer network.Free()
-				wake(network)
-				network.SetRequiresGrad(true)
 				tape, seen, parts := &Tape{KeepsGraphs: true}, map[int][]float32{}, 0
 				reached := func() {
 					parts++
@@ -151,23 +157,10 @@ func TestTapeThatKeepsGraphs(t *testing.T) {
 // TestCheckpointing compares gradient checkpointing with plain back-propagation,
 // dropout included: the recomputed masks must be the same.
 func TestCheckpointing(t *testing.T) {
-	for name, change := range map[string]func(*UNetConfig){
-		"scale-shift": func(*UNetConfig) {},
-		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
-		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
-	} {
+	for name, change := range kinds {
 		t.Run(name, func(t *testing.T) {
 			gotorch.Scope(func() {
-				u := small()
-				u.Dropout = 0.3
-				change(&u)
-				network, err := New(u, 1)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				wake(network)
-				network.SetRequiresGrad(true)
+				network := awake(t, change)
 				out, grads := gradients(t, network, nil, gotorch.Float)
 				outTape, gradsTape := gradients(t, network, new(Tape), gotorch.Float)
 				for i := range out {
@@ -434,30 +427,18 @@ func TestLowRes(t *testing.T) {
 // TestAsOnGPU compares what is done on a GPU alone, biases that are left to the
 // next operator and up-sampling before its convolution, with the CPU's way.
 func TestAsOnGPU(t *testing.T) {
-	for name, change := range map[string]func(*UNetConfig){
-		"scale-shift": func(*UNetConfig) {},
-		"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
-		"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks = []int{2, 1, 2}, 2 },
-	} {
+	for name, change := range kinds {
 		for way, tape := range map[string]func() *Tape{"whole": func() *Tape { return nil }, "recomputed": func() *Tape { return new(Tape) },
 			"in parts": func() *Tape { return &Tape{KeepsGraphs: true} }} {
 			t.Run(name+" "+way, func(t *testing.T) {
-				u := small()
-				u.Dropout = 0.3
-				change(&u)
-				network, err := New(u, 1)
-				if err != nil {
-					t.Fatal(err)
-				}
+				network := awake(t, change)
 				defer network.Free()
-				wake(network)
-				network.SetRequiresGrad(true)
 				want, wantGrads := gradients(t, network, nil, gotorch.Float)
 				for _, p := range network.Parameters() {
 					p.upsamples = false
 				}
 				asOnGPU := func(x, t gotorch.Tensor, in Input) gotorch.Tensor { return network.forward(x, t, in, true) }
-				got, grads := gradientsOf(t, network, asOnGPU, tape(), gotorch.Float)
+				got, grads := gradientsOf(t, network, asOnGPU, tape(), gotorch.Float, nil)
 				if d, largest := distance(want, got); d > 1e-5*largest {
 					t.Errorf("the outputs differ by %g of %g", d, largest)
 				}

@@ -143,7 +143,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual(captures["begun"], captures["ended"])
 
     def test_benchmark_of_kernels(self):
-        events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "XXX", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],
+        events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],
                                    stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_clean(events)
