@@ -272,8 +272,8 @@ GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tenso
 
 // ---- several processes (distributed.cc): see gotorch.ProcessGroup
 GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
-// Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
+// Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
 GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n, int32_t beside))
 GT_API(gt_error, gt_group_wait, (gt_group g))

@@ -99,22 +99,25 @@ class DryGPUCheck(unittest.TestCase):
     def test_another_gpu(self):
         self.assert_quiet(self.train("second", "--precision", "bf16", "--device", "cuda:1"))
 
-    def test_two_processes(self):
-        """Each on a GPU of its own: NCCL's calls are part of what is recorded, and one process waits for the other on the
-        host alone."""
+    def in_two(self, name, *flags):
+        """The events of a run in two processes, each on a GPU of its own, by rank."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         where = [{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                   "MASTER_PORT": str(port)} for rank in range(2)]
-        command = [dry_gpu.iddpm(), "train", *NETWORK, "--num-channels", "256", "--precision", "bf16", "--steps", "12",
-                   "--run-dir", str(self.folder / "two")]
+        command = [dry_gpu.iddpm(), "train", *NETWORK, "--precision", "bf16", "--run-dir", str(self.folder / name), *flags]
         with concurrent.futures.ThreadPoolExecutor() as pool:
             both = list(pool.map(lambda at: dry_gpu.run(command, variables=at, stderr=subprocess.PIPE, text=True), where))
-        for rank, (events, done) in enumerate(both):
+        for events, done in both:
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assert_clean(events)
+        return [events for events, _ in both]
+
+    def test_two_processes(self):
+        """NCCL's calls are part of what is recorded, among the way back, and one process waits for the other on the host alone."""
+        for rank, events in enumerate(self.in_two("two", "--num-channels", "256", "--steps", "12")):
             with self.subTest(rank):
-                self.assertEqual(done.returncode, 0, done.stderr)
-                self.assert_clean(events)
                 self.assert_quiet(events)
                 calls = collections.Counter(e.what for e in events if e.how == "graph" and e.what.startswith("nccl"))
                 self.assertEqual(calls["nccl all-gather"], 11)
@@ -124,6 +127,10 @@ class DryGPUCheck(unittest.TestCase):
                 self.assertGreater(step[first:].count("cudnn convolution, gradient of the filter"), 10, "sums wait for the way back to end")
                 self.assertTrue(any(e.kind == "nccl" and e.what == "group of 2" for e in events))
         self.assertTrue((self.folder / "two" / "checkpoints" / "ckpt-000012.pt").exists())
+
+    def test_two_processes_without_graphs(self):
+        for events in self.in_two("eager", "--no-cuda-graphs", "--steps", "3"):
+            self.assertTrue(any(e.how == "eager" and e.what == "nccl all-reduce" for e in events))
 
     def test_memory(self):
         """Sampling and evaluation beside training do with less than training itself."""

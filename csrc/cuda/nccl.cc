@@ -18,14 +18,17 @@ struct NcclGroup {
   }
   ~NcclGroup() { (void)cudaEventDestroy(reached); }
 
-  // What `to` is given from now on comes after what `from` has been given.
+  // What `to` is given from now on comes after what `from` has been given. The default
+  // stream is that of the current GPU.
   void order(cudaStream_t from, cudaStream_t to) const {
+    c10::cuda::CUDAGuard on(device);
     C10_CUDA_CHECK(cudaEventRecord(reached, from));
     C10_CUDA_CHECK(cudaStreamWaitEvent(to, reached, 0));
   }
 
   const c10::DeviceIndex device;
   const c10::cuda::CUDAStream side;  // for what is done beside
+  bool beside = false;               // something is
   cudaEvent_t reached = nullptr;
   ncclComm_t comm = nullptr;
 };
@@ -129,12 +132,17 @@ NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, 
 void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list, bool beside) {
   cudaStream_t current = c10::cuda::getCurrentCUDAStream(g->device);
   if (beside) g->order(current, g->side);
+  g->beside |= beside;
   at_once(*g, list, beside ? g->side.stream() : current, [&](const at::Tensor &t, cudaStream_t stream) {
     return nccl().AllReduce(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), ncclSum, g->comm, stream);
   });
 }
 
-void nccl_wait(NcclGroup *g) { g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device)); }
+// A recording must not wait for a stream that has no part in it.
+void nccl_wait(NcclGroup *g) {
+  if (g->beside) g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device));
+  g->beside = false;
+}
 
 void nccl_broadcast(NcclGroup *g, const std::vector<at::Tensor> &list, int root) {
   at_once(*g, list, c10::cuda::getCurrentCUDAStream(g->device), [&](const at::Tensor &t, cudaStream_t stream) {

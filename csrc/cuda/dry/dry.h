@@ -88,6 +88,7 @@ struct Capture {
 
 struct CUstream_st {
   bool blocking = true;  // the legacy default stream waits for it
+  int device = 0;        // of the legacy stream: whichever is current
   std::shared_ptr<dry::Capture> capture;
   std::vector<cudaGraphNode_t> frontier;  // what the next work in the capture comes after
 };
@@ -95,6 +96,7 @@ struct CUstream_st {
 struct CUevent_st {
   bool recorded = false;
   bool timed = true;
+  int device = 0;
   std::shared_ptr<dry::Capture> capture;  // the one that it was last recorded in
   std::vector<cudaGraphNode_t> frontier;
 };

@@ -17,6 +17,7 @@ void merge(std::vector<cudaGraphNode_t> &into, const std::vector<cudaGraphNode_t
 cudaError_t new_event(State &s, cudaEvent_t *out, unsigned flags) {
   *out = new CUevent_st;
   (*out)->timed = (flags & cudaEventDisableTiming) == 0;
+  (*out)->device = current_device();
   s.events.insert(*out);
   return cudaSuccess;
 }
@@ -24,6 +25,10 @@ cudaError_t new_event(State &s, cudaEvent_t *out, unsigned flags) {
 cudaError_t record(State &s, cudaEvent_t event, cudaStream_t handle) {
   cudaStream_t stream = lookup(s, handle);
   if (stream == nullptr || s.events.count(event) == 0) return cudaErrorInvalidResourceHandle;
+  if (event->device != (stream == &s.legacy ? current_device() : stream->device)) {
+    violation("an event of one GPU is recorded in a stream of another");
+    return cudaErrorInvalidResourceHandle;
+  }
   if (cudaError_t e = forbid_implicit(s, "cudaEventRecord", stream)) return e;
   if (stream->capture != nullptr && stream->capture->broken != cudaSuccess) return cudaErrorStreamCaptureInvalidated;
   event->recorded = true;
@@ -83,6 +88,7 @@ DRY_API cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned fla
   return call([&](State &s) {
     *out = new CUstream_st;
     (*out)->blocking = (flags & cudaStreamNonBlocking) == 0;
+    (*out)->device = current_device();
     s.streams.insert(*out);
     return cudaSuccess;
   });
