@@ -157,17 +157,7 @@ func (t *Trainer) Train(ctx context.Context) error {
 	return t.onTensorThread(func() error { return t.loop(ctx) })
 }
 
-// stepTimeout is how long processes wait for one another within and between steps: for
-// a picture from a slow disk, or a step on a CPU, but not for a process that hangs.
-const stepTimeout = time.Hour
-
 func (t *Trainer) loop(ctx context.Context) error {
-	t.group.SetTimeout(stepTimeout)
-	defer func() {
-		if !t.group.Lost() {
-			t.group.SetTimeout(0) // what is left may be a long upload
-		}
-	}()
 	t.meter.start()
 	for !t.done() {
 		if err := t.next(ctx); err != nil {
@@ -192,10 +182,12 @@ func (t *Trainer) loop(ctx context.Context) error {
 // next takes one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
-	if err := t.syncStop(ctx, err); err != nil {
+	err = t.withinTheHour(func() error { return t.syncStop(ctx, err) })
+	if err != nil {
 		return t.stopped(err)
 	}
-	result, err := t.step(batch)
+	var result *stepResult
+	err = t.withinTheHour(func() (err error) { result, err = t.step(batch); return err })
 	if err != nil {
 		return err
 	}
@@ -204,6 +196,19 @@ func (t *Trainer) next(ctx context.Context) error {
 		return t.recover()
 	}
 	return err
+}
+
+// withinTheHour has processes wait for one another for an hour at most while f runs: for
+// a picture from a slow disk, or a step on a CPU, but not for a process that hangs. What
+// may take longer, such as an evaluation or the writing of a checkpoint, is not for f.
+func (t *Trainer) withinTheHour(f func() error) error {
+	t.group.SetTimeout(time.Hour)
+	defer func() {
+		if !t.group.Lost() {
+			t.group.SetTimeout(0)
+		}
+	}()
+	return f()
 }
 
 // syncStop returns nil if all processes go on, and ErrInterrupted in all of them if ctx
