@@ -86,6 +86,14 @@ func (s *gradientSum) flush() {
 	s.due, s.dueBytes = nil, 0
 }
 
+// free frees the sums that finish has not, which a GPU may still be adding up.
+func (s *gradientSum) free() {
+	_ = gotorch.Try(s.t.group.Wait)
+	for _, sum := range s.sums {
+		sum.Free()
+	}
+}
+
 // finish shares what is left, and puts the sums where the optimizer looks for them.
 func (s *gradientSum) finish() {
 	for i, sum := range s.sums {
@@ -98,7 +106,6 @@ func (s *gradientSum) finish() {
 	for i, p := range s.params {
 		if s.sums[i].Defined() {
 			p.SetGrad(s.sums[i])
-			s.sums[i].Free()
 		}
 	}
 }

@@ -185,11 +185,14 @@ func (m microbatch) split(size int) (parts []microbatch) {
 func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	microbatches := in.whole.split(t.config.Train.microbatch())
 	last := len(microbatches) - 1
-	if last == 0 && t.group.Size() == 1 {
-		t.backward(in, microbatches[0], out, nil)
+	if !t.sumsGradients(len(microbatches)) {
+		for _, m := range microbatches {
+			t.backward(in, m, out, nil)
+		}
 		return
 	}
 	sum := t.newGradientSum()
+	defer sum.free()
 	for k, m := range microbatches {
 		if k == last && t.sharesInParts() {
 			t.backward(in, m, out, sum.share)
@@ -202,6 +205,13 @@ func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 		sum.take()
 	}
 	sum.finish()
+}
+
+// sumsGradients reports whether the gradients of microbatches are summed outside of
+// autograd. Where it can do it, autograd needs no room for all of a microbatch's beside
+// the sum.
+func (t *Trainer) sumsGradients(microbatches int) bool {
+	return t.group.Size() > 1 || t.config.Train.GradientNoise || microbatches > 1 && len(t.work.copies) > 0
 }
 
 // sharesInParts reports whether processes add up gradients while others are not there
