@@ -47,19 +47,19 @@ type loopKind struct {
 	options any
 	noisy   bool
 	seen    bool
-	shapes  string
+	inputs  string // their dtypes, devices and shapes
 }
 
 func (l loop) kind(d *GaussianDiffusion) loopKind {
 	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, seen: l.seen != nil,
-		shapes: fmt.Sprint(l.x.Shape(), shapeOf(l.cond.Y), shapeOf(l.cond.LowRes))}
+		inputs: kindOf(l.x) + kindOf(l.cond.Y) + kindOf(l.cond.LowRes)}
 }
 
-func shapeOf(t gotorch.Tensor) []int64 {
+func kindOf(t gotorch.Tensor) string {
 	if !t.Defined() {
-		return nil
+		return "none "
 	}
-	return t.Shape()
+	return fmt.Sprintf("%s %s %v ", gotorch.DtypeName(t.Dtype()), t.Device(), t.Shape())
 }
 
 // recordedStep is the work of one step, and the memory that it works on.
@@ -89,8 +89,8 @@ func (s *recordedStep) allocate(l loop) {
 
 // record says what the work is. What is recorded knows the step by a tensor alone.
 func (s *recordedStep) record(l loop, r *Recording) {
-	d, n := s.kind.process, s.x.Size(0)
-	s.do = func(at Timesteps) { l.step(s.stepBuffers, at) }
+	d, n, step := s.kind.process, s.x.Size(0), l.step
+	s.do = func(at Timesteps) { step(s.stepBuffers, at) }
 	if r.Off || d.device.Type != gotorch.CUDA {
 		return
 	}
