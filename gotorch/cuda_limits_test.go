@@ -20,24 +20,12 @@ func BenchmarkCUDALimits(b *testing.B) {
 	b.Log(GetCUDAProperties(gpu).Name)
 	limit := gpuLimit(gpu)
 	for _, dtype := range []int8{Float, BFloat16} {
-		size := int64(4)
-		if dtype == BFloat16 {
-			size = 2
-		}
-		for _, k := range []struct {
-			name  string
-			setUp func() (bytes int64, run func())
-		}{
-			{"GroupNormSilu/forward", func() (int64, func()) {
-				in := largeNorm(gpu, dtype)
-				return 3 * size * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
-			}},
-			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(gpu, dtype), size) }},
-			{"GroupNormSilu/few_pixels/forward", func() (int64, func()) {
-				in := smallNorm(gpu, dtype)
-				return 3 * size * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
-			}},
-			{"GroupNormSilu/few_pixels/both", func() (int64, func()) { return normBothWays(smallNorm(gpu, dtype), size) }},
+		size := dtypeSize[dtype]
+		for _, k := range []limitCase{
+			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(gpu, dtype)) }},
+			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(gpu, dtype)) }},
+			{"GroupNormSilu/few_pixels/forward", func() (int64, func()) { return normForward(smallNorm(gpu, dtype)) }},
+			{"GroupNormSilu/few_pixels/both", func() (int64, func()) { return normBothWays(smallNorm(gpu, dtype)) }},
 			{"GroupNormSilu/joined/forward", func() (int64, func()) {
 				in, rest, both := largeNorm(gpu, dtype), largeNorm(gpu, dtype), newNormInputsOn(gpu, dtype, false, 1, 256, 1, 1)
 				return (3 + 1) * 2 * size * in.x.Numel(), func() {
@@ -65,28 +53,12 @@ func BenchmarkCUDALimits(b *testing.B) {
 	}
 }
 
-// onlyFloat leaves other dtypes out.
-func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) {
-	if dtype == Float {
-		return setUp
-	}
-	return func() (int64, func()) { return 0, nil }
-}
-
 // smallNorm returns a norm's inputs where each way is one kernel.
 func smallNorm(d Device, dtype int8) normInputs {
 	in := newNormInputsOn(d, dtype, true, 32, 512, 8, 8)
 	in.x = in.x.Detach().ChannelsLast()
 	in.x.SetRequiresGrad(true)
 	return in
-}
-
-func normBothWays(in normInputs, size int64) (int64, func()) {
-	gradient := in.x.Detach()
-	return 8 * size * in.x.Numel(), func() {
-		in.fused(32, true).BackwardWith(gradient)
-		ZeroGrads(in.list())
-	}
 }
 
 // inARow is how often a kernel is recorded.

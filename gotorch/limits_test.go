@@ -30,28 +30,10 @@ var memoryLimit = sync.OnceValue(func() (limit float64) {
 func BenchmarkLimits(b *testing.B) {
 	limit := memoryLimit()
 	for _, dtype := range []int8{Float, BFloat16} {
-		size := int64(4)
-		if dtype == BFloat16 {
-			size = 2
-		}
-		for _, k := range []struct {
-			name  string
-			setUp func() (bytes int64, run func())
-		}{
-			{"GroupNormSilu/forward", func() (int64, func()) {
-				in := largeNorm(Device{}, dtype)
-				return 3 * size * in.x.Numel(), func() {
-					NoGrad(func() { in.fused(32, true) })
-				}
-			}},
-			{"GroupNormSilu/both", func() (int64, func()) {
-				in := largeNorm(Device{}, dtype)
-				gradient := in.x.Detach()
-				return 8 * size * in.x.Numel(), func() {
-					in.fused(32, true).BackwardWith(gradient)
-					ZeroGrads([]Tensor{in.x, in.weight, in.bias, in.scaleShift})
-				}
-			}},
+		size := dtypeSize[dtype]
+		for _, k := range []limitCase{
+			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(Device{}, dtype)) }},
+			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(Device{}, dtype)) }},
 			{"SelfAttention/both", func() (int64, func()) {
 				const heads, c = 4, 256
 				n, tokens := int64(32), int64(256)
@@ -80,32 +62,14 @@ func BenchmarkLimits(b *testing.B) {
 				x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 1<<20).CastTo(dtype)
 				return 4 * size * x.Numel(), func() { x.PhiloxDropout(0.1, PhiloxKey{}) }
 			}},
-			{"DiffusionLosses/both", func() (int64, func()) {
-				if dtype != Float {
-					return 0, nil
-				}
-				return largeLosses(Device{})
-			}},
-			{"DiffusionQSample", func() (int64, func()) {
-				if dtype != Float {
-					return 0, nil
-				}
-				return largeQSample(Device{})
-			}},
+			{"DiffusionLosses/both", onlyFloat(dtype, func() (int64, func()) { return largeLosses(Device{}) })},
+			{"DiffusionQSample", onlyFloat(dtype, func() (int64, func()) { return largeQSample(Device{}) })},
 			{"DiffusionReverseStep", func() (int64, func()) { return largeReverseStep(Device{}, dtype, true) }},
 			{"DiffusionReverseStep/no_noise", func() (int64, func()) { return largeReverseStep(Device{}, dtype, false) }},
-			{"PhiloxNormal", func() (int64, func()) {
-				if dtype != Float {
-					return 0, nil
-				}
+			{"PhiloxNormal", onlyFloat(dtype, func() (int64, func()) {
 				return 4 << 25, func() { PhiloxNormal(Device{}, Float, PhiloxKey{}, 32, 1<<20) }
-			}},
-			{"AdamW", func() (int64, func()) {
-				if dtype != Float {
-					return 0, nil
-				}
-				return largeUpdate(Device{}, false)
-			}},
+			})},
+			{"AdamW", onlyFloat(dtype, func() (int64, func()) { return largeUpdate(Device{}, false) })},
 			{"ForeachCastTo", func() (int64, func()) {
 				if dtype == Float {
 					return 0, nil
@@ -118,6 +82,34 @@ func BenchmarkLimits(b *testing.B) {
 				Run(func() { Scope(func() { againstLimit(b, limit, k.setUp) }) })
 			})
 		}
+	}
+}
+
+// limitCase is a kernel on large tensors: the bytes that it reads and writes, and what
+// runs it, nil where a dtype has no such kernel.
+type limitCase struct {
+	name  string
+	setUp func() (bytes int64, run func())
+}
+
+// onlyFloat leaves other dtypes out.
+func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) {
+	if dtype == Float {
+		return setUp
+	}
+	return func() (int64, func()) { return 0, nil }
+}
+
+// normForward and normBothWays count passes over x: see docs/performance.md.
+func normForward(in normInputs) (int64, func()) {
+	return 3 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
+}
+
+func normBothWays(in normInputs) (int64, func()) {
+	gradient := in.x.Detach()
+	return 8 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() {
+		in.fused(32, true).BackwardWith(gradient)
+		ZeroGrads(in.list())
 	}
 }
 
