@@ -133,11 +133,10 @@ gt_error gt_group_use_gpu(gt_group g, int32_t device) {
   });
 }
 
-// `beside`: a GPU does it beside what else it is given, until gt_group_wait.
-gt_error gt_group_all_reduce(gt_group g, const gt_tensor *tensors, int64_t n, int32_t beside) {
+gt_error gt_group_all_reduce(gt_group g, const gt_tensor *tensors, int64_t n) {
   return guard([&] {
     std::vector<at::Tensor> list = unwrap_list(tensors, n);
-    if (for_gpus(g, list)) return cuda_kernels().nccl_all_reduce(g->gpus, list, beside != 0);
+    if (for_gpus(g, list)) return cuda_kernels().nccl_all_reduce(g->gpus, list);
     at_once(list, [&](auto &whole) { return g->gloo->allreduce(whole); });
   });
 }

@@ -275,7 +275,8 @@ GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
 GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
 // Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
-GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n, int32_t beside))
+// On a GPU beside what it is given next, until gt_group_wait.
+GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
 GT_API(gt_error, gt_group_wait, (gt_group g))
 GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))
 GT_API(gt_result, gt_group_all_gather, (gt_group g, gt_tensor t))

@@ -6,8 +6,8 @@
 // have PyTorch's names, where it has them:
 //
 //   - [Group.AllReduceAsync], all_reduce with async_op, for which [Group.Wait] waits,
-//     [Group.BroadcastTensors] and [Group.AllGatherTensor] are of tensors, and are operators like those of gotorch: they panic, and a recording of a
-//     GPU may hold them;
+//     [Group.BroadcastTensors] and [Group.AllGatherTensor] are of tensors, and are
+//     operators like those of gotorch: they panic, and a recording of a GPU may hold them;
 //   - [AllGather], [Broadcast] and [Group.Barrier] are of objects and of time, as
 //     all_gather_object and its relatives are;
 //   - [Group.SyncError], [Group.SyncStop], [Group.OnLeader], [Group.LeaderFirst] and

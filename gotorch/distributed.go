@@ -92,21 +92,24 @@ func (g *ProcessGroup) open(op string) {
 // AllReduceI sets every tensor to the sum of all processes' tensors at its place in
 // the list, in one operation. The tensors have one dtype; on GPUs, one layout in
 // all processes.
-func (g *ProcessGroup) AllReduceI(list []Tensor) { g.allReduce("ProcessGroup.AllReduceI", list, false) }
+func (g *ProcessGroup) AllReduceI(list []Tensor) {
+	g.allReduce("ProcessGroup.AllReduceI", list)
+	g.Wait()
+}
 
 // AllReduceAsyncI is AllReduceI on a GPU beside what that is given next, which must not
 // touch the tensors, nor free them, before Wait. On the CPU it is AllReduceI.
 func (g *ProcessGroup) AllReduceAsyncI(list []Tensor) {
-	g.allReduce("ProcessGroup.AllReduceAsyncI", list, true)
+	g.allReduce("ProcessGroup.AllReduceAsyncI", list)
 }
 
-func (g *ProcessGroup) allReduce(op string, list []Tensor, beside bool) {
+func (g *ProcessGroup) allReduce(op string, list []Tensor) {
 	g.open(op)
 	p, n := cList(op, list)
 	if n == 0 {
 		return
 	}
-	check(op, C.gt_group_all_reduce(g.group, p, n, cBool(beside)))
+	check(op, C.gt_group_all_reduce(g.group, p, n))
 	runtime.KeepAlive(list)
 }
 

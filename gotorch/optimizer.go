@@ -1,8 +1,6 @@
 package gotorch
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Optimizer updates parameters from their gradients. Copies share one state.
 type Optimizer struct{ s *optimizerState }

@@ -41,7 +41,7 @@ void residual_add(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b,
 void nccl_load();
 std::string nccl_name();
 NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, int size);
-void nccl_all_reduce(NcclGroup *group, const std::vector<at::Tensor> &list, bool beside);
+void nccl_all_reduce(NcclGroup *group, const std::vector<at::Tensor> &list);
 void nccl_wait(NcclGroup *group);
 void nccl_broadcast(NcclGroup *group, const std::vector<at::Tensor> &list, int root);
 void nccl_all_gather(NcclGroup *group, const at::Tensor &mine, at::Tensor &all);

@@ -1,6 +1,6 @@
 // NCCL: GPUs of several processes that sum, copy and gather as one. Everything
-// goes to this thread's current stream, or beside it and back to it, so it may be part
-// of a recording.
+// goes to this thread's current stream, but for sums, which are made beside it, so it may
+// be part of a recording.
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <dlfcn.h>
@@ -27,8 +27,8 @@ struct NcclGroup {
   }
 
   const c10::DeviceIndex device;
-  const c10::cuda::CUDAStream side;  // for what is done beside
-  bool beside = false;               // something is
+  const c10::cuda::CUDAStream side;  // for sums
+  bool sums = false;                 // that nobody has waited for
   cudaEvent_t reached = nullptr;
   ncclComm_t comm = nullptr;
 };
@@ -129,19 +129,18 @@ NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, 
   return g.release();
 }
 
-void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list, bool beside) {
-  cudaStream_t current = c10::cuda::getCurrentCUDAStream(g->device);
-  if (beside) g->order(current, g->side);
-  g->beside |= beside;
-  at_once(*g, list, beside ? g->side.stream() : current, [&](const at::Tensor &t, cudaStream_t stream) {
+void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list) {
+  g->order(c10::cuda::getCurrentCUDAStream(g->device), g->side);
+  g->sums = true;
+  at_once(*g, list, g->side, [&](const at::Tensor &t, cudaStream_t stream) {
     return nccl().AllReduce(t.data_ptr(), t.data_ptr(), t.numel(), type_of(t), ncclSum, g->comm, stream);
   });
 }
 
 // A recording must not wait for a stream that has no part in it.
 void nccl_wait(NcclGroup *g) {
-  if (g->beside) g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device));
-  g->beside = false;
+  if (g->sums) g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device));
+  g->sums = false;
 }
 
 void nccl_broadcast(NcclGroup *g, const std::vector<at::Tensor> &list, int root) {

@@ -51,13 +51,13 @@ struct CudaKernels {
   void (*diffusion_reverse_step)(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
 
   // The GPUs of several processes. NCCL must be there in all of them; one makes a name,
-  // and all join the group of that name. Sums and copies are made in place. Sums that are
-  // made `beside` go to a stream of the group's own: they are there, and their tensors may
-  // go, once this thread's stream has been told to wait for all that went there.
+  // and all join the group of that name. Sums and copies are made in place. Sums go to
+  // a stream of the group's own: they are there, and their tensors may go, once this
+  // thread's stream has been told to wait for all that went there.
   void (*nccl_load)();
   std::string (*nccl_name)();
   NcclGroup *(*nccl_join)(const std::string &name, at::DeviceIndex device, int rank, int size);
-  void (*nccl_all_reduce)(NcclGroup *group, const std::vector<at::Tensor> &list, bool beside);
+  void (*nccl_all_reduce)(NcclGroup *group, const std::vector<at::Tensor> &list);
   void (*nccl_wait)(NcclGroup *group);
   void (*nccl_broadcast)(NcclGroup *group, const std::vector<at::Tensor> &list, int root);
   void (*nccl_all_gather)(NcclGroup *group, const at::Tensor &mine, at::Tensor &all);

@@ -11,7 +11,7 @@ namespace {
 void nccl_load() { refuse(); }
 std::string nccl_name() { refuse(); }
 NcclGroup *nccl_join(const std::string &, at::DeviceIndex, int, int) { refuse(); }
-void nccl_all_reduce(NcclGroup *, const std::vector<at::Tensor> &, bool) { refuse(); }
+void nccl_all_reduce(NcclGroup *, const std::vector<at::Tensor> &) { refuse(); }
 void nccl_wait(NcclGroup *) { refuse(); }
 void nccl_broadcast(NcclGroup *, const std::vector<at::Tensor> &, int) { refuse(); }
 void nccl_all_gather(NcclGroup *, const at::Tensor &, at::Tensor &) { refuse(); }
