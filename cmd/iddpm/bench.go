@@ -35,15 +35,15 @@ func benchConfig() train.Config {
 
 func (o *benchOptions) options() []option {
 	return []option{
-		{name: "device", category: categoryRun, value: &o.device, usage: "work on `DEVICE`: cpu, cuda or cuda:N"},
+		{name: "device", category: categoryRun, value: &o.device, usage: "run on `DEVICE`: cpu, cuda or cuda:N"},
 		{name: "steps", category: categoryRun, value: &o.steps, usage: "time `N` steps"},
-		{name: "warmup", category: categoryRun, value: &o.warmup, usage: "take `N` steps first"},
+		{name: "warmup", category: categoryRun, value: &o.warmup, usage: "`N` warm-up steps before the timed ones"},
 		configOption(),
 	}
 }
 
 func (o *benchOptions) trainOptions() []option {
-	return append(o.options(), option{name: "products", category: categoryRun, value: &o.products, usage: "time each step's convolutions and matrix products alone, too"})
+	return append(o.options(), option{name: "products", category: categoryRun, value: &o.products, usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
 }
 
 // timedOptions are the flags of a configuration that bench heeds: all of the network
@@ -61,10 +61,10 @@ func newBenchOptions() *benchOptions { return &benchOptions{device: "cpu", steps
 func (p *program) benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
-		Usage:     "time training, sampling and loading",
+		Usage:     "benchmark training, sampling and the data loader",
 		UsageText: "iddpm bench train|sample|load [FLAGS]",
-		Description: `Times steps on made-up pictures and prints one line of JSON: the median of the steps after the
-warm-up, and what it means in pictures per second. Or times the loader on real ones.`,
+		Description: `Times steps on random images and prints one line of JSON: the median step time after the warm-up and
+the images per second. Or times the data loader on real images.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
 			p.benchTrainCommand(),
@@ -86,12 +86,12 @@ func (p *program) benchTrainCommand() *cli.Command {
 	config := benchConfig()
 	return &cli.Command{
 		Name:      "train",
-		Usage:     "time optimizer steps: forward, backward, AdamW, averages",
+		Usage:     "time optimizer steps: forward and backward pass, AdamW, EMA",
 		UsageText: "iddpm bench train [FLAGS]",
-		Description: `With --products each step is followed by its convolutions and matrix products alone: plain calls
-of libtorch, forward and both gradients, on tensors of the same shapes, dtype and layout. The
-share says how much of a step they would take; what is folded or fused in the step may bring it
-above 1. FLOPs are counted in the network's plain form, as iddpm info does.
+		Description: `With --products each step is followed by its convolutions and matrix multiplications alone: plain
+libtorch calls, forward and both gradients, on tensors of the same shapes, dtype and layout. The
+share is their fraction of the step time; fused and folded operators in the step may bring it above
+1. FLOPs are counted for the unfused network, as in iddpm info.
 
 Examples:
   iddpm bench train --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16

@@ -30,11 +30,11 @@ func newLoadOptions() *loadOptions {
 
 func (o *loadOptions) options() []option {
 	return []option{
-		{name: "data-dir", category: categoryData, local: true, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the pictures in `DIR`, or whatever else train takes"},
-		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
-		{name: "jpeg-decoder", category: categoryData, value: &o.config.JPEGDecoder, standard: "auto", usage: "read jpeg files by `NAME`: turbo, go or auto"},
-		{name: "cache", category: categoryData, value: &o.config.Cache, usage: "keep decoded pictures in memory, `SIZE` as train takes it, and time the epochs after the first"},
-		{name: "batch-size", category: categoryTraining, value: &o.batchSize, usage: "`N` pictures per batch"},
+		{name: "data-dir", category: categoryData, local: true, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the images in `DIR`, or any other source that train accepts"},
+		{name: "image-size", category: categoryData, value: &o.size, usage: "preprocess images to `N` x N pixels (resize and center crop)"},
+		{name: "jpeg-decoder", category: categoryData, value: &o.config.JPEGDecoder, standard: "auto", usage: "JPEG decoder `NAME`: turbo, go or auto"},
+		{name: "cache", category: categoryData, value: &o.config.Cache, usage: "cache decoded images in memory, `SIZE` as for train, and time the epochs after the first"},
+		{name: "batch-size", category: categoryTraining, value: &o.batchSize, usage: "`N` images per batch"},
 		{name: "workers", category: categoryRun, value: &o.workers, usage: "decode with `N` threads (0: one per core)"},
 		{name: "epochs", category: categoryRun, value: &o.epochs, usage: "time `N` epochs"},
 		configOption(),
@@ -44,10 +44,10 @@ func (o *loadOptions) options() []option {
 func (p *program) benchLoadCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "load",
-		Usage:     "time the loader of pictures",
+		Usage:     "time the data loader",
 		UsageText: "iddpm bench load [FLAGS]",
-		Description: `Reads pictures as training does, shuffled, and counts those of an epoch a second, from the start
-of the loader on.
+		Description: `Loads images as training does, shuffled, and reports images per second over an epoch, including the
+start of the loader.
 
 Examples:
   iddpm bench load --data-dir photos --image-size 64 --batch-size 128

@@ -23,7 +23,7 @@ func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
 
 func (o *pictureOptions) options() []option {
 	options := []option{
-		{name: "image-size", category: categoryData, value: &o.size, usage: "fit pictures to `N` x N pixels"},
+		{name: "image-size", category: categoryData, value: &o.size, usage: "preprocess images to `N` x N pixels (resize and center crop)"},
 		splitOption(&o.split),
 	}
 	options = append(options, chosen(dataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
@@ -48,10 +48,11 @@ func (o *pictureOptions) settings() (data.Options, error) {
 func (p *program) dataCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "data",
-		Usage:     "look through pictures, and pack them for training",
+		Usage:     "inspect image data sets, and pack them for training",
 		UsageText: "iddpm data info|prepare ...",
-		Description: `Works on whatever train takes for --data-dir: a folder at any depth, a zip, NVlabs/edm's zip, an
-.npz of samples, CIFAR-10 and CIFAR-100 as downloaded, the down-sampled ImageNet, LSUN's LMDB.
+		Description: `Works on any source that train accepts for --data-dir: a folder at any depth, a zip, a zip of
+NVlabs/edm, an .npz of samples, CIFAR-10 and CIFAR-100 as downloaded, downsampled ImageNet, LSUN's
+LMDB.
 
 Examples:
   iddpm data info photos -o sheet.png

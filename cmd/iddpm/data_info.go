@@ -30,8 +30,8 @@ func newDataInfoOptions() *dataInfoOptions {
 
 func (o *dataInfoOptions) options() []option {
 	return append(o.pictureOptions.options(),
-		option{name: "contact-sheet", alias: "o", category: categoryData, local: true, value: &o.sheet, usage: "draw some of the pictures, as training sees them, into `FILE`.png"},
-		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` pictures in a row of the contact sheet"},
+		option{name: "contact-sheet", alias: "o", category: categoryData, local: true, value: &o.sheet, usage: "write a contact sheet of some images, preprocessed as for training, to `FILE`.png"},
+		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` images per row of the contact sheet"},
 		option{name: "rows", category: categoryData, value: &o.rows, usage: "`N` rows of the contact sheet"},
 	)
 }
@@ -50,10 +50,10 @@ func (o *dataInfoOptions) validate() error {
 func (p *program) dataInfoCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "info",
-		Usage:     "count pictures, sizes and classes, and find bad files",
+		Usage:     "count images, sizes and classes, and find bad files",
 		UsageText: "iddpm data info [SRC] [FLAGS]",
-		Description: `Reads every picture of SRC, or of the built-in emoji set, as training would, and says how many
-there are, how large they are, what classes they have, and which cannot be read.
+		Description: `Decodes every image of SRC, or of the built-in emoji, as training would, and reports their number,
+sizes and classes, and the ones that cannot be decoded.
 
 Examples:
   iddpm data info photos

@@ -29,21 +29,21 @@ func newPrepareOptions() *prepareOptions {
 
 func (o *prepareOptions) options() []option {
 	return append(o.pictureOptions.options(),
-		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "keep a class per picture"},
-		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "leave out up to `N` pictures that cannot be read, and name them"},
-		option{name: "force", category: categoryRun, value: &o.force, usage: "replace DST.zip if there is one"},
+		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "store the class label of each image"},
+		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "skip up to `N` images that cannot be decoded, and name them"},
+		option{name: "force", category: categoryRun, value: &o.force, usage: "overwrite an existing DST.zip"},
 	)
 }
 
 func (p *program) dataPrepareCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "prepare",
-		Usage:     "pack pictures into a zip at the training size",
+		Usage:     "preprocess images to the training resolution and pack them into a zip",
 		UsageText: "iddpm data prepare SRC DST.zip [FLAGS]",
-		Description: `Fits the pictures of SRC to --image-size as training does and packs them as NVlabs/edm's tools
-do: 00000/img00000000.png and so on, and dataset.json with the classes. Training then decodes
-small pictures. The zip is read again before it gets its name. Interrupted, the same command
-goes on where it stood; what is packed so far lies in DST.zip.parts.
+		Description: `Preprocesses the images of SRC to --image-size as training does and packs them in the layout of
+NVlabs/edm's tools: 00000/img00000000.png and so on, and dataset.json with the classes. Training
+then decodes small images. The zip is verified before it gets its final name. After an interrupt
+the same command continues; DST.zip.parts holds the images packed so far.
 
 Examples:
   iddpm data prepare photos photos-64.zip

@@ -34,15 +34,15 @@ func newEvaluateOptions() *evaluateOptions {
 
 func (o *evaluateOptions) options() []option {
 	options := append(o.sessionOptions.options(), configOption(),
-		option{name: "ref", category: categoryData, local: true, value: &o.ref, usage: "compare with `REF`: pictures as train takes them, or an .npz of statistics"},
-		option{name: "split", category: categoryData, value: &o.split, usage: "of CIFAR and the like, REF is the pictures of `SPLIT`: train or test"},
-		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "take `N` pictures of REF, spread over it (0: all)"},
-		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "take `N` samples, spread over the file (0: all)"},
-		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of the first sample", usage: "fit all pictures to `N` x N pixels first"},
-		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` pictures at a time"},
-		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the Inception network's weights from `FILE`"},
-		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the samples' statistics and features to `FILE`.npz, for a later --ref"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "use `N` threads of the CPU (0: one per core)"},
+		option{name: "ref", category: categoryData, local: true, value: &o.ref, usage: "compare with `REF`: images from any source that train accepts, or an .npz of statistics"},
+		option{name: "split", category: categoryData, value: &o.split, usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
+		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "use `N` images of REF, spread evenly over it (0: all)"},
+		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "use `N` samples, spread evenly over the file (0: all)"},
+		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of the first sample", usage: "preprocess all images to `N` x N pixels first"},
+		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` images per batch"},
+		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the weights of the Inception network from `FILE`"},
+		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "CPU threads, `N` (0: one per core)"},
 	)
 	return append(options, chosen(dataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
 }
@@ -99,23 +99,23 @@ func (o *evaluateOptions) settings(size int, split string, limit int) data.Optio
 func (p *program) evaluateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "evaluate",
-		Usage:     "judge samples: FID, sFID, Inception Score, precision, recall",
+		Usage:     "compute FID, sFID, Inception Score, precision and recall of samples",
 		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
-		Description: `Compares SAMPLES, which "iddpm sample" has drawn (an .npz, several that are one draw, or
-pictures as train takes them), with the pictures of REF, by what the Inception network of 2015
-sees in them, as guided-diffusion's evaluator does, but in float32 throughout. FID is the
-distance of its pooled features, sFID that of its spatial ones: smaller is better. Inception
-Score, precision (how many samples could be pictures of REF) and recall (how many pictures of
-REF could be samples) are better the larger. Numbers are comparable only between sets of one
-size: papers draw 50,000 samples. All pictures are fitted to the size of the first sample, as
-for training; statistics must be of that size, too.
+		Description: `Compares SAMPLES from "iddpm sample" (an .npz, several that belong together, or any source of
+images) with the images of REF, using the features of the Inception network of 2015 as
+guided-diffusion's evaluator does, but in float32 throughout. FID is the Frechet distance between
+pooled features, sFID between spatial features: smaller is better. Inception Score, precision
+(fraction of samples within the manifold of REF) and recall (fraction of REF within the manifold of
+the samples): larger is better. Only compare numbers of equally many samples: papers use 50,000.
+All images are preprocessed to the size of the samples, as for training; statistics must be of that
+size, too.
 
-Without --ref there is the Inception Score alone. Statistics that --save-stats, pytorch-fid or
-guided-diffusion's reference batches hold will do as REF; what needs its pictures is left out
-where the file has none.
+Without --ref only the Inception Score is computed. REF may also be statistics from --save-stats,
+pytorch-fid or guided-diffusion's reference batches; metrics that need images are omitted where the
+file has none.
 
-The network's weights (95 MB) are downloaded once, or read from the file that --inception names:
-pt_inception-2015-12-05-6726825d.pth of pytorch-fid's releases.
+The weights of the network (95 MB) are downloaded once, or read from the file given by --inception:
+pt_inception-2015-12-05-6726825d.pth from the releases of pytorch-fid.
 
 Examples:
   iddpm sample runs/003-cifar10 --num-samples 50000 --batch-size 500

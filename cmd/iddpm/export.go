@@ -27,7 +27,7 @@ type exportOptions struct {
 
 func (o *exportOptions) options() []option {
 	return append(o.remoteOptions.options(), []option{
-		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "write `FORMAT`: pt or safetensors"},
+		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "file format `FORMAT`: pt or safetensors"},
 		emaOption(&o.ema, categoryRun),
 		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, usage: "write one state_dict to `FILE`"},
 		{name: "reference-layout", category: categoryRun, local: true, value: &o.layout, usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
@@ -38,11 +38,11 @@ func (o *exportOptions) options() []option {
 func (p *program) exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write weights for other programs",
+		Usage:     "export weights as a PyTorch state_dict or safetensors",
 		UsageText: "iddpm export CKPT_OR_RUN_DIR -o FILE [FLAGS]\niddpm export CKPT_OR_RUN_DIR --reference-layout DIR",
-		Description: `Writes the weights of a checkpoint as a bare PyTorch state_dict or as safetensors, or a whole run
-as the files from which improved-diffusion resumes: model010000.pt, ema_0.9999_010000.pt and
-opt010000.pt. "iddpm resume model010000.pt" goes on with such files, too.
+		Description: `Exports the weights of a checkpoint as a bare PyTorch state_dict or as safetensors, or the whole
+training state as the files that improved-diffusion resumes from: model010000.pt,
+ema_0.9999_010000.pt and opt010000.pt. "iddpm resume model010000.pt" reads such files, too.
 
 Examples:
   iddpm export runs/001-emoji -o emoji.pt

@@ -22,7 +22,7 @@ type figureOptions struct {
 func (o *figureOptions) options(name string) []option {
 	return append(o.remoteOptions.options(), []option{
 		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, standard: name + ".png",
-			usage: "write `FILE`.png, .svg and .csv, whichever of the three it is named after"},
+			usage: "write `FILE`.png, .svg and .csv; any of the three names will do"},
 		jsonOption(&o.json),
 	}...)
 }
@@ -57,10 +57,10 @@ func (p *program) figureCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name:      "figure",
-		Usage:     "draw the paper's figures",
+		Usage:     "plot the paper's figures",
 		UsageText: "iddpm figure NAME [CKPT_OR_RUN_DIR...] [-o FILE]",
-		Description: `Draws a figure of Improved DDPM from a schedule, from checkpoints or from run folders, as a PNG,
-an SVG and a CSV of its numbers. "iddpm figure NAME --help" says what it shows.
+		Description: `Plots a figure of Improved DDPM from a noise schedule, checkpoints or run folders, as a PNG, an SVG
+and a CSV of its values. "iddpm figure NAME --help" describes each figure.
 
 Examples:
   iddpm figure alpha-bar

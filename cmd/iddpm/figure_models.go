@@ -39,13 +39,13 @@ func (o *figureModelOptions) options() []option {
 		}
 	}
 	return append(session,
-		option{name: "data-dir", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on pictures of `DIR`, a folder or a zip"},
+		option{name: "data-dir", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the images in `DIR`, a folder or a zip"},
 		splitOption(&o.split),
-		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` pictures, spread over the set"},
-		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` pictures at a time"},
-		option{name: "timestep-respacing", category: categoryFigure, value: &o.respacing, standard: "as trained", usage: "evaluate the respaced process `SPEC`, such as 100: faster, and another bound"},
+		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` images, spread evenly over the set"},
+		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` images per batch"},
+		option{name: "timestep-respacing", category: categoryFigure, value: &o.respacing, standard: "as trained", usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
 		emaOption(&o.ema, categoryFigure),
-		option{name: "seed", category: categoryFigure, value: &o.seed, usage: "`N` that decides the noise"},
+		option{name: "seed", category: categoryFigure, value: &o.seed, usage: "random seed `N` of the noise"},
 		precisionOption(&o.precision, categoryRun),
 	)
 }
@@ -61,10 +61,10 @@ var vlbTermsFigure = figureSpec{
 	name:      "vlb-terms",
 	usage:     "terms of the variational bound (figure 2)",
 	arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
-	description: `Draws the terms of the variational bound against the diffusion step, both axes logarithmic: figure
-2 of the paper. The first few steps hold most of the bits. The terms are those of a vb_terms.npz,
-as "iddpm nll" and improved-diffusion's image_nll.py write it, or are computed here for a
-checkpoint, in bits/dim averaged over a few pictures. An argument may be NAME=PATH.
+	description: `Plots the terms of the variational bound against the diffusion timestep, both axes logarithmic:
+figure 2 of the paper. The first few timesteps contribute most of the bits. The terms come from a
+vb_terms.npz, written by "iddpm nll" or improved-diffusion's image_nll.py, or are computed for a
+checkpoint, in bits/dim averaged over a few images. An argument may be NAME=PATH.
 
 Examples:
   iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100

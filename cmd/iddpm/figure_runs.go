@@ -31,23 +31,22 @@ var learningCurvesFigure = figureSpec{
 	name:      "learning-curves",
 	usage:     "objectives compared along training (figure 6)",
 	arguments: "RUN_DIR...",
-	description: `Draws a metric of several runs against the training step: figure 6 of the paper, which compares
-L_vlb, L_hybrid and L_vlb with importance sampling by their bits/dim. RUN_DIR may be NAME=RUN_DIR.
+	description: `Plots a metric of several runs against the training step: figure 6 of the paper, which compares
+L_vlb, L_hybrid and importance-sampled L_vlb in bits/dim. RUN_DIR may be NAME=RUN_DIR.
 
---metric is a column of the runs' log.jsonl, such as loss or mse_q0. Without it: the held-out
-bits/dim (eval_bpd, which train records with --eval-interval) where all runs have it; else
-train_bpd, the whole bound in bits/dim as training itself estimates it, from the steps that it
-happened to draw and the weights of that moment, where all runs learn variances; else the loss,
-which runs of other objectives cannot be compared by.
+--metric names a column of log.jsonl, such as loss or mse_q0. The default is the held-out bits/dim
+(eval_bpd, recorded with --eval-interval) where all runs have it; else train_bpd, the bound in
+bits/dim estimated from the sampled training timesteps and the raw weights, where all runs learn
+variances; else the loss, which is not comparable between objectives.
 
 Example:
   iddpm figure learning-curves vlb=runs/003-vlb hybrid=runs/002-hybrid -o curves.png`,
 	begin: func() ([]option, draw) {
 		o := &curvesOptions{smooth: 0.9}
 		return []option{
-			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "draw the column `NAME` of log.jsonl, or train_bpd"},
-			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "average over about 1/(1-`RATE`) lines of the log (0: none; eval_bpd never)"},
-			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "make the vertical axis logarithmic, even where values do not span a decade"},
+			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "plot the column `NAME` of log.jsonl, or train_bpd"},
+			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines (0: none; never of eval_bpd)"},
+			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "logarithmic vertical axis, even where values span less than a decade"},
 		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
@@ -186,17 +185,17 @@ var gradientNoiseFigure = figureSpec{
 	name:      "gradient-noise",
 	usage:     "gradient noise scale along training (figure 7)",
 	arguments: "RUN_DIR...",
-	description: `Draws the gradient noise scale of runs against the training step, in pictures: the batch size
-beyond which a larger one brings little (McCandlish et al. 2018). Figure 7 of the paper compares
-L_vlb with L_hybrid. train records the estimates with --gradient-noise and a --microbatch below
---batch-size; they are averaged along the run before they are divided, since each is noisy.
+	description: `Plots the gradient noise scale of runs, in images, against the training step: the batch size beyond
+which larger batches bring little (McCandlish et al. 2018). Figure 7 of the paper compares L_vlb
+with L_hybrid. Training records the estimates with --gradient-noise and a --microbatch below
+--batch-size; numerator and denominator are smoothed before the division, since each is noisy.
 RUN_DIR may be NAME=RUN_DIR.
 
 Example:
   iddpm figure gradient-noise vlb=runs/003-vlb hybrid=runs/002-hybrid -o noise.png`,
 	begin: func() ([]option, draw) {
 		rate := 0.95
-		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "average over the last 1/(1-`RATE`) lines of the log"}},
+		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines"}},
 			func(_ context.Context, _ *session, args []string) (drawing, error) {
 				return drawGradientNoise(args, rate)
 			}

@@ -17,18 +17,18 @@ import (
 var varianceRatioFigure = figureSpec{
 	name:  "variance-ratio",
 	usage: "posterior variance over beta (figure 1)",
-	description: `Draws the lower bound of the reverse process's variance, the posterior variance, over the upper
-one, beta, along processes of several lengths: figure 1 of the paper. But for the first steps
-the two are nearly equal, and the nearer the longer the process is, which is why samples hardly
-depend on the choice. The x axis is logarithmic, so that the first steps can be seen.
+	description: `Plots the ratio of the posterior variance (lower bound of the reverse process variance) to beta
+(upper bound) for several numbers of timesteps: figure 1 of the paper. Except for the first
+timesteps the two are nearly equal, which is why samples hardly depend on the choice. The x axis is
+logarithmic to show the first timesteps.
 
 Example:
   iddpm figure variance-ratio --diffusion-steps 100,1000,10000`,
 	begin: func() ([]option, draw) {
 		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
 		return []option{
-				{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "schedule `NAME`: linear or cosine"},
-				{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "lengths T of the processes, `T,T,...`"},
+				{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "noise schedule `NAME`: linear or cosine"},
+				{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "numbers of timesteps T, `T,T,...`"},
 			}, func(context.Context, *session, []string) (drawing, error) {
 				return asWrongUse(figure.VarianceRatio(schedule, steps))
 			}
@@ -37,15 +37,15 @@ Example:
 
 var alphaBarFigure = figureSpec{
 	name:  "alpha-bar",
-	usage: "the signal that two schedules leave (figure 5)",
-	description: `Draws alpha-bar, the share of the picture's variance that is left in x_t, along the linear and the
-cosine schedule: figure 5 of the paper. Linear noise destroys a picture long before the end.
+	usage: "alpha-bar of the linear and the cosine schedule (figure 5)",
+	description: `Plots alpha-bar, the fraction of the image's variance left in x_t, for the linear and the cosine
+schedule: figure 5 of the paper. The linear schedule destroys the image long before the end.
 
 Example:
   iddpm figure alpha-bar --diffusion-steps 4000`,
 	begin: func() ([]option, draw) {
 		steps := 1000
-		return []option{{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "`T` of both processes"}},
+		return []option{{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "number of timesteps `T` of both schedules"}},
 			func(context.Context, *session, []string) (drawing, error) { return asWrongUse(figure.AlphaBar(steps)) }
 	},
 }
@@ -67,11 +67,11 @@ type noisingOptions struct {
 
 var noisingFigure = figureSpec{
 	name:      "noising",
-	usage:     "a picture under linear and cosine noise (figure 3)",
+	usage:     "an image noised under the linear and the cosine schedule (figure 3)",
 	arguments: "[PICTURE_OR_DIR_OR_ZIP]",
-	description: `Draws a picture at evenly spaced steps of the forward process, under linear noise above and cosine
-noise beneath: figure 3 of the paper. The noise is the same in all of them; what leaves the range
-of pixels is clipped. Without an argument the picture is one of the built-in emoji.
+	description: `Shows an image at evenly spaced timesteps of the forward process, linear schedule above and cosine
+below: figure 3 of the paper. All use the same noise; values are clipped to the pixel range. The
+default image is one of the built-in emoji.
 
 Examples:
   iddpm figure noising
@@ -80,11 +80,11 @@ Examples:
 	begin: func() ([]option, draw) {
 		o := &noisingOptions{NoisingOptions: figure.NoisingOptions{Steps: 1000, Columns: 9}, size: 64}
 		return []option{
-			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "`T` of both processes"},
-			{name: "columns", category: categoryFigure, value: &o.Columns, usage: "`N` steps, from 0 to T"},
-			{name: "picture", category: categoryFigure, value: &o.picture, standard: "the first", usage: "of a set, take picture number `N`, from 0, or the first whose name contains it"},
-			{name: "image-size", category: categoryFigure, value: &o.size, usage: "bring the picture to `N` x N pixels"},
-			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "`N` that decides the noise"},
+			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "number of timesteps `T` of both schedules"},
+			{name: "columns", category: categoryFigure, value: &o.Columns, usage: "number of timesteps `N` shown, from 0 to T"},
+			{name: "picture", category: categoryFigure, value: &o.picture, standard: "the first", usage: "image number `N` of a set, from 0, or the first whose name contains it"},
+			{name: "image-size", category: categoryFigure, value: &o.size, usage: "resize the image to `N` x N pixels"},
+			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "random seed `N` of the noise"},
 		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
@@ -150,12 +150,12 @@ func (o *noisingOptions) index(set *data.Dataset) (int, error) {
 
 var scheduleCompareFigure = figureSpec{
 	name:      "schedule-compare",
-	usage:     "any schedules side by side",
+	usage:     "compare noise schedules",
 	arguments: "[NAME:T[:RESPACING] | CKPT_OR_RUN_DIR ...]",
-	description: `Draws alpha-bar, the signal-to-noise ratio, beta, and the posterior variance over beta of any
-schedules side by side (sections 3.1, 3.2 and 4 of the paper): of named ones, such as cosine:4000,
-respaced ones, such as cosine:4000:100 or cosine:4000:ddim50, and those of checkpoints and runs.
-Without arguments: linear:4000 and cosine:4000.
+	description: `Plots alpha-bar, the signal-to-noise ratio, beta, and the posterior variance over beta of several
+schedules (sections 3.1, 3.2 and 4 of the paper): named ones such as cosine:4000, respaced ones
+such as cosine:4000:100 or cosine:4000:ddim50, and those of checkpoints and runs. Default:
+linear:4000 and cosine:4000.
 
 Example:
   iddpm figure schedule-compare linear:1000 cosine:4000:100 mine=runs/001-emoji`,

@@ -13,27 +13,26 @@ import (
 
 var skipStepsFigure = figureSpec{
 	name:      "skip-steps",
-	usage:     "leaving out the start of the reverse process (figure 4)",
+	usage:     "skipping the first steps of the reverse process (figure 4)",
 	arguments: "CKPT_OR_RUN_DIR...",
-	description: `Draws what it costs to leave out the first part of the reverse process, and to begin with pure
-noise at a later step: figure 4 of the paper, which shows FID. Here the measure is the bound on
-the likelihood of the shortened process, in bits/dim on a few pictures: it is exact, since the
-shortened process is a model too, and it costs one evaluation of the terms. Where the noise at
-the end of the forward process is more than enough, as under the linear schedule, the curve
-begins flat.
+	description: `Plots the cost of skipping the first part of the reverse process, starting from pure noise at a
+later timestep: figure 4 of the paper, which shows FID. Here the measure is the variational bound
+of the shortened process, in bits/dim on a few images: it is exact, since the shortened process is
+a model too, and costs one evaluation of the terms. Where the end of the forward process has more
+noise than needed, as with the linear schedule, the curve starts flat.
 
-With --num-samples the shortened processes draw pictures too, at 0, 0.1, ..., 0.9 left out, and
-a second panel shows how far these are from the real ones in a simple statistic: the energy in
-each octave of detail, from single pixels to the whole picture, as the root mean square of the
-differences in dB. It sees noise that is left and detail that is missing; it is no FID, and does
-not see whether a picture makes sense. An argument may be NAME=PATH.
+With --num-samples the shortened processes also generate samples, with a fraction of 0, 0.1, ...,
+0.9 skipped, and a second panel compares their statistics with those of real images: the energy per
+octave of spatial frequency, as the root mean square difference in dB. It detects remaining noise
+and missing detail; it is no FID and does not measure whether an image makes sense. An argument may
+be NAME=PATH.
 
 Examples:
   iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
   iddpm figure skip-steps runs/001-emoji --timestep-respacing 100 --num-samples 64`,
 	begin: func() ([]option, draw) {
 		o := newFigureModelOptions()
-		samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "draw `N` pictures by each of the ten shortened processes, and compare their statistics"}
+		samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "generate `N` samples with each of the ten shortened processes, and compare their statistics"}
 		return append(o.options(), samples), func(ctx context.Context, s *session, args []string) (drawing, error) {
 			return s.drawSkips(ctx, args, o)
 		}

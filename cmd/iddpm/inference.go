@@ -27,7 +27,7 @@ func defaultInference() inferenceOptions { return inferenceOptions{clip: true, p
 func (o *inferenceOptions) options(category string) []option {
 	return []option{
 		emaOption(&o.ema, category),
-		{name: "clip-denoised", category: category, value: &o.clip, usage: "clip predicted pictures to the range of pixels"},
+		{name: "clip-denoised", category: category, value: &o.clip, usage: "clip the predicted x_0 to [-1, 1] at every step"},
 		precisionOption(&o.precision, categoryRun),
 		threadsOption(&o.threads, categoryRun),
 	}

@@ -33,11 +33,11 @@ func (p *program) infoCommand() *cli.Command {
 	config := train.Defaults()
 	return &cli.Command{
 		Name:      "info",
-		Usage:     "say what is in a checkpoint, or what a preset means",
+		Usage:     "show the settings, cost and memory of a checkpoint or preset",
 		UsageText: "iddpm info CKPT_OR_RUN_DIR_OR_PRESET [FLAGS]",
-		Description: `Prints the settings, the step, the number of parameters, the work of one evaluation and the
-memory that training takes. Flags change the settings first, so that the cost of a network is
-known before it is trained.
+		Description: `Prints the settings, the step, the number of parameters, the FLOPs of a forward pass and the memory
+needed for training. Flags override the settings, to estimate the cost of a network before
+training it.
 
 Presets:
 ` + presetList() + `

@@ -186,7 +186,7 @@ func exitStatus(err error) int {
 func (p *program) app() *cli.App {
 	return &cli.App{
 		Name:            "iddpm",
-		Usage:           "train diffusion models of images, and draw from them",
+		Usage:           "train, sample and evaluate diffusion models of images",
 		UsageText:       "iddpm COMMAND [FLAGS]\niddpm help COMMAND",
 		Description:     appDescription,
 		HideVersion:     true,
@@ -194,7 +194,7 @@ func (p *program) app() *cli.App {
 		Writer:          p.stdout,
 		ErrWriter:       p.stderr,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
-		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the version, and libtorch's"}),
+		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the versions of iddpm and libtorch"}),
 		Action:          p.root,
 		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.dataCommand(), p.benchCommand()},
 	}
@@ -202,15 +202,14 @@ func (p *program) app() *cli.App {
 
 const appDescription = `Improved DDPM (Nichol & Dhariwal 2021) on libtorch, for GPUs and CPUs.
 
-iddpm train                            learn the built-in emoji; nothing else is needed
-iddpm train --data-dir photos          learn your own pictures
-iddpm sample runs/001-emoji            draw new ones from what was learnt
-iddpm nll runs/001-emoji               measure how likely pictures are, in bits/dim
-iddpm evaluate SAMPLES --ref photos    compare samples with pictures: FID and its relatives
+iddpm train                            train on the built-in emoji; needs nothing else
+iddpm train --data-dir photos          train on your own images
+iddpm sample runs/001-emoji            generate samples from the trained model
+iddpm nll runs/001-emoji               compute the negative log-likelihood in bits/dim
+iddpm evaluate SAMPLES --ref photos    compute FID and related metrics
 
-Flags may be spelled as in improved-diffusion (--num_channels 128, --learn_sigma True),
-and be set by variables (IDDPM_NUM_CHANNELS=128) or in the YAML file of --config: a flag
-wins over a variable, that over the file, that over a preset.
+Flags may be spelled as in improved-diffusion (--num_channels 128, --learn_sigma True).
+Precedence: flag, environment variable (IDDPM_NUM_CHANNELS=128), YAML file (--config), preset.
 Exit status: 0 done, 1 failed, 2 wrong usage, 75 interrupted but saved, 130 interrupted.`
 
 // root runs where no command is named.

@@ -39,11 +39,11 @@ func newNLLOptions() *nllOptions {
 func (o *nllOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categoryEvaluation), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(), o.processesOption(),
-		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the pictures in `DIR`: a folder, a zip or an archive, as train takes"},
+		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the images in `DIR`: a folder, a zip or an archive, as for train"},
 		splitOption(&o.split),
-		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` pictures, spread over the set (0: all)"},
-		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` pictures at a time, in each process; each batch is saved when it is done"},
-		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "`N` that decides the noise; that of picture i is a function of it and of i"},
+		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` images, spread evenly over the set (0: all)"},
+		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` images per batch in each process; every finished batch is saved"},
+		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "random seed `N`; the noise of image i is a function of N and i"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
@@ -63,20 +63,20 @@ func (p *program) nllCommand() *cli.Command {
 	options := append(networkOptions(&config), newNLLOptions().options()...)
 	return &cli.Command{
 		Name:      "nll",
-		Usage:     "measure the likelihood of pictures, in bits/dim",
+		Usage:     "compute the negative log-likelihood of images, in bits/dim",
 		UsageText: "iddpm nll CKPT_OR_RUN_DIR [FLAGS]",
-		Description: `Evaluates the variational bound on the negative log likelihood of pictures (equation 4 of the
-paper) with all of its terms, by the averaged weights of a checkpoint: one pass of the network
-per timestep and picture. Prints the total, the prior's share L_T and the decoder's L_0 in
-bits/dim, with standard errors over the pictures, and writes, averaged over them,
-vb_terms.npz, mse_terms.npz and xstart_mse_terms.npz as improved-diffusion's image_nll.py does
-(arr_0, the last timestep first), the terms as a figure, and nll.npz with every picture's bits.
+		Description: `Evaluates all terms of the variational bound on the negative log-likelihood (equation 4 of the
+paper) with the EMA weights of a checkpoint: one forward pass per timestep and image. Prints the
+total, the prior term L_T and the decoder term L_0 in bits/dim, with standard errors over the
+images. Writes vb_terms.npz, mse_terms.npz and xstart_mse_terms.npz as improved-diffusion's
+image_nll.py does (arr_0, averaged over the images, last timestep first), a plot of the terms, and
+nll.npz with the bits/dim of each image.
 
-Interrupted, it goes on with the same command where it stood, to the same bits; one with other
-settings gets a folder of its own, step-N.2 and so on. A respaced
-process is faster, and a model of its own with another bound. Pictures that a run has held out
-(--hold-out) are found by themselves. Flags below that are not given are the checkpoint's; of a
-file of bare weights they, or a --preset, must say what it belongs to.
+After an interrupt the same command continues, to identical results; other settings write to a
+folder of their own (step-N.2, ...). A respaced process is faster, but is a different model with a
+different bound. Images held out by training (--hold-out) are used by default. Flags below that
+are not given default to the checkpoint's settings; for bare weights, pass the model flags or a
+--preset.
 
 Examples:
   iddpm nll runs/001-emoji

@@ -21,7 +21,7 @@ type remoteOptions struct{ cache string }
 
 func (o *remoteOptions) options() []option {
 	return []option{{name: "remote-cache", category: categoryRun, local: true, value: &o.cache, standard: "iddpm/remote in the user's cache folder",
-		usage: "keep the copies of what s3://, gs:// and file:// URLs name in `DIR`"}}
+		usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
 }
 
 // remotes brings what URLs name to this machine.

@@ -18,7 +18,7 @@ var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "t
 // are for the reference's files, which do not; help leaves them to train.
 func resumeOptions(r *runOptions, config *train.Config) []option {
 	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "go on in `DIR`, or behind an s3://, gs:// or file:// URL"},
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
 		if o.hidden = !slices.Contains(changeable, o.name); !o.hidden {
@@ -33,12 +33,12 @@ func (p *program) resumeCommand() *cli.Command {
 	defaults := train.Defaults()
 	return &cli.Command{
 		Name:      "resume",
-		Usage:     "go on with a run",
+		Usage:     "resume a run from a checkpoint",
 		UsageText: "iddpm resume CKPT_OR_RUN_DIR [FLAGS]",
-		Description: `Goes on exactly where a checkpoint stood: settings, weights, optimizer, averages and the place in
-the data are in it. Of a run folder the newest readable checkpoint counts; a run that was stopped
-before its first begins again. Of improved-diffusion's model010000.pt the flags of train, or a
---preset, must say what it belongs to; its ema and opt files are found beside it.
+		Description: `Resumes training exactly from a checkpoint, which holds the settings, weights, optimizer state, EMA
+and position in the data. Given a run folder, it uses the newest readable checkpoint; a run that
+stopped before its first checkpoint restarts. For improved-diffusion's model010000.pt, pass the
+flags of train or a --preset; its ema and opt files are found in the same folder.
 
 Examples:
   iddpm resume runs/001-emoji

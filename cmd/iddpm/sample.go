@@ -47,19 +47,19 @@ func newSampleOptions() *sampleOptions {
 func (o *sampleOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categorySampling), o.cascade.options(), o.remoteOptions.options()),
 		presetOption(&o.preset), configOption(), o.processesOption(),
-		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "draw `N` pictures"},
-		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "begin with picture `N` of the seed: to go on with a draw, or to share one among machines"},
-		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` pictures at a time, in each process; which ones come out does not depend on it"},
-		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "sample by DDIM, which makes do with few steps"},
-		option{name: "eta", category: categorySampling, value: &o.eta, usage: "noise of DDIM, `ETA`: 0 none, 1 as much as without DDIM"},
-		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "draw class `NAME` or number, or several in turn, comma-separated"},
-		option{name: "seed", category: categorySampling, value: &o.seed, usage: "`N` that decides the noise; picture i is a function of it and of i"},
-		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "draw a strip too: what the network takes the first pictures for, from noise to the end"},
-		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "go from one seed's first picture to another's in --num-samples steps, by DDIM: `SEED,SEED`"},
-		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "find the latents from which DDIM makes `PICTURES`: a picture, a folder, a zip"},
-		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, ask the network `N` more times at each step, for closer latents"},
-		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "enlarge the pictures in `FILE_OR_DIR`: an .npz of sample's, a folder, a zip"},
-		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, which --invert has written, instead of noise, by --use-ddim"},
+		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "generate `N` samples"},
+		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
+		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` samples per batch in each process; the samples do not depend on it"},
+		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler, which needs fewer steps"},
+		option{name: "eta", category: categorySampling, value: &o.eta, usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
+		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "sample class `NAME` or number, or several in turn, comma-separated"},
+		option{name: "seed", category: categorySampling, value: &o.seed, usage: "random seed `N`; sample i is a function of N and i"},
+		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
+		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
+		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "DDIM inversion: find the latents of `PICTURES`: an image, a folder, a zip"},
+		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
+		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
+		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
 		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
 	)
 }
@@ -116,21 +116,21 @@ func (p *program) sampleCommand() *cli.Command {
 	options := append(networkOptions(&config), newSampleOptions().options()...)
 	return &cli.Command{
 		Name:      "sample",
-		Usage:     "draw pictures from a checkpoint",
+		Usage:     "generate images from a checkpoint",
 		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
-		Description: `Draws pictures by the averaged weights of a checkpoint and writes them twice: as
-samples_NxHxWx3.npz, whose arr_0 (and, with classes, arr_1) is what improved-diffusion writes,
-and the first of them as a PNG. Where files of these names are, it numbers its own. A checkpoint
-knows its network; of a file of bare weights, such as a PyTorch state_dict, the flags or a
---preset must say what it belongs to. Those below that are not given are the checkpoint's.
+		Description: `Generates samples with the EMA weights of a checkpoint and writes samples_NxHxWx3.npz, with the
+arrays that improved-diffusion writes (arr_0 and, with classes, arr_1), and a PNG grid of the first
+of them. Existing files are kept; new ones get a number. A checkpoint holds its configuration; for
+a file of bare weights, such as a PyTorch state_dict, pass the model flags or a --preset. Flags
+below that are not given default to the checkpoint's settings.
 
-Picture i depends on the seed and on i alone, so a long draw may be shared: --first-sample 25000
---num-samples 25000 draws the second half of 50,000, and "iddpm evaluate" takes both files. On
-one machine --processes shares it among its GPUs, into one file.
+Sample i depends only on the seed and i, so the work can be shared: --first-sample 25000
+--num-samples 25000 generates the second half of 50,000, and "iddpm evaluate" reads both files.
+On one machine, --processes uses several GPUs and writes one file.
 
---invert finds the noise that DDIM makes given pictures of, writes it as latents_NxCxHxW.npz,
-makes pictures of it again, and says how close they come (PSNR). A super-resolution network
-enlarges --base-samples, or, by --upsample, what another network has just drawn.
+--invert finds the latents of given images (DDIM inversion), writes latents_NxCxHxW.npz,
+reconstructs the images and reports the PSNR. A super-resolution model upsamples --base-samples
+or, with --upsample, the samples of another model.
 
 Examples:
   iddpm sample runs/001-emoji

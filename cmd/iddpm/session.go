@@ -26,7 +26,7 @@ type outputOptions struct {
 func (o *outputOptions) options() []option {
 	return []option{
 		jsonOption(&o.json),
-		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, a line per event"},
+		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, one event per line"},
 	}
 }
 
@@ -34,7 +34,7 @@ func defaultSession() sessionOptions { return sessionOptions{device: "auto", pro
 
 func (o *sessionOptions) options() []option {
 	return append(o.outputOptions.options(),
-		option{name: "device", category: categoryRun, value: &o.device, usage: "work on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
+		option{name: "device", category: categoryRun, value: &o.device, usage: "run on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
 }
 
 // session is a command at work.

@@ -18,7 +18,7 @@ import (
 // processesOption says how many processes work together.
 func (o *sessionOptions) processesOption() option {
 	return option{name: "processes", category: categoryRun, value: &o.processes,
-		usage: "work in `N` processes on this machine, each on a GPU of its own and on its share of the pictures; 0: one per GPU"}
+		usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
 }
 
 // together has this process work by itself or with others: it starts those that

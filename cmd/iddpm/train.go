@@ -41,14 +41,14 @@ func newRunOptions() *runOptions {
 // uploadOptions are the flags of a run folder behind a URL.
 func (r *runOptions) uploadOptions() []option {
 	return append(r.remoteOptions.options(), option{name: "upload-wait", category: categoryRun, value: &r.uploadWait,
-		usage: "where --run-dir is a URL: in the end, and when interrupted, wait up to `MINUTES` for uploads"})
+		usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
 }
 
 func (r *runOptions) options() []option {
 	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
 		presetOption(&r.preset), configOption(), r.processesOption(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "keep checkpoints and metrics in `DIR`, or behind an s3://, gs:// or file:// URL"},
-		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "if --run-dir holds a run, go on with it"},
+		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
+		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "resume if --run-dir already holds a run"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
 		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
 	)
@@ -58,12 +58,12 @@ func (p *program) trainCommand() *cli.Command {
 	config := train.Defaults()
 	return &cli.Command{
 		Name:      "train",
-		Usage:     "learn from pictures",
+		Usage:     "train a diffusion model",
 		UsageText: "iddpm train [FLAGS]",
-		Description: `Trains a network to draw pictures like those in --data-dir, or like the built-in emoji, and
-keeps checkpoints and metrics in a run folder. Without --preset or a flag of the network or the
-diffusion, the settings are those of preset emoji (emoji-gpu on a GPU); with one, the defaults
-below are the reference's. Ctrl-C saves before it stops; "iddpm resume RUN_DIR" goes on.
+		Description: `Trains a diffusion model on the images in --data-dir, or on the built-in emoji, and writes
+checkpoints and metrics to a run folder. Without --preset and without any model or diffusion
+flag, the settings are those of the preset emoji (emoji-gpu on a GPU); otherwise the defaults
+below are the reference's. Ctrl-C saves a checkpoint and stops; "iddpm resume RUN_DIR" continues.
 
 Examples:
   iddpm train

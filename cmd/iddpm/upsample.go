@@ -29,13 +29,13 @@ type cascadeOptions struct {
 
 func (o *cascadeOptions) options() []option {
 	return []option{
-		{name: "upsample", category: categorySampling, value: &o.path, usage: "enlarge the pictures by the super-resolution network in `CKPT`"},
-		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "if that file holds weights alone, the preset `NAME` that they belong to"},
-		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "enlarge in these steps, `SPEC`, as for --timestep-respacing"},
-		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "enlarge by DDIM"},
-		{name: "upsample-eta", category: categorySampling, value: &o.eta, usage: "noise of that DDIM, `ETA`, as for --eta"},
-		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "enlarge by the averaged weights of this `RATE`, or none"},
-		{name: "upsample-batch-size", category: categorySampling, value: &o.batchSize, standard: "--batch-size", usage: "enlarge `N` pictures at a time"},
+		{name: "upsample", category: categorySampling, value: &o.path, usage: "upsample the samples with the super-resolution network in `CKPT`"},
+		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
+		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
+		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler for the upsampler"},
+		{name: "upsample-eta", category: categorySampling, value: &o.eta, usage: "DDIM's `ETA` of the upsampler, as for --eta"},
+		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
+		{name: "upsample-batch-size", category: categorySampling, value: &o.batchSize, standard: "--batch-size", usage: "upsample `N` images per batch"},
 	}
 }
 
