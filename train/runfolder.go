@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"iddpm/internal/textfile"
 	"iddpm/train/metrics"
 )
 
@@ -55,11 +56,15 @@ func writeConfig(dir string, c Config) error {
 // readConfig reads the configuration that a run folder began with.
 func readConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, ConfigFile)
-	text, err := os.ReadFile(path)
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, err
 	}
-	c, err := parseConfig(text)
+	text, err := textfile.Decode(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	c, err := parseConfig([]byte(text))
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}

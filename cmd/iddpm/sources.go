@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"iddpm/internal/textfile"
 )
 
 // environment looks up a variable, as os.LookupEnv does.
@@ -69,12 +71,16 @@ func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 // names, with dashes or underscores; sections, as in a run's config.json, are
 // looked into.
 func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
-	text, err := os.ReadFile(path)
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, wrongUse("--config: %w", err)
 	}
+	text, err := textfile.Decode(file)
+	if err != nil {
+		return nil, wrongUse("--config %s: %w", path, err)
+	}
 	var entries map[string]any
-	if err := yaml.Unmarshal(text, &entries); err != nil {
+	if err := yaml.Unmarshal([]byte(text), &entries); err != nil {
 		return nil, wrongUse("--config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
 	f := configFile{path: path, own: own, all: root.allFlags()}

@@ -75,6 +75,21 @@ train:
 	}
 }
 
+// Notepad writes a byte-order mark, and UTF-16 on request.
+func TestConfigFileEncodings(t *testing.T) {
+	for name, text := range map[string]string{
+		"UTF-8 with mark": "\xef\xbb\xbfsteps: 7\r\nrandom_flip: True\r\n",
+		"UTF-16LE":        "\xff\xfes\x00t\x00e\x00p\x00s\x00:\x00 \x007\x00\r\x00\n\x00",
+		"UTF-16BE":        "\xfe\xff\x00s\x00t\x00e\x00p\x00s\x00:\x00 \x007",
+		"JSON with mark":  "\xef\xbb\xbf{\"train\": {\"steps\": 7}}",
+	} {
+		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "train.yaml", text)}}}
+		if err := line.addSources(appSyntax(), variables(nil)); err != nil || line.last("steps") != "7" {
+			t.Errorf("%s: steps is %q, %v", name, line.last("steps"), err)
+		}
+	}
+}
+
 func TestSourcesRefuse(t *testing.T) {
 	for _, test := range []struct{ name, file, want string }{
 		{"unknown key", "num_chanels: 3", "unknown key num_chanels: the nearest is num-channels"},
@@ -82,6 +97,7 @@ func TestSourcesRefuse(t *testing.T) {
 		{"wrong kind", "steps: [{a: 1}]", "steps: map[a:1] is neither a value nor a list of values"},
 		{"no YAML", "steps: [1", "train.yaml"},
 		{"a list", "- steps", "train.yaml"},
+		{"Windows-1252", "data_dir: caf\xe9", "line 1: byte 0xe9 is neither UTF-8 nor UTF-16"},
 		{"twice", "steps: 1\nsteps: 2", "train.yaml"},
 	} {
 		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "train.yaml", test.file)}}}
