@@ -25,7 +25,8 @@ type Options struct {
 	// Labels says where the classes come from: "prefix" (of the file name, up to
 	// the first underscore), "folder" (the first folder that not all pictures
 	// share), "source" (what the data set itself says: dataset.json, an npz's
-	// arr_1, CIFAR's labels), or the path of a .csv file of lines NAME,CLASS.
+	// arr_1, CIFAR's labels), or the path of a .csv, .tsv or .txt file of lines
+	// NAME,CLASS, as spreadsheets write them; see IsLabelTable.
 	// Empty means the data set's own where it has them, else prefixes, else folders.
 	Labels string
 

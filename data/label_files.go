@@ -1,17 +1,13 @@
 package data
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
 
 	"iddpm/data/imaging"
 )
@@ -92,63 +88,6 @@ func checkLabel(label int64, names []string) error {
 		return fmt.Errorf("class %d is not of 0..%d", label, limit-1)
 	}
 	return nil
-}
-
-// byTable reads the classes from a file of lines "NAME,CLASS".
-func (c *collection) byTable(file string) ([]int64, []string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot open the labels: %w", err)
-	}
-	defer f.Close()
-	table, err := parseTable(f)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
-	}
-	of := make([]string, c.count())
-	for i := range of {
-		var ok bool
-		if of[i], ok = table.find(c.name(i)); !ok {
-			return nil, nil, fmt.Errorf("%s: no label for %s", file, c.name(i))
-		}
-	}
-	return numberNumerically(of)
-}
-
-// labelTable maps names of pictures to classes.
-type labelTable map[string]string
-
-// parseTable reads lines of a name and a class; a first line that names the
-// columns finds no picture and does no harm.
-func parseTable(r io.Reader) (labelTable, error) {
-	in := csv.NewReader(r)
-	in.FieldsPerRecord = -1
-	in.TrimLeadingSpace = true
-	table := labelTable{}
-	for {
-		record, err := in.Read()
-		switch {
-		case err == io.EOF:
-			return table, nil
-		case err != nil:
-			return nil, err
-		case len(record) < 2 || record[0] == "" || record[1] == "":
-			line, _ := in.FieldPos(0)
-			return nil, fmt.Errorf("line %d is not NAME,CLASS", line)
-		}
-		table[record[0]] = record[1]
-	}
-}
-
-// find looks a picture up by its path, its base name, and that without its ending.
-func (t labelTable) find(name string) (string, bool) {
-	base := path.Base(name)
-	for _, key := range []string{name, base, strings.TrimSuffix(base, path.Ext(base))} {
-		if class, ok := t[key]; ok {
-			return class, true
-		}
-	}
-	return "", false
 }
 
 // numberNumerically numbers classes by name, but takes classes that are whole

@@ -28,8 +28,12 @@ func (c *collection) classify(how string) (labels []int64, names []string, err e
 		}
 		return c.labels, c.classNames(), nil
 	}
-	if strings.HasSuffix(strings.ToLower(how), ".csv") {
-		return c.byTable(how)
+	if IsLabelTable(how) {
+		of, err := c.byTable(how)
+		if err != nil {
+			return nil, nil, err
+		}
+		return numberNumerically(of)
 	}
 	return nil, nil, fmt.Errorf("labels by %q: choose prefix, folder, source or a .csv file", how)
 }

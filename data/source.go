@@ -125,6 +125,9 @@ func isPicture(name string) bool {
 	return imaging.HasExtension(base) && !strings.HasPrefix(base, "._") && !strings.HasPrefix(name, "__MACOSX/")
 }
 
+// isImageFile reports whether a file's name ends as an image's does.
+func isImageFile(name string) bool { return imaging.HasExtension(name) }
+
 // sortNames sorts paths as the reference lists them: folder by folder, where a
 // folder's entries, files and folders mixed, are in the order of their names.
 func sortNames(names []string) {

@@ -80,7 +80,7 @@ func (c Config) DataOptions() data.Options {
 // folder it is named in.
 func (c *Config) Anchor() {
 	paths := []*string{&c.Data.Dir, &c.Eval.Dir, &c.Train.InitFrom}
-	if strings.HasSuffix(strings.ToLower(c.Data.Labels), ".csv") {
+	if data.IsLabelTable(c.Data.Labels) {
 		paths = append(paths, &c.Data.Labels)
 	}
 	for _, path := range paths {
