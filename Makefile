@@ -92,6 +92,7 @@ cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, an
 # The machine with the GPU needs neither Go nor a compiler: tar xzf build/bundle.tar.gz -C build, LIBTORCH set.
 bundle: build cuda ## Pack what `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
 	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda test-cuda-evaluate
+	@echo "$$(du -k build/bundle.tar.gz | cut -f1) KiB, and $$(git ls-files -z | xargs -0 du -ck | tail -1 | cut -f1) KiB of the tree"
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
@@ -103,8 +104,8 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch ./evaluate
 	$(GO) tool staticcheck $(MODULES)
 
-test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test-cuda.sh)
-	@scripts/test-cuda.sh
+test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test_cuda.py)
+	@$(PYTHON) scripts/test_cuda.py
 
 clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
 	rm -rf build

@@ -54,6 +54,10 @@ GT_API(gt_cuda_memory_stats, gt_cuda_memory, (int32_t device))
 GT_API(gt_error, gt_cuda_reset_peak_memory, (int32_t device))
 GT_API(gt_error, gt_cuda_empty_cache, (void))
 
+// What a profiler that was told to wait (ncu, nsys) collects begins, or ends, here.
+GT_API(gt_error, gt_cuda_profiler_start, (void))
+GT_API(gt_error, gt_cuda_profiler_stop, (void))
+
 // The current stream is this thread's.
 GT_API(gt_error, gt_cuda_stream_new, (int32_t device, gt_stream *out))
 GT_API(gt_error, gt_cuda_stream_current, (int32_t device, gt_stream *out))

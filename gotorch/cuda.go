@@ -106,6 +106,19 @@ func EmptyCUDACache() {
 	check("EmptyCUDACache", C.gt_cuda_empty_cache())
 }
 
+// CUDAProfilerStart begins the range that a profiler collects which was started with
+// profiling off, as by `ncu --profile-from-start off`. Without a profiler it does nothing.
+func CUDAProfilerStart() {
+	gpu("CUDAProfilerStart", Device{Type: CUDA, Index: -1})
+	check("CUDAProfilerStart", C.gt_cuda_profiler_start())
+}
+
+// CUDAProfilerStop ends the range that [CUDAProfilerStart] began.
+func CUDAProfilerStop() {
+	gpu("CUDAProfilerStop", Device{Type: CUDA, Index: -1})
+	check("CUDAProfilerStop", C.gt_cuda_profiler_stop())
+}
+
 // CUDAStream is a queue of a GPU's work: streams run side by side. It is one of
 // libtorch's pool and needs no freeing.
 type CUDAStream struct{ s C.gt_stream }

@@ -372,6 +372,8 @@ var neverRefuse = map[string]string{
 	"CUDADeviceCount":         "no argument",
 	"SetDeterministic":        "a bool",
 	"EmptyCUDACache":          "no argument",
+	"CUDAProfilerStart":       "no argument",
+	"CUDAProfilerStop":        "no argument",
 	"SetAllowTF32":            "a bool",
 	"SetBenchmarkCUDNN":       "a bool",
 	"ManualSeed":              "any seed will do",

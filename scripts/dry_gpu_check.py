@@ -5,8 +5,10 @@ Part of `make cuda`, which makes what it needs. Nothing is computed, so no numbe
 
 import collections
 import concurrent.futures
+import json
 import socket
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -17,6 +19,8 @@ import dry_gpu
 NETWORK = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2 "
            "--learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --batch-size 8 --microbatch 4 "
            "--ema-rate 0.9,0.99 --deterministic --device cuda --log-interval 5").split()
+
+BENCH = "--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --batch-size 8 --precision bf16".split()
 
 INTERVAL = 5
 
@@ -154,6 +158,32 @@ class DryGPUCheck(unittest.TestCase):
                                    stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_clean(events)
+
+    def test_profiler_sees_the_timed_steps(self):
+        """What a profiler collects are the replays of the timed steps: the three of the warm-up are outside."""
+        for what in ("train", "sample"):
+            events = self.iddpm("bench", what, *BENCH, "--device", "cuda", "--warmup", 3, "--steps", 4)
+            marks = [i for i, e in enumerate(events) if e.kind == "profiler"]
+            self.assertEqual([events[i].what for i in marks], ["start", "stop"], what)
+            inside = events[marks[0]:marks[1]]
+            self.assertEqual((replays(inside), replays(events)), (4, 6), what)
+            self.assertEqual(sum(e.kind == "capture" for e in inside), 0, what)
+
+    def test_what_only_a_gpu_shows(self):
+        """The script for real GPUs: its comparisons hold where nothing is computed, and what needs a tool is skipped."""
+        want = {"environment": "passed", "step-bf16": "passed", "step-bf16-library-path": "skipped", "resume-bf16": "passed",
+                "captured-equals-eager": "passed", "train-b32": "passed", "peer-train-b32": "skipped", "later-batch": "passed",
+                "sample-b32": "passed", "memcheck": "skipped", "kernels": "skipped"}
+        results = self.folder / "results.jsonl"
+        script = Path(dry_gpu.__file__).with_name("test_cuda.py")
+        events, done = dry_gpu.run([sys.executable, str(script), "--small", "--output", str(results), *want],
+                                   variables={"REFERENCE": "", "PATH": "/usr/bin:/bin"}, stderr=subprocess.PIPE, text=True)
+        lines = [json.loads(line) for line in results.read_text().splitlines()]
+        self.assertEqual({line["part"]: line["status"] for line in lines}, want, lines)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_clean(events)
+        (trained,) = (line["result"] for line in lines if line["part"] == "train-b32")
+        self.assertGreater(trained["products"]["share"], 0)
 
     def test_judging_samples(self):
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda-evaluate"), "-test.run", "CUDA"])

@@ -64,7 +64,9 @@ func (p *program) benchCommand() *cli.Command {
 		Usage:     "benchmark training, sampling and the data loader",
 		UsageText: "iddpm bench train|sample|load [FLAGS]",
 		Description: `Times steps on random images and prints one line of JSON: the median step time after the warm-up and
-the images per second. Or times the data loader on real images.`,
+the images per second. Or times the data loader on real images.
+On a GPU the timed steps are the profiler's range: ncu --profile-from-start off, or
+nsys profile --capture-range cudaProfilerApi, sees them alone.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
 			p.benchTrainCommand(),
@@ -212,10 +214,16 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 }
 
 // time takes steps of several kinds in turn and returns the seconds of each kind
-// after the warm-up, in rising order. It heeds an interrupt between steps.
+// after the warm-up, in rising order. A profiler that was started with profiling off
+// sees the timed steps alone. It heeds an interrupt between steps.
 func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) ([][]float64, error) {
 	seconds := make([][]float64, len(kinds))
 	for i := range o.warmup + o.steps {
+		if i == o.warmup {
+			if err := s.profile(gotorch.CUDAProfilerStart); err != nil {
+				return nil, err
+			}
+		}
 		for k, step := range kinds {
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
@@ -232,7 +240,15 @@ func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kin
 	for _, kind := range seconds {
 		slices.Sort(kind)
 	}
-	return seconds, nil
+	return seconds, s.profile(gotorch.CUDAProfilerStop)
+}
+
+// profile begins or ends a profiler's range, where there is a GPU to profile.
+func (s *session) profile(mark func()) error {
+	if s.device.Type != gotorch.CUDA {
+		return nil
+	}
+	return gotorch.Try(mark)
 }
 
 // waitFor returns when the device is done.

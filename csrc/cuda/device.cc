@@ -10,6 +10,10 @@
 #include "../handle.h"
 #include "../iddpm_cuda.h"
 
+// Declared in cuda_profiler_api.h, which comes with the profilers and not with the runtime that exports them.
+extern "C" cudaError_t cudaProfilerStart(void);
+extern "C" cudaError_t cudaProfilerStop(void);
+
 using namespace iddpm;
 
 namespace {
@@ -85,6 +89,14 @@ gt_error gt_cuda_empty_cache(void) {
     index_of(-1);
     allocator::emptyCache();
   });
+}
+
+gt_error gt_cuda_profiler_start(void) {
+  return guard([] { C10_CUDA_CHECK(cudaProfilerStart()); });
+}
+
+gt_error gt_cuda_profiler_stop(void) {
+  return guard([] { C10_CUDA_CHECK(cudaProfilerStop()); });
 }
 
 gt_error gt_cuda_stream_new(int32_t device, gt_stream *out) {
