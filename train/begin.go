@@ -85,7 +85,7 @@ type Change func(*Config) error
 func Resume(path string, change Change, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if t.run.Dir == "" {
-			t.run.Dir = runDirOf(path)
+			t.run.Dir = RunDirOf(path)
 		}
 		// A folder of another run would be overwritten: its configuration, its log and
 		// the checkpoints of the same steps.
@@ -107,7 +107,7 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 		}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = runDirOf(path)
+		path = RunDirOf(path)
 	}
 	from, err := t.find(path)
 	if err != nil {

@@ -77,9 +77,9 @@ func newestFirst(files []string) {
 	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(stepOf(b), stepOf(a)) })
 }
 
-// runDirOf returns the run folder of a checkpoint file or of a folder of
-// checkpoints, or the folder itself.
-func runDirOf(path string) string {
+// RunDirOf returns the run folder of a checkpoint file or of a folder of
+// checkpoints, or the folder itself. It need not exist.
+func RunDirOf(path string) string {
 	dir := path
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		dir = filepath.Dir(path)

@@ -84,7 +84,7 @@ func ReadConfig(dir string) (Config, error) {
 // BelongsTo reports whether a checkpoint file, or a run folder, is the run's in
 // dir.
 func BelongsTo(path, dir string) bool {
-	own := runDirOf(path)
+	own := RunDirOf(path)
 	a, err := os.Stat(own)
 	b, otherErr := os.Stat(dir)
 	if err != nil || otherErr != nil {

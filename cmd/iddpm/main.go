@@ -111,7 +111,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case exitSaved:
 		p.say(zapcore.WarnLevel, causes("", err))
 	default:
-		p.say(zapcore.ErrorLevel, withAdvice(err).Error())
+		p.say(zapcore.ErrorLevel, withAdvice(err, p.inContainer()).Error())
 	}
 	return status
 }
@@ -149,6 +149,9 @@ func (p *program) say(level zapcore.Level, text string) {
 	}
 	fmt.Fprintln(p.stderr, "iddpm: "+strings.ReplaceAll(text, "\n", "\n  "))
 }
+
+// inContainer reports whether the program runs in a container.
+func (p *program) inContainer() bool { return inContainer(os.DirFS("/"), p.env) }
 
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	app := p.app()

@@ -11,14 +11,14 @@ import (
 
 func TestWithAdvice(t *testing.T) {
 	tooMuch := gotorch.Try(func() { gotorch.EmptyOn(gotorch.Device{}, gotorch.Byte, 1<<56) })
-	got := withAdvice(fmt.Errorf("step 3: %w", tooMuch)).Error()
+	got := withAdvice(fmt.Errorf("step 3: %w", tooMuch), false).Error()
 	for _, want := range []string{"step 3", "out of memory: 720575940379", "--batch-size"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
 		}
 	}
 	other := errors.New("the disk is full")
-	if withAdvice(other) != other || withAdvice(nil) != nil {
+	if withAdvice(other, true) != other || withAdvice(nil, true) != nil {
 		t.Error("an error that is not about memory is changed")
 	}
 }

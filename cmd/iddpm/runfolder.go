@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"iddpm/storage"
 	"iddpm/train"
@@ -65,6 +69,23 @@ func (f *runFolder) fetch(ctx context.Context, from string) (string, error) {
 	return file, err
 }
 
+// resumeDir returns the folder in which a run goes on from a checkpoint or a run folder:
+// the named one, or "" for the run's own. A checkpoint that lies by itself in a folder that
+// cannot be written, as one file mounted into a container does, goes on in a new run
+// folder. release is as of [runDir].
+func (s *session) resumeDir(from, named string) (dir string, release func(), err error) {
+	own := train.RunDirOf(from)
+	if named != "" || !exists(from) || exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
+		return named, func() {}, nil
+	}
+	name := strings.Trim(strings.TrimSuffix(filepath.Base(from), filepath.Ext(from)), "/.")
+	if dir, release, err = runDir("", name); err == nil {
+		s.log.Info("the checkpoint's folder cannot be written: going on in a new run folder",
+			zap.String("checkpoint", from), zap.String("run", dir), zap.String("hint", "--run-dir names another"))
+	}
+	return dir, release, err
+}
+
 // runsDir is the folder of the run folders that nobody named.
 const runsDir = "runs"
 
@@ -87,6 +108,9 @@ func runDir(named, name string) (dir string, release func(), err error) {
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}
-		return dir, func() { os.Remove(dir) }, err
+		if err != nil {
+			return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
+		}
+		return dir, func() { os.Remove(dir) }, nil
 	}
 }

@@ -247,8 +247,16 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 			return err
 		}
 	}
-	t, err := train.Resume(from, change, s.runIn(ctx, folder, folder.dir))
+	dir, release, err := s.resumeDir(from, folder.dir)
 	if err != nil {
+		return err
+	}
+	t, err := train.Resume(from, change, s.runIn(ctx, folder, dir))
+	if err != nil {
+		release()
+		if dir == "" && refuses(err) {
+			err = fmt.Errorf("%w\n--run-dir DIR goes on in another folder", err)
+		}
 		return err
 	}
 	return s.trainToTheEnd(ctx, t, folder)

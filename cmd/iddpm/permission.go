@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// permissionAdvice says whose file or folder has refused this process, and what to do
+// about it. It is empty for other errors.
+func permissionAdvice(err error, container bool) string {
+	path := refusedPath(err)
+	if path == "" {
+		return ""
+	}
+	r, known := refusalOf(path)
+	if !known {
+		return ""
+	}
+	r.readOnly, r.container = errors.Is(err, syscall.EROFS), container
+	return r.advice()
+}
+
+// refusedPath returns the path in an error of missing permission, or of a file system
+// that is mounted read-only.
+func refusedPath(err error) string {
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return ""
+	}
+	var onPath *fs.PathError
+	var onLink *os.LinkError
+	switch {
+	case errors.As(err, &onPath) && refuses(onPath):
+		if onPath.Op == "remove" || onPath.Op == "unlinkat" {
+			return filepath.Dir(onPath.Path)
+		}
+		return onPath.Path
+	case errors.As(err, &onLink) && refuses(onLink):
+		return filepath.Dir(onLink.New)
+	}
+	return ""
+}
+
+func refuses(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// refusal is a file or folder that this process may not use as it wants to.
+type refusal struct {
+	path      string
+	mode      fs.FileMode
+	uid, gid  int // its owner
+	self      int // the uid of this process
+	readOnly  bool
+	container bool
+}
+
+// refusalOf finds what has refused a path: the path itself, or the nearest folder above
+// it that is there and can be looked at.
+func refusalOf(path string) (r refusal, known bool) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return refusal{}, false
+	}
+	for {
+		info, err := os.Lstat(path)
+		if err == nil {
+			if info.Mode()&fs.ModeSymlink != 0 {
+				if resolved, err := filepath.EvalSymlinks(path); err == nil {
+					path = resolved
+					continue
+				}
+			}
+			owner, ok := info.Sys().(*syscall.Stat_t)
+			if !ok {
+				return refusal{}, false
+			}
+			return refusal{path: path, mode: info.Mode(), uid: int(owner.Uid), gid: int(owner.Gid), self: os.Geteuid()}, true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return refusal{}, false
+		}
+		path = parent
+	}
+}
+
+// advice names the owner, this process's uid, and the cure.
+func (r refusal) advice() string {
+	whose := fmt.Sprintf("%s (mode %04o) belongs to %s, and iddpm runs as uid %d", r.path, r.mode.Perm(), ownerName(r.uid), r.self)
+	switch {
+	case r.readOnly && r.container:
+		return fmt.Sprintf("%s is mounted read-only: write to a folder that is not, as of -v \"$PWD/runs:/runs\" (without :ro), or mount one there", r.path)
+	case r.readOnly:
+		return fmt.Sprintf("%s is on a file system that is mounted read-only: name another folder", r.path)
+	case r.uid == r.self:
+		return fmt.Sprintf("%s: let its owner do that (chmod u+rwX %s), or name another path", whose, shellWord(r.path))
+	case r.container && r.uid == 0:
+		return whose + `: docker makes a folder of -v that is missing on the host, and makes it root's. Make it first (mkdir -p runs; ` +
+			`of one that is root's already: sudo chown "$(id -u):$(id -g)" runs), and run as yourself: docker run --user "$(id -u):$(id -g)"`
+	case r.container:
+		return fmt.Sprintf("%s: run as its owner (docker run --user %d:%d)", whose, r.uid, r.gid)
+	}
+	return fmt.Sprintf("%s: have its owner allow it (sudo chown %d %s), or name another path", whose, r.self, shellWord(r.path))
+}
+
+// ownerName spells a uid with its name, where this machine knows one.
+func ownerName(uid int) string {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return fmt.Sprintf("uid %d", uid)
+	}
+	return fmt.Sprintf("%s (uid %d)", u.Username, uid)
+}
