@@ -6,6 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"iddpm/internal/cgroup"
 )
 
 // unknownMemory is what is taken to be free where the system does not say.
@@ -21,36 +23,22 @@ func freeMemory(root fs.FS) int64 {
 	if kib, ok := fieldOf(root, "proc/meminfo", "MemAvailable:"); ok {
 		free = kib << 10
 	}
-	for line := range strings.Lines(readText(root, "proc/self/cgroup")) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, group
-		if len(parts) != 3 {
-			continue
-		}
-		for _, controller := range strings.Split(parts[1], ",") {
-			if h, ok := memoryHierarchies[controller]; ok {
-				free = min(free, h.free(root, parts[2]))
-			}
-		}
-	}
-	return free
+	v2, v1 := cgroup.Folders(root, "memory")
+	return min(free, groupFilesV2.free(root, v2), groupFilesV1.free(root, v1))
 }
 
-// hierarchy is a tree of control groups that limits memory, and how its files are called.
-type hierarchy struct{ mount, limit, used, cached string }
+// groupFiles are the names of a control group's files.
+type groupFiles struct{ limit, used, cached string }
 
-// memoryHierarchies are those of cgroup v2, which names no controllers, and of v1.
-var memoryHierarchies = map[string]hierarchy{
-	"":       {"sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"},
-	"memory": {"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"},
-}
+var (
+	groupFilesV2 = groupFiles{"memory.max", "memory.current", "inactive_file"}
+	groupFilesV1 = groupFiles{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}
+)
 
-// free returns how many bytes a group and those that it lies in leave. In a container the
-// group may be named as seen from outside, where there is no such folder; the container's
-// own is then the root.
-func (h hierarchy) free(root fs.FS, group string) int64 {
+// free returns how many bytes the groups of these folders leave.
+func (h groupFiles) free(root fs.FS, folders []string) int64 {
 	free := int64(math.MaxInt64)
-	for group = path.Clean("/" + group); ; group = path.Dir(group) {
-		folder := path.Join(h.mount, group)
+	for _, folder := range folders {
 		limit, err1 := strconv.ParseInt(readText(root, path.Join(folder, h.limit)), 10, 64) // v2 writes max for none
 		used, err2 := strconv.ParseInt(readText(root, path.Join(folder, h.used)), 10, 64)
 		if err1 == nil && err2 == nil {
@@ -58,10 +46,8 @@ func (h hierarchy) free(root fs.FS, group string) int64 {
 			cached, _ := fieldOf(root, path.Join(folder, "memory.stat"), h.cached)
 			free = min(free, max(limit-max(used-cached, 0), 0))
 		}
-		if group == "/" {
-			return free
-		}
 	}
+	return free
 }
 
 // fieldOf returns the number after a name in a file of lines of both.

@@ -1,6 +1,7 @@
 package distributed
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
@@ -40,6 +41,22 @@ func TestSetThreads(t *testing.T) {
 		}
 		if got := g.SetThreads(test.asked); got != test.want || int(gotorch.GetNumThreads()) != got {
 			t.Errorf("%s: %d threads, not %d", test.name, got, test.want)
+		}
+	}
+}
+
+// docker run --cpus, on eight cores.
+func TestCPUs(t *testing.T) {
+	for _, test := range []struct {
+		quota     float64
+		processes int
+		want      int
+	}{
+		{math.Inf(1), 1, 8}, {math.Inf(1), 3, 2}, {0.5, 1, 1}, {1, 1, 1}, {1.5, 1, 1}, {1.99, 1, 1}, {2, 1, 2}, {2.5, 1, 2}, {12, 1, 8},
+		{4, 2, 2}, {3, 2, 1}, {1, 8, 1},
+	} {
+		if got := cpus(8, test.quota, test.processes); got != test.want {
+			t.Errorf("a quota of %g in %d processes: %d threads, want %d", test.quota, test.processes, got, test.want)
 		}
 	}
 }
