@@ -14,6 +14,7 @@ typedef struct gt_stream {
 } gt_stream;
 
 typedef struct gt_cuda_graph_ *gt_cuda_graph;
+typedef struct gt_cuda_event_ *gt_cuda_event;
 
 // Bytes of the caching allocator on one GPU.
 typedef struct gt_cuda_memory_stats {
@@ -64,6 +65,13 @@ GT_API(gt_error, gt_cuda_stream_current, (int32_t device, gt_stream *out))
 GT_API(gt_error, gt_cuda_stream_set, (gt_stream s))
 GT_API(gt_error, gt_cuda_stream_query, (gt_stream s, int32_t *done))
 GT_API(gt_error, gt_cuda_stream_synchronize, (gt_stream s))
+
+// An event is recorded in this thread's current stream. The host sleeps while it waits for
+// one, and does not wait for one that was never recorded.
+GT_API(gt_error, gt_cuda_event_new, (int32_t device, gt_cuda_event *out))
+GT_API(gt_error, gt_cuda_event_record, (gt_cuda_event e))
+GT_API(gt_error, gt_cuda_event_synchronize, (gt_cuda_event e))
+GT_API(void, gt_cuda_event_free, (gt_cuda_event e))
 
 // A recording of what is given to the current stream between begin and end: see
 // gotorch.Graph.

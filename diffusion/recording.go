@@ -66,9 +66,9 @@ func kindOf(t gotorch.Tensor) string {
 type recordedStep struct {
 	kind loopKind
 	stepBuffers
-	t     gotorch.Tensor     // int64 [1], on the device: the step at hand, for graph
-	graph *gotorch.Graph     // the work of step t; nil where nothing is recorded
-	do    func(at Timesteps) // the work of any step
+	step     int            // at hand
+	captured gotorch.Tensor // int64 [1], step on the device; undefined where nothing is captured
+	graph    *gotorch.Graph // the work of step
 }
 
 func (s *recordedStep) allocate(l loop) {
@@ -87,16 +87,23 @@ func (s *recordedStep) allocate(l loop) {
 	}
 }
 
-// record says what the work is. What is recorded knows the step by a tensor alone.
+// record says what the work is.
 func (s *recordedStep) record(l loop, r *Recording) {
-	d, n, step := s.kind.process, s.x.Size(0), l.step
-	s.do = func(at Timesteps) { step(s.stepBuffers, at) }
-	if r.Off || d.device.Type != gotorch.CUDA {
-		return
+	d, do := s.kind.process, l.step
+	if !r.Off && d.device.Type == gotorch.CUDA {
+		s.captured = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
 	}
-	s.t = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
-	s.graph = gotorch.NewGraph(d.device, func() { s.do(d.atDeviceStep(s.t, n)) })
-	s.graph.OnRefusal = r.Refused
+	s.graph = gotorch.NewGraph(d.device, func() { do(s.stepBuffers, s.timesteps()) })
+	s.graph.Eager, s.graph.OnRefusal = r.Off, r.Refused
+}
+
+// timesteps are those of the step at hand. What is captured knows it by a tensor alone.
+func (s *recordedStep) timesteps() Timesteps {
+	d, n := s.kind.process, s.x.Size(0)
+	if s.captured.Defined() {
+		return d.atDeviceStep(s.captured, n)
+	}
+	return d.AtStep(s.step, n)
 }
 
 // fill writes a batch where the step reads it.
@@ -119,17 +126,16 @@ func (s *recordedStep) run(t int, l loop) {
 			s.noise.CopyI(noise)
 		}
 	}
-	if s.graph == nil {
-		s.do(s.kind.process.AtStep(t, s.x.Size(0)))
-		return
+	s.step = t
+	if s.captured.Defined() {
+		s.captured.FillI(float64(t))
 	}
-	s.t.FillI(float64(t))
 	s.graph.Run()
 }
 
 func (s *recordedStep) free() {
 	s.graph.Close()
-	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.seen, s.t} {
+	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.seen, s.captured} {
 		t.Free()
 	}
 }

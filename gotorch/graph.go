@@ -31,7 +31,11 @@ type Graph struct {
 	// slower than it could be.
 	OnRefusal func(error)
 
+	// Eager keeps a GPU from capturing the work: every run is eager.
+	Eager bool
+
 	device   Device
+	ahead    runAhead
 	work     func()
 	warm     bool // done once: the GPU's libraries have chosen algorithms and made workspaces
 	recorded C.gt_cuda_graph
@@ -41,9 +45,22 @@ type Graph struct {
 // NewGraph says what the work is; nothing is done yet.
 func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: work} }
 
-// Run does the work, after all that the device was given before.
+// Run does the work, after all that the device was given before. The host does not wait
+// for a GPU to finish it, but for the run before the last, so that it is never more than
+// two runs ahead: what it reports and an interrupt are then no later than that.
 func (g *Graph) Run() {
-	if g.device.Type == CUDA && g.recorded == nil && g.refused == nil {
+	if g.device.Type != CUDA {
+		g.work()
+		return
+	}
+	g.ahead.wait()
+	g.launch()
+	g.ahead.mark(g.device)
+}
+
+// launch gives the work to a GPU.
+func (g *Graph) launch() {
+	if !g.Eager && g.recorded == nil && g.refused == nil {
 		if !g.warm {
 			g.aside(g.work)
 			g.warm = true
@@ -146,4 +163,37 @@ func (g *Graph) Close() {
 		g.recorded = nil
 	}
 	g.warm, g.refused = false, nil
+	g.ahead.free()
+}
+
+// runAhead bounds how far the host runs ahead of a GPU. The zero value is ready to use.
+type runAhead struct {
+	done [2]C.gt_cuda_event // recorded after the last runs: the oldest at next
+	next int
+}
+
+// wait waits for the oldest of the last runs.
+func (a *runAhead) wait() {
+	if e := a.done[a.next]; e != nil {
+		check("Graph.Run", C.gt_cuda_event_synchronize(e))
+	}
+}
+
+// mark says that a run has been launched, on the GPU's current stream.
+func (a *runAhead) mark(d Device) {
+	const op = "Graph.Run"
+	if a.done[a.next] == nil {
+		check(op, C.gt_cuda_event_new(C.int32_t(d.Index), &a.done[a.next]))
+	}
+	check(op, C.gt_cuda_event_record(a.done[a.next]))
+	a.next = (a.next + 1) % len(a.done)
+}
+
+func (a *runAhead) free() {
+	for _, e := range a.done {
+		if e != nil {
+			C.gt_cuda_event_free(e)
+		}
+	}
+	*a = runAhead{}
 }

@@ -85,6 +85,21 @@ def steps(events):
     return [events[a + 1:b + 1] for a, b in zip(ends, ends[1:])]
 
 
+def most_ahead(events):
+    """The most steps, of training or of a sampler that is replayed, that the host was ahead of the GPU: launched and
+    not waited for."""
+    given, most = [], 0  # given: whether it is a step's last, of each thing that the GPU may still be at work on
+    for e in events:
+        if e.how == "eager" and e.kind in ("launch", "copy", "set", "replay"):
+            given.append(e.kind == "replay" or LAST_OF_STEP in e.what)
+            most = max(most, sum(given))
+        elif e.kind == "sync":
+            given = []
+        elif e.kind == "wait":
+            given = given[-e.bytes:]
+    return most
+
+
 def summary(events):
     """Counts by kind and name; launches and copies apart for each way that they came: eager, captured or from a graph."""
     tables = {}

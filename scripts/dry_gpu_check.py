@@ -48,8 +48,9 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual([e.what for e in events if e.kind in ("violation", "unknown", "changed")], [])
 
     def assert_quiet(self, events, waits=0, quick=12):
-        """A step is one launch of what was recorded. None but those after a line of the log waits for the GPU, nor
-        asks the driver for memory."""
+        """A step is one launch of what was recorded. None but those after a line of the log waits for what the GPU was
+        given last, nor asks the driver for memory; each waits for the step before the last."""
+        self.assert_at_most_two_ahead(events)
         segments = dry_gpu.steps(events)
         self.assertEqual(len(segments), quick - 1)
         for step, segment in enumerate(segments, 2):
@@ -63,6 +64,12 @@ class DryGPUCheck(unittest.TestCase):
             if step > INTERVAL:
                 slow += [e.what for e in segment if e.kind in ("malloc", "free")]
             self.assertEqual(slow, [], "step %d" % step)
+
+    def assert_at_most_two_ahead(self, events):
+        self.assertLessEqual(dry_gpu.most_ahead(events), 2, "the host runs ahead of the GPU")
+
+    def test_training_without_graphs_does_not_run_ahead(self):
+        self.assert_at_most_two_ahead(self.train("no-graphs", "--precision", "bf16", "--no-cuda-graphs"))
 
     def test_training_does_not_wait(self):
         for name, flags in (("fp32", ["--precision", "fp32"]), ("bf16", ["--precision", "bf16"]),
@@ -87,9 +94,13 @@ class DryGPUCheck(unittest.TestCase):
         twice = self.iddpm("sample", *run, "--timestep-respacing", 20, "-o", self.folder / "twice")
         self.assertEqual(waits(ancestral), waits(twice), "a step of the sampler waits")
         self.assertEqual((replays(ancestral), replays(twice)), (9, 19), "all steps but the first are replayed")
-        self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
+        ddim = self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
         # All is done but the figure, which has no place for a bound of zero bits.
-        self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+        nll = self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+        inverted = self.iddpm("sample", run[0], "--device", "cuda", "--invert", next((self.folder / "ancestral").glob("*.npz")),
+                              "--class", 0, "--timestep-respacing", "ddim10", "-o", self.folder / "inverted")
+        for events in (ancestral, twice, ddim, nll, inverted):
+            self.assert_at_most_two_ahead(events)
 
     def test_batches_share_what_is_recorded(self):
         self.train("shared", "--precision", "bf16", steps=2)
@@ -140,7 +151,8 @@ class DryGPUCheck(unittest.TestCase):
         """Sampling and evaluation beside training do with less than training itself."""
         big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--eval-pictures", 512, "--eval-respacing", 10]
         alone = dry_gpu.most_memory(self.train("alone", *big, steps=3))
-        self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
+        evaluated = self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
+        self.assert_at_most_two_ahead(evaluated)
         run = [self.folder / "alone", "--device", "cuda", "--num-samples", 512, "--batch-size", 512]
         short = dry_gpu.most_memory(self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "short"))
         self.assertLess(short, 0.75 * alone)

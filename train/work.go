@@ -52,12 +52,11 @@ func (t *Trainer) newStepWork() *stepWork {
 	return w
 }
 
-// newGraph returns work that a GPU records, unless it is not to.
+// newGraph returns work that a GPU captures, unless it is not to.
 func (t *Trainer) newGraph(work func()) *gotorch.Graph {
-	if t.config.Train.NoCUDAGraphs {
-		return gotorch.NewGraph(gotorch.Device{}, work)
-	}
-	return gotorch.NewGraph(t.device, work)
+	g := gotorch.NewGraph(t.device, work)
+	g.Eager = t.config.Train.NoCUDAGraphs
+	return g
 }
 
 func (w *stepWork) free() {

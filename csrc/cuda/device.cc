@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <cstdio>
+#include <memory>
 
 #include "../handle.h"
 #include "../iddpm_cuda.h"
@@ -117,6 +118,36 @@ gt_error gt_cuda_stream_query(gt_stream s, int32_t *done) {
 
 gt_error gt_cuda_stream_synchronize(gt_stream s) {
   return guard([&] { stream_of(s).synchronize(); });
+}
+
+struct gt_cuda_event_ {
+  const c10::DeviceIndex device;
+  cudaEvent_t event = nullptr;
+};
+
+gt_error gt_cuda_event_new(int32_t device, gt_cuda_event *out) {
+  return guard([&] {
+    auto e = std::make_unique<gt_cuda_event_>(gt_cuda_event_{index_of(device)});
+    c10::cuda::CUDAGuard on(e->device);
+    C10_CUDA_CHECK(cudaEventCreateWithFlags(&e->event, cudaEventDisableTiming | cudaEventBlockingSync));
+    *out = e.release();
+  });
+}
+
+gt_error gt_cuda_event_record(gt_cuda_event e) {
+  return guard([&] {
+    c10::cuda::CUDAGuard on(e->device);
+    C10_CUDA_CHECK(cudaEventRecord(e->event, c10::cuda::getCurrentCUDAStream(e->device)));
+  });
+}
+
+gt_error gt_cuda_event_synchronize(gt_cuda_event e) {
+  return guard([&] { C10_CUDA_CHECK(cudaEventSynchronize(e->event)); });
+}
+
+void gt_cuda_event_free(gt_cuda_event e) {
+  (void)cudaEventDestroy(e->event);
+  delete e;
 }
 
 // What gotorch/loader.c compares with its own: see there.

@@ -122,6 +122,7 @@ cudaError_t submit(State &s, const char *api, cudaStream_t handle, Work work) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (cudaError_t e = forbid_implicit(s, api, stream)) return e;
   if (stream->capture == nullptr) {
+    ++s.given;
     perform(s, "eager", work);
     return cudaSuccess;
   }

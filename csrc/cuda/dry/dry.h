@@ -97,6 +97,7 @@ struct CUevent_st {
   bool recorded = false;
   bool timed = true;
   int device = 0;
+  uint64_t given = 0;                     // State::given when it was recorded
   std::shared_ptr<dry::Capture> capture;  // the one that it was last recorded in
   std::vector<cudaGraphNode_t> frontier;
 };
@@ -113,6 +114,7 @@ struct State {
   size_t used = 0;  // bytes of the device
   std::unordered_map<const void *, size_t> written;  // by copies to the device: where, and how many bytes
   uint64_t ids = 0;
+  uint64_t given = 0;  // launches, copies and graphs so far, of all streams
   std::vector<std::shared_ptr<Capture>> captures;  // the active ones
   std::unordered_map<const void *, const char *> kernels;
   std::unordered_map<const void *, size_t> shared_memory;  // that a kernel may have, where it asked for more

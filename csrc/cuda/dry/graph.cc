@@ -89,6 +89,7 @@ cudaError_t launch(State &s, cudaGraphExec_t exec, cudaStream_t handle) {
     return cudaErrorNotSupported;
   }
   if (cudaError_t e = forbid_implicit(s, "cudaGraphLaunch", stream)) return e;
+  ++s.given;
   report("eager", "replay", "cudaGraphLaunch", exec->works.size());
   for (const Work &w : exec->works) perform(s, "graph", w);
   return cudaSuccess;

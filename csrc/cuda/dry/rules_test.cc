@@ -151,11 +151,27 @@ void a_capture_ends_where_it_began() {
   }));
 }
 
-int violations() {
+int reported(const std::string &what) {
   std::ifstream report(getenv("DRY_GPU_REPORT"));
   int n = 0;
-  for (std::string line; std::getline(report, line);) n += line.find("\tviolation\t") != std::string::npos;
+  for (std::string line; std::getline(report, line);) n += (line + "\n").find("\t" + what) != std::string::npos;
   return n;
+}
+
+int violations() { return reported("violation\t"); }
+
+void waits_say_what_came_after() {
+  float *p = new_memory<float>(device);
+  cudaStream_t s = new_stream();
+  cudaEvent_t e = new_event();
+  EXPECT(cudaSuccess, cudaEventSynchronize(e));
+  EXPECT(0, reported("wait\t") + reported("sync\t"));
+  EXPECT(cudaSuccess, cudaEventRecord(e, s));
+  EXPECT(cudaSuccess, cudaEventSynchronize(e));
+  EXPECT(1, reported("sync\t"));
+  for (int i = 0; i < 3; ++i) EXPECT(cudaSuccess, cudaMemsetAsync(p, 0, sizeof *p, s));
+  EXPECT(cudaSuccess, cudaEventSynchronize(e));
+  EXPECT(1, reported("wait\t") * reported("3\n"));
 }
 
 void graphs_copy_when_they_are_launched() {
@@ -222,6 +238,7 @@ int main() {
   char report[] = "/tmp/dry-gpu-XXXXXX";
   close(mkstemp(report));
   setenv("DRY_GPU_REPORT", report, 1);
+  waits_say_what_came_after();
   waiting_is_refused();
   modes_say_who_may_allocate();
   forks_must_join();

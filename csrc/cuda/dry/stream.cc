@@ -1,5 +1,6 @@
 // Streams and events. All that was given to a stream is done, so waiting is only
-// counted, and refused where a capture goes on.
+// counted, and refused where a capture goes on. A wait for all work so far is a "sync";
+// one for an event with work after it is a "wait", with how much that is.
 #include <algorithm>
 
 #include "dry.h"
@@ -32,6 +33,7 @@ cudaError_t record(State &s, cudaEvent_t event, cudaStream_t handle) {
   if (cudaError_t e = forbid_implicit(s, "cudaEventRecord", stream)) return e;
   if (stream->capture != nullptr && stream->capture->broken != cudaSuccess) return cudaErrorStreamCaptureInvalidated;
   event->recorded = true;
+  event->given = s.given;
   event->capture = stream->capture;
   event->frontier = stream->frontier;
   return cudaSuccess;
@@ -154,8 +156,11 @@ DRY_API cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 DRY_API cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return call([&](State &s) {
-    report("eager", "sync", "cudaEventSynchronize");
-    return ask_event(s, "cudaEventSynchronize", event);
+    cudaError_t e = ask_event(s, "cudaEventSynchronize", event);
+    if (e != cudaSuccess || !event->recorded) return e;
+    uint64_t since = s.given - event->given;
+    report("eager", since == 0 ? "sync" : "wait", "cudaEventSynchronize", since);
+    return cudaSuccess;
   });
 }
 
