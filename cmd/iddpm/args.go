@@ -115,7 +115,8 @@ func (p *parser) next(args []string) ([]string, error) {
 func (p *parser) descend(name string) error {
 	sub, ok := p.syntax.commands[name]
 	if !ok {
-		return wrongUse("unknown command %s: the nearest is %s (see iddpm help)", name, nearest(name, p.syntax.commands))
+		return wrongUse("unknown command %s%s (commands: %s)", name, suggest(name, "", p.syntax.commands),
+			strings.Join(slices.Sorted(maps.Keys(p.syntax.commands)), ", "))
 	}
 	p.syntax = sub
 	p.line.command = append(p.line.command, name)
@@ -141,8 +142,8 @@ func (p *parser) flag(arg string, rest []string) ([]string, error) {
 	}
 	f, ok := p.syntax.flags[name]
 	if !ok {
-		return nil, wrongUse("unknown flag %s: the nearest is --%s (see iddpm help %s)",
-			spelled, nearest(name, p.syntax.flags), strings.Join(p.line.command, " "))
+		return nil, wrongUse("unknown flag %s%s (see iddpm help %s)",
+			spelled, suggest(name, "--", p.syntax.flags), strings.Join(p.line.command, " "))
 	}
 	if !joined {
 		var err error
@@ -198,17 +199,24 @@ func (f flagSyntax) value(origin, text string) (flagValue, error) {
 	return flagValue{f.name, text}, nil
 }
 
-// nearest returns the known name that takes the fewest edits to get to.
-func nearest[T any](name string, known map[string]T) (best string) {
+// suggest returns ": did you mean PREFIXname?" for the known name that a misspelled one
+// stands for, or "" where none is near: a far-fetched guess misleads.
+func suggest[T any](name, prefix string, known map[string]T) string {
+	best, fewest := "", (len(name)+2)/3+1
 	for _, k := range slices.Sorted(maps.Keys(known)) {
-		if best == "" || distance(name, k) < distance(name, best) {
-			best = k
+		edits := smetrics.WagnerFischer(name, k, 1, 1, 1)
+		if len(name) >= 4 && strings.Contains(k, name) {
+			edits = min(edits, 2)
+		}
+		if edits < fewest {
+			best, fewest = k, edits
 		}
 	}
-	return best
+	if best == "" {
+		return ""
+	}
+	return ": did you mean " + prefix + best + "?"
 }
-
-func distance(a, b string) int { return smetrics.WagnerFischer(a, b, 1, 1, 1) }
 
 // parseBool reads what the reference takes for a boolean.
 func parseBool(text string) (bool, error) {

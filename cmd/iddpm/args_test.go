@@ -56,13 +56,16 @@ func TestParseArguments(t *testing.T) {
 
 func TestParseArgumentsRefuses(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"trian", "unknown command trian: the nearest is train"},
-		{"bench trian", "unknown command trian: the nearest is train"},
-		{"train --num_chanels 3", "unknown flag --num_chanels: the nearest is --num-channels (see iddpm help train)"},
-		{"train --steps=3 --step=4", "unknown flag --step: the nearest is --steps"},
+		{"trian", "unknown command trian: did you mean train?"},
+		{"bench trian", "unknown command trian: did you mean train?"},
+		{"train --num_chanels 3", "unknown flag --num_chanels: did you mean --num-channels? (see iddpm help train)"},
+		{"train --steps=3 --step=4", "unknown flag --step: did you mean --steps?"},
 		{"train --", ""},
-		{"train ---steps 3", "unknown flag ---steps: the nearest is --steps"},
+		{"train ---steps 3", "unknown flag ---steps: did you mean --steps?"},
 		{"--steps 3", "unknown flag --steps"},
+		{"train --cfg-scale 3", "unknown flag --cfg-scale (see iddpm help train)"},
+		{"train --channels 3", "unknown flag --channels: did you mean --num-channels?"},
+		{"watch", "unknown command watch (commands: bench, "},
 		{"train --steps", "--steps needs a value"},
 		{"train --data-dir --steps 3", "--data-dir needs a value, but --steps follows (write --data-dir=--steps if that is the value)"},
 		{"train --steps many", `--steps: "many" is not a whole number`},

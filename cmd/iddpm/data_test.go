@@ -199,7 +199,7 @@ func TestDataWrongUse(t *testing.T) {
 		{[]string{"info", src, "-o", "nowhere/sheet.png"}, exitFailed, "cannot write the contact sheet"},
 		{[]string{"info", src, "--columns", "0"}, exitUsage, "1 to 100 columns"},
 		{[]string{"info", src, "--labels", "folder"}, exitFailed, "is in no class"},
-		{[]string{"pack"}, exitUsage, "the nearest is"},
+		{[]string{"pack"}, exitUsage, "commands: info, prepare"},
 	} {
 		got := iddpm(t, append([]string{"data"}, test.args...)...)
 		if got.status != test.status || !strings.Contains(got.lastLine(), test.want) || got.stdout != "" {

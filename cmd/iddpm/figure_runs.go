@@ -150,7 +150,7 @@ func (r loggedRun) curve(metric string) (figure.Run, error) {
 	}
 	if len(curve.Points) == 0 {
 		known := r.columns()
-		return curve, fmt.Errorf("%s has no metric %s: the nearest is %s, of %s", r.path, column, nearest(column, known), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		return curve, fmt.Errorf("%s has no metric %s%s (metrics: %s)", r.path, column, suggest(column, "", known), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	return curve, nil
 }

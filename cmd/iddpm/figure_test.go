@@ -109,7 +109,7 @@ func TestFigureWrongUse(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"alpha-bra"}, exitUsage, "the nearest is alpha-bar"},
+		{[]string{"alpha-bra"}, exitUsage, "did you mean alpha-bar?"},
 		{[]string{"alpha-bar", "extra"}, exitUsage, "takes flags alone, not extra"},
 		{[]string{"alpha-bar", "--diffusion-steps", "3"}, exitUsage, "diffusion_steps is 3"},
 		{[]string{"alpha-bar", "-o", "a.pdf"}, exitUsage, "not as .pdf"},
@@ -204,7 +204,7 @@ func TestFiguresOfRuns(t *testing.T) {
 			t.Errorf("step %d: %v, logged %v", row.Step, variances[i], v)
 		}
 	}
-	if got := iddpm(t, "figure", "learning-curves", hybrid, "--metric", "los"); got.status != exitFailed || !strings.Contains(got.stderr, "the nearest is loss") {
+	if got := iddpm(t, "figure", "learning-curves", hybrid, "--metric", "los"); got.status != exitFailed || !strings.Contains(got.stderr, "did you mean loss?") {
 		t.Errorf("unknown metric: %d, %s", got.status, got.stderr)
 	}
 	if n := len(cells(t, drawFigure(t, "schedule-compare", hybrid), "run", "beta")); n != 8 {

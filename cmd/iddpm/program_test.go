@@ -103,8 +103,8 @@ func TestWrongUse(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"unknown flag", []string{"train", "--lern_sigma", "True"}, exitUsage, "the nearest is --learn-sigma"},
-		{"unknown command", []string{"trane"}, exitUsage, "the nearest is train"},
+		{"unknown flag", []string{"train", "--lern_sigma", "True"}, exitUsage, "did you mean --learn-sigma?"},
+		{"unknown command", []string{"trane"}, exitUsage, "did you mean train?"},
 		{"unknown preset", []string{"train", "--preset", "cifar"}, exitUsage, "cifar10, cifar10-vlb"},
 		{"unknown device", []string{"train", "--device", "tpu"}, exitUsage, "use cpu, cuda or cuda:N"},
 		{"argument of train", []string{"train", "photos"}, exitUsage, "takes flags alone, not photos"},

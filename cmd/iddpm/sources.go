@@ -116,7 +116,7 @@ func (f *configFile) addEntry(key string, entry any) error {
 	}
 	known, ok := f.all[name]
 	if !ok || known.positional {
-		return wrongUse("--config %s: unknown key %s: the nearest is %s", f.path, key, nearest(name, f.all))
+		return wrongUse("--config %s: unknown key %s%s (its keys are names of flags)", f.path, key, suggest(name, "", f.all))
 	}
 	if _, ok := f.own.flags[name]; !ok {
 		return nil // another command's

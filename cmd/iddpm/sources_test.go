@@ -92,7 +92,7 @@ func TestConfigFileEncodings(t *testing.T) {
 
 func TestSourcesRefuse(t *testing.T) {
 	for _, test := range []struct{ name, file, want string }{
-		{"unknown key", "num_chanels: 3", "unknown key num_chanels: the nearest is num-channels"},
+		{"unknown key", "num_chanels: 3", "unknown key num_chanels: did you mean num-channels?"},
 		{"wrong value", "steps: many", `steps: "many" is not a whole number`},
 		{"wrong kind", "steps: [{a: 1}]", "steps: map[a:1] is neither a value nor a list of values"},
 		{"no YAML", "steps: [1", "train.yaml"},
