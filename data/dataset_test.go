@@ -199,7 +199,7 @@ func TestOpenErrors(t *testing.T) {
 
 func TestBadPictures(t *testing.T) {
 	cut := pngOf(64, 64, color.NRGBA{10, 200, 30, 255})
-	files := map[string][]byte{"a.png": numbered(1), "b.png": []byte("no"), "c.png": cut[:len(cut)-20], "d.png": numbered(4)}
+	files := map[string][]byte{"a.png": numbered(1), "b.png": []byte("no"), "c.png": cut[:len(cut)-30], "d.png": numbered(4)}
 	dir := folder(t, files)
 	ds := open(t, dir, Options{ImageSize: 4, MaxBadImages: 2})
 	if ds.Len() != 3 {

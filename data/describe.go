@@ -14,12 +14,13 @@ import (
 
 // Description is what there is to know about a set of pictures before training on it.
 type Description struct {
-	Name     string       // of the set, as Dataset.Name
-	Pictures int          // those that can be read
-	Sizes    []SizeCount  // by decreasing count
-	Classes  []ClassCount // by label; nil where the set has no classes
-	Bad      []BadPicture // by name
-	Sheet    *image.NRGBA // some of the pictures, fitted to ImageSize, spread evenly over the set
+	Name     string         // of the set, as Dataset.Name
+	Pictures int            // those that can be read
+	Sizes    []SizeCount    // by decreasing count
+	Classes  []ClassCount   // by label; nil where the set has no classes
+	Bad      []BadPicture   // by name
+	Warnings []WarningCount // by decreasing count: images that were decoded, but hardly to what was wanted
+	Sheet    *image.NRGBA   // some of the pictures, fitted to ImageSize, spread evenly over the set
 }
 
 // SizeCount says how many pictures have a size in pixels.
@@ -29,6 +30,13 @@ type SizeCount struct{ Width, Height, Count int }
 type ClassCount struct {
 	Name  string
 	Count int
+}
+
+// WarningCount says how many images have a warning.
+type WarningCount struct {
+	Warning imaging.Warning
+	Count   int
+	First   string // the first image's name
 }
 
 // DescribeOptions say how a set is looked through. The zero value is usable.
@@ -81,17 +89,19 @@ func openToDescribe(path string, o Options) (*Dataset, error) {
 	return Open(path, o)
 }
 
-// readAll decodes the pictures, counts their sizes and returns the readable ones.
+// readAll decodes the pictures, counts their sizes and warnings, and returns the readable ones.
 func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, total int)) ([]int, error) {
 	told := progress{total: ds.Len(), tell: tell}
 	var mu sync.Mutex
 	var good []int
 	sizes := map[image.Point]int{}
+	warned := map[imaging.Warning][]int{}
 	err := parallel(ctx, ds.Len(), func(i int) error {
 		defer told.add(1)
 		var size image.Point
+		var warning imaging.Warning
 		err := ds.picture(i, func(p imaging.Picture) error {
-			size = p.Size()
+			size, warning = p.Size(), p.Warning()
 			return p.Fit(make([]byte, ds.size*ds.size*3), ds.size)
 		})
 		if err != nil {
@@ -101,6 +111,9 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 		defer mu.Unlock()
 		good = append(good, i)
 		sizes[size]++
+		if warning != "" {
+			warned[warning] = append(warned[warning], i)
+		}
 		return nil
 	})
 	for size, n := range sizes {
@@ -108,6 +121,12 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 	}
 	slices.SortFunc(d.Sizes, func(a, b SizeCount) int {
 		return cmp.Or(b.Count-a.Count, a.Width-b.Width, a.Height-b.Height)
+	})
+	for warning, of := range warned {
+		d.Warnings = append(d.Warnings, WarningCount{Warning: warning, Count: len(of), First: ds.PictureName(slices.Min(of))})
+	}
+	slices.SortFunc(d.Warnings, func(a, b WarningCount) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Warning, b.Warning))
 	})
 	slices.Sort(good)
 	return good, err

@@ -236,7 +236,7 @@ func TestMirror(t *testing.T) {
 // TestBadPicturesInLoader has pictures whose headers are good and whose pixels are cut off.
 func TestBadPicturesInLoader(t *testing.T) {
 	cut := numbered(200)
-	cut = cut[:len(cut)-20]
+	cut = cut[:len(cut)-30]
 	dir := folder(t, map[string][]byte{"a.png": numbered(1), "b.png": cut, "c.png": numbered(3), "d.png": cut})
 	o := LoaderOptions{BatchSize: 4, Deterministic: true}
 	for _, threads := range []int{1, 4} {

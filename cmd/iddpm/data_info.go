@@ -53,7 +53,8 @@ func (p *program) dataInfoCommand() *cli.Command {
 		Usage:     "count images, sizes and classes, and find bad files",
 		UsageText: "iddpm data info [SRC] [FLAGS]",
 		Description: `Decodes every image of SRC, or of the built-in emoji, as training would, and reports their number,
-sizes and classes, and the ones that cannot be decoded.
+sizes and classes, and the ones that cannot be decoded. Warns of images that are transparent
+everywhere, and of 16-bit images that use so few bits as to be nearly black.
 
 Examples:
   iddpm data info photos
@@ -73,6 +74,14 @@ type dataInfoResult struct {
 	Classes  []classCount `json:"classes"`  // by label; none where there are none
 	Bad      []badPicture `json:"bad"`
 	Sheet    string       `json:"contact_sheet,omitempty"`
+	Warnings []warned     `json:"warnings,omitempty"` // the most frequent first
+}
+
+// warned is images that were decoded to what nobody can have wanted.
+type warned struct {
+	Warning string `json:"warning"`
+	Count   int    `json:"count"`
+	First   string `json:"first"`
 }
 
 type sizeCount struct {
@@ -128,6 +137,9 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 	for _, class := range d.Classes {
 		r.Classes = append(r.Classes, classCount(class))
 	}
+	for _, w := range d.Warnings {
+		r.Warnings = append(r.Warnings, warned{string(w.Warning), w.Count, w.First})
+	}
 	if o.sheet == "" {
 		return r, nil
 	}
@@ -156,6 +168,13 @@ func (r *dataInfoResult) text(w io.Writer) error {
 		bad[i] = b.Name + ": " + b.Cause
 	}
 	t.list("bad", bad)
+	if len(r.Warnings) > 0 {
+		warnings := make([]string, len(r.Warnings))
+		for i, w := range r.Warnings {
+			warnings[i] = fmt.Sprintf("%8d (%s, ...): %s", w.Count, w.First, w.Warning)
+		}
+		t.list("warnings", warnings)
+	}
 	if r.Sheet != "" {
 		t.line("contact sheet", "%s", r.Sheet)
 	}

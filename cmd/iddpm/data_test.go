@@ -232,3 +232,34 @@ func TestDataPrepareReplacesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestDataInfoWarnings checks that images which come out black or blank are named.
+func TestDataInfoWarnings(t *testing.T) {
+	src := t.TempDir()
+	dark, invisible, good := image.NewGray16(image.Rect(0, 0, 8, 8)), image.NewNRGBA(image.Rect(0, 0, 8, 8)), image.NewGray(image.Rect(0, 0, 8, 8))
+	for i := range 64 {
+		dark.SetGray16(i%8, i/8, color.Gray16{uint16(64 * i)})
+	}
+	for name, m := range map[string]image.Image{"scan-1.png": dark, "scan-2.png": dark, "blank.png": invisible, "fine.png": good} {
+		var b bytes.Buffer
+		if err := png.Encode(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(src, name), b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := iddpm(t, "data", "info", src, "--json")
+	var result dataInfoResult
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone || result.Pictures != 4 {
+		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
+	}
+	if w := result.Warnings; len(w) != 2 || w[0].Count != 2 || w[0].First != "scan-1.png" || !strings.Contains(w[0].Warning, "low 12 of 16 bits") ||
+		w[1].Count != 1 || w[1].First != "blank.png" || !strings.Contains(w[1].Warning, "transparent") {
+		t.Errorf("warnings %+v", w)
+	}
+	got = iddpm(t, "data", "info", src)
+	if !strings.Contains(got.stdout, "warnings                  2\n         2 (scan-1.png, ...): only the low 12 of 16 bits are in use") {
+		t.Errorf("no warnings in\n%s", got.stdout)
+	}
+}

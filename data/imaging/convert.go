@@ -1,6 +1,8 @@
 package imaging
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"image"
 	"image/color"
@@ -45,6 +47,7 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 	case *image.Gray16:
 		p := newPicture(m, w, h, 1)
 		copyRows(p, img.Pix, img.Stride, 2)
+		p.warning = darkWarning(largest16(img.Pix, img.Stride, w, h, 1, 1))
 		return p, nil
 	case *image.RGBA:
 		return fromPremultiplied(m, w, h, img.Pix, img.Stride, bg), nil
@@ -54,9 +57,12 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 		// The decoders use RGBA64 for opaque pictures only.
 		p := newPicture(m, w, h, 3)
 		copyRows(p, img.Pix, img.Stride, 8)
+		p.warning = darkWarning(largest16(img.Pix, img.Stride, w, h, 4, 3))
 		return p, nil
 	case *image.NRGBA64:
-		return fromStraight(m, w, h, img.Pix, img.Stride, 8, bg), nil
+		p := fromStraight(m, w, h, img.Pix, img.Stride, 8, bg)
+		p.warning = cmp.Or(p.warning, darkWarning(largest16(img.Pix, img.Stride, w, h, 4, 3)))
+		return p, nil
 	case *image.Paletted:
 		return fromPalette(m, img, bg), nil
 	case *image.CMYK:
@@ -71,10 +77,24 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 	case *image.NYCbCrA:
 		// Only WebP has such pictures.
 		p := fromWebP(m, &img.YCbCr)
-		bg.under(p, img.A, img.AStride)
+		bg.under(&p, img.A, img.AStride)
 		return p, nil
 	}
 	return Picture{}, fmt.Errorf("pixels of type %T are not supported", img)
+}
+
+// largest16 returns the largest of the first few of each pixel's 16-bit channels (big
+// endian).
+func largest16(pix []byte, stride, w, h, channels, few int) (largest uint16) {
+	for y := range h {
+		row := pix[y*stride : y*stride+2*channels*w]
+		for at := 0; at < len(row); at += 2 * channels {
+			for k := range few {
+				largest = max(largest, binary.BigEndian.Uint16(row[at+2*k:]))
+			}
+		}
+	}
+	return largest
 }
 
 // copyRows fills p from rows of pixels that are step bytes apart; for 16-bit
@@ -121,44 +141,84 @@ func fromPremultiplied(m *Memory, w, h int, pix []byte, stride int, bg Backgroun
 func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Background) Picture {
 	p := newPicture(m, w, h, 3)
 	wide := step / 4
+	var seen byte
 	for y := range h {
 		dst, src := p.row(y), pix[y*stride:]
 		for x := range w {
 			in, out := src[step*x:step*x+step], dst[3*x:3*x+3:3*x+3]
 			out[0], out[1], out[2] = in[0], in[wide], in[2*wide]
+			seen |= in[3*wide]
 			if a := in[3*wide]; a != 255 {
 				bg.blend(out, out, a)
 			}
 		}
 	}
+	p.warnIfInvisible(seen)
 	return p
 }
 
+// warnIfInvisible sets the warning of an image whose alpha values, ored, are seen.
+func (p *Picture) warnIfInvisible(seen byte) {
+	if seen == 0 {
+		p.warning = Transparent
+	}
+}
+
 func fromPalette(m *Memory, img *image.Paletted, bg Background) Picture {
-	var colours [256][3]byte // an index beyond the palette is black
+	colours := newColourTable()
 	for i, c := range img.Palette {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
-		bg.blend(colours[i][:], []byte{n.R, n.G, n.B}, n.A)
+		colours.set(bg, i, []byte{n.R, n.G, n.B}, n.A)
 	}
-	p := newPicture(m, img.Rect.Dx(), img.Rect.Dy(), 3)
+	return colours.picture(m, img.Rect.Dx(), img.Rect.Dy(), img.Pix, img.Stride)
+}
+
+// colourTable is a palette over a background. An index beyond it is black.
+type colourTable struct {
+	rgb   [256][3]byte
+	alpha [256]byte
+}
+
+func newColourTable() *colourTable {
+	c := &colourTable{}
+	for i := range c.alpha {
+		c.alpha[i] = 255
+	}
+	return c
+}
+
+func (c *colourTable) set(bg Background, i int, rgb []byte, alpha byte) {
+	bg.blend(c.rgb[i][:], rgb, alpha)
+	c.alpha[i] = alpha
+}
+
+// picture returns the picture of w x h indices.
+func (c *colourTable) picture(m *Memory, w, h int, indices []byte, stride int) Picture {
+	p := newPicture(m, w, h, 3)
 	p.palette = true
-	for y := range p.h {
-		dst, src := p.row(y), img.Pix[y*img.Stride:]
-		for x := range p.w {
-			copy(dst[3*x:3*x+3], colours[src[x]][:])
+	var seen byte
+	for y := range h {
+		dst := p.row(y)
+		for x, index := range indices[y*stride : y*stride+w] {
+			copy(dst[3*x:3*x+3], c.rgb[index][:])
+			seen |= c.alpha[index]
 		}
 	}
+	p.warnIfInvisible(seen)
 	return p
 }
 
 // under composites p on the background, given p's alpha plane.
-func (bg Background) under(p Picture, alpha []byte, stride int) {
+func (bg Background) under(p *Picture, alpha []byte, stride int) {
+	var seen byte
 	for y := range p.h {
 		dst, alpha := p.row(y), alpha[y*stride:]
 		for x := range p.w {
+			seen |= alpha[x]
 			if a := alpha[x]; a != 255 {
 				bg.blend(dst[3*x:3*x+3], dst[3*x:3*x+3], a)
 			}
 		}
 	}
+	p.warnIfInvisible(seen)
 }

@@ -1,21 +1,22 @@
 package imaging
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
-	// The Formats that image.Decode recognises, by content and not by name.
-	_ "image/gif"
-	_ "image/jpeg"
-	_ "image/png"
-
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/webp"
+	"iddpm/data/imaging/turbojpeg"
 )
 
 // Formats are what is decoded, by the endings of file names.
@@ -85,44 +86,107 @@ func (d Decoder) decodeFast(file []byte) (p Picture, ok bool) {
 }
 
 // decodeImage decodes with Go's decoders.
-func (d Decoder) decodeImage(file []byte) (p Picture, err error) {
-	config, format, err := decodeConfig(d.Memory.open(file))
+func (d Decoder) decodeImage(file []byte) (Picture, error) {
+	config, format, err := decodeConfig(d.Memory.open(file), d.Turbo)
 	if err != nil {
-		return Picture{}, err
-	}
-	img, _, err := image.Decode(d.Memory.open(file))
-	if err != nil {
-		return Picture{}, fmt.Errorf("corrupt %s: %w", format, EndsEarly(err))
-	}
-	if p, err = d.toPicture(img, format); err != nil {
 		return Picture{}, err
 	}
 	switch format {
+	case "bmp":
+		return d.decodeBMP(file, config)
 	case "gif":
-		p = d.Background.canvas(p, img.Bounds().Min, config.Width, config.Height)
+		return d.decodeGIF(file, config)
+	case "jpeg":
+		return d.decodeJPEG(file, config)
 	case "png":
-		p.palette = p.palette || isBilevel(file)
+		return d.decodeAnyPNG(file)
 	}
-	return p, nil
+	return d.decodeWebP(file)
+}
+
+// decodeGIF decodes the first frame of a gif onto its screen. Pixels beside the frame
+// are transparent, or, as with Pillow, of the first colour where no colour is.
+func (d Decoder) decodeGIF(file []byte, config image.Config) (Picture, error) {
+	// Pillow does not miss the byte that ends the pixels of a file cut off after them.
+	img, err := gif.Decode(io.MultiReader(d.Memory.open(file), bytes.NewReader([]byte{0})))
+	if err != nil {
+		return Picture{}, decodeError("gif", err, d.Turbo)
+	}
+	p, err := d.toPicture(img, "gif")
+	if err != nil {
+		return Picture{}, err
+	}
+	beside := d.Background
+	if img, ok := img.(*image.Paletted); ok && len(img.Palette) > 0 {
+		p.palette = !isGreyRamp(img.Palette)
+		if img.Opaque() || !slices.ContainsFunc(img.Palette, isTransparent) {
+			beside = NewBackground(img.Palette[0])
+		}
+	}
+	return beside.canvas(p, img.Bounds().Min, config.Width, config.Height), nil
+}
+
+// decodeJPEG decodes with image/jpeg. That refuses CMYK without Adobe's marker, which
+// libjpeg and Pillow read as though it were there: so it is put in front, where the
+// file's own, if any, comes later and holds.
+func (d Decoder) decodeJPEG(file []byte, config image.Config) (Picture, error) {
+	r := d.Memory.open(file)
+	if config.ColorModel == color.CMYKModel {
+		const start, marker = "\xff\xd8", "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+		r = io.MultiReader(strings.NewReader(start+marker), bytes.NewReader(file[len(start):]))
+	}
+	img, err := jpeg.Decode(r)
+	if err != nil {
+		return Picture{}, decodeError("jpeg", err, d.Turbo)
+	}
+	return d.toPicture(img, "jpeg")
+}
+
+// decodeAnyPNG decodes with image/png, after a repair where that fails.
+func (d Decoder) decodeAnyPNG(file []byte) (Picture, error) {
+	if err := checkCgBI(file); err != nil {
+		return Picture{}, err
+	}
+	img, err := png.Decode(d.Memory.open(file))
+	if err != nil {
+		repaired, ok := repairPNG(file)
+		if !ok {
+			return Picture{}, decodeError("png", err, d.Turbo)
+		}
+		if img, err = png.Decode(bytes.NewReader(repaired)); err != nil {
+			return Picture{}, decodeError("png", err, d.Turbo)
+		}
+	}
+	p, err := d.toPicture(img, "png")
+	p.palette = p.palette || isBilevel(file)
+	return p, err
 }
 
 // CheckHeader returns the error that a picture's header shows, without decoding it: that
-// it is no picture, is cut short, or is too large.
+// it is no picture, is cut short, is too large, or of a kind that is not supported.
 func CheckHeader(r io.Reader) error {
-	_, _, err := decodeConfig(r)
+	turbo := turbojpeg.Available() == nil
+	_, _, err := decodeConfig(r, turbo)
+	var unsupported *UnsupportedError
+	if turbo && errors.As(err, &unsupported) && unsupported.Format == "jpeg" {
+		return nil // libjpeg-turbo decides
+	}
 	return err
 }
 
-// decodeConfig reads a picture's header and checks that its size can be decoded.
-func decodeConfig(r io.Reader) (image.Config, string, error) {
-	config, format, err := image.DecodeConfig(r)
+// decodeConfig reads a picture's header and checks that its size can be decoded. turbo
+// says whether libjpeg-turbo has its turn before Go's decoders.
+func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {
+	b := bufio.NewReader(r)
+	head, _ := b.Peek(16)
+	config, format, err := image.DecodeConfig(b)
 	switch {
 	case errors.Is(err, image.ErrFormat):
-		return config, "", ErrNotAPicture
+		return config, "", cmp.Or(foreignFormat(head), ErrNotAPicture)
 	case err != nil && format == "":
 		return config, "", fmt.Errorf("%w: %w", ErrNotAPicture, EndsEarly(err))
 	case err != nil:
-		return config, "", fmt.Errorf("corrupt %s: %w", format, EndsEarly(err))
+		return config, "", decodeError(format, err, turbo)
 	case config.Width < 1 || config.Height < 1:
 		return config, "", fmt.Errorf("%s of %d x %d pixels", format, config.Width, config.Height)
 	case config.Width > MaxPixels/config.Height:
@@ -139,13 +203,13 @@ func EndsEarly(err error) error {
 	return err
 }
 
-// canvas puts the first frame of a gif, whose corner is at, on its screen.
+// canvas puts the first frame of an animation, whose corner is at, on its screen.
 func (bg Background) canvas(p Picture, at image.Point, w, h int) Picture {
 	if at == (image.Point{}) && p.w == w && p.h == h {
 		return p
 	}
 	out := newPicture(p.memory, w, h, p.c)
-	out.palette = p.palette
+	out.palette, out.warning = p.palette, p.warning
 	for i := range w * h {
 		copy(out.pix[3*i:3*i+3], bg[:])
 	}
@@ -160,4 +224,20 @@ func (bg Background) canvas(p Picture, at image.Point, w, h int) Picture {
 func isBilevel(file []byte) bool {
 	const bitDepth, colourType = 24, 25
 	return len(file) > colourType && file[bitDepth] == 1 && file[colourType] == 0
+}
+
+// isGreyRamp reports whether every index of a palette is the grey of that value. Pillow
+// takes such gif and bmp files for grey ones, and resizes them as such.
+func isGreyRamp(p color.Palette) bool {
+	for i, c := range p {
+		if v := uint8(i); c != (color.RGBA{v, v, v, 255}) {
+			return false
+		}
+	}
+	return len(p) > 2
+}
+
+func isTransparent(c color.Color) bool {
+	_, _, _, a := c.RGBA()
+	return a == 0
 }

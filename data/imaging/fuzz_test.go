@@ -10,7 +10,7 @@ import (
 )
 
 func FuzzDecode(f *testing.F) {
-	files, err := filepath.Glob("testdata/pillow/*.*")
+	files, err := filepath.Glob("testdata/*/*.*")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(hugePNG())
 	f.Fuzz(func(t *testing.T, file []byte) {
-		if config, _, err := decodeConfig(bytes.NewReader(file)); err != nil || config.Width*config.Height > 1<<20 {
+		if config, _, err := decodeConfig(bytes.NewReader(file), false); err != nil || config.Width*config.Height > 1<<20 {
 			return
 		}
 		p, err := Decoder{Orient: true, Turbo: turbojpeg.Available() == nil}.Decode(file)

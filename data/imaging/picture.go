@@ -3,6 +3,7 @@ package imaging
 import (
 	"fmt"
 	"image"
+	"math/bits"
 )
 
 // Picture is a decoded picture of any size, before it is fitted to the training
@@ -15,6 +16,8 @@ type Picture struct {
 	// palette says that the picture came with a palette or as one bit per
 	// pixel; such pictures are resized by the nearest pixel, as Pillow does.
 	palette bool
+
+	warning Warning
 
 	memory *Memory // that pix is from, and that what is made of the picture will be from
 }
@@ -33,6 +36,30 @@ func (d Decoder) FromPixels(w, h, c int, pix []byte) (Picture, error) {
 	}
 	return Picture{}, fmt.Errorf("pixels of %d channels: only 1, 3 and 4 are known", c)
 }
+
+// Warning says why the pixels of an image that was decoded without error are hardly those
+// that somebody wanted; empty where nothing speaks against them.
+type Warning string
+
+// Transparent is the warning of images whose every pixel is transparent.
+const Transparent Warning = "transparent everywhere: only the background colour is left"
+
+// darkBits is the most bits in use of 16 that are worth a warning: with 14, as raw images
+// of cameras have them, an image has at most a quarter of its brightness.
+const darkBits = 14
+
+// darkWarning returns the warning of an image with 16 bits per channel whose largest
+// value is most.
+func darkWarning(most uint16) Warning {
+	n := bits.Len16(most)
+	if n == 0 || n > darkBits {
+		return ""
+	}
+	return Warning(fmt.Sprintf("only the low %d of 16 bits are in use, so nearly black: multiply the values by %d", n, 1<<(16-n)))
+}
+
+// Warning returns what is doubtful about the image's pixels.
+func (p Picture) Warning() Warning { return p.warning }
 
 // Size returns the picture's width and height, in pixels.
 func (p Picture) Size() image.Point { return image.Pt(p.w, p.h) }

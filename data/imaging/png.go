@@ -268,18 +268,13 @@ func (d Decoder) fromPNG(f pngFile, pix []byte) Picture {
 }
 
 func (d Decoder) fromPNGPalette(f pngFile, indices []byte) Picture {
-	var colours [256][3]byte // an index beyond the palette is black
+	colours := newColourTable()
 	for i := range len(f.palette) / 3 {
 		alpha := byte(255)
 		if i < len(f.alpha) {
 			alpha = f.alpha[i]
 		}
-		d.Background.blend(colours[i][:], f.palette[3*i:3*i+3], alpha)
+		colours.set(d.Background, i, f.palette[3*i:3*i+3], alpha)
 	}
-	p := newPicture(d.Memory, f.w, f.h, 3)
-	p.palette = true
-	for i, index := range indices {
-		copy(p.pix[3*i:3*i+3], colours[index][:])
-	}
-	return p
+	return colours.picture(d.Memory, f.w, f.h, indices, f.w)
 }

@@ -10,7 +10,7 @@ func (p Picture) turned(orientation int) Picture {
 		w, h = h, w
 	}
 	out := newPicture(p.memory, w, h, p.c)
-	out.palette = p.palette
+	out.palette, out.warning = p.palette, p.warning
 	for y := range h {
 		for x := range w {
 			sx, sy := turnedFrom(orientation, x, y, p.w, p.h)

@@ -1,6 +1,14 @@
 package imaging
 
-import "image"
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"io"
+
+	"golang.org/x/image/webp"
+)
 
 // Lossy WebP stores video-range YUV with halved colour planes. golang.org/x/image
 // hands the planes out under a type that means JPEG's full range, so the
@@ -47,4 +55,124 @@ func webpRow(dst, luma, us, vs []byte) {
 		out[1] = byte(clamp((y - u*6419>>8 - v*13320>>8 + 8708) >> 6))
 		out[2] = byte(clamp((y + u*33050>>8 - 17685) >> 6))
 	}
+}
+
+// webpFrame is the first image of a WebP file with an extended header.
+type webpFrame struct {
+	file   []byte          // the image as a file of its own
+	at     image.Rectangle // where on the canvas
+	canvas image.Point     // size
+	alpha  bool            // whether the file says that it is not opaque
+}
+
+// firstWebP finds the first frame of an animation, or the still image of a file that has
+// an extended header. It is nil where the file has none, and so is an image of its own.
+//
+// golang.org/x/image decodes no animation, and refuses files whose header and chunks
+// disagree about alpha; as in libwebp, the header decides, or, of a lossless still image,
+// either.
+func firstWebP(file []byte) (*webpFrame, error) {
+	const animated, hasAlpha = 1 << 1, 1 << 4
+	chunks := file[12:]
+	header := chunk(chunks, "VP8X", binary.LittleEndian, 0, 0)
+	if len(header) < 10 {
+		return nil, nil
+	}
+	f := &webpFrame{alpha: header[0]&hasAlpha != 0, canvas: image.Pt(1+uint24(header[4:]), 1+uint24(header[7:]))}
+	f.at.Max = f.canvas
+	if header[0]&animated != 0 {
+		frame := chunk(chunks, "ANMF", binary.LittleEndian, 0, 0)
+		if len(frame) < 16 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		corner := image.Pt(2*uint24(frame), 2*uint24(frame[3:]))
+		f.at = image.Rectangle{Min: corner, Max: corner.Add(image.Pt(1+uint24(frame[6:]), 1+uint24(frame[9:])))}
+		if !f.at.In(image.Rectangle{Max: f.canvas}) {
+			return nil, fmt.Errorf("a frame at %v lies outside of the canvas of %d x %d pixels", f.at, f.canvas.X, f.canvas.Y)
+		}
+		chunks = frame[16:]
+	}
+	f.file = simpleWebP(chunks, f.at.Size(), f.alpha)
+	if f.file == nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if still := header[0]&animated == 0; still {
+		f.alpha = f.alpha || losslessAlpha(chunks)
+	}
+	return f, nil
+}
+
+// simpleWebP returns a file with the image among chunks, of the given size, and no more
+// than it takes. It is nil where there is none.
+func simpleWebP(chunks []byte, size image.Point, alpha bool) []byte {
+	name, body := "VP8L", chunk(chunks, "VP8L", binary.LittleEndian, 0, 0)
+	var plane []byte
+	if body == nil {
+		name, body = "VP8 ", chunk(chunks, "VP8 ", binary.LittleEndian, 0, 0)
+		plane = chunk(chunks, "ALPH", binary.LittleEndian, 0, 0)
+	}
+	if body == nil {
+		return nil
+	}
+	file := []byte("RIFF\x00\x00\x00\x00WEBP")
+	if plane != nil && alpha {
+		w, h := size.X-1, size.Y-1
+		file = appendRIFFChunk(file, "VP8X", []byte{1 << 4, 0, 0, 0, byte(w), byte(w >> 8), byte(w >> 16), byte(h), byte(h >> 8), byte(h >> 16)})
+		file = appendRIFFChunk(file, "ALPH", plane)
+	}
+	file = appendRIFFChunk(file, name, body)
+	binary.LittleEndian.PutUint32(file[4:], uint32(len(file)-8))
+	return file
+}
+
+// losslessAlpha reports whether the lossless image among chunks says that it has alpha.
+func losslessAlpha(chunks []byte) bool {
+	body := chunk(chunks, "VP8L", binary.LittleEndian, 0, 0)
+	return len(body) >= 5 && binary.LittleEndian.Uint32(body[1:])>>28&1 == 1
+}
+
+func appendRIFFChunk(b []byte, name string, body []byte) []byte {
+	b = append(b, name...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	b = append(b, body...)
+	return append(b, make([]byte, len(body)%2)...)
+}
+
+func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+
+// decodeWebP decodes a WebP file, of an animation the first frame on its canvas. As with
+// Pillow the canvas is transparent, or black where the file says that it is opaque.
+func (d Decoder) decodeWebP(file []byte) (Picture, error) {
+	frame, err := firstWebP(file)
+	if err != nil {
+		return Picture{}, decodeError("webp", err, d.Turbo)
+	}
+	if frame != nil {
+		file = frame.file
+		config, _, err := decodeConfig(bytes.NewReader(file), d.Turbo)
+		if err != nil {
+			return Picture{}, err
+		}
+		if size := image.Pt(config.Width, config.Height); size != frame.at.Size() {
+			return Picture{}, fmt.Errorf("corrupt webp: a frame of %v pixels holds an image of %v", frame.at.Size(), size)
+		}
+	}
+	img, err := webp.Decode(d.Memory.open(file))
+	if err != nil {
+		return Picture{}, decodeError("webp", err, d.Turbo)
+	}
+	background := d.Background
+	if frame != nil && !frame.alpha {
+		background = Background{}
+		if img, ok := img.(*image.NRGBA); ok {
+			for i := 3; i < len(img.Pix); i += 4 {
+				img.Pix[i] = 255
+			}
+		}
+	}
+	p, err := d.toPicture(img, "webp")
+	if err == nil && frame != nil {
+		p = background.canvas(p, frame.at.Min, frame.canvas.X, frame.canvas.Y)
+	}
+	return p, err
 }

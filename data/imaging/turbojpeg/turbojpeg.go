@@ -84,9 +84,11 @@ func (d *Decoder) Header(file []byte) (Header, error) {
 		return Header{}, errors.New("the file is empty")
 	}
 	defer runtime.KeepAlive(d)
-	var w, h, subsampling, space C.int
+	var w, h, subsampling, space C.int = 0, 0, -1, -1
 	status := C.turbojpeg_header(d.handle, (*C.uchar)(&file[0]), C.ulong(len(file)), &w, &h, &subsampling, &space)
-	if status != 0 {
+	// Version 2 calls it an error, after all else is known, that it has no name for a
+	// file's subsampling; it decodes the file to RGB all the same.
+	if status != 0 && (subsampling >= 0 || space < 0) {
 		return Header{}, d.error()
 	}
 	if w < 1 || h < 1 {
