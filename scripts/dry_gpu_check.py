@@ -181,6 +181,17 @@ class DryGPUCheck(unittest.TestCase):
             self.assertEqual((replays(inside), replays(events)), (4, 6), what)
             self.assertEqual(sum(e.kind == "capture" for e in inside), 0, what)
 
+    def test_the_first_step_is_announced_and_timed(self):
+        """In cuDNN's benchmark mode it takes long on a real GPU."""
+        flags = ["--deterministic=false", "--precision", "bf16"]
+        self.train("announced", *flags, steps=2, says="cuDNN benchmarks its convolution algorithms")
+        self.iddpm("resume", self.folder / "announced", "--device", "cuda", "--steps", 3, says="first step done")
+        for what in ("train", "sample"):
+            done = subprocess.run([str(dry_gpu.BUILD / "dry-gpu" / "run"), dry_gpu.iddpm(), "bench", what, *BENCH, "--device", "cuda"],
+                                  stdout=subprocess.PIPE, check=True)
+            said = json.loads(done.stdout)
+            self.assertGreater(said["first_step_seconds"], said["seconds_per_step"], what)
+
     def test_what_only_a_gpu_shows(self):
         """The script for real GPUs: its comparisons hold where nothing is computed, and what needs a tool is skipped."""
         want = {"environment": "passed", "step-bf16": "passed", "step-bf16-library-path": "skipped", "resume-bf16": "passed",

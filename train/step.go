@@ -1,7 +1,10 @@
 package train
 
 import (
+	"time"
+
 	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
 
 	"iddpm/data"
 )
@@ -29,6 +32,22 @@ func (t *Trainer) step(batch data.Batch) (*stepResult, error) {
 	t.current++
 	t.position = batch.Position + int64(len(r.timesteps))
 	return r, t.observeLosses(r)
+}
+
+// announcedStep is step. In cuDNN's benchmark mode the first one of a process is announced and
+// timed: cuDNN builds every plan that it has for each convolution, which may take minutes.
+func (t *Trainer) announcedStep(batch data.Batch) (*stepResult, error) {
+	if t.meter.lines > 0 || t.device.Type != gotorch.CUDA || t.config.Train.Deterministic {
+		return t.step(batch)
+	}
+	t.log.Info("first step: cuDNN benchmarks its convolution algorithms, which may take a minute or more; later steps do not wait for that")
+	start := time.Now()
+	r, err := t.step(batch)
+	if err == nil {
+		gotorch.CUDASynchronize(t.device)
+		t.log.Info("first step done", zap.Float64("seconds", time.Since(start).Seconds()))
+	}
+	return r, err
 }
 
 // drawTimesteps draws t and its importance weight for each of n samples from

@@ -118,20 +118,21 @@ func (p *program) benchSampleCommand() *cli.Command {
 // benchResult has the fields that bench/compare.py reads of iddpm and of the
 // reference alike.
 type benchResult struct {
-	What            string  `json:"what"`
-	Mode            string  `json:"mode"` // the precision
-	Device          string  `json:"device"`
-	Torch           string  `json:"torch"`
-	Threads         int     `json:"threads"`
-	ImageSize       int     `json:"image_size"`
-	NumChannels     int     `json:"num_channels"`
-	NumResBlocks    int     `json:"num_res_blocks"`
-	BatchSize       int     `json:"batch_size"`
-	SecondsPerStep  float64 `json:"seconds_per_step"` // the median
-	BestSeconds     float64 `json:"best_seconds"`
-	ImagesPerSecond float64 `json:"images_per_second"`
-	Parameters      int64   `json:"parameters"`
-	PeakCUDABytes   *int64  `json:"peak_cuda_bytes"` // null on the CPU
+	What             string  `json:"what"`
+	Mode             string  `json:"mode"` // the precision
+	Device           string  `json:"device"`
+	Torch            string  `json:"torch"`
+	Threads          int     `json:"threads"`
+	ImageSize        int     `json:"image_size"`
+	NumChannels      int     `json:"num_channels"`
+	NumResBlocks     int     `json:"num_res_blocks"`
+	BatchSize        int     `json:"batch_size"`
+	SecondsPerStep   float64 `json:"seconds_per_step"` // the median
+	BestSeconds      float64 `json:"best_seconds"`
+	FirstStepSeconds float64 `json:"first_step_seconds"` // with cuDNN's benchmark mode on a GPU
+	ImagesPerSecond  float64 `json:"images_per_second"`
+	Parameters       int64   `json:"parameters"`
+	PeakCUDABytes    *int64  `json:"peak_cuda_bytes"` // null on the CPU
 
 	// Of training alone.
 	FLOPs          int64                `json:"flops_per_step,omitempty"` // of the convolutions and matrix products
@@ -155,11 +156,11 @@ func (p *program) benchTrain(c *cli.Context) error {
 		if o.products {
 			kinds = append(kinds, (*train.Bench).Products)
 		}
-		seconds, err := s.time(ctx, b, o, kinds)
+		seconds, first, err := s.time(ctx, b, o, kinds)
 		if err != nil {
 			return result, err
 		}
-		result = benchReport(b, s.device, seconds[0])
+		result = benchReport(b, s.device, seconds[0], first)
 		result.What, result.FLOPs = "train", b.StepFLOPs()
 		result.FLOPsPerSecond = float64(result.FLOPs) / result.SecondsPerStep
 		if o.products {
@@ -173,11 +174,11 @@ func (p *program) benchTrain(c *cli.Context) error {
 func (p *program) benchSample(c *cli.Context) error {
 	o := newBenchOptions()
 	return p.bench(c, o, o.options(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
-		seconds, err := s.time(ctx, b, o, []benchStep{(*train.Bench).Sample})
+		seconds, first, err := s.time(ctx, b, o, []benchStep{(*train.Bench).Sample})
 		if err != nil {
 			return result, err
 		}
-		result = benchReport(b, s.device, seconds[0])
+		result = benchReport(b, s.device, seconds[0], first)
 		result.What = "sample"
 		return result, nil
 	})
@@ -214,33 +215,37 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 }
 
 // time takes steps of several kinds in turn and returns the seconds of each kind
-// after the warm-up, in rising order. A profiler that was started with profiling off
-// sees the timed steps alone. It heeds an interrupt between steps.
-func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) ([][]float64, error) {
-	seconds := make([][]float64, len(kinds))
+// after the warm-up, in rising order, and those of the very first step. A profiler that was
+// started with profiling off sees the timed steps alone. It heeds an interrupt between steps.
+func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) (seconds [][]float64, first float64, err error) {
+	seconds = make([][]float64, len(kinds))
 	for i := range o.warmup + o.steps {
 		if i == o.warmup {
 			if err := s.profile(gotorch.CUDAProfilerStart); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 		for k, step := range kinds {
 			if err := context.Cause(ctx); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			start := time.Now()
 			if err := errors.Join(step(b), waitFor(s.device)); err != nil {
-				return nil, err
+				return nil, 0, err
+			}
+			took := time.Since(start).Seconds()
+			if i == 0 && k == 0 {
+				first = took
 			}
 			if i >= o.warmup {
-				seconds[k] = append(seconds[k], time.Since(start).Seconds())
+				seconds[k] = append(seconds[k], took)
 			}
 		}
 	}
 	for _, kind := range seconds {
 		slices.Sort(kind)
 	}
-	return seconds, s.profile(gotorch.CUDAProfilerStop)
+	return seconds, first, s.profile(gotorch.CUDAProfilerStop)
 }
 
 // profile begins or ends a profiler's range, where there is a GPU to profile.
@@ -267,12 +272,12 @@ func peakCUDABytes(d gotorch.Device) (*int64, error) {
 
 func median(rising []float64) float64 { return rising[len(rising)/2] }
 
-func benchReport(b *train.Bench, device gotorch.Device, seconds []float64) benchResult {
+func benchReport(b *train.Bench, device gotorch.Device, seconds []float64, first float64) benchResult {
 	config := b.Config()
 	return benchResult{
 		Mode: config.Train.Precision, Device: device.String(), Torch: gotorch.Version, Threads: config.Train.Threads,
 		ImageSize: config.Model.ImageSize, NumChannels: config.Model.NumChannels, NumResBlocks: config.Model.NumResBlocks,
-		BatchSize: config.Train.BatchSize, SecondsPerStep: median(seconds), BestSeconds: seconds[0],
+		BatchSize: config.Train.BatchSize, SecondsPerStep: median(seconds), BestSeconds: seconds[0], FirstStepSeconds: first,
 		ImagesPerSecond: float64(config.Train.BatchSize) / median(seconds), Parameters: b.Network().NumParameters(),
 	}
 }
