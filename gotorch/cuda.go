@@ -145,6 +145,9 @@ func SetCurrentCUDAStream(stream CUDAStream) {
 	check("SetCurrentCUDAStream", C.gt_cuda_stream_set(stream.loaded("SetCurrentCUDAStream")))
 }
 
+// isDefault reports whether it is the GPU's default stream, the legacy one.
+func (s CUDAStream) isDefault() bool { return s.s.id == 0 }
+
 // Query reports whether the stream has done all that it was given.
 func (s CUDAStream) Query() bool {
 	var done C.int32_t

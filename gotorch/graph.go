@@ -4,12 +4,13 @@ package gotorch
 // #include "iddpm_cuda.h"
 import "C"
 
-import "sync"
-
 // Graph is work that is done over and over. A GPU does it operator by operator
 // the first time, and at the second records it: from then on it is one launch (a
 // CUDA graph) in place of one per operator. On the CPU there is nothing to save,
 // and every time is like the first.
+//
+// All runs belong on one OS thread, as in [Run]: the first one has that thread leave the
+// GPU's default stream, for good.
 //
 // What the work reads is read anew every time, from the same memory: write the
 // inputs of the next time into the same tensors ([Tensor.CopyI]). What it draws by
@@ -61,8 +62,9 @@ func (g *Graph) Run() {
 // launch gives the work to a GPU.
 func (g *Graph) launch() {
 	if !g.Eager && g.recorded == nil && g.refused == nil {
+		leaveDefaultStream(g.device)
 		if !g.warm {
-			g.aside(g.work)
+			g.work()
 			g.warm = true
 			return
 		}
@@ -79,7 +81,7 @@ func (g *Graph) launch() {
 }
 
 func (g *Graph) tryToRecord() error {
-	err := Try(func() { g.aside(g.record) })
+	err := Try(g.record)
 	if g.Agree != nil {
 		err = g.Agree(err)
 	}
@@ -91,34 +93,21 @@ func (g *Graph) tryToRecord() error {
 	return err
 }
 
-// aside runs f on the GPU's stream for recordings, between all that the GPU is
-// given before and after. The first time goes there, too: libraries keep a
-// workspace for each stream, and the recording is to find theirs.
-func (g *Graph) aside(f func()) {
-	previous := GetCurrentCUDAStream(g.device)
-	CUDASynchronize(g.device)
-	SetCurrentCUDAStream(recordingStream(g.device))
-	defer func() {
-		SetCurrentCUDAStream(previous)
-		g.wait()
-	}()
-	f()
-}
-
 // wait waits for the GPU. What that may say of a GPU that has failed the next
 // operator says, too, and f's panic had better not be replaced by it.
 func (g *Graph) wait() { _ = Try(func() { CUDASynchronize(g.device) }) }
 
-// recordingStreams has one stream per GPU, by the device's number: with a new one
-// for every graph, each of libtorch's pool would get workspaces that nobody frees.
-var recordingStreams sync.Map
-
-func recordingStream(d Device) CUDAStream {
-	s, ok := recordingStreams.Load(d.Index)
-	if !ok {
-		s, _ = recordingStreams.LoadOrStore(d.Index, NewCUDAStream(d))
+// leaveDefaultStream has this thread use another stream of a GPU from now on, for all of
+// its work: the default one cannot be captured, and libtorch keeps cuBLAS's workspaces and
+// cached memory by stream. With two of them, eager execution after a capture that has run
+// out of memory would need more than the capture.
+func leaveDefaultStream(d Device) {
+	if !GetCurrentCUDAStream(d).isDefault() {
+		return
 	}
-	return s.(CUDAStream)
+	CUDASynchronize(d)
+	EmptyCUDACache()
+	SetCurrentCUDAStream(NewCUDAStream(d))
 }
 
 // Err returns why the work could not be recorded, or nil. Run then does it

@@ -38,7 +38,13 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertIn(says, done.stderr)
         self.assert_clean(events)
+        self.assert_one_stream(events)
         return events
+
+    def assert_one_stream(self, events):
+        """Once something has been captured the default stream, on which nothing can be, is given no more."""
+        capture = next((i for i, e in enumerate(events) if e.kind == "capture"), len(events))
+        self.assertEqual([e.what for e in events[capture:] if e.kind == "default stream"], [])
 
     def train(self, name, *flags, steps=12, **more):
         return self.iddpm("train", *NETWORK, *flags, "--steps", steps, "--run-dir", self.folder / name, **more)
@@ -127,6 +133,7 @@ class DryGPUCheck(unittest.TestCase):
         for events, done in both:
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assert_clean(events)
+            self.assert_one_stream(events)
         return [events for events, _ in both]
 
     def test_two_processes(self):
@@ -156,6 +163,12 @@ class DryGPUCheck(unittest.TestCase):
         run = [self.folder / "alone", "--device", "cuda", "--num-samples", 512, "--batch-size", 512]
         short = dry_gpu.most_memory(self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "short"))
         self.assertLess(short, 0.75 * alone)
+
+    def test_capture_that_runs_out_of_memory(self):
+        """Where a step can be taken eagerly, and there is no memory to capture it, it is taken eagerly."""
+        network = ["--precision", "bf16", "--batch-size", 64, "--microbatch", -1, "--image-size", 32]
+        eager = dry_gpu.most_memory(self.train("plain", *network, "--no-cuda-graphs", steps=3))
+        self.train("out-of-memory", *network, steps=3, memory=round(eager) + 1, says="cannot be recorded as a CUDA graph")
 
     def test_operators_and_graphs(self):
         # Its comparisons fail, for want of numbers.

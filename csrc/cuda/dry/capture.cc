@@ -123,6 +123,7 @@ cudaError_t submit(State &s, const char *api, cudaStream_t handle, Work work) {
   if (cudaError_t e = forbid_implicit(s, api, stream)) return e;
   if (stream->capture == nullptr) {
     ++s.given;
+    if (stream == &s.legacy) report("eager", "default stream", work.what);
     perform(s, "eager", work);
     return cudaSuccess;
   }
