@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		"`gotorch/*_tests.go`":           "there is no gotorch/*_tests.go",
 		"`build/test-kernels`, `checkpoints/`, `NAME.png`":       "",
 		"```\nbuild/iddpm `train/nowhere.go`\n```":               "",
-		"`diffusion.GaussianDiffusion.SampleLoop`, `model.Tape`": "",
+		"`diffusion.GaussianDiffusion.SampleLoop`, `model.Segments`": "",
 		"`diffusion.SampleLoop`":                                 "package diffusion has no SampleLoop",
 		"`diffusion.GaussianDiffusion.Take`":                     "package diffusion has no GaussianDiffusion.Take",
 		"`train.Config.Diffusion`, `runtime.KeepAlive`":          "",

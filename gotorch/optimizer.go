@@ -16,7 +16,7 @@ type optimizerState struct {
 	gain    Tensor      // see SetGain
 
 	averages []Average
-	copies   []Tensor // see SetCopies
+	copies   []Tensor // see SetWorkingWeights
 }
 
 // AddParameters adds parameters, before the first step; each must be a leaf
@@ -29,15 +29,15 @@ func (opt Optimizer) AddParameters(tensors []Tensor) {
 // stay the caller's. It is for Adam and AdamW.
 func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.averages, a) }
 
-// SetCopies names a leaf in bfloat16 or float16 for each parameter that a network uses
+// SetWorkingWeights names a leaf in bfloat16 or float16 for each parameter that a network uses
 // in place of it; undefined where it uses the parameter itself, nil where it always
 // does. The gradient is then the copy's, in the copy's dtype, and every step writes the
 // copies anew: nothing else casts weights or gradients. Where gradients are summed first,
 // in a wider dtype, the sum is the parameter's gradient, and the copy has none. They stay
 // the caller's. It is for Adam without weight decay and AdamW.
-func (opt Optimizer) SetCopies(copies []Tensor) {
+func (opt Optimizer) SetWorkingWeights(copies []Tensor) {
 	if copies != nil {
-		sameLength("Optimizer.SetCopies", opt.s.params, copies)
+		sameLength("Optimizer.SetWorkingWeights", opt.s.params, copies)
 	}
 	opt.s.copies = copies
 }

@@ -217,9 +217,9 @@ func TestAdamWInOnePass(t *testing.T) {
 	}
 }
 
-// TestSetCopies trains by copies in half precision, beside the same that casts, and takes
+// TestSetWorkingWeights trains by copies in half precision, beside the same that casts, and takes
 // the gradients times a gain.
-func TestSetCopies(t *testing.T) {
+func TestSetWorkingWeights(t *testing.T) {
 	for _, dtype := range []int8{BFloat16, Half} {
 		p, own, same := startingPoint().CastTo(Float).Detach(), Ones([]int64{5000}, true), startingPoint().CastTo(Float).Detach()
 		copied := p.CastTo(dtype)
@@ -227,7 +227,7 @@ func TestSetCopies(t *testing.T) {
 		same.SetRequiresGrad(true)
 		opt, plain := AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1}), AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1})
 		opt.AddParameters([]Tensor{p, own})
-		opt.SetCopies([]Tensor{copied, {}})
+		opt.SetWorkingWeights([]Tensor{copied, {}})
 		opt.SetGain(Full(nil, 0.25, false))
 		plain.AddParameters([]Tensor{same})
 		average := p.Clone()

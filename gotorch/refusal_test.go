@@ -218,10 +218,10 @@ func refusals() map[string]refusal {
 			opt.SetLRFrom(two)
 			opt.Step()
 		}, "the learning rate is CPUFloatType[2], not one Double"},
-		"Optimizer.SetCopies": {func() {
+		"Optimizer.SetWorkingWeights": {func() {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{leaf})
-			opt.SetCopies([]Tensor{two, two})
+			opt.SetWorkingWeights([]Tensor{two, two})
 		}, "lists of 1 and 2 tensors"},
 		"Optimizer.SetGain": {func() {
 			opt := AdamW(AdamWOptions{})
@@ -232,7 +232,7 @@ func refusals() map[string]refusal {
 		"Optimizer.Gradient": {func() {
 			opt, copied := AdamW(AdamWOptions{}), leaf.Detach().CastTo(BFloat16)
 			opt.AddParameters([]Tensor{leaf})
-			opt.SetCopies([]Tensor{copied})
+			opt.SetWorkingWeights([]Tensor{copied})
 			leaf.SetGrad(ZerosLike(leaf.Detach()))
 			defer leaf.SetGrad(none)
 			copied.SetGrad(ZerosLike(copied))

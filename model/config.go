@@ -15,19 +15,19 @@ type Config struct {
 	ChannelMult          []int   `json:"channel_mult"`          // width of each level over NumChannels; none: by image size
 	AttentionResolutions []int   `json:"attention_resolutions"` // sides in pixels at which blocks attend
 	NumHeads             int     `json:"num_heads"`
-	NumHeadsUpsample     int     `json:"num_heads_upsample"` // on the way up; -1 (or 0): NumHeads
+	NumHeadsUpsample     int     `json:"num_heads_upsample"` // in the decoder; -1 (or 0): NumHeads
 	Dropout              float64 `json:"dropout"`
 	LearnSigma           bool    `json:"learn_sigma"` // the output holds a variance per value, too
 	ClassCond            bool    `json:"class_cond"`
 	NumClasses           int     `json:"num_classes"` // with ClassCond
 	UseCheckpoint        bool    `json:"use_checkpoint"`
 	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
-	// SmallSize makes it a super-resolution network, which sees the picture at that
-	// many pixels a side, too; 0: none.
+	// SmallSize is the side in pixels of the low-resolution input of a super-resolution
+	// network; 0: not one.
 	SmallSize int `json:"small_size,omitempty"`
 }
 
-// SuperRes reports whether the network enlarges small pictures.
+// SuperRes reports whether it is a super-resolution network.
 func (c Config) SuperRes() bool { return c.SmallSize != 0 }
 
 // UNetConfig holds the arguments of the reference's UNetModel, under their
@@ -45,7 +45,7 @@ type UNetConfig struct {
 	NumHeads             int     `json:"num_heads"`
 	NumHeadsUpsample     int     `json:"num_heads_upsample"` // -1 (or 0): NumHeads
 	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
-	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the input is joined by an enlarged small picture
+	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the upsampled low-resolution image is concatenated to the input
 }
 
 // DefaultChannelMult returns the multipliers that the reference uses at an
@@ -82,7 +82,7 @@ func (c Config) UNet() (UNetConfig, error) {
 	}
 	var errs []error
 	if c.SuperRes() && (c.SmallSize < 1 || c.SmallSize >= c.ImageSize) {
-		errs = append(errs, fmt.Errorf("small-size %d must be above 0 and below the size of the large pictures, %d", c.SmallSize, c.ImageSize))
+		errs = append(errs, fmt.Errorf("small-size %d must be above 0 and below the size of the output, %d", c.SmallSize, c.ImageSize))
 	}
 	if c.LearnSigma {
 		u.OutChannels *= 2

@@ -7,35 +7,37 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Input is what the network takes beside x and t. The zero Input evaluates an
+// Input is the network's input in addition to x and t. The zero Input evaluates an
 // unconditional network in float32, without dropout.
 type Input struct {
 	Y       gotorch.Tensor     // class labels [N], int64; needed if and only if the network is class-conditional
-	LowRes  gotorch.Tensor     // for super-resolution: the small pictures [N, C, h, w] in [-1, 1]
-	Dtype   int8               // of the torso: Float (or 0), BFloat16 or Half; embeddings, norms' sums and softmax stay float32
-	Dropout *gotorch.PhiloxKey // nil: no dropout; else what names its masks (Stream is set per layer)
-	Tape    *Tape              // not nil: the way back goes in parts, and Tape.Backward must follow the loss's
+	LowRes  gotorch.Tensor     // for super-resolution: the low-resolution images [N, C, h, w] in [-1, 1]
+	Dtype   int8               // compute dtype: Float (or 0), BFloat16 or Half; embeddings, sums of norms and softmax stay float32
+	Dropout *gotorch.PhiloxKey // key of the dropout masks (Stream is set per layer); nil: no dropout
+	// Segments, if not nil, runs the backward pass in segments: Segments.Backward must follow
+	// the loss's Backward.
+	Segments *Segments
 
-	// Copies stand for the torso's weights, in Dtype; they get the gradients, and whoever
-	// changes the weights changes them, too. nil: each evaluation casts the weights.
-	Copies map[*Parameter]gotorch.Tensor
+	// WorkingWeights are the weights in Dtype, beside the float32 master weights. They get the
+	// gradients, and the optimizer updates them with the master weights. nil: each forward
+	// pass casts the weights.
+	WorkingWeights map[*Parameter]gotorch.Tensor
 
-	// Watch sees what each block puts out, in order, under the block's name in the
-	// state_dict: for finding where numbers go bad. nil: nobody looks.
+	// Watch is called with the output of each block, in order, and its name in the
+	// state_dict: to find where values become non-finite. May be nil.
 	Watch func(block string, h gotorch.Tensor)
 }
 
 // pass is what all blocks of one forward pass share.
 type pass struct {
-	defersBias bool // convolutions leave their biases to what comes next, as on a GPU, where they would add them by a kernel of their own
+	defersBias bool // the next operator adds a convolution's bias: on a GPU the convolution would need a kernel of its own for it
 	dropout    *gotorch.PhiloxKey
-	tape       *Tape
-	casts      map[*Parameter]gotorch.Tensor // what stands for the torso's weights: see Input.Copies and UNet.castWeights
-	emb        map[*resBlock]gotorch.Tensor  // what each residual block takes of the embedding, if it was worked out for all at once
+	segments   *Segments
+	casts      map[*Parameter]gotorch.Tensor // weights in the compute dtype: Input.WorkingWeights, or UNet.castWeights
+	emb        map[*resBlock]gotorch.Tensor  // each residual block's projection of the embedding, if computed for all at once
 }
 
-// dropoutStreams is where the streams of dropout masks begin: those below are
-// for the callers' own noise.
+// dropoutStreams is the first Philox stream of dropout masks: lower ones are the callers'.
 const dropoutStreams = 1 << 16
 
 func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
@@ -50,17 +52,16 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	return m.forward(x, t, in, defersBias(x))
 }
 
-// defersBias reports whether convolutions leave their biases to what comes next where
-// x is: see pass.
+// defersBias reports whether convolutions on x's device defer their biases: see pass.
 func defersBias(x gotorch.Tensor) bool { return x.Device().Type == gotorch.CUDA }
 
 func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.Tensor {
-	p := pass{dropout: in.Dropout, tape: in.Tape, defersBias: defersBias, casts: in.Copies}
+	p := pass{dropout: in.Dropout, segments: in.Segments, defersBias: defersBias, casts: in.WorkingWeights}
 	dtype := in.Dtype
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
-	if in.Tape == nil && in.Copies == nil { // with a tape each block has a graph of its own
+	if in.Segments == nil && in.WorkingWeights == nil { // each segment has a graph of its own, so it casts its own weights
 		p.casts = m.castWeights(dtype, defersBias)
 	}
 	if m.config.SuperRes {
@@ -70,9 +71,9 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	if watch == nil {
 		watch = func(string, gotorch.Tensor) {}
 	}
-	emb := p.tape.leaf(m.embed(t, in.Y, p))
+	emb := p.segments.leaf(m.embed(t, in.Y, p))
 	watch("time_embed", emb)
-	if !in.Tape.recomputes() { // else each block works it out again
+	if !in.Segments.recomputes() { // otherwise each block recomputes its projection
 		p.emb = m.projections(emb, p)
 	}
 	h := x.CastTo(dtype).ChannelsLast()
@@ -94,7 +95,7 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 }
 
 // embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks
-// begin with that SiLU, so it is taken once.
+// start with that SiLU.
 func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 	emb := m.timeEmbed.forward(t, p)
 	if m.labelEmb != nil {
@@ -103,8 +104,8 @@ func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 	return emb.Silu()
 }
 
-// projections returns what every residual block takes of the embedding, by one
-// matrix product.
+// projections returns every residual block's projection of the embedding, by one
+// matrix multiplication.
 func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Tensor {
 	var blocks []*resBlock
 	var weights, biases []gotorch.Tensor
@@ -116,34 +117,34 @@ func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Ten
 		}
 	}
 	all := make(map[*resBlock]gotorch.Tensor, len(blocks))
-	for i, e := range p.tape.leaves(gotorch.LinearEach(emb, weights, biases)...) {
+	for i, e := range p.segments.leaves(gotorch.LinearEach(emb, weights, biases)...) {
 		all[blocks[i]] = e
 	}
 	return all
 }
 
-// forward maps h, on the way up together with what was kept on the way down.
+// forward maps h; in the decoder, h and the skip connection from the encoder.
 func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if bl.conv != nil {
-		h = p.tape.leaf(bl.conv.forward(h, p))
+		h = p.segments.leaf(bl.conv.forward(h, p))
 	}
 	if bl.res != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], in[2], p) }, h, skip, emb)
+		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], in[2], p) }, h, skip, emb)
 	}
 	if bl.attention != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0], p) }, h)
+		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0], p) }, h)
 	}
 	if bl.up != nil {
-		h = p.tape.leaf(bl.up.forward(h, p))
+		h = p.segments.leaf(bl.up.forward(h, p))
 	}
 	if bl.res2 != nil {
-		h = p.tape.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], gotorch.Tensor{}, in[1], p) }, h, emb)
+		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], gotorch.Tensor{}, in[1], p) }, h, emb)
 	}
 	return h
 }
 
-// tight runs a block and keeps nothing of it but its result, if the way back will not
-// ask for the rest; inputs of which that was the last use go, too.
+// tight runs a block and, if no gradients are needed, frees everything but its result,
+// inputs that it was the last to use included.
 func tight(block func() gotorch.Tensor, used ...gotorch.Tensor) (h gotorch.Tensor) {
 	if gotorch.IsGradEnabled() {
 		return block()

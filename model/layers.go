@@ -18,8 +18,8 @@ func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
 		init = zeroed(init)
 	}
 	return &conv{
-		weight:  b.torso("weight", init, int64(out), int64(in), int64(kernel), int64(kernel)),
-		bias:    b.torso("bias", init, int64(out)),
+		weight:  b.autocast("weight", init, int64(out), int64(in), int64(kernel), int64(kernel)),
+		bias:    b.autocast("bias", init, int64(out)),
 		stride:  []int64{int64(stride)},
 		padding: []int64{int64(kernel / 2)},
 	}
@@ -31,7 +31,7 @@ func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return gotorch.Conv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
-// withoutBias convolves x and leaves the bias to what comes next.
+// withoutBias convolves x and leaves the bias to the next operator.
 func (c *conv) withoutBias(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return gotorch.Conv2d(x, p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
 }
@@ -58,8 +58,8 @@ func newConv1d(b builder, in, out int, zero bool) *linear {
 		init = zeroed(init)
 	}
 	return &linear{
-		weight: b.torso("weight", init, int64(out), int64(in), 1),
-		bias:   b.torso("bias", init, int64(out)),
+		weight: b.autocast("weight", init, int64(out), int64(in), 1),
+		bias:   b.autocast("bias", init, int64(out)),
 		out:    int64(out), in: int64(in),
 	}
 }
@@ -109,13 +109,13 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
-// castWeights returns the torso's weights in its dtype, cast all at once, but those
-// that are in it already, are folded, or are biases left to what comes next.
+// castWeights returns the weights of the autocast region in its dtype, cast all at once,
+// except those that are frozen, folded, or biases left to the next operator.
 func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
-		if dtype != gotorch.Float && p.torso && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias) {
+		if dtype != gotorch.Float && p.autocast && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias) {
 			params, weights = append(params, p), append(weights, p.Tensor)
 		}
 	}
@@ -126,19 +126,18 @@ func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.T
 	return casts
 }
 
-// Copies returns, by parameter, copies in dtype of what the torso uses in it, as leaves
-// that require gradients: see [Input.Copies]. There are none in float32. Call it outside
-// any scope; they are the caller's.
-func (m *UNet) Copies(dtype int8) (copies map[*Parameter]gotorch.Tensor) {
-	gotorch.NoGrad(func() { copies = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
-	for _, leaf := range copies {
+// WorkingWeights returns, by parameter, the weights of the autocast region in dtype, as
+// leaves that require gradients: see [Input.WorkingWeights]. In float32 there are none.
+// Call it outside any scope; the caller owns them.
+func (m *UNet) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor) {
+	gotorch.NoGrad(func() { working = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
+	for _, leaf := range working {
 		leaf.SetRequiresGrad(true)
 	}
-	return copies
+	return working
 }
 
-// as returns a parameter in dtype: the copy or cast that there is for this pass, if
-// there is one.
+// as returns a parameter in dtype, from this pass's casts if it is among them.
 func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 	if cast, made := p.casts[w]; made {
 		return cast

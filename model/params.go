@@ -13,9 +13,9 @@ type Parameter struct {
 	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
 
 	frozen    gotorch.Tensor // see UNet.Freeze
-	torso     bool           // used in the torso's dtype
-	deferred  bool           // the bias of a convolution that may leave it, in float32, to what comes next
-	upsamples bool           // the weight of a convolution after an up-sampling
+	autocast  bool           // used in the compute dtype, as PyTorch's autocast would
+	deferred  bool           // the bias of a convolution that may leave it, in float32, to the next operator
+	upsamples bool           // the weight of a convolution after an upsampling
 }
 
 // builder makes parameters in the order of PyTorch's named_parameters(). Its
@@ -53,10 +53,10 @@ func (b builder) param(name string, init func(gotorch.Tensor), shape ...int64) *
 	return p
 }
 
-// torso makes a parameter that is used in the torso's dtype.
-func (b builder) torso(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
+// autocast makes a parameter that is used in the compute dtype.
+func (b builder) autocast(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
 	p := b.param(name, init, shape...)
-	p.torso = true
+	p.autocast = true
 	return p
 }
 

@@ -1,9 +1,8 @@
 package model
 
-// Product is a convolution or a matrix product of an evaluation, in the network's
-// plain form: an up-sampling's convolution is one of kernel 3 over the enlarged
-// picture, whatever way it is computed, and attention is two products, queries by
-// keys and weights by values.
+// Product is a convolution or a matrix multiplication of a forward pass of the unfused
+// network: the convolution after an upsampling has kernel 3 over the upsampled feature
+// map, and attention is two products, queries by keys and weights by values.
 type Product struct {
 	Weight, Bias *Parameter // nil where both factors are activations
 	Input        []int64    // [N, I, H, W] of a convolution; [..., I] of a linear layer; [B, M, K] of attention
@@ -11,8 +10,8 @@ type Product struct {
 	Transposed   bool       // Other lies in memory as [B, N, K]
 	Stride       int64      // of a convolution
 	Padding      int64      // of a convolution
-	Half         bool       // computed in the torso's dtype, and not always in float32
-	NoGradient   bool       // nothing learns from the input's gradient: it is the picture's, or t's
+	Half         bool       // computed in the compute dtype, not always in float32
+	NoGradient   bool       // the input needs no gradient: it is the image, or t
 	MACs         int64      // multiply-accumulate operations, forward
 }
 

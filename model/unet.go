@@ -29,7 +29,7 @@ type block struct {
 	up        *upsample
 	res2      *resBlock
 
-	kept int64 // of res's input channels on the way up, those that were kept on the way down
+	kept int64 // in the decoder: how many of res's input channels come from the skip connection
 }
 
 // New builds the network on the CPU in float32, its weights drawn from seed as
@@ -64,12 +64,12 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	width := u.ModelChannels * u.ChannelMult[0]
 	m.outNorm = newNorm(out.at("0"), width)
 	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
-	m.outConv.weight.torso, m.outConv.bias.torso = false, false // float32, as the reference's last layer
+	m.outConv.weight.autocast, m.outConv.bias.autocast = false, false // float32, as the reference's last layer
 	return m
 }
 
-// buildInput makes the way down and returns how many channels each block hands
-// to its partner on the way up.
+// buildInput makes the encoder and returns the number of channels of each block's skip
+// connection.
 func (m *UNet) buildInput(b builder) (channels []int) {
 	u := m.config
 	ch := u.ModelChannels
@@ -106,8 +106,8 @@ func (m *UNet) buildMiddle(b builder, ch int) {
 	}
 }
 
-// buildOutput makes the way up; each block takes the channels of its partner on
-// the way down as well.
+// buildOutput makes the decoder; each block also takes the channels of its skip
+// connection.
 func (m *UNet) buildOutput(b builder, channels []int) {
 	u := m.config
 	ch := channels[len(channels)-1]

@@ -90,24 +90,24 @@ func TestInitialWeights(t *testing.T) {
 
 // gradients evaluates the network, with dropout, and returns the output and all
 // gradients of sum(output^2).
-func gradients(t *testing.T, network *UNet, tape *Tape, dtype int8) (out []float32, grads [][]float32) {
+func gradients(t *testing.T, network *UNet, segments *Segments, dtype int8) (out []float32, grads [][]float32) {
 	t.Helper()
-	return gradientsOf(t, network, network.Forward, tape, dtype, nil)
+	return gradientsOf(t, network, network.Forward, segments, dtype, nil)
 }
 
-func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, tape *Tape, dtype int8, reached func()) (out []float32, grads [][]float32) {
+func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, segments *Segments, dtype int8, onSegmentDone func()) (out []float32, grads [][]float32) {
 	t.Helper()
 	gotorch.Scope(func() {
 		key := gotorch.PhiloxKey{Seed: 5}
 		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, key, 2, 3, 16, 16)
-		in := Input{Y: gotorch.FromInt64s([]int64{3, 9}), Dropout: &key, Tape: tape, Dtype: dtype}
+		in := Input{Y: gotorch.FromInt64s([]int64{3, 9}), Dropout: &key, Segments: segments, Dtype: dtype}
 		gotorch.ZeroGrads(network.Tensors())
 		y := forward(x, gotorch.FromInt64s([]int64{7, 900}), in)
 		y.Mul(y).Sum().Backward()
-		if reached != nil {
-			reached()
+		if onSegmentDone != nil {
+			onSegmentDone()
 		}
-		tape.Backward(reached)
+		segments.Backward(onSegmentDone)
 		out = y.Float32s()
 		for _, p := range network.Tensors() {
 			grads = append(grads, p.Grad().Float32s())
@@ -116,16 +116,16 @@ func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, 
 	return out, grads
 }
 
-// TestTapeThatKeepsGraphs compares the way back in parts with the way back in one, which
+// TestSegmentsRetainGraph compares the backward pass in segments with one in one piece, which
 // must come to the same bits; and a parameter's gradient must be there at once.
-func TestTapeThatKeepsGraphs(t *testing.T) {
+func TestSegmentsRetainGraph(t *testing.T) {
 	for name, change := range kinds {
 		for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
 			t.Run(name+" "+gotorch.DtypeName(dtype), func(t *testing.T) {
 				network := awake(t, change)
 				defer network.Free()
-				tape, seen, parts := &Tape{KeepsGraphs: true}, map[int][]float32{}, 0
-				reached := func() {
+				segments, seen, parts := &Segments{RetainGraph: true}, map[int][]float32{}, 0
+				onSegmentDone := func() {
 					parts++
 					for k, p := range network.Tensors() {
 						if g := p.Grad(); g.Defined() && seen[k] == nil {
@@ -134,7 +134,7 @@ func TestTapeThatKeepsGraphs(t *testing.T) {
 					}
 				}
 				out, grads := gradients(t, network, nil, dtype)
-				again, whole := gradientsOf(t, network, network.Forward, tape, dtype, reached)
+				again, whole := gradientsOf(t, network, network.Forward, segments, dtype, onSegmentDone)
 				if !slices.Equal(out, again) {
 					t.Error("the outputs differ")
 				}
@@ -162,14 +162,14 @@ func TestCheckpointing(t *testing.T) {
 			gotorch.Scope(func() {
 				network := awake(t, change)
 				out, grads := gradients(t, network, nil, gotorch.Float)
-				outTape, gradsTape := gradients(t, network, new(Tape), gotorch.Float)
+				outCheckpointed, gradsCheckpointed := gradients(t, network, new(Segments), gotorch.Float)
 				for i := range out {
-					if out[i] != outTape[i] {
-						t.Fatalf("output %d: %v with checkpointing, %v without", i, outTape[i], out[i])
+					if out[i] != outCheckpointed[i] {
+						t.Fatalf("output %d: %v with checkpointing, %v without", i, outCheckpointed[i], out[i])
 					}
 				}
 				for k, p := range network.Parameters() {
-					if d, largest := distance(grads[k], gradsTape[k]); d > 1e-4*largest+1e-4 {
+					if d, largest := distance(grads[k], gradsCheckpointed[k]); d > 1e-4*largest+1e-4 {
 						t.Errorf("%s: gradients differ by %g of %g", p.Name, d, largest)
 					}
 				}
@@ -186,7 +186,7 @@ func distance(a, b []float32) (worst, largest float64) {
 	return worst, largest
 }
 
-// TestBFloat16 compares the torso in bfloat16 with float32.
+// TestBFloat16 compares bfloat16 compute with float32.
 func TestBFloat16(t *testing.T) {
 	gotorch.Scope(func() {
 		network, err := New(small(), 1)
@@ -428,8 +428,8 @@ func TestLowRes(t *testing.T) {
 // next operator and up-sampling before its convolution, with the CPU's way.
 func TestAsOnGPU(t *testing.T) {
 	for name, change := range kinds {
-		for way, tape := range map[string]func() *Tape{"whole": func() *Tape { return nil }, "recomputed": func() *Tape { return new(Tape) },
-			"in parts": func() *Tape { return &Tape{KeepsGraphs: true} }} {
+		for way, segments := range map[string]func() *Segments{"whole": func() *Segments { return nil }, "recomputed": func() *Segments { return new(Segments) },
+			"in parts": func() *Segments { return &Segments{RetainGraph: true} }} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				network := awake(t, change)
 				defer network.Free()
@@ -438,7 +438,7 @@ func TestAsOnGPU(t *testing.T) {
 					p.upsamples = false
 				}
 				asOnGPU := func(x, t gotorch.Tensor, in Input) gotorch.Tensor { return network.forward(x, t, in, true) }
-				got, grads := gradientsOf(t, network, asOnGPU, tape(), gotorch.Float, nil)
+				got, grads := gradientsOf(t, network, asOnGPU, segments(), gotorch.Float, nil)
 				if d, largest := distance(want, got); d > 1e-5*largest {
 					t.Errorf("the outputs differ by %g of %g", d, largest)
 				}

@@ -64,7 +64,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 		err = t.initialise()
 	}
 	if err == nil && t.group == nil {
-		t.work.copyWeights()
+		t.work.makeWorkingWeights()
 	}
 	return err
 }

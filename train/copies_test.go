@@ -45,12 +45,12 @@ func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
 	}
 	defer b.Close()
 	w := b.trainer.work
-	if len(w.copies) == 0 {
+	if len(w.working) == 0 {
 		t.Fatal("there are no copies")
 	}
 	if !copies {
-		w.copies = nil
-		b.trainer.optimizer.SetCopies(nil)
+		w.working = nil
+		b.trainer.optimizer.SetWorkingWeights(nil)
 	}
 	bias := b.trainer.parameter("time_embed.2.bias")
 	for step := range 4 {
@@ -65,7 +65,7 @@ func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
 			bias.Detach().CopyI(good, false)
 		}
 	}
-	for p, copied := range w.copies {
+	for p, copied := range w.working {
 		if !slices.Equal(copied.Float64s(), p.Tensor.CastTo(copied.Dtype()).Float64s()) {
 			t.Errorf("the copy of %s is not what it has become", p.Name)
 		}

@@ -71,6 +71,6 @@ func (t *Trainer) followState() error {
 		t.group.BroadcastTensors(list)
 	}
 	t.optimizer.SetState(expAvg, expAvgSq, s.Updates)
-	t.work.copyWeights()
+	t.work.makeWorkingWeights()
 	return t.sampler.SetState(s.Sampler)
 }

@@ -26,7 +26,7 @@ type goldenRun struct {
 	cond    diffusion.Cond
 
 	checkpointing bool // of gradients, where any are wanted
-	tape          *model.Tape
+	segments      *model.Segments
 
 	compared *golden.Comparisons
 }
@@ -136,14 +136,14 @@ func (r *goldenRun) diffusion(respacing string) *diffusion.GaussianDiffusion {
 }
 
 func (r *goldenRun) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Tape: r.tape})
+	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Segments: r.segments})
 }
 
 // losses takes the losses of a step back that gradients will be asked of, by
 // checkpointing if the case does so.
 func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor, t []int64, noise gotorch.Tensor, cond diffusion.Cond) diffusion.Losses {
 	if r.checkpointing {
-		r.tape = new(model.Tape)
+		r.segments = new(model.Segments)
 	}
 	return d.TrainingLosses(r.denoise, xStart, d.At(t), noise, cond)
 }
@@ -151,8 +151,8 @@ func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor
 // backward goes back from a loss of losses.
 func (r *goldenRun) backward(loss gotorch.Tensor) {
 	loss.Backward()
-	r.tape.Backward(nil)
-	r.tape = nil
+	r.segments.Backward(nil)
+	r.segments = nil
 }
 
 // compare skips, by name, what another folder of cases may lack.

@@ -5,7 +5,7 @@ import "github.com/wangkuiyi/gotorch"
 // precision is how the network computes; weights and optimizer state are
 // float32 in all of them.
 type precision struct {
-	dtype int8 // of the torso's activations
+	dtype int8 // of activations
 	tf32  bool // on CUDA, whether float32 factors may be rounded to TensorFloat-32
 }
 

@@ -24,7 +24,7 @@ type stepWork struct {
 	results gotorch.Tensor // float32, as layout says
 	layout  resultLayout
 
-	copies map[*model.Parameter]gotorch.Tensor // see copyWeights
+	working map[*model.Parameter]gotorch.Tensor // see makeWorkingWeights
 }
 
 // What numbers holds: three rows of N numbers, one per picture, and then these.
@@ -61,25 +61,25 @@ func (t *Trainer) newGraph(work func()) *gotorch.Graph {
 
 func (w *stepWork) free() {
 	w.graph.Close()
-	for _, x := range slices.AppendSeq([]gotorch.Tensor{w.pixels, w.numbers, w.results}, maps.Values(w.copies)) {
+	for _, x := range slices.AppendSeq([]gotorch.Tensor{w.pixels, w.numbers, w.results}, maps.Values(w.working)) {
 		x.Free()
 	}
 }
 
-// copyWeights makes copies of the weights in bfloat16, once these are what the run begins
-// with. The network computes with them and the optimizer keeps them, so that a step casts
-// no weights. Gradients are cast where they are summed before the optimizer sees them.
+// makeWorkingWeights makes the bfloat16 working weights, once the master weights are
+// loaded. The network computes with them and the optimizer updates them, so that a step
+// casts no weights. Gradients are cast where they are summed before the optimizer sees them.
 // In float16 each evaluation casts the weights.
-func (w *stepWork) copyWeights() {
+func (w *stepWork) makeWorkingWeights() {
 	if w.t.precision.dtype != gotorch.BFloat16 {
 		return
 	}
-	w.copies = w.t.network.Copies(w.t.precision.dtype)
+	w.working = w.t.network.WorkingWeights(w.t.precision.dtype)
 	list := make([]gotorch.Tensor, 0, len(w.t.network.Parameters()))
 	for _, p := range w.t.network.Parameters() {
-		list = append(list, w.copies[p])
+		list = append(list, w.working[p])
 	}
-	w.t.optimizer.SetCopies(list)
+	w.t.optimizer.SetWorkingWeights(list)
 }
 
 // write sends this process's share of a batch and of its timesteps, without waiting
@@ -210,7 +210,7 @@ func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 // autograd. Where it can do it, autograd needs no room for all of a microbatch's beside
 // the sum.
 func (t *Trainer) sumsGradients(microbatches int) bool {
-	return t.group.Size() > 1 || t.config.Train.GradientNoise || microbatches > 1 && len(t.work.copies) > 0
+	return t.group.Size() > 1 || t.config.Train.GradientNoise || microbatches > 1 && len(t.work.working) > 0
 }
 
 // sharesInParts reports whether processes add up gradients while others are not there
@@ -221,7 +221,7 @@ func (t *Trainer) sharesInParts() bool {
 }
 
 // backward adds the gradient of one microbatch's share of the global mean. reached, if
-// not nil, is called after every part of the way back; see [model.Tape.Backward].
+// not nil, is called after every segment of the backward pass; see [model.Segments.Backward].
 func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, reached func()) {
 	gotorch.Scope(func() {
 		pass := t.newPass(in, m, reached != nil)
@@ -230,7 +230,7 @@ func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, reache
 		if reached != nil {
 			reached()
 		}
-		pass.tape.Backward(reached)
+		pass.segments.Backward(reached)
 		out.loss = keep(out.loss, losses.Loss)
 		out.mse = keep(out.mse, losses.MSE)
 		out.vb = keep(out.vb, losses.VB)
@@ -262,17 +262,17 @@ func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
 
 // pass is one evaluation of the network within a step.
 type pass struct {
-	denoise diffusion.Denoiser
-	tape    *model.Tape // nil: the way back is one
+	denoise  diffusion.Denoiser
+	segments *model.Segments // nil: the backward pass is one
 }
 
 // newPass evaluates the network; inParts: the way back is to go in parts.
 func (t *Trainer) newPass(in stepInputs, m microbatch, inParts bool) pass {
 	var p pass
 	if t.config.Model.UseCheckpoint || inParts {
-		p.tape = &model.Tape{KeepsGraphs: !t.config.Model.UseCheckpoint}
+		p.segments = &model.Segments{RetainGraph: !t.config.Model.UseCheckpoint}
 	}
 	dropout := t.key(in, m, 0)
-	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Tape: p.tape, Copies: t.work.copies})
+	p.denoise = Denoiser(t.network, model.Input{Dtype: t.precision.dtype, Dropout: &dropout, Segments: p.segments, WorkingWeights: t.work.working})
 	return p
 }
