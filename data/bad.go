@@ -24,8 +24,11 @@ type badPictures struct {
 }
 
 // add notes an unreadable picture; it returns an error that lists all of them
-// when they are more than the limit.
+// when they are more than the limit, or a [ShortageError].
 func (b *badPictures) add(name string, err error) error {
+	if isShortage(err) {
+		return &ShortageError{Where: b.where, Err: err}
+	}
 	b.mu.Lock()
 	if b.found == nil {
 		b.found = map[string]error{}

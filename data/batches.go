@@ -54,7 +54,7 @@ func batchSets() []batchSet {
 func openBatchFolder(dir, split string) (*collection, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the pictures: %w", err)
+		return nil, fmt.Errorf("cannot list the images: %w", explained(err))
 	}
 	var found []string
 	for _, e := range entries {
@@ -86,12 +86,12 @@ func openBatchFolder(dir, split string) (*collection, error) {
 func openBlob(file string) (*blob, *os.File, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	return &blob{name: filepath.Base(file), r: f, size: info.Size()}, f, nil
 }
@@ -125,7 +125,7 @@ func (s *batchSet) isPart(name string) bool {
 func openBatchArchive(file, split string) (*collection, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	defer f.Close()
 	c, err := readBatchArchive(f, split, file)

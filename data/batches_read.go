@@ -37,11 +37,13 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 	if b.pictures.count() == 0 {
 		return nil, fmt.Errorf("%s: %s lacks its %s pictures", where, s.title, split)
 	}
-	c := &collection{source: b.pictures, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), labels: b.labels, split: true}
+	own := &ownLabels{labels: b.labels, from: "labels of " + s.title}
+	c := &collection{source: b.pictures, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), split: true}
+	c.readOwn = func() (*ownLabels, error) { return own, nil }
 	var err error
 	if names := blobs[s.names]; names != nil {
-		if c.classes, err = s.classNames(names); err == nil {
-			err = checkLabel(slices.Max(c.labels), c.classes)
+		if own.names, err = s.classNames(names); err == nil {
+			err = checkLabel(slices.Max(own.labels), own.names)
 		}
 	}
 	if err != nil {

@@ -227,7 +227,7 @@ func TestNPZ(t *testing.T) {
 		"class -1":                        npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []int64{1, -1})),
 		"arr_1: ":                         npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []float64{1, 2})),
 	} {
-		ds, err := Open(path, Options{})
+		ds, err := Open(path, Options{ClassCond: true})
 		if err == nil {
 			ds.Close()
 		}
@@ -235,4 +235,5 @@ func TestNPZ(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
+	open(t, npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []float64{1, 2})), Options{}) // nobody asks for labels
 }

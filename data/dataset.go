@@ -23,12 +23,24 @@ type Options struct {
 	ClassCond bool
 
 	// Labels says where the classes come from: "prefix" (of the file name, up to
-	// the first underscore), "folder" (the first folder that not all pictures
-	// share), "source" (what the data set itself says: dataset.json, an npz's
+	// the first underscore), "folder" (the first folder that not all images
+	// share, below train and test), "source" (what the data set itself says: dataset.json, an npz's
 	// arr_1, CIFAR's labels), or the path of a .csv, .tsv or .txt file of lines
 	// NAME,CLASS, as spreadsheets write them; see IsLabelTable.
-	// Empty means the data set's own where it has them, else prefixes, else folders.
+	// Empty means the data set's own where it has them, else prefixes, else folders;
+	// where these two disagree, and neither makes one class or nearly one for each
+	// image, it is an error.
 	Labels string
+
+	// NumClasses is how many classes a network has; 0 means that it will have as many as
+	// there are. Labels that are numbers are kept where they are below it. Otherwise they
+	// are numbered densely where they leave gaps.
+	NumClasses int
+
+	// KnownClasses are the names of the classes that a network has learnt, by label.
+	// Images are labelled accordingly, and a class that is not among them is an
+	// UnknownClassError. nil means that there are none.
+	KnownClasses []string
 
 	// Split chooses the "train" or the "test" pictures of CIFAR and the
 	// down-sampled ImageNet; empty means train. Other sets are not split.
@@ -72,11 +84,10 @@ type Dataset struct {
 	*collection
 	size    int
 	decoder imaging.Decoder
-	labels  []int64 // by picture of the collection; nil without classes
-	classes []string
-	kept    []int32 // pictures of the collection that Open found readable; nil: all
-	jpegs   bool    // whether there are jpeg files
-	cache   *cache  // nil: pictures are decoded whenever they are read
+	classes *classes // of the collection's images; nil without classes
+	kept    []int32  // pictures of the collection that Open found readable; nil: all
+	jpegs   bool     // whether there are jpeg files
+	cache   *cache   // nil: pictures are decoded whenever they are read
 	bad     badPictures
 
 	memories sync.Pool // of *imaging.Memory
@@ -84,7 +95,8 @@ type Dataset struct {
 
 // Open opens a set of pictures:
 //
-//   - a folder of jpg, jpeg, png, gif, webp and bmp files, at any depth
+//   - a folder of jpg, jpeg, png, gif, webp and bmp files, at any depth; what
+//     Dataset.LeftOut lists is left out
 //   - a .zip of such files, that of NVlabs/edm with its dataset.json included
 //   - an .npz with arr_0, uint8 [N, H, W, C], and labels arr_1 [N] if it likes
 //   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
@@ -134,9 +146,10 @@ const maxSize = 8192
 // chooses among them.
 func (d *Dataset) apply(o Options) (err error) {
 	if o.ClassCond {
-		if d.labels, d.classes, err = d.classify(o.Labels); err != nil {
+		if d.classes, err = d.classify(o); err != nil {
 			return err
 		}
+		d.classes.check()
 	}
 	if err := d.checkHeaders(); err != nil {
 		return err
@@ -175,20 +188,54 @@ func (d *Dataset) ImageSize() int { return d.size }
 func (d *Dataset) Cached() bool { return d.cache != nil }
 
 // ClassNames returns the names of the classes, by label; nil without classes.
-func (d *Dataset) ClassNames() []string { return d.classes }
+func (d *Dataset) ClassNames() []string {
+	if d.classes == nil {
+		return nil
+	}
+	return d.classes.names
+}
 
 // NumClasses returns the number of classes, 0 without.
-func (d *Dataset) NumClasses() int { return len(d.classes) }
+func (d *Dataset) NumClasses() int { return len(d.ClassNames()) }
+
+// ClassRule says where the classes come from, for a log line: "folders", "dataset.json";
+// "" without classes.
+func (d *Dataset) ClassRule() string {
+	if d.classes == nil {
+		return ""
+	}
+	return d.classes.rule
+}
+
+// ClassWarnings says what may be wrong with the classes.
+func (d *Dataset) ClassWarnings() []string {
+	if d.classes == nil {
+		return nil
+	}
+	return d.classes.warnings
+}
+
+// ClassCounts returns how many images each class has, by label; nil without classes.
+func (d *Dataset) ClassCounts() []int {
+	if d.classes == nil {
+		return nil
+	}
+	counts := make([]int, d.NumClasses())
+	for i := range d.Len() {
+		counts[d.Label(i)]++
+	}
+	return counts
+}
 
 // PictureName returns the name of picture i within the set.
 func (d *Dataset) PictureName(i int) string { return d.name(d.at(i)) }
 
 // Label returns the class of picture i, 0 without classes.
 func (d *Dataset) Label(i int) int64 {
-	if d.labels == nil {
+	if d.classes == nil {
 		return 0
 	}
-	return d.labels[d.at(i)]
+	return d.classes.labels[d.at(i)]
 }
 
 // Fingerprint identifies the pictures by their names, order and labels, and the
@@ -286,8 +333,15 @@ func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
 }
 
 func (d *Dataset) named(i int, err error) error {
+	if isShortage(err) {
+		return &ShortageError{Where: d.title, Err: err}
+	}
 	return fmt.Errorf("%s: %s: %w", d.title, d.PictureName(i), err)
 }
+
+// LeftOut returns the images that Open found and left out because they are no data, by
+// reason.
+func (d *Dataset) LeftOut() []LeftOut { return d.leftOut }
 
 // Bad returns the pictures found unreadable so far, by name.
 func (d *Dataset) Bad() []BadPicture { return d.bad.list() }
@@ -300,6 +354,10 @@ const checkedHeaders = 10000
 
 // checkHeaders drops the pictures whose headers cannot be read.
 func (d *Dataset) checkHeaders() error {
+	var err error
+	for _, folder := range d.unreadable {
+		err = d.bad.add(folder.Name, folder.Err)
+	}
 	n := d.count()
 	checked := min(n, checkedHeaders)
 	found := make([]error, checked)
@@ -308,12 +366,14 @@ func (d *Dataset) checkHeaders() error {
 		return nil
 	})
 	unreadable := map[int]bool{}
-	var err error
 	for k, cause := range found {
-		if cause != nil {
-			i := Spread(k, checked, n)
-			unreadable[i] = true
-			err = d.bad.add(d.name(i), cause)
+		if cause == nil {
+			continue
+		}
+		i := Spread(k, checked, n)
+		unreadable[i] = true
+		if err = d.bad.add(d.name(i), cause); isShortage(err) {
+			return err
 		}
 	}
 	if err != nil || len(unreadable) == 0 {

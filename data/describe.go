@@ -19,8 +19,13 @@ type Description struct {
 	Sizes    []SizeCount    // by decreasing count
 	Classes  []ClassCount   // by label; nil where the set has no classes
 	Bad      []BadPicture   // by name
+	LeftOut  []LeftOut      // images that are no data
 	Warnings []WarningCount // by decreasing count: images that were decoded, but hardly to what was wanted
 	Sheet    *image.NRGBA   // some of the pictures, fitted to ImageSize, spread evenly over the set
+
+	Rule          string   // where classes come from, see Dataset.ClassRule
+	ClassWarnings []string // what may be wrong with the classes
+	NoClass       error    // why the set has no classes; nil where it has some
 }
 
 // SizeCount says how many pictures have a size in pixels.
@@ -56,12 +61,12 @@ type DescribeOptions struct {
 // Describe decodes every picture that path names and says what it found. Bad
 // pictures are no error as long as one can be read.
 func Describe(ctx context.Context, path string, o DescribeOptions) (*Description, error) {
-	ds, err := openToDescribe(path, o.Options)
+	ds, noClass, err := openToDescribe(path, o.Options)
 	if err != nil {
 		return nil, err
 	}
 	defer ds.Close()
-	d := &Description{Name: ds.Name()}
+	d := &Description{Name: ds.Name(), Rule: ds.ClassRule(), ClassWarnings: ds.ClassWarnings(), NoClass: noClass, LeftOut: ds.LeftOut()}
 	good, err := d.readAll(ctx, ds, o.Progress)
 	if err != nil {
 		return nil, err
@@ -75,18 +80,21 @@ func Describe(ctx context.Context, path string, o DescribeOptions) (*Description
 	return d, err
 }
 
-func openToDescribe(path string, o Options) (*Dataset, error) {
+// openToDescribe opens a set, with its classes if it has any; noClass says why not.
+func openToDescribe(path string, o Options) (ds *Dataset, noClass, err error) {
 	o.MaxBadImages = math.MaxInt
 	o.CacheBytes = -1
 	if o.ClassCond {
-		return Open(path, o)
+		ds, err = Open(path, o)
+		return ds, nil, err
 	}
 	classes := o
 	classes.ClassCond = true
-	if ds, err := Open(path, classes); err == nil {
-		return ds, nil
+	if ds, noClass = Open(path, classes); noClass == nil {
+		return ds, nil, nil
 	}
-	return Open(path, o)
+	ds, err = Open(path, o)
+	return ds, noClass, err
 }
 
 // readAll decodes the pictures, counts their sizes and warnings, and returns the readable ones.

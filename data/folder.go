@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // labelFile is where NVlabs/edm's data sets keep their labels.
@@ -14,18 +15,17 @@ const labelFile = "dataset.json"
 
 // openFolder opens the pictures under dir, at any depth.
 func openFolder(dir string) (*collection, error) {
-	names, err := listPictures(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the pictures: %w", err)
+	l := lister{}
+	if err := l.list(dir, ""); err != nil {
+		return nil, fmt.Errorf("cannot list the images: %w", explained(err))
 	}
-	if len(names) == 0 {
-		return nil, errNoPictures(dir)
+	if len(l.names) == 0 {
+		return nil, l.errNoImages(dir)
 	}
-	c := &collection{title: "folder " + dir, source: filesIn(dir, names)}
-	err = c.readLabels(func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, labelFile)) })
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, labelFile), err)
-	}
+	c := &collection{title: "folder " + dir, source: filesIn(dir, l.names), leftOut: l.left, unreadable: l.unreadable}
+	c.labelFiles = &labelFiles{names: l.labelFiles, open: func(name string) (io.ReadCloser, error) {
+		return os.Open(filepath.Join(dir, filepath.FromSlash(name)))
+	}}
 	return c, nil
 }
 
@@ -57,19 +57,26 @@ func cause(err error) error {
 	return err
 }
 
-// listPictures returns the paths of the pictures under dir, relative to it, in
-// the reference's order.
-func listPictures(dir string) ([]string, error) {
-	l := lister{}
-	err := l.list(dir, "")
-	return l.names, err
+// lister collects the images of a folder, in the reference's order. above holds the
+// folders on the way to the current one, so that a link to one of them does not lead in
+// circles.
+type lister struct {
+	names      []string
+	labelFiles []string     // dataset.json, wherever there is one
+	unreadable []BadPicture // folders, with a slash at the end
+	left       leftOut
+	above      []os.FileInfo
 }
 
-// lister collects pictures; above holds the folders on the way to the current
-// one, so that a link to one of them does not lead in circles.
-type lister struct {
-	names []string
-	above []os.FileInfo
+func (l *lister) errNoImages(dir string) error {
+	err := errNoPictures(dir)
+	if len(l.left) > 0 {
+		err = fmt.Errorf("%w; left out: %v", err, l.left)
+	}
+	for _, folder := range l.unreadable {
+		err = fmt.Errorf("%w; %s: %w", err, folder.Name, folder.Err)
+	}
+	return err
 }
 
 func (l *lister) list(dir, prefix string) error {
@@ -82,25 +89,74 @@ func (l *lister) list(dir, prefix string) error {
 			return nil
 		}
 	}
-	l.above = append(l.above, info)
-	defer func() { l.above = l.above[:len(l.above)-1] }()
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
 		return err
 	}
+	l.above = append(l.above, info)
+	defer func() { l.above = l.above[:len(l.above)-1] }()
+	run := isRunFolder(entries)
+	if run && prefix != "" {
+		l.leaveOut(dir, prefix, ReasonRun)
+		return nil
+	}
 	for _, e := range entries {
-		full := filepath.Join(dir, e.Name())
-		switch {
-		case isFolder(full, e):
-			err = l.list(full, prefix+e.Name()+"/")
-		case isPicture(e.Name()) && isFile(full, e):
-			l.names = append(l.names, prefix+e.Name())
-		}
-		if err != nil {
+		if run && e.Name() == samplesFolder {
+			l.leaveOut(filepath.Join(dir, e.Name()), prefix+e.Name()+"/", ReasonRun)
+		} else if err := l.entry(dir, prefix, e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func isRunFolder(entries []fs.DirEntry) bool {
+	has := func(name string, dir bool) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name && e.IsDir() == dir })
+	}
+	return has(runConfig, false) && has(runCheckpoints, true)
+}
+
+func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
+	full, name := filepath.Join(dir, e.Name()), prefix+e.Name()
+	why := whyName(e.Name())
+	folder, err := isFolder(full, e)
+	if folder && err == nil {
+		if why != "" {
+			l.leaveOut(full, name+"/", why)
+			return nil
+		}
+		err = l.list(full, name+"/")
+	}
+	switch format, image := whyFormat(e.Name()); {
+	case isShortage(err):
+		return err
+	case err != nil:
+		l.unreadable = append(l.unreadable, BadPicture{Name: name + "/", Err: cause(err)})
+	case folder:
+	case e.Name() == labelFile && why == "":
+		l.labelFiles = append(l.labelFiles, name)
+	case !image || !isFile(full, e):
+	case why != "":
+		l.left.add(why, name)
+	case format != "":
+		l.left.add(format, name)
+	default:
+		l.names = append(l.names, name)
+	}
+	return nil
+}
+
+// leaveOut counts the images under a folder that is left out, so far as it can be
+// listed.
+func (l *lister) leaveOut(dir, prefix, reason string) {
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if _, image := whyFormat(path); err == nil && image && e.Type().IsRegular() {
+			below, _ := filepath.Rel(dir, path)
+			l.left.add(reason, prefix+filepath.ToSlash(below))
+		}
+		return nil
+	})
 }
 
 // isFile reports whether e is a regular file, or a link to one or to nothing, which
@@ -114,11 +170,14 @@ func isFile(full string, e fs.DirEntry) bool {
 }
 
 // isFolder reports whether e is a folder or a link to one; only links cost a
-// system call.
-func isFolder(full string, e fs.DirEntry) bool {
+// system call. The error is of a link to what must not be looked at.
+func isFolder(full string, e fs.DirEntry) (bool, error) {
 	if e.Type()&fs.ModeSymlink == 0 {
-		return e.IsDir()
+		return e.IsDir(), nil
 	}
 	info, err := os.Stat(full)
-	return err == nil && info.IsDir()
+	if err != nil && (isShortage(err) || errors.Is(err, fs.ErrPermission) && !isImageFile(full)) {
+		return true, err
+	}
+	return err == nil && info.IsDir(), nil
 }

@@ -15,7 +15,7 @@ import (
 func openNPZ(path string) (*collection, error) {
 	z, err := npy.OpenNPZ(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	defer z.Close()
 	c, err := readNPZ(z)
@@ -43,11 +43,16 @@ func readNPZ(z *npy.NPZ) (*collection, error) {
 	if !slices.Contains(z.Names(), labels) {
 		return c, nil
 	}
-	if a, err = z.Read(labels); err == nil {
-		c.labels, err = labelArray(a, s.count())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("arr_1: %w", err)
+	b, err := z.Read(labels)
+	c.readOwn = func() (*ownLabels, error) { // what nobody asks for may be anything
+		if err != nil {
+			return nil, fmt.Errorf("arr_1: %w", err)
+		}
+		values, err := labelArray(b, s.count())
+		if err != nil {
+			return nil, fmt.Errorf("arr_1: %w", err)
+		}
+		return &ownLabels{labels: values, from: labels}, nil
 	}
 	return c, nil
 }

@@ -67,7 +67,7 @@ func (l *Loader) newPending(at int64, n int) *pending {
 	default:
 		p.Pixels = make([]byte, n*l.pictureBytes(), l.o.BatchSize*l.pictureBytes())
 	}
-	if l.ds.labels != nil {
+	if l.ds.classes != nil {
 		p.Labels = make([]int64, n)
 	}
 	return p

@@ -38,6 +38,9 @@ type Prepared struct {
 	Classes  int          // in dataset.json; 0 without
 	Bytes    int64        // size of the zip
 	Bad      []BadPicture // left out, by name
+	LeftOut  []LeftOut    // images that are no data
+	Rule     string       // where the classes come from, see Dataset.ClassRule
+	Warnings []string     // what may be wrong with them
 }
 
 // Prepare packs the pictures of src, anything that Open opens, into a zip as
@@ -76,6 +79,7 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 		return nil, unfinished(ds.Len(), fmt.Errorf("cannot write %s: %w", dst, err))
 	}
 	p.result.Bad, p.result.Classes = ds.Bad(), ds.NumClasses()
+	p.result.LeftOut, p.result.Rule, p.result.Warnings = ds.LeftOut(), ds.ClassRule(), ds.ClassWarnings()
 	return &p.result, os.RemoveAll(p.dir)
 }
 
@@ -284,7 +288,10 @@ func (p *packing) verify(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if c.count() != p.result.Pictures || (c.labels != nil) != (p.ds.ClassNames() != nil) {
+	if _, err := c.byRule("source", 0); p.ds.classes != nil && err != nil {
+		return err
+	}
+	if c.count() != p.result.Pictures {
 		return fmt.Errorf("%d pictures were written and %d can be read", p.result.Pictures, c.count())
 	}
 	checked := p.newProgress("checking", c.count())

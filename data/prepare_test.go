@@ -117,8 +117,8 @@ func TestPrepareWithoutClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	ds := open(t, dst, Options{})
-	if ds.Len() != 30 || ds.collection.labels != nil {
-		t.Errorf("%d pictures, labels %v", ds.Len(), ds.collection.labels)
+	if _, _, err := ds.ownLabels(); ds.Len() != 30 || !errors.Is(err, errNoLabels) {
+		t.Errorf("%d images, labels: %v", ds.Len(), err)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestDatasetJSONAsEDMReadsIt(t *testing.T) {
 	}
 	defer f.Close()
 	z := zipReader(t, f)
-	r, err := openEntry(z, "dataset.json")
+	r, err := z.Open("dataset.json")
 	if err != nil {
 		t.Fatal(err)
 	}

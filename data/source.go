@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,14 +26,13 @@ type source interface {
 // collection is an opened source and what it says about itself.
 type collection struct {
 	source
-	title   string   // for a log line
-	labels  []int64  // the source's own, one per picture; nil where it has none
-	classes []string // names of the labels; nil where they are mere numbers
-	split   bool     // whether train and test were told apart
+	title string // for a log line
+	split bool   // whether train and test were told apart
 
-	// unlabelled says that the source knows of labels and has none: its folders
-	// and file names are of a packer's making, as NVlabs/edm's are.
-	unlabelled bool
+	readOwn    func() (*ownLabels, error) // labels of the set itself, when they are asked for; nil: see labelFiles
+	labelFiles *labelFiles                // nil: none
+	leftOut    leftOut                    // images that are no data
+	unreadable []BadPicture               // folders that cannot be listed, with a slash at the end
 }
 
 // openSource opens what path names; the empty path is the built-in set. split
@@ -61,7 +58,7 @@ func openAny(path, split string) (*collection, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s does not exist: name a folder of pictures, or a .zip of them (%w)", path, fs.ErrNotExist)
 	case err != nil:
-		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	case info.IsDir():
 		if c, err := openBatchFolder(path, split); c != nil || err != nil {
 			return c, err
@@ -82,7 +79,7 @@ func openAny(path, split string) (*collection, error) {
 		return openLMDB(path, "LMDB "+path)
 	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
 		return openBatchArchive(path, split)
-	case isPicture(filepath.Base(path)):
+	case isImageFile(path):
 		return openPicture(path), nil
 	}
 	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, imaging.Formats)
@@ -117,16 +114,6 @@ func (f *files) load(i int, d imaging.Decoder) (imaging.Picture, error) {
 	p, err := d.Read(r)
 	return p, cause(err)
 }
-
-// isPicture reports whether a file's name ends as a picture's does. Files that
-// macOS leaves beside pictures (._NAME, __MACOSX/) end so too and are none.
-func isPicture(name string) bool {
-	base := path.Base(name)
-	return imaging.HasExtension(base) && !strings.HasPrefix(base, "._") && !strings.HasPrefix(name, "__MACOSX/")
-}
-
-// isImageFile reports whether a file's name ends as an image's does.
-func isImageFile(name string) bool { return imaging.HasExtension(name) }
 
 // sortNames sorts paths as the reference lists them: folder by folder, where a
 // folder's entries, files and folders mixed, are in the order of their names.

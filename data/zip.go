@@ -4,20 +4,21 @@ import (
 	"archive/zip"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path"
+	"strings"
 )
 
 // openZip opens the pictures in a zip file, at any depth.
 func openZip(path string) (*collection, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("cannot open the pictures: %w", err)
+		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
 	c, err := newZip(f, info.Size(), path, f.Close)
 	if err != nil {
@@ -33,53 +34,80 @@ func newZip(r io.ReaderAt, size int64, where string, closeFile func() error) (*c
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a readable zip file, or is cut short: %w", where, err)
 	}
-	names, entries, err := zipPictures(z)
+	l, entries, err := listZip(z)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", where, err)
-	case len(names) == 0:
-		return nil, errNoPictures(where)
+	case len(l.names) == 0:
+		return nil, l.errNoImages(where)
 	}
-	c := &collection{title: "zip " + where}
-	c.source = &files{
-		names: names,
-		open:  func(i int) (io.ReadCloser, error) { return entries[names[i]].Open() },
-		close: closeFile,
-	}
-	err = c.readLabels(func() (io.ReadCloser, error) { return openEntry(z, labelFile) })
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", where, labelFile, err)
-	}
-	return c, nil
+	return &collection{
+		title: "zip " + where,
+		source: &files{
+			names: l.names,
+			open:  func(i int) (io.ReadCloser, error) { return entries[l.names[i]].Open() },
+			close: closeFile,
+		},
+		leftOut:    l.left,
+		labelFiles: &labelFiles{names: l.labelFiles, open: func(name string) (io.ReadCloser, error) { return entries[name].Open() }},
+	}, nil
 }
 
-// zipPictures lists the entries that are pictures, in the order of a folder.
-func zipPictures(z *zip.Reader) ([]string, map[string]*zip.File, error) {
+// listZip lists the entries that are images, in the order of a folder.
+func listZip(z *zip.Reader) (*lister, map[string]*zip.File, error) {
 	const encrypted = 1
-	var names []string
+	l := &lister{}
 	entries := make(map[string]*zip.File, len(z.File))
-	for _, f := range z.File {
+	names := make([]string, len(z.File))
+	for i, f := range z.File {
+		names[i] = entryName(f)
+	}
+	runs := runFolders(names)
+	for i, f := range z.File {
+		name := names[i]
+		why, image := whyEntry(name, runs)
 		switch {
-		case f.FileInfo().IsDir() || !isPicture(f.Name):
+		case path.Base(name) == labelFile && why == "" && entries[name] == nil:
+			l.labelFiles = append(l.labelFiles, name)
+		case !image:
+			continue
+		case why != "":
+			l.left.add(why, name)
 			continue
 		case f.Flags&encrypted != 0:
 			return nil, nil, fmt.Errorf("%s is encrypted: unpack the zip and name the folder", f.Name)
-		case entries[f.Name] != nil:
-			return nil, nil, fmt.Errorf("two entries are named %s", f.Name)
+		case entries[name] != nil:
+			return nil, nil, fmt.Errorf("two entries are named %s", name)
+		default:
+			l.names = append(l.names, name)
 		}
-		entries[f.Name] = f
-		names = append(names, f.Name)
+		entries[name] = f
 	}
-	sortNames(names)
-	return names, entries, nil
+	sortNames(l.names)
+	return l, entries, nil
 }
 
-// openEntry opens an entry by its whole name.
-func openEntry(z *zip.Reader, name string) (io.ReadCloser, error) {
-	for _, f := range z.File {
-		if f.Name == name {
-			return f.Open()
-		}
+// entryName returns an entry's path as a folder would have it. Some packers of Windows
+// write backslashes; others lead from the root, or out of the folder.
+func entryName(f *zip.File) string {
+	name := strings.ReplaceAll(f.Name, `\`, "/")
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	if strings.HasSuffix(name, "/") || f.FileInfo().IsDir() {
+		clean += "/"
 	}
-	return nil, fs.ErrNotExist
+	return clean
+}
+
+// whyEntry returns why an entry is left out, and whether it is an image.
+func whyEntry(name string, runs []string) (why string, image bool) {
+	format, image := whyFormat(name)
+	why = whyPath(name)
+	switch {
+	case why != "":
+	case inRun(name, runs):
+		why = ReasonRun
+	default:
+		why = format
+	}
+	return why, image
 }

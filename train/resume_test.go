@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -379,7 +380,7 @@ func TestDataOptions(t *testing.T) {
 		ImageSize: c.Model.ImageSize, ClassCond: true, Labels: "folder", Orient: true,
 		Background: color.NRGBA{200, 30, 60, 255}, MaxBadImages: 3, CacheBytes: -1, JPEGDecoder: "go",
 	}
-	if o := c.DataOptions(); o != want {
+	if o := c.DataOptions(); !reflect.DeepEqual(o, want) {
 		t.Errorf("%+v, want %+v", o, want)
 	}
 }

@@ -1,0 +1,138 @@
+package data
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"iddpm/data/imaging"
+)
+
+// LeftOut says how many images Open left out of a set for one reason.
+type LeftOut struct {
+	Reason string // one of the Reason constants, or a format followed by " is not supported"
+	Images int
+	First  string // name of the first of them
+}
+
+// Why images are left out. They are no data: what programs keep beside images.
+const (
+	ReasonHidden = "hidden files and folders"                              // .ipynb_checkpoints, .thumbnails, .Trash-1000
+	ReasonSystem = "files of the system (@eaDir, __MACOSX, ._NAME, ...)"   // thumbnails, metadata, recycle bins
+	ReasonRun    = "run folders (config.json beside checkpoints/)"         // sample grids of iddpm
+	unsupported  = " is not supported: convert them, or leave them behind" // after the format
+)
+
+// leftOut gathers what is left out, by reason in the order of appearance.
+type leftOut []LeftOut
+
+func (l *leftOut) add(reason, name string) {
+	i := slices.IndexFunc(*l, func(r LeftOut) bool { return r.Reason == reason })
+	if i < 0 {
+		i = len(*l)
+		*l = append(*l, LeftOut{Reason: reason, First: name})
+	}
+	(*l)[i].Images++
+}
+
+// String lists what was left out, for an error of a set without images.
+func (l leftOut) String() string {
+	var parts []string
+	for _, r := range l {
+		parts = append(parts, r.First+" ("+r.Reason+")")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// jpegExtensions are those of JPEG files that imaging does not list.
+var jpegExtensions = []string{".jfif", ".jpe", ".pjpeg", ".pjp"}
+
+// isImageFile reports whether a file's name ends as an image's does.
+func isImageFile(name string) bool {
+	return imaging.HasExtension(name) || slices.Contains(jpegExtensions, strings.ToLower(path.Ext(name)))
+}
+
+// unsupportedFormats are formats of images that cannot be decoded, by extension.
+var unsupportedFormats = map[string]string{
+	".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF", ".tif": "TIFF", ".tiff": "TIFF", ".jxl": "JPEG XL",
+	".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000", ".psd": "PSD", ".svg": "SVG", ".ico": "ICO", ".tga": "TGA",
+	".exr": "OpenEXR", ".hdr": "HDR", ".ppm": "PPM", ".pgm": "PGM", ".pbm": "PBM", ".pnm": "PNM",
+	".dng": "camera raw", ".cr2": "camera raw", ".cr3": "camera raw", ".nef": "camera raw", ".arw": "camera raw", ".orf": "camera raw", ".rw2": "camera raw", ".raf": "camera raw",
+}
+
+// whyFormat returns why a file that is an image by its name cannot be one of the set:
+// "" where it can. ok is false for files that are no images.
+func whyFormat(name string) (reason string, ok bool) {
+	if isImageFile(name) {
+		return "", true
+	}
+	format, ok := unsupportedFormats[strings.ToLower(path.Ext(name))]
+	if ok {
+		reason = format + unsupported
+	}
+	return reason, ok
+}
+
+// systemNames are folders in which systems and network storages keep thumbnails,
+// deleted files and metadata.
+var systemNames = []string{"__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information"}
+
+// whyName returns why a file or folder of this name, without its path, is left out: ""
+// where it is not.
+func whyName(name string) string {
+	switch {
+	case strings.HasPrefix(name, "._"), slices.Contains(systemNames, strings.ToLower(name)):
+		return ReasonSystem
+	case strings.HasPrefix(name, ".") && name != "." && name != "..":
+		return ReasonHidden
+	}
+	return ""
+}
+
+// whyPath returns why a slash-separated path within an archive is left out.
+func whyPath(name string) string {
+	for part := range strings.SplitSeq(name, "/") {
+		if why := whyName(part); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// What is in every run folder; samplesFolder has the images.
+const (
+	runConfig      = "config.json"
+	runCheckpoints = "checkpoints"
+	samplesFolder  = "samples"
+)
+
+// runFolders returns the folders among an archive's names that are of runs, each with a
+// slash at its end.
+func runFolders(names []string) (runs []string) {
+	configs := map[string]bool{}
+	for _, name := range names {
+		if dir, file := path.Split(name); file == runConfig {
+			configs[dir] = true
+		}
+	}
+	for _, name := range names {
+		parts := strings.SplitAfter(name, "/")
+		for i, part := range parts[:len(parts)-1] {
+			if dir := strings.Join(parts[:i], ""); part == runCheckpoints+"/" && configs[dir] && !slices.Contains(runs, dir) {
+				runs = append(runs, dir)
+			}
+		}
+	}
+	return runs
+}
+
+// inRun reports whether a path lies in one of the run folders. Of a set that is a run
+// folder as a whole only its samples do.
+func inRun(name string, runs []string) bool {
+	return slices.ContainsFunc(runs, func(dir string) bool {
+		if dir == "" {
+			dir = samplesFolder + "/"
+		}
+		return strings.HasPrefix(name, dir)
+	})
+}

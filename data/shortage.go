@@ -1,0 +1,32 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// ShortageError says that this machine, not an image, is why an image could not be read.
+type ShortageError struct {
+	Where string // the data set
+	Err   error
+}
+
+// Error names the cause and the cure.
+func (e *ShortageError) Error() string { return fmt.Sprintf("%s: %v", e.Where, explained(e.Err)) }
+
+// Unwrap returns the cause.
+func (e *ShortageError) Unwrap() error { return e.Err }
+
+// isShortage reports whether the system lacks what it takes to open any file.
+func isShortage(err error) bool {
+	return err != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM))
+}
+
+// explained adds to a shortage what can be done about it.
+func explained(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("%w: no image is at fault; raise the limit on open files (ulimit -n)", err)
+	}
+	return err
+}
