@@ -164,7 +164,7 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 	if c.Optimizer == nil {
 		return nil, fmt.Errorf("%s holds weights but no training state: train from it with --init-from %s", c.Path, c.Path)
 	}
-	t.config, t.saver.safe = c.Config, c.Path
+	t.config, t.saver.safe, t.known = c.Config, c.Path, c.ClassNames
 	t.warnOfNewer(path, c)
 	return c, nil
 }

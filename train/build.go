@@ -18,6 +18,7 @@ func (t *Trainer) openData() (err error) {
 	o := t.config.DataOptions()
 	o.HoldOut = t.config.Eval.HoldOut
 	o.Sharers = t.group.LocalSize()
+	o.KnownClasses = t.known
 	t.dataset, err = data.Open(t.config.Data.Dir, o)
 	if err != nil {
 		return t.asMoved(err, "data-dir")
@@ -25,8 +26,28 @@ func (t *Trainer) openData() (err error) {
 	if found, want := t.dataset.NumClasses(), t.config.Model.NumClasses; t.config.Model.ClassCond && found > want {
 		return fmt.Errorf("%s has %d classes, but the network only %d: raise --num-classes", t.dataset.Name(), found, want)
 	}
+	LogData(t.log, t.dataset)
 	return t.openHeldOut()
 }
+
+// LogData logs what a set leaves out, and where its classes come from.
+func LogData(log *zap.Logger, set *data.Dataset) {
+	for _, left := range set.LeftOut() {
+		log.Warn("left out images that are no data", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
+	}
+	names := set.ClassNames()
+	if names == nil {
+		return
+	}
+	const shown = 5
+	log.Info("classes", zap.Int("count", len(names)), zap.Strings("first", names[:min(len(names), shown)]), zap.String("rule", set.ClassRule()))
+	for _, warning := range set.ClassWarnings() {
+		log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", ClassHint))
+	}
+}
+
+// ClassHint says how to choose where classes come from.
+const ClassHint = "--labels chooses where classes come from: prefix, folder, source, or a table of lines NAME,CLASS"
 
 // asMoved adds to the error of pictures that a run began with, and that are not
 // there any more, how it can go on.

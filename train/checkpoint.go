@@ -38,6 +38,7 @@ type Checkpoint struct {
 	DataName        string
 	DataFingerprint string
 	ClassNames      []string // by label; empty without classes
+	ClassCounts     []int64  // training images of each, by label; empty: not known
 	health          health
 	Environment     map[string]string
 
@@ -144,6 +145,12 @@ func (c *Checkpoint) read(f fields) error {
 	for _, name := range data.list("classes") {
 		c.ClassNames = append(c.ClassNames, fmt.Sprint(name))
 	}
+	if data.err == nil && slices.Contains(data.keys(), "class_counts") { // not in older checkpoints
+		for _, count := range data.list("class_counts") {
+			n, _ := count.(int64)
+			c.ClassCounts = append(c.ClassCounts, n)
+		}
+	}
 	environment := f.sub("environment")
 	c.Environment = map[string]string{}
 	for _, key := range environment.keys() {
@@ -178,9 +185,12 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 	for i, rate := range t.config.Train.EMARates {
 		averages.Set(emaKey(rate), t.network.PackStateDict(t.ema[i]))
 	}
-	names := []any{}
+	names, counts := []any{}, []any{}
 	for _, name := range t.dataset.ClassNames() {
 		names = append(names, name)
+	}
+	for _, count := range t.dataset.ClassCounts() {
+		counts = append(counts, int64(count))
 	}
 	environment, now := new(pt.Dict), t.environment()
 	for _, key := range slices.Sorted(maps.Keys(now)) { // the same state makes the same file
@@ -194,7 +204,7 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 		"ema", averages,
 		"optimizer", t.packOptimizer(),
 		"timestep_sampler", packSampler(t.sampler),
-		"data", dictOf("position", t.position, "name", t.dataset.Name(), "fingerprint", t.dataset.Fingerprint(), "classes", names),
+		"data", dictOf("position", t.position, "name", t.dataset.Name(), "fingerprint", t.dataset.Fingerprint(), "classes", names, "class_counts", counts),
 		"rng", dictOf("seed", strconv.FormatUint(t.config.Train.Seed, 10)),
 		"health", t.health.pack(),
 		"environment", environment,
@@ -226,6 +236,20 @@ func (t *Trainer) restore(c *Checkpoint) error {
 	}
 	t.warnOfDifferences(c)
 	return nil
+}
+
+// TrainedClasses returns the labels of the classes that the network has seen images of:
+// all of them, where the checkpoint does not say.
+func (c *Checkpoint) TrainedClasses() (trained []int64) {
+	named := len(c.ClassNames)
+	for label := range c.Config.Model.NumClasses {
+		switch {
+		case label < len(c.ClassCounts) && c.ClassCounts[label] == 0, named > 0 && label >= named:
+			continue
+		}
+		trained = append(trained, int64(label))
+	}
+	return trained
 }
 
 // rates yields the rates of the averages.

@@ -71,7 +71,7 @@ func (c DataConfig) options() (data.Options, error) {
 // examples.
 func (c Config) DataOptions() data.Options {
 	o, _ := c.Data.options()
-	o.ImageSize, o.ClassCond = c.Model.ImageSize, c.Model.ClassCond
+	o.ImageSize, o.ClassCond, o.NumClasses = c.Model.ImageSize, c.Model.ClassCond, c.Model.NumClasses
 	return o
 }
 

@@ -22,14 +22,15 @@ type plan struct {
 	Config Config
 	Dir    string
 	Begun  bool
+	Known  []string // see Trainer.known
 }
 
 // followConfig takes the leading process's configuration and the name of its run
 // folder.
 func (t *Trainer) followConfig() error {
-	p, err := distributed.Broadcast(t.group, plan{t.config, t.run.Dir, t.begun})
+	p, err := distributed.Broadcast(t.group, plan{t.config, t.run.Dir, t.begun, t.known})
 	if err == nil {
-		t.config, t.run.Dir, t.begun = p.Config, p.Dir, p.Begun
+		t.config, t.run.Dir, t.begun, t.known = p.Config, p.Dir, p.Begun, p.Known
 	}
 	return err
 }

@@ -77,6 +77,7 @@ func (t *Trainer) openHeldOut() error {
 	o := t.config.DataOptions()
 	o.Limit = cmp.Or(e.Pictures, 64)
 	o.CacheBytes = -1 // each is read once
+	o.KnownClasses = t.dataset.ClassNames()
 	dir := e.Dir
 	if dir == "" {
 		dir, o.HoldOut, o.HeldOut = t.config.Data.Dir, e.HoldOut, true
@@ -86,9 +87,6 @@ func (t *Trainer) openHeldOut() error {
 		return t.asMoved(fmt.Errorf("pictures to evaluate on: %w", err), "eval-data")
 	}
 	defer set.Close()
-	if t.config.Model.ClassCond && !slices.Equal(set.ClassNames(), t.dataset.ClassNames()) {
-		return fmt.Errorf("the classes of %s are not those of %s: evaluate on pictures of the same classes", set.Name(), t.dataset.Name())
-	}
 	t.heldOut.pixels, t.heldOut.labels, err = set.Images()
 	return err
 }

@@ -70,6 +70,7 @@ type Trainer struct {
 	fresh     bool            // not in its folder before
 	adopted   bool            // begun by the reference
 	begun     bool            // begun here, by an earlier process
+	known     []string        // classes that the run has learnt before, by label; nil: none
 	locked    *folderLock     // the run folder; nil: it is not ours yet
 	saver     saver
 	meter     meter

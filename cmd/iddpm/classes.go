@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"iddpm/train"
 )
 
@@ -40,12 +42,33 @@ func classLabel(text string, c *train.Checkpoint) (int64, error) {
 	n := c.Config.Model.NumClasses
 	i, err := strconv.Atoi(text)
 	switch {
+	case err == nil && areNumbers(c.ClassNames): // a number is a name then, not a row of the network
+		return 0, wrongUse("--class %s: this network knows the classes %s", text, someNames(c.ClassNames))
 	case err == nil && i >= 0 && i < n:
 		return int64(i), nil
 	case len(c.ClassNames) == 0:
 		return 0, wrongUse("--class %s: this network knows the classes 0 to %d", text, n-1)
 	}
 	return 0, wrongUse("--class %s: this network knows the classes 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
+}
+
+// areNumbers reports whether classes are called by numbers.
+func areNumbers(names []string) bool {
+	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
+		_, err := strconv.Atoi(name)
+		return err != nil
+	})
+}
+
+// warnOfUntrained says which of the classes asked for the network has seen no image of.
+func (s *session) warnOfUntrained(asked []int64, c *train.Checkpoint) {
+	trained := c.TrainedClasses()
+	for _, label := range slices.Compact(slices.Sorted(slices.Values(asked))) {
+		if !slices.Contains(trained, label) {
+			s.log.Warn("the network has seen no image of this class", zap.Int64("class", label), zap.Int("classes", len(trained)),
+				zap.String("hint", "without --class it samples among those that it has learnt"))
+		}
+	}
 }
 
 // someNames lists names, as many as fit a line or two.

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/train"
 )
 
 // dataInfoOptions are the flags of data info.
@@ -72,6 +73,10 @@ type dataInfoResult struct {
 	Pictures int          `json:"pictures"` // that can be read
 	Sizes    []sizeCount  `json:"sizes"`    // the most frequent first
 	Classes  []classCount `json:"classes"`  // by label; none where there are none
+	Rule     string       `json:"class_rule,omitempty"`
+	Doubts   []string     `json:"class_warnings,omitempty"`
+	NoClass  string       `json:"no_classes,omitempty"` // why there are none
+	LeftOut  []leftOut    `json:"left_out,omitempty"`
 	Bad      []badPicture `json:"bad"`
 	Sheet    string       `json:"contact_sheet,omitempty"`
 	Warnings []warned     `json:"warnings,omitempty"` // the most frequent first
@@ -93,6 +98,13 @@ type sizeCount struct {
 type classCount struct {
 	Name  string `json:"name"`
 	Count int    `json:"count"`
+}
+
+// leftOut are images that are no data, as JSON has them.
+type leftOut struct {
+	Reason string `json:"reason"`
+	Images int    `json:"images"`
+	First  string `json:"first"`
 }
 
 func (p *program) dataInfo(c *cli.Context) error {
@@ -130,7 +142,16 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 	if err != nil {
 		return nil, err
 	}
-	r := &dataInfoResult{Source: d.Name, Pictures: d.Pictures, Classes: []classCount{}, Bad: badPictures(d.Bad), Sheet: o.sheet}
+	r := &dataInfoResult{
+		Source: d.Name, Pictures: d.Pictures, Classes: []classCount{}, Rule: d.Rule, Doubts: d.ClassWarnings,
+		Bad: badPictures(d.Bad), Sheet: o.sheet,
+	}
+	if d.NoClass != nil {
+		r.NoClass = d.NoClass.Error()
+	}
+	for _, l := range d.LeftOut {
+		r.LeftOut = append(r.LeftOut, leftOut(l))
+	}
 	for _, size := range d.Sizes {
 		r.Sizes = append(r.Sizes, sizeCount(size))
 	}
@@ -163,6 +184,21 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	}
 	t.list("sizes", sizes)
 	t.list("classes", histogram(r.Classes))
+	if r.Rule != "" {
+		t.line("classes by", "%s", r.Rule)
+	}
+	for _, warning := range r.Doubts {
+		t.line("  check", "%s", warning)
+	}
+	if len(r.Doubts) > 0 {
+		t.line("  hint", "%s", train.ClassHint)
+	}
+	if r.NoClass != "" {
+		t.line("no classes", "%s", r.NoClass)
+	}
+	for _, l := range r.LeftOut {
+		t.line("left out", "%d: %s; the first is %s", l.Images, l.Reason, l.First)
+	}
 	bad := make([]string, len(r.Bad))
 	for i, b := range r.Bad {
 		bad[i] = b.Name + ": " + b.Cause

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/train"
 )
 
 // prepareOptions are the flags of data prepare.
@@ -130,6 +131,15 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 	}
 	for _, bad := range done.Bad {
 		s.log.Warn("left out a picture", zap.String("name", bad.Name), zap.Error(bad.Err))
+	}
+	for _, left := range done.LeftOut {
+		s.log.Warn("left out images that are no data", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
+	}
+	if done.Rule != "" {
+		s.log.Info("classes", zap.Int("count", done.Classes), zap.String("rule", done.Rule))
+	}
+	for _, warning := range done.Warnings {
+		s.log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", train.ClassHint))
 	}
 	return done, nil
 }

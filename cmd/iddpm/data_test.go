@@ -127,7 +127,7 @@ func TestDataInfo(t *testing.T) {
 		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
 	want := fmt.Sprintf(`{"source":"folder %s","pictures":5,"sizes":[{"width":12,"height":9,"count":5}],"classes":[{"name":"even","count":3},{"name":"odd","count":2}],`+
-		`"bad":[{"name":"odd_broken.png","cause":"not a picture (jpg, jpeg, png, gif, webp, bmp)"}],"contact_sheet":"sheet.png"}`, src)
+		`"class_rule":"prefixes of file names","bad":[{"name":"odd_broken.png","cause":"not a picture (jpg, jpeg, png, gif, webp, bmp)"}],"contact_sheet":"sheet.png"}`, src)
 	if strings.TrimSpace(got.stdout) != want {
 		t.Errorf("%s\nwant %s", got.stdout, want)
 	}

@@ -107,6 +107,7 @@ func (e *evaluation) addSamples(path string) error {
 	if err != nil {
 		return err
 	}
+	train.LogData(e.log, set)
 	e.samples = append(e.samples, set)
 	e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
 	if !own {

@@ -157,7 +157,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
 		return evaluated{}, wrongUse("--num-samples: %s draws nothing without pictures to enlarge", from.path)
 	}
-	x, labels, err := o.pictures(checkpoint.Config)
+	x, labels, err := o.pictures(checkpoint)
 	if err != nil {
 		return evaluated{}, err
 	}
@@ -172,7 +172,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 
 // pictures reads pictures spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
-func (o *figureModelOptions) pictures(c train.Config) (pixels []byte, labels []int64, err error) {
+func (o *figureModelOptions) pictures(c *train.Checkpoint) (pixels []byte, labels []int64, err error) {
 	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
 	if err != nil {
 		return nil, nil, err

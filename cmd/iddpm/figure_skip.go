@@ -93,7 +93,9 @@ func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte,
 		noise := b.noise(b.o.seed, first, n)
 		labels := make([]int64, n)
 		for i := range labels {
-			labels[i] = int64((first + i) % max(b.config.NumClasses, 1))
+			if len(b.trained) > 0 {
+				labels[i] = b.trained[(first+i)%len(b.trained)]
+			}
 		}
 		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Recording: &b.recording, Progress: func(t int, _ gotorch.Tensor) error {
 			b.screen.show(b.diffusion.NumTimesteps()-skip-t, b.diffusion.NumTimesteps()-skip, "samples ")

@@ -42,6 +42,7 @@ type inference struct {
 	weights   string             // which of the checkpoint's it has
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
+	trained   []int64             // classes that the network has seen images of
 	recording diffusion.Recording // of its batches
 }
 
@@ -66,7 +67,7 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	}
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
-	n := &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model}
+	n := &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
 	n.recording.Refused = func(err error) {
 		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
@@ -151,8 +152,10 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 // evaluationSet opens the pictures to evaluate a model on: those of dir, or else
 // what its run evaluated on or held out, or else what it was trained on. There are
 // at most limit of them; 0: all.
-func evaluationSet(c train.Config, dir, split string, limit int) (*data.Dataset, error) {
+func evaluationSet(checkpoint *train.Checkpoint, dir, split string, limit int) (*data.Dataset, error) {
+	c := checkpoint.Config
 	settings := c.DataOptions()
+	settings.KnownClasses = checkpoint.ClassNames
 	settings.Split, settings.Limit = split, limit
 	settings.CacheBytes = -1 // each is read once
 	if dir == "" {

@@ -165,13 +165,11 @@ func (s *session) nllPictures(c *train.Checkpoint, o *nllOptions) (*data.Dataset
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
 		s.log.Warn("these are the pictures that the model was trained on, whose likelihood flatters it: name others by --data-dir")
 	}
-	set, err := evaluationSet(c.Config, o.dataDir, o.split, 0) // all, of which the fingerprint is
+	set, err := evaluationSet(c, o.dataDir, o.split, 0) // all, of which the fingerprint is
 	if err != nil || !c.Config.Model.ClassCond {
 		return set, err
 	}
-	if !c.Bare && !slices.Equal(set.ClassNames(), c.ClassNames) {
-		err = fmt.Errorf("the classes of %s, %v, are not those that the model has learnt, %v", set.Name(), set.ClassNames(), c.ClassNames)
-	} else if found, known := set.NumClasses(), c.Config.Model.NumClasses; found > known {
+	if found, known := set.NumClasses(), c.Config.Model.NumClasses; found > known {
 		err = fmt.Errorf("%s has %d classes, but the network only %d", set.Name(), found, known)
 	}
 	if err != nil {

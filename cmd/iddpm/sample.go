@@ -177,6 +177,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 	if err != nil {
 		return err
 	}
+	s.warnOfUntrained(job.asked, checkpoint)
 	second, err := s.loadTogether(o.cascade.path, func(path string) (*train.Checkpoint, error) {
 		return o.cascade.load(c.Context, remotes, path, checkpoint)
 	})

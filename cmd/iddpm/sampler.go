@@ -133,7 +133,7 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 	key := gotorch.PhiloxKey{Seed: s.seed, Stream: streamClass, FirstSample: int64(first)}
 	labels := make([]int64, n)
 	for i, u := range gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n)).Float64s() {
-		labels[i] = int64(u * float64(s.config.NumClasses))
+		labels[i] = s.trained[int64(u*float64(len(s.trained)))]
 	}
 	return labels
 }

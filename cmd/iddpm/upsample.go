@@ -174,16 +174,17 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 	options.ClassCond = c.Config.Model.ClassCond && !asked
 	options.MaxBadImages = 0 // another would stand in for it
 	options.CacheBytes = -1  // each is read once
+	options.KnownClasses = c.ClassNames
 	set, err := data.Open(path, options)
+	if e := (*data.UnknownClassError)(nil); errors.As(err, &e) {
+		err = fmt.Errorf("%w: say by --class what the images are", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	var known []int64
-	if options.ClassCond {
-		if known, err = knownClasses(set, c); err != nil {
-			return nil, fmt.Errorf("%w: say by --class what the pictures are", err)
-		}
+	if found, known := set.NumClasses(), c.Config.Model.NumClasses; c.Bare && options.ClassCond && found != known {
+		return nil, fmt.Errorf("%s has %d classes, and the network %d without names: say by --class what the images are", set.Name(), found, known)
 	}
 	base := &pictures{size: set.ImageSize()}
 	for i := range set.Len() {
@@ -193,29 +194,10 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 		}
 		base.add(pixels, nil)
 		if options.ClassCond {
-			base.labels = append(base.labels, known[label])
+			base.labels = append(base.labels, label)
 		}
 	}
 	return base, nil
-}
-
-// knownClasses returns the network's number of every class of a set, by name: the
-// set need not have them all. Bare weights know no names, only how many.
-func knownClasses(set *data.Dataset, c *train.Checkpoint) ([]int64, error) {
-	names := set.ClassNames()
-	if c.Bare && len(names) != c.Config.Model.NumClasses {
-		return nil, fmt.Errorf("%s has %d classes, and the network %d without names", set.Name(), len(names), c.Config.Model.NumClasses)
-	}
-	known := make([]int64, len(names))
-	for i, name := range names {
-		if known[i] = int64(i); c.Bare {
-			continue
-		}
-		if known[i] = int64(slices.Index(c.ClassNames, name)); known[i] < 0 {
-			return nil, fmt.Errorf("the network has not learnt the class %s of %s", name, set.Name())
-		}
-	}
-	return known, nil
 }
 
 // lowRes returns the small pictures that n large ones are made from, [n, 3, h, w]
