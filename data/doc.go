@@ -6,9 +6,9 @@
 //  1. Open (dataset.go) finds out what the path names (source.go): a folder
 //     (folder.go), a zip (zip.go), LSUN's database (lmdb.go), raw pixels (arrays.go) from an npz (npz.go) or from
 //     CIFAR's and ImageNet's files (batches.go, batches_read.go, and pickle.go for what
-//     Python has pickled), or nothing, which is the built-in emoji set (emoji.go). It numbers
+//     Python has pickled), or nothing, which is the built-in emoji set (emoji.go). It leaves out what is no data (left_out.go), numbers
 //     the pictures in the reference's order, gives them their classes (labels.go,
-//     label_files.go) and checks their headers.
+//     dataset_json.go, label_table.go) and checks their headers.
 //  2. A Loader (loader.go) walks the endless sequence of epochs, each a
 //     permutation of the pictures (random.go), and hands numbers to its workers
 //     (pipeline.go).
