@@ -85,7 +85,7 @@ cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, an
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda-evaluate ./evaluate
-	@$(MAKE) --silent $(PARALLEL) build/dry-gpu build/test-dry-gpu
+	@$(MAKE) --silent $(PARALLEL) build/dry-gpu build/test-dry-gpu build/test-nvrtc
 	build/test-dry-gpu
 	$(PYTHON) scripts/dry_gpu_check.py
 
@@ -199,6 +199,10 @@ build/obj/dry/generated/stubs.o: csrc/cuda/dry/stubs.py build/libiddpm_cuda.so $
 	@mkdir -p $(@D)
 	@$(PYTHON) $< $(@D) --libraries $(DRY_WANTED) --objects $(DRY_OBJECTS)
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $(@D)/stubs.cc
+
+build/test-nvrtc: csrc/cuda/dry/nvrtc_test.c gotorch/loader.c csrc/iddpm.h csrc/iddpm_cuda.h build/libiddpm_cuda.so
+	@echo "link $@"
+	@$(CC) -O2 -Wall -Wextra -Icsrc -Igotorch -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.c,$^) -ldl
 
 build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)

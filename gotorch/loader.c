@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "loader.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,11 +113,43 @@ char *gt_loader_open(const char *libtorch) {
   return bind("libiddpm.so", "gt_declarations", gt_declarations, gt_table, LENGTH(gt_table));
 }
 
+// Opens the libraries of a folder whose names begin so. An error is left to whoever
+// needs the library.
+static void preload(const char *folder, const char *prefix) {
+  DIR *files = opendir(folder);
+  if (files == NULL) return;
+  for (struct dirent *file; (file = readdir(files)) != NULL;) {
+    char *path;
+    if (strncmp(file->d_name, prefix, strlen(prefix)) != 0) continue;
+    if (asprintf(&path, "%s/%s", folder, file->d_name) < 0) abort();
+    dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
+    free(path);
+  }
+  closedir(files);
+}
+
+// cuDNN compiles kernels at run time: its attention on compute capability 9.0 and
+// newer is one. It finds libnvrtc by its RUNPATH, but libnvrtc, which has none,
+// opens libnvrtc-builtins by its bare name, and then finds only what is loaded
+// already. Both come from the folder of libcudart, so that they are of one version.
+static void preload_nvrtc(void) {
+  Dl_info cudart;
+  void *f = dlsym(RTLD_DEFAULT, "cudaGetDeviceCount");
+  const char *slash = f != NULL && dladdr(f, &cudart) != 0 ? strrchr(cudart.dli_fname, '/') : NULL;
+  char *folder = slash != NULL ? strndup(cudart.dli_fname, (size_t)(slash - cudart.dli_fname)) : NULL;
+  if (folder == NULL) return;
+  preload(folder, "libnvrtc-builtins.so.");
+  preload(folder, "libnvrtc.so.");
+  free(folder);
+}
+
 char *gt_loader_open_cuda(const char *libtorch) {
   void *handle;
   char *error;
   if (libtorch != NULL && (error = open_library(libtorch, "libtorch_cuda.so", &handle)) != NULL) return error;
-  return bind("libiddpm_cuda.so", "gt_cuda_declarations", gt_cuda_declarations, gt_cuda_table, LENGTH(gt_cuda_table));
+  error = bind("libiddpm_cuda.so", "gt_cuda_declarations", gt_cuda_declarations, gt_cuda_table, LENGTH(gt_cuda_table));
+  if (error == NULL) preload_nvrtc();
+  return error;
 }
 
 int gt_loader_has_driver(void) { return dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) != NULL; }

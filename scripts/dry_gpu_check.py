@@ -6,6 +6,7 @@ Part of `make cuda`, which makes what it needs. Nothing is computed, so no numbe
 import collections
 import concurrent.futures
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -177,6 +178,19 @@ class DryGPUCheck(unittest.TestCase):
         captures = collections.Counter(e.what for e in events if e.kind == "capture")
         self.assertGreater(captures["ended"], 0)
         self.assertEqual(captures["begun"], captures["ended"])
+
+    def test_nvrtc_finds_its_builtins(self):
+        """As on a machine with a GPU, NVRTC lies in the folder that libcudart comes from."""
+        folder, nvrtc = self.folder / "nvrtc", dry_gpu.BUILD / "nvidia/cu13/lib"
+        folder.mkdir()
+        standins = [folder / path.name for path in (dry_gpu.BUILD / "dry-gpu").glob("lib*.so*")]
+        for link in standins:
+            link.symlink_to(dry_gpu.BUILD / "dry-gpu" / link.name)
+        for path in nvrtc.glob("libnvrtc*.so.*"):
+            (folder / path.name).symlink_to(path.resolve())
+        done = subprocess.run([str(dry_gpu.BUILD / "test-nvrtc"), str(nvrtc / "libnvrtc.so.13")], check=False, stderr=subprocess.PIPE,
+                              env=dict(os.environ, LD_PRELOAD=":".join(map(str, standins))), text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_benchmark_of_kernels(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],

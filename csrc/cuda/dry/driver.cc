@@ -1,4 +1,4 @@
-// Of the driver, what libtorch looks for by name.
+// Of the driver, what libtorch and NVRTC look for by name.
 #include <cuda.h>
 
 #include "dry.h"
@@ -15,3 +15,11 @@ DRY_API CUresult cuCtxGetCurrent(CUcontext *context) {
   *context = reinterpret_cast<CUcontext>(&there);
   return CUDA_SUCCESS;
 }
+
+// NVRTC looks for the driver's internals, and does without.
+DRY_API CUresult cuGetExportTable(const void **table, const CUuuid *) {
+  *table = nullptr;
+  return CUDA_ERROR_NOT_FOUND;
+}
+
+DRY_API CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
