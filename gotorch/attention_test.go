@@ -18,7 +18,7 @@ func composedAttention(qkv Tensor, heads int64) Tensor {
 // withGradient returns a result and the gradient that a weighted sum of it
 // sends to x.
 func withGradient(x, y Tensor) [2][]float64 {
-	y.BackwardWith(PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, y.Shape()...).CastTo(y.Dtype()))
+	y.BackwardWith(PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, y.Shape()...).To(y.Device(), y.Dtype()))
 	return [2][]float64{y.Float64s(), x.Grad().Float64s()}
 }
 

@@ -3,6 +3,7 @@
 package gotorch
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -164,6 +165,36 @@ func TestCUDADiffusionSteps(t *testing.T) {
 func TestCUDALinearEach(t *testing.T) { checkLinearEach(t, gpu0(t)) }
 
 func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
+
+// TestCUDAAttention compares 16-bit attention, values and gradients, with float64's on
+// the CPU. Deterministic algorithms would keep cuDNN's attention out.
+func TestCUDAAttention(t *testing.T) {
+	gpu := gpu0(t)
+	SetDeterministic(false)
+	tolerances := map[int8]float64{Float: 1e-4, Half: 4e-3}
+	if GetCUDAProperties(gpu).Major >= 8 {
+		tolerances[BFloat16] = 3e-2
+	}
+	for _, s := range []struct{ n, t, heads, d int64 }{{2, 256, 4, 32}, {2, 64, 4, 96}, {1, 1024, 2, 64}, {3, 16, 2, 8}, {2, 35, 3, 40}} {
+		for dtype, tolerance := range tolerances {
+			t.Run(fmt.Sprint(s, DtypeName(dtype)), func(t *testing.T) {
+				Scope(func() {
+					qkv := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, s.n, s.t, 3*s.heads*s.d).MulScalar(1.5).CastTo(dtype)
+					exact, qkv := qkv.CastTo(Double), qkv.To(gpu)
+					qkv.SetRequiresGrad(true)
+					exact.SetRequiresGrad(true)
+					want := withGradient(exact, SelfAttention(exact, s.heads))
+					got := withGradient(qkv, SelfAttention(qkv, s.heads))
+					for k, name := range []string{"y", "dqkv"} {
+						if d, largest := furthest(got[k], want[k]); d > tolerance*max(largest, 1) {
+							t.Errorf("%s differs by %g of %g", name, d, largest)
+						}
+					}
+				})
+			})
+		}
+	}
+}
 
 func TestCUDAGroupNormSilu(t *testing.T) {
 	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})

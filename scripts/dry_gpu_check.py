@@ -175,6 +175,7 @@ class DryGPUCheck(unittest.TestCase):
         # Its comparisons fail, for want of numbers.
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA", "-test.skip", "Refused"])
         self.assert_clean([e for e in events if e.kind != "changed"])
+        self.assertIn("cudnn attention", {e.what for e in events})
         captures = collections.Counter(e.what for e in events if e.kind == "capture")
         self.assertGreater(captures["ended"], 0)
         self.assertEqual(captures["begun"], captures["ended"])
