@@ -26,8 +26,6 @@ enum Attribute {
   kEngineGraph = 1300,
 };
 
-constexpr int64_t kWorkspace = 1 << 20;
-
 struct Handle {
   cudaStream_t stream = nullptr;
 };
@@ -167,7 +165,7 @@ DRY_API int cudnnBackendSetAttribute(Held *h, int name, int type, int64_t count,
 
 DRY_API int cudnnBackendGetAttribute(Held *h, int name, int type, int64_t room, int64_t *count, void *out) {
   if (name == kHeuristicResults) return results(*h, room, count, static_cast<void **>(out));
-  if (name == kPlanWorkspace && type == kInt64) return get_number<int64_t>(kWorkspace, count, out);
+  if (name == kPlanWorkspace && type == kInt64) return get_number(card().workspace, count, out);
   if (name == kConfigSharedMemory && type == kInt32) return get_number<int32_t>(0, count, out);
   if (type == kDescriptor) return get_links(*h, name, room, count, static_cast<void **>(out));
   return get_values(*h, name, type, room, count, out);

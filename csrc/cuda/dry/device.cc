@@ -1,4 +1,5 @@
-// What the device says of itself: an H100, by its numbers.
+// What the device says of itself: by default an H100, by its numbers.
+#include <cstdio>
 #include <cstring>
 
 #include "dry.h"
@@ -22,6 +23,9 @@ const Named kErrors[] = {
     NAMED(cudaErrorInvalidDeviceFunction, "invalid device function"),
     NAMED(cudaErrorInvalidResourceHandle, "invalid resource handle"),
     NAMED(cudaErrorNotReady, "device not ready"),
+    NAMED(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version"),
+    NAMED(cudaErrorNoDevice, "no CUDA-capable device is detected"),
+    NAMED(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device"),
     NAMED(cudaErrorSymbolNotFound, "named symbol not found"),
     NAMED(cudaErrorNotSupported, "operation not supported"),
     NAMED(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"),
@@ -46,24 +50,25 @@ const Named &named(cudaError_t error) {
 
 void fill(cudaDeviceProp &p) {
   p = {};
-  strcpy(p.name, "dry run (no GPU)");
-  p.totalGlobalMem = total_memory();
+  snprintf(p.name, sizeof p.name, "%s", card().name.c_str());
+  p.totalGlobalMem = card().memory;
   p.sharedMemPerBlock = kShared;
-  p.sharedMemPerBlockOptin = kSharedOptIn;
-  p.sharedMemPerMultiprocessor = kSharedOfSM;
+  p.sharedMemPerBlockOptin = card().shared_opt_in;
+  p.sharedMemPerMultiprocessor = card().shared_of_sm;
   p.reservedSharedMemPerBlock = 1 << 10;
   p.regsPerBlock = p.regsPerMultiprocessor = 65536;
   p.warpSize = 32;
   p.maxThreadsPerBlock = kMostThreads;
-  p.maxThreadsPerMultiProcessor = kThreadsOfSM;
-  p.maxBlocksPerMultiProcessor = kBlocksOfSM;
+  p.maxThreadsPerMultiProcessor = card().threads_of_sm;
+  p.maxBlocksPerMultiProcessor = card().blocks_of_sm;
   const int block[] = {1024, 1024, 64}, grid[] = {0x7fffffff, 65535, 65535};
   memcpy(p.maxThreadsDim, block, sizeof block);
   memcpy(p.maxGridSize, grid, sizeof grid);
   p.totalConstMem = 64 << 10;
   p.memPitch = 0x7fffffff;
   p.textureAlignment = 512;
-  p.major = 9;
+  p.major = card().major;
+  p.minor = card().minor;
   p.multiProcessorCount = kMultiprocessors;
   p.l2CacheSize = 50 << 20;
   p.memoryBusWidth = 5120;
@@ -113,8 +118,10 @@ DRY_API cudaError_t cudaGetLastError() {
 }
 
 DRY_API cudaError_t cudaGetDeviceCount(int *count) {
-  *count = kDevices;
-  return cudaSuccess;
+  *count = 0;
+  if (card().driver < CUDART_VERSION / 1000 * 1000) return last_error() = cudaErrorInsufficientDriver;
+  *count = card().devices;
+  return *count > 0 ? cudaSuccess : last_error() = cudaErrorNoDevice;
 }
 
 DRY_API cudaError_t cudaGetDevice(int *device) {
@@ -171,11 +178,14 @@ DRY_API cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
 }
 
 DRY_API cudaError_t cudaDriverGetVersion(int *version) {
-  *version = CUDART_VERSION;
+  *version = card().driver;
   return cudaSuccess;
 }
 
-DRY_API cudaError_t cudaRuntimeGetVersion(int *version) { return cudaDriverGetVersion(version); }
+DRY_API cudaError_t cudaRuntimeGetVersion(int *version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
 
 // The driver's own functions have no part in a step: whoever asks for one is told
 // that this driver lacks it.

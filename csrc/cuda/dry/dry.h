@@ -23,8 +23,22 @@ namespace dry {
 
 // Two GPUs, whose memory is told apart and counted together.
 constexpr int kDevices = 2;
-constexpr int kMultiprocessors = 132, kMostThreads = 1024, kThreadsOfSM = 2048, kBlocksOfSM = 32;
-constexpr size_t kSharedOfSM = 228 << 10, kSharedOptIn = 227 << 10, kShared = 48 << 10;
+constexpr int kMultiprocessors = 132, kMostThreads = 1024;
+constexpr size_t kShared = 48 << 10;
+
+// What the GPUs pose as: an H100, unless the environment names another card.
+struct Card {
+  std::string name;
+  int major, minor;  // compute capability
+  size_t memory;     // bytes
+  int64_t workspace; // bytes that each plan of cuDNN's asks for
+  int driver;        // the newest CUDA that the driver supports: 1000 major + 10 minor
+  int devices;       // those that the program may see
+  int threads_of_sm, blocks_of_sm;
+  size_t shared_of_sm, shared_opt_in;  // bytes
+};
+
+const Card &card();
 
 enum class Place { kPageable, kPinned, kDevice };
 
@@ -37,9 +51,6 @@ struct Allocation {
   size_t bytes;
   char *alias;
 };
-
-// How much memory there is: 80 GiB, or so many MiB as DRY_GPU_MEMORY says.
-size_t total_memory();
 
 // The calling thread's GPU.
 int &current_device();

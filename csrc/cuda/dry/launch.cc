@@ -8,6 +8,9 @@ using namespace dry;
 
 namespace {
 
+// The oldest compute capability, 7.5, that CUDA 13 compiles for: neither libtorch nor csrc/cuda has code for others.
+constexpr int kOldestImage = 75;
+
 struct Configuration {
   dim3 grid, block;
   size_t shared;
@@ -32,6 +35,7 @@ cudaError_t launch(const char *api, const void *kernel, const Configuration &c) 
   return call([&](State &s) {
     auto name = s.kernels.find(kernel);
     if (name == s.kernels.end()) return cudaErrorInvalidDeviceFunction;
+    if (10 * card().major + card().minor < kOldestImage) return cudaErrorNoKernelImageForDevice;
     if (!fits(s, kernel, c)) {
       violation(std::string("a launch is too large, or empty: ") + name->second);
       return cudaErrorInvalidConfiguration;
@@ -41,7 +45,7 @@ cudaError_t launch(const char *api, const void *kernel, const Configuration &c) 
 }
 
 cudaError_t occupancy(int *blocks, int threads) {
-  *blocks = std::max(1, std::min(kBlocksOfSM, kThreadsOfSM / std::max(1, threads)));
+  *blocks = std::max(1, std::min(card().blocks_of_sm, card().threads_of_sm / std::max(1, threads)));
   return cudaSuccess;
 }
 
@@ -122,7 +126,7 @@ DRY_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, const void *)
   *out = {};
   out->maxThreadsPerBlock = kMostThreads;
   out->numRegs = 32;
-  out->binaryVersion = out->ptxVersion = 90;
+  out->binaryVersion = out->ptxVersion = 10 * card().major + card().minor;
   out->maxDynamicSharedSizeBytes = static_cast<int>(kShared);
   return cudaSuccess;
 }
@@ -130,7 +134,7 @@ DRY_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, const void *)
 DRY_API cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value) {
   return call([&](State &s) {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-    if (static_cast<size_t>(value) > kSharedOptIn) return cudaErrorInvalidValue;
+    if (static_cast<size_t>(value) > card().shared_opt_in) return cudaErrorInvalidValue;
     s.shared_memory[kernel] = static_cast<size_t>(value);
     return cudaSuccess;
   });

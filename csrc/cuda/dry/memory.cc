@@ -32,11 +32,6 @@ bool map_host(size_t bytes, char **address, char **alias) {
 
 }  // namespace
 
-size_t total_memory() {
-  const char *mebibytes = getenv("DRY_GPU_MEMORY");
-  return mebibytes == nullptr ? size_t{80} << 30 : strtoull(mebibytes, nullptr, 10) << 20;
-}
-
 int &current_device() {
   static thread_local int device = 0;
   return device;
@@ -49,7 +44,7 @@ cudaError_t allocate(State &s, const char *api, Place place, size_t bytes, void 
   size_t size = in_pages(bytes);
   bool device = place == Place::kDevice;
   char *address, *alias;
-  if (device && s.used + size > total_memory()) return cudaErrorMemoryAllocation;
+  if (device && s.used + size > card().memory) return cudaErrorMemoryAllocation;
   if (!(device ? map_device : map_host)(size, &address, &alias)) return cudaErrorMemoryAllocation;
   s.memory[address] = {++s.ids, place, current_device(), size, alias};
   if (device) s.used += size;
@@ -117,7 +112,7 @@ DRY_API cudaError_t cudaFreeHost(void *p) {
 
 DRY_API cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
   return call([&](State &s) {
-    *total = total_memory();
+    *total = card().memory;
     *free = *total - s.used;
     return cudaSuccess;
   });
