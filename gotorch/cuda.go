@@ -10,15 +10,16 @@ import (
 	"sync"
 )
 
-// LoadCUDA makes CUDA ready, or says why it cannot be used on this machine. It
-// works once, and later calls return the same answer. It must come before the
-// first Backward, for libtorch settles there which devices it has.
+// LoadCUDA makes CUDA ready, or says why it cannot be used on this machine:
+// [ErrNoGPU], a [*DriverError], or what could not be loaded. It works once, and
+// later calls return the same answer. It must come before the first Backward, for
+// libtorch settles there which devices it has.
 func LoadCUDA() error { return cudaOnce() }
 
 var cudaOnce = sync.OnceValue(func() error {
-	// Without the driver there is no use in loading 2 GB of libraries.
-	if C.gt_loader_has_driver() == 0 {
-		return fmt.Errorf("no NVIDIA driver on this machine")
+	// Where the driver will not do there is no use in loading 2 GB of libraries.
+	if err := checkDriver(); err != nil {
+		return err
 	}
 	if err := loadCUDA(); err != nil {
 		return err
@@ -76,6 +77,41 @@ func GetCUDAProperties(d Device) CUDAProperties {
 		Name: C.GoString(&p.name[0]), Major: int(p.major), Minor: int(p.minor), Multiprocessors: int(p.multiprocessors),
 		TotalMemory: int64(p.total_memory), FreeMemory: int64(p.free_memory),
 	}
+}
+
+// AtLeast reports whether the GPU has this compute capability, or a newer one.
+func (p CUDAProperties) AtLeast(major, minor int) bool {
+	return p.Major > major || p.Major == major && p.Minor >= minor
+}
+
+// CapabilityError says that a GPU is too old: libtorch for CUDA 13 and csrc/cuda
+// have no code for it.
+type CapabilityError struct {
+	Device       Device
+	Name         string
+	Major, Minor int
+}
+
+func (e *CapabilityError) Error() string {
+	return fmt.Sprintf("%s, %s, has compute capability %d.%d, and libtorch for CUDA 13 needs 7.5 (Turing) or newer: use another GPU, or the CPU",
+		e.Device, e.Name, e.Major, e.Minor)
+}
+
+// CheckCUDADevice says why a GPU cannot be used: what [LoadCUDA] returns, that there
+// is no such GPU, or a [*CapabilityError]. It takes no memory of the GPU, which may be
+// that of another process.
+func CheckCUDADevice(d Device) error {
+	if err := LoadCUDA(); err != nil {
+		return err
+	}
+	var gpu C.gt_driver_device
+	if code := C.gt_loader_device(C.int(d.Index), &gpu); code != 0 {
+		return fmt.Errorf("the NVIDIA driver does not know %s (error %d)", d, code)
+	}
+	if gpu.major < 7 || gpu.major == 7 && gpu.minor < 5 {
+		return &CapabilityError{Device: d, Name: C.GoString(&gpu.name[0]), Major: int(gpu.major), Minor: int(gpu.minor)}
+	}
+	return nil
 }
 
 // CUDAMemoryStats are the bytes that this process's allocator holds on a GPU,

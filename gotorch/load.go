@@ -54,7 +54,7 @@ var loadCUDA = sync.OnceValue(func() error {
 	}
 	folder := os.Getenv("LIBTORCH")
 	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open_cuda(p) }); err != nil {
-		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w; run `make cuda`, and if LIBTORCH is set, to a libtorch for CUDA 13 (torch %s+cu130)", err, Version)
+		return fmt.Errorf("cannot load libtorch's CUDA libraries: %w; run `make build` on a machine with an NVIDIA driver, or `make cuda`, and if LIBTORCH is set, to a libtorch for CUDA 13 (torch %s+cu130)", err, Version)
 	}
 	C.gt_set_cuda_kernels(C.gt_cuda_kernels())
 	return nil

@@ -2,6 +2,7 @@ package gotorch
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,6 +174,21 @@ func TestNoGPU(t *testing.T) {
 	}
 	if one().Add(one(), 1).Float64() != 2 {
 		t.Error("the CPU is gone too")
+	}
+}
+
+// TestMissingDriver tells a machine without a GPU from a container without the
+// driver's libraries.
+func TestMissingDriver(t *testing.T) {
+	module := filepath.Join(t.TempDir(), "version")
+	if err := missingDriver(module); !errors.Is(err, ErrNoGPU) {
+		t.Errorf("without the kernel module: %v", err)
+	}
+	if err := os.WriteFile(module, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := missingDriver(module); errors.Is(err, ErrNoGPU) || !strings.Contains(err.Error(), "--gpus all") {
+		t.Errorf("with the kernel module: %v", err)
 	}
 }
 

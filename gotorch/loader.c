@@ -152,4 +152,30 @@ char *gt_loader_open_cuda(const char *libtorch) {
   return error;
 }
 
-int gt_loader_has_driver(void) { return dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) != NULL; }
+gt_driver gt_loader_driver(void) {
+  gt_driver d = {0};
+  void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (cuda == NULL) return d;
+  int (*version)(int *) = dlsym(cuda, "cuDriverGetVersion");
+  int (*init)(unsigned) = dlsym(cuda, "cuInit");
+  int (*count)(int *) = dlsym(cuda, "cuDeviceGetCount");
+  int (*text)(int, const char **) = dlsym(cuda, "cuGetErrorString");
+  if (version == NULL || init == NULL || count == NULL || version(&d.version) != 0) return d;
+  if ((d.error = init(0)) == 0) d.error = count(&d.devices);
+  if (text == NULL || text(d.error, &d.error_text) != 0) d.error_text = "unknown error";
+  return d;
+}
+
+int gt_loader_device(int index, gt_driver_device *out) {
+  enum { kNotFound = 500, kMajor = 75, kMinor = 76 };  // CUresult, and two CUdevice_attribute
+  void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (cuda == NULL) return kNotFound;
+  int (*get)(int *, int) = dlsym(cuda, "cuDeviceGet");
+  int (*name)(char *, int, int) = dlsym(cuda, "cuDeviceGetName");
+  int (*attribute)(int *, int, int) = dlsym(cuda, "cuDeviceGetAttribute");
+  int device, error;
+  if (get == NULL || name == NULL || attribute == NULL) return kNotFound;
+  if ((error = get(&device, index)) != 0 || (error = name(out->name, sizeof out->name, device)) != 0) return error;
+  if ((error = attribute(&out->major, kMajor, device)) != 0) return error;
+  return attribute(&out->minor, kMinor, device);
+}

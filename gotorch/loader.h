@@ -10,5 +10,21 @@ char *gt_loader_open(const char *libtorch);
 // run before anything else asks torch for CUDA.
 char *gt_loader_open_cuda(const char *libtorch);
 
-// Whether NVIDIA's driver can be opened: what nothing of CUDA works without.
-int gt_loader_has_driver(void);
+// What NVIDIA's driver says of itself, before anything of CUDA is loaded.
+typedef struct gt_driver {
+  int version;  // the newest CUDA that it supports, 1000 major + 10 minor; 0: there is no driver
+  int error;    // cuInit's CUresult
+  const char *error_text;
+  int devices;  // the GPUs that this process may use
+} gt_driver;
+
+gt_driver gt_loader_driver(void);
+
+// What the driver says of one GPU, without the context that would take its memory.
+typedef struct gt_driver_device {
+  char name[256];
+  int major, minor;  // compute capability
+} gt_driver_device;
+
+// Returns a CUresult.
+int gt_loader_device(int index, gt_driver_device *out);

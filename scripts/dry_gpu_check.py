@@ -25,6 +25,13 @@ BENCH = "--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2
 
 INTERVAL = 5
 
+# A card of each class, by the variables of build/dry-gpu/run.
+V100, T4, GTX_1660, RTX_3090, RTX_4090, B200, RTX_5090 = (
+    {"DRY_GPU_NAME": name, "DRY_GPU_CAPABILITY": capability, "DRY_GPU_MEMORY": str(1024 * gibibytes)}
+    for name, capability, gibibytes in (
+        ("Tesla V100-SXM2-16GB", "7.0", 16), ("Tesla T4", "7.5", 16), ("NVIDIA GeForce GTX 1660", "7.5", 6), ("NVIDIA GeForce RTX 3090", "8.6", 24),
+        ("NVIDIA GeForce RTX 4090", "8.9", 24), ("NVIDIA B200", "10.0", 180), ("NVIDIA GeForce RTX 5090", "12.0", 32)))
+
 
 class DryGPUCheck(unittest.TestCase):
     @classmethod
@@ -192,6 +199,27 @@ class DryGPUCheck(unittest.TestCase):
         done = subprocess.run([str(dry_gpu.BUILD / "test-nvrtc"), str(nvrtc / "libnvrtc.so.13")], check=False, stderr=subprocess.PIPE,
                               env=dict(os.environ, LD_PRELOAD=":".join(map(str, standins))), text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def without_gpu(self, card, *args, status=1):
+        """What a command says that works without the GPU, or not at all."""
+        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], variables=card, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual([e for e in events if e.kind == "launch"], [])
+        return done.stderr
+
+    def test_unusable_gpus(self):
+        """The text of an error where the GPU is asked for; a warning with it where the CPU will do."""
+        for name, card, says, level in (
+                ("old driver", {"DRY_GPU_DRIVER": "12.4"}, "the NVIDIA driver is for CUDA 12.4, and 13.0 is needed", "WARN"),
+                ("old card", V100, "cuda:0, Tesla V100-SXM2-16GB, has compute capability 7.0, and libtorch for CUDA 13 needs 7.5", "WARN"),
+                ("hidden", {"CUDA_VISIBLE_DEVICES": ""}, 'no NVIDIA GPU found: CUDA_VISIBLE_DEVICES="" leaves none', "INFO")):
+            with self.subTest(name):
+                run = ["train", *NETWORK, "--steps", 1, "--run-dir"]
+                self.assertIn(says, self.without_gpu(card, *run, self.folder / (name + " cuda")))
+                said = self.without_gpu(card, *run, self.folder / (name + " auto"), "--device", "auto", "--log-json", status=0)
+                lines = [json.loads(line) for line in said.splitlines()]
+                self.assertEqual([(line["level"].upper(), says in line["reason"]) for line in lines if line["msg"] == "working on the CPU"],
+                                 [(level, True)], said)
 
     def test_benchmark_of_kernels(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],

@@ -7,12 +7,16 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// withAdvice says what to do where an error is for want of memory or of permission.
-// container: this process runs in one.
+// withAdvice adds to an error of the GPU, of memory or of permission which flags or
+// settings help. container: this process runs in one.
 func withAdvice(err error, container bool) error {
 	var refused *gotorch.Error
-	if errors.As(err, &refused) && refused.OutOfMemory {
+	var tooOld *gotorch.CapabilityError
+	switch {
+	case errors.As(err, &refused) && refused.OutOfMemory:
 		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch and --use-checkpoint do, too, and change no gradient)", err)
+	case errors.As(err, &tooOld):
+		return fmt.Errorf("%w\n(--device cpu works on the CPU, and --device cuda:N on another GPU)", err)
 	}
 	if advice := permissionAdvice(err, container); advice != "" {
 		return fmt.Errorf("%w\n%s", err, advice)

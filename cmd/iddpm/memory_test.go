@@ -17,6 +17,13 @@ func TestWithAdvice(t *testing.T) {
 			t.Errorf("%q lacks %q", got, want)
 		}
 	}
+	for want, err := range map[string]error{
+		"--device cpu": &gotorch.CapabilityError{},
+	} {
+		if got := withAdvice(fmt.Errorf("begin: %w", err), false).Error(); !strings.Contains(got, "begin: ") || !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
 	other := errors.New("the disk is full")
 	if withAdvice(other, true) != other || withAdvice(nil, true) != nil {
 		t.Error("an error that is not about memory is changed")

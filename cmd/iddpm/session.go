@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/wangkuiyi/gotorch"
@@ -87,18 +88,13 @@ func (s *session) emit(result any, text func(io.Writer) error) error {
 	return text(s.stdout)
 }
 
-// openDevice returns the device of a name. "auto" takes a GPU, or says why it
-// cannot.
+// openDevice returns the device of a name.
 func openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
 	if err := gotorch.LoadLibrary(); err != nil {
 		return gotorch.Device{}, err
 	}
 	if name == "auto" {
-		if err := gotorch.LoadCUDA(); err != nil {
-			log.Info("working on the CPU", zap.String("because", err.Error()))
-			return gotorch.Device{}, nil
-		}
-		return gotorch.Device{Type: gotorch.CUDA}, nil
+		return automaticDevice(log), nil
 	}
 	d, err := gotorch.ParseDevice(name)
 	if err != nil {
@@ -113,7 +109,34 @@ func openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
 	if n := gotorch.CUDADeviceCount(); d.Index >= n {
 		return d, wrongUse("--device %s: there are %d GPUs, cuda:0 the first", name, n)
 	}
-	return d, nil
+	return d, gotorch.CheckCUDADevice(d)
+}
+
+// automaticDevice returns the first GPU that can be used, or else the CPU. Only a
+// machine without a GPU gets the CPU without a warning.
+func automaticDevice(log *zap.Logger) gotorch.Device {
+	unusable := gotorch.LoadCUDA()
+	for i := range gotorch.CUDADeviceCount() {
+		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
+		err := gotorch.CheckCUDADevice(d)
+		if err == nil {
+			if unusable != nil {
+				log.Warn("GPU passed over", zap.NamedError("reason", unusable), zap.Stringer("device", d))
+			}
+			return d
+		}
+		if unusable == nil {
+			unusable = err
+		}
+	}
+	say := log.Warn
+	if errors.Is(unusable, gotorch.ErrNoGPU) {
+		say = log.Info
+	} else {
+		log = log.With(zap.String("hint", "--device cpu works on the CPU without this warning"))
+	}
+	say("working on the CPU", zap.NamedError("reason", unusable))
+	return gotorch.Device{}
 }
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch

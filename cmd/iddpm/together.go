@@ -82,7 +82,9 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at distrib
 		return nil, errors.Join(deviceErr, err)
 	}
 	if deviceErr == nil && s.device.Type == gotorch.CUDA {
-		s.device.Index, deviceErr = s.group.GPU(gotorch.CUDADeviceCount())
+		if s.device.Index, deviceErr = s.group.GPU(gotorch.CUDADeviceCount()); deviceErr == nil {
+			deviceErr = gotorch.CheckCUDADevice(s.device)
+		}
 	}
 	if err := s.checkDevices(deviceErr); err != nil {
 		return nil, err
