@@ -4,8 +4,8 @@
 #   build/libiddpm.so     csrc/, the C ABI over libtorch
 #   build/iddpm           the program; it loads the other two when it first uses a tensor
 #
-# `make cuda` adds build/libiddpm_cuda.so, on any machine: its compiler comes from pip. It makes build/dry-gpu
-# too, which stands in for a GPU, and runs the program on that.
+# On a machine with NVIDIA's driver there is a fourth, build/libiddpm_cuda.so, whose compiler comes from pip.
+# `make cuda` makes it on any machine, and build/dry-gpu, which stands in for a GPU, and runs the program on that.
 
 GO     ?= go
 PYTHON ?= python3
@@ -76,6 +76,11 @@ golden: build ## Run only the comparisons with the reference's numbers, verbosel
 
 build: build/libtorch ## Make build/iddpm, which runs from any folder
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm.so
+ifneq ($(DRIVER),)
+	@if [ -e build/libtorch/lib/libtorch_cuda.so ]; then $(MAKE) --silent build/nvidia && $(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so; \
+	  else echo "$$(readlink build/libtorch) is a libtorch without CUDA: the GPU is left out" >&2; fi || \
+	  { echo "to build for the CPU alone: make build DRIVER=" >&2; exit 1; }
+endif
 	$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o build/iddpm ./cmd/iddpm
 
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
@@ -195,14 +200,14 @@ build/test-dry-gpu: build/obj/dry/rules_test.o $(DRY)/libcudart.so.13
 	@echo "link $@"
 	@$(CXX) -Wl,-rpath,'$$ORIGIN/dry-gpu' -o $@ $^
 
+build/test-nvrtc: csrc/cuda/dry/nvrtc_test.c gotorch/loader.c csrc/iddpm.h csrc/iddpm_cuda.h build/libiddpm_cuda.so
+	@echo "link $@"
+	@$(CC) -O2 -Wall -Wextra -Icsrc -Igotorch -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.c,$^) -ldl
+
 build/obj/dry/generated/stubs.o: csrc/cuda/dry/stubs.py build/libiddpm_cuda.so $(DRY_OBJECTS)
 	@mkdir -p $(@D)
 	@$(PYTHON) $< $(@D) --libraries $(DRY_WANTED) --objects $(DRY_OBJECTS)
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $(@D)/stubs.cc
-
-build/test-nvrtc: csrc/cuda/dry/nvrtc_test.c gotorch/loader.c csrc/iddpm.h csrc/iddpm_cuda.h build/libiddpm_cuda.so
-	@echo "link $@"
-	@$(CC) -O2 -Wall -Wextra -Icsrc -Igotorch -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.c,$^) -ldl
 
 build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)
