@@ -40,9 +40,9 @@ class DryGPUCheck(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.folder = Path(folder.name)
 
-    def iddpm(self, *args, status=0, says="", memory=None):
-        """The events of a command that does nothing that a GPU would refuse."""
-        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], memory, stderr=subprocess.PIPE, text=True)
+    def iddpm(self, *args, status=0, says="", memory=None, card=None):
+        """The events of a command that does nothing that a GPU would refuse. card has the variables of another card."""
+        events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], memory, card, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertIn(says, done.stderr)
         self.assert_clean(events)
@@ -220,6 +220,28 @@ class DryGPUCheck(unittest.TestCase):
                 lines = [json.loads(line) for line in said.splitlines()]
                 self.assertEqual([(line["level"].upper(), says in line["reason"]) for line in lines if line["msg"] == "working on the CPU"],
                                  [(level, True)], said)
+
+    def test_precision_of_a_card(self):
+        """auto takes what a card has tensor cores for; what no core has is refused, in a run that goes on, too."""
+        for name, card, precision in (("t4", T4, "fp16"), ("gtx", GTX_1660, "fp32"), ("3090", RTX_3090, "bf16"), ("4090", RTX_4090, "bf16"),
+                                      ("b200", B200, "bf16"), ("5090", RTX_5090, "bf16")):
+            with self.subTest(name):
+                self.train(name, "--precision", "auto", steps=3, card=card)
+                config = json.loads((self.folder / name / "config.json").read_text())
+                self.assertEqual(config["train"]["precision"], precision)
+        for precision, instead in (("bf16", "use fp16 or fp32"), ("tf32", "use fp32")):
+            with self.subTest(precision):
+                run = ["train", *NETWORK, "--precision", precision, "--steps", 1, "--run-dir", self.folder / (precision + " t4")]
+                said = self.without_gpu(T4, *run)
+                self.assertIn("precision %s needs a GPU of compute capability 8.0 (Ampere) or newer, and cuda:0, Tesla T4, has 7.5: %s"
+                              % (precision, instead), said)
+                self.assertFalse((self.folder / (precision + " t4")).exists())
+        resumed = self.without_gpu(T4, "resume", self.folder / "4090", "--device", "cuda", "--steps", 6)
+        self.assertIn("--init-from", resumed)
+        self.without_gpu(T4, "sample", self.folder / "4090", "--device", "cuda", "--precision", "bf16", "-o", self.folder / "bf16 samples",
+                         status=2)
+        self.iddpm("sample", self.folder / "4090", "--device", "cuda", "--num-samples", 4, "--timestep-respacing", 5,
+                   "-o", self.folder / "fp16 samples", card=T4)
 
     def test_benchmark_of_kernels(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],

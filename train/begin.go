@@ -62,8 +62,7 @@ func (t *Trainer) settle() error {
 	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
 		return err
 	}
-	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
-	return nil
+	return t.choosePrecision()
 }
 
 func refuseRun(dir string) error {

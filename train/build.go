@@ -60,7 +60,9 @@ func (t *Trainer) asMoved(err error, flag string) error {
 
 // build makes all tensors of the run, on the tensor thread.
 func (t *Trainer) build(from *Checkpoint) error {
-	t.config.Train.Precision = ResolvePrecision(t.config.Train.Precision, t.device)
+	if err := t.choosePrecision(); err != nil {
+		return err
+	}
 	t.precision = precisions[t.config.Train.Precision]
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)

@@ -12,10 +12,13 @@ import (
 // Inference sets the process's modes for evaluating a network on a device in a
 // precision of [Options] and returns the type of the network's activations.
 func Inference(precision string, device gotorch.Device) (dtype int8, err error) {
-	p, ok := precisions[ResolvePrecision(precision, device)]
-	if !ok {
+	if _, ok := precisions[precision]; !ok {
 		return 0, fmt.Errorf("precision %q is not one of auto, fp32, tf32, bf16, fp16", precision)
 	}
+	if precision, err = choosePrecision(precision, device); err != nil {
+		return 0, err
+	}
+	p := precisions[precision]
 	p.apply(device)
 	return p.dtype, nil
 }

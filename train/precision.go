@@ -1,37 +1,101 @@
 package train
 
-import "github.com/wangkuiyi/gotorch"
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/wangkuiyi/gotorch"
+)
 
 // precision is how the network computes; weights and optimizer state are
 // float32 in all of them.
 type precision struct {
 	dtype int8 // of activations
 	tf32  bool // on CUDA, whether float32 factors may be rounded to TensorFloat-32
+	// ampere: its number type came to GPUs with compute capability 8.0.
+	ampere bool
 }
 
 // precisions are the values of --precision.
 var precisions = map[string]precision{
 	"auto": {},
 	"fp32": {dtype: gotorch.Float},
-	"tf32": {dtype: gotorch.Float, tf32: true},
-	"bf16": {dtype: gotorch.BFloat16, tf32: true},
+	"tf32": {dtype: gotorch.Float, tf32: true, ampere: true},
+	"bf16": {dtype: gotorch.BFloat16, tf32: true, ampere: true},
 	"fp16": {dtype: gotorch.Half, tf32: true},
 }
 
-// ResolvePrecision turns "auto" into what suits the device: bf16 where the
-// hardware multiplies bfloat16, else fp32.
+// ResolvePrecision turns "auto" into what suits the device: bf16 where the hardware
+// multiplies bfloat16, fp16 on a GPU that has tensor cores for float16 alone, else
+// fp32.
 func ResolvePrecision(name string, device gotorch.Device) string {
 	if name != "auto" {
 		return name
 	}
-	has := gotorch.CPUHasBFloat16
 	if device.Type == gotorch.CUDA {
-		has = func() bool { return gotorch.GetCUDAProperties(device).Major >= 8 } // Ampere
+		return automaticPrecision(gotorch.GetCUDAProperties(device))
 	}
-	if has() {
+	if gotorch.CPUHasBFloat16() {
 		return "bf16"
 	}
 	return "fp32"
+}
+
+// turingTensorCores matches the Turing cards with tensor cores, which are eight times
+// as fast in float16 as in float32: the RTX cards and the T4. Turing's GTX 16, T400 to
+// T2000 and MX have none.
+var turingTensorCores = regexp.MustCompile(`\b(RTX|T4G?)\b`)
+
+// automaticPrecision suits a GPU. float16 on a Turing card is what the paper's networks
+// were trained in, and the dynamic loss scale guards it; sampling in it is nearer to
+// float32 than in bfloat16.
+func automaticPrecision(gpu gotorch.CUDAProperties) string {
+	switch {
+	case gpu.AtLeast(8, 0):
+		return "bf16"
+	case turingTensorCores.MatchString(gpu.Name):
+		return "fp16"
+	}
+	return "fp32"
+}
+
+// PrecisionError says that a GPU lacks a precision's number type.
+type PrecisionError struct {
+	Precision string
+	Device    gotorch.Device
+	GPU       gotorch.CUDAProperties
+}
+
+func (e *PrecisionError) Error() string {
+	instead := "fp32"
+	if e.Precision == "bf16" {
+		instead = "fp16 or fp32"
+	}
+	return fmt.Sprintf("precision %s needs a GPU of compute capability 8.0 (Ampere) or newer, and %s, %s, has %d.%d: use %s",
+		e.Precision, e.Device, e.GPU.Name, e.GPU.Major, e.GPU.Minor, instead)
+}
+
+// choosePrecision resolves a name of precisions, and refuses one that the device
+// lacks with a [*PrecisionError].
+func choosePrecision(name string, device gotorch.Device) (string, error) {
+	name = ResolvePrecision(name, device)
+	if device.Type != gotorch.CUDA || !precisions[name].ampere {
+		return name, nil
+	}
+	if gpu := gotorch.GetCUDAProperties(device); !gpu.AtLeast(8, 0) {
+		return name, &PrecisionError{Precision: name, Device: device, GPU: gpu}
+	}
+	return name, nil
+}
+
+// choosePrecision settles the run's precision. One that goes on keeps what it began
+// with, since its loss scale and rounding are part of its state.
+func (t *Trainer) choosePrecision() (err error) {
+	t.config.Train.Precision, err = choosePrecision(t.config.Train.Precision, t.device)
+	if err != nil && t.begun {
+		return fmt.Errorf("%w in a new run that starts from these weights; to resume this one, take another GPU, or the CPU", err)
+	}
+	return err
 }
 
 // apply sets the process's modes for a precision.

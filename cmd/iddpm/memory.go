@@ -5,16 +5,21 @@ import (
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/train"
 )
 
 // withAdvice adds to an error of the GPU, of memory or of permission which flags or
 // settings help. container: this process runs in one.
 func withAdvice(err error, container bool) error {
 	var refused *gotorch.Error
+	var precision *train.PrecisionError
 	var tooOld *gotorch.CapabilityError
 	switch {
 	case errors.As(err, &refused) && refused.OutOfMemory:
 		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch and --use-checkpoint do, too, and change no gradient)", err)
+	case errors.As(err, &precision):
+		return fmt.Errorf("%w\n(--precision auto takes what the device has; a run that is to continue on this GPU in another precision is a new one: iddpm train --init-from CHECKPOINT)", err)
 	case errors.As(err, &tooOld):
 		return fmt.Errorf("%w\n(--device cpu works on the CPU, and --device cuda:N on another GPU)", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/train"
 )
 
 func TestWithAdvice(t *testing.T) {
@@ -18,6 +20,7 @@ func TestWithAdvice(t *testing.T) {
 		}
 	}
 	for want, err := range map[string]error{
+		"--init-from":  &train.PrecisionError{Precision: "bf16"},
 		"--device cpu": &gotorch.CapabilityError{},
 	} {
 		if got := withAdvice(fmt.Errorf("begin: %w", err), false).Error(); !strings.Contains(got, "begin: ") || !strings.Contains(got, want) {

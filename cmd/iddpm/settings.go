@@ -226,7 +226,7 @@ func emaOption(rate *string, category string) option {
 }
 
 func precisionOption(precision *string, category string) option {
-	return option{name: "precision", category: category, value: precision, usage: "compute precision `TYPE`: fp32, tf32, bf16 or fp16 (mixed precision), or auto: bf16 where the hardware supports it"}
+	return option{name: "precision", category: category, value: precision, usage: "compute precision `TYPE`: fp32, tf32, bf16 or fp16 (mixed precision), or auto: bf16 where the hardware supports it, else fp16 on GPUs with tensor cores for it, else fp32"}
 }
 
 func threadsOption(threads *int, category string) option {
