@@ -46,7 +46,24 @@ func check(op string, e C.gt_error) {
 		bytes, _, _ = strings.Cut(bytes, ". ")
 		message = "out of memory: " + bytes + " are not to be had"
 	}
-	panic(&Error{Op: op, Message: message, OutOfMemory: onCPU || strings.Contains(message, "CUDA out of memory")})
+	cause, outOfMemory := memoryCause(message)
+	panic(&Error{Op: op, Message: cause + message, OutOfMemory: outOfMemory})
+}
+
+// memoryCause reports whether a message of libtorch's or of NVIDIA's libraries is for
+// want of memory, and returns what to say before one that does not say so.
+func memoryCause(message string) (cause string, outOfMemory bool) {
+	contains := func(part string) bool { return strings.Contains(message, part) }
+	switch {
+	case contains("out of memory"):
+		return "", true
+	case contains("_ALLOC_FAILED"), contains("_ALLOCATION_FAILED"):
+		return "out of memory: ", true
+	case contains("unable to find an engine to execute this computation"):
+		// libtorch passes over each of cuDNN's plans whose workspace does not fit.
+		return "out of memory, most likely: ", true
+	}
+	return "", false
 }
 
 // errorString takes the message out of a gt_error and frees it.

@@ -243,6 +243,16 @@ class DryGPUCheck(unittest.TestCase):
         self.iddpm("sample", self.folder / "4090", "--device", "cuda", "--num-samples", 4, "--timestep-respacing", 5,
                    "-o", self.folder / "fp16 samples", card=T4)
 
+    def test_no_memory_for_a_convolution(self):
+        """The network fits, but not what its convolutions work in: they name no memory then."""
+        for deterministic in ("true", "false"):
+            card = {"DRY_GPU_MEMORY": "1024", "DRY_GPU_WORKSPACE": "2048"}
+            run = ["train", *NETWORK, "--deterministic=" + deterministic, "--steps", "1", "--run-dir", str(self.folder / ("workspace " + deterministic))]
+            _, done = dry_gpu.run([dry_gpu.iddpm(), *run], variables=card, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertRegex(done.stderr, "out of memory, most likely: .*unable to find an engine to execute this computation")
+            self.assertIn("a smaller --batch-size takes less memory", done.stderr)
+
     def test_benchmark_of_kernels(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],
                                    stderr=subprocess.PIPE, text=True)
