@@ -110,7 +110,7 @@ func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 }
 
 // errNoLabels is of a set whose folders and file names are of a packer's making.
-var errNoLabels = errors.New("says that the images have no classes: pack them again with --class-cond, or choose --labels")
+var errNoLabels = errors.New("says that the images have no classes: pack them again with --class-cond, or give a table by --labels")
 
 func (f *labelFiles) read(name string) (*datasetJSON, error) {
 	r, err := f.open(name)

@@ -115,6 +115,9 @@ func runFolders(names []string) (runs []string) {
 			configs[dir] = true
 		}
 	}
+	if len(configs) == 0 {
+		return nil
+	}
 	for _, name := range names {
 		parts := strings.SplitAfter(name, "/")
 		for i, part := range parts[:len(parts)-1] {

@@ -42,7 +42,7 @@ func classLabel(text string, c *train.Checkpoint) (int64, error) {
 	n := c.Config.Model.NumClasses
 	i, err := strconv.Atoi(text)
 	switch {
-	case err == nil && areNumbers(c.ClassNames): // a number is a name then, not a row of the network
+	case err == nil && renumbered(c.ClassNames): // a number is a name then, not a row of the network
 		return 0, wrongUse("--class %s: this network knows the classes %s", text, someNames(c.ClassNames))
 	case err == nil && i >= 0 && i < n:
 		return int64(i), nil
@@ -52,12 +52,17 @@ func classLabel(text string, c *train.Checkpoint) (int64, error) {
 	return 0, wrongUse("--class %s: this network knows the classes 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
 }
 
-// areNumbers reports whether classes are called by numbers.
-func areNumbers(names []string) bool {
-	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
-		_, err := strconv.Atoi(name)
-		return err != nil
-	})
+// renumbered reports whether classes are called by other numbers than their labels.
+func renumbered(names []string) bool {
+	differ := false
+	for label, name := range names {
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			return false
+		}
+		differ = differ || n != label
+	}
+	return differ
 }
 
 // warnOfUntrained says which of the classes asked for the network has seen no image of.

@@ -109,6 +109,8 @@ func TestClassLabels(t *testing.T) {
 	c := &train.Checkpoint{ClassNames: names}
 	c.Config.Model.ClassCond, c.Config.Model.NumClasses = true, 5
 	bare := &train.Checkpoint{Config: c.Config, Bare: true}
+	numbered := &train.Checkpoint{Config: c.Config, ClassNames: []string{"10", "20"}}
+	counted := &train.Checkpoint{Config: c.Config, ClassNames: []string{"0", "1"}}
 	for _, test := range []struct {
 		text string
 		c    *train.Checkpoint
@@ -126,6 +128,10 @@ func TestClassLabels(t *testing.T) {
 		{"-1", bare, nil, "the classes 0 to 4"},
 		{"cat", bare, nil, "the classes 0 to 4"},
 		{"cat", &train.Checkpoint{}, nil, "knows no classes"},
+		{"20", numbered, []int64{1}, ""},
+		{"1", numbered, nil, "the classes 10, 20"}, // a label, not the name of a class
+		{"1", counted, []int64{1}, ""},
+		{"4", counted, []int64{4}, ""}, // a row without a name
 	} {
 		got, err := classLabels(test.text, test.c)
 		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
