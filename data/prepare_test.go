@@ -20,7 +20,7 @@ func many(t testing.TB, n, bad int) string {
 	for i := range n {
 		file := pngOf(5, 4, color.NRGBA{byte(i), byte(i >> 8), 9, 255})
 		if i == bad {
-			file = file[:len(file)-20]
+			file = file[:len(file)-30]
 		}
 		files[fmt.Sprintf("%05d/%s_%d.png", i, []string{"even", "odd"}[i%2], i)] = file
 	}
