@@ -66,7 +66,7 @@ def test_optimizer(run):
 
 def test_export(iddpm, run, tmp_path):
     checkpoint = load(run / "three", 3)
-    for flags, want in ([], checkpoint["ema"]["0.9999"]), (["--ema", "0.5"], checkpoint["ema"]["0.5"]), (["--ema", "none"], checkpoint["model"]):
+    for flags, want in ([], checkpoint["model"]), (["--ema", "0.9999"], checkpoint["ema"]["0.9999"]), (["--ema", "0.5"], checkpoint["ema"]["0.5"]), (["--ema", "none"], checkpoint["model"]):
         iddpm("export", run / "three", "-o", tmp_path / "w.pt", *flags)
         iddpm("export", run / "three", "-o", tmp_path / "w.safetensors", *flags)
         assert same(torch.load(tmp_path / "w.pt", weights_only=True), want)

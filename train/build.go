@@ -132,10 +132,14 @@ func (t *Trainer) initialise() error {
 	if err != nil {
 		return fmt.Errorf("--init-from: %w", err)
 	}
-	_, weights, err := c.Weights("")
+	from, err := c.Weights("")
 	if err != nil {
 		return err
 	}
+	if from.Reason != "" {
+		t.log.Info("initialising from the weights "+from.Name, zap.String("checkpoint", c.Path), zap.String("reason", from.Reason))
+	}
+	weights := from.Dict
 	if t.config.Train.ReinitMismatched {
 		weights = t.fitted(weights)
 	}

@@ -255,38 +255,6 @@ func (c *Checkpoint) TrainedClasses() (trained []int64) {
 // rates yields the rates of the averages.
 func (c *Checkpoint) rates() iter.Seq[string] { return maps.Keys(c.EMA) }
 
-// Weights returns the state_dict that `ema` names: a rate, "none" for the raw
-// weights, or "" for the average of the highest rate (without averages, the raw
-// weights). name says which ones they are, however the rate was spelt: "EMA 0.9999",
-// or "of the last step".
-func (c *Checkpoint) Weights(ema string) (name string, dict *pt.Dict, err error) {
-	rate, ok := c.average(ema)
-	if ok {
-		return "EMA " + rate, c.EMA[rate], nil
-	}
-	if ema == "none" || ema == "" {
-		return "of the last step", c.Model, nil
-	}
-	return "", nil, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
-}
-
-// average returns the key of the average of a rate, or of the highest if none is
-// named.
-func (c *Checkpoint) average(ema string) (key string, ok bool) {
-	wanted, err := strconv.ParseFloat(ema, 64)
-	if err != nil && ema != "" {
-		return "", false
-	}
-	best := -1.0
-	for _, name := range slices.Sorted(c.rates()) {
-		rate, err := strconv.ParseFloat(name, 64)
-		if err == nil && rate > best && (ema == "" || rate == wanted) {
-			key, best = name, rate
-		}
-	}
-	return key, best >= 0
-}
-
 // Check returns the error that [Checkpoint.Network] has for weights that do not
 // fit, or that are not there, without building the network.
 func (c *Checkpoint) Check(ema string) error {
@@ -294,7 +262,7 @@ func (c *Checkpoint) Check(ema string) error {
 	if err != nil {
 		return err
 	}
-	_, dict, err := c.Weights(ema)
+	weights, err := c.Weights(ema)
 	if err != nil {
 		return err
 	}
@@ -302,21 +270,21 @@ func (c *Checkpoint) Check(ema string) error {
 	if err != nil {
 		return err
 	}
-	if err := plan.CheckStateDict(dict); err != nil {
+	if err := plan.CheckStateDict(weights.Dict); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
 	return nil
 }
 
 // Network builds the network of the checkpoint on a device, for evaluation,
-// with the weights that `ema` names: a rate, "none" for the raw weights, "" for
-// the average of the highest rate. It must run on the tensor thread.
+// with the weights that `ema` names, see [Checkpoint.Weights]. It must run on the tensor
+// thread.
 func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, error) {
 	u, err := c.Config.Model.UNet()
 	if err != nil {
 		return nil, err
 	}
-	_, dict, err := c.Weights(ema)
+	weights, err := c.Weights(ema)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +292,7 @@ func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, er
 	if err != nil {
 		return nil, err
 	}
-	if err := network.LoadStateDict(dict); err != nil {
+	if err := network.LoadStateDict(weights.Dict); err != nil {
 		network.Free()
 		return nil, fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}

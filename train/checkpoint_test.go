@@ -66,33 +66,6 @@ func TestCheckpointCheck(t *testing.T) {
 	}
 }
 
-// One average has one name, however its rate is spelt.
-func TestCheckpointWeights(t *testing.T) {
-	raw, slow, fast := new(pt.Dict), new(pt.Dict), new(pt.Dict)
-	both := Checkpoint{Path: "p", Model: raw, EMA: map[string]*pt.Dict{"0.9999": slow, "0.90": fast}}
-	for _, test := range []struct {
-		c    Checkpoint
-		ema  string
-		name string
-		dict *pt.Dict
-	}{
-		{both, "", "EMA 0.9999", slow},
-		{both, "0.9999", "EMA 0.9999", slow},
-		{both, "0.99990", "EMA 0.9999", slow},
-		{both, ".9", "EMA 0.90", fast},
-		{both, "none", "of the last step", raw},
-		{Checkpoint{Model: raw}, "", "of the last step", raw},
-		{both, "0.5", "", nil},
-		{both, "fast", "", nil},
-		{both, "NaN", "", nil},
-	} {
-		name, dict, err := test.c.Weights(test.ema)
-		if name != test.name || dict != test.dict || (err == nil) != (test.dict != nil) {
-			t.Errorf("--ema %q: %q, %v; want %q", test.ema, name, err, test.name)
-		}
-	}
-}
-
 // The file is read once for its sum, which is that of the bytes then.
 func TestCheckpointSum(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ckpt-000001.pt")

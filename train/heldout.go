@@ -32,7 +32,7 @@ type EvalConfig struct {
 
 // The columns of an evaluation.
 const (
-	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the average of the highest rate
+	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
 	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over pictures
 	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
 )
@@ -112,11 +112,16 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 			return err
 		}
 	}
-	t.log.Info("evaluating the bound", zap.Int("step", t.current), zap.Int("pictures", len(t.heldOut.labels)),
-		zap.Int("timesteps", t.heldOut.process.NumTimesteps()))
+	index, weights := t.defaultWeights()
+	about := []zap.Field{zap.Int("step", t.current), zap.String("weights", weights.Name), zap.Int("pictures", len(t.heldOut.labels)),
+		zap.Int("timesteps", t.heldOut.process.NumTimesteps())}
+	if weights.Reason != "" {
+		about = append(about, zap.String("reason", weights.Reason))
+	}
+	t.log.Info("evaluating the bound", about...)
 	var parts heldOutParts
 	var err error
-	t.withAverage(func() { parts, err = t.heldOutBound(ctx) })
+	t.withEMA(index, func() { parts, err = t.heldOutBound(ctx) })
 	if err := t.syncStop(ctx, err); err != nil {
 		return err
 	}
@@ -132,15 +137,13 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	return nil
 }
 
-// withAverage calls f while the network has the averaged weights of the highest
-// rate, if there are any.
-func (t *Trainer) withAverage(f func()) {
-	rates := t.config.Train.EMARates
-	if len(rates) == 0 {
+// withEMA calls f while the network has the weights of t.ema[index], or its own if index
+// is negative.
+func (t *Trainer) withEMA(index int, f func()) {
+	if index < 0 {
 		f()
 		return
 	}
-	best := slices.Index(rates, slices.Max(rates))
 	gotorch.Scope(func() {
 		params := t.network.Tensors()
 		trained := make([]gotorch.Tensor, len(params))
@@ -149,7 +152,7 @@ func (t *Trainer) withAverage(f func()) {
 		}
 		put := func(weights []gotorch.Tensor) { gotorch.NoGrad(func() { gotorch.ForeachCopyI(params, weights) }) }
 		defer put(trained)
-		put(t.ema[best])
+		put(t.ema[index])
 		f()
 	})
 }

@@ -170,8 +170,10 @@ func (r *stepResult) addTo(means averages, numTimesteps int) {
 
 // Summary returns what the run has come to in this process.
 func (t *Trainer) Summary() Summary {
+	_, weights := t.defaultWeights()
 	return Summary{
-		Step: t.current, FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,
+		Weights: weights,
+		Step:    t.current, FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,
 		Seconds: time.Since(t.meter.started).Seconds(), Checkpoint: t.saver.safe, RunDir: t.run.Dir,
 	}
 }

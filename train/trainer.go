@@ -46,6 +46,7 @@ type Summary struct {
 	Seconds    float64 `json:"seconds"`    // of training in this process
 	Checkpoint string  `json:"checkpoint"` // the newest
 	RunDir     string  `json:"run_dir"`
+	Weights    Weights `json:"-"` // those used by default, without the tensors
 }
 
 // Trainer holds the state of a run: all of it that changes is in a checkpoint.

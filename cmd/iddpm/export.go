@@ -84,7 +84,7 @@ func (p *program) export(c *cli.Context) error {
 		result.Files, err = checkpoint.WriteReference(o.layout)
 	} else {
 		result.Files = []string{o.out}
-		result.Weights, err = o.write(checkpoint)
+		result.Weights, err = s.exportWeights(checkpoint, o)
 	}
 	if err != nil {
 		return err
@@ -140,22 +140,24 @@ func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 	return nil
 }
 
-// write writes the weights that --ema names, and returns which they are.
-func (o *exportOptions) write(c *train.Checkpoint) (name string, err error) {
-	name, weights, err := c.Weights(o.ema)
+// exportWeights writes the weights that --ema names, by default those that sample would
+// use, and returns which they are.
+func (s *session) exportWeights(c *train.Checkpoint, o *exportOptions) (name string, err error) {
+	weights, err := c.Weights(o.ema)
 	if err != nil {
 		return "", err
 	}
+	s.tellWeights(c, weights)
 	if o.format == "pt" {
-		return name, pt.WriteFile(o.out, weights)
+		return weights.Name, pt.WriteFile(o.out, weights.Dict)
 	}
 	file := &safetensors.File{Metadata: map[string]string{"format": "pt"}}
-	for name, value := range weights.All() {
+	for name, value := range weights.Dict.All() {
 		tensor, ok := value.(*pt.Tensor)
 		if !ok {
 			return "", fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
 		}
 		file.Tensors = append(file.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
 	}
-	return name, safetensors.WriteFile(o.out, file)
+	return weights.Name, safetensors.WriteFile(o.out, file)
 }

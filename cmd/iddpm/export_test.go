@@ -28,8 +28,8 @@ func TestExport(t *testing.T) {
 		args []string
 		want *pt.Dict
 	}{
-		{[]string{"-o", "w.pt"}, c.EMA["0.9"]},
-		{[]string{"-o", "w.safetensors"}, c.EMA["0.9"]},
+		{[]string{"-o", "w.pt"}, c.Model}, // 0.9^2 > 0.5
+		{[]string{"-o", "w.safetensors", "--ema", ".9"}, c.EMA["0.9"]},
 		{[]string{"--out", "w.bin", "--format", "safetensors", "--ema", "0.5"}, c.EMA["0.5"]},
 		{[]string{"-o", "w", "--ema", "none"}, c.Model},
 	} {

@@ -57,21 +57,35 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	if err != nil {
 		return nil, err
 	}
-	weights, _, err := c.Weights(ema)
+	weights, err := c.Weights(ema)
 	if err != nil {
 		return nil, err
 	}
+	s.tellWeights(c, weights)
 	network, err := c.Network(ema, s.device)
 	if err != nil {
 		return nil, err
 	}
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
-	n := &inference{session: s, network: network, denoise: denoise, weights: weights, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
+	n := &inference{session: s, network: network, denoise: denoise, weights: weights.Name, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
 	n.recording.Refused = func(err error) {
 		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
 	}
 	return n, nil
+}
+
+// tellWeights says which weights are used where that may surprise.
+func (s *session) tellWeights(c *train.Checkpoint, w train.Weights) {
+	if w.Reason == "" {
+		return
+	}
+	about := []zap.Field{zap.String("checkpoint", c.Path), zap.String("reason", w.Reason)}
+	if w.PassedOver == "" {
+		s.log.Info("using the weights of the file, as named", about...)
+		return
+	}
+	s.log.Info("using the raw weights, not the EMA", append(about, zap.String("hint", "--ema "+w.PassedOver+" uses the EMA"))...)
 }
 
 // manyEvaluations of the network are worth the minute that a GPU may take to try

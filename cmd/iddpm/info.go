@@ -66,8 +66,9 @@ type infoResult struct {
 	Preset     string            `json:"preset,omitempty"`
 	Bare       bool              `json:"bare,omitempty"` // the file holds weights alone
 	Step       int               `json:"step,omitempty"`
-	EMARates   []string          `json:"ema_rates,omitempty"` // averages in the checkpoint
-	Data       string            `json:"data,omitempty"`      // that the checkpoint was trained on
+	EMARates   []string          `json:"ema_rates,omitempty"`       // averages in the checkpoint
+	Weights    string            `json:"default_weights,omitempty"` // those that sample uses if no flag says otherwise
+	Data       string            `json:"data,omitempty"`            // that the checkpoint was trained on
 	Made       map[string]string `json:"environment,omitempty"`
 	Config     train.Config      `json:"config"`
 	Parameters int64             `json:"parameters"` // of bare weights those in the file
@@ -82,6 +83,7 @@ type infoResult struct {
 
 	weights *train.Checkpoint // bare ones; nil: none
 	given   string            // what says which network they belong to, for people
+	reason  string            // why Weights are the default, where that may surprise
 }
 
 // checkpointingCost is what gradient checkpointing saves, and at what cost.
@@ -143,7 +145,10 @@ func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset s
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
+	w, _ := checkpoint.Weights("") // only a rate that is not there is an error
+	r.reason = w.Reason
 	if !r.Bare {
+		r.Weights = w.Name
 		return
 	}
 	r.weights, r.given = checkpoint, "all defaults; name a --preset or the network's flags"
@@ -273,6 +278,9 @@ func (r *infoResult) origin(t *table) {
 	t.line("checkpoint", "%s", r.Checkpoint)
 	if r.Bare {
 		t.line("settings", "none in the file, which holds weights alone; below: %s", r.given)
+		if r.reason != "" {
+			t.line("weights", "%s", r.reason)
+		}
 		if r.Unfit != "" {
 			t.line("network", "not that of the settings below: %s", r.Unfit)
 		}
@@ -280,6 +288,7 @@ func (r *infoResult) origin(t *table) {
 	}
 	t.line("step", "%d", r.Step)
 	t.line("averages", "%s", strings.Join(r.EMARates, ", "))
+	t.line("default weights", "%s", withReason(r.Weights, r.reason))
 	t.line("trained on", "%s", r.Data)
 	for _, key := range slices.Sorted(maps.Keys(r.Made)) {
 		t.line("  "+key, "%s", r.Made[key])

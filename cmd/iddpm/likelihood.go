@@ -56,12 +56,12 @@ type nllSettings struct {
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
 	l := &likelihood{session: s, o: o, set: set, dir: cmp.Or(o.dir, nllDir(c)), start: time.Now(), release: func() {}}
 	s.group.SetThreads(o.threads)
-	weights, _, err := c.Weights(o.ema)
+	weights, err := c.Weights(o.ema)
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err
 	}
 	l.settings = nllSettings{
-		Weights: weights, Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
+		Weights: weights.Name, Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
 		Precision: train.ResolvePrecision(o.precision, s.device),
 	}

@@ -102,9 +102,9 @@ func TestNLLBatches(t *testing.T) {
 // An interrupted evaluation goes on to the bits of one that was not.
 func TestNLLGoesOn(t *testing.T) {
 	run := heldOutRun(t)
-	whole := nll(t, run, "--batch-size", "2", "--out-dir", filepath.Join(run, "whole"))
+	whole := nll(t, run, "--batch-size", "2", "--out-dir", filepath.Join(run, "whole"), "--ema", "0.9999")
 	part := filepath.Join(run, "part")
-	args := []string{"nll", "--device", "cpu", "--precision", "fp32", "--threads", "1", run, "--batch-size", "2", "--out-dir", part}
+	args := []string{"nll", "--device", "cpu", "--precision", "fp32", "--threads", "1", run, "--batch-size", "2", "--out-dir", part, "--ema", "0.9999"}
 	got := iddpmWith(&countdown{Context: context.Background(), left: 25}, nil, args...) // 10 questions a batch
 	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the same command goes on") {
 		t.Fatalf("status %d, %s", got.status, got.lastLine())

@@ -238,7 +238,7 @@ func testSample(t *testing.T) {
 	var first []uint8
 	for _, args := range [][]string{
 		{"sample", "a", "-o", "s1", "--batch-size", "5"},
-		{"sample", "--model_path", "a/checkpoints/ckpt-000004.pt", "-o", "s2", "--batch-size", "2", "--ema", "0.9999"},
+		{"sample", "--model_path", "a/checkpoints/ckpt-000004.pt", "-o", "s2", "--batch-size", "2", "--ema", "none"},
 	} {
 		got := iddpm(t, append(args, "--num_samples", "5", "--timestep_respacing", "3", "--device", "cpu", "--precision", "fp32", "--json")...)
 		var result sampleResult

@@ -221,8 +221,11 @@ func splitOption(split *string) option {
 	return option{name: "split", category: categoryData, value: split, usage: "for CIFAR and the like, use the images of `SPLIT`: train or test"}
 }
 
+// emaDefault is what [train.Checkpoint.Weights] uses where no flag says otherwise.
+const emaDefault = "the highest rate, or none while rate^step > 0.5"
+
 func emaOption(rate *string, category string) option {
-	return option{name: "ema", category: category, value: rate, standard: "the highest rate", usage: "load the EMA weights of decay `RATE`, or none: the weights of the last step"}
+	return option{name: "ema", category: category, value: rate, standard: emaDefault, usage: "load the EMA weights of decay `RATE`, or none: the weights of the last step"}
 }
 
 func precisionOption(precision *string, category string) option {

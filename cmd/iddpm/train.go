@@ -315,9 +315,18 @@ loss        %s
 run folder  %s
 checkpoint  %s
 go on       iddpm resume %s%s
-draw        iddpm sample %s%s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, shellWord(sum.RunDir), input)
+weights     %s
+sample      iddpm sample %s%s
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), shellWord(sum.RunDir), input)
 	return err
+}
+
+// withReason names weights, and why they are the default where that may surprise.
+func withReason(weights, reason string) string {
+	if reason == "" {
+		return weights
+	}
+	return weights + ": " + reason
 }
 
 // trainProgress returns what moves the bar of a training run.

@@ -34,7 +34,7 @@ func (o *cascadeOptions) options() []option {
 		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
 		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler for the upsampler"},
 		{name: "upsample-eta", category: categorySampling, value: &o.eta, usage: "DDIM's `ETA` of the upsampler, as for --eta"},
-		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: "the highest rate", usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
+		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: emaDefault, usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
 		{name: "upsample-batch-size", category: categorySampling, value: &o.batchSize, standard: "--batch-size", usage: "upsample `N` images per batch"},
 	}
 }

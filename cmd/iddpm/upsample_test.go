@@ -192,7 +192,7 @@ func TestCascade(t *testing.T) {
 
 // The second network's flags are its own.
 func TestCascadeFlags(t *testing.T) {
-	first, second := tinyRun(t), enlarger(t, "--ema-rate", "0.5,0.9")
+	first, second := tinyRun(t), enlarger(t, "--ema-rate", "0.1,0.5")
 	args := []string{first, "--upsample", second, "--num-samples", "3", "--upsample-use-ddim", "--upsample-timestep-respacing", "ddim4", "-o", t.TempDir()}
 	plain := sample(t, args...)
 	for _, test := range []struct {
@@ -202,7 +202,7 @@ func TestCascadeFlags(t *testing.T) {
 		{[]string{"--upsample-batch-size", "2"}, true},
 		{[]string{"--upsample-eta", "1"}, false},
 		{[]string{"--upsample-ema", "none"}, false},
-		{[]string{"--upsample-ema", "0.9"}, true},
+		{[]string{"--upsample-ema", "0.5"}, true},
 	} {
 		got, far := sample(t, append(slices.Clone(args), test.args...)...), false
 		for i, v := range got.pixels {

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train"
+)
+
+// Of a young run every command uses the raw weights by default, and says so in one line;
+// --ema decides otherwise. The line that train prints runs as it stands.
+func TestYoungEMA(t *testing.T) {
+	t.Chdir(t.TempDir())
+	trained := iddpm(t, trainTiny("a b", "--steps", "2")...)
+	if trained.status != exitDone {
+		t.Fatal(trained.stderr)
+	}
+	const reason = "at step 2, EMA 0.9999 is still 99.98 % initial weights, and falls to half at step 6932"
+	for _, want := range []string{"\nweights     of the last step: " + reason + "\n", "\nsample      iddpm sample 'a b'\n", "\ngo on       iddpm resume 'a b' --steps 4\n"} {
+		if !strings.Contains(trained.stdout, want) {
+			t.Errorf("train does not say %q:\n%s", want, trained.stdout)
+		}
+	}
+	for _, command := range [][]string{
+		{"sample", "a b", "--num-samples", "1", "--device", "cpu"},
+		{"nll", "a b", "--num-samples", "1", "--device", "cpu"},
+		{"export", "a b", "-o", "w.pt"},
+		{"figure", "vlb-terms", "a b", "-o", "f.png", "--num-pictures", "1", "--device", "cpu"},
+	} {
+		for ema, want := range map[string]string{"": "of the last step", "none": "of the last step", "0.9999": "EMA 0.9999"} {
+			args := append(command, "--json")
+			if ema != "" {
+				args = append(args, "--ema", ema)
+			}
+			got := iddpm(t, args...)
+			var result struct{ Weights string }
+			if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
+				t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
+			}
+			if result.Weights != want && command[0] != "figure" {
+				t.Errorf("%v: weights %q, not %q", args, result.Weights, want)
+			}
+			said := strings.Count(got.stderr, "using the raw weights, not the EMA")
+			if wanted := map[bool]int{true: 1}[ema == ""]; said != wanted || wanted == 1 && !strings.Contains(got.stderr, reason) {
+				t.Errorf("%v: says it %d times: %s", args, said, got.stderr)
+			}
+		}
+	}
+	got := iddpm(t, "info", "a b")
+	if !strings.Contains(got.stdout, "of the last step: "+reason) {
+		t.Errorf("info: %s", got.stdout)
+	}
+	if got := iddpm(t, "info", "a b", "--json"); !strings.Contains(got.stdout, `"default_weights":"of the last step"`) {
+		t.Errorf("info: %s", got.stdout)
+	}
+}
+
+// A file that the reference has named as an EMA is used as named, and the reason why it
+// samples noise is given.
+func TestYoungEMAOfTheReference(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := iddpm(t, "export", tinyRun(t), "--reference-layout", "theirs"); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	args := append([]string{"sample", filepath.Join("theirs", "ema_0.9999_000002.pt"), "--num-samples", "2", "--device", "cpu", "--json", "-o", "s"},
+		tiny[:len(tiny)-4]...)
+	args = append(args, "--precision", "fp32")
+	got := iddpm(t, args...)
+	if got.status != exitDone || strings.Count(got.stderr, "as named") != 1 || !strings.Contains(got.stderr, "model000002.pt holds the raw weights") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+	args[1] = filepath.Join("theirs", "model000002.pt")
+	if got := iddpm(t, args...); got.status != exitDone || strings.Contains(got.stderr, "as named") {
+		t.Errorf("status %d, %s", got.status, got.stderr)
+	}
+}
+
+// Fine-tuning begins with the weights that sample would use.
+func TestInitFromYoungEMA(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := tinyRun(t)
+	got := iddpm(t, trainTiny("b", "--steps", "1", "--lr", "1e-30", "--init-from", run)...)
+	if got.status != exitDone || !strings.Contains(got.stderr, "initialising from the weights of the last step") {
+		t.Fatalf("status %d, %s", got.status, got.stderr)
+	}
+	from, err := train.LoadCheckpoint(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := train.LoadCheckpoint("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := from.Model.Get("out.2.bias")
+	b, _ := to.Model.Get("out.2.bias")
+	if data, want := tensorBytes(t, b), tensorBytes(t, a); !bytes.Equal(data, want) {
+		t.Error("the weights are not the raw ones of --init-from")
+	}
+}
+
+func tensorBytes(t *testing.T, value any) []byte {
+	t.Helper()
+	tensor, ok := value.(*pt.Tensor)
+	if !ok {
+		t.Fatalf("a %T, not a tensor", value)
+	}
+	return tensor.Data
+}

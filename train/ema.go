@@ -1,0 +1,128 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/wangkuiyi/gotorch/pt"
+)
+
+// RawWeights names the weights of the last step where a decay rate names an EMA.
+const RawWeights = "none"
+
+// Weights are one of a checkpoint's sets of weights.
+type Weights struct {
+	Rate       string   // decay rate of the EMA, as the checkpoint spells it, or [RawWeights]
+	Name       string   // for people: "EMA 0.9999", or "of the last step"
+	Dict       *pt.Dict // tensors by parameter name
+	Reason     string   // why these, where that may surprise; else empty
+	PassedOver string   // decay rate of the EMA that is not used by default yet; empty: none
+}
+
+// Weights returns the weights that ema names: the decay rate of an EMA, "none" for the
+// raw weights, or "" for the default. By default they are the EMA of the highest rate,
+// or the raw weights if there is none, or while that EMA is mostly initial weights: see [defaultEMA].
+func (c *Checkpoint) Weights(ema string) (Weights, error) {
+	w := Weights{Rate: RawWeights, Name: "of the last step", Dict: c.Model}
+	switch {
+	case ema == RawWeights:
+		return w, nil
+	case ema != "":
+		w.Rate = c.spelling(ema)
+	case c.Bare:
+		w.Reason = mostlyInitialFile(c.Path)
+	default:
+		w.Rate, w.PassedOver, w.Reason = defaultEMA(slices.Collect(c.rates()), c.Step)
+	}
+	if w.Rate == "" {
+		return Weights{}, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
+	}
+	if w.Rate != RawWeights {
+		w.Name, w.Dict = "EMA "+w.Rate, c.EMA[w.Rate]
+	}
+	return w, nil
+}
+
+// spelling returns the key of the EMA of a decay rate, however the rate is written, or
+// "" if there is none.
+func (c *Checkpoint) spelling(rate string) string {
+	wanted, err := strconv.ParseFloat(rate, 64)
+	for _, key := range slices.Sorted(c.rates()) {
+		if found, keyErr := strconv.ParseFloat(key, 64); err == nil && keyErr == nil && found == wanted {
+			return key
+		}
+	}
+	return ""
+}
+
+// defaultEMA returns which of the EMAs of the given decay rates is used at a step where
+// nobody names one: that of the highest rate, or [RawWeights] while that EMA is mostly
+// initial weights. An EMA begins as a copy of these, and after n steps they still are
+// rate^n of it: while that is above one half, it samples little but noise. passedOver is
+// the rate of such an EMA, and reason says so.
+func defaultEMA(rates []string, step int) (rate, passedOver, reason string) {
+	best := -1.0
+	for _, key := range slices.Sorted(slices.Values(rates)) {
+		if r, err := strconv.ParseFloat(key, 64); err == nil && r > best {
+			rate, best = key, r
+		}
+	}
+	if rate == "" {
+		return RawWeights, "", ""
+	}
+	if reason := mostlyInitial(rate, best, step); reason != "" {
+		return RawWeights, rate, reason
+	}
+	return rate, "", ""
+}
+
+// mostlyInitial says so of an EMA that still consists of initial weights by more than
+// half at a step; empty for any other.
+func mostlyInitial(name string, rate float64, step int) string {
+	initial := math.Pow(rate, float64(step))
+	if !(initial > 0.5) {
+		return ""
+	}
+	until := max(1, math.Ceil(math.Log(0.5)/math.Log(rate)))
+	return fmt.Sprintf("at step %d, EMA %s is still %.4g %% initial weights, and falls to half at step %.0f", step, name, 100*initial, until)
+}
+
+var referenceEMAName = regexp.MustCompile(`^ema_([0-9.]+)_(\d+)\.pt$`)
+
+// mostlyInitialFile is [mostlyInitial] of a file that the reference has named as an EMA,
+// such as ema_0.9999_010000.pt.
+func mostlyInitialFile(path string) string {
+	m := referenceEMAName.FindStringSubmatch(filepath.Base(path))
+	if m == nil {
+		return ""
+	}
+	rate, rateErr := strconv.ParseFloat(m[1], 64)
+	step, stepErr := strconv.Atoi(m[2])
+	if rateErr != nil || stepErr != nil {
+		return ""
+	}
+	if reason := mostlyInitial(m[1], rate, step); reason != "" {
+		return fmt.Sprintf("%s; model%s.pt holds the raw weights", reason, m[2])
+	}
+	return ""
+}
+
+// defaultWeights returns which weights stand for the run at its present step: an index
+// into t.ema and the name of that EMA, or -1 and "of the last step", with the reason if
+// an EMA is passed over.
+func (t *Trainer) defaultWeights() (index int, w Weights) {
+	keys := make([]string, len(t.config.Train.EMARates))
+	for i, rate := range t.config.Train.EMARates {
+		keys[i] = emaKey(rate)
+	}
+	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, t.current)
+	w.Name = "of the last step"
+	if index = slices.Index(keys, w.Rate); index >= 0 {
+		w.Name = "EMA " + w.Rate
+	}
+	return index, w
+}
