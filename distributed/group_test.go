@@ -50,7 +50,7 @@ func member(t *testing.T, at Placement, err error, f func(t *testing.T, g *Group
 		t.Fatal(err)
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	g, err := InitProcessGroup(context.Background(), at)
+	g, err := InitProcessGroup(context.Background(), at, Rendezvous{})
 	if err != nil {
 		t.Fatal(err)
 	}

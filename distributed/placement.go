@@ -55,7 +55,7 @@ func FromEnvironment(lookup func(name string) (string, bool)) (Placement, error)
 }
 
 func (l launcher) placement(lookup func(string) (string, bool), worldSize int) (Placement, error) {
-	v := variableReader{lookup: lookup, launcher: l.name}
+	v := variableReader{lookup: lookup, launcher: l}
 	p := Placement{WorldSize: worldSize, Rank: v.number(l.rank, 0, worldSize-1, required)}
 	if p.LocalWorldSize = v.number(l.localWorldSize, 1, worldSize, 0); p.LocalWorldSize > 0 {
 		p.LocalRank = v.number(l.localRank, 0, p.LocalWorldSize-1, required)
@@ -77,7 +77,7 @@ const required = -1
 // variableReader reads a launcher's variables, and keeps the first error.
 type variableReader struct {
 	lookup   func(string) (string, bool)
-	launcher string
+	launcher launcher
 	err      error
 }
 
@@ -95,7 +95,7 @@ func (v *variableReader) number(name string, least, most, standard int) int {
 	}
 	n, err := strconv.Atoi(text)
 	if (err != nil || n < least || n > most) && v.err == nil {
-		v.err = fmt.Errorf("%s=%s: a process that %s has started among others needs a number from %d to %d there", name, text, v.launcher, least, most)
+		v.err = fmt.Errorf("%s=%s: a process that %s has started among others needs a number from %d to %d there; unset %s to run alone", name, text, v.launcher.name, least, most, v.launcher.worldSize)
 	}
 	return n
 }

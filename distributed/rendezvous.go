@@ -1,28 +1,56 @@
 package distributed
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 )
 
-// InitProcessGroup waits until all processes have come, or ctx ends. A process by
-// itself needs no group: nil will do. The program had better ignore SIGPIPE: libtorch
-// may write to a process that is gone before it has noticed.
-func InitProcessGroup(ctx context.Context, at Placement) (*Group, error) {
+// Rendezvous says how long the processes wait for one another at first. The zero value
+// waits for 10 minutes, silently.
+type Rendezvous struct {
+	Timeout time.Duration // for all processes to come; 0: 10 minutes
+	// Waiting is called where some have not come after a few seconds, and then every
+	// minute; nil: nobody listens. reason is empty unless it is known why, and hint says
+	// what to do. Of many processes that wait, only some call it.
+	Waiting func(message, reason, hint string)
+}
+
+// InitProcessGroup waits until all processes have come, ctx ends, or the time of r is
+// over. A process by itself needs no group: nil will do. The program had better ignore
+// SIGPIPE: libtorch may write to a process that is gone before it has noticed.
+func InitProcessGroup(ctx context.Context, at Placement, r Rendezvous) (*Group, error) {
 	g := &Group{at: at}
+	r.Timeout = cmp.Or(r.Timeout, 10*time.Minute)
+	if err := at.checkPort(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout+connectGrace, errors.New("no answer within "+r.Timeout.String()))
+	defer cancel()
+	w := &waiting{at: at, tell: r.Waiting}
 	met := make(chan error, 1)
-	go func() { met <- gotorch.Try(func() { g.group = gotorch.NewProcessGroup(at.options()) }) }()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case err := <-met:
-		if err != nil {
-			return nil, fmt.Errorf("the %d processes do not come together at %s, port %d (GLOO_SOCKET_IFNAME names the network interface to use): %w", at.WorldSize, at.MasterAddr, at.MasterPort, err)
+	go func() {
+		deadline := time.Now().Add(r.Timeout)
+		err := w.resolve(ctx, deadline)
+		if err == nil {
+			o := at.options()
+			o.ConnectTimeout = max(time.Until(deadline).Round(time.Second), time.Second)
+			err = gotorch.Try(func() { g.group = gotorch.NewProcessGroup(o) })
 		}
+		met <- err
+	}()
+	if err := w.until(ctx, met); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("the %d processes do not come together at %s, port %d (RANK=%d, WORLD_SIZE=%d): %w\n%s; GLOO_SOCKET_IFNAME names the network interface to use",
+			at.WorldSize, at.host(), at.MasterPort, at.Rank, at.WorldSize, err, at.hint())
 	}
 	if at.LocalWorldSize > 0 {
 		return g, nil

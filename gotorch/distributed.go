@@ -48,11 +48,14 @@ func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 		listen = o.Listen
 	}
 	g := &ProcessGroup{rank: o.Rank, size: o.WorldSize}
+	// gloo waits for the others within its first operation, with the timeout of all.
+	connect := orElse(o.ConnectTimeout, 10*time.Minute)
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
 		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
-		connect_seconds: orElse(o.ConnectTimeout, 10*time.Minute), wait_seconds: orElse(o.Timeout, aDay),
+		connect_seconds: connect, wait_seconds: connect,
 	}, &g.group))
+	check(op, C.gt_group_set_timeout(g.group, orElse(o.Timeout, aDay)))
 	return g
 }
 

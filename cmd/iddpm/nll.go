@@ -38,7 +38,7 @@ func newNLLOptions() *nllOptions {
 
 func (o *nllOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categoryEvaluation), o.remoteOptions.options()),
-		presetOption(&o.preset), configOption(), o.processesOption(),
+		presetOption(&o.preset), configOption(), o.processesOption(), o.connectOption(),
 		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the images in `DIR`: a folder, a zip or an archive, as for train"},
 		splitOption(&o.split),
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` images, spread evenly over the set (0: all)"},

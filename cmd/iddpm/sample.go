@@ -46,7 +46,7 @@ func newSampleOptions() *sampleOptions {
 
 func (o *sampleOptions) options() []option {
 	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categorySampling), o.cascade.options(), o.remoteOptions.options()),
-		presetOption(&o.preset), configOption(), o.processesOption(),
+		presetOption(&o.preset), configOption(), o.processesOption(), o.connectOption(),
 		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "generate `N` samples"},
 		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
 		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` samples per batch in each process; the samples do not depend on it"},

@@ -14,8 +14,9 @@ import (
 // sessionOptions are what all commands that compute have in common.
 type sessionOptions struct {
 	outputOptions
-	device    string
-	processes int
+	device         string
+	processes      int
+	connectTimeout int // seconds
 }
 
 // outputOptions say in what form a command speaks.
@@ -31,7 +32,9 @@ func (o *outputOptions) options() []option {
 	}
 }
 
-func defaultSession() sessionOptions { return sessionOptions{device: "auto", processes: 1} }
+func defaultSession() sessionOptions {
+	return sessionOptions{device: "auto", processes: 1, connectTimeout: 600}
+}
 
 func (o *sessionOptions) options() []option {
 	return append(o.outputOptions.options(),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -21,6 +22,28 @@ func (o *sessionOptions) processesOption() option {
 		usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
 }
 
+// connectOption says how long processes wait for one another.
+func (o *sessionOptions) connectOption() option {
+	return option{name: "connect-timeout", category: categoryRun, value: &o.connectTimeout,
+		usage: "with several processes: wait up to `SECONDS` for all of them to start"}
+}
+
+// rendezvous logs that a process waits for the others, of any rank: there may be no other
+// to say so.
+func (o sessionOptions) rendezvous(to *screen) distributed.Rendezvous {
+	log := to.logger(o.logJSON)
+	return distributed.Rendezvous{
+		Timeout: time.Duration(o.connectTimeout) * time.Second,
+		Waiting: func(message, reason, hint string) {
+			fields := []zap.Field{zap.String("hint", hint)}
+			if reason != "" {
+				fields = append(fields, zap.String("reason", reason))
+			}
+			log.Warn(message, fields...)
+		},
+	}
+}
+
 // together has this process work by itself or with others: it starts those that
 // --processes wants, or is one of those that a launcher has started.
 func (p *program) together(ctx context.Context, o sessionOptions, work func(*session) error) (err error) {
@@ -30,6 +53,9 @@ func (p *program) together(ctx context.Context, o sessionOptions, work func(*ses
 	}
 	if o.processes < 0 {
 		return wrongUse("--processes must not be negative, but is %d", o.processes)
+	}
+	if o.connectTimeout < 1 {
+		return wrongUse("--connect-timeout must be above 0 seconds, not %d", o.connectTimeout)
 	}
 	if at.WorldSize == 1 && o.processes != 1 {
 		return p.launch(ctx, o)
@@ -78,7 +104,7 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at distrib
 	} else {
 		s.device, deviceErr = openDevice(o.device, s.log)
 	}
-	if s.group, err = distributed.InitProcessGroup(ctx, at); err != nil {
+	if s.group, err = distributed.InitProcessGroup(ctx, at, o.rendezvous(s.screen)); err != nil {
 		return nil, errors.Join(deviceErr, err)
 	}
 	if deviceErr == nil && s.device.Type == gotorch.CUDA {

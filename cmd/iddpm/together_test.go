@@ -48,6 +48,31 @@ func TestLaunchersVariables(t *testing.T) {
 	}
 }
 
+// Variables that a launcher has left behind do not have a process wait in silence.
+func TestLeftoverLaunchersVariables(t *testing.T) {
+	listener, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	in := func(port int, args ...string) outcome {
+		env := []string{"RANK=0", "WORLD_SIZE=2", fmt.Sprintf("MASTER_PORT=%d", port)}
+		return programIn(t.TempDir(), env, append([]string{"train", "--device", "cpu"}, args...)...)
+	}
+	if got := in(port); got.status != exitFailed || !strings.Contains(got.stderr, fmt.Sprintf("port %d (MASTER_PORT)", port)) {
+		t.Errorf("port in use: %d, %s", got.status, got.stderr)
+	}
+	listener.Close()
+	if got := in(port, "--connect-timeout", "0"); got.status != exitUsage {
+		t.Errorf("no time: %d, %s", got.status, got.stderr)
+	}
+	got := in(port, "--connect-timeout", "6")
+	waiting := fmt.Sprintf("waiting for 1 of 2 processes (RANK=0, WORLD_SIZE=2) at localhost:%d", port)
+	if got.status != exitFailed || strings.Count(got.stderr, waiting) != 1 || !strings.Contains(got.stderr, "the 2 processes do not come together at localhost") {
+		t.Errorf("%d, %s", got.status, got.stderr)
+	}
+}
+
 // everything is a run with all that processes must agree about.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
