@@ -1,9 +1,9 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -24,8 +24,8 @@ func (m *UNet) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
 }
 
 // LoadStateDict overwrites the weights with those of a state_dict, converting
-// them to float32. It is strict: an error lists every parameter that is
-// missing, unknown or of another shape, and then no weight has changed.
+// them to float32. It is strict: a [*StateDictError] says which
+// parameters are missing, unknown or of another shape, and then no weight has changed.
 func (m *UNet) LoadStateDict(dict *pt.Dict) error {
 	return m.UnpackStateDict(dict, m.Tensors())
 }
@@ -47,15 +47,42 @@ func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 // CheckStateDict returns the error that [UNet.LoadStateDict] has for a state_dict
 // that does not fit. A network of [Plan] will do.
 func (m *UNet) CheckStateDict(dict *pt.Dict) error {
-	mismatches := m.Mismatches(dict)
-	if len(mismatches) == 0 {
-		return nil
+	if mismatches := m.Mismatches(dict); len(mismatches) > 0 {
+		return &StateDictError{mismatches}
 	}
-	errs := make([]error, len(mismatches))
-	for i, x := range mismatches {
-		errs[i] = x
+	return nil
+}
+
+// StateDictError says that a state_dict does not fit a network.
+type StateDictError struct {
+	Mismatches []*Mismatch // at least one
+}
+
+// shownMismatches are the lines of one kind in a StateDictError's text.
+const shownMismatches = 2
+
+// Error counts the mismatches, and lists the first of each kind.
+func (e *StateDictError) Error() string {
+	kinds := []struct{ name, count string }{{"missing", "missing"}, {"unknown", "unknown"}, {"shape", "of another shape"}}
+	var counts, lines []string
+	for _, kind := range kinds {
+		n := 0
+		for _, x := range e.Mismatches {
+			if x.kind() != kind.name {
+				continue
+			}
+			if n++; n <= shownMismatches {
+				lines = append(lines, x.Error())
+			}
+		}
+		if n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, kind.count))
+		}
 	}
-	return fmt.Errorf("the weights do not fit the network:\n%w", errors.Join(errs...))
+	if more := len(e.Mismatches) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("the weights do not fit the network (%s):\n%s", strings.Join(counts, ", "), strings.Join(lines, "\n"))
 }
 
 // Mismatch is one parameter in which a state_dict and a network disagree.
@@ -65,11 +92,22 @@ type Mismatch struct {
 	Got  []int64 // the state_dict's shape; nil: it has no such tensor
 }
 
-func (x *Mismatch) Error() string {
+// kind is the word before the colon of [Mismatch.Error].
+func (x *Mismatch) kind() string {
 	switch {
 	case x.Got == nil:
-		return fmt.Sprintf("missing: %s %v", x.Name, x.Want)
+		return "missing"
 	case x.Want == nil:
+		return "unknown"
+	}
+	return "shape"
+}
+
+func (x *Mismatch) Error() string {
+	switch x.kind() {
+	case "missing":
+		return fmt.Sprintf("missing: %s %v", x.Name, x.Want)
+	case "unknown":
 		return fmt.Sprintf("unknown: %s %v", x.Name, x.Got)
 	}
 	return fmt.Sprintf("shape: %s is %v, the network needs %v", x.Name, x.Got, x.Want)
@@ -103,3 +141,42 @@ func (m *UNet) Mismatches(dict *pt.Dict) (all []*Mismatch) {
 
 // shapeOf returns a tensor's shape, not nil for a scalar.
 func shapeOf(t *pt.Tensor) []int64 { return append([]int64{}, t.Shape...) }
+
+// topModules are the modules at the top of every UNet: no wrapper has one of these names.
+var topModules = []string{"time_embed", "label_emb", "input_blocks", "middle_block", "out"}
+
+// StripPrefix returns a state_dict without the modules that all of its names begin with:
+// "module." of DistributedDataParallel, "_orig_mod." of torch.compile, "model." of Lightning,
+// and what else a network has been wrapped in. prefix is what is gone; where it is empty, the
+// result is the given one.
+func StripPrefix(dict *pt.Dict) (stripped *pt.Dict, prefix string) {
+	for {
+		wrapper := sharedModule(dict, prefix)
+		if wrapper == "" {
+			break
+		}
+		prefix += wrapper
+	}
+	if prefix == "" {
+		return dict, ""
+	}
+	stripped = &pt.Dict{Ordered: dict.Ordered}
+	for key, value := range dict.All() {
+		stripped.Set(strings.TrimPrefix(key.(string), prefix), value)
+	}
+	return stripped, prefix
+}
+
+// sharedModule returns the module, with its dot, that every name has after a prefix; empty
+// if there is none, or if it is one of the network's own.
+func sharedModule(dict *pt.Dict, prefix string) (module string) {
+	for key := range dict.All() {
+		name, ok := key.(string)
+		first, _, nested := strings.Cut(strings.TrimPrefix(name, prefix), ".")
+		if !ok || !nested || module != "" && first+"." != module || slices.Contains(topModules, first) {
+			return ""
+		}
+		module = first + "."
+	}
+	return module
+}

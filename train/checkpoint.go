@@ -16,6 +16,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
+	"go.uber.org/zap"
 
 	"iddpm/model"
 )
@@ -30,6 +31,7 @@ type Checkpoint struct {
 	Step            int
 	Config          Config
 	Bare            bool                // the file is a bare state_dict: there is no Config
+	Prefix          string              // that all names of a bare state_dict had, and Model's have not: "module."
 	Model           *pt.Dict            // weights
 	EMA             map[string]*pt.Dict // averaged weights, by rate
 	Optimizer       *pt.Dict            // torch.optim.AdamW's state_dict; nil in a file of weights
@@ -117,17 +119,23 @@ func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	return c, nil
 }
 
+// TellPrefix logs that the names of a bare state_dict have lost a prefix.
+func (c *Checkpoint) TellPrefix(log *zap.Logger) {
+	if c.Prefix != "" {
+		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
+	}
+}
+
 // readBare takes a dict of tensors alone for a state_dict.
 func (c *Checkpoint) readBare(dict *pt.Dict) error {
-	for key, value := range dict.All() {
-		if _, ok := value.(*pt.Tensor); !ok {
-			return fmt.Errorf("checkpoint %s: belongs to another program: %v is neither a tensor nor an entry of iddpm's format", c.Path, key)
-		}
-	}
 	if dict.Len() == 0 {
 		return fmt.Errorf("checkpoint %s: is empty", c.Path)
 	}
-	c.Bare, c.Model = true, dict
+	if err := foreign(c.Path, dict); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	c.Bare = true
+	c.Model, c.Prefix = model.StripPrefix(dict)
 	return nil
 }
 

@@ -92,6 +92,7 @@ func (t *Trainer) readReference(path string, config Config) (*Checkpoint, error)
 	if err != nil {
 		return nil, err
 	}
+	weights.TellPrefix(t.log)
 	name := referenceName.FindStringSubmatch(filepath.Base(path))
 	if name == nil || !weights.Bare {
 		return nil, fmt.Errorf("%s is not a model file of the reference, such as model010000.pt", path)

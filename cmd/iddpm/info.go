@@ -185,14 +185,18 @@ func (r *infoResult) measure() error {
 	return nil
 }
 
-// inBrief returns the first of an error's many lines below its head, and how many
-// more there are.
+// inBrief returns the first mismatch of weights that do not fit, and how many more there
+// are; of another error its text.
 func inBrief(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	if len(lines) < 3 {
+	var unfit *model.StateDictError
+	if !errors.As(err, &unfit) {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s (and %d more)", lines[1], len(lines)-2)
+	first, more := unfit.Mismatches[0].Error(), len(unfit.Mismatches)-1
+	if more == 0 {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, more)
 }
 
 // countValues returns how many numbers the tensors of a state_dict hold.

@@ -67,7 +67,10 @@ func (r *remotes) checkpoint(ctx context.Context, arg string) (*train.Checkpoint
 	if err != nil || c != nil {
 		return c, err
 	}
-	return train.LoadCheckpoint(file)
+	if c, err = train.LoadCheckpoint(file); err == nil {
+		c.TellPrefix(r.log)
+	}
+	return c, err
 }
 
 // visit opens a URL and brings its file, or of a run folder the small ones and what

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/storage"
 	"iddpm/train"
 )
 
@@ -64,6 +65,10 @@ func (p *program) resume(c *cli.Context) error {
 
 // resume goes on with a run of ours, or of the reference, as the given flags say.
 func (s *session) resume(c *cli.Context, from string, given train.Config, r *runOptions) error {
+	from, err := s.resumePath(from)
+	if err != nil {
+		return err
+	}
 	if isReference(from) {
 		config, name, err := s.config(c, r)
 		if err != nil {
@@ -86,6 +91,18 @@ func (s *session) resume(c *cli.Context, from string, given train.Config, r *run
 		return err
 	}
 	return s.resumeRun(c.Context, from, folder, s.changes(c, given))
+}
+
+// resumePath returns the reference's model file where its EMA file is named, and says so.
+func (s *session) resumePath(from string) (string, error) {
+	if storage.IsURL(from) {
+		return from, nil
+	}
+	path, err := train.ResumePath(from)
+	if err == nil && path != from {
+		s.log.Info("resuming from the model file beside the EMA", zap.String("model", path), zap.String("ema", from))
+	}
+	return path, err
 }
 
 // changes returns what changes a run as the given flags say, so far as a run can

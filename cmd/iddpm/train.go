@@ -126,7 +126,10 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 	if err != nil {
 		return err
 	}
-	from := r.reference.resume
+	from, err := s.resumePath(r.reference.resume)
+	if err != nil {
+		return err
+	}
 	folder, err := s.openRunFolder(c.Context, r, from)
 	if err != nil {
 		return err
