@@ -73,7 +73,7 @@ func (s *screen) show(at, n int, what string) {
 		)
 	}
 	s.shown = time.Now()
-	s.bar.Describe(what)
+	s.bar.Describe(printable(what))
 	s.bar.Set(at)
 }
 
@@ -103,10 +103,10 @@ func (s *screen) logger(asJSON bool) *zap.Logger {
 		if s.colours {
 			config.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
-		encoder = zapcore.NewConsoleEncoder(config)
+		encoder = printableEncoder{zapcore.NewConsoleEncoder(config)}
 	default:
 		config.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(config)
+		encoder = printableEncoder{zapcore.NewConsoleEncoder(config)}
 	}
 	core := zapcore.NewCore(encoder, s, zapcore.InfoLevel)
 	return zap.New(&stepCore{Core: core, muted: s.terminal})

@@ -147,7 +147,7 @@ func (p *program) say(level zapcore.Level, text string) {
 		newScreen(p.stderr).logger(true).Log(level, text)
 		return
 	}
-	fmt.Fprintln(p.stderr, "iddpm: "+strings.ReplaceAll(text, "\n", "\n  "))
+	fmt.Fprintln(p.stderr, printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
 }
 
 // inContainer reports whether the program runs in a container.

@@ -88,7 +88,7 @@ func (s *session) emit(result any, text func(io.Writer) error) error {
 	if s.json {
 		return json.NewEncoder(s.stdout).Encode(result)
 	}
-	return text(s.stdout)
+	return text(printableWriter{s.stdout})
 }
 
 // openDevice returns the device of a name.

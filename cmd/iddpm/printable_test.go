@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// hostile holds what a terminal obeys: C0 and C1 controls, DEL, overrides of the direction
+// of writing, ends of lines of Unicode, and a byte that is no UTF-8.
+const hostile = "a\x1b[2J\x07\r\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz"
+
+const quoted = `a\x1b[2J\x07\x0d\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz`
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                        "",
+		"plain text\n\twith ±":    "plain text\n\twith ±",
+		"猫　ねこ é e\u0301 👩\u200d🚀": "猫　ねこ é e\u0301 👩\u200d🚀",
+		hostile:                   quoted,
+		"\U000e0041":              `\U000e0041`,
+		"\xf0\x9f\x98":            `\xf0\x9f\x98`,
+		"\ufffd":                  `\ufffd`,
+		"\x00":                    `\x00`,
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// checkPrintable looks for what only a terminal's own colours may hold.
+func checkPrintable(t *testing.T, name, text string) {
+	t.Helper()
+	if got := printable(text); got != text {
+		t.Errorf("%s: unprintable in %q", name, text)
+	}
+}
+
+// Log lines, errors and results are for people; JSON holds the text as it is.
+func TestOutputIsPrintable(t *testing.T) {
+	var out bytes.Buffer
+	p := &program{stdout: &out, stderr: &out}
+	s := p.newSession(false, false)
+	s.log.With(zap.String("with", hostile)).Warn("file "+hostile, zap.String("name", hostile), zap.Error(errors.New(hostile)), zap.Strings("all", []string{hostile}))
+	p.say(zap.ErrorLevel, "cannot read "+hostile+"\nsecond line")
+	if err := s.emit(nil, func(w io.Writer) error { _, err := fmt.Fprintln(w, hostile); return err }); err != nil {
+		t.Fatal(err)
+	}
+	checkPrintable(t, "output", out.String())
+	for _, want := range []string{"file " + quoted, "cannot read " + quoted + "\n  second line\n", "\n" + quoted + "\n", `"with": "a\u001b[2J`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q lacks %q", out.String(), want)
+		}
+	}
+	out.Reset()
+	coloured := &screen{out: &out, terminal: true, colours: true}
+	coloured.logger(false).Info(hostile, zap.String("name", hostile))
+	if !strings.Contains(out.String(), "\x1b[34mINFO\x1b[0m") {
+		t.Errorf("the level has no colour: %q", out.String())
+	}
+	checkPrintable(t, "coloured", strings.NewReplacer("\x1b[34m", "", "\x1b[0m", "").Replace(out.String()))
+}
+
+// File names, flag values and arguments come back in errors.
+func TestErrorsArePrintable(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const name = "b\x1b[2J\u202e.png"
+	if err := os.Mkdir("set", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeTo(t, filepath.Join("set", name), []byte("no image"))
+	for _, args := range [][]string{
+		{"train", "--steps", hostile},
+		{"train", "--" + hostile},
+		{hostile},
+		{"sample", hostile},
+		{"info", hostile},
+		{"train", "--data-dir", "set", "--device", "cpu"},
+		{"data", "info", "set"},
+	} {
+		got := iddpm(t, args...)
+		checkPrintable(t, fmt.Sprintf("%q", args), got.stderr+got.stdout)
+	}
+	if got := iddpm(t, "sample", hostile); !strings.Contains(got.stderr, quoted) {
+		t.Errorf("%s lacks %s", got.stderr, quoted)
+	}
+}
