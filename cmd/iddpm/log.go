@@ -19,6 +19,7 @@ type screen struct {
 	out      io.Writer
 	terminal bool                     // that moves a cursor
 	colours  bool                     // as well
+	columns  func() int               // the terminal's width now; 0: not known
 	bar      *progressbar.ProgressBar // nil: none is shown
 	shown    time.Time                // when the bar was drawn
 	due      occasion                 // of the lines that stand for the bar where there is none
@@ -29,6 +30,7 @@ type screen struct {
 func newScreen(out io.Writer) *screen {
 	f, ok := out.(*os.File)
 	s := &screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	s.columns = func() int { return terminalColumns(f) }
 	s.obey(os.Getenv)
 	return s
 }
@@ -37,6 +39,16 @@ func newScreen(out io.Writer) *screen {
 func (s *screen) obey(env func(name string) string) {
 	s.terminal = s.terminal && env("TERM") != "dumb"
 	s.colours = s.terminal && env("NO_COLOR") == ""
+}
+
+// terminalColumns returns the width of the terminal that a file is, as it is now: its user
+// may resize it; 0: not known.
+func terminalColumns(f *os.File) int {
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // Write writes log lines; the bar makes room for them.
@@ -65,7 +77,7 @@ func (s *screen) show(at, n int, what string) {
 	defer s.mu.Unlock()
 	if s.bar == nil {
 		s.bar = progressbar.NewOptions(n,
-			progressbar.OptionSetWriter(s.out),
+			progressbar.OptionSetWriter(lineCutter{s.out, s.columns}),
 			progressbar.OptionSetWidth(16),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionClearOnFinish(),
