@@ -2,34 +2,76 @@ package model
 
 import "testing"
 
-func TestActivations(t *testing.T) {
+// TestStepBytes counts by hand, in values per pixel, what one image more takes of a network
+// with one resolution: a convolution; a residual block; two of them and attention in the
+// middle; two that join 32 channels of the encoder's on the way up; the last norm and
+// convolution.
+func TestStepBytes(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
-	plan := func(u UNetConfig) *UNet {
-		m, err := Plan(u)
-		if err != nil {
-			t.Fatal(err)
+	m, err := Plan(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		images    = 3 * 4 // image, noise, x_t, and x_t as the network takes it
+		conv      = 32
+		res       = 32 + 4*32           // norm; convolution, norm, convolution, sum
+		attention = 7*32 + 1            // norm, q k v, attention and its log-sum-exp, projection, sum
+		joined    = 64 + 64 + 4*32 + 32 // joined input and its norm; as above; skip convolution
+		last      = 32 + 6
+		all       = images + conv + res + (res + attention + res) + 2*joined + last
+		// Most gradients are alive in the middle's attention: 7 times its channels, while
+		// those of two outputs of the encoder wait.
+		gradients = 7*32 + 2*32
+		// With checkpointing a block's result stays, and its other outputs are made again.
+		kept = images + conv + 32 + 3*32 + 2*32 + last
+	)
+	for _, c := range []struct {
+		s    StepMemory
+		want int64 // bytes per pixel
+	}{
+		{StepMemory{ElementBytes: 4}, 4 * (all + gradients)},
+		{StepMemory{ElementBytes: 4, Checkpointing: true}, 4 * (kept + attention + gradients)},
+		// In 16 bits image, noise, x_t, log-sum-exp and the last layers stay in 32, and the last norm's input is cast.
+		{StepMemory{ElementBytes: 2, WorkingWeights: true}, 2*(all+gradients) + 2*(9+1+last) + 4*32},
+	} {
+		bytes := func(images int) int64 {
+			s := c.s
+			s.Images, s.ImageSize = images, 8
+			return m.StepBytes(s)
 		}
-		return m
+		if got := bytes(1001) - bytes(1000); got != 64*c.want {
+			t.Errorf("%+v: one image more takes %d bytes, want %d", c.s, got, 64*c.want)
+		}
 	}
-	// Per pixel: the first convolution; a residual block; two of them and
-	// attention in the middle; two blocks that take twice the channels on the way
-	// up; the last norm and convolution. A norm and its SiLU keep one input.
-	perPixel := int64(3 + 4*32 + (2*4*32 + 7*32) + 2*(2*64+2*32) + 2*32)
-	if got := plan(u).Activations(8, false); got != 64*perPixel {
-		t.Errorf("%d values, want %d", got, 64*perPixel)
+}
+
+// TestStepBytesOfWeights looks at what does not grow with the images.
+func TestStepBytesOfWeights(t *testing.T) {
+	u := UNetConfig{InChannels: 3, ModelChannels: 128, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1, 4}, NumHeads: 1}
+	m, err := Plan(u)
+	if err != nil {
+		t.Fatal(err)
 	}
-	// Checkpointing keeps each layer's input once, and the largest block, the middle, whole.
-	inputs, middle := int64(3+32+(32+32+32)+2*32+32), int64(2*4*32+7*32)
-	if got, want := plan(u).Activations(8, true), 64*(inputs+middle); got != want {
-		t.Errorf("with checkpointing %d values, want %d", got, want)
+	bytes := func(s StepMemory) float64 {
+		s.Images, s.ImageSize = 1, 4
+		return float64(m.StepBytes(s)) / float64(m.NumParameters())
 	}
-	u.ChannelMult, u.AttentionResolutions = []int{1, 2, 2}, []int{2}
-	whole := plan(u).Activations(32, false)
-	if got := plan(u).Activations(64, false); got != 4*whole {
-		t.Errorf("four times the pixels take %d values, not four times %d", got, whole)
-	}
-	if got := plan(u).Activations(32, true); got <= 0 || got > whole/2 {
-		t.Errorf("checkpointing keeps %d of %d values", got, whole)
+	// Gradients of all weights, of most of them in 16 bits where copies get them; the projections' weights once more.
+	for name, c := range map[string]struct {
+		s           StepMemory
+		least, most float64
+	}{
+		"float32":          {StepMemory{ElementBytes: 4}, 4, 5},
+		"copies":           {StepMemory{ElementBytes: 2, WorkingWeights: true}, 2, 3.2},
+		"casts":            {StepMemory{ElementBytes: 2}, 7.9, 9},
+		"sums in float32":  {StepMemory{ElementBytes: 4, Accumulates: true}, 4, 6},
+		"sums over copies": {StepMemory{ElementBytes: 2, WorkingWeights: true, Accumulates: true}, 9, 10},
+		"casts and sums":   {StepMemory{ElementBytes: 2, Accumulates: true}, 9.9, 13},
+	} {
+		if got := bytes(c.s); got < c.least || got > c.most {
+			t.Errorf("%s: %.2f bytes per parameter, want %g to %g", name, got, c.least, c.most)
+		}
 	}
 }
 

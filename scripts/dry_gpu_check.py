@@ -178,6 +178,26 @@ class DryGPUCheck(unittest.TestCase):
         eager = dry_gpu.most_memory(self.train("plain", *network, "--no-cuda-graphs", steps=3))
         self.train("out-of-memory", *network, steps=3, memory=round(eager) + 1, says="cannot be recorded as a CUDA graph")
 
+    def test_estimate_of_memory(self):
+        """What `iddpm info` promises is what libtorch's allocator holds in tensors, within a tenth."""
+        for size, flags in (
+                ("64 128 3", ["--batch-size", 32, "--precision", "bf16"]),
+                ("64 128 3", ["--batch-size", 64, "--precision", "bf16", "--use-checkpoint"]),
+                ("64 128 2", ["--batch-size", 64, "--microbatch", 16, "--precision", "bf16"]),
+                ("64 64 3", ["--batch-size", 32, "--precision", "fp32", "--microbatch", 16]),
+                ("32 128 3", ["--batch-size", 64, "--precision", "fp16"]),
+                ("128 64 2", ["--batch-size", 16, "--precision", "tf32", "--use-scale-shift-norm"]),
+                ("256 128 1", ["--batch-size", 4, "--precision", "bf16", "--attention-resolutions", "16,8", "--num-heads", 4])):
+            side, channels, blocks = size.split()
+            network = ["--image-size", side, "--num-channels", channels, "--num-res-blocks", blocks, "--learn-sigma", *map(str, flags)]
+            with self.subTest(" ".join(network)):
+                info, bench = (json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout) for command in (
+                    [dry_gpu.iddpm(), "info", "cifar10", "--dropout=0", "--json", *network],
+                    [str(dry_gpu.BUILD / "dry-gpu" / "run"), dry_gpu.iddpm(), "bench", "train", "--device", "cuda", "--steps", "1", *network]))
+                promised, held = info["memory"]["training_bytes"], bench["peak_cuda_bytes"]
+                self.assertLess(abs(promised / held - 1), 0.1, "promises %.2f GiB, holds %.2f" % (promised / 2**30, held / 2**30))
+                self.assertLess(bench["peak_cuda_reserved_bytes"] / held, 1.25)
+
     def test_operators_and_graphs(self):
         # Its comparisons fail, for want of numbers.
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA", "-test.skip", "Refused"])

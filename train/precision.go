@@ -98,6 +98,18 @@ func (t *Trainer) choosePrecision() (err error) {
 	return err
 }
 
+// bytes returns the size of an element of the compute dtype.
+func (p precision) bytes() int64 {
+	if p.dtype == gotorch.Float {
+		return 4
+	}
+	return 2
+}
+
+// hasWorkingWeights reports whether 16-bit working weights stand beside the master weights:
+// see stepWork.makeWorkingWeights.
+func (p precision) hasWorkingWeights() bool { return p.dtype == gotorch.BFloat16 }
+
 // apply sets the process's modes for a precision.
 func (p precision) apply(device gotorch.Device) {
 	if device.Type == gotorch.CUDA {

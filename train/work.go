@@ -71,7 +71,7 @@ func (w *stepWork) free() {
 // casts no weights. Gradients are cast where they are summed before the optimizer sees them.
 // In float16 each evaluation casts the weights.
 func (w *stepWork) makeWorkingWeights() {
-	if w.t.precision.dtype != gotorch.BFloat16 {
+	if !w.t.precision.hasWorkingWeights() {
 		return
 	}
 	w.working = w.t.network.WorkingWeights(w.t.precision.dtype)

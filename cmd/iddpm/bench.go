@@ -118,21 +118,22 @@ func (p *program) benchSampleCommand() *cli.Command {
 // benchResult has the fields that bench/compare.py reads of iddpm and of the
 // reference alike.
 type benchResult struct {
-	What             string  `json:"what"`
-	Mode             string  `json:"mode"` // the precision
-	Device           string  `json:"device"`
-	Torch            string  `json:"torch"`
-	Threads          int     `json:"threads"`
-	ImageSize        int     `json:"image_size"`
-	NumChannels      int     `json:"num_channels"`
-	NumResBlocks     int     `json:"num_res_blocks"`
-	BatchSize        int     `json:"batch_size"`
-	SecondsPerStep   float64 `json:"seconds_per_step"` // the median
-	BestSeconds      float64 `json:"best_seconds"`
-	FirstStepSeconds float64 `json:"first_step_seconds"` // with cuDNN's benchmark mode on a GPU
-	ImagesPerSecond  float64 `json:"images_per_second"`
-	Parameters       int64   `json:"parameters"`
-	PeakCUDABytes    *int64  `json:"peak_cuda_bytes"` // null on the CPU
+	What                  string  `json:"what"`
+	Mode                  string  `json:"mode"` // the precision
+	Device                string  `json:"device"`
+	Torch                 string  `json:"torch"`
+	Threads               int     `json:"threads"`
+	ImageSize             int     `json:"image_size"`
+	NumChannels           int     `json:"num_channels"`
+	NumResBlocks          int     `json:"num_res_blocks"`
+	BatchSize             int     `json:"batch_size"`
+	SecondsPerStep        float64 `json:"seconds_per_step"` // the median
+	BestSeconds           float64 `json:"best_seconds"`
+	FirstStepSeconds      float64 `json:"first_step_seconds"` // with cuDNN's benchmark mode on a GPU
+	ImagesPerSecond       float64 `json:"images_per_second"`
+	Parameters            int64   `json:"parameters"`
+	PeakCUDABytes         *int64  `json:"peak_cuda_bytes"`          // null on the CPU
+	PeakCUDAReservedBytes *int64  `json:"peak_cuda_reserved_bytes"` // that the allocator took from the driver; null on the CPU
 
 	// Of training alone.
 	FLOPs          int64                `json:"flops_per_step,omitempty"` // of the convolutions and matrix products
@@ -206,7 +207,7 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 	}
 	result, err := measure(c.Context, s, b)
 	if err == nil && s.device.Type == gotorch.CUDA {
-		result.PeakCUDABytes, err = peakCUDABytes(s.device)
+		err = result.addPeaks(s.device)
 	}
 	if err == nil {
 		err = json.NewEncoder(p.stdout).Encode(result)
@@ -264,10 +265,12 @@ func waitFor(d gotorch.Device) error {
 	return gotorch.Try(func() { gotorch.CUDASynchronize(d) })
 }
 
-func peakCUDABytes(d gotorch.Device) (*int64, error) {
-	peak := new(int64)
-	err := gotorch.Try(func() { *peak = gotorch.GetCUDAMemoryStats(d).PeakAllocated })
-	return peak, err
+// addPeaks adds the peaks of the GPU's memory.
+func (r *benchResult) addPeaks(d gotorch.Device) error {
+	return gotorch.Try(func() {
+		stats := gotorch.GetCUDAMemoryStats(d)
+		r.PeakCUDABytes, r.PeakCUDAReservedBytes = &stats.PeakAllocated, &stats.PeakReserved
+	})
 }
 
 func median(rising []float64) float64 { return rising[len(rising)/2] }

@@ -96,9 +96,9 @@ type checkpointingCost struct {
 // memoryEstimate is what training takes, in bytes.
 type memoryEstimate struct {
 	Precision  string `json:"precision"`        // that the estimate is for
-	State      int64  `json:"state_bytes"`      // weights, gradients, optimizer and averages
-	PerPicture int64  `json:"picture_bytes"`    // activations of one picture
-	Training   int64  `json:"training_bytes"`   // with a microbatch of pictures
+	State      int64  `json:"state_bytes"`      // master and working weights, optimizer state, EMA weights
+	PerPicture int64  `json:"picture_bytes"`    // of one image more in a microbatch
+	Training   int64  `json:"training_bytes"`   // the most in tensors at once on a GPU, with a microbatch of images
 	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
 }
 
@@ -209,31 +209,29 @@ func countValues(weights *pt.Dict) (n int64) {
 	return n
 }
 
-// estimate adds up what training keeps: float32 weights, gradients, AdamW's two
-// moments and the averages; and the activations of a microbatch.
+// estimate says what training takes of a GPU: see [train.EstimateMemory].
 func estimate(network *model.UNet, config train.Config) memoryEstimate {
-	copies := int64(4 + len(config.Train.EMARates))
-	weights := 4 * network.NumParameters()
-	m := memoryEstimate{Precision: config.Train.Precision, State: copies * weights, Checkpoint: (copies - 1) * weights}
+	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)) * 4 * network.NumParameters()}
 	if m.Precision == "auto" {
 		m.Precision = "bf16"
 	}
-	m.PerPicture = pictureBytes(network, config, config.Model.UseCheckpoint)
-	pictures := config.Train.BatchSize
-	if 0 < config.Train.Microbatch && config.Train.Microbatch < pictures {
-		pictures = config.Train.Microbatch
+	batch := config.Train.BatchSize
+	microbatch := batch
+	if 0 < config.Train.Microbatch && config.Train.Microbatch < batch {
+		microbatch = config.Train.Microbatch
 	}
-	m.Training = m.State + int64(pictures)*m.PerPicture
+	whole := train.EstimateMemory(network, config, batch, microbatch)
+	m.State, m.Training = whole.State, whole.Bytes()
+	m.PerPicture = pictureBytes(network, config, config.Model.UseCheckpoint)
 	return m
 }
 
-// pictureBytes returns what the activations of one picture take.
+// pictureBytes returns what one image more in a microbatch takes.
 func pictureBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
-	bytes := int64(2)
-	if p := config.Train.Precision; p == "fp32" || p == "tf32" {
-		bytes = 4
-	}
-	return bytes * network.Activations(config.Model.ImageSize, checkpointing)
+	config.Model.UseCheckpoint = checkpointing
+	const many = 1024 // where activations are the most that there is
+	step := func(images int) int64 { return train.EstimateMemory(network, config, images, images).Step }
+	return step(many+1) - step(many)
 }
 
 func (r *infoResult) text(w io.Writer) error {
@@ -266,8 +264,9 @@ func (r *infoResult) costs(t *table) {
 		training += c.FLOPs
 	}
 	t.line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), giga(training))
-	t.line("memory of training", "about %s in %s: %s, and %s per picture of a microbatch",
+	t.line("memory of training", "about %s of a GPU in %s: %s, gradients, and %s per image of a microbatch",
 		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerPicture))
+	t.line("  extra", "cuDNN's and cuBLAS's workspaces, the CUDA context, and 5 to 20 %% that the allocator cannot use")
 	t.line("gradient checkpointing", "%s: keeps %s less of the %s per picture, for %.2f GFLOP more to train on one (%+.0f %%)",
 		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
 	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))

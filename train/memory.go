@@ -1,0 +1,34 @@
+package train
+
+import "iddpm/model"
+
+// MemoryEstimate is what training takes of one GPU, in bytes, if the step is one process's.
+type MemoryEstimate struct {
+	State int64 // master and working weights, optimizer state, EMA weights, the batch's images
+	Step  int64 // the most that a step adds: activations and gradients
+}
+
+// Bytes returns the most bytes in tensors at once. Workspaces of cuDNN and cuBLAS, the CUDA
+// context and what the allocator cannot use between its blocks are extra.
+func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
+
+// EstimateMemory follows from the network's structure: see [model.UNet.StepBytes]. batch is the
+// process's share of the global batch, of which each microbatch has so many images. The
+// precision "auto" counts as bfloat16.
+func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) MemoryEstimate {
+	o, p := c.Train, precisions[c.Train.Precision]
+	if o.Precision == "auto" {
+		p = precisions["bf16"]
+	}
+	s := model.StepMemory{
+		Images: microbatch, ImageSize: c.Model.ImageSize, ElementBytes: p.bytes(), WorkingWeights: p.hasWorkingWeights(), Accumulates: microbatch < batch, Checkpointing: c.Model.UseCheckpoint,
+	}
+	m := MemoryEstimate{State: int64(3+len(o.EMARates)) * 4 * network.NumParameters()}
+	if s.WorkingWeights {
+		m.State += network.WorkingWeightBytes()
+	}
+	// The images of the whole batch, as bytes and in float32.
+	m.State += int64(batch) * int64(c.Model.ImageSize) * int64(c.Model.ImageSize) * int64(c.Model.InChannels) * (1 + 4)
+	m.Step = network.StepBytes(s)
+	return m
+}

@@ -1,0 +1,40 @@
+package train
+
+import (
+	"testing"
+
+	"iddpm/model"
+)
+
+// TestEstimateMemory grows with all that takes memory.
+func TestEstimateMemory(t *testing.T) {
+	u, err := tiny().Model.UNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := model.Plan(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := func(precision string, change func(*Config), batch, microbatch int) int64 {
+		c := tiny()
+		c.Train.Precision = precision
+		change(&c)
+		return EstimateMemory(network, c, batch, microbatch).Bytes()
+	}
+	same := func(*Config) {}
+	whole := bytes("fp32", same, 64, 64)
+	for name, less := range map[string]int64{
+		"bfloat16":               bytes("bf16", same, 64, 64),
+		"microbatches":           bytes("fp32", same, 64, 16),
+		"gradient checkpointing": bytes("fp32", func(c *Config) { c.Model.UseCheckpoint = true }, 64, 64),
+		"no EMA":                 bytes("fp32", func(c *Config) { c.Train.EMARates = nil }, 64, 64),
+	} {
+		if less >= whole {
+			t.Errorf("%s: %d bytes, without %d", name, less, whole)
+		}
+	}
+	if a, b := bytes("auto", same, 64, 64), bytes("bf16", same, 64, 64); a != b {
+		t.Errorf("auto takes %d bytes, bf16 %d", a, b)
+	}
+}
