@@ -57,17 +57,17 @@ func TestStepBytesOfWeights(t *testing.T) {
 		s.Images, s.ImageSize = 1, 4
 		return float64(m.StepBytes(s)) / float64(m.NumParameters())
 	}
-	// Gradients of all weights, of most of them in 16 bits where copies get them; the projections' weights once more.
+	// Gradients of all weights, of most of them in 16 bits where working weights get them; the projections' weights once more.
 	for name, c := range map[string]struct {
 		s           StepMemory
 		least, most float64
 	}{
-		"float32":          {StepMemory{ElementBytes: 4}, 4, 5},
-		"copies":           {StepMemory{ElementBytes: 2, WorkingWeights: true}, 2, 3.2},
-		"casts":            {StepMemory{ElementBytes: 2}, 7.9, 9},
-		"sums in float32":  {StepMemory{ElementBytes: 4, Accumulates: true}, 4, 6},
-		"sums over copies": {StepMemory{ElementBytes: 2, WorkingWeights: true, Accumulates: true}, 9, 10},
-		"casts and sums":   {StepMemory{ElementBytes: 2, Accumulates: true}, 9.9, 13},
+		"float32":                   {StepMemory{ElementBytes: 4}, 4, 5},
+		"working weights":           {StepMemory{ElementBytes: 2, WorkingWeights: true}, 2, 3.2},
+		"casts":                     {StepMemory{ElementBytes: 2}, 7.9, 9},
+		"sums in float32":           {StepMemory{ElementBytes: 4, Accumulates: true}, 4, 6},
+		"sums over working weights": {StepMemory{ElementBytes: 2, WorkingWeights: true, Accumulates: true}, 9, 10},
+		"casts and sums":            {StepMemory{ElementBytes: 2, Accumulates: true}, 9.9, 13},
 	} {
 		if got := bytes(c.s); got < c.least || got > c.most {
 			t.Errorf("%s: %.2f bytes per parameter, want %g to %g", name, got, c.least, c.most)

@@ -198,6 +198,25 @@ class DryGPUCheck(unittest.TestCase):
                 self.assertLess(abs(promised / held - 1), 0.1, "promises %.2f GiB, holds %.2f" % (promised / 2**30, held / 2**30))
                 self.assertLess(bench["peak_cuda_reserved_bytes"] / held, 1.25)
 
+    def test_automatic_microbatch(self):
+        """A microbatch is chosen to fit, kept by a resumed run, and lowered where memory runs out."""
+        def microbatch(name):
+            return json.loads((self.folder / name / "config.json").read_text())["train"]["microbatch"]
+
+        big = ["--precision", "bf16", "--image-size", 32, "--batch-size", 512, "--microbatch", "auto"]
+        alone = dry_gpu.most_memory(self.train("roomy", *big, steps=3, says="microbatch chosen"))
+        self.assertEqual(microbatch("roomy"), 512)
+        self.train("tight", *big, steps=3, memory=round(0.6 * alone), says="microbatch chosen")
+        chosen = microbatch("tight")
+        self.assertTrue(32 <= chosen <= 256, chosen)
+        self.iddpm("resume", self.folder / "tight", "--device", "cuda", "--steps", 5)
+        self.assertEqual(microbatch("tight"), chosen)
+        self.iddpm("resume", self.folder / "roomy", "--device", "cuda", "--steps", 6, memory=round(0.6 * alone), says="out of memory: smaller")
+        self.assertLess(microbatch("roomy"), 512)
+        events, done = dry_gpu.run([dry_gpu.iddpm(), "train", *NETWORK, *map(str, big), "--microbatch=512", "--steps", "3", "--run-dir",
+                                    str(self.folder / "explicit")], round(0.6 * alone), stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1, "only auto is lowered")
+
     def test_operators_and_graphs(self):
         # Its comparisons fail, for want of numbers.
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA", "-test.skip", "Refused"])

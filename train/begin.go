@@ -62,7 +62,10 @@ func (t *Trainer) settle() error {
 	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
 		return err
 	}
-	return t.choosePrecision()
+	if err := t.choosePrecision(); err != nil {
+		return err
+	}
+	return t.chooseMicrobatch()
 }
 
 func refuseRun(dir string) error {

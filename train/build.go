@@ -63,6 +63,9 @@ func (t *Trainer) build(from *Checkpoint) error {
 	if err := t.choosePrecision(); err != nil {
 		return err
 	}
+	if err := t.chooseMicrobatch(); err != nil {
+		return err
+	}
 	t.precision = precisions[t.config.Train.Precision]
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)

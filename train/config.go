@@ -95,29 +95,30 @@ func (c *Config) Anchor() {
 // Options are the numbers of the training loop; the JSON keys are the
 // reference's flags where it has them.
 type Options struct {
-	BatchSize        int       `json:"batch_size"`          // pictures per step
-	Microbatch       int       `json:"microbatch"`          // pictures per backward pass; below 1: BatchSize
-	LR               float64   `json:"lr"`                  // AdamW's learning rate
-	WeightDecay      float64   `json:"weight_decay"`        // decoupled
-	LRAnnealSteps    int       `json:"lr_anneal_steps"`     // the rate falls linearly to 0 at this step; 0: it stays
-	WarmupSteps      int       `json:"warmup_steps"`        // the rate rises linearly over this many steps
-	EMARates         []float64 `json:"ema_rate"`            // of the averaged weights
-	GradClip         float64   `json:"grad_clip"`           // largest gradient norm; 0: no limit
-	ScheduleSampler  string    `json:"schedule_sampler"`    // uniform or loss-second-moment
-	Steps            int       `json:"steps"`               // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
-	LogInterval      int       `json:"log_interval"`        // steps between two lines of metrics
-	GradientNoise    bool      `json:"gradient_noise"`      // measures the gradient noise scale, from microbatches
-	SaveInterval     int       `json:"save_interval"`       // steps between two checkpoints
-	Keep             int       `json:"keep"`                // newest checkpoints that stay; 0: all
-	KeepEvery        int       `json:"keep_every"`          // whatever Keep says, those at multiples of this step stay; 0: none
-	Seed             uint64    `json:"seed"`                // of weights, order, timesteps, noise and dropout
-	Precision        string    `json:"precision"`           // auto, fp32, tf32, bf16 or fp16
-	Deterministic    bool      `json:"deterministic"`       // on CUDA too, the same bits at every run
-	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`      // a GPU takes every step operator by operator
-	Threads          int       `json:"threads"`             // of libtorch on the CPU; 0: one per core
-	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`   // of log2 of the loss's factor per step, with fp16
-	MaxSkipped       int       `json:"max_skipped_steps"`   // in a row, for numbers that are not finite, before the run goes back; 0: 25
-	InitFrom         string    `json:"init_from,omitempty"` // checkpoint whose weights training began from
+	BatchSize        int       `json:"batch_size"`                // pictures per step
+	Microbatch       int       `json:"microbatch"`                // pictures per backward pass; below 1: BatchSize
+	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"` // choose Microbatch where it is below 1, and lower it where memory runs out
+	LR               float64   `json:"lr"`                        // AdamW's learning rate
+	WeightDecay      float64   `json:"weight_decay"`              // decoupled
+	LRAnnealSteps    int       `json:"lr_anneal_steps"`           // the rate falls linearly to 0 at this step; 0: it stays
+	WarmupSteps      int       `json:"warmup_steps"`              // the rate rises linearly over this many steps
+	EMARates         []float64 `json:"ema_rate"`                  // of the averaged weights
+	GradClip         float64   `json:"grad_clip"`                 // largest gradient norm; 0: no limit
+	ScheduleSampler  string    `json:"schedule_sampler"`          // uniform or loss-second-moment
+	Steps            int       `json:"steps"`                     // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
+	LogInterval      int       `json:"log_interval"`              // steps between two lines of metrics
+	GradientNoise    bool      `json:"gradient_noise"`            // measures the gradient noise scale, from microbatches
+	SaveInterval     int       `json:"save_interval"`             // steps between two checkpoints
+	Keep             int       `json:"keep"`                      // newest checkpoints that stay; 0: all
+	KeepEvery        int       `json:"keep_every"`                // whatever Keep says, those at multiples of this step stay; 0: none
+	Seed             uint64    `json:"seed"`                      // of weights, order, timesteps, noise and dropout
+	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
+	Deterministic    bool      `json:"deterministic"`             // on CUDA too, the same bits at every run
+	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // a GPU takes every step operator by operator
+	Threads          int       `json:"threads"`                   // of libtorch on the CPU; 0: one per core
+	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // of log2 of the loss's factor per step, with fp16
+	MaxSkipped       int       `json:"max_skipped_steps"`         // in a row, for numbers that are not finite, before the run goes back; 0: 25
+	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint whose weights training began from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
 }
 

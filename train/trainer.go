@@ -189,7 +189,7 @@ func (t *Trainer) next(ctx context.Context) error {
 		return t.stopped(err)
 	}
 	var result *stepResult
-	err = t.withinTheHour(func() (err error) { result, err = t.announcedStep(batch); return err })
+	err = t.withinTheHour(func() (err error) { result, err = t.stepThatFits(batch); return err })
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ type stepWork struct {
 	layout  resultLayout
 
 	working map[*model.Parameter]gotorch.Tensor // see makeWorkingWeights
+
+	updates bool // the step under way has come to the weights: it must not be taken again
 }
 
 // What numbers holds: three rows of N numbers, one per picture, and then these.
@@ -132,6 +134,7 @@ func (w *stepWork) inputs() (in stepInputs) {
 // run is the work.
 func (w *stepWork) run() {
 	t, out := w.t, new(stepOutputs)
+	w.updates = false
 	gotorch.Scope(func() {
 		in := w.inputs()
 		t.optimizer.ZeroGrad()
@@ -148,6 +151,7 @@ func (w *stepWork) run() {
 		}
 		out.bad = badness(out)
 		t.optimizer.SetLRFrom(in.lr)
+		w.updates = true
 		t.optimizer.StepUnless(out.bad)
 		w.results.Free()
 		w.results, w.layout = out.pack()

@@ -17,7 +17,7 @@ func withAdvice(err error, container bool) error {
 	var tooOld *gotorch.CapabilityError
 	switch {
 	case errors.As(err, &refused) && refused.OutOfMemory:
-		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch and --use-checkpoint do, too, and change no gradient)", err)
+		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch auto and --use-checkpoint do, too, and change no gradient)", err)
 	case errors.As(err, &precision):
 		return fmt.Errorf("%w\n(--precision auto takes what the device has; a run that is to continue on this GPU in another precision is a new one: iddpm train --init-from CHECKPOINT)", err)
 	case errors.As(err, &tooOld):

@@ -20,7 +20,7 @@ type option struct {
 	alias    string
 	category string
 	usage    string // `NAME` in it stands for the value
-	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64 or *[]float64
+	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
 	standard string // what help says of the default, if not its value
 	local    bool   // a path on this machine; a URL is refused
 	hidden   bool   // accepted for the reference's sake
@@ -157,6 +157,8 @@ func set(value any, text string) (err error) {
 		*v, err = parseList(text, parseUint)
 	case *[]float64:
 		*v, err = parseList(text, parseFloat)
+	case *microbatchValue:
+		err = v.Set(text)
 	default:
 		panic(fmt.Sprintf("option of type %T", value))
 	}
@@ -214,6 +216,8 @@ func show(value any) string {
 		return showList(*v)
 	case *string:
 		return *v
+	case *microbatchValue:
+		return v.String()
 	}
 	return fmt.Sprint(reflect.ValueOf(value).Elem())
 }

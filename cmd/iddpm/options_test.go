@@ -38,6 +38,28 @@ func TestSetShow(t *testing.T) {
 	}
 }
 
+// TestMicrobatchValue reads --microbatch and shows it.
+func TestMicrobatchValue(t *testing.T) {
+	var o train.Options
+	for _, c := range []struct {
+		text, shown string
+		n           int
+		auto        bool
+	}{{"auto", "auto", 0, true}, {" 4 ", "4", 4, false}, {"-1", "-1", -1, false}} {
+		v := &microbatchValue{&o}
+		if err := set(v, c.text); err != nil || o.Microbatch != c.n || o.MicrobatchAuto != c.auto || show(v) != c.shown {
+			t.Errorf("%q: %v, microbatch %d, auto %t, shown as %s", c.text, err, o.Microbatch, o.MicrobatchAuto, show(v))
+		}
+	}
+	o.Microbatch, o.MicrobatchAuto = 16, true // as a run has chosen
+	if got := show(&microbatchValue{&o}); got != "16" {
+		t.Errorf("a chosen microbatch is shown as %s", got)
+	}
+	if err := set(&microbatchValue{}, "automatic"); err == nil || !strings.Contains(err.Error(), "neither a whole number nor auto") {
+		t.Errorf("automatic: %v", err)
+	}
+}
+
 // Names, aliases and categories are in order, and every flag says what it does.
 func TestOptions(t *testing.T) {
 	config := train.Defaults()

@@ -91,7 +91,7 @@ func trainingOptions(c *train.Config) []option {
 	return []option{
 		{name: "steps", category: categoryTraining, value: &o.Steps, usage: "stop after `N` optimizer steps in total (0: at --lr-anneal-steps, or when interrupted)"},
 		{name: "batch-size", category: categoryTraining, timed: true, value: &o.BatchSize, usage: "global batch size: `N` images per step over all processes"},
-		{name: "microbatch", category: categoryTraining, timed: true, value: &o.Microbatch, usage: "gradient accumulation: `N` images per forward/backward pass, same gradient (-1: the whole batch)"},
+		{name: "microbatch", category: categoryTraining, timed: true, value: &microbatchValue{o}, usage: "gradient accumulation: `N` images per forward/backward pass, same gradient (-1: the whole batch; auto: as many as fit a GPU)"},
 		{name: "lr", category: categoryTraining, timed: true, value: &o.LR, usage: "learning rate `RATE` of AdamW"},
 		{name: "weight-decay", category: categoryTraining, timed: true, value: &o.WeightDecay, usage: "decoupled weight decay `W` of AdamW"},
 		{name: "lr-anneal-steps", category: categoryTraining, value: &o.LRAnnealSteps, usage: "anneal the learning rate linearly to 0 over `N` steps (0: constant)"},
