@@ -57,7 +57,7 @@ func (p Placement) place(c *exec.Cmd, socket *os.File) {
 	set(restartCount, "0")
 	if p.Rank == 0 {
 		c.ExtraFiles = []*os.File{socket}
-		set(masterSocket, "3")
+		set(MasterSocket, "3")
 	}
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

@@ -35,8 +35,11 @@ const (
 	masterPort   = "MASTER_PORT"
 	agentStore   = "TORCHELASTIC_USE_AGENT_STORE"
 	restartCount = "TORCHELASTIC_RESTART_COUNT"
-	masterSocket = "IDDPM_MASTER_SOCKET" // of Start: the number of a descriptor
 )
+
+// MasterSocket is the variable by which [Start] gives rank 0 the number of the descriptor
+// on which it is to listen.
+const MasterSocket = "IDDPM_MASTER_SOCKET"
 
 // defaultPort is torch.distributed's.
 const defaultPort = 29500
@@ -61,7 +64,7 @@ func (l launcher) placement(lookup func(string) (string, bool), worldSize int) (
 		p.LocalRank = v.number(l.localRank, 0, p.LocalWorldSize-1, required)
 	}
 	p.MasterPort = v.number(masterPort, 1, 65535, defaultPort)
-	p.socket = v.number(masterSocket, 0, 1<<16, 0)
+	p.socket = v.number(MasterSocket, 0, 1<<16, 0)
 	p.agentStore = v.text(agentStore, "") == "True"
 	p.prefix = "attempt" + v.text(restartCount, "0")
 	p.MasterAddr = v.text(masterAddr, "127.0.0.1")

@@ -48,7 +48,7 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	p := program{stdout: results{os.Stdout}, stderr: os.Stderr, env: os.LookupEnv}
+	p := program{stdout: results{os.Stdout}, stderr: os.Stderr, env: os.LookupEnv, environ: os.Environ()}
 	go p.heed(signals, cancel)
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
@@ -89,9 +89,10 @@ func (r results) Write(p []byte) (int, error) {
 
 // program is what surrounds a command.
 type program struct {
-	stdout io.Writer // results
-	stderr io.Writer // logs
-	env    environment
+	stdout  io.Writer // results
+	stderr  io.Writer // logs
+	env     environment
+	environ []string // all of it, as of os.Environ
 
 	logJSON atomic.Bool // as the command line says, once it is read
 	quiet   atomic.Bool // another process of the run says what there is to say
@@ -150,6 +151,13 @@ func (p *program) say(level zapcore.Level, text string) {
 	fmt.Fprintln(p.stderr, printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
 }
 
+// first reports whether no other process of the run says what all of them see.
+func (p *program) first() bool {
+	at, err := distributed.FromEnvironment(p.env)
+	_, launched := p.env(distributed.MasterSocket) // by a process that has said it
+	return err == nil && at.Rank == 0 && !launched
+}
+
 // inContainer reports whether the program runs in a container.
 func (p *program) inContainer() bool { return inContainer(os.DirFS("/"), p.env) }
 
@@ -164,6 +172,11 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	p.logJSON.Store(line.last("log-json") == "true")
 	if err != nil {
 		return err
+	}
+	if len(line.command) > 0 && !line.help && p.first() {
+		for _, unknown := range unknownVariables(root, p.environ) {
+			p.say(zapcore.WarnLevel, unknown)
+		}
 	}
 	return app.RunContext(ctx, append([]string{"iddpm"}, line.arguments()...))
 }

@@ -31,6 +31,9 @@ func iddpm(t *testing.T, args ...string) outcome {
 func iddpmWith(ctx context.Context, env map[string]string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	p := program{stdout: &stdout, stderr: &stderr, env: variables(env)}
+	for name, value := range env {
+		p.environ = append(p.environ, name+"="+value)
+	}
 	status := p.run(ctx, args)
 	return outcome{status, stdout.String(), stderr.String()}
 }

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 
+	"iddpm/distributed"
 	"iddpm/internal/textfile"
 )
 
@@ -49,7 +51,7 @@ func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 		if f.name != name || f.positional {
 			continue
 		}
-		variable := "IDDPM_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		variable := variableOf(name)
 		text, _ := env(variable)
 		if text == "" && f.variable != "" {
 			variable = f.variable
@@ -65,6 +67,37 @@ func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 		values = append(values, v)
 	}
 	return values, nil
+}
+
+// variablePrefix begins the names of all variables that are flags.
+const variablePrefix = "IDDPM_"
+
+// variableOf returns the variable of a flag.
+func variableOf(flag string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// serviceVariable is what Kubernetes sets in every pod for a service that is called iddpm.
+var serviceVariable = regexp.MustCompile(`_(SERVICE_HOST|PORT|(SERVICE_)?PORT_.*)$`)
+
+// unknownVariables says which variables look as if they set a flag, but set none of any
+// command, and what may have been meant.
+func unknownVariables(root syntax, environ []string) (messages []string) {
+	known := map[string]bool{strings.TrimPrefix(distributed.MasterSocket, variablePrefix): true}
+	for _, f := range root.allFlags() {
+		if !f.positional {
+			known[strings.TrimPrefix(variableOf(f.name), variablePrefix)] = true
+		}
+	}
+	for _, entry := range slices.Sorted(slices.Values(environ)) {
+		variable, value, _ := strings.Cut(entry, "=")
+		name, ours := strings.CutPrefix(variable, variablePrefix)
+		if !ours || value == "" || known[name] || serviceVariable.MatchString(variable) {
+			continue
+		}
+		messages = append(messages, fmt.Sprintf("the variable %s sets nothing%s", variable, suggest(name, variablePrefix, known)))
+	}
+	return messages
 }
 
 // readConfigFile returns the flags that a YAML file sets. Keys are flags'

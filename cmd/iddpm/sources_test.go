@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"iddpm/distributed"
+
 	"iddpm/train"
 )
 
@@ -167,4 +169,35 @@ func FuzzConfigFile(f *testing.F) {
 			t.Fatalf("%v is no usageError", err)
 		}
 	})
+}
+
+func TestUnknownVariables(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		name, value string
+		want        string // in the log; "": nothing is said
+	}{
+		{"IDDPM_STEP", "20", "the variable IDDPM_STEP sets nothing: did you mean IDDPM_STEPS?"},
+		{"IDDPM_BATCHSIZE", "20", "did you mean IDDPM_BATCH_SIZE?"},
+		{"IDDPM_STEP", "", ""},
+		{"IDDPM_SAVE_INTERVAL", "1", ""},
+		{"IDDPM_NUM_SAMPLES", "1", ""}, // another command's
+		{"IDDPM_SERVICE_HOST", "10.0.0.1", ""},
+		{"IDDPM_SERVICE_PORT_HTTP", "80", ""},
+		{"IDDPM_PORT_80_TCP_ADDR", "10.0.0.1", ""},
+		{"IDDPM_PORT", "tcp://10.0.0.1:80", ""},
+		{"STEP", "20", ""},
+	} {
+		got := iddpmWith(t.Context(), map[string]string{test.name: test.value}, "info", "cifar10")
+		said := strings.Contains(got.stderr, "sets nothing")
+		if got.status != exitDone || said != (test.want != "") || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("%s=%s: status %d: %s", test.name, test.value, got.status, got.stderr)
+		}
+	}
+	for _, other := range []map[string]string{{"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, {distributed.MasterSocket: "3"}} {
+		other["IDDPM_STEP"] = "20"
+		if got := iddpmWith(t.Context(), other, "info", "cifar10"); strings.Contains(got.stderr, "sets nothing") {
+			t.Errorf("%v: said %s", other, got.stderr)
+		}
+	}
 }
