@@ -2,6 +2,13 @@ package main
 
 import (
 	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"go.uber.org/zap"
 )
 
 // inContainer reports whether this process runs in a container: of Docker, Podman or
@@ -16,4 +23,64 @@ func inContainer(root fs.FS, env environment) bool {
 	_, pod := env("KUBERNETES_SERVICE_HOST")
 	_, named := env("container")
 	return pod || named
+}
+
+// warnOfLoss says so where a folder of results goes with the container.
+func (s *session) warnOfLoss(dir string) {
+	if !s.container || !goesWithContainer(os.DirFS("/"), dir) {
+		return
+	}
+	s.log.Warn("the results are lost when the container is removed, as docker run --rm does at its end: no folder of the host is mounted there",
+		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all that commands write`))
+}
+
+// anonymousVolume is where Docker, Podman and containerd keep a volume that nobody named,
+// such as an image's VOLUME to which nothing is mounted.
+var anonymousVolume = regexp.MustCompile(`/volumes/[0-9a-f]{64}(/_data)?$`)
+
+// goesWithContainer reports whether what is written to a folder lies in the container's own
+// file system, in memory, or in a volume that nobody named. root is the file system's root.
+func goesWithContainer(root fs.FS, dir string) bool {
+	text, err := fs.ReadFile(root, "proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	dir = resolved(dir)
+	longest, lost := -1, false
+	for line := range strings.Lines(string(text)) {
+		// ID, parent, device, root, mount point, options, optional fields, -, type, source, options
+		own, rest, ok := strings.Cut(line, " - ")
+		f := strings.Fields(own)
+		if !ok || len(f) < 5 {
+			continue
+		}
+		at := mountPath.Replace(f[4])
+		if len(at) < longest || !within(dir, at) {
+			continue
+		}
+		longest = len(at)
+		lost = at == "/" || strings.HasPrefix(rest, "tmpfs ") || anonymousVolume.MatchString(f[3])
+	}
+	return lost
+}
+
+// mountPath undoes the kernel's spelling of paths.
+var mountPath = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// within reports whether a path is a folder, or lies in it.
+func within(file, folder string) bool {
+	return folder == "/" || file == folder || strings.HasPrefix(file, folder+"/")
+}
+
+// resolved returns the absolute path of a file that need not exist, without links.
+func resolved(file string) string {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return file
+	}
+	for above := file; ; above = path.Dir(above) {
+		if found, err := filepath.EvalSymlinks(above); err == nil {
+			return path.Join(found, strings.TrimPrefix(file, above))
+		}
+	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 
 	"github.com/wangkuiyi/gotorch"
@@ -43,19 +42,20 @@ func (o *sessionOptions) options() []option {
 
 // session is a command at work.
 type session struct {
-	device gotorch.Device
-	log    *zap.Logger
-	screen *screen
-	stdout io.Writer
-	json   bool
-	group  *distributed.Group // the processes that work together with this one; nil: none
-	begun  bool               // the others know what is to be trained
+	device    gotorch.Device
+	log       *zap.Logger
+	screen    *screen
+	stdout    io.Writer
+	json      bool
+	container bool               // the program runs in one
+	group     *distributed.Group // the processes that work together with this one; nil: none
+	begun     bool               // the others know what is to be trained
 }
 
 // newSession begins a command that needs no device. Its result is JSON if asJSON says
 // so, and its log if logJSON does.
 func (p *program) newSession(asJSON, logJSON bool) *session {
-	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON}
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer()}
 	s.log = s.screen.logger(logJSON)
 	return s
 }
@@ -68,7 +68,7 @@ func (p *program) open(o sessionOptions) (*session, error) {
 
 // use opens the device of a name.
 func (s *session) use(device string) (err error) {
-	if s.device, err = openDevice(device, s.log); err == nil {
+	if s.device, err = s.openDevice(device); err == nil {
 		s.group.SetThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
 	}
 	return err
@@ -89,57 +89,6 @@ func (s *session) emit(result any, text func(io.Writer) error) error {
 		return json.NewEncoder(s.stdout).Encode(result)
 	}
 	return text(printableWriter{s.stdout})
-}
-
-// openDevice returns the device of a name.
-func openDevice(name string, log *zap.Logger) (gotorch.Device, error) {
-	if err := gotorch.LoadLibrary(); err != nil {
-		return gotorch.Device{}, err
-	}
-	if name == "auto" {
-		return automaticDevice(log), nil
-	}
-	d, err := gotorch.ParseDevice(name)
-	if err != nil {
-		return d, wrongUse("--device: %w", err)
-	}
-	if d.Type == gotorch.CPU {
-		return d, nil
-	}
-	if err := gotorch.LoadCUDA(); err != nil {
-		return d, err
-	}
-	if n := gotorch.CUDADeviceCount(); d.Index >= n {
-		return d, wrongUse("--device %s: there are %d GPUs, cuda:0 the first", name, n)
-	}
-	return d, gotorch.CheckCUDADevice(d)
-}
-
-// automaticDevice returns the first GPU that can be used, or else the CPU. Only a
-// machine without a GPU gets the CPU without a warning.
-func automaticDevice(log *zap.Logger) gotorch.Device {
-	unusable := gotorch.LoadCUDA()
-	for i := range gotorch.CUDADeviceCount() {
-		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
-		err := gotorch.CheckCUDADevice(d)
-		if err == nil {
-			if unusable != nil {
-				log.Warn("GPU passed over", zap.NamedError("reason", unusable), zap.Stringer("device", d))
-			}
-			return d
-		}
-		if unusable == nil {
-			unusable = err
-		}
-	}
-	say := log.Warn
-	if errors.Is(unusable, gotorch.ErrNoGPU) {
-		say = log.Info
-	} else {
-		log = log.With(zap.String("hint", "--device cpu works on the CPU without this warning"))
-	}
-	say("working on the CPU", zap.NamedError("reason", unusable))
-	return gotorch.Device{}
 }
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch

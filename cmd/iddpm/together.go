@@ -91,7 +91,7 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at distrib
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
-	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json}
+	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer()}
 	s.log = s.screen.logger(o.logJSON)
 	if at.Rank > 0 { // what all of them see the first one tells
 		p.quiet.Store(true)
@@ -102,7 +102,7 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at distrib
 	if strings.Contains(o.device, ":") {
 		deviceErr = wrongUse("--device %s: %d processes cannot all have it: say cuda, and each takes one of its own", o.device, at.WorldSize)
 	} else {
-		s.device, deviceErr = openDevice(o.device, s.log)
+		s.device, deviceErr = s.openDevice(o.device)
 	}
 	if s.group, err = distributed.InitProcessGroup(ctx, at, o.rendezvous(s.screen)); err != nil {
 		return nil, errors.Join(deviceErr, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,6 +231,9 @@ func (s *session) startRun(ctx context.Context, folder *runFolder, name string, 
 	if err != nil {
 		return err
 	}
+	if folder.remote == nil {
+		s.warnOfLoss(dir)
+	}
 	t, err := make(s.runIn(ctx, folder, dir))
 	if err != nil {
 		release()
@@ -253,6 +257,9 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 	dir, release, err := s.resumeDir(from, folder.dir)
 	if err != nil {
 		return err
+	}
+	if folder.remote == nil {
+		s.warnOfLoss(cmp.Or(dir, train.RunDirOf(from)))
 	}
 	t, err := train.Resume(from, change, s.runIn(ctx, folder, dir))
 	if err != nil {

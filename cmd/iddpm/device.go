@@ -1,0 +1,135 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+)
+
+// openDevice returns the device of a name.
+func (s *session) openDevice(name string) (gotorch.Device, error) {
+	if err := gotorch.LoadLibrary(); err != nil {
+		return gotorch.Device{}, err
+	}
+	if name == "auto" {
+		return s.automaticDevice(), nil
+	}
+	d, err := gotorch.ParseDevice(name)
+	if err != nil {
+		return d, wrongUse("--device: %w", err)
+	}
+	if d.Type == gotorch.CPU {
+		return d, nil
+	}
+	if err := gotorch.LoadCUDA(); err != nil {
+		if hint := s.gpuHint(); hint != "" {
+			err = fmt.Errorf("%w\n%s", err, hint)
+		}
+		return d, err
+	}
+	if n := gotorch.CUDADeviceCount(); d.Index >= n {
+		return d, wrongUse("--device %s: there are %d GPUs, cuda:0 the first", name, n)
+	}
+	return d, gotorch.CheckCUDADevice(d)
+}
+
+// automaticDevice returns the first GPU that can be used, or else the CPU.
+func (s *session) automaticDevice() gotorch.Device {
+	unusable := gotorch.LoadCUDA()
+	for i := range gotorch.CUDADeviceCount() {
+		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
+		err := gotorch.CheckCUDADevice(d)
+		if err == nil {
+			if unusable != nil {
+				s.log.Warn("GPU passed over", zap.NamedError("reason", unusable), zap.Stringer("device", d))
+			}
+			return d
+		}
+		if unusable == nil {
+			unusable = err
+		}
+	}
+	s.logFallback(unusable, s.gpuHint())
+	return gotorch.Device{}
+}
+
+// logFallback says that the CPU is used, and why. Only where neither the machine nor the
+// image is made for a GPU, it is no warning.
+func (s *session) logFallback(reason error, hint string) {
+	if hint == "" && errors.Is(reason, gotorch.ErrNoGPU) {
+		s.log.Info("working on the CPU", zap.NamedError("reason", reason))
+		return
+	}
+	s.log.Warn("working on the CPU", zap.NamedError("reason", reason),
+		zap.String("hint", cmp.Or(hint, "--device cpu works on the CPU without this warning")))
+}
+
+// gpuHint is gpuHint of this machine, unless the user has hidden its GPUs. The image for GPUs,
+// unlike a container in which somebody works on this program, sets NVIDIA_VISIBLE_DEVICES.
+func (s *session) gpuHint() string {
+	if visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES"); set && (visible == "" || visible == "-1") {
+		return ""
+	}
+	asked := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
+	return gpuHint(s.container, builtForGPUs() && (asked || !s.container), hasGPU(os.DirFS("/")))
+}
+
+// gpuHint says how this program gets the GPU that it has not found. It is empty where
+// nothing speaks for there being one: neither the image, nor the hardware.
+// forGPUs: its half for GPUs lies beside it; hardware: the machine has an NVIDIA GPU.
+func gpuHint(container, forGPUs, hardware bool) string {
+	switch {
+	case container && forGPUs:
+		return "docker run --gpus all, or in Kubernetes the limit nvidia.com/gpu: 1, on a host with NVIDIA driver 580 or newer (nvidia-smi) and the NVIDIA container toolkit; " +
+			"where no GPU is meant, --device cpu or the image iddpm:cpu"
+	case container && hardware:
+		return "this image is for CPUs: use the image iddpm (make image) with docker run --gpus all"
+	case hardware && forGPUs:
+		return "CUDA 13 needs NVIDIA driver 580 or newer: see nvidia-smi"
+	case hardware:
+		return "`make cuda` builds the half for GPUs, which need NVIDIA driver 580 or newer"
+	}
+	return ""
+}
+
+// builtForGPUs reports whether the half for GPUs lies beside the program.
+func builtForGPUs() bool {
+	self, err := os.Executable()
+	if err != nil {
+		return false
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return false
+	}
+	return exists(filepath.Join(filepath.Dir(self), "libiddpm_cuda.so"))
+}
+
+// hasGPU reports whether the machine has an NVIDIA GPU, be it out of a container's reach:
+// by its driver, which a container's /proc shows too, or on the PCI bus. root is the file
+// system's root.
+func hasGPU(root fs.FS) bool {
+	for _, driver := range []string{"proc/driver/nvidia/version", "dev/dxg"} { // the latter in WSL 2
+		if _, err := fs.Stat(root, driver); err == nil {
+			return true
+		}
+	}
+	vendors, _ := fs.Glob(root, "sys/bus/pci/devices/*/vendor")
+	for _, vendor := range vendors {
+		// A display or 3D controller of NVIDIA's: it also makes network adapters.
+		class, _ := fs.ReadFile(root, path.Join(path.Dir(vendor), "class"))
+		made, _ := fs.ReadFile(root, vendor)
+		if strings.TrimSpace(string(made)) == "0x10de" && strings.HasPrefix(string(class), "0x03") {
+			return true
+		}
+	}
+	return false
+}
