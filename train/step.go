@@ -27,7 +27,12 @@ func (t *Trainer) step(batch data.Batch) (*stepResult, error) {
 		mine, end := t.first(), t.first()+t.share()
 		t.work.write(batch, r.timesteps[mine:end], r.weights[mine:end])
 	})
+	t.phase.Store(computing)
 	t.work.graph.Run()
+	if t.phase.Load() == abandoned {
+		return nil, ErrInterrupted
+	}
+	t.phase.Store(betweenSteps)
 	r.packed = t.work.results.Clone() // the next step overwrites them
 	t.current++
 	t.position = batch.Position + int64(len(r.timesteps))

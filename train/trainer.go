@@ -82,6 +82,7 @@ type Trainer struct {
 	rolledBack bool // in this process
 	due        bool // a checkpoint is, as soon as a step is good
 
+	phase    phase
 	current  int   // optimizer steps taken
 	position int64 // pictures taken from the data's endless sequence
 }
@@ -114,7 +115,11 @@ func (t *Trainer) Close() error {
 	if t.dataset != nil {
 		err = errors.Join(err, t.dataset.Close())
 	}
-	if t.network != nil && !t.group.Lost() { // freeing waits for a GPU, and that for who is gone
+	switch {
+	case t.network == nil || t.group.Lost(): // freeing waits for a GPU, and that for who is gone
+	case t.phase.Load() == abandoned:
+		go gotorch.Run(t.free) // once the step has ended
+	default:
 		err = errors.Join(err, gotorch.Try(func() { gotorch.Run(t.free) }))
 	}
 	return errors.Join(err, t.locked.release())
@@ -153,9 +158,14 @@ func (t *Trainer) announce() {
 var ErrInterrupted = errors.New("interrupted; the run is saved")
 
 // Train trains until the run's last step, or until ctx is cancelled: then it
-// saves and returns ErrInterrupted.
+// saves and returns ErrInterrupted. A step on a CPU that then takes more than some seconds
+// is abandoned, and the state before it saved; the tensor thread is busy with it until it
+// ends, or the program does.
 func (t *Trainer) Train(ctx context.Context) error {
 	t.announce()
+	if t.abandonable() {
+		return t.loopOrAbandon(ctx)
+	}
 	return t.onTensorThread(func() error { return t.loop(ctx) })
 }
 

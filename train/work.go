@@ -150,6 +150,9 @@ func (w *stepWork) run() {
 			t.optimizer.SetGain(gotorch.ClipCoefficient(out.gradNorm, clip))
 		}
 		out.bad = badness(out)
+		if !t.phase.beginUpdate() {
+			return
+		}
 		t.optimizer.SetLRFrom(in.lr)
 		w.updates = true
 		t.optimizer.StepUnless(out.bad)

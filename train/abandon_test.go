@@ -1,0 +1,44 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// TestAbandonedStep interrupts a run within a step that does not end: the state before that
+// step is saved, and the run goes on from there to the state of one that nobody interrupted.
+func TestAbandonedStep(t *testing.T) {
+	whole := train(t, tiny(), filepath.Join(t.TempDir(), "whole"))
+	dir := filepath.Join(t.TempDir(), "run")
+	trainer, err := New(tiny(), Run{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	trainer.work.graph = gotorch.NewGraph(trainer.device, func() {
+		if trainer.current == 2 {
+			cancel()
+			<-release
+		}
+		trainer.work.run()
+	})
+	if err := trainer.Train(ctx); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	saved := trainer.Summary()
+	close(release)
+	gotorch.Run(func() {}) // the step ends
+	if err := trainer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if want := checkpointFile(dir, 2); saved.Step != 2 || saved.Checkpoint != want {
+		t.Fatalf("step %d, %s: want %s", saved.Step, saved.Checkpoint, want)
+	}
+	resumed, err := Resume(saved.Checkpoint, nil, Run{Dir: dir})
+	sameState(t, whole, finish(t, resumed, err))
+}
