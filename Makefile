@@ -51,7 +51,7 @@ test golden interop: export GOMP_SPINCOUNT = 1000
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help demo test golden build interop cuda bundle bench lint test-cuda clean FORCE
+.PHONY: help demo test golden build imports interop cuda bundle image image-cpu bench lint test-cuda clean FORCE
 
 help: ## Show this help
 	@echo "iddpm: train, sample and evaluate Improved DDPM"
@@ -81,7 +81,14 @@ ifneq ($(DRIVER),)
 	  else echo "$$(readlink build/libtorch) is a libtorch without CUDA: the GPU is left out" >&2; fi || \
 	  { echo "to build for the CPU alone: make build DRIVER=" >&2; exit 1; }
 endif
-	$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o build/iddpm ./cmd/iddpm
+	@$(MAKE) --no-print-directory build/iddpm
+
+# Go knows by itself what has changed.
+build/iddpm: FORCE
+	$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/iddpm
+
+imports: # the packages of other modules that the program needs, which the Dockerfile compiles apart
+	@$(GO) list -deps -f '{{with .Module}}{{if not (or .Main .Replace)}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/iddpm
 
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
 	build/venv/bin/python -m pytest interop
@@ -98,6 +105,18 @@ cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, an
 bundle: build cuda ## Pack what `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
 	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda test-cuda-evaluate
 	@echo "$$(du -k build/bundle.tar.gz | cut -f1) KiB, and $$(git ls-files -z | xargs -0 du -ck | tail -1 | cut -f1) KiB of the tree"
+
+# Docker, Podman and Buildah take the same words. SOURCE is where the checkout comes from, without credentials.
+BUILDER     ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $b),$b)) docker)
+REVISION     = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE      ?= $(or $(shell git config --get remote.origin.url | sed -nE 's#^https?://([^@/]*@)?#https://#p'),unknown)
+IMAGE_BUILD  = $(BUILDER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE=$(SOURCE) $(IMAGE_FLAGS)
+
+image: ## Build the container image for NVIDIA GPUs, iddpm, by docker, podman or buildah (BUILDER=, IMAGE_FLAGS=)
+	$(IMAGE_BUILD) -t iddpm .
+
+image-cpu: ## Build the container image for any machine, iddpm:cpu
+	$(IMAGE_BUILD) -t iddpm:cpu --target cpu .
 
 bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
