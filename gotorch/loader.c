@@ -82,10 +82,10 @@ static char *open_library(const char *folder, const char *name, void **handle) {
 
 // libgomp's threads spin for milliseconds at the end of every parallel region.
 // Where another program wants a core, each region then waits for the scheduler,
-// and a step takes ten times as long and more; a tenth of that spin is as fast
+// and a step takes ten times as long and more; a hundredth of that spin is as fast
 // where none does. libgomp reads this once, when it is loaded.
 static void spin_briefly(void) {
-  if (getenv("OMP_WAIT_POLICY") == NULL) setenv("GOMP_SPINCOUNT", "30000", /*overwrite=*/0);
+  if (getenv("OMP_WAIT_POLICY") == NULL) setenv("GOMP_SPINCOUNT", "3000", /*overwrite=*/0);
 }
 
 // Opens one of our own libraries, which says of which declarations it was built
