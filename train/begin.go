@@ -278,6 +278,12 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))
 		}
 	}
+	if changes := c.Environment[adaptedThreads]; changes != "" {
+		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
+			zap.String("reason", "the number of threads followed what other programs left free"), zap.String("threads", changes))
+		t.adapted = parseThreadHistory(changes)
+		t.adapted.note(t.config.Train.Threads, c.Step)
+	}
 	was, is := c.Config.Train.Threads, t.config.Train.Threads
 	if was > 0 && was != is && t.device.Type == gotorch.CPU {
 		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",

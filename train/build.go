@@ -70,7 +70,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	t.precision.apply(t.device)
 	gotorch.SetDeterministic(t.config.Train.Deterministic)
 	gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
-	t.config.Train.Threads = t.group.SetThreads(t.config.Train.Threads)
+	t.setThreads()
 	var err error
 	if t.diffusion, err = diffusion.New(t.config.Diffusion, t.device); err != nil {
 		return err

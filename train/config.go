@@ -120,6 +120,10 @@ type Options struct {
 	MaxSkipped       int       `json:"max_skipped_steps"`         // in a row, for numbers that are not finite, before the run goes back; 0: 25
 	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint whose weights training began from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
+
+	// AdaptThreads says that Threads was 0: it is the number on an idle machine, and there
+	// are fewer while other programs use the cores.
+	AdaptThreads bool `json:"adapt_threads,omitempty"`
 }
 
 // TotalSteps returns the step at which training is done, or 0 if it never is.

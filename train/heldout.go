@@ -200,7 +200,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
 			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
-			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, Recording: recording}); err == nil {
+			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, Recording: recording, Progress: t.adaptThreadsAt}); err == nil {
 				var sum diffusion.BPDSum
 				sum.Add(bound)
 				parts[first] = sum

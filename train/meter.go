@@ -75,7 +75,6 @@ func (t *Trainer) writeLine() error {
 		m.first = m.shown.Loss
 	}
 	m.lines++
-	t.tellContention()
 	m.pending, m.waited, m.since = nil, 0, time.Now()
 	t.writeMetrics(t.row(means, dataWait))
 	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", means["grad_norm"].mean()),

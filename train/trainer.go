@@ -14,6 +14,7 @@ import (
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/distributed"
+	"iddpm/internal/threads"
 	"iddpm/model"
 	"iddpm/train/metrics"
 )
@@ -76,7 +77,8 @@ type Trainer struct {
 	saver     saver
 	meter     meter
 
-	contention contention
+	threads    *threads.Adapter
+	adapted    threadHistory
 	health     health
 	eager      bool // the host looks at every step's health, not only when it reads a line of metrics
 	rolledBack bool // in this process
@@ -198,6 +200,7 @@ func (t *Trainer) next(ctx context.Context) error {
 	if err != nil {
 		return t.stopped(err)
 	}
+	t.adaptThreads()
 	var result *stepResult
 	err = t.withinTheHour(func() (err error) { result, err = t.stepThatFits(batch); return err })
 	if err != nil {
@@ -285,6 +288,9 @@ func (t *Trainer) environment() map[string]string {
 	}
 	if decoder := t.dataset.JPEGDecoder(); decoder != "" {
 		e["jpeg_decoder"] = decoder
+	}
+	if len(t.adapted) > 0 {
+		e[adaptedThreads] = t.adapted.String()
 	}
 	return e
 }

@@ -42,7 +42,7 @@ func (o *evaluateOptions) options() []option {
 		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` images per batch"},
 		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the weights of the Inception network from `FILE`"},
 		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "CPU threads, `N` (0: one per core)"},
+		option{name: "threads", category: categoryRun, value: &o.threads, usage: "CPU threads, `N`, fixed (0: one per core that other programs leave free)"},
 	)
 	return append(options, chosen(dataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
 }

@@ -188,9 +188,7 @@ func (e *evaluation) close() {
 func (e *evaluation) run(ctx context.Context, weights string) (*judgement, error) {
 	start := time.Now()
 	e.r.ImageSize = e.size
-	if e.o.threads > 0 {
-		gotorch.SetNumThreads(int32(e.o.threads))
-	}
+	e.setThreads(e.o.threads)
 	gotorch.SetAllowTF32(false) // FID is defined by float32's features
 	err := onTensorThread(func() (err error) {
 		gotorch.Scope(func() { err = e.compare(ctx, weights) })
@@ -333,6 +331,7 @@ func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Data
 			return err
 		}
 		loader.Recycle(batch)
+		e.threads.Adapt()
 		tell()
 	}
 }

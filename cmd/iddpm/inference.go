@@ -151,7 +151,7 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 		var b diffusion.BPD
 		b, err = n.diffusion.CalcBPD(ctx, n.denoise, x, cond, diffusion.BPDOptions{
 			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Recording: &n.recording,
-			Progress: func(int) error { return o.progress() },
+			Progress: func(int) error { n.session.threads.Adapt(); return o.progress() },
 		})
 		if err == nil && !train.Finite(b.Total) {
 			err = fmt.Errorf("the bound of the network is NaN, in pictures %d to %d: these are not counted. Try --precision fp32, other weights (--ema), or an older checkpoint", o.first, o.first+len(labels)-1)

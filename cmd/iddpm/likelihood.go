@@ -55,7 +55,7 @@ type nllSettings struct {
 
 func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*likelihood, error) {
 	l := &likelihood{session: s, o: o, set: set, dir: cmp.Or(o.dir, nllDir(c)), start: time.Now(), release: func() {}}
-	s.group.SetThreads(o.threads)
+	s.setThreads(o.threads)
 	weights, err := c.Weights(o.ema)
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err

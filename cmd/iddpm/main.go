@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"iddpm/distributed"
+	"iddpm/internal/threads"
 	"iddpm/train"
 )
 
@@ -93,6 +94,8 @@ type program struct {
 	stderr  io.Writer // logs
 	env     environment
 	environ []string // all of it, as of os.Environ
+
+	threads threads.Options // of all commands that compute on the CPU; tests have a machine made up
 
 	logJSON atomic.Bool // as the command line says, once it is read
 	quiet   atomic.Bool // another process of the run says what there is to say

@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/npy"
 	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/distributed"
 )
 
 // outcome is what a command left behind.
@@ -333,6 +336,11 @@ func TestInterrupt(t *testing.T) {
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_AS_PROGRAM") != "" {
 		main()
+	}
+	// Tests compare bits: the number of threads must not follow what else runs.
+	if _, set := os.LookupEnv("OMP_NUM_THREADS"); !set {
+		var alone *distributed.Group
+		os.Setenv("OMP_NUM_THREADS", strconv.Itoa(alone.CPUs()))
 	}
 	status := m.Run()
 	os.Remove(madeUpFile)

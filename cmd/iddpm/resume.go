@@ -120,6 +120,9 @@ func (s *session) changes(c *cli.Context, given train.Config) train.Change {
 				return err
 			}
 		}
+		if c.IsSet("threads") {
+			own.Train.AdaptThreads = false // 0 has it decided anew
+		}
 		return nil
 	}
 }

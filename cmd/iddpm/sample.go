@@ -373,7 +373,7 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) (files []string) {
 
 // draw draws the pictures on the tensor thread.
 func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
-	s.group.SetThreads(o.threads)
+	s.setThreads(o.threads)
 	return s.group.OnTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
 		if err = s.group.SyncError(err); err != nil {

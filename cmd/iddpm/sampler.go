@@ -140,6 +140,7 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 
 // progress counts a step, and says how far the pictures are.
 func (s *sampler) progress(int, gotorch.Tensor) error {
+	s.session.threads.Adapt()
 	s.steps++
 	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.count)
 	bar := fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.count, float64(s.steps)/time.Since(s.start).Seconds())

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/internal/threads"
 )
 
 // sessionOptions are what all commands that compute have in common.
@@ -42,20 +43,22 @@ func (o *sessionOptions) options() []option {
 
 // session is a command at work.
 type session struct {
-	device    gotorch.Device
-	log       *zap.Logger
-	screen    *screen
-	stdout    io.Writer
-	json      bool
-	container bool               // the program runs in one
-	group     *distributed.Group // the processes that work together with this one; nil: none
-	begun     bool               // the others know what is to be trained
+	device        gotorch.Device
+	log           *zap.Logger
+	screen        *screen
+	stdout        io.Writer
+	json          bool
+	container     bool               // the program runs in one
+	group         *distributed.Group // the processes that work together with this one; nil: none
+	begun         bool               // the others know what is to be trained
+	threads       *threads.Adapter   // of the CPU; nil: their number stays
+	threadOptions threads.Options
 }
 
 // newSession begins a command that needs no device. Its result is JSON if asJSON says
 // so, and its log if logJSON does.
 func (p *program) newSession(asJSON, logJSON bool) *session {
-	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer()}
+	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer(), threadOptions: p.threads}
 	s.log = s.screen.logger(logJSON)
 	return s
 }
@@ -69,9 +72,20 @@ func (p *program) open(o sessionOptions) (*session, error) {
 // use opens the device of a name.
 func (s *session) use(device string) (err error) {
 	if s.device, err = s.openDevice(device); err == nil {
-		s.group.SetThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
+		s.setThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
 	}
 	return err
+}
+
+// setThreads has the CPU work with n threads, or if n is 0 with one per core that other
+// programs leave free.
+func (s *session) setThreads(n int) {
+	s.group.SetThreads(n)
+	if s.device.Type == gotorch.CPU && (s.threads == nil || n > 0) {
+		o := s.threadOptions
+		o.Fixed, o.Log = threads.Chosen(n), s.log
+		s.threads = threads.NewAdapter(o)
+	}
 }
 
 // tell says how far a job of n steps is: by the bar, or else, now and then, by a line of

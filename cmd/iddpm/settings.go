@@ -233,5 +233,5 @@ func precisionOption(precision *string, category string) option {
 }
 
 func threadsOption(threads *int, category string) option {
-	return option{name: "threads", category: category, value: threads, usage: "CPU threads per process, `N` (0: one per core, or its share of them)"}
+	return option{name: "threads", category: category, value: threads, usage: "CPU threads per process, `N`, fixed (0: one per core, or its share of them, that other programs leave free)"}
 }

@@ -91,7 +91,7 @@ func (p *program) openTogether(ctx context.Context, o sessionOptions, at distrib
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
-	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer()}
+	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer(), threadOptions: p.threads}
 	s.log = s.screen.logger(o.logJSON)
 	if at.Rank > 0 { // what all of them see the first one tells
 		p.quiet.Store(true)
