@@ -9,6 +9,10 @@ train:OURS:PEER    seconds of a training step, ours in that --precision, the pee
 sample:OURS:PEER   seconds of a step of the ancestral sampler
 products:OURS      of our training step, the share that its convolutions and matrix products take alone, as plain calls of
                    libtorch in the same process (iddpm bench train --products); no peer
+idle:OURS          images a second of training with as many threads as iddpm decides on, over those with one per core fixed by --threads
+busy:OURS          images a second of training beside one other busy process, over those on an idle machine; no peer
+scale:OURS:PEER    efficiency of training in two processes of one thread each, with a batch of 16: images a second over twice those of one
+                   process; the peer's under PyTorch's DistributedDataParallel (ddp.py)
 start:OURS:PEER    seconds of a run of one training step, from the start of the program to its end
 memory:OURS:PEER   the most memory that training takes: resident, or of the GPU
 load:SET:WORKERS   pictures a second of the loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
@@ -39,7 +43,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 IDDPM = ROOT / "build/iddpm"
 # What the project aims at, per row: the ratio, or the share of products.
 CPU = {"train:fp32:reference": 1.2, "train:fp32:compile": 1.1, "train:bf16:reference": 2, "train:bf16:best": 1.2,
-       "products:bf16": 0.65, "sample:auto:reference": 2, "memory:fp32:reference": 1 / 0.6, "start:fp32:reference": 1 / 0.3,
+       "products:bf16": 0.65, "idle:auto": 0.97, "busy:auto": 0.6, "scale:fp32:reference": 1, "sample:auto:reference": 2, "memory:fp32:reference": 1 / 0.6, "start:fp32:reference": 1 / 0.3,
        "load:png64:cores": 1.5, "load:jpeg500:cores": 1, "load:jpeg500-go:cores": 0.4, "load:cached:1": 20}
 CUDA = {"train:bf16:reference": 3, "train:bf16:best": 1.15, "sample:auto:reference": 3, "sample:auto:best": 1.15,
         "products:bf16": 0.6}
@@ -97,6 +101,55 @@ def compare(row, o, peer):
                       number(run(peer + [what, "--mode", theirs] + flags))))
     mine, other = (statistics.median(column) for column in zip(*pairs))
     show(row, kind, ours, theirs, unit % mine, unit % other, [b / a for a, b in pairs], "x", o)
+
+
+SETTLED = 8  # warm-up steps after which iddpm has noticed another process
+
+
+def images_per_second(precision, o, warmup, *flags):
+    return run([IDDPM, "bench", "train", "--precision", precision] + options(o, o.steps, warmup) + list(flags))["images_per_second"]
+
+
+def compare_idle(row, o):
+    """Both in turn: the first of a pair is the other one each time, since a machine may be slower later."""
+    _, ours = row.split(":")
+    pairs = []
+    for i in range(o.rounds):
+        fixed = lambda: images_per_second(ours, o, SETTLED, "--threads", os.cpu_count())
+        b = fixed() if i % 2 else None
+        a = images_per_second(ours, o, SETTLED)
+        pairs.append((a, b or fixed()))
+    mine, other = (statistics.median(column) for column in zip(*pairs))
+    show(row, "idle machine", ours, "%d threads" % os.cpu_count(), "%.1f img/s" % mine, "%.1f img/s" % other, [x / y for x, y in pairs], "x", o)
+
+
+def compare_busy(row, o):
+    _, ours = row.split(":")
+    pairs = []
+    for _ in range(o.rounds):
+        idle = images_per_second(ours, o, SETTLED)
+        other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            pairs.append((images_per_second(ours, o, SETTLED), idle))
+        finally:
+            other.kill()
+            other.wait()
+    mine, other = (statistics.median(column) for column in zip(*pairs))
+    show(row, "beside a busy process", ours, "idle machine", "%.1f img/s" % mine, "%.1f img/s" % other, [x / y for x, y in pairs], "x", o)
+
+
+def compare_scaling(row, o, peer):
+    _, ours, _ = row.split(":")
+    o = argparse.Namespace(**dict(vars(o), batch_size=16))
+    network = [f for name in ("image_size", "num_channels", "num_res_blocks", "batch_size", "steps") for f in ("--" + name.replace("_", "-"), getattr(o, name))]
+    rounds = []
+    for _ in range(o.rounds):
+        rounds.append([images_per_second(ours, o, 3, "--threads", 1, "--processes", n) for n in (1, 2)] +
+                      [run([peer[0], ROOT / "bench/ddp.py", peer[2], "--processes", n, "--warmup", 3] + network)["images_per_second"] for n in (1, 2)])
+    one, two, peers_one, peers_two = (statistics.median(column) for column in zip(*rounds))
+    text = "%.2f (%.1f to %.1f img/s)"
+    show(row, "two processes", ours, "DDP", text % (two / one / 2, one, two), text % (peers_two / peers_one / 2, peers_one, peers_two),
+         [b / a / (d / c) for a, b, c, d in rounds], "x", o)
 
 
 def compare_products(row, o):
@@ -161,6 +214,12 @@ def main():
     for row in o.rows or (CPU if o.device == "cpu" else CUDA):
         if row.startswith("load:"):
             compare_loaders(row, o, peer)
+        elif row.startswith("idle:"):
+            compare_idle(row, o)
+        elif row.startswith("busy:"):
+            compare_busy(row, o)
+        elif row.startswith("scale:"):
+            compare_scaling(row, o, peer)
         elif row.startswith("products:"):
             notes.append(compare_products(row, o))
         else:

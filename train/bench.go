@@ -8,6 +8,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/distributed"
 	"iddpm/model"
 )
 
@@ -25,24 +26,28 @@ type Bench struct {
 	products *benchProducts // nil before Products
 }
 
-// NewBench builds a run's network, optimizer and averages on a device.
-func NewBench(c Config, device gotorch.Device) (*Bench, error) {
-	if err := c.Validate(); err != nil {
+// NewBench builds a run's network, optimizer and averages on a device. Of several
+// processes each works on its share of the batch.
+func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench, error) {
+	if err := errors.Join(c.Validate(), c.Train.CheckParts(group.Size())); err != nil {
 		return nil, err
 	}
-	t := &Trainer{config: c, run: Run{Device: device}, log: zap.NewNop(), device: device}
+	t := &Trainer{config: c, run: Run{Device: device}, log: zap.NewNop(), device: device, group: group}
 	b := &Bench{trainer: t}
 	size := int64(c.Model.ImageSize)
-	b.batch = data.Batch{Pixels: make([]byte, int64(c.Train.BatchSize)*size*size*int64(c.Model.InChannels))}
+	b.batch = data.Batch{Pixels: make([]byte, int64(t.share())*size*size*int64(c.Model.InChannels))}
 	for i := range b.batch.Pixels {
 		b.batch.Pixels[i] = byte(i * 37)
 	}
 	if c.Model.ClassCond {
-		b.batch.Labels = make([]int64, c.Train.BatchSize)
+		b.batch.Labels = make([]int64, t.share())
 	}
 	err := t.onTensorThread(func() error {
-		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(c.Train.BatchSize), int64(c.Model.InChannels), size, size)
-		return t.build(nil)
+		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(t.share()), int64(c.Model.InChannels), size, size)
+		if err := t.build(nil); err != nil {
+			return err
+		}
+		return t.followState()
 	})
 	return b, err
 }
@@ -51,6 +56,7 @@ func NewBench(c Config, device gotorch.Device) (*Bench, error) {
 // device.
 func (b *Bench) Train() (loss float64, err error) {
 	err = b.trainer.onTensorThread(func() error {
+		b.trainer.adaptThreads()
 		r, err := b.trainer.step(b.batch)
 		for _, v := range r.values().loss {
 			loss += v / float64(len(r.timesteps))
@@ -65,6 +71,7 @@ func (b *Bench) Train() (loss float64, err error) {
 // [diffusion.GaussianDiffusion.SampleLoop] does, without waiting for the device.
 func (b *Bench) Sample() error {
 	return b.trainer.onTensorThread(func() error {
+		b.trainer.adaptThreads()
 		if b.sampling == nil {
 			b.trainer.network.Freeze(b.trainer.precision.dtype)
 			b.drawn, b.noise = b.x.Clone(), b.x.Clone()

@@ -39,7 +39,7 @@ func TestCopiedWeights(t *testing.T) {
 // that is not finite.
 func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
 	t.Helper()
-	b, err := NewBench(c, gotorch.Device{})
+	b, err := NewBench(c, gotorch.Device{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

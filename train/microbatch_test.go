@@ -59,7 +59,7 @@ func TestLowerMicrobatch(t *testing.T) {
 // two images.
 func afterMemoryRanOut(t *testing.T, c Config) (values [][]float64, b *Bench) {
 	t.Helper()
-	b, err := NewBench(c, gotorch.Device{})
+	b, err := NewBench(c, gotorch.Device{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestMicrobatchIsNotLowered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := tiny()
 			config.Train.BatchSize, config.Train.MicrobatchAuto = 4, true
-			b, err := NewBench(config, gotorch.Device{})
+			b, err := NewBench(config, gotorch.Device{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

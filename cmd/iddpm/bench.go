@@ -16,10 +16,10 @@ import (
 
 // benchOptions are the flags of bench beside those of a configuration.
 type benchOptions struct {
-	device   string
-	steps    int
-	warmup   int
-	products bool // of training: beside each step, its convolutions and matrix products alone
+	sessionOptions // device and processes
+	steps          int
+	warmup         int
+	products       bool // of training: beside each step, its convolutions and matrix products alone
 }
 
 // benchConfig is what is timed if no flag says otherwise: a network small enough for
@@ -43,7 +43,7 @@ func (o *benchOptions) options() []option {
 }
 
 func (o *benchOptions) trainOptions() []option {
-	return append(o.options(), option{name: "products", category: categoryRun, value: &o.products, usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
+	return append(o.options(), o.processesOption(), option{name: "products", category: categoryRun, value: &o.products, usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
 }
 
 // timedOptions are the flags of a configuration that bench heeds: all of the network
@@ -56,7 +56,9 @@ func timedOptions(c *train.Config) []option {
 	)
 }
 
-func newBenchOptions() *benchOptions { return &benchOptions{device: "cpu", steps: 8, warmup: 2} }
+func newBenchOptions() *benchOptions {
+	return &benchOptions{sessionOptions: sessionOptions{device: "cpu", processes: 1}, steps: 8, warmup: 2}
+}
 
 func (p *program) benchCommand() *cli.Command {
 	return &cli.Command{
@@ -122,7 +124,8 @@ type benchResult struct {
 	Mode                  string  `json:"mode"` // the precision
 	Device                string  `json:"device"`
 	Torch                 string  `json:"torch"`
-	Threads               int     `json:"threads"`
+	Threads               int     `json:"threads"` // of each process, on an idle machine
+	Processes             int     `json:"processes"`
 	ImageSize             int     `json:"image_size"`
 	NumChannels           int     `json:"num_channels"`
 	NumResBlocks          int     `json:"num_res_blocks"`
@@ -194,25 +197,35 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 	if o.steps < 1 || o.warmup < 0 {
 		return wrongUse("steps must be above 0 and warmup not below, but they are %d and %d", o.steps, o.warmup)
 	}
+	if o.products && o.processes != 1 {
+		return wrongUse("--products times one process: leave out --processes")
+	}
 	if err := config.Validate(); err != nil {
 		return usageError{err}
 	}
-	s, err := p.open(sessionOptions{device: o.device})
-	if err != nil {
-		return err
+	if o.processes > 1 {
+		if err := config.Train.CheckParts(o.processes); err != nil {
+			return usageError{err}
+		}
 	}
-	b, err := train.NewBench(config, s.device)
-	if err != nil {
-		return err
-	}
-	result, err := measure(c.Context, s, b)
-	if err == nil && s.device.Type == gotorch.CUDA {
-		err = result.addPeaks(s.device)
-	}
-	if err == nil {
-		err = json.NewEncoder(p.stdout).Encode(result)
-	}
-	return errors.Join(err, b.Close())
+	return p.together(c.Context, o.sessionOptions, func(s *session) error {
+		if err := s.connectGPUs(); err != nil {
+			return err
+		}
+		b, err := train.NewBench(config, s.device, s.group)
+		if err != nil {
+			return err
+		}
+		result, err := measure(c.Context, s, b)
+		if err == nil && s.device.Type == gotorch.CUDA {
+			err = result.addPeaks(s.device)
+		}
+		result.Processes = s.group.Size()
+		if err == nil && s.group.IsLeader() {
+			err = json.NewEncoder(p.stdout).Encode(result)
+		}
+		return errors.Join(err, b.Close())
+	})
 }
 
 // time takes steps of several kinds in turn and returns the seconds of each kind
@@ -227,10 +240,10 @@ func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kin
 			}
 		}
 		for k, step := range kinds {
-			if err := context.Cause(ctx); err != nil {
+			start := time.Now()
+			if err := s.syncStop(ctx, context.Cause(ctx)); err != nil { // as before every step of a run
 				return nil, 0, err
 			}
-			start := time.Now()
 			if err := errors.Join(step(b), waitFor(s.device)); err != nil {
 				return nil, 0, err
 			}

@@ -435,6 +435,27 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// Two processes take the steps of one run, and one of them says what they take.
+func TestBenchProcesses(t *testing.T) {
+	got := programAlone(append([]string{"bench", "train", "--device", "cpu", "--steps", "2", "--warmup", "1", "--processes", "2"}, tiny...)...)
+	var result benchResult
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
+		t.Fatalf("%d, %s%s", got.status, got.stdout, got.stderr)
+	}
+	if result.Processes != 2 || result.BatchSize != 4 || !(result.ImagesPerSecond > 0) {
+		t.Errorf("%s", got.stdout)
+	}
+	for refused, flags := range map[string][]string{
+		"--products times one process":                        {"--processes", "2", "--products"},
+		"batch-size 4 does not part evenly among 3 processes": {"--processes", "3"},
+	} {
+		got := programAlone(append(append([]string{"bench", "train", "--device", "cpu"}, tiny...), flags...)...)
+		if got.status != exitUsage || !strings.Contains(got.stderr, refused) {
+			t.Errorf("%v: %d, %s", flags, got.status, got.stderr)
+		}
+	}
+}
+
 // An interrupt ends what is timed, and leaves nothing.
 func TestBenchInterrupted(t *testing.T) {
 	for _, what := range []string{"train", "sample"} {
