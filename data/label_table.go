@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/wangkuiyi/gotorch/regularfile"
 
 	"iddpm/internal/textfile"
 )
@@ -22,7 +23,7 @@ func IsLabelTable(labels string) bool {
 
 // byTable reads the classes from a file of lines "NAME,CLASS".
 func (c *collection) byTable(file string) ([]string, error) {
-	content, err := os.ReadFile(file)
+	content, err := regularfile.Read(file)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the labels: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/google/renameio/v2"
+	"github.com/wangkuiyi/gotorch/regularfile"
 
 	"iddpm/internal/textfile"
 	"iddpm/train/metrics"
@@ -56,7 +57,7 @@ func writeConfig(dir string, c Config) error {
 // readConfig reads the configuration that a run folder began with.
 func readConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, ConfigFile)
-	file, err := os.ReadFile(path)
+	file, err := regularfile.Read(path)
 	if err != nil {
 		return Config{}, err
 	}

@@ -3,16 +3,16 @@ package npy
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/internal/atomicfile"
 	"github.com/wangkuiyi/gotorch/internal/strided"
+	"github.com/wangkuiyi/gotorch/regularfile"
 )
 
 // ReadFile reads a .npy file.
 func ReadFile(path string) (*Array, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/internal/atomicfile"
 	"github.com/wangkuiyi/gotorch/internal/safezip"
+	"github.com/wangkuiyi/gotorch/regularfile"
 )
 
 // NPZ is an open .npz file.
@@ -23,7 +23,7 @@ type NPZ struct {
 // A compressed file that unpacks to more than 256 MiB and more than a hundred
 // times its size is refused. The caller closes it.
 func OpenNPZ(path string) (*NPZ, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

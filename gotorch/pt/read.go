@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/wangkuiyi/gotorch/internal/safezip"
 	"github.com/wangkuiyi/gotorch/pickle"
+	"github.com/wangkuiyi/gotorch/regularfile"
 )
 
 // ReadFile reads a file of torch.save.
 func ReadFile(path string) (any, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
@@ -24,9 +24,6 @@ func ReadFile(path string) (any, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("checkpoint %s: not a file", path)
 	}
 	v, err := Read(f, info.Size())
 	if err != nil {

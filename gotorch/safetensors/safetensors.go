@@ -20,13 +20,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/wangkuiyi/gotorch/internal/atomicfile"
 	"github.com/wangkuiyi/gotorch/internal/strided"
 	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/regularfile"
 )
 
 const (
@@ -73,7 +73,7 @@ type info struct {
 
 // ReadFile reads a safetensors file.
 func ReadFile(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
