@@ -44,6 +44,13 @@ func (s *saver) start(path string, dict *pt.Dict, last bool) {
 // put writes a checkpoint, and then removes those that it replaces. It may use
 // only what does not change while it runs.
 func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) error {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		s.log.Warn("the folder of the checkpoints has been removed: creating it again", zap.String("folder", dir))
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
 	if err := write(path, dict); err != nil {
 		return err
 	}
