@@ -38,7 +38,7 @@ func (o *evaluateOptions) options() []option {
 		option{name: "split", category: categoryData, value: &o.split, usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
 		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "use `N` images of REF, spread evenly over it (0: all)"},
 		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "use `N` samples, spread evenly over the file (0: all)"},
-		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of the first sample", usage: "preprocess all images to `N` x N pixels first"},
+		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of most samples", usage: "preprocess all images to `N` x N pixels first"},
 		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` images per batch"},
 		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the weights of the Inception network from `FILE`"},
 		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
@@ -148,7 +148,7 @@ func (p *program) evaluate(c *cli.Context) error {
 		}
 		defer release()
 	}
-	e, err := s.newEvaluation(paths, o)
+	e, err := s.newEvaluation(c.Context, paths, o)
 	if err != nil {
 		return err
 	}

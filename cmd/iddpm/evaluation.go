@@ -37,7 +37,7 @@ type reference struct {
 }
 
 // newEvaluation opens the samples, of which there may be parts, and the reference.
-func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluation, err error) {
+func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluateOptions) (e *evaluation, err error) {
 	e = &evaluation{session: s, o: o, size: o.size, batchSize: o.batchSize}
 	switch {
 	case e.batchSize > 0:
@@ -47,7 +47,7 @@ func (s *session) newEvaluation(paths []string, o *evaluateOptions) (e *evaluati
 		e.batchSize = 16
 	}
 	for _, path := range paths {
-		if err = e.addSamples(path); err != nil {
+		if err = e.addSamples(ctx, path); err != nil {
 			break
 		}
 	}
@@ -94,7 +94,7 @@ func (e *evaluation) enough() error {
 }
 
 // addSamples opens a part of the samples. The first says what size they have.
-func (e *evaluation) addSamples(path string) error {
+func (e *evaluation) addSamples(ctx context.Context, path string) error {
 	path, err := samplesIn(path)
 	if err != nil {
 		return err
@@ -104,6 +104,9 @@ func (e *evaluation) addSamples(path string) error {
 		size = data.OwnSize
 	}
 	set, err := data.Open(path, e.o.settings(size, "", e.o.number))
+	if err == nil && own {
+		set, err = e.commonSize(ctx, set, path)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +128,26 @@ func (e *evaluation) addSamples(path string) error {
 	}
 	e.size = set.ImageSize()
 	return nil
+}
+
+// commonSize returns the set of a path opened anew with the size that most of its images
+// have, where that is not the first one's, and names the images of other sizes.
+func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path string) (*data.Dataset, error) {
+	common, others, err := set.CommonSize(ctx)
+	side := min(common.Width, common.Height)
+	if err == nil && len(others) > 0 {
+		e.log.Warn("the samples have several sizes: all are resized to the most frequent one; name another by --image-size",
+			zap.String("in", path), zap.String("size", fmt.Sprintf("%d x %d pixels", common.Width, common.Height)),
+			zap.Int("others", len(others)), zap.Strings("such as", others[:min(len(others), 5)]))
+	}
+	if err == nil && (side == 0 || side == set.ImageSize()) {
+		return set, nil
+	}
+	set.Close()
+	if err != nil {
+		return nil, err
+	}
+	return data.Open(path, e.o.settings(side, "", e.o.number))
 }
 
 // samplesIn returns the .npz of a folder that sample has written: the pictures

@@ -174,6 +174,12 @@ func CheckHeader(r io.Reader) error {
 	return err
 }
 
+// HeaderSize returns the width and height, in pixels, that an image's header names.
+func HeaderSize(r io.Reader) (image.Point, error) {
+	config, _, err := decodeConfig(r, false)
+	return image.Pt(config.Width, config.Height), err
+}
+
 // decodeConfig reads a picture's header and checks that its size can be decoded. turbo
 // says whether libjpeg-turbo has its turn before Go's decoders.
 func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {

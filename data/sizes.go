@@ -1,0 +1,62 @@
+package data
+
+import (
+	"bufio"
+	"context"
+	"image"
+	"slices"
+
+	"iddpm/data/imaging"
+)
+
+// CommonSize returns the size in pixels that most images of the set have, of several the
+// one that comes first, and the names of the images of other sizes. It reads headers
+// alone; images whose header cannot be read count as neither.
+func (d *Dataset) CommonSize(ctx context.Context) (common SizeCount, others []string, err error) {
+	sizes := make([]image.Point, d.Len())
+	err = parallel(ctx, len(sizes), func(i int) error {
+		sizes[i] = d.headerSize(i)
+		return nil
+	})
+	if err != nil {
+		return SizeCount{}, nil, err
+	}
+	counts := map[image.Point]int{}
+	for _, size := range sizes {
+		counts[size]++
+	}
+	delete(counts, image.Point{})
+	var best image.Point
+	for _, size := range sizes {
+		if counts[size] > counts[best] {
+			best = size
+		}
+	}
+	for i, size := range sizes {
+		if size != best && size != (image.Point{}) {
+			others = append(others, d.PictureName(i))
+		}
+	}
+	slices.Sort(others)
+	return SizeCount{Width: best.X, Height: best.Y, Count: counts[best]}, others, nil
+}
+
+// headerSize returns the size that an image's header names, or that it is decoded to; it
+// is zero where neither can be read.
+func (d *Dataset) headerSize(i int) image.Point {
+	if f, ok := d.source.(*files); ok {
+		r, err := f.open(d.at(i))
+		if err != nil {
+			return image.Point{}
+		}
+		defer r.Close()
+		if size, err := imaging.HeaderSize(bufio.NewReader(r)); err == nil {
+			return size
+		}
+	}
+	w, h, err := d.SizeOf(i)
+	if err != nil {
+		return image.Point{}
+	}
+	return image.Pt(w, h)
+}
