@@ -66,7 +66,7 @@ type BadPicturesError struct {
 	Pictures []BadPicture // found so far, by name
 }
 
-// Error names the pictures (the first 20 of them), the causes and the cure.
+// Error names the pictures (the first 20 of them), the causes and the limit.
 func (e *BadPicturesError) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s: ", e.Where)
@@ -79,7 +79,7 @@ func (e *BadPicturesError) Error() string {
 	if more := len(e.Pictures) - listed; more > 0 {
 		fmt.Fprintf(&s, "; and %d more", more)
 	}
-	fmt.Fprintf(&s, " (bad pictures: %d, allowed: %d; remove them or allow that many with --max-bad-images)", len(e.Pictures), e.Limit)
+	fmt.Fprintf(&s, " (bad pictures: %d, allowed: %d)", len(e.Pictures), e.Limit)
 	return s.String()
 }
 

@@ -11,7 +11,7 @@ import (
 // SpaceTimesteps returns, in rising order, the steps that a respaced diffusion
 // keeps out of numTimesteps (section 4 of the paper). spec is one of
 //
-//	""          every step
+//	"", "all"   every step
 //	"25"        25 steps, evenly from the first to the last
 //	"10,15,20"  the steps cut into three equal sections, with 10, 15 and 20 kept
 //	"ddim50"    50 steps by a whole stride from step 0 on, as the DDIM paper's
@@ -73,7 +73,7 @@ func nearStrides(numTimesteps, want int) string {
 
 func sectionTimesteps(numTimesteps int, spec string) ([]int, error) {
 	counts := []int{numTimesteps}
-	if spec != "" {
+	if spec != "" && spec != "all" {
 		var err error
 		if counts, err = parseCounts(spec); err != nil {
 			return nil, err

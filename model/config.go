@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // Config names a network by the reference's command-line flags; the JSON keys
@@ -113,6 +114,36 @@ func (c Config) UNet() (UNetConfig, error) {
 		u.AttentionResolutions = append(u.AttentionResolutions, c.ImageSize/resolution)
 	}
 	return u, errors.Join(append(errs, u.Validate())...)
+}
+
+// LevelSizes returns the sides of the feature maps, in pixels, from the input down: those
+// that attention can be at.
+func (c Config) LevelSizes() []int {
+	mult := c.ChannelMult
+	if len(mult) == 0 {
+		mult = DefaultChannelMult(c.ImageSize)
+	}
+	sizes := make([]int, len(mult))
+	for level := range sizes {
+		sizes[level] = c.ImageSize >> level
+	}
+	return sizes
+}
+
+// UnusedAttention returns the resolutions of AttentionResolutions that no feature map has.
+// As in the reference, a resolution stands for image size / resolution, rounded down.
+func (c Config) UnusedAttention() (unused []int) {
+	sizes := c.LevelSizes()
+	for _, resolution := range c.AttentionResolutions {
+		factor := 0
+		if resolution > 0 {
+			factor = c.ImageSize / resolution
+		}
+		if factor < 1 || factor&(factor-1) != 0 || bits.Len(uint(factor)) > len(sizes) {
+			unused = append(unused, resolution)
+		}
+	}
+	return unused
 }
 
 // Validate returns an error that lists all that is wrong with u.

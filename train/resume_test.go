@@ -453,7 +453,7 @@ func TestBadPictureSaves(t *testing.T) {
 	err = trainer.Train(t.Context())
 	saved := trainer.checkpointPath()
 	closeTrainer(t, trainer)
-	for _, want := range []string{"3.png", "--max-bad-images", "the run is saved, as " + saved + ": iddpm resume " + dir} {
+	for _, want := range []string{"3.png", "bad pictures: ", "the run is saved, as " + saved + ": iddpm resume " + dir} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}

@@ -34,6 +34,7 @@ type flagSyntax struct {
 	name       string // without aliases
 	boolean    bool
 	positional bool               // its value is the command's argument
+	path       bool               // of a file or folder, so it cannot be empty
 	variable   string             // that sets it, if ours does not
 	check      func(string) error // says what is wrong with a value
 }
@@ -107,6 +108,8 @@ func (p *parser) next(args []string) ([]string, error) {
 		return p.flag(arg, rest)
 	case len(p.syntax.commands) > 0:
 		return rest, p.descend(arg)
+	case strings.TrimSpace(arg) == "":
+		return nil, wrongUse("an argument is empty, where a path is expected: is a variable of the shell unset?")
 	}
 	p.line.positional = append(p.line.positional, arg)
 	return rest, nil
@@ -175,10 +178,11 @@ func (f flagSyntax) take(arg string, rest []string) (value string, left []string
 }
 
 func (p *parser) add(f flagSyntax, value string) error {
+	if f.path && strings.TrimSpace(value) == "" {
+		return wrongUse("--%s is empty: name a path, or leave the flag out (is a variable of the shell unset?)", f.name)
+	}
 	if f.positional {
-		if value != "" {
-			p.line.positional = append(p.line.positional, value)
-		}
+		p.line.positional = append(p.line.positional, value)
 		return nil
 	}
 	v, err := f.value("--"+f.name, value)

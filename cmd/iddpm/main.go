@@ -97,6 +97,7 @@ type program struct {
 
 	threads threads.Options // of all commands that compute on the CPU; tests have a machine made up
 
+	own     syntax      // of the command that runs, once it is read
 	logJSON atomic.Bool // as the command line says, once it is read
 	quiet   atomic.Bool // another process of the run says what there is to say
 }
@@ -115,7 +116,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case exitSaved:
 		p.say(zapcore.WarnLevel, causes("", err))
 	default:
-		p.say(zapcore.ErrorLevel, withAdvice(err, p.inContainer()).Error())
+		p.say(zapcore.ErrorLevel, withAdvice(err, p.inContainer(), p.own).Error())
 	}
 	return status
 }
@@ -171,6 +172,7 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	p.own = root.of(line.command)
 	err = line.addSources(root, p.env)
 	p.logJSON.Store(line.last("log-json") == "true")
 	if err != nil {
@@ -181,7 +183,21 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 			p.say(zapcore.WarnLevel, unknown)
 		}
 	}
+	if !line.help && len(line.command) > 0 {
+		if err := checkWorkingFolder(); err != nil {
+			return err
+		}
+	}
 	return app.RunContext(ctx, append([]string{"iddpm"}, line.arguments()...))
+}
+
+// checkWorkingFolder refuses to work from a folder that has been deleted: paths mean
+// nothing there, and libtorch's MKL ends the process without a word of why.
+func checkWorkingFolder() error {
+	if _, err := os.Getwd(); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("the working folder has been deleted: change to one that exists, as by cd (%w)", err)
+	}
+	return nil
 }
 
 func exitStatus(err error) int {

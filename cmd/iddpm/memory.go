@@ -6,17 +6,25 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/data"
 	"iddpm/train"
 )
 
-// withAdvice adds to an error of the GPU, of memory or of permission which flags or
-// settings help. container: this process runs in one.
-func withAdvice(err error, container bool) error {
+// withAdvice adds to an error of the GPU, of memory, of permission or of bad images which
+// flags or settings help. container: this process runs in one; own: the command, whose
+// flags alone are named.
+func withAdvice(err error, container bool, own syntax) error {
+	has := func(flag string) bool { _, ok := own.flags[flag]; return ok }
+	var bad *data.BadPicturesError
 	var refused *gotorch.Error
 	var precision *train.PrecisionError
 	var tooOld *gotorch.CapabilityError
 	switch {
-	case errors.As(err, &refused) && refused.OutOfMemory:
+	case errors.As(err, &bad) && has("max-bad-images"):
+		return fmt.Errorf("%w\n(remove them, or skip up to N of them by --max-bad-images N)", err)
+	case errors.As(err, &bad):
+		return fmt.Errorf("%w\n(remove them)", err)
+	case errors.As(err, &refused) && refused.OutOfMemory && has("batch-size"):
 		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch auto and --use-checkpoint do, too, and change no gradient)", err)
 	case errors.As(err, &precision):
 		return fmt.Errorf("%w\n(--precision auto takes what the device has; a run that is to continue on this GPU in another precision is a new one: iddpm train --init-from CHECKPOINT)", err)

@@ -23,6 +23,7 @@ type option struct {
 	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
 	standard string // what help says of the default, if not its value
 	local    bool   // a path on this machine; a URL is refused
+	path     bool   // a path or a URL
 	hidden   bool   // accepted for the reference's sake
 	timed    bool   // of training or the data: bench heeds it too
 	variable string // the reference's environment variable for it, beside ours
@@ -34,6 +35,8 @@ type optionFlag struct {
 	*cli.StringFlag
 	value      any
 	positional bool
+	path       bool
+	standard   string // as option.standard
 	variable   string
 }
 
@@ -45,7 +48,7 @@ func (o option) flag() *optionFlag {
 	if o.standard != "" {
 		f.DefaultText = o.standard
 	}
-	return &optionFlag{StringFlag: f, value: o.value, variable: o.variable}
+	return &optionFlag{StringFlag: f, value: o.value, path: o.path || o.local, standard: o.standard, variable: o.variable}
 }
 
 // timed returns an option that bench heeds.
@@ -76,7 +79,7 @@ func flagsOf(options ...option) []cli.Flag {
 // positionalFlag stands for a command's argument, as the reference's
 // --model_path does for a checkpoint.
 func positionalFlag(name string) cli.Flag {
-	f := option{name: name, hidden: true, value: new(string)}.flag()
+	f := option{name: name, hidden: true, value: new(string), path: true}.flag()
 	f.positional = true
 	return f
 }
@@ -98,8 +101,14 @@ func (f *optionFlag) syntax() flagSyntax {
 		name:       f.Name,
 		boolean:    f.boolean(),
 		positional: f.positional,
+		path:       f.path,
 		variable:   f.variable,
-		check:      func(text string) error { return set(scratch, text) },
+		check: func(text string) error {
+			if isStandard(f.standard, f.value, text) {
+				return nil
+			}
+			return set(scratch, text)
+		},
 	}
 }
 
@@ -109,7 +118,11 @@ func apply(c *cli.Context, options []option) error {
 		if !c.IsSet(o.name) {
 			continue
 		}
-		err := set(o.value, c.String(o.name))
+		text := c.String(o.name)
+		if !o.local && !o.path && isStandard(o.standard, o.value, text) {
+			text = "" // which means the same to all of these
+		}
+		err := set(o.value, text)
 		if err == nil && o.local {
 			err = onThisMachine(c.String(o.name))
 		}
@@ -118,6 +131,13 @@ func apply(c *cli.Context, options []option) error {
 		}
 	}
 	return nil
+}
+
+// isStandard reports whether text is what help says of the default of an option of text,
+// such as "all": who copies it means it.
+func isStandard(standard string, value any, text string) bool {
+	_, isText := value.(*string)
+	return isText && standard != "" && text == standard
 }
 
 // onThisMachine refuses a URL where only a path will do.

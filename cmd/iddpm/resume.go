@@ -19,7 +19,7 @@ var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "t
 // are for the reference's files, which do not; help leaves them to train.
 func resumeOptions(r *runOptions, config *train.Config) []option {
 	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(),
-		option{name: "run-dir", category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
+		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
 		if o.hidden = !slices.Contains(changeable, o.name); !o.hidden {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -106,7 +107,7 @@ func trainingOptions(c *train.Config) []option {
 		{name: "keep-every", category: categoryTraining, value: &o.KeepEvery, usage: "with --keep, also keep checkpoints at multiples of `M` steps"},
 		{name: "max-skipped-steps", category: categoryTraining, value: &o.MaxSkipped, usage: "after `N` consecutive steps with a non-finite loss or gradient, roll back to the last checkpoint, once"},
 		{name: "fp16-scale-growth", category: categoryTraining, timed: true, value: &o.FP16ScaleGrowth, usage: "dynamic loss scaling (fp16): growth of log2(loss scale) per step, `N`"},
-		{name: "init-from", category: categoryTraining, value: &o.InitFrom, usage: "initialise (fine-tune) from the weights of `CKPT`"},
+		{name: "init-from", path: true, category: categoryTraining, value: &o.InitFrom, usage: "initialise (fine-tune) from the weights of `CKPT`"},
 		{name: "reinit-mismatched", category: categoryTraining, value: &o.ReinitMismatched, usage: "with --init-from, re-initialise layers whose shapes do not match"},
 		{name: "seed", category: categoryTraining, timed: true, value: &o.Seed, usage: "random seed `N`: initial weights, data order, timesteps and noise"},
 		timed(precisionOption(&o.Precision, categoryTraining)),
@@ -154,7 +155,21 @@ func configure(c *cli.Context, config *train.Config, options []option) error {
 	was := config.Model.SuperRes()
 	err := errors.Join(apply(c, options), superRes(c, &config.Model, was))
 	config.Diffusion.LearnSigma = config.Model.LearnSigma
+	if err == nil && c.IsSet("attention-resolutions") {
+		err = checkAttention(config.Model)
+	}
 	return err
+}
+
+// checkAttention refuses attention at resolutions that no feature map has, all of them:
+// that is a mistake, or no attention. The reference's default goes with every network.
+func checkAttention(m model.Config) error {
+	named, unused := m.AttentionResolutions, m.UnusedAttention()
+	sizes := m.LevelSizes()
+	if len(named) == 0 || len(unused) < len(named) || len(sizes) == 0 || slices.Equal(named, []int{16, 8}) {
+		return nil
+	}
+	return wrongUse("--attention-resolutions %s: the network has no feature map of that size: choose of %s (pixels a side)", showList(named), showList(sizes))
 }
 
 // superRes fills in what the flags of super-resolution leave out: any one of them
@@ -185,7 +200,7 @@ func presetOption(name *string) option {
 }
 
 func configOption() option {
-	return option{name: "config", category: categoryRun, value: new(string), usage: "read settings from YAML `FILE`, whose keys are names of flags"}
+	return option{name: "config", path: true, category: categoryRun, value: new(string), usage: "read settings from YAML `FILE`, whose keys are names of flags"}
 }
 
 // presetNames lists the presets.

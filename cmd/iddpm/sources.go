@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/wangkuiyi/gotorch/regularfile"
 
 	"iddpm/distributed"
 	"iddpm/internal/textfile"
@@ -25,10 +25,7 @@ func (l *commandLine) addSources(root syntax, env environment) error {
 	if l.help || len(l.command) == 0 {
 		return nil
 	}
-	own := root
-	for _, name := range l.command {
-		own = own.commands[name]
-	}
+	own := root.of(l.command)
 	fromEnv, err := readEnvironment(own, env)
 	if err != nil {
 		return err
@@ -104,7 +101,7 @@ func unknownVariables(root syntax, environ []string) (messages []string) {
 // names, with dashes or underscores; sections, as in a run's config.json, are
 // looked into.
 func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
-	file, err := os.ReadFile(path)
+	file, err := regularfile.Read(path)
 	if err != nil {
 		return nil, wrongUse("--config: %w", err)
 	}
@@ -185,6 +182,14 @@ func scalar(entry any) (string, error) {
 		return strings.Join(parts, ","), nil
 	}
 	return "", fmt.Errorf("%v is neither a value nor a list of values", entry)
+}
+
+// of returns the syntax of a subcommand, by its path.
+func (s syntax) of(command []string) syntax {
+	for _, name := range command {
+		s = s.commands[name]
+	}
+	return s
 }
 
 // allFlags returns the flags of a command and of all its subcommands.

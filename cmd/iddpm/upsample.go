@@ -29,7 +29,7 @@ type cascadeOptions struct {
 
 func (o *cascadeOptions) options() []option {
 	return []option{
-		{name: "upsample", category: categorySampling, value: &o.path, usage: "upsample the samples with the super-resolution network in `CKPT`"},
+		{name: "upsample", path: true, category: categorySampling, value: &o.path, usage: "upsample the samples with the super-resolution network in `CKPT`"},
 		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
 		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
 		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler for the upsampler"},
