@@ -181,7 +181,7 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "can take no part"},
 		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "one.npz: one picture has no covariance"},
 		{[]string{"ten.npz", "--ref", "one.npz"}, exitFailed, "--ref one.npz: one picture has no covariance"},
-		{[]string{""}, exitUsage, "an empty name"},
+		{[]string{""}, exitUsage, "empty"},
 		{[]string{"ten.npz", "ten.npz"}, exitUsage, "ten.npz is named twice"},
 		{[]string{"ten.npz", "--ref", "two"}, exitUsage, "name one, or those that belong together"},
 		{[]string{"ten.npz", "--ref", "pipe.npz"}, exitFailed, "a pipe or a device"},

@@ -68,7 +68,7 @@ func TestProcessesThatMeetABadPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeTo(t, bad, content[:len(content)-20])
+	writeTo(t, bad, content[:len(content)-30])
 	dir := filepath.Join(t.TempDir(), "run")
 	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--data-dir", pictures)...)
 	if got.status != exitFailed || strings.Count(got.stderr, "odd_00005.png") != 1 || strings.Count(got.stderr, "the run is saved, as") != 1 {
