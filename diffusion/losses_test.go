@@ -29,8 +29,8 @@ func TestLossesOfAnOracle(t *testing.T) {
 	}
 }
 
-// composed are the losses by the operators that likelihoods are computed with, the
-// plain twin of gotorch.DiffusionLosses.
+// composed computes the losses with the operators that likelihoods use: the reference
+// implementation of gotorch.DiffusionLosses.
 func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) (mse, vb gotorch.Tensor) {
 	xT := d.QSample(xStart, t, noise)
 	mean, variance := d.splitModelOutput(echo(out), xT, t, Cond{})

@@ -22,7 +22,7 @@ type TimestepSampler interface {
 	Update(t []int64, losses []float64) error
 	// State returns all that the sampler has learnt.
 	State() SamplerState
-	// SetState goes on from what State returned. An error leaves the sampler as
+	// SetState restores what State returned. An error leaves the sampler as
 	// it was.
 	SetState(s SamplerState) error
 }

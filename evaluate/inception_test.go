@@ -53,8 +53,8 @@ func near(t *testing.T, what string, got []float32, want *npy.Array, share float
 	}
 }
 
-// TestGoldenInception compares with torch-fidelity's network: of small pictures,
-// which it enlarges, and of a large one.
+// TestGoldenInception compares with torch-fidelity's network: of small images,
+// which it upsamples, and of a large one.
 func TestGoldenInception(t *testing.T) {
 	want, err := npy.ReadNPZ(filepath.Join("testdata", "inception.npz"))
 	if err != nil {

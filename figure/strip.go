@@ -55,7 +55,7 @@ func (s Strip) draw(c draw.Canvas) {
 		for k, img := range row {
 			left := c.Min.X + rowLabels + vg.Length(k)*(cell+cellGap)
 			place := vg.Rectangle{Min: vg.Point{X: left, Y: top - cell}, Max: vg.Point{X: left + cell, Y: top}}
-			c.DrawImage(place, enlarged(img, cell))
+			c.DrawImage(place, upscaled(img, cell))
 		}
 	}
 	label.XAlign, label.YAlign = draw.XCenter, draw.YTop
@@ -66,9 +66,9 @@ func (s Strip) draw(c draw.Canvas) {
 	c.FillText(label, vg.Point{X: (c.Min.X + rowLabels + c.Max.X) / 2, Y: below - vg.Points(15)}, s.XLabel)
 }
 
-// enlarged repeats pixels until a picture is as fine as the PNG, so that no
+// upscaled repeats pixels until an image is as fine as the PNG, so that no
 // viewer blurs them.
-func enlarged(img image.Image, side vg.Length) image.Image {
+func upscaled(img image.Image, side vg.Length) image.Image {
 	size := img.Bounds().Dx()
 	factor := max(1, int(math.Round(side.Dots(dotsPerInch)/float64(size))))
 	large := image.NewNRGBA(image.Rect(0, 0, size*factor, size*factor))

@@ -74,14 +74,14 @@ def test_optimizer_goes_on(through_go):
     model = make_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     train(model, optimizer, 3)
-    twin = copy.deepcopy(model)
-    twin_optimizer = torch.optim.AdamW(twin.parameters())
+    other = copy.deepcopy(model)
+    other_optimizer = torch.optim.AdamW(other.parameters())
     back = through_go(optimizer.state_dict())
     assert same(back, optimizer.state_dict())
-    twin_optimizer.load_state_dict(back)
+    other_optimizer.load_state_dict(back)
     train(model, optimizer, 2)
-    train(twin, twin_optimizer, 2)
-    assert same(twin.state_dict(), model.state_dict())
+    train(other, other_optimizer, 2)
+    assert same(other.state_dict(), model.state_dict())
 
 
 def test_dtypes(through_go):

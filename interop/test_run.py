@@ -1,4 +1,4 @@
-"""PyTorch opens a run's checkpoint and goes on with its optimizer; iddpm goes on with what PyTorch saved."""
+"""PyTorch opens a run's checkpoint and continues with its optimizer; iddpm resumes what PyTorch saved."""
 
 import json
 from collections import OrderedDict
@@ -94,7 +94,7 @@ def plain(state, flat_step):
 
 @pytest.mark.parametrize("variant", ["today's", "the reference's", "its --use_fp16"])
 def test_resume_from_python(iddpm, run, tmp_path, variant):
-    """PyTorch saves the triple, in its own ways; iddpm goes on from that to the bits of a run that never stopped."""
+    """PyTorch saves the triple, in its own ways; iddpm resumes from it, bit for bit as a run that never stopped."""
     checkpoint = load(run / "three", 3)
     parameters, optimizer = adamw(checkpoint["model"])
     optimizer.load_state_dict(checkpoint["optimizer"])

@@ -1,11 +1,11 @@
 #!/bin/sh
-# make demo: trains on the built-in emoji set into run/demo, draws samples, and says what came of it.
-# Further arguments go to `iddpm train`. Run again, it goes on where it stood; once trained, it only draws.
+# make demo: trains on the built-in emoji set in run/demo, generates samples, and prints a summary.
+# Further arguments go to `iddpm train`. Run again, it resumes; once trained, it only samples.
 set -eu
 cd "$(dirname "$0")/.."
 run=run/demo
 
-# An attempt that was killed before its first checkpoint left nothing to go on with.
+# An attempt that was killed before its first checkpoint left nothing to resume.
 ls "$run"/checkpoints/*.pt >/dev/null 2>&1 || rm -rf "$run"
 
 # Both print what they made; the summary at the end says it once, for the whole.
@@ -14,7 +14,7 @@ build/iddpm train --run-dir "$run" --auto-resume --preset emoji --steps 1500 --l
 # A tenth of the sampler's steps is a tenth of the time, and looks the same.
 drawn=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:---timestep-respacing 100})
 
-# A run that was interrupted and gone on with has its first loss from the first part.
+# The first loss of a resumed run is that of its first part.
 awk -F, -v run="$run" '
   NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
   NR == 2 { first = $column["loss"] }

@@ -35,8 +35,8 @@ cudaError_t launch_group_norm_forward(const GroupNormShape &s, const GroupNormIn
                                       const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream);
 
-// The pictures of the way back: dx is what comes to x by y, and `more`, which may be
-// NULL, what comes to it elsewhere.
+// The backward pass over images: dx is the gradient of x through y, plus `more`, the
+// gradient from x's other uses, which may be NULL.
 template <class T>
 struct GroupNormFlow {
   const T *x, *dy, *more;

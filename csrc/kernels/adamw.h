@@ -18,8 +18,8 @@ struct Average {
 };
 
 // All lists are of one length, and the tensors of one parameter lie alike in memory.
-// Where a parameter has a copy in another dtype, its gradient may be in that dtype, too,
-// and the copy is written anew with each update.
+// Where a parameter has a working weight in another dtype, its gradient may be in that
+// dtype, too, and each update rewrites the working weight.
 struct AdamWCall {
   Tensors params, grads, exp_avg, exp_avg_sq;
   Tensors copies;  // undefined where a parameter has none

@@ -150,8 +150,8 @@ bool has_kernel(const at::Tensor &qkv) {
 }
 
 at::Tensor composed(const at::Tensor &qkv, const Shape &s) {
-  // Unbound at once, and before anything is moved: the way back then joins three
-  // gradients by one copy, to where qkv's belongs.
+  // Unbound at once, and before anything is moved: the backward pass then concatenates three
+  // gradients into qkv's by one copy.
   auto parts = qkv.reshape({s.n, s.t, s.heads, 3, s.d}).unbind(3);
   for (at::Tensor &part : parts) part = part.transpose(1, 2);
   at::Tensor y = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);

@@ -25,10 +25,10 @@ struct CudaKernels {
   void (*philox_uniform)(at::Tensor &out, const PhiloxKey &key);
   void (*philox_mask)(at::Tensor &out, double drop, const PhiloxKey &key);
 
-  // Of channels-last tensors: whether there are not too many channels; y, and what the
-  // way back wants, and x itself if parts are defined, which it is then made of; and
-  // dx, in as many parts, to which `more` is added if it is defined, and the parameters'
-  // gradients.
+  // Of channels-last tensors: whether there are not too many channels; y, what the
+  // backward pass needs, and x itself if parts are defined, which x is then concatenated
+  // from; and dx, in as many parts, plus `more` if it is defined, and the gradients of the
+  // parameters.
   bool (*group_norm_takes)(int64_t channels);
   void (*group_norm_forward)(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y);
   void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
@@ -42,7 +42,7 @@ struct CudaKernels {
   void (*adamw)(const AdamWCall &call);
 
   // The losses [N], and the gradient of `out`; bound is undefined where it is not
-  // wanted, on the way back each where nothing depends on it.
+  // needed, and in the backward pass either where nothing depends on it.
   void (*diffusion_losses)(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
   void (*diffusion_losses_backward)(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);
 

@@ -25,7 +25,7 @@ struct GroupNormPair {
 //
 // Gradients flow to x and all parameters. For channels-last x it is one kernel,
 // on the CPU in float32 and bfloat16, on a GPU in float16 too; anywhere else a
-// composition of libtorch's operators, which tests use as its twin. The CPU's
+// composition of libtorch's operators, which tests use as the reference implementation. The CPU's
 // kernel leaves dropout to philox_dropout, which draws many numbers at a time.
 //
 // If `same` is not NULL it becomes x, for what else wants x: the gradient from there

@@ -53,7 +53,7 @@ struct GroupNormAffine {
   }
 };
 
-// What the way back wants of the way there.
+// What the backward pass needs from the forward pass.
 template <class Float>
 struct GroupNormMoments {
   Float *mean, *rstd;   // of x with what is added to it, [n, groups]

@@ -1,6 +1,5 @@
-// Command metrics goes on with a run's metrics as training does, so that Python's
-// own TensorBoard, csv and json can be asked, in the tests beside it, what they
-// find there.
+// Command metrics appends to a run's metrics as a resumed training does, for the tests
+// that read them with Python's own TensorBoard, csv and json.
 //
 //	metrics FROM STEP RUN
 //

@@ -52,7 +52,7 @@ bool alive(State &s, const Work &w) {
     violation("a graph copies from or to pinned memory that was freed");
     return false;
   }
-  // An input that the host writes anew, or memory that libtorch has lent to another.
+  // An input that the host has rewritten, or memory that libtorch has lent to another.
   if (!w.was.empty() && memcmp(w.was.data(), w.src, w.bytes) != 0) report("graph", "changed", w.what, w.bytes);
   return true;
 }

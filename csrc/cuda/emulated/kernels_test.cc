@@ -1,4 +1,4 @@
-// Compares the CUDA kernels, run on the CPU, with their twins.
+// Compares the CUDA kernels, run on the CPU, with reference implementations.
 #include <cstdio>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -54,10 +54,10 @@ void test_philox(const iddpm::PhiloxKey &key) {
 }
 
 // The operators that the kernel joins, in float64, and their gradients.
-struct NormTwin {
+struct NormReference {
   at::Tensor x, w, b, e, before, y;
 
-  NormTwin(const iddpm::GroupNormCall &call, double eps) {
+  NormReference(const iddpm::GroupNormCall &call, double eps) {
     auto leaf = [](const at::Tensor &t) { return t.to(at::kDouble).detach().requires_grad_(); };
     int64_t c = call.shape.c;
     x = leaf(call.x);
@@ -78,28 +78,28 @@ struct NormTwin {
 
 void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &call, double tolerance) {
   constexpr double eps = 1e-5;
-  NormTwin twin(call, eps);
+  NormReference expected(call, eps);
   at::Tensor dy = at::randn_like(call.x), more;
-  twin.y.backward(dy.to(at::kDouble));
+  expected.y.backward(dy.to(at::kDouble));
   at::Tensor y = at::full_like(call.x, 99);
   iddpm::GroupNormPair dx{at::full_like(call.x, 99), {}};
   iddpm::GroupNormSaved saved(call.shape, at::TensorOptions(at::kFloat));
   iddpm::cuda::group_norm_forward(call, {}, eps, saved, y);
-  near(what + " y", y, twin.y, tolerance);
+  near(what + " y", y, expected.y, tolerance);
   at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de, dbefore;
-  if (twin.e.defined()) de = at::full_like(call.params.scale_shift, 99);
-  if (twin.before.defined()) dbefore = dw.clone();
+  if (expected.e.defined()) de = at::full_like(call.params.scale_shift, 99);
+  if (expected.before.defined()) dbefore = dw.clone();
   auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
   iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
-  near(what + " dx", dx.first, twin.x.grad(), tolerance);
+  near(what + " dx", dx.first, expected.x.grad(), tolerance);
   more = at::randn_like(call.x);
   iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
-  near(what + " dx and more", dx.first, twin.x.grad() + more.to(at::kDouble), tolerance);
-  near(what + " dw", dw.sum(0), twin.w.grad(), 1e-4);
-  near(what + " db", db.sum(0), twin.b.grad(), 1e-4);
-  if (de.defined()) near(what + " dscale_shift", de, twin.e.grad(), 1e-4);
+  near(what + " dx and more", dx.first, expected.x.grad() + more.to(at::kDouble), tolerance);
+  near(what + " dw", dw.sum(0), expected.w.grad(), 1e-4);
+  near(what + " db", db.sum(0), expected.b.grad(), 1e-4);
+  if (de.defined()) near(what + " dscale_shift", de, expected.e.grad(), 1e-4);
   // It is what rounding leaves of sums that cancel, all but per group.
-  if (dbefore.defined()) near(what + " dbefore", twin.before.dim() == 1 ? dbefore.sum(0) : dbefore, twin.before.grad(), 1e-4);
+  if (dbefore.defined()) near(what + " dbefore", expected.before.dim() == 1 ? dbefore.sum(0) : dbefore, expected.before.grad(), 1e-4);
 }
 
 // Compares what comes of x in two parts, of which the first has so many channels, with
@@ -172,7 +172,7 @@ void test_residual_add() {
   }
 }
 
-// The CPU's kernel has been compared with its twins by then.
+// The tests above have compared the CPU's kernel with its reference implementation.
 void test_diffusion_losses() {
   const std::vector<std::vector<int64_t>> shapes{{5, 3, 7, 4}, {2, 1, 1, 1}, {3, 3, 32, 32}, {1, 4, 64, 33}};
   for (const auto &shape : shapes) {
@@ -283,24 +283,24 @@ void test_adamw() {
     auto exact = [](iddpm::Tensors &list) {
       for (at::Tensor &t : list) t = t.to(at::kDouble);
     };
-    iddpm::AdamWCall twin = call;
-    for (iddpm::Tensors *list : {&twin.params, &twin.grads, &twin.exp_avg, &twin.exp_avg_sq}) exact(*list);
-    for (iddpm::Average &a : twin.averages) exact(a.tensors);
-    twin.copies.assign(shapes.size(), at::Tensor());
-    twin.skip = twin.lr = at::Tensor();
-    if (call.lr.defined()) twin.options.lr = 3e-3;
-    if (!skips) iddpm::adamw_(twin);
+    iddpm::AdamWCall expected = call;
+    for (iddpm::Tensors *list : {&expected.params, &expected.grads, &expected.exp_avg, &expected.exp_avg_sq}) exact(*list);
+    for (iddpm::Average &a : expected.averages) exact(a.tensors);
+    expected.copies.assign(shapes.size(), at::Tensor());
+    expected.skip = expected.lr = at::Tensor();
+    if (call.lr.defined()) expected.options.lr = 3e-3;
+    if (!skips) iddpm::adamw_(expected);
     iddpm::cuda::adamw(call);
     for (size_t k = 0; k < shapes.size(); ++k) {
       if (call.params[k].numel() == 0) continue;
       std::string what = name("adamw", shapes[k], at::kFloat) + " variant " + std::to_string(variant);
-      near(what + " p", call.params[k], twin.params[k], 1e-6);
-      near(what + " m", call.exp_avg[k], twin.exp_avg[k], 1e-6);
-      near(what + " v", call.exp_avg_sq[k], twin.exp_avg_sq[k], 1e-6);
+      near(what + " p", call.params[k], expected.params[k], 1e-6);
+      near(what + " m", call.exp_avg[k], expected.exp_avg[k], 1e-6);
+      near(what + " v", call.exp_avg_sq[k], expected.exp_avg_sq[k], 1e-6);
       if (const at::Tensor &copy = call.copies[k]; copy.defined()) {
         check(copy.equal(skips ? at::full_like(copy, 99) : call.params[k].to(at::kBFloat16)), what + " copy", 0);
       }
-      for (size_t r = 0; r < call.averages.size(); ++r) near(what + " average", call.averages[r].tensors[k], twin.averages[r].tensors[k], 1e-6);
+      for (size_t r = 0; r < call.averages.size(); ++r) near(what + " average", call.averages[r].tensors[k], expected.averages[r].tensors[k], 1e-6);
     }
   }
 }
