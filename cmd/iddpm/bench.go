@@ -57,7 +57,9 @@ func timedOptions(c *train.Config) []option {
 }
 
 func newBenchOptions() *benchOptions {
-	return &benchOptions{sessionOptions: sessionOptions{device: "cpu", processes: 1}, steps: 8, warmup: 2}
+	o := &benchOptions{sessionOptions: defaultSession(), steps: 8, warmup: 2}
+	o.device = "cpu"
+	return o
 }
 
 func (p *program) benchCommand() *cli.Command {

@@ -31,7 +31,7 @@ func TestEmptyPaths(t *testing.T) {
 		}
 	}
 	for _, flag := range []struct{ command, name string }{
-		{"train", "run-dir"}, {"train", "data-dir"}, {"train", "init-from"}, {"train", "config"}, {"train", "labels"}, {"train", "eval-data"}, {"train", "resume-checkpoint"},
+		{"train", "run-dir"}, {"train", "data-dir"}, {"train", "init-from"}, {"train", "config"}, {"train", "labels"}, {"train", "eval-data"},
 		{"resume", "run-dir"}, {"sample", "out-dir"}, {"sample", "upsample"}, {"sample", "latents"}, {"sample", "base-samples"}, {"sample", "invert"}, {"sample", "model-path"},
 		{"evaluate", "ref"}, {"evaluate", "save-stats"}, {"evaluate", "inception"}, {"export", "out"}, {"nll", "data-dir"},
 	} {

@@ -41,10 +41,14 @@ func iddpmWith(ctx context.Context, env map[string]string, args ...string) outco
 	return outcome{status, stdout.String(), stderr.String()}
 }
 
-// lastLine is the error, after the log.
+// lastLine is the error, after the log, with the lines of advice that follow it.
 func (o outcome) lastLine() string {
 	lines := strings.Split(strings.TrimSpace(o.stderr), "\n")
-	return lines[len(lines)-1]
+	last := len(lines) - 1
+	for last > 0 && strings.HasPrefix(lines[last], "  ") {
+		last--
+	}
+	return strings.Join(lines[last:], "\n")
 }
 
 // tiny is a network that trains in a blink.

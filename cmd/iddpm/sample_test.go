@@ -300,7 +300,7 @@ func TestSampleRefuses(t *testing.T) {
 		{"class to invert", []string{classes, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"latents without DDIM", []string{run, "--latents", latents}, exitUsage, "add --use-ddim"},
 		{"latents with noise", []string{run, "--latents", latents, "--use-ddim", "--eta", "1"}, exitUsage, "no --eta"},
-		{"no latents", []string{run, "--latents", "nowhere.npz", "--use-ddim"}, exitFailed, "--latents: open nowhere.npz"},
+		{"no latents", []string{run, "--latents", "nowhere.npz", "--use-ddim"}, exitFailed, "--latents: stat nowhere.npz"},
 		{"latents of another size", []string{run, "--latents", latents, "--use-ddim"}, exitFailed, "float32 [N, 3, 8, 8]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -169,7 +169,7 @@ func checkAttention(m model.Config) error {
 	if len(named) == 0 || len(unused) < len(named) || len(sizes) == 0 || slices.Equal(named, []int{16, 8}) {
 		return nil
 	}
-	return wrongUse("--attention-resolutions %s: the network has no feature map of that size: choose of %s (pixels a side)", showList(named), showList(sizes))
+	return wrongUse("--attention-resolutions %s: the network has no feature map of that size: use %s (pixels a side)", showList(named), showList(sizes))
 }
 
 // superRes fills in what the flags of super-resolution leave out: any one of them

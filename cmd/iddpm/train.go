@@ -51,7 +51,7 @@ func (r *runOptions) options() []option {
 		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "resume if --run-dir already holds a run"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
-		option{name: "resume-checkpoint", path: true, category: categoryTraining, value: &r.reference.resume, hidden: true},
+		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
 	)
 }
 

@@ -22,7 +22,7 @@ import (
 // enlarger trains a network that makes pictures of 16 pixels of those of 8.
 func enlarger(t *testing.T, args ...string) string {
 	t.Helper()
-	return tinyRun(t, append([]string{"--large-size", "16", "--small-size", "8", "--image-size", "16"}, args...)...)
+	return tinyRun(t, append([]string{"--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16"}, args...)...)
 }
 
 func writeArrays(t *testing.T, name string, pictures *npy.Array, labels ...int64) string {
@@ -292,7 +292,7 @@ func TestSuperResolutionRefuses(t *testing.T) {
 
 func TestSuperResolutionSummary(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	got := done(t, trainTiny(dir, "--steps", "1", "--large-size", "16", "--small-size", "8", "--image-size", "16")...)
+	got := done(t, trainTiny(dir, "--steps", "1", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16")...)
 	if want := "iddpm sample " + dir + " --base-samples FOLDER\n"; !strings.HasSuffix(got.stdout, want) {
 		t.Errorf("the summary does not end in %q:\n%s", want, got.stdout)
 	}
