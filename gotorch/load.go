@@ -11,6 +11,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,9 @@ var loadOnce = sync.OnceValue(func() error {
 		}
 	}
 	if err := openLibrary(folder, func(p *C.char) *C.char { return C.gt_loader_open(p) }); err != nil {
+		if closed := closedLibrary(libraryPaths(folder)); closed != nil {
+			return fmt.Errorf("cannot load libtorch %s: %w: let this user (uid %d) read that file and enter the folders above it", Version, closed, os.Getuid())
+		}
 		return fmt.Errorf("cannot load libtorch %s: %w; run `make build`, or set LIBTORCH to its folder", Version, err)
 	}
 	if built := C.GoString(C.gt_torch_version()); built != Version {
@@ -74,6 +78,34 @@ func openLibrary(folder string, open func(*C.char) *C.char) error {
 	return errors.New(C.GoString(message))
 }
 
+// libraryPaths returns where the libraries of the CPU half are, beside the program or in
+// the folder of $LIBTORCH.
+func libraryPaths(folder string) (paths []string) {
+	program, err := os.Executable()
+	if err == nil {
+		paths = append(paths, filepath.Join(filepath.Dir(program), "libiddpm.so"))
+	}
+	if folder == "" && err == nil {
+		folder = filepath.Join(filepath.Dir(program), "libtorch")
+	}
+	return append(paths, filepath.Join(folder, "lib", "libtorch_cpu.so"))
+}
+
+// closedLibrary returns the error of the first file that this user may not read: the
+// dynamic loader calls such a file missing.
+func closedLibrary(paths []string) error {
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if err == nil {
+			_ = f.Close()
+		}
+	}
+	return nil
+}
+
 func mustLoad() {
 	if err := LoadLibrary(); err != nil {
 		panic(&Error{Op: "LoadLibrary", Message: err.Error()})
@@ -87,6 +119,9 @@ var versionLine = regexp.MustCompile(`(?m)^(?:__version__\s*=\s*|set\(PACKAGE_VE
 func checkVersion(folder string) error {
 	for _, name := range []string{"version.py", "build-version", "share/cmake/Torch/TorchConfigVersion.cmake"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("LIBTORCH=%s: %w: let this user (uid %d) read that file and enter the folders above it", folder, err, os.Getuid())
+		}
 		if err != nil {
 			continue
 		}

@@ -3,10 +3,13 @@ package gotorch
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -201,4 +204,46 @@ func TestVersionFile(t *testing.T) {
 	if got := strings.TrimSpace(string(pinned)); got != Version {
 		t.Errorf("LIBTORCH_VERSION is %s, gotorch.Version is %s", got, Version)
 	}
+}
+
+// TestClosedLibrary looks for libraries and for a LIBTORCH that another user may not read.
+func TestClosedLibrary(t *testing.T) {
+	dir := t.TempDir()
+	open, closed := filepath.Join(dir, "open.so"), filepath.Join(dir, "libiddpm.so")
+	for path, mode := range map[string]os.FileMode{open: 0o644, closed: 0, filepath.Join(dir, "version.py"): 0} {
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	asNobody(t, func() {
+		if err := closedLibrary([]string{filepath.Join(dir, "missing.so"), open, closed}); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), closed) {
+			t.Errorf("%v, want one that names %s", err, closed)
+		}
+		if err := closedLibrary([]string{filepath.Join(dir, "missing.so"), open}); err != nil {
+			t.Error(err)
+		}
+		if err := checkVersion(dir); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "let this user") {
+			t.Errorf("LIBTORCH: %v", err)
+		}
+	})
+}
+
+// asNobody runs f without root's right to read everything.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		f()
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const nobody = 65534
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	defer syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0)
+	f()
 }
