@@ -36,6 +36,18 @@ func TestUnused(t *testing.T) {
 	}
 }
 
+// TestSaveInRemovedFolder saves samples in a folder that was removed while they were generated.
+func TestSaveInRemovedFolder(t *testing.T) {
+	o := &sampleJob{sampleOptions: new(sampleOptions), dir: filepath.Join(t.TempDir(), "removed")}
+	var r sampleResult
+	if err := o.save(&r, &pictures{size: 2, pixels: make([]byte, 12)}); err != nil {
+		t.Fatal(err)
+	}
+	if !exists(r.Samples) || !exists(r.Grid) {
+		t.Errorf("%+v is not there", r)
+	}
+}
+
 // A folder that cannot be is known before the work, and no result is printed.
 func TestSampleWhereNothingCanBeWritten(t *testing.T) {
 	run := tinyRun(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -328,9 +329,12 @@ func (o *sampleJob) inPart(done int) error {
 	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d draws the rest", errSavedInPart, done, o.count, o.first+done, o.count-done)
 }
 
-// save writes the pictures, and what was asked for beside them, without
-// replacing those of an earlier command.
+// save writes the samples and the other results that flags ask for, without replacing
+// those of an earlier command. A folder that was removed meanwhile is created again.
 func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
+	if err := os.MkdirAll(o.dir, 0o777); err != nil {
+		return cannotWrite(o.dir, err)
+	}
 	r.files = o.name(r, drawn)
 	err := errors.Join(drawn.saveArrays(r.Samples), drawn.saveGrid(r.Grid))
 	if err == nil && r.Progress != "" {
