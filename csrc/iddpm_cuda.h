@@ -73,6 +73,11 @@ GT_API(gt_error, gt_cuda_event_record, (gt_cuda_event e))
 GT_API(gt_error, gt_cuda_event_synchronize, (gt_cuda_event e))
 GT_API(void, gt_cuda_event_free, (gt_cuda_event e))
 
+// From any thread, of the groups of GPUs that this process has joined: whether NCCL has noticed
+// that another process is gone, and an end to waiting for it. See gotorch.AbortNCCL.
+GT_API(gt_error, gt_nccl_check, (void))
+GT_API(gt_error, gt_nccl_abort, (void))
+
 // A recording of what is given to the current stream between begin and end: see
 // gotorch.Graph.
 GT_API(gt_error, gt_cuda_graph_new, (int32_t device, gt_cuda_graph *out))

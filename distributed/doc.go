@@ -10,6 +10,8 @@
 //     operators like those of gotorch: they panic, and a recording of a GPU may hold them;
 //   - [AllGather], [Broadcast] and [Group.Barrier] are of objects and of time, as
 //     all_gather_object and its relatives are;
+//   - [Group.Within] bounds how long the processes wait for one another, and their GPUs, as
+//     PyTorch's watchdog does;
 //   - [Group.SyncError], [Group.SyncStop], [Group.OnLeader], [Group.LeaderFirst] and
 //     [Group.CheckSame] see to it that an error of one process ends all of them, where in
 //     PyTorch the others would wait.

@@ -12,6 +12,7 @@ import (
 // it, too, or are gone, so that none waits for this one where it stops.
 type Error struct {
 	Lost bool  // another process is gone, or hangs, and Err is how that was noticed
+	Hung bool  // Lost, and noticed by this process's watchdog: the leader may be the one that is gone
 	Rank int   // unless Lost: the process that has failed
 	Err  error // nil: the process of that rank says it
 }
@@ -30,7 +31,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Elsewhere reports whether it is another process that says why.
-func (e *Error) Elsewhere() bool { return e.Lost || e.Err == nil }
+func (e *Error) Elsewhere() bool { return e.Lost && !e.Hung || e.Err == nil }
 
 // asLoss turns what a collective has panicked with into the loss of another process.
 // Other errors it returns as they are.

@@ -12,6 +12,8 @@ type Group struct {
 	group *gotorch.ProcessGroup
 	at    Placement
 	lost  bool // another process is gone, and nobody answers any more
+
+	usesGPU bool
 }
 
 // Rank returns which of the processes this is, from 0.
@@ -41,24 +43,24 @@ func (g *Group) LocalSize() int {
 // IsLeader reports whether this is the process of rank 0, which has the run folder.
 func (g *Group) IsLeader() bool { return g.Rank() == 0 }
 
-// Lost reports whether another process is gone, so that no call succeeds any more. A
-// GPU may then wait for that process for ever, and what waits for the GPU, too.
+// Lost reports whether another process is gone, so that no call succeeds any more. Unless
+// it was noticed in [Group.Within] a GPU may then wait for that process for ever, and what
+// waits for the GPU, too.
 func (g *Group) Lost() bool { return g != nil && g.lost }
 
-// SetTimeout says how long the next calls wait for the other processes; 0: a day. One that
-// does not come in that time is lost. It panics with a [*gotorch.Error].
-func (g *Group) SetTimeout(d time.Duration) {
-	if g != nil {
-		g.group.SetTimeout(d)
-	}
-}
+// connectTimeout is how long the GPUs may take to find one another, as PyTorch has it.
+const connectTimeout = 10 * time.Minute
 
 // UseGPU lets tensors of a GPU take part: each process has another one. All processes
-// do so, or none. It panics with a [*gotorch.Error].
-func (g *Group) UseGPU(d gotorch.Device) {
-	if g != nil {
-		g.group.UseGPU(d)
+// do so, or none.
+func (g *Group) UseGPU(d gotorch.Device) error {
+	if g == nil {
+		return nil
 	}
+	g.usesGPU = true
+	return g.OnTensorThread(func() error {
+		return g.Within(connectTimeout, func() error { g.group.UseGPU(d); return nil })
+	})
 }
 
 // Close leaves the group, unless another process is lost: a GPU may then be waiting

@@ -204,11 +204,11 @@ func TestLoss(t *testing.T) {
 // time is not.
 func TestHang(t *testing.T) {
 	said, ended := asGroup(t, 3, func(t *testing.T, g *Group) {
-		g.SetTimeout(time.Second)
+		barrier := func() error { return g.Within(time.Second, g.Barrier) }
 		if g.Rank() == 1 {
 			time.Sleep(500 * time.Millisecond)
 		}
-		if err := g.Barrier(); err != nil {
+		if err := barrier(); err != nil {
 			t.Errorf("one has been slow: %v", err)
 		}
 		if g.Rank() == 1 {
@@ -218,7 +218,7 @@ func TestHang(t *testing.T) {
 		}
 		begin := time.Now()
 		var e *Error
-		if err := g.Barrier(); !errors.As(err, &e) || !e.Lost || !strings.Contains(err.Error(), "or it hangs") || time.Since(begin) > 4*time.Second {
+		if err := barrier(); !errors.As(err, &e) || !e.Lost || !strings.Contains(err.Error(), "or it hangs") || time.Since(begin) > 4*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 	})

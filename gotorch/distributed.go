@@ -2,6 +2,7 @@ package gotorch
 
 // #include <stdlib.h>
 // #include "iddpm.h"
+// #include "iddpm_cuda.h"
 import "C"
 
 import (
@@ -76,6 +77,21 @@ func (g *ProcessGroup) Rank() int { return g.rank }
 
 // Size returns how many processes there are.
 func (g *ProcessGroup) Size() int { return g.size }
+
+// CheckNCCL panics with an [*Error] where NCCL has noticed that another process of a group
+// is gone: it does so between machines, but not within one. Any goroutine may call it.
+func CheckNCCL() {
+	gpu("CheckNCCL", Device{Type: CUDA, Index: -1})
+	check("CheckNCCL", C.gt_nccl_check())
+}
+
+// AbortNCCL ends what the GPU does with those of other processes, and waits for: what it leaves
+// is of no use, and groups take no tensors of a GPU any more. Any goroutine may call it, while
+// another one waits for the GPU.
+func AbortNCCL() {
+	gpu("AbortNCCL", Device{Type: CUDA, Index: -1})
+	check("AbortNCCL", C.gt_nccl_abort())
+}
 
 // UseGPU lets the group take tensors of a GPU: each process has another.
 func (g *ProcessGroup) UseGPU(d Device) {

@@ -376,6 +376,8 @@ var neverRefuse = map[string]string{
 	"IsCUDNNAvailable":        "no argument",
 	"CUDADeviceCount":         "no argument",
 	"SetDeterministic":        "a bool",
+	"AbortNCCL":               "no argument",
+	"CheckNCCL":               "no argument",
 	"EmptyCUDACache":          "no argument",
 	"CUDAProfilerStart":       "no argument",
 	"CUDAProfilerStop":        "no argument",

@@ -43,13 +43,18 @@ func (t *Trainer) observe(r *stepResult) error {
 	if t.eager {
 		err = t.judge(r.values().bad)
 	}
-	if t.current%t.config.Train.LogInterval == 0 || t.done() || m.lines == 0 || err != nil {
+	if t.lineDue() || err != nil {
 		err = errors.Join(err, t.writeLine())
 	}
 	if t.run.Progress != nil {
 		t.run.Progress(m.shown)
 	}
 	return err
+}
+
+// lineDue reports whether a line of metrics is to be written after the present step.
+func (t *Trainer) lineDue() bool {
+	return t.current%t.config.Train.LogInterval == 0 || t.done() || t.meter.lines == 0
 }
 
 // writeLine averages the pending steps into one line of metrics, with the

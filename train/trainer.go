@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Run struct {
 	Group    *distributed.Group // the processes that train the run together; nil: this one alone
 	Log      *zap.Logger        // nil: silent; of several processes one is enough to log
 	Progress func(Progress)     // called after every step; nil: nobody listens
+	// StepTimeout is how long processes wait for one another within a step, and for its batch;
+	// 0: an hour. Whoever does not come in that time is lost.
+	StepTimeout time.Duration
 	// Load reads a checkpoint that the configuration names, such as InitFrom; nil:
 	// LoadCheckpoint does.
 	Load func(checkpoint string) (*Checkpoint, error)
@@ -182,7 +186,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 				return t.stopped(err)
 			}
 		}
-		t.due = t.due || t.current%t.config.Train.SaveInterval == 0
+		t.due = t.due || t.saveDue()
 		if t.done() || t.due && t.healthy() {
 			if err := t.save(t.done()); err != nil {
 				return err
@@ -196,13 +200,18 @@ func (t *Trainer) loop(ctx context.Context) error {
 // next takes one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
-	err = t.withinTheHour(func() error { return t.syncStop(ctx, err) })
+	err = t.withStepTimeout(func() error { return t.syncStop(ctx, err) })
 	if err != nil {
 		return t.stopped(err)
 	}
 	t.adaptThreads()
 	var result *stepResult
-	err = t.withinTheHour(func() (err error) { result, err = t.stepThatFits(batch); return err })
+	err = t.withStepTimeout(func() (err error) {
+		if result, err = t.stepThatFits(batch); err == nil && t.readsStep() {
+			result.values()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -213,18 +222,21 @@ func (t *Trainer) next(ctx context.Context) error {
 	return err
 }
 
-// withinTheHour has processes wait for one another for an hour at most while f runs: for
-// a picture from a slow disk, or a step on a CPU, but not for a process that hangs. What
-// may take longer, such as an evaluation or the writing of a checkpoint, is not for f.
-func (t *Trainer) withinTheHour(f func() error) error {
-	t.group.SetTimeout(time.Hour)
-	defer func() {
-		if !t.group.Lost() {
-			t.group.SetTimeout(0)
-		}
-	}()
-	return f()
+// withStepTimeout bounds how long processes wait for one another while f runs: for an image
+// from a slow disk, or a step on a CPU, but not for a process that hangs. What may take longer,
+// such as an evaluation or the writing of a checkpoint, is not for f.
+func (t *Trainer) withStepTimeout(f func() error) error {
+	return t.group.Within(cmp.Or(t.run.StepTimeout, time.Hour), f)
 }
+
+// readsStep reports whether the results of the step just taken are to be read at once, for the
+// log, an evaluation or a checkpoint: what waits for a GPU, which may wait for another process,
+// is to wait with a timeout.
+func (t *Trainer) readsStep() bool {
+	return t.eager || t.lineDue() || t.evaluationDue() || t.due || t.saveDue()
+}
+
+func (t *Trainer) saveDue() bool { return t.current%t.config.Train.SaveInterval == 0 }
 
 // syncStop returns nil if all processes go on, and ErrInterrupted in all of them if ctx
 // is cancelled in one.
@@ -247,7 +259,10 @@ func (t *Trainer) stopped(cause error) error {
 	if t.group.Lost() { // saving waits for a GPU, and that for who is gone
 		return cause
 	}
-	err := t.group.OnLeader(t.saveLast)
+	err := t.withStepTimeout(func() error { t.healthy(); return nil })
+	if err == nil {
+		err = t.group.OnLeader(t.saveLast)
+	}
 	switch {
 	case err != nil && errors.Is(cause, ErrInterrupted):
 		return err

@@ -18,7 +18,7 @@ var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "t
 // resumeOptions are few, since a checkpoint knows its settings. Those of train
 // are for the reference's files, which do not; help leaves them to train.
 func resumeOptions(r *runOptions, config *train.Config) []option {
-	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(),
+	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -53,6 +54,8 @@ type session struct {
 	begun         bool               // the others know what is to be trained
 	threads       *threads.Adapter   // of the CPU; nil: their number stays
 	threadOptions threads.Options
+
+	stepTimeout time.Duration // of training
 }
 
 // newSession begins a command that needs no device. Its result is JSON if asJSON says

@@ -155,7 +155,7 @@ func (s *session) checkDevices(mine error) error {
 // connectGPUs lets the GPUs of all processes work as one, where they have some.
 func (s *session) connectGPUs() (err error) {
 	if s.group != nil && s.device.Type == gotorch.CUDA {
-		err = s.group.OnTensorThread(func() error { s.group.UseGPU(s.device); return nil })
+		err = s.group.UseGPU(s.device)
 	}
 	return s.group.SyncError(err)
 }

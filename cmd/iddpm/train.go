@@ -9,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -26,6 +27,8 @@ type runOptions struct {
 	autoResume bool
 	reference  referenceOptions
 	uploadWait float64 // minutes
+
+	stepTimeout float64 // minutes
 	remoteOptions
 }
 
@@ -36,7 +39,7 @@ type referenceOptions struct {
 }
 
 func newRunOptions() *runOptions {
-	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10}
+	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10, stepTimeout: 60}
 }
 
 // uploadOptions are the flags of a run folder behind a URL.
@@ -45,9 +48,14 @@ func (r *runOptions) uploadOptions() []option {
 		usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
 }
 
+func (r *runOptions) stepTimeoutOption() option {
+	return option{name: "step-timeout", category: categoryRun, value: &r.stepTimeout,
+		usage: "with several processes: fail when a process has waited `MINUTES` within a step for another one, which has died or hangs"}
+}
+
 func (r *runOptions) options() []option {
 	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
-		presetOption(&r.preset), configOption(), r.processesOption(), r.connectOption(),
+		presetOption(&r.preset), configOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
 		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "resume if --run-dir already holds a run"},
 		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
@@ -95,7 +103,11 @@ func (p *program) train(c *cli.Context) error {
 // trainTogether has this process train, by itself or with others: the one that leads
 // calls lead, and the others do as it does.
 func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*session) error) error {
+	if !(r.stepTimeout > 0) {
+		return wrongUse("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
+	}
 	return p.together(ctx, r.sessionOptions, func(s *session) error {
+		s.stepTimeout = time.Duration(min(r.stepTimeout, 1e6) * float64(time.Minute))
 		if err := s.connectGPUs(); err != nil {
 			return err
 		}
@@ -112,7 +124,7 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 
 // follow trains as another process says.
 func (s *session) follow(ctx context.Context) error {
-	t, err := train.Follow(train.Run{Device: s.device, Group: s.group, Log: s.log})
+	t, err := train.Follow(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout})
 	if err != nil {
 		return err
 	}
@@ -276,7 +288,7 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 // it tells the other processes of an error.
 func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
 	s.begun = true
-	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(),
+	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(), StepTimeout: s.stepTimeout,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
 }
 

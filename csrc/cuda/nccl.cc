@@ -6,8 +6,13 @@
 #include <dlfcn.h>
 #include <nccl.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <mutex>
+#include <set>
 
+#include "../handle.h"
+#include "../iddpm_cuda.h"
 #include "kernels.h"
 
 namespace iddpm {
@@ -31,6 +36,7 @@ struct NcclGroup {
   bool sums = false;                 // that nobody has waited for
   cudaEvent_t reached = nullptr;
   ncclComm_t comm = nullptr;
+  std::atomic<bool> aborted{false};  // by another thread: comm is gone
 };
 
 namespace cuda {
@@ -43,6 +49,8 @@ struct Library {
   NCCL_FUNCTION(GetUniqueId)
   NCCL_FUNCTION(CommInitRank)
   NCCL_FUNCTION(CommDestroy)
+  NCCL_FUNCTION(CommAbort)
+  NCCL_FUNCTION(CommGetAsyncError)
   NCCL_FUNCTION(AllReduce)
   NCCL_FUNCTION(Broadcast)
   NCCL_FUNCTION(AllGather)
@@ -84,9 +92,33 @@ ncclDataType_t type_of(const at::Tensor &t) {
 
 // Memory is sent as it lies: all processes hold the same layouts.
 void require(const NcclGroup &g, const at::Tensor &t) {
+  TORCH_CHECK(!g.aborted, "the group was aborted");
   TORCH_CHECK(t.defined() && t.is_cuda() && t.get_device() == g.device, "the group takes tensors of GPU ",
               static_cast<int>(g.device));
   TORCH_CHECK(t.is_non_overlapping_and_dense(), "NCCL takes tensors without gaps in memory");
+}
+
+// The groups that this process has joined and not left.
+struct Joined {
+  std::mutex mutex;
+  std::set<NcclGroup *> groups;
+};
+
+Joined &joined() {
+  static auto &j = *new Joined;
+  return j;
+}
+
+void check_peers(NcclGroup *g) {
+  if (g->aborted) return;
+  ncclResult_t error = ncclSuccess;
+  check(nccl().CommGetAsyncError(g->comm, &error), g->comm);
+  if (error != ncclInProgress) check(error, g->comm);
+}
+
+// NCCL's kernels see it, and end: what they leave is of no use.
+void abort(NcclGroup *g) {
+  if (!g->aborted.exchange(true)) check(nccl().CommAbort(g->comm));
 }
 
 // Gives all tensors to NCCL at once.
@@ -126,6 +158,8 @@ NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, 
   c10::cuda::CUDAGuard on(device);
   auto g = std::make_unique<NcclGroup>(device);
   check(nccl().CommInitRank(&g->comm, size, id, rank));
+  std::lock_guard<std::mutex> lock(joined().mutex);
+  joined().groups.insert(g.get());
   return g.release();
 }
 
@@ -157,9 +191,27 @@ void nccl_all_gather(NcclGroup *g, const at::Tensor &mine, at::Tensor &all) {
 
 // NCCL waits until no recording is left that the group has a part in.
 void nccl_leave(NcclGroup *g) {
-  (void)nccl().CommDestroy(g->comm);
+  {
+    std::lock_guard<std::mutex> lock(joined().mutex);
+    joined().groups.erase(g);
+  }
+  if (!g->aborted) (void)nccl().CommDestroy(g->comm);
   delete g;
 }
 
 }  // namespace cuda
 }  // namespace iddpm
+
+gt_error gt_nccl_check(void) {
+  return iddpm::guard([] {
+    std::lock_guard<std::mutex> lock(iddpm::cuda::joined().mutex);
+    for (iddpm::NcclGroup *g : iddpm::cuda::joined().groups) iddpm::cuda::check_peers(g);
+  });
+}
+
+gt_error gt_nccl_abort(void) {
+  return iddpm::guard([] {
+    std::lock_guard<std::mutex> lock(iddpm::cuda::joined().mutex);
+    for (iddpm::NcclGroup *g : iddpm::cuda::joined().groups) iddpm::cuda::abort(g);
+  });
+}

@@ -105,6 +105,10 @@ cudaError_t forbid_implicit(State &s, const char *api, cudaStream_t stream) {
 void perform(State &s, const char *how, const Work &w) {
   switch (w.kind) {
     case Work::kLaunch: report(how, "launch", w.what); return;
+    case Work::kCollective:
+      report(how, "launch", w.what);
+      perform_collective();
+      return;
     case Work::kCopy:
       report(how, "copy", w.what, w.bytes);
       if (alive(s, w)) copy(s, w);
@@ -130,7 +134,7 @@ cudaError_t submit(State &s, const char *api, cudaStream_t handle, Work work) {
   Capture &c = *stream->capture;
   if (c.broken != cudaSuccess) return cudaErrorStreamCaptureInvalidated;
   if (work.kind == Work::kCopy) check_captured_copy(s, work);
-  const char *kind = work.kind == Work::kLaunch ? "launch" : work.kind == Work::kCopy ? "copy" : "set";
+  const char *kind = work.kind == Work::kCopy ? "copy" : work.kind == Work::kSet ? "set" : "launch";
   report("captured", kind, work.what, work.bytes);
   c.graph->nodes.push_back({std::move(work), std::move(stream->frontier)});
   stream->frontier = {&c.graph->nodes.back()};
@@ -184,6 +188,7 @@ cudaError_t copy_now(State &s, const char *api, void *dst, const void *src, size
 }  // namespace
 
 DRY_API cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind) {
+  wait_for_collectives(collectives());
   return call([&](State &s) { return copy_now(s, "cudaMemcpy", dst, src, bytes, kind); });
 }
 

@@ -57,7 +57,7 @@ int &current_device();
 
 // One thing that a stream is given.
 struct Work {
-  enum Kind { kLaunch, kCopy, kSet } kind;
+  enum Kind { kLaunch, kCollective, kCopy, kSet } kind;
   std::string what;  // a kernel's or a library call's name, or a copy's direction
   void *dst = nullptr;
   const void *src = nullptr;
@@ -109,6 +109,7 @@ struct CUevent_st {
   bool timed = true;
   int device = 0;
   uint64_t given = 0;                     // State::given when it was recorded
+  uint64_t collectives = 0;               // of NCCL, that were given by then
   std::shared_ptr<dry::Capture> capture;  // the one that it was last recorded in
   std::vector<cudaGraphNode_t> frontier;
 };
@@ -187,5 +188,14 @@ void perform(State &s, const char *how, const Work &work);
 
 // A library's call that launches something on a stream.
 cudaError_t submit_call(const char *name, cudaStream_t stream);
+
+// --- nccl.cc -----------------------------------------------------------------------------------
+
+// A stream gets to a collective: how many there were so far, and whether the first n are done,
+// for which all processes must get there. A wait for them must not hold the state's mutex.
+void perform_collective();
+uint64_t collectives();
+bool collectives_done(uint64_t n);
+void wait_for_collectives(uint64_t n);
 
 }  // namespace dry

@@ -94,6 +94,7 @@ DRY_API cudaError_t cudaMalloc(void **p, size_t bytes) {
 
 // It waits for all work on the memory: so it counts as a synchronisation.
 DRY_API cudaError_t cudaFree(void *p) {
+  if (p != nullptr) wait_for_collectives(collectives());
   return call([&](State &s) {
     if (p != nullptr) report("eager", "sync", "cudaFree");
     return release(s, "cudaFree", Place::kDevice, p);

@@ -1,6 +1,7 @@
 // Streams and events. All that was given to a stream is done, so waiting is only
 // counted, and refused where a capture goes on. A wait for all work so far is a "sync";
-// one for an event with work after it is a "wait", with how much that is.
+// one for an event with work after it is a "wait", with how much that is. It lasts until the
+// other processes have come to NCCL's collectives.
 #include <algorithm>
 
 #include "dry.h"
@@ -34,6 +35,7 @@ cudaError_t record(State &s, cudaEvent_t event, cudaStream_t handle) {
   if (stream->capture != nullptr && stream->capture->broken != cudaSuccess) return cudaErrorStreamCaptureInvalidated;
   event->recorded = true;
   event->given = s.given;
+  event->collectives = collectives();
   event->capture = stream->capture;
   event->frontier = stream->frontier;
   return cudaSuccess;
@@ -106,6 +108,7 @@ DRY_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 DRY_API cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  wait_for_collectives(collectives());
   return call([&](State &s) {
     report("eager", "sync", "cudaStreamSynchronize");
     return ask_stream(s, "cudaStreamSynchronize", stream);
@@ -113,10 +116,14 @@ DRY_API cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 DRY_API cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  return call([&](State &s) { return ask_stream(s, "cudaStreamQuery", stream); });
+  return call([&](State &s) {
+    if (cudaError_t e = ask_stream(s, "cudaStreamQuery", stream)) return e;
+    return collectives_done(collectives()) ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 DRY_API cudaError_t cudaDeviceSynchronize() {
+  wait_for_collectives(collectives());
   return call([&](State &s) {
     report("eager", "sync", "cudaDeviceSynchronize");
     return forbid_any(s, "cudaDeviceSynchronize");
@@ -151,17 +158,24 @@ DRY_API cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t str
 }
 
 DRY_API cudaError_t cudaEventQuery(cudaEvent_t event) {
-  return call([&](State &s) { return ask_event(s, "cudaEventQuery", event); });
+  return call([&](State &s) {
+    if (cudaError_t e = ask_event(s, "cudaEventQuery", event)) return e;
+    return !event->recorded || collectives_done(event->collectives) ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 DRY_API cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return call([&](State &s) {
+  uint64_t collectives = 0;
+  cudaError_t error = call([&](State &s) {
     cudaError_t e = ask_event(s, "cudaEventSynchronize", event);
     if (e != cudaSuccess || !event->recorded) return e;
     uint64_t since = s.given - event->given;
     report("eager", since == 0 ? "sync" : "wait", "cudaEventSynchronize", since);
+    collectives = event->collectives;
     return cudaSuccess;
   });
+  wait_for_collectives(collectives);
+  return error;
 }
 
 DRY_API cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t first, cudaEvent_t last) {
