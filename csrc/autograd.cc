@@ -15,6 +15,20 @@ gt_result gt_detach(gt_tensor t) {
   return guard_tensor([&] { return unwrap(t).detach(); });
 }
 
+// The layout that autograd gives the gradients of leaves (the gradient layout contract). A
+// matrix product, or a sum, of other strides may add up in another order.
+gt_error gt_keep_grad_layout(gt_tensor t) {
+  return guard([&] {
+    const at::Tensor &x = unwrap(t);
+    if (!x.requires_grad() || x.is_leaf()) return;
+    bool dense = x.is_non_overlapping_and_dense();
+    x.register_hook([dense, strides = x.strides().vec()](const at::Tensor &grad) {  // not x, which would be kept
+      if (!grad.defined() || grad.strides() == strides) return grad;
+      return dense ? at::empty_strided(grad.sizes(), strides, grad.options()).copy_(grad) : grad.contiguous();
+    });
+  });
+}
+
 // A NULL value without an error: there is no gradient.
 gt_result gt_grad(gt_tensor t) {
   gt_result r{nullptr, nullptr};

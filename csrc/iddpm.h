@@ -233,6 +233,7 @@ GT_API(gt_result, gt_binary_cross_entropy, (gt_tensor x, gt_tensor target, gt_te
 GT_API(gt_error, gt_requires_grad_, (gt_tensor t, int32_t on))
 GT_API(int32_t, gt_requires_grad, (gt_tensor t))
 GT_API(gt_result, gt_detach, (gt_tensor t))
+GT_API(gt_error, gt_keep_grad_layout, (gt_tensor t))
 GT_API(gt_result, gt_grad, (gt_tensor t))
 GT_API(gt_error, gt_set_grad, (gt_tensor t, gt_tensor g))
 GT_API(gt_error, gt_backward, (gt_tensor t, gt_tensor gradient, int32_t retain_graph))

@@ -25,6 +25,14 @@ func (t Tensor) Detach() Tensor {
 	return take("Detach", r)
 }
 
+// KeepGradLayout has backward passes lay the gradient of t out as t is, which they do by
+// themselves only where t is a leaf. What follows from a gradient may depend on its
+// layout, in the last bits. It changes nothing where no gradients are recorded.
+func (t Tensor) KeepGradLayout() {
+	check("KeepGradLayout", C.gt_keep_grad_layout(t.defined("KeepGradLayout")))
+	runtime.KeepAlive(t.owner)
+}
+
 // Grad returns the gradient that the backward passes have gathered in the leaf
 // t, or the undefined tensor.
 func (t Tensor) Grad() Tensor {

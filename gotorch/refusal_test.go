@@ -194,6 +194,7 @@ func refusals() map[string]refusal {
 		"Tensor.SetRequiresGrad": {func() { FromInt64s(one).SetRequiresGrad(true) }, "Only Tensors of floating point"},
 		"Tensor.RequiresGrad":    {func() { none.RequiresGrad() }, "undefined"},
 		"Tensor.Detach":          {func() { none.Detach() }, "undefined"},
+		"Tensor.KeepGradLayout":  {func() { none.KeepGradLayout() }, "undefined"},
 		"Tensor.Grad":            {func() { none.Grad() }, "undefined"},
 		"Tensor.SetGrad":         {func() { leaf.SetGrad(three) }, "a gradient of CPUFloatType[3] on cpu for a tensor of CPUFloatType[2] on cpu"},
 		"Tensor.Backward":        {func() { leaf.Mul(two).Backward() }, "grad can be implicitly created only for scalar outputs"},

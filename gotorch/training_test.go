@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -218,4 +219,34 @@ func TestCollectorHot(t *testing.T) {
 	close(stop)
 	<-collecting
 	shared.Free()
+}
+
+// A gradient is the same number for number in whichever layout it comes.
+func TestKeepGradLayout(t *testing.T) {
+	FromFloat32s([]float32{1}).KeepGradLayout() // nothing is recorded
+	for name, like := range map[string]func(x Tensor) Tensor{
+		"contiguous":    func(x Tensor) Tensor { return x.Mul(Ones([]int64{2, 3, 1, 2}, false)) },
+		"channels last": func(x Tensor) Tensor { return x.ChannelsLast() },
+		"not dense":     func(x Tensor) Tensor { return Cat([]Tensor{x, x}, 3).Narrow(3, 1, 2) },
+	} {
+		for _, last := range []bool{false, true} {
+			x := Zeros([]int64{2, 3, 1, 2}, true)
+			y := like(x)
+			y.KeepGradLayout()
+			g := ArangeOn(Device{}, Float, 0, 12, 1).View(2, 3, 1, 2)
+			if last {
+				g = g.ChannelsLast()
+			}
+			y.BackwardWith(g)
+			want := g.Float32s()
+			if name == "not dense" { // the second column came first
+				for i := 0; i < len(want); i += 2 {
+					want[i], want[i+1] = want[i+1], want[i]
+				}
+			}
+			if got := x.Grad().Float32s(); !slices.Equal(got, want) {
+				t.Errorf("%s, of a gradient in channels-last memory %v: %v, not %v", name, last, got, want)
+			}
+		}
+	}
 }

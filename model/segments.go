@@ -28,12 +28,19 @@ type segment struct {
 // recomputes reports whether the backward pass recomputes blocks. A nil s does not.
 func (s *Segments) recomputes() bool { return s != nil && !s.RetainGraph }
 
-// leaf ends a segment at t and returns its detached leaf. A nil s returns t.
+// leaf ends a segment at t and returns its detached leaf. A nil s returns t, whose gradient
+// is laid out as a leaf's is: it is the same with segments and without, to the bit.
 func (s *Segments) leaf(t gotorch.Tensor) gotorch.Tensor { return s.leaves(t)[0] }
 
 // leaves is leaf for several outputs of one segment.
 func (s *Segments) leaves(outputs ...gotorch.Tensor) []gotorch.Tensor {
-	if s == nil || !outputs[0].RequiresGrad() {
+	if !outputs[0].RequiresGrad() {
+		return outputs
+	}
+	if s == nil {
+		for _, t := range outputs {
+			t.KeepGradLayout()
+		}
 		return outputs
 	}
 	detached := make([]gotorch.Tensor, len(outputs))
