@@ -189,7 +189,7 @@ class DryGPUCheck(unittest.TestCase):
 
     def test_memory(self):
         """Sampling and evaluation beside training do with less than training itself."""
-        big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--eval-pictures", 512, "--eval-respacing", 10]
+        big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--attention-resolutions", 16, "--eval-pictures", 512, "--eval-respacing", 10]
         alone = dry_gpu.most_memory(self.train("alone", *big, steps=3))
         evaluated = self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
         self.assert_at_most_two_ahead(evaluated)
@@ -199,7 +199,7 @@ class DryGPUCheck(unittest.TestCase):
 
     def test_capture_that_runs_out_of_memory(self):
         """Where a step can be taken eagerly, and there is no memory to capture it, it is taken eagerly."""
-        network = ["--precision", "bf16", "--batch-size", 64, "--microbatch", -1, "--image-size", 32]
+        network = ["--precision", "bf16", "--batch-size", 64, "--microbatch", -1, "--image-size", 32, "--attention-resolutions", 16]
         eager = dry_gpu.most_memory(self.train("plain", *network, "--no-cuda-graphs", steps=3))
         self.train("out-of-memory", *network, steps=3, memory=round(eager) + 1, says="cannot be recorded as a CUDA graph")
 
@@ -228,7 +228,7 @@ class DryGPUCheck(unittest.TestCase):
         def microbatch(name):
             return json.loads((self.folder / name / "config.json").read_text())["train"]["microbatch"]
 
-        big = ["--precision", "bf16", "--image-size", 32, "--batch-size", 512, "--microbatch", "auto"]
+        big = ["--precision", "bf16", "--image-size", 32, "--attention-resolutions", 16, "--batch-size", 512, "--microbatch", "auto"]
         alone = dry_gpu.most_memory(self.train("roomy", *big, steps=3, says="microbatch chosen"))
         self.assertEqual(microbatch("roomy"), 512)
         self.train("tight", *big, steps=3, memory=round(0.6 * alone), says="microbatch chosen")

@@ -143,7 +143,7 @@ func isStandard(standard string, value any, text string) bool {
 // onThisMachine refuses a URL where only a path will do.
 func onThisMachine(path string) error {
 	if storage.IsURL(path) {
-		return wrongUse("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders (--run-dir) and checkpoints", path)
+		return wrongUse("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders and checkpoints", path)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -28,7 +29,33 @@ type outcome struct {
 
 func iddpm(t *testing.T, args ...string) outcome {
 	t.Helper()
-	return iddpmWith(context.Background(), nil, args...)
+	got := iddpmWith(context.Background(), nil, args...)
+	for _, flag := range foreignFlags(args, got) {
+		t.Errorf("iddpm %s: %s, but that command has no %s", strings.Join(args, " "), got.lastLine(), flag)
+	}
+	return got
+}
+
+var (
+	flagInText    = regexp.MustCompile(`--[a-z][a-z-]+`)
+	otherCommands = regexp.MustCompile("iddpm (train|resume|sample|nll|evaluate|export|info|data|bench|figure)\\b[^\n]*|docker run[^\n]*")
+)
+
+// foreignFlags returns the flags that a command's error advises, which the command lacks:
+// only those after another command's name may be of that one.
+func foreignFlags(args []string, got outcome) (foreign []string) {
+	syntax := appSyntax()
+	line, err := parseArguments(syntax, args)
+	if err != nil || got.status == exitDone {
+		return nil
+	}
+	own := syntax.of(line.command)
+	for _, flag := range flagInText.FindAllString(otherCommands.ReplaceAllString(got.lastLine(), ""), -1) {
+		if _, has := own.flags[strings.TrimPrefix(flag, "--")]; !has {
+			foreign = append(foreign, flag)
+		}
+	}
+	return foreign
 }
 
 func iddpmWith(ctx context.Context, env map[string]string, args ...string) outcome {
