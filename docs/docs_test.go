@@ -23,7 +23,7 @@ func TestDocsNameWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := 0
-	for _, path := range append(texts, filepath.Join(root, "README.md")) {
+	for _, path := range append(texts, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
