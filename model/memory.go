@@ -184,7 +184,7 @@ func (w *memoryWalk) res(r *resBlock, skip, side int64) int64 {
 func (w *memoryWalk) attention(a *attention, side int64) int64 {
 	c := w.activation(a.proj.in, side)
 	lse := 4 * int64(w.Images) * a.heads * side * side
-	// On the way back three gradients are joined into that of queries, keys and values.
+	// The backward pass concatenates three gradients into that of queries, keys and values.
 	w.checkpoint(layerMemory{outputs: 7*c + lse, gradients: 7 * c, weights: w.weights(a.norm.weight, a.norm.bias, a.qkv.weight, a.qkv.bias, a.proj.weight, a.proj.bias)}, c)
 	return c
 }

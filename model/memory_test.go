@@ -4,7 +4,7 @@ import "testing"
 
 // TestStepBytes counts by hand, in values per pixel, what one image more takes of a network
 // with one resolution: a convolution; a residual block; two of them and attention in the
-// middle; two that join 32 channels of the encoder's on the way up; the last norm and
+// middle; two that join 32 channels of the encoder's in the decoder; the last norm and
 // convolution.
 func TestStepBytes(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}

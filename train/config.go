@@ -114,7 +114,7 @@ type Options struct {
 	Seed             uint64    `json:"seed"`                      // of weights, order, timesteps, noise and dropout
 	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
 	Deterministic    bool      `json:"deterministic"`             // on CUDA too, the same bits at every run
-	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // a GPU takes every step operator by operator
+	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // every step runs eagerly on a GPU
 	Threads          int       `json:"threads"`                   // of libtorch on the CPU; 0: one per core
 	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // of log2 of the loss's factor per step, with fp16
 	MaxSkipped       int       `json:"max_skipped_steps"`         // in a row, for numbers that are not finite, before the run goes back; 0: 25

@@ -232,7 +232,7 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 
 // time takes steps of several kinds in turn and returns the seconds of each kind
 // after the warm-up, in rising order, and those of the very first step. A profiler that was
-// started with profiling off sees the timed steps alone. It heeds an interrupt between steps.
+// started with profiling off sees the timed steps alone. An interrupt ends it between steps.
 func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) (seconds [][]float64, first float64, err error) {
 	seconds = make([][]float64, len(kinds))
 	for i := range o.warmup + o.steps {
