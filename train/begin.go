@@ -275,7 +275,7 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	for _, key := range []string{"libtorch", "cpu_capability", "device", "processes", "jpeg_decoder"} {
 		if was, known := c.Environment[key]; known && was != now[key] {
 			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-				zap.String("because", key), zap.String("was", was), zap.String("is", now[key]))
+				zap.String("reason", key), zap.String("was", was), zap.String("is", now[key]))
 		}
 	}
 	if changes := c.Environment[adaptedThreads]; changes != "" {
@@ -287,7 +287,7 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	was, is := c.Config.Train.Threads, t.config.Train.Threads
 	if was > 0 && was != is && t.device.Type == gotorch.CPU {
 		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-			zap.String("because", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
+			zap.String("reason", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
 	}
 	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
 		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))

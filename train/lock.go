@@ -98,7 +98,7 @@ func (t *Trainer) lock() error {
 	}
 	l, err := lockFolder(t.run.Dir)
 	if errors.Is(err, errCannotLock) {
-		t.log.Warn("nothing keeps a second process out of the run folder", zap.String("because", err.Error()))
+		t.log.Warn("nothing keeps a second process out of the run folder", zap.String("reason", err.Error()))
 		return nil
 	}
 	if err != nil {

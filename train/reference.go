@@ -119,7 +119,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 		path := filepath.Join(dir, referenceEMA(emaKey(rate), c.Step))
 		average, err := readBareFile(path)
 		if errors.Is(err, os.ErrNotExist) {
-			t.log.Warn("the average begins with the weights", zap.String("because", err.Error()))
+			t.log.Warn("the average begins with the weights", zap.String("reason", err.Error()))
 			average, err = c.Model, nil
 		}
 		if err != nil {
@@ -130,7 +130,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 	t.warnOfOthers(c)
 	value, err := pt.ReadFile(filepath.Join(dir, referenceOptimizer(c.Step)))
 	if errors.Is(err, os.ErrNotExist) {
-		t.log.Warn("the optimizer begins without moments", zap.String("because", err.Error()))
+		t.log.Warn("the optimizer begins without moments", zap.String("reason", err.Error()))
 		c.Optimizer = dictOf("state", new(pt.Dict))
 		return nil
 	}

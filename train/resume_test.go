@@ -413,7 +413,7 @@ func TestJPEGDecoderIsNoted(t *testing.T) {
 	}
 	last.Environment["jpeg_decoder"] = "libjpeg-turbo"
 	resumed.warnOfDifferences(last)
-	if logs.FilterField(zap.String("because", "jpeg_decoder")).Len() != 1 {
+	if logs.FilterField(zap.String("reason", "jpeg_decoder")).Len() != 1 {
 		t.Errorf("another decoder: %v", logs.All())
 	}
 }

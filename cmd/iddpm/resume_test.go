@@ -36,7 +36,7 @@ func TestResumeFlags(t *testing.T) {
 		{"auto, the same", auto("--steps", "2", "--precision", "fp32"), exitDone, ""},
 		{"auto, ignored", auto("--steps", "2", "--lr", "5", "--keep", "1"), exitDone, ignored + `  {"flags": ["--lr", "--keep"]}`},
 		{"auto, steps of the past", auto("--steps", "1"), exitFailed, "has taken 2 steps, so it cannot end at step 1"},
-		{"threads", resume("--threads", "2"), exitDone, `{"because": "threads", "was": 1, "is": 2, `},
+		{"threads", resume("--threads", "2"), exitDone, `{"reason": "threads", "was": 1, "is": 2, `},
 	} {
 		before := config(t, "a")
 		got := iddpm(t, test.args...)

@@ -169,7 +169,7 @@ func TestProcesses(t *testing.T) {
 	// Another number of processes goes on with the same run; sums in another order end
 	// in other bits.
 	got := programAlone("resume", "half", "--device", "cpu", "--processes", "4", "--steps", "9")
-	if got.status != exitDone || strings.Count(got.stderr, `{"because": "processes", "was": "2", "is": "4"}`) != 1 {
+	if got.status != exitDone || strings.Count(got.stderr, `{"reason": "processes", "was": "2", "is": "4"}`) != 1 {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 }
