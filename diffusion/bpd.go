@@ -21,10 +21,10 @@ type BPD struct {
 
 // BPDOptions says how to evaluate the bound. Noise is needed.
 type BPDOptions struct {
-	Noise     func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
-	Unclipped bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	Progress  func(t int) error          // called after every step, if not nil; its error ends the evaluation
-	Recording *Recording                 // that of earlier batches; nil: this one has its own
+	Noise      func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
+	Unclipped  bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Progress   func(t int) error          // called after every step, if not nil; its error ends the evaluation
+	GraphCache *GraphCache                // that of earlier batches; nil: this one has its own
 }
 
 // PriorBPD returns L_T, how far q(x_T | x_0) is from pure noise: bits/dim [N],
@@ -51,7 +51,7 @@ func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStar
 		return nil
 	})
 	if err == nil {
-		err = d.runLoop(ctx, o.Recording, d.bpdLoop(b, denoise, xStart, cond, o), func(stepBuffers) {})
+		err = d.runLoop(ctx, o.GraphCache, d.bpdLoop(b, denoise, xStart, cond, o), func(stepBuffers) {})
 	}
 	if err == nil {
 		err = withoutGradients(ctx, func() error {

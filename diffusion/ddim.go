@@ -45,8 +45,8 @@ type InvertOptions struct {
 	// Progress, if not nil, is called after every step with t, rising, and the
 	// predicted x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
-	// Recording is that of earlier batches; nil: this one has its own.
-	Recording *Recording
+	// GraphCache is that of earlier batches; nil: this one has its own.
+	GraphCache *GraphCache
 }
 
 // InvertLoop turns pictures, [N, C, H, W], into the noise from which SampleLoop
@@ -61,7 +61,7 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 		step, steps = d.invertDDIMStep(o.Refine), d.NumTimesteps()
 	}
 	l := loop{name: "InvertLoop", options: invertKind{o.Refine, o.Unclipped}, x: xStart, cond: cond, last: steps - 1}
-	return d.runImageLoop(ctx, o.Recording, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
+	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
 		return step(denoise, b.x, t, b.cond, !o.Unclipped)
 	}))
 }

@@ -51,16 +51,16 @@ func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, st
 }
 
 // runImageLoop returns what becomes of x, which belongs to the caller's scope.
-func (d *GaussianDiffusion) runImageLoop(ctx context.Context, r *Recording, l loop) (x gotorch.Tensor, err error) {
+func (d *GaussianDiffusion) runImageLoop(ctx context.Context, r *GraphCache, l loop) (x gotorch.Tensor, err error) {
 	err = d.runLoop(ctx, r, l, func(b stepBuffers) { x = b.x.Clone() })
 	return x, err
 }
 
 // runLoop goes through the steps without recording gradients, and then has done
 // look at where they have led, in the caller's scope.
-func (d *GaussianDiffusion) runLoop(ctx context.Context, r *Recording, l loop, done func(b stepBuffers)) error {
+func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, done func(b stepBuffers)) error {
 	if r == nil {
-		r = new(Recording)
+		r = new(GraphCache)
 		defer r.Close()
 	}
 	err := withoutGradients(ctx, func() error { r.begin(d, l); return nil })

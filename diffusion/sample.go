@@ -39,8 +39,8 @@ type SampleOptions struct {
 	// Progress, if not nil, is called after every step with t and the predicted
 	// x_0, which lives until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
-	// Recording is that of earlier batches; nil: this one has its own.
-	Recording *Recording
+	// GraphCache is that of earlier batches; nil: this one has its own.
+	GraphCache *GraphCache
 }
 
 func (o SampleOptions) validate(steps int) error {
@@ -81,7 +81,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 			return noise
 		}
 	}
-	return d.runImageLoop(ctx, o.Recording, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
+	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
 		return d.step(c, denoise, b.x, t, b.noise, b.cond, !o.Unclipped)
 	}))
 }

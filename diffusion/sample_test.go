@@ -110,7 +110,7 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	})
 }
 
-// Loops that share a Recording are as if each had its own, whatever comes after what.
+// Loops that share a GraphCache are as if each had its own, whatever comes after what.
 func TestRecordingIsShared(t *testing.T) {
 	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
 	conditioned := func(x, scaled gotorch.Tensor, cond Cond) gotorch.Tensor {
@@ -118,9 +118,9 @@ func TestRecordingIsShared(t *testing.T) {
 		return gotorch.Cat([]gotorch.Tensor{x.Add(shift, 0.1), x.Tanh()}, 1)
 	}
 	type batch struct{ first, n int64 }
-	loops := map[string]func(b batch, r *Recording) ([]float32, error){}
-	add := func(name string, f func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error)) {
-		loops[name] = func(b batch, r *Recording) (values []float32, err error) {
+	loops := map[string]func(b batch, r *GraphCache) ([]float32, error){}
+	add := func(name string, f func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error)) {
+		loops[name] = func(b batch, r *GraphCache) (values []float32, err error) {
 			gotorch.Scope(func() {
 				noise := NoiseSource{Seed: 7, FirstPicture: b.first, Shape: []int64{b.n, 3, 4, 4}}
 				cond := Cond{Y: gotorch.FromInt64s([]int64{b.first, 1, 2}[:b.n]), LowRes: normal(uint32(b.first), b.n, 3, 2, 2)}
@@ -132,9 +132,9 @@ func TestRecordingIsShared(t *testing.T) {
 			return values, err
 		}
 	}
-	sample := func(o SampleOptions) func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
-		return func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
-			o.Noise, o.Recording = noise.At, r
+	sample := func(o SampleOptions) func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
+		return func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
+			o.Noise, o.GraphCache = noise.At, r
 			return d.SampleLoop(context.Background(), conditioned, noise.XT(), cond, o)
 		}
 	}
@@ -146,17 +146,17 @@ func TestRecordingIsShared(t *testing.T) {
 	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
 	add("ddim, 1", sample(SampleOptions{Sampler: DDIM, Eta: 1}))
 	for name, refine := range map[string]int{"inverted": 0, "inverted, refined": 2} {
-		add(name, func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
-			return d.InvertLoop(context.Background(), conditioned, noise.XT(), cond, InvertOptions{Refine: refine, Recording: r})
+		add(name, func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
+			return d.InvertLoop(context.Background(), conditioned, noise.XT(), cond, InvertOptions{Refine: refine, GraphCache: r})
 		})
 	}
-	add("bound", func(noise NoiseSource, cond Cond, r *Recording) (gotorch.Tensor, error) {
-		b, err := d.CalcBPD(context.Background(), conditioned, noise.XT().Tanh(), cond, BPDOptions{Noise: noise.At, Recording: r})
+	add("bound", func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
+		b, err := d.CalcBPD(context.Background(), conditioned, noise.XT().Tanh(), cond, BPDOptions{Noise: noise.At, GraphCache: r})
 		defer b.Free()
 		return b.VB.Clone(), err
 	})
 	gotorch.Scope(func() {
-		var shared Recording
+		var shared GraphCache
 		defer shared.Close()
 		for range 2 {
 			for name, loop := range loops { // in another order every time

@@ -7,7 +7,7 @@
 //
 //   - [Group.AllReduceAsync], all_reduce with async_op, for which [Group.Wait] waits,
 //     [Group.BroadcastTensors] and [Group.AllGatherTensor] are of tensors, and are
-//     operators like those of gotorch: they panic, and a recording of a GPU may hold them;
+//     operators like those of gotorch: they panic, and a CUDA graph may hold them;
 //   - [AllGather], [Broadcast] and [Group.Barrier] are of objects and of time, as
 //     all_gather_object and its relatives are;
 //   - [Group.Within] bounds how long the processes wait for one another, and their GPUs, as

@@ -10,7 +10,7 @@ import (
 
 // BenchmarkCUDALimits times each CUDA kernel on tensors of the networks' sizes, and says
 // what share of the memory's bandwidth it takes, as BenchmarkLimits does of the CPU's.
-// Small tensors stay in the cache, and their shares may be above 1. Of a recording's
+// Small tensors stay in the cache, and their shares may be above 1. Of a CUDA graph's
 // launch, and of waiting for its end, a hundredth is counted: it has the kernel so often.
 func BenchmarkCUDALimits(b *testing.B) {
 	if err := LoadCUDA(); err != nil {
@@ -108,7 +108,7 @@ func gpuLimit(gpu Device) (limit float64) {
 	return limit
 }
 
-// recordedAgainstLimit is againstLimit of a recording.
+// recordedAgainstLimit is againstLimit of a CUDA graph.
 func recordedAgainstLimit(b *testing.B, gpu Device, limit float64, setUp func() (int64, func())) {
 	bytes, run := setUp()
 	if run == nil {

@@ -447,7 +447,7 @@ func TestCUDAGraphRefused(t *testing.T) {
 			})
 			times++
 		})
-		g.OnRefusal = func(error) { told++ }
+		g.OnCaptureFailed = func(error) { told++ }
 		for range 3 {
 			g.Run()
 		}

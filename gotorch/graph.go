@@ -4,43 +4,42 @@ package gotorch
 // #include "iddpm_cuda.h"
 import "C"
 
-// Graph is work that is done over and over. A GPU does it operator by operator
-// the first time, and at the second records it: from then on it is one launch (a
-// CUDA graph) in place of one per operator. On the CPU there is nothing to save,
-// and every time is like the first.
+// Graph is work that is run repeatedly. On a GPU the first run is eager, the second
+// captures a CUDA graph, and from then on a run replays it: one launch in place of one
+// per operator. On the CPU every run is eager.
 //
 // All runs belong on one OS thread, as in [Run]: the first one has that thread leave the
 // GPU's default stream, for good.
 //
-// What the work reads is read anew every time, from the same memory: write the
+// Every run reads its inputs from the same memory: write the
 // inputs of the next time into the same tensors ([Tensor.CopyI]). What it draws by
 // a [PhiloxKey] follows the key's StepOf. What it leaves behind, results and
 // gradients, is overwritten the next time, and may lie elsewhere then: results
 // are what the work has last assigned to the caller's variables. It must not wait
 // for the device, nor copy from or to the host.
 type Graph struct {
-	// BeforeRecording, if not nil, is to free what the first time has left behind and
-	// the recording makes anew: the memory of both together may be too much.
-	BeforeRecording func()
+	// BeforeCapture, if not nil, frees what the eager run left behind and the capture
+	// allocates again: there may not be memory for both.
+	BeforeCapture func()
 
-	// Agree, if not nil, is called with [Graph.Err] once the work has been recorded, or has
-	// not: an error that it returns keeps the recording from being used. Where several
-	// processes do the same work it lets all of them replay it, or none.
+	// Agree, if not nil, is called with [Graph.Err] after the capture, whether it failed or
+	// not: if it returns an error, the graph is not used. With it either all processes replay
+	// their graphs, or none does.
 	Agree func(err error) error
 
-	// OnRefusal, if not nil, is called once with [Graph.Err] where that is why all is
-	// slower than it could be.
-	OnRefusal func(error)
+	// OnCaptureFailed, if not nil, is called once with [Graph.Err] if the capture fails and
+	// every run is eager, which is slower.
+	OnCaptureFailed func(error)
 
 	// Eager keeps a GPU from capturing the work: every run is eager.
 	Eager bool
 
-	device   Device
-	ahead    runAhead
-	work     func()
-	warm     bool // done once: the GPU's libraries have chosen algorithms and made workspaces
-	recorded C.gt_cuda_graph
-	refused  error // why it cannot be recorded
+	device     Device
+	ahead      runAhead
+	work       func()
+	warm       bool // done once: the GPU's libraries have chosen algorithms and made workspaces
+	captured   C.gt_cuda_graph
+	captureErr error // why capture failed
 }
 
 // NewGraph says what the work is; nothing is done yet.
@@ -61,34 +60,34 @@ func (g *Graph) Run() {
 
 // launch gives the work to a GPU.
 func (g *Graph) launch() {
-	if !g.Eager && g.recorded == nil && g.refused == nil {
+	if !g.Eager && g.captured == nil && g.captureErr == nil {
 		leaveDefaultStream(g.device)
 		if !g.warm {
 			g.work()
 			g.warm = true
 			return
 		}
-		g.refused = g.tryToRecord()
-		if g.refused != nil && g.OnRefusal != nil {
-			g.OnRefusal(g.refused)
+		g.captureErr = g.tryCapture()
+		if g.captureErr != nil && g.OnCaptureFailed != nil {
+			g.OnCaptureFailed(g.captureErr)
 		}
 	}
-	if g.recorded == nil {
+	if g.captured == nil {
 		g.work()
 		return
 	}
-	check("Graph.Run", C.gt_cuda_graph_replay(g.recorded))
+	check("Graph.Run", C.gt_cuda_graph_replay(g.captured))
 }
 
-func (g *Graph) tryToRecord() error {
-	err := Try(g.record)
+func (g *Graph) tryCapture() error {
+	err := Try(g.capture)
 	if g.Agree != nil {
 		err = g.Agree(err)
 	}
-	if err != nil && g.recorded != nil {
+	if err != nil && g.captured != nil {
 		g.wait()
-		C.gt_cuda_graph_free(g.recorded)
-		g.recorded = nil
+		C.gt_cuda_graph_free(g.captured)
+		g.captured = nil
 	}
 	return err
 }
@@ -110,48 +109,46 @@ func leaveDefaultStream(d Device) {
 	SetCurrentCUDAStream(NewCUDAStream(d))
 }
 
-// Err returns why the work could not be recorded, or nil. Run then does it
-// operator by operator every time.
-func (g *Graph) Err() error { return g.refused }
+// Err returns why the capture failed, or nil. If it failed, every run is eager.
+func (g *Graph) Err() error { return g.captureErr }
 
-// record runs the work on a stream that notes what it is given and does nothing.
-// Memory that the cache holds of the first time goes back before, since a
-// recording has memory of its own.
-func (g *Graph) record() {
+// capture runs the work while the stream is captured, which executes nothing. The
+// allocator's cache is emptied before, since a graph has memory of its own.
+func (g *Graph) capture() {
 	const op = "Graph.Run"
-	if g.BeforeRecording != nil {
-		g.BeforeRecording()
+	if g.BeforeCapture != nil {
+		g.BeforeCapture()
 	}
 	EmptyCUDACache()
-	var recorded C.gt_cuda_graph
-	check(op, C.gt_cuda_graph_new(C.int32_t(g.device.Index), &recorded))
-	err := Try(func() { check(op, C.gt_cuda_graph_begin(recorded)) })
+	var captured C.gt_cuda_graph
+	check(op, C.gt_cuda_graph_new(C.int32_t(g.device.Index), &captured))
+	err := Try(func() { check(op, C.gt_cuda_graph_begin(captured)) })
 	if err == nil {
 		err = Try(g.work)
-		// The recording ends in any case: else the stream would take no more work.
-		if end := Try(func() { check(op, C.gt_cuda_graph_end(recorded)) }); err == nil {
+		// End the capture in any case: otherwise the stream would take no more work.
+		if end := Try(func() { check(op, C.gt_cuda_graph_end(captured)) }); err == nil {
 			err = end
 		}
 	}
 	if err != nil {
-		C.gt_cuda_graph_free(recorded)
+		C.gt_cuda_graph_free(captured)
 		panic(err)
 	}
-	g.recorded = recorded
+	g.captured = captured
 }
 
-// Close frees the recording, and the memory that its tensors share: they must not
-// be used any more. Run would begin anew. Closing a nil Graph does nothing.
+// Close frees the graph and the memory that its tensors share: they must not be used any
+// more. A later Run starts over. Closing a nil Graph does nothing.
 func (g *Graph) Close() {
 	if g == nil {
 		return
 	}
-	if g.recorded != nil {
+	if g.captured != nil {
 		g.wait()
-		C.gt_cuda_graph_free(g.recorded)
-		g.recorded = nil
+		C.gt_cuda_graph_free(g.captured)
+		g.captured = nil
 	}
-	g.warm, g.refused = false, nil
+	g.warm, g.captureErr = false, nil
 	g.ahead.free()
 }
 

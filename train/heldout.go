@@ -191,8 +191,8 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
 	size := len(h.pixels) / len(h.labels)
 	parts = heldOutParts{}
-	recording := t.evaluationRecording()
-	defer recording.Close()
+	graphs := t.evaluationGraphs()
+	defer graphs.Close()
 	for first := t.group.Rank() * n; first < len(h.labels) && err == nil; first += t.group.Size() * n {
 		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
@@ -200,7 +200,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
 			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
-			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, Recording: recording, Progress: t.adaptThreadsAt}); err == nil {
+			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, GraphCache: graphs, Progress: t.adaptThreadsAt}); err == nil {
 				var sum diffusion.BPDSum
 				sum.Add(bound)
 				parts[first] = sum
@@ -210,10 +210,10 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 	return parts, err
 }
 
-// evaluationRecording is for all microbatches of an evaluation: training needs its
+// evaluationGraphs is for all microbatches of an evaluation: training needs its
 // memory afterwards.
-func (t *Trainer) evaluationRecording() *diffusion.Recording {
-	return &diffusion.Recording{Off: t.config.Train.NoCUDAGraphs, Refused: func(err error) {
-		t.log.Warn("evaluation cannot be recorded as a CUDA graph: it is slower", zap.Error(err))
+func (t *Trainer) evaluationGraphs() *diffusion.GraphCache {
+	return &diffusion.GraphCache{Off: t.config.Train.NoCUDAGraphs, OnCaptureFailed: func(err error) {
+		t.log.Warn("CUDA graph capture of the evaluation failed: falling back to eager execution, which is slower", zap.Error(err))
 	}}
 }

@@ -44,13 +44,13 @@ func (t *Trainer) newStepWork() *stepWork {
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
 	w.graph = t.newGraph(w.run)
-	w.graph.OnRefusal = func(err error) {
-		t.log.Warn("the step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
+	w.graph.OnCaptureFailed = func(err error) {
+		t.log.Warn("CUDA graph capture failed: falling back to eager execution, which is slower", zap.Error(err))
 	}
 	if t.group != nil {
 		w.graph.Agree = t.group.SyncError
 	}
-	w.graph.BeforeRecording = t.optimizer.ZeroGrad // the first step's gradients: the recording makes others
+	w.graph.BeforeCapture = t.optimizer.ZeroGrad // the first step's gradients: the captured step has its own
 	return w
 }
 

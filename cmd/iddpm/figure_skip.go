@@ -97,7 +97,7 @@ func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte,
 				labels[i] = b.trained[(first+i)%len(b.trained)]
 			}
 		}
-		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, Recording: &b.recording, Progress: func(t int, _ gotorch.Tensor) error {
+		options := diffusion.SampleOptions{SkipSteps: skip, Noise: noise.At, GraphCache: &b.graphs, Progress: func(t int, _ gotorch.Tensor) error {
 			b.screen.show(b.diffusion.NumTimesteps()-skip-t, b.diffusion.NumTimesteps()-skip, "samples ")
 			return nil
 		}}

@@ -42,8 +42,8 @@ type inference struct {
 	weights   string             // which of the checkpoint's it has
 	diffusion *diffusion.GaussianDiffusion
 	config    model.Config
-	trained   []int64             // classes that the network has seen images of
-	recording diffusion.Recording // of its batches
+	trained   []int64              // classes that the network has seen images of
+	graphs    diffusion.GraphCache // of its batches
 }
 
 // newInference takes the weights that ema names, see [train.Checkpoint.Weights],
@@ -69,8 +69,8 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
 	n := &inference{session: s, network: network, denoise: denoise, weights: weights.Name, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
-	n.recording.Refused = func(err error) {
-		s.log.Warn("a step cannot be recorded as a CUDA graph: it is taken operator by operator, which is slower", zap.Error(err))
+	n.graphs.OnCaptureFailed = func(err error) {
+		s.log.Warn("CUDA graph capture failed: falling back to eager execution, which is slower", zap.Error(err))
 	}
 	return n, nil
 }
@@ -100,9 +100,9 @@ func (n *inference) expect(evaluations int) {
 	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)
 }
 
-// Free frees the network, and what is recorded of it.
+// Free frees the network and its captured graphs.
 func (n *inference) Free() {
-	n.recording.Close()
+	n.graphs.Close()
 	n.network.Free()
 }
 
@@ -150,7 +150,7 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 		cond.LowRes = n.config.LowRes(x)
 		var b diffusion.BPD
 		b, err = n.diffusion.CalcBPD(ctx, n.denoise, x, cond, diffusion.BPDOptions{
-			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, Recording: &n.recording,
+			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, GraphCache: &n.graphs,
 			Progress: func(int) error { n.session.threads.Adapt(); return o.progress() },
 		})
 		if err == nil && !train.Finite(b.Total) {

@@ -81,7 +81,7 @@ func (s *sampler) batch(ctx context.Context, first, n int) (drawn drawnBatch, er
 		noise, labels := s.noise(s.seed, s.first+first, n), s.classes(first, n)
 		cond := s.cond(labels)
 		cond.LowRes = s.lowRes(first, n)
-		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress, Recording: &s.recording}
+		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress, GraphCache: &s.graphs}
 		if s.ddim {
 			options.Sampler = diffusion.DDIM
 		}

@@ -6,22 +6,21 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Recording is how a GPU goes through the steps of loops: it records one step as a
-// [gotorch.Graph] and replays it for all others, also for those of later loops, as
-// where each batch of pictures is one. Loops with the same Recording must ask the
-// same network, and may differ in pictures, noise and conditions; one of another
-// kind or shape than the last begins anew. The zero value is ready to use, and holds
-// memory from the first loop on until Close.
-type Recording struct {
-	Off     bool        // every step operator by operator
-	Refused func(error) // if not nil, called where a step cannot be recorded: it is slower
+// GraphCache captures one step of a loop as a [gotorch.Graph] on a GPU and replays it for
+// all other steps, including those of later loops, such as one loop per batch of images.
+// Loops with the same GraphCache must use the same network, and may differ in images,
+// noise and conditions; a loop of another kind or shape replaces the captured step. The
+// zero value is ready to use, and holds memory from the first loop until Close.
+type GraphCache struct {
+	Off             bool        // run every step eagerly
+	OnCaptureFailed func(error) // if not nil, called where capture fails and the step runs eagerly, which is slower
 
-	kept *recordedStep // of the last loop
+	kept *capturedStep // of the last loop; its kind is the cache key
 }
 
-// Close frees what is recorded. A later loop begins anew. Closing a nil Recording
+// Close frees the captured step. A later loop captures another. Closing a nil GraphCache
 // does nothing.
-func (r *Recording) Close() {
+func (r *GraphCache) Close() {
 	if r != nil && r.kept != nil {
 		r.kept.free()
 		r.kept = nil
@@ -29,13 +28,13 @@ func (r *Recording) Close() {
 }
 
 // begin has the kept step's buffers hold a loop's batch, or keeps a step for it.
-func (r *Recording) begin(d *GaussianDiffusion, l loop) {
+func (r *GraphCache) begin(d *GaussianDiffusion, l loop) {
 	kind := l.kind(d)
 	if r.kept == nil || r.kept.kind != kind {
 		r.Close() // before, since memory may not do for both
-		r.kept = &recordedStep{kind: kind}
+		r.kept = &capturedStep{kind: kind}
 		r.kept.allocate(l)
-		r.kept.record(l, r)
+		r.kept.prepare(l, r)
 	}
 	r.kept.fill(l)
 }
@@ -62,8 +61,8 @@ func kindOf(t gotorch.Tensor) string {
 	return fmt.Sprintf("%s %s %v ", gotorch.DtypeName(t.Dtype()), t.Device(), t.Shape())
 }
 
-// recordedStep is the work of one step, and the memory that it works on.
-type recordedStep struct {
+// capturedStep is the work of one step, and the memory that it works on.
+type capturedStep struct {
 	kind loopKind
 	stepBuffers
 	step     int            // at hand
@@ -71,7 +70,7 @@ type recordedStep struct {
 	graph    *gotorch.Graph // the work of step
 }
 
-func (s *recordedStep) allocate(l loop) {
+func (s *capturedStep) allocate(l loop) {
 	like := func(t gotorch.Tensor) gotorch.Tensor {
 		if !t.Defined() {
 			return t
@@ -87,18 +86,18 @@ func (s *recordedStep) allocate(l loop) {
 	}
 }
 
-// record says what the work is.
-func (s *recordedStep) record(l loop, r *Recording) {
+// prepare makes the graph of the step; the second run captures it.
+func (s *capturedStep) prepare(l loop, r *GraphCache) {
 	d, do := s.kind.process, l.step
 	if !r.Off && d.device.Type == gotorch.CUDA {
 		s.captured = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
 	}
 	s.graph = gotorch.NewGraph(d.device, func() { do(s.stepBuffers, s.timesteps()) })
-	s.graph.Eager, s.graph.OnRefusal = r.Off, r.Refused
+	s.graph.Eager, s.graph.OnCaptureFailed = r.Off, r.OnCaptureFailed
 }
 
 // timesteps are those of the step at hand. What is captured knows it by a tensor alone.
-func (s *recordedStep) timesteps() Timesteps {
+func (s *capturedStep) timesteps() Timesteps {
 	d, n := s.kind.process, s.x.Size(0)
 	if s.captured.Defined() {
 		return d.atDeviceStep(s.captured, n)
@@ -107,7 +106,7 @@ func (s *recordedStep) timesteps() Timesteps {
 }
 
 // fill writes a batch where the step reads it.
-func (s *recordedStep) fill(l loop) {
+func (s *capturedStep) fill(l loop) {
 	s.x.CopyI(l.x)
 	if s.cond.Y.Defined() {
 		s.cond.Y.CopyI(l.cond.Y)
@@ -119,7 +118,7 @@ func (s *recordedStep) fill(l loop) {
 
 // run does the work of step t of a loop. The noise is drawn here, since it is
 // another for each batch.
-func (s *recordedStep) run(t int, l loop) {
+func (s *capturedStep) run(t int, l loop) {
 	if l.noise != nil {
 		if noise := l.noise(t); noise.Defined() {
 			mustMatch(l.name, "noise", noise, s.x)
@@ -133,7 +132,7 @@ func (s *recordedStep) run(t int, l loop) {
 	s.graph.Run()
 }
 
-func (s *recordedStep) free() {
+func (s *capturedStep) free() {
 	s.graph.Close()
 	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.seen, s.captured} {
 		t.Free()
