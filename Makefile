@@ -68,8 +68,8 @@ test: ## Build, lint and run all tests that need neither a GPU nor Python's torc
 	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
 	@$(MAKE) --silent $(PARALLEL) build/test-kernels
 	build/test-kernels
-	$(GO) test -count=1 $(MODULES)
-	$(GO) test -count=1 -race $(MODULES)
+	$(GO) test -count=1 -timeout 30m $(MODULES)
+	$(GO) test -count=1 -timeout 30m -race $(MODULES)
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
 	$(GO) test -run Golden -v -count=1 $(MODULES)
