@@ -15,10 +15,10 @@ scale:OURS:PEER    efficiency of training in two processes of one thread each, w
                    process; the peer's under PyTorch's DistributedDataParallel (ddp.py)
 start:OURS:PEER    seconds of a run of one training step, from the start of the program to its end
 memory:OURS:PEER   the most memory that training takes: resident, or of the GPU
-load:SET:WORKERS   pictures a second of the loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
+load:SET:WORKERS   images a second of the loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
                    (by Go's own decoder) or cached (png64 from memory), against the peer's with that many workers; cores means
-                   one per core, which is what iddpm has in any case. The pictures are made once, in build/bench (see
-                   pictures.py)
+                   one per core, which is what iddpm has in any case. The images are made once, in build/bench (see
+                   images.py)
 
 The network is 32x32 with 64 channels on a CPU and 64x64 with 128 channels on a GPU, unless flags say otherwise.
 
@@ -52,13 +52,13 @@ SIZES = {"cpu": {"image_size": 32, "num_channels": 64, "num_res_blocks": 1, "bat
          "cuda": {"image_size": 64, "num_channels": 128, "num_res_blocks": 3, "batch_size": 32}}
 # Dense bfloat16 products a second, by the name of the card.
 PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
-PICTURES = ROOT / "build/bench"
+IMAGES = ROOT / "build/bench"
 LOAD = ["--image-size", "64", "--batch-size", "128"]
 SETS = {
-    "png64": ["--data-dir", PICTURES / "png64"],
-    "jpeg500": ["--data-dir", PICTURES / "jpeg500"],
-    "jpeg500-go": ["--data-dir", PICTURES / "jpeg500", "--jpeg-decoder", "go"],
-    "cached": ["--data-dir", PICTURES / "png64", "--cache", "auto", "--epochs", "50"],
+    "png64": ["--data-dir", IMAGES / "png64"],
+    "jpeg500": ["--data-dir", IMAGES / "jpeg500"],
+    "jpeg500-go": ["--data-dir", IMAGES / "jpeg500", "--jpeg-decoder", "go"],
+    "cached": ["--data-dir", IMAGES / "png64", "--cache", "auto", "--epochs", "50"],
 }
 
 
@@ -168,7 +168,7 @@ def compare_products(row, o):
 
 def compare_loaders(row, o, peer):
     _, ours, workers = row.split(":")
-    subprocess.run([peer[0], str(ROOT / "bench/pictures.py"), str(PICTURES)], check=True)
+    subprocess.run([peer[0], str(ROOT / "bench/images.py"), str(IMAGES)], check=True)
     workers = os.cpu_count() if workers == "cores" else int(workers)
     pairs = []
     for _ in range(o.rounds):

@@ -9,8 +9,8 @@ import (
 	"iddpm/data/imaging"
 )
 
-// arrays is a source of raw pictures of one size, in one or several stretches
-// of memory or of files, which are read picture by picture.
+// arrays is a source of raw images of one size, in one or several stretches
+// of memory or of files, which are read image by image.
 type arrays struct {
 	w, h, c int
 	planar  bool // [c, h, w] rather than [h, w, c]
@@ -18,14 +18,14 @@ type arrays struct {
 	closers []io.Closer
 }
 
-// part is a run of pictures, stride bytes apart from offset on.
+// part is a run of images, stride bytes apart from offset on.
 type part struct {
 	first, n       int
 	r              io.ReaderAt
 	offset, stride int64
 }
 
-// add appends n pictures.
+// add appends n images.
 func (a *arrays) add(p part) {
 	p.first = a.count()
 	a.parts = append(a.parts, p)
@@ -39,18 +39,18 @@ func (a *arrays) count() int {
 	return last.first + last.n
 }
 
-// name numbers the pictures as NVlabs/edm names them; there is no other name.
+// name numbers the images as NVlabs/edm names them; there is no other name.
 func (a *arrays) name(i int) string { return fmt.Sprintf("img%08d", i) }
 
 // check has nothing to find: that the pixels are all there is seen on opening.
 func (a *arrays) check(int) error { return nil }
 
-func (a *arrays) load(i int, d imaging.Decoder) (imaging.Picture, error) {
+func (a *arrays) load(i int, d imaging.Decoder) (imaging.Image, error) {
 	k := sort.Search(len(a.parts), func(k int) bool { return a.parts[k].first > i }) - 1
 	p := a.parts[k]
 	pix := d.Memory.Take(a.w * a.h * a.c)
 	if _, err := p.r.ReadAt(pix, p.offset+int64(i-p.first)*p.stride); err != nil {
-		return imaging.Picture{}, cause(imaging.EndsEarly(err))
+		return imaging.Image{}, cause(imaging.EndsEarly(err))
 	}
 	if a.planar {
 		pix = interleave(d.Memory.Take(len(pix)), pix, a.c)

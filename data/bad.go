@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// BadPicture is a picture that could not be read, and why.
-type BadPicture struct {
+// BadImage is an image that could not be read, and why.
+type BadImage struct {
 	Name string
 	Err  error
 }
 
-// badPictures counts unreadable pictures against a limit.
-type badPictures struct {
+// badImages counts unreadable images against a limit.
+type badImages struct {
 	limit int
 	where string
 
@@ -23,9 +23,9 @@ type badPictures struct {
 	found map[string]error
 }
 
-// add notes an unreadable picture; it returns an error that lists all of them
+// add notes an unreadable image; it returns an error that lists all of them
 // when they are more than the limit, or a [ShortageError].
-func (b *badPictures) add(name string, err error) error {
+func (b *badImages) add(name string, err error) error {
 	if isShortage(err) {
 		return &ShortageError{Where: b.where, Err: err}
 	}
@@ -42,51 +42,51 @@ func (b *badPictures) add(name string, err error) error {
 	return b.error()
 }
 
-func (b *badPictures) list() []BadPicture {
+func (b *badImages) list() []BadImage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	list := make([]BadPicture, 0, len(b.found))
+	list := make([]BadImage, 0, len(b.found))
 	for _, name := range slices.Sorted(maps.Keys(b.found)) {
-		list = append(list, BadPicture{Name: name, Err: b.found[name]})
+		list = append(list, BadImage{Name: name, Err: b.found[name]})
 	}
 	return list
 }
 
-// listed bounds how many bad pictures an error message names.
+// listed bounds how many bad images an error message names.
 const listed = 20
 
-func (b *badPictures) error() error {
-	return &BadPicturesError{Where: b.where, Limit: b.limit, Pictures: b.list()}
+func (b *badImages) error() error {
+	return &BadImagesError{Where: b.where, Limit: b.limit, Images: b.list()}
 }
 
-// BadPicturesError says that more pictures than allowed could not be read.
-type BadPicturesError struct {
-	Where    string       // the data set
-	Limit    int          // Options.MaxBadImages
-	Pictures []BadPicture // found so far, by name
+// BadImagesError says that more images than allowed could not be read.
+type BadImagesError struct {
+	Where  string     // the data set
+	Limit  int        // Options.MaxBadImages
+	Images []BadImage // found so far, by name
 }
 
-// Error names the pictures (the first 20 of them), the causes and the limit.
-func (e *BadPicturesError) Error() string {
+// Error names the images (the first 20 of them), the causes and the limit.
+func (e *BadImagesError) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s: ", e.Where)
-	for i, p := range e.Pictures[:min(len(e.Pictures), listed)] {
+	for i, p := range e.Images[:min(len(e.Images), listed)] {
 		if i > 0 {
 			s.WriteString("; ")
 		}
 		fmt.Fprintf(&s, "%s: %v", p.Name, p.Err)
 	}
-	if more := len(e.Pictures) - listed; more > 0 {
+	if more := len(e.Images) - listed; more > 0 {
 		fmt.Fprintf(&s, "; and %d more", more)
 	}
-	fmt.Fprintf(&s, " (bad pictures: %d, allowed: %d)", len(e.Pictures), e.Limit)
+	fmt.Fprintf(&s, " (bad images: %d, allowed: %d)", len(e.Images), e.Limit)
 	return s.String()
 }
 
 // Unwrap returns the causes.
-func (e *BadPicturesError) Unwrap() []error {
-	causes := make([]error, len(e.Pictures))
-	for i, p := range e.Pictures {
+func (e *BadImagesError) Unwrap() []error {
+	causes := make([]error, len(e.Images))
+	for i, p := range e.Images {
 		causes[i] = p.Err
 	}
 	return causes

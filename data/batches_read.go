@@ -14,10 +14,10 @@ import (
 	"github.com/wangkuiyi/gotorch/pickle"
 )
 
-// batchReader gathers the pictures and labels of a set's files.
+// batchReader gathers the images and labels of a set's files.
 type batchReader struct {
-	pictures *arrays
-	labels   []int64
+	images *arrays
+	labels []int64
 }
 
 // open reads the files of one split, in their numbers' order.
@@ -25,7 +25,7 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 	if split == "" {
 		split = "train"
 	}
-	b := &batchReader{pictures: &arrays{c: 3, planar: true}}
+	b := &batchReader{images: &arrays{c: 3, planar: true}}
 	for _, name := range slices.SortedFunc(maps.Keys(blobs), compareNumbered) {
 		if !s.parts[split].MatchString(name) {
 			continue
@@ -34,11 +34,11 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if b.pictures.count() == 0 {
-		return nil, fmt.Errorf("%s: %s lacks its %s pictures", where, s.title, split)
+	if b.images.count() == 0 {
+		return nil, fmt.Errorf("%s: %s lacks its %s images", where, s.title, split)
 	}
 	own := &ownLabels{labels: b.labels, from: "labels of " + s.title}
-	c := &collection{source: b.pictures, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), split: true}
+	c := &collection{source: b.images, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), split: true}
 	c.readOwn = func() (*ownLabels, error) { return own, nil }
 	var err error
 	if names := blobs[s.names]; names != nil {
@@ -84,24 +84,24 @@ func (s *batchSet) classNames(b *blob) ([]string, error) {
 	return names, nil
 }
 
-// add appends n pictures of side x side pixels and their labels, and checks both.
+// add appends n images of side x side pixels and their labels, and checks both.
 func (b *batchReader) add(side int, p part, labels []int64) error {
 	if p.n == 0 {
-		return errors.New("no pictures")
+		return errors.New("no images")
 	}
-	if b.pictures.count() > 0 && side != b.pictures.w {
-		return fmt.Errorf("its pictures are %d pixels wide, those before %d", side, b.pictures.w)
+	if b.images.count() > 0 && side != b.images.w {
+		return fmt.Errorf("its images are %d pixels wide, those before %d", side, b.images.w)
 	}
 	if len(labels) != p.n {
-		return fmt.Errorf("%d labels for %d pictures", len(labels), p.n)
+		return fmt.Errorf("%d labels for %d images", len(labels), p.n)
 	}
 	for i, label := range labels {
 		if err := checkLabel(label, nil); err != nil {
-			return fmt.Errorf("picture %d: %w", i, err)
+			return fmt.Errorf("image %d: %w", i, err)
 		}
 	}
-	b.pictures.w, b.pictures.h = side, side
-	b.pictures.add(p)
+	b.images.w, b.images.h = side, side
+	b.images.add(p)
 	b.labels = append(b.labels, labels...)
 	return nil
 }
@@ -159,7 +159,7 @@ func pickledBatch(key string, base int64) func(*batchReader, *blob) error {
 	}
 }
 
-// planarSide returns the side of pictures [N, 3*side*side] that take n bytes.
+// planarSide returns the side of images [N, 3*side*side] that take n bytes.
 func planarSide(shape []int64, n int64) (int, error) {
 	if len(shape) == 2 && shape[1] > 0 && shape[1] <= 3*maxSize*maxSize {
 		side := int64(math.Sqrt(float64(shape[1] / 3)))
@@ -167,7 +167,7 @@ func planarSide(shape []int64, n int64) (int, error) {
 			return int(side), nil
 		}
 	}
-	return 0, fmt.Errorf("%v in %d bytes are not square pictures in 3 planes", shape, n)
+	return 0, fmt.Errorf("%v in %d bytes are not square images in 3 planes", shape, n)
 }
 
 // readNPZBatch reads the same dictionary from an .npz, with labels from 1 on.

@@ -14,7 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 )
 
-// made says whether pixels are those of picture i of testdata/batches/make.py.
+// made says whether pixels are those of image i of testdata/batches/make.py.
 func made(pixels []byte, i, side int) bool {
 	for k, v := range pixels {
 		y, x, c := k/3/side, k/3%side, k%3
@@ -77,7 +77,7 @@ func TestPublishedBatches(t *testing.T) {
 				checkMade(t, open(t, path, o), 0, c.train, c.side, c.classes, c.named)
 				o.Split = "test"
 				if c.hasNoTest {
-					if _, err := Open(path, o); err == nil || !strings.Contains(err.Error(), "lacks its test pictures") {
+					if _, err := Open(path, o); err == nil || !strings.Contains(err.Error(), "lacks its test images") {
 						t.Errorf("test split: %v", err)
 					}
 					return
@@ -91,7 +91,7 @@ func TestPublishedBatches(t *testing.T) {
 func checkMade(t *testing.T, ds *Dataset, first, n, side, classes int, named bool) {
 	t.Helper()
 	if ds.Len() != n || ds.NumClasses() != classes {
-		t.Fatalf("%d pictures of %d classes, want %d of %d", ds.Len(), ds.NumClasses(), n, classes)
+		t.Fatalf("%d images of %d classes, want %d of %d", ds.Len(), ds.NumClasses(), n, classes)
 	}
 	if got := ds.ClassNames()[1]; named == (got == "1") {
 		t.Errorf("class 1 is named %q", got)
@@ -102,7 +102,7 @@ func checkMade(t *testing.T, ds *Dataset, first, n, side, classes int, named boo
 			t.Fatal(err)
 		}
 		if !made(pixels, first+i, side) || label != int64((3*(first+i)+1)%classes) {
-			t.Errorf("picture %d is another, or its label %d", i, label)
+			t.Errorf("image %d is another, or its label %d", i, label)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestBatchErrors(t *testing.T) {
 		"no archive":   {filepath.Join(folder(t, map[string][]byte{"a.tgz": []byte("hello")}), "a.tgz"), "not a readable .tar.gz"},
 		"other files":  {tarGz(t, map[string][]byte{"a.png": numbered(1)}), "neither CIFAR-10 nor CIFAR-100"},
 		"cut record":   {tarGz(t, map[string][]byte{"data_batch_1.bin": record[:3000]}), "data_batch_1.bin: 3000 bytes are not a whole number of records"},
-		"empty file":   {tarGz(t, map[string][]byte{"data_batch_1.bin": nil}), "data_batch_1.bin: no pictures"},
+		"empty file":   {tarGz(t, map[string][]byte{"data_batch_1.bin": nil}), "data_batch_1.bin: no images"},
 		"few names":    {tarGz(t, map[string][]byte{"data_batch_1.bin": append([]byte{7}, record[1:]...), "batches.meta.txt": []byte("cat\ndog\n")}), "class 7 is not of 0..1"},
 		"no dict":      {folder(t, map[string][]byte{"train_data_batch_1": []byte("\x80\x03K\x01.")}), "does not hold a dictionary"},
 		"foreign call": {folder(t, map[string][]byte{"train_data_batch_1": []byte("cos\nsystem\n\x80\x03X\x02\x00\x00\x00ls\x85R.")}), "a call of os.system does not occur"},
@@ -170,7 +170,7 @@ func TestBatchErrors(t *testing.T) {
 func TestFoldersNamedLikeBatches(t *testing.T) {
 	dir := folder(t, map[string][]byte{"train/a.png": numbered(1), "test/b.png": numbered(2), "meta": nil})
 	if got := names(open(t, dir, Options{})); !slices.Equal(got, []string{"test/b.png", "train/a.png"}) {
-		t.Errorf("pictures %v", got)
+		t.Errorf("images %v", got)
 	}
 }
 
@@ -195,7 +195,7 @@ func array[T npy.Number](t testing.TB, values []T, shape ...int64) npy.Named {
 func TestNPZ(t *testing.T) {
 	for _, c := range []struct {
 		channels int64
-		want     [2][3]byte // the first pixel of either picture
+		want     [2][3]byte // the first pixel of either image
 	}{
 		{1, [2][3]byte{{40, 40, 40}, {56, 56, 56}}},
 		{3, [2][3]byte{{40, 41, 42}, {88, 89, 90}}},
@@ -208,24 +208,24 @@ func TestNPZ(t *testing.T) {
 		path := npzFile(t, array(t, values, 2, 4, 4, c.channels), array(t, []int64{3, 0}))
 		ds := open(t, path, Options{ImageSize: 4, ClassCond: true})
 		if ds.Len() != 2 || ds.NumClasses() != 4 || ds.Label(0) != 3 {
-			t.Fatalf("%d pictures, %d classes, label %d", ds.Len(), ds.NumClasses(), ds.Label(0))
+			t.Fatalf("%d images, %d classes, label %d", ds.Len(), ds.NumClasses(), ds.Label(0))
 		}
 		for i := range 2 {
 			pixels, _, err := ds.Image(i)
 			if err != nil || [3]byte(pixels) != c.want[i] {
-				t.Errorf("%d channels, picture %d: %v, want %v (%v)", c.channels, i, pixels[:3], c.want[i], err)
+				t.Errorf("%d channels, image %d: %v, want %v (%v)", c.channels, i, pixels[:3], c.want[i], err)
 			}
 		}
 	}
-	pictures := make([]byte, 2*4*4*3)
+	images := make([]byte, 2*4*4*3)
 	for want, path := range map[string]string{
-		"no array arr_0":                  npzFile(t, npy.Named{Name: "x", Array: array(t, pictures, 2, 4, 4, 3).Array}),
-		"is not uint8 [N, H, W, C]":       npzFile(t, array(t, pictures, 2, 48)),
-		"float32 [2 4 4 3] is not uint8":  npzFile(t, array(t, make([]float32, 96), 2, 4, 4, 3)),
-		"empty or absurd":                 npzFile(t, array(t, []byte{}, 0, 4, 4, 3)),
-		"are not the labels of 2 picture": npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []int64{1})),
-		"class -1":                        npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []int64{1, -1})),
-		"arr_1: ":                         npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []float64{1, 2})),
+		"no array arr_0":                 npzFile(t, npy.Named{Name: "x", Array: array(t, images, 2, 4, 4, 3).Array}),
+		"is not uint8 [N, H, W, C]":      npzFile(t, array(t, images, 2, 48)),
+		"float32 [2 4 4 3] is not uint8": npzFile(t, array(t, make([]float32, 96), 2, 4, 4, 3)),
+		"empty or absurd":                npzFile(t, array(t, []byte{}, 0, 4, 4, 3)),
+		"are not the labels of 2 image":  npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []int64{1})),
+		"class -1":                       npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []int64{1, -1})),
+		"arr_1: ":                        npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []float64{1, 2})),
 	} {
 		ds, err := Open(path, Options{ClassCond: true})
 		if err == nil {
@@ -235,5 +235,5 @@ func TestNPZ(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
-	open(t, npzFile(t, array(t, pictures, 2, 4, 4, 3), array(t, []float64{1, 2})), Options{}) // nobody asks for labels
+	open(t, npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []float64{1, 2})), Options{}) // nobody asks for labels
 }

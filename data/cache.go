@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// cache keeps the fitted pictures of a set, uint8, in one stretch of memory
-// that fills as pictures are read. The memory is the kernel's and not Go's: on
+// cache keeps the fitted images of a set, uint8, in one stretch of memory
+// that fills as images are read. The memory is the kernel's and not Go's: on
 // Go's heap it would let as much garbage gather again before each collection.
 type cache struct {
-	size  int // bytes of a picture
+	size  int // bytes of an image
 	pix   []byte
-	state []atomic.Uint32 // one per picture: absent, being written, present
+	state []atomic.Uint32 // one per image: absent, being written, present
 }
 
 const (
@@ -22,7 +22,7 @@ const (
 	present
 )
 
-// newCache returns a cache for n pictures, or nil where they do not fit in limit
+// newCache returns a cache for n images, or nil where they do not fit in limit
 // bytes (Options.CacheBytes), of which this process is one of several sharers.
 func newCache(n, size int, limit int64, sharers int) *cache {
 	if limit == 0 {
@@ -41,7 +41,7 @@ func newCache(n, size int, limit int64, sharers int) *cache {
 	return c
 }
 
-// get copies picture i to dst if it is there.
+// get copies image i to dst if it is there.
 func (c *cache) get(dst []byte, i int) bool {
 	if c == nil || c.state[i].Load() != present {
 		return false
@@ -51,7 +51,7 @@ func (c *cache) get(dst []byte, i int) bool {
 	return true
 }
 
-// put keeps picture i, unless somebody else does.
+// put keeps image i, unless somebody else does.
 func (c *cache) put(src []byte, i int) {
 	if c == nil || !c.state[i].CompareAndSwap(absent, writing) {
 		return

@@ -13,13 +13,13 @@ import (
 	"iddpm/data/imaging"
 )
 
-// Options say how pictures become training examples. The zero value is usable.
+// Options say how images become training examples. The zero value is usable.
 type Options struct {
-	// ImageSize is the side of the square pictures handed out, in pixels; 0 means 64,
-	// and OwnSize the shorter side of the first picture.
+	// ImageSize is the side of the square images handed out, in pixels; 0 means 64,
+	// and OwnSize the shorter side of the first image.
 	ImageSize int
 
-	// ClassCond asks for a class per picture; without it there are no labels.
+	// ClassCond asks for a class per image; without it there are no labels.
 	ClassCond bool
 
 	// Labels says where the classes come from: "prefix" (of the file name, up to
@@ -42,22 +42,22 @@ type Options struct {
 	// UnknownClassError. nil means that there are none.
 	KnownClasses []string
 
-	// Split chooses the "train" or the "test" pictures of CIFAR and the
+	// Split chooses the "train" or the "test" images of CIFAR and the
 	// down-sampled ImageNet; empty means train. Other sets are not split.
 	Split string
 
-	// HoldOut is a share of the pictures, from 0 to below 1, that Open leaves out,
+	// HoldOut is a share of the images, from 0 to below 1, that Open leaves out,
 	// to evaluate on; with HeldOut it opens them alone.
 	HoldOut float64
 	HeldOut bool
 
-	// Limit, if positive, keeps at most so many pictures, spread evenly over the set.
+	// Limit, if positive, keeps at most so many images, spread evenly over the set.
 	Limit int
 
 	// Background is the colour under transparent pixels; nil means white.
 	Background color.Color
 
-	// Orient turns pictures as their EXIF orientation says. The reference does not.
+	// Orient turns images as their EXIF orientation says. The reference does not.
 	Orient bool
 
 	// JPEGDecoder says what decodes jpeg files: "turbo" is libjpeg-turbo, which
@@ -65,35 +65,35 @@ type Options struct {
 	// nothing, the first where it is installed.
 	JPEGDecoder string
 
-	// MaxBadImages is how many pictures may turn out unreadable before that is an error.
+	// MaxBadImages is how many images may turn out unreadable before that is an error.
 	MaxBadImages int
 
-	// CacheBytes bounds the memory that keeps decoded pictures: they are kept
+	// CacheBytes bounds the memory that keeps decoded images: they are kept
 	// when the whole set fits. 0 means half of the memory that is free when the
 	// set is opened; a negative number keeps none.
 	CacheBytes int64
 
 	// Sharers is how many processes on this machine open the same set: each keeps its
-	// own pictures, and takes its part of the memory. 0 means 1.
+	// own images, and takes its part of the memory. 0 means 1.
 	Sharers int
 }
 
-// Dataset is a set of pictures that can be read in any order, from several
+// Dataset is a set of images that can be read in any order, from several
 // goroutines at once.
 type Dataset struct {
 	*collection
 	size    int
 	decoder imaging.Decoder
 	classes *classes // of the collection's images; nil without classes
-	kept    []int32  // pictures of the collection that Open found readable; nil: all
+	kept    []int32  // images of the collection that Open found readable; nil: all
 	jpegs   bool     // whether there are jpeg files
-	cache   *cache   // nil: pictures are decoded whenever they are read
-	bad     badPictures
+	cache   *cache   // nil: images are decoded whenever they are read
+	bad     badImages
 
 	memories sync.Pool // of *imaging.Memory
 }
 
-// Open opens a set of pictures:
+// Open opens a set of images:
 //
 //   - a folder of jpg, jpeg, png, gif, webp and bmp files, at any depth; what
 //     Dataset.LeftOut lists is left out
@@ -101,12 +101,12 @@ type Dataset struct {
 //   - an .npz with arr_0, uint8 [N, H, W, C], and labels arr_1 [N] if it likes
 //   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
 //   - a folder of the down-sampled ImageNet's batches (train_data_batch_1 ...)
-//   - a folder with an LMDB database of picture files, as LSUN comes, or its .mdb
-//   - a single picture
+//   - a folder with an LMDB database of image files, as LSUN comes, or its .mdb
+//   - a single image
 //   - the empty path: the built-in emoji set
 //
-// The headers of the pictures are checked at once, so that a file that is none
-// is found before training starts; in a set of more than 10,000 pictures, those of
+// The headers of the images are checked at once, so that a file that is none
+// is found before training starts; in a set of more than 10,000 images, those of
 // 10,000 spread evenly. What is corrupt further on is found when it is read.
 func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize == 0 {
@@ -127,7 +127,7 @@ func Open(path string, o Options) (*Dataset, error) {
 		collection: c,
 		size:       o.ImageSize,
 		decoder:    imaging.Decoder{Background: imaging.NewBackground(o.Background), Orient: o.Orient, Turbo: turbo},
-		bad:        badPictures{limit: o.MaxBadImages, where: c.title},
+		bad:        badImages{limit: o.MaxBadImages, where: c.title},
 	}
 	if err := d.apply(o); err != nil {
 		c.Close()
@@ -136,13 +136,13 @@ func Open(path string, o Options) (*Dataset, error) {
 	return d, nil
 }
 
-// OwnSize is the ImageSize of pictures that need not be fitted.
+// OwnSize is the ImageSize of images that need not be fitted.
 const OwnSize = -1
 
 // maxSize bounds ImageSize, far beyond what can be trained.
 const maxSize = 8192
 
-// apply does what the options say to the pictures found: it gives them classes, and
+// apply does what the options say to the images found: it gives them classes, and
 // chooses among them.
 func (d *Dataset) apply(o Options) (err error) {
 	if o.ClassCond {
@@ -170,7 +170,7 @@ func (d *Dataset) apply(o Options) (err error) {
 	return nil
 }
 
-// Len returns the number of pictures, at least one.
+// Len returns the number of images, at least one.
 func (d *Dataset) Len() int {
 	if d.kept != nil {
 		return len(d.kept)
@@ -181,10 +181,10 @@ func (d *Dataset) Len() int {
 // Name says what the set is, for a log line: "folder photos", "built-in emoji set".
 func (d *Dataset) Name() string { return d.title }
 
-// ImageSize returns the side of the pictures, in pixels.
+// ImageSize returns the side of the images, in pixels.
 func (d *Dataset) ImageSize() int { return d.size }
 
-// Cached reports whether decoded pictures are kept in memory.
+// Cached reports whether decoded images are kept in memory.
 func (d *Dataset) Cached() bool { return d.cache != nil }
 
 // ClassNames returns the names of the classes, by label; nil without classes.
@@ -227,10 +227,10 @@ func (d *Dataset) ClassCounts() []int {
 	return counts
 }
 
-// PictureName returns the name of picture i within the set.
-func (d *Dataset) PictureName(i int) string { return d.name(d.at(i)) }
+// ImageName returns the name of image i within the set.
+func (d *Dataset) ImageName(i int) string { return d.name(d.at(i)) }
 
-// Label returns the class of picture i, 0 without classes.
+// Label returns the class of image i, 0 without classes.
 func (d *Dataset) Label(i int) int64 {
 	if d.classes == nil {
 		return 0
@@ -238,20 +238,20 @@ func (d *Dataset) Label(i int) int64 {
 	return d.classes.labels[d.at(i)]
 }
 
-// Fingerprint identifies the pictures by their names, order and labels, and the
-// size they are fitted to: a position stored by a loader means the same picture
+// Fingerprint identifies the images by their names, order and labels, and the
+// size they are fitted to: a position stored by a loader means the same image
 // only where it is equal.
 func (d *Dataset) Fingerprint() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d\n", d.Len(), d.size)
 	for i := range d.Len() {
-		io.WriteString(h, d.PictureName(i))
+		io.WriteString(h, d.ImageName(i))
 		fmt.Fprintf(h, "\x00%d\n", d.Label(i))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// at returns the collection's number of picture i.
+// at returns the collection's number of image i.
 func (d *Dataset) at(i int) int {
 	if d.kept != nil {
 		return int(d.kept[i])
@@ -259,12 +259,12 @@ func (d *Dataset) at(i int) int {
 	return i
 }
 
-// Image returns picture i, fitted to the size: pixels [ImageSize, ImageSize, 3]
+// Image returns image i, fitted to the size: pixels [ImageSize, ImageSize, 3]
 // (row, column, RGB) and the label (0 without classes). The caller may keep and
-// change the slice. An error names the picture; it is not held against MaxBadImages.
+// change the slice. An error names the image; it is not held against MaxBadImages.
 func (d *Dataset) Image(i int) (pixels []byte, label int64, err error) {
 	if i < 0 || i >= d.Len() {
-		return nil, 0, fmt.Errorf("%s: picture %d is not of 0..%d", d.title, i, d.Len()-1)
+		return nil, 0, fmt.Errorf("%s: image %d is not of 0..%d", d.title, i, d.Len()-1)
 	}
 	pixels = make([]byte, d.size*d.size*3)
 	if err := d.read(pixels, i); err != nil {
@@ -273,33 +273,33 @@ func (d *Dataset) Image(i int) (pixels []byte, label int64, err error) {
 	return pixels, d.Label(i), nil
 }
 
-// Images returns all pictures, as Image does each: pixels [N, ImageSize, ImageSize, 3] and
+// Images returns all images, as Image does each: pixels [N, ImageSize, ImageSize, 3] and
 // labels [N].
 func (d *Dataset) Images() (pixels []byte, labels []int64, err error) {
 	for i := range d.Len() {
-		picture, label, err := d.Image(i)
+		img, label, err := d.Image(i)
 		if err != nil {
 			return nil, nil, err
 		}
-		pixels, labels = append(pixels, picture...), append(labels, label)
+		pixels, labels = append(pixels, img...), append(labels, label)
 	}
 	return pixels, labels, nil
 }
 
-// read writes picture i, fitted as the reference does, to dst.
+// read writes image i, fitted as the reference does, to dst.
 func (d *Dataset) read(dst []byte, i int) error {
 	if d.cache.get(dst, i) {
 		return nil
 	}
-	err := d.picture(i, func(p imaging.Picture) error { return p.Fit(dst, d.size) })
+	err := d.img(i, func(p imaging.Image) error { return p.Fit(dst, d.size) })
 	if err == nil {
 		d.cache.put(dst, i)
 	}
 	return err
 }
 
-// picture decodes picture i and hands it to use, which must not keep it.
-func (d *Dataset) picture(i int, use func(imaging.Picture) error) error {
+// image decodes image i and hands it to use, which must not keep it.
+func (d *Dataset) img(i int, use func(imaging.Image) error) error {
 	decoder := d.decoder
 	decoder.Memory, _ = d.memories.Get().(*imaging.Memory)
 	if decoder.Memory == nil {
@@ -314,9 +314,9 @@ func (d *Dataset) picture(i int, use func(imaging.Picture) error) error {
 	return use(p)
 }
 
-// SizeOf returns the sides of picture i, in pixels, before it is fitted.
+// SizeOf returns the sides of image i, in pixels, before it is fitted.
 func (d *Dataset) SizeOf(i int) (width, height int, err error) {
-	err = d.picture(i, func(p imaging.Picture) error {
+	err = d.img(i, func(p imaging.Image) error {
 		width, height = p.Size().X, p.Size().Y
 		return nil
 	})
@@ -326,25 +326,25 @@ func (d *Dataset) SizeOf(i int) (width, height int, err error) {
 	return width, height, err
 }
 
-// readCropped writes a random crop of picture i to dst. It depends on the whole
-// picture, so the cache is of no use.
+// readCropped writes a random crop of image i to dst. It depends on the whole
+// image, so the cache is of no use.
 func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
-	return d.picture(i, func(p imaging.Picture) error { return fitRandomly(dst, p, d.size, r) })
+	return d.img(i, func(p imaging.Image) error { return fitRandomly(dst, p, d.size, r) })
 }
 
 func (d *Dataset) named(i int, err error) error {
 	if isShortage(err) {
 		return &ShortageError{Where: d.title, Err: err}
 	}
-	return fmt.Errorf("%s: %s: %w", d.title, d.PictureName(i), err)
+	return fmt.Errorf("%s: %s: %w", d.title, d.ImageName(i), err)
 }
 
 // LeftOut returns the images that Open found and left out because they are no data, by
 // reason.
 func (d *Dataset) LeftOut() []LeftOut { return d.leftOut }
 
-// Bad returns the pictures found unreadable so far, by name.
-func (d *Dataset) Bad() []BadPicture { return d.bad.list() }
+// Bad returns the images found unreadable so far, by name.
+func (d *Dataset) Bad() []BadImage { return d.bad.list() }
 
 // Close closes the set's files. Loaders that read from it are to be closed first.
 func (d *Dataset) Close() error { return d.collection.Close() }
@@ -352,7 +352,7 @@ func (d *Dataset) Close() error { return d.collection.Close() }
 // checkedHeaders is how many headers Open reads at most: a second or so.
 const checkedHeaders = 10000
 
-// checkHeaders drops the pictures whose headers cannot be read.
+// checkHeaders drops the images whose headers cannot be read.
 func (d *Dataset) checkHeaders() error {
 	var err error
 	for _, folder := range d.unreadable {
@@ -385,7 +385,7 @@ func (d *Dataset) checkHeaders() error {
 		}
 	}
 	if len(d.kept) == 0 {
-		return fmt.Errorf("%s: not one picture can be read: %w", d.title, d.bad.error())
+		return fmt.Errorf("%s: not one image can be read: %w", d.title, d.bad.error())
 	}
 	return nil
 }

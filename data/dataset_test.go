@@ -18,7 +18,7 @@ import (
 func names(ds *Dataset) []string {
 	var all []string
 	for i := range ds.Len() {
-		all = append(all, ds.PictureName(i))
+		all = append(all, ds.ImageName(i))
 	}
 	return all
 }
@@ -32,10 +32,10 @@ func labels(ds *Dataset) []int64 {
 }
 
 func TestOrderOfNames(t *testing.T) {
-	picture := numbered(7)
+	img := numbered(7)
 	files := map[string][]byte{
-		"b.png": picture, "a/2.PNG": picture, "a/10.png": picture, "a.png": picture, "a-1.png": picture,
-		"Z.png": picture, "a/sub/x.png": picture, "notes.txt": nil, "a/._10.png": nil,
+		"b.png": img, "a/2.PNG": img, "a/10.png": img, "a.png": img, "a-1.png": img,
+		"Z.png": img, "a/sub/x.png": img, "notes.txt": nil, "a/._10.png": nil,
 	}
 	// Python's sorted(os.listdir()) at every level: '-' < '.' and "a" < "a-1.png".
 	want := []string{"Z.png", "a/10.png", "a/2.PNG", "a/sub/x.png", "a-1.png", "a.png", "b.png"}
@@ -60,7 +60,7 @@ func TestFolderWithLinks(t *testing.T) {
 	}
 }
 
-// A pipe that is called like a picture is none; opening it would wait for ever.
+// A pipe that is called like an image is none; opening it would wait for ever.
 func TestPipes(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.png": numbered(1)})
 	pipe := filepath.Join(dir, "b.png")
@@ -77,15 +77,15 @@ func TestPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	if set.Len() != 2 || set.PictureName(1) != "d.png" {
-		t.Errorf("%d pictures", set.Len())
+	if set.Len() != 2 || set.ImageName(1) != "d.png" {
+		t.Errorf("%d images", set.Len())
 	}
 	if _, err := Open(pipe, Options{}); err == nil || !strings.Contains(err.Error(), "is a pipe") {
 		t.Errorf("the pipe itself: %v", err)
 	}
 }
 
-func TestSinglePicture(t *testing.T) {
+func TestSingleImage(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.png": numbered(1), "b.png": numbered(2)})
 	one, all := open(t, filepath.Join(dir, "b.png"), Options{}), open(t, dir, Options{})
 	got, _, err := one.Image(0)
@@ -96,16 +96,16 @@ func TestSinglePicture(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	picture := numbered(7)
-	prefixed := map[string][]byte{"dog_1.png": picture, "x/cat_1.png": picture, "dog_2.png": picture}
-	nested := map[string][]byte{"set/cat/1.png": picture, "set/dog/2.png": picture, "set/dog/deep/3.png": picture}
-	plain := map[string][]byte{"1.png": picture, "2.png": picture}
+	img := numbered(7)
+	prefixed := map[string][]byte{"dog_1.png": img, "x/cat_1.png": img, "dog_2.png": img}
+	nested := map[string][]byte{"set/cat/1.png": img, "set/dog/2.png": img, "set/dog/deep/3.png": img}
+	plain := map[string][]byte{"1.png": img, "2.png": img}
 	edm := map[string][]byte{
-		"00000/img00000000.png": picture, "00000/img00000001.png": picture,
+		"00000/img00000000.png": img, "00000/img00000001.png": img,
 		"dataset.json": []byte(`{"labels": [["00000/img00000001.png", 3], ["00000/img00000000.png", 1]]}`),
 	}
-	edmNone := map[string][]byte{"00000/img00000000.png": picture, "00001/img00001000.png": picture, "dataset.json": []byte(`{"labels": null}`)}
-	named := map[string][]byte{"1.png": picture, "dataset.json": []byte(`{"labels": [["1.png", 1]], "class_names": ["cat", "dog"]}`)}
+	edmNone := map[string][]byte{"00000/img00000000.png": img, "00001/img00001000.png": img, "dataset.json": []byte(`{"labels": null}`)}
+	named := map[string][]byte{"1.png": img, "dataset.json": []byte(`{"labels": [["1.png", 1]], "class_names": ["cat", "dog"]}`)}
 	csv := func(text string) string {
 		return filepath.Join(folder(t, map[string][]byte{"l.csv": []byte(text)}), "l.csv")
 	}
@@ -165,19 +165,19 @@ const hugePNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x1e\x84\x80\x00\x1e\x
 func TestOpenErrors(t *testing.T) {
 	dir := folder(t, map[string][]byte{
 		"empty/readme.txt": nil, "text/a.png": []byte("just text"), "text/b.png": numbered(1),
-		"broken.zip": []byte("PK\x03\x04 and no more"), "pictures.tar": nil,
+		"broken.zip": []byte("PK\x03\x04 and no more"), "images.tar": nil,
 		"huge/a.png": []byte(hugePNG), "cut/a.png": numbered(1)[:20], "void/a.png": nil,
 	})
 	for path, want := range map[string]string{
 		"absent":     "does not exist",
-		"empty":      "no pictures (jpg, jpeg, png, gif, webp, bmp) under " + filepath.Join(dir, "empty"),
-		"text":       "a.png: not a picture (jpg, jpeg, png, gif, webp, bmp)",
-		"void":       "a.png: not a picture",
+		"empty":      "no images (jpg, jpeg, png, gif, webp, bmp) under " + filepath.Join(dir, "empty"),
+		"text":       "a.png: not an image (jpg, jpeg, png, gif, webp, bmp)",
+		"void":       "a.png: not an image",
 		"broken.zip": "not a readable zip file",
 		"huge":       "png of 2000000 x 2000000 pixels: more than",
 		"cut":        "a.png: corrupt png: the file ends too early",
 
-		"pictures.tar": "is neither a picture",
+		"images.tar": "is neither an image",
 	} {
 		ds, err := Open(filepath.Join(dir, path), Options{})
 		if err == nil {
@@ -195,42 +195,42 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-func TestBadPictures(t *testing.T) {
+func TestBadImages(t *testing.T) {
 	cut := pngOf(64, 64, color.NRGBA{10, 200, 30, 255})
 	files := map[string][]byte{"a.png": numbered(1), "b.png": []byte("no"), "c.png": cut[:len(cut)-30], "d.png": numbered(4)}
 	dir := folder(t, files)
 	ds := open(t, dir, Options{ImageSize: 4, MaxBadImages: 2})
 	if ds.Len() != 3 {
-		t.Fatalf("%d pictures, want 3 with readable headers", ds.Len())
+		t.Fatalf("%d images, want 3 with readable headers", ds.Len())
 	}
 	if _, _, err := ds.Image(1); err == nil || !strings.Contains(err.Error(), "c.png") {
 		t.Errorf("error %v does not name c.png", err)
 	}
 	if p, _, err := ds.Image(2); err != nil || p[0] != 4 {
-		t.Errorf("picture d: %v, %v", p, err)
+		t.Errorf("image d: %v, %v", p, err)
 	}
 	bad := ds.Bad()
-	if len(bad) != 1 || bad[0].Name != "b.png" || !errors.Is(bad[0].Err, imaging.ErrNotAPicture) {
-		t.Errorf("bad pictures: %v", bad)
+	if len(bad) != 1 || bad[0].Name != "b.png" || !errors.Is(bad[0].Err, imaging.ErrNotAImage) {
+		t.Errorf("bad images: %v", bad)
 	}
 	if _, _, err := ds.Image(3); err == nil {
-		t.Error("picture 3 of 3 was read")
+		t.Error("image 3 of 3 was read")
 	}
 	if _, err := Open(dir, Options{}); !isBad(err, 1) {
-		t.Errorf("error %v, want one bad picture", err)
+		t.Errorf("error %v, want one bad image", err)
 	}
 }
 
 func isBad(err error, n int) bool {
-	e := (*BadPicturesError)(nil)
-	return errors.As(err, &e) && len(e.Pictures) == n
+	e := (*BadImagesError)(nil)
+	return errors.As(err, &e) && len(e.Images) == n
 }
 
 func TestEmoji(t *testing.T) {
 	ds := open(t, "", Options{ClassCond: true})
 	want := []string{"activities", "animals-nature", "component", "flags", "food-drink", "objects", "people-body", "smileys-emotion", "symbols", "travel-places"}
 	if ds.Len() != 1911 || !slices.Equal(ds.ClassNames(), want) {
-		t.Fatalf("%d pictures of %v", ds.Len(), ds.ClassNames())
+		t.Fatalf("%d images of %v", ds.Len(), ds.ClassNames())
 	}
 	pixels, label, err := ds.Image(0)
 	if err != nil || len(pixels) != 64*64*3 || label != 0 {
@@ -285,13 +285,13 @@ func TestOwnSize(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.png": pngOf(7, 5, color.Gray{1}), "b.png": pngOf(9, 9, color.Gray{2})})
 	ds := open(t, dir, Options{ImageSize: OwnSize})
 	if w, h, err := ds.SizeOf(0); ds.ImageSize() != 5 || w != 7 || h != 5 || err != nil {
-		t.Errorf("size %d, the first picture %d x %d, %v", ds.ImageSize(), w, h, err)
+		t.Errorf("size %d, the first image %d x %d, %v", ds.ImageSize(), w, h, err)
 	}
 	if w, h, err := ds.SizeOf(1); w != 9 || h != 9 || err != nil {
-		t.Errorf("the second picture %d x %d, %v", w, h, err)
+		t.Errorf("the second image %d x %d, %v", w, h, err)
 	}
 	bad := folder(t, map[string][]byte{"a.png": pngOf(7, 5, color.Gray{1})[:50], "b.png": pngOf(9, 9, color.Gray{2})})
 	if _, err := Open(bad, Options{ImageSize: OwnSize}); err == nil || !strings.Contains(err.Error(), "a.png") {
-		t.Errorf("a first picture that cannot be read: %v", err)
+		t.Errorf("a first image that cannot be read: %v", err)
 	}
 }

@@ -12,26 +12,26 @@ import (
 	"iddpm/data/imaging"
 )
 
-// Description is what there is to know about a set of pictures before training on it.
+// Description is what there is to know about a set of images before training on it.
 type Description struct {
 	Name     string         // of the set, as Dataset.Name
-	Pictures int            // those that can be read
+	Images   int            // those that can be read
 	Sizes    []SizeCount    // by decreasing count
 	Classes  []ClassCount   // by label; nil where the set has no classes
-	Bad      []BadPicture   // by name
+	Bad      []BadImage     // by name
 	LeftOut  []LeftOut      // images that are no data
 	Warnings []WarningCount // by decreasing count: images that were decoded, but hardly to what was wanted
-	Sheet    *image.NRGBA   // some of the pictures, fitted to ImageSize, spread evenly over the set
+	Sheet    *image.NRGBA   // some of the images, fitted to ImageSize, spread evenly over the set
 
 	Rule          string   // where classes come from, see Dataset.ClassRule
 	ClassWarnings []string // what may be wrong with the classes
 	NoClass       error    // why the set has no classes; nil where it has some
 }
 
-// SizeCount says how many pictures have a size in pixels.
+// SizeCount says how many images have a size in pixels.
 type SizeCount struct{ Width, Height, Count int }
 
-// ClassCount says how many pictures a class has.
+// ClassCount says how many images a class has.
 type ClassCount struct {
 	Name  string
 	Count int
@@ -53,13 +53,13 @@ type DescribeOptions struct {
 	// Columns and Rows are of the contact sheet; 0 means 8.
 	Columns, Rows int
 
-	// Progress, if set, is told how many pictures of all have been read. It is
+	// Progress, if set, is told how many images of all have been read. It is
 	// called from several goroutines, one at a time.
 	Progress func(done, total int)
 }
 
-// Describe decodes every picture that path names and says what it found. Bad
-// pictures are no error as long as one can be read.
+// Describe decodes every image that path names and says what it found. Bad
+// images are no error as long as one can be read.
 func Describe(ctx context.Context, path string, o DescribeOptions) (*Description, error) {
 	ds, noClass, err := openToDescribe(path, o.Options)
 	if err != nil {
@@ -74,7 +74,7 @@ func Describe(ctx context.Context, path string, o DescribeOptions) (*Description
 	if len(good) == 0 {
 		return nil, ds.bad.error()
 	}
-	d.Pictures, d.Bad = len(good), ds.Bad()
+	d.Images, d.Bad = len(good), ds.Bad()
 	d.countClasses(ds, good)
 	d.Sheet, err = sheet(ds, good, cmp.Or(o.Columns, 8), cmp.Or(o.Rows, 8))
 	return d, err
@@ -97,7 +97,7 @@ func openToDescribe(path string, o Options) (ds *Dataset, noClass, err error) {
 	return ds, noClass, err
 }
 
-// readAll decodes the pictures, counts their sizes and warnings, and returns the readable ones.
+// readAll decodes the images, counts their sizes and warnings, and returns the readable ones.
 func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, total int)) ([]int, error) {
 	told := progress{total: ds.Len(), tell: tell}
 	var mu sync.Mutex
@@ -108,12 +108,12 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 		defer told.add(1)
 		var size image.Point
 		var warning imaging.Warning
-		err := ds.picture(i, func(p imaging.Picture) error {
+		err := ds.img(i, func(p imaging.Image) error {
 			size, warning = p.Size(), p.Warning()
 			return p.Fit(make([]byte, ds.size*ds.size*3), ds.size)
 		})
 		if err != nil {
-			return ds.bad.add(ds.PictureName(i), err)
+			return ds.bad.add(ds.ImageName(i), err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -131,7 +131,7 @@ func (d *Description) readAll(ctx context.Context, ds *Dataset, tell func(done, 
 		return cmp.Or(b.Count-a.Count, a.Width-b.Width, a.Height-b.Height)
 	})
 	for warning, of := range warned {
-		d.Warnings = append(d.Warnings, WarningCount{Warning: warning, Count: len(of), First: ds.PictureName(slices.Min(of))})
+		d.Warnings = append(d.Warnings, WarningCount{Warning: warning, Count: len(of), First: ds.ImageName(slices.Min(of))})
 	}
 	slices.SortFunc(d.Warnings, func(a, b WarningCount) int {
 		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Warning, b.Warning))
@@ -152,7 +152,7 @@ func (d *Description) countClasses(ds *Dataset, good []int) {
 	}
 }
 
-// sheet lays out pictures spread evenly over those given.
+// sheet lays out images spread evenly over those given.
 func sheet(ds *Dataset, of []int, columns, rows int) (*image.NRGBA, error) {
 	n := min(columns*rows, len(of))
 	var all []byte

@@ -1,7 +1,7 @@
 package data
 
 import (
-	_ "embed" // for the pictures
+	_ "embed" // for the images
 	"strings"
 )
 

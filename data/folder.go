@@ -13,7 +13,7 @@ import (
 // labelFile is where NVlabs/edm's data sets keep their labels.
 const labelFile = "dataset.json"
 
-// openFolder opens the pictures under dir, at any depth.
+// openFolder opens the images under dir, at any depth.
 func openFolder(dir string) (*collection, error) {
 	l := lister{}
 	if err := l.list(dir, ""); err != nil {
@@ -29,9 +29,9 @@ func openFolder(dir string) (*collection, error) {
 	return c, nil
 }
 
-// openPicture opens a single picture.
-func openPicture(path string) *collection {
-	return &collection{title: "picture " + path, source: filesIn(filepath.Dir(path), []string{filepath.Base(path)})}
+// openImage opens a single image.
+func openImage(path string) *collection {
+	return &collection{title: "image " + path, source: filesIn(filepath.Dir(path), []string{filepath.Base(path)})}
 }
 
 // filesIn returns the files of a folder as a source.
@@ -48,7 +48,7 @@ func filesIn(dir string, names []string) *files {
 
 // cause drops the path from a file error, for messages that name it already.
 func cause(err error) error {
-	if err == nil { // as for nearly every picture: errors.As would take memory for it
+	if err == nil { // as for nearly every image: errors.As would take memory for it
 		return nil
 	}
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
@@ -62,14 +62,14 @@ func cause(err error) error {
 // circles.
 type lister struct {
 	names      []string
-	labelFiles []string     // dataset.json, wherever there is one
-	unreadable []BadPicture // folders, with a slash at the end
+	labelFiles []string   // dataset.json, wherever there is one
+	unreadable []BadImage // folders, with a slash at the end
 	left       leftOut
 	above      []os.FileInfo
 }
 
 func (l *lister) errNoImages(dir string) error {
-	err := errNoPictures(dir)
+	err := errNoImages(dir)
 	if len(l.left) > 0 {
 		err = fmt.Errorf("%w; left out: %v", err, l.left)
 	}
@@ -132,7 +132,7 @@ func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
 	case isShortage(err):
 		return err
 	case err != nil:
-		l.unreadable = append(l.unreadable, BadPicture{Name: name + "/", Err: cause(err)})
+		l.unreadable = append(l.unreadable, BadImage{Name: name + "/", Err: cause(err)})
 	case folder:
 	case e.Name() == labelFile && why == "":
 		l.labelFiles = append(l.labelFiles, name)
@@ -160,7 +160,7 @@ func (l *lister) leaveOut(dir, prefix, reason string) {
 }
 
 // isFile reports whether e is a regular file, or a link to one or to nothing, which
-// is a picture that cannot be read. To open a pipe would wait for who writes to it.
+// is an image that cannot be read. To open a pipe would wait for who writes to it.
 func isFile(full string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return e.Type().IsRegular()

@@ -80,16 +80,16 @@ func FuzzBatches(f *testing.F) {
 			if set.names != "" {
 				_, _ = set.classNames(of)
 			}
-			b := &batchReader{pictures: &arrays{c: 3, planar: true}}
+			b := &batchReader{images: &arrays{c: 3, planar: true}}
 			if set.read(b, of) != nil {
 				continue
 			}
-			if b.pictures.count() != len(b.labels) {
-				t.Fatalf("%s: %d pictures, %d labels", set.title, b.pictures.count(), len(b.labels))
+			if b.images.count() != len(b.labels) {
+				t.Fatalf("%s: %d images, %d labels", set.title, b.images.count(), len(b.labels))
 			}
-			for _, i := range []int{0, b.pictures.count() - 1} {
-				if _, err := b.pictures.load(i, imaging.Decoder{}); err != nil {
-					t.Fatalf("%s: picture %d: %v", set.title, i, err)
+			for _, i := range []int{0, b.images.count() - 1} {
+				if _, err := b.images.load(i, imaging.Decoder{}); err != nil {
+					t.Fatalf("%s: image %d: %v", set.title, i, err)
 				}
 			}
 		}
@@ -119,7 +119,7 @@ func FuzzNPZ(f *testing.F) {
 		}
 		for _, i := range []int{0, c.count() - 1} {
 			if _, err := c.load(i, imaging.Decoder{}); err != nil {
-				t.Fatalf("picture %d of %d: %v", i, c.count(), err)
+				t.Fatalf("image %d of %d: %v", i, c.count(), err)
 			}
 		}
 	})

@@ -53,7 +53,7 @@ func folder(t testing.TB, files map[string][]byte) string {
 // zipped writes files to a new zip.
 func zipped(t testing.TB, files map[string][]byte) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "pictures.zip")
+	path := filepath.Join(t.TempDir(), "images.zip")
 	if err := os.WriteFile(path, zipBytes(t, files), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,11 @@ package data
 
 import "fmt"
 
-// Spread returns which of all pictures is the i-th of n that are spread evenly over
+// Spread returns which of all images is the i-th of n that are spread evenly over
 // them, 0 <= i < n <= all.
 func Spread(i, n, all int) int { return i * all / n }
 
-// limit keeps n of the pictures, which are spread evenly over the set; 0 keeps all.
+// limit keeps n of the images, which are spread evenly over the set; 0 keeps all.
 func (d *Dataset) limit(n int) {
 	all := d.Len()
 	if n <= 0 || n >= all {
@@ -19,7 +19,7 @@ func (d *Dataset) limit(n int) {
 	d.kept = part
 }
 
-// holdOut divides the set as the options say. The pictures kept apart are spread
+// holdOut divides the set as the options say. The images kept apart are spread
 // evenly over the set, and are the same whenever it is opened.
 func (d *Dataset) holdOut(share float64, only bool) error {
 	if share == 0 && !only {
@@ -35,7 +35,7 @@ func (d *Dataset) holdOut(share float64, only bool) error {
 		}
 	}
 	if len(part) == 0 || len(part) == d.Len() {
-		return fmt.Errorf("%s: of its %d pictures a share of %g leaves nothing on one side: choose another", d.title, d.Len(), share)
+		return fmt.Errorf("%s: of its %d images a share of %g leaves nothing on one side: choose another", d.title, d.Len(), share)
 	}
 	d.kept = part
 	return nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Both parts together are the set, and neither has a picture of the other.
+// Both parts together are the set, and neither has an image of the other.
 func TestHoldOut(t *testing.T) {
 	open := func(share float64, only bool) *Dataset {
 		t.Helper()
@@ -24,16 +24,16 @@ func TestHoldOut(t *testing.T) {
 		seen := map[string]int{}
 		for _, d := range []*Dataset{training, apart} {
 			for i := range d.Len() {
-				seen[d.PictureName(i)]++
+				seen[d.ImageName(i)]++
 			}
 		}
 		for i := range all.Len() {
-			if n := seen[all.PictureName(i)]; n != 1 {
-				t.Fatalf("share %g: %s is in %d parts", share, all.PictureName(i), n)
+			if n := seen[all.ImageName(i)]; n != 1 {
+				t.Fatalf("share %g: %s is in %d parts", share, all.ImageName(i), n)
 			}
 		}
 		if got, want := float64(apart.Len()), share*float64(all.Len()); math.Abs(got-want) > 1 {
-			t.Errorf("share %g: %v of %d pictures are held out", share, got, all.Len())
+			t.Errorf("share %g: %v of %d images are held out", share, got, all.Len())
 		}
 		if training.Fingerprint() == all.Fingerprint() {
 			t.Errorf("share %g: the rest has the fingerprint of the whole", share)
@@ -63,7 +63,7 @@ func TestLimit(t *testing.T) {
 		}
 		defer d.Close()
 		for i := range d.Len() {
-			all = append(all, d.PictureName(i))
+			all = append(all, d.ImageName(i))
 		}
 		return all
 	}
@@ -77,7 +77,7 @@ func TestLimit(t *testing.T) {
 			}
 			for i, name := range got {
 				if want := all[i*len(all)/len(got)]; name != want {
-					t.Errorf("limit %d: picture %d is %s, not %s", n, i, name, want)
+					t.Errorf("limit %d: image %d is %s, not %s", n, i, name, want)
 				}
 			}
 		}
@@ -103,7 +103,7 @@ func TestImages(t *testing.T) {
 	files := map[string][]byte{"a_1.png": numbered(1), "b_2.png": numbered(2), "b_3.png": numbered(3), "b_4.png": numbered(4)}
 	for _, c := range []struct {
 		limit  int
-		first  []byte // value of each picture
+		first  []byte // value of each image
 		labels []int64
 	}{{0, []byte{1, 2, 3, 4}, []int64{0, 1, 1, 1}}, {2, []byte{1, 3}, []int64{0, 1}}} {
 		ds := open(t, folder(t, files), Options{ImageSize: 4, ClassCond: true, Limit: c.limit})
@@ -113,7 +113,7 @@ func TestImages(t *testing.T) {
 		}
 		for i, v := range c.first {
 			if pixels[i*4*4*3] != v {
-				t.Errorf("limit %d: picture %d is %d, want %d", c.limit, i, pixels[i*4*4*3], v)
+				t.Errorf("limit %d: image %d is %d, want %d", c.limit, i, pixels[i*4*4*3], v)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func (d *Dataset) mayHoldJPEG() bool {
 		return false
 	}
 	for i := range d.Len() {
-		switch strings.ToLower(path.Ext(d.PictureName(i))) {
+		switch strings.ToLower(path.Ext(d.ImageName(i))) {
 		case ".jpg", ".jpeg", "": // LMDB's keys do not tell
 			return true
 		}

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// TestLargeFolder opens a folder of 200,000 pictures, which are links to a few,
+// TestLargeFolder opens a folder of 200,000 images, which are links to a few,
 // and reads some: the set costs memory for its names alone.
 func TestLargeFolder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 200,000 files")
 	}
-	const folders, each, pictures = 200, 1000, 8
+	const folders, each, images = 200, 1000, 8
 	dir := t.TempDir()
-	for i := range pictures {
+	for i := range images {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), numbered(i), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func TestLargeFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for k := range each {
-			from := filepath.Join(dir, fmt.Sprint((f*each+k)%pictures))
+			from := filepath.Join(dir, fmt.Sprint((f*each+k)%images))
 			if err := os.Link(from, filepath.Join(sub, fmt.Sprintf("%05d.png", k))); err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +37,7 @@ func TestLargeFolder(t *testing.T) {
 	before := heap()
 	ds := open(t, set, Options{ImageSize: 4, ClassCond: true, CacheBytes: -1})
 	if ds.Len() != folders*each || ds.NumClasses() != folders {
-		t.Fatalf("%d pictures of %d classes", ds.Len(), ds.NumClasses())
+		t.Fatalf("%d images of %d classes", ds.Len(), ds.NumClasses())
 	}
 	if grown := heap() - before; grown > 64<<20 {
 		t.Errorf("the opened set takes %d bytes", grown)
@@ -46,8 +46,8 @@ func TestLargeFolder(t *testing.T) {
 	if grown := heap() - before; grown > 64<<20 {
 		t.Errorf("after 100 batches the set takes %d bytes", grown)
 	}
-	if pixels, label, err := ds.Image(123456); err != nil || pixels[0] != 123456%pictures || label != 123 {
-		t.Errorf("picture 123456 is number %v of class %d (%v)", pixels[:1], label, err)
+	if pixels, label, err := ds.Image(123456); err != nil || pixels[0] != 123456%images || label != 123 {
+		t.Errorf("image 123456 is number %v of class %d (%v)", pixels[:1], label, err)
 	}
 }
 

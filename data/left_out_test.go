@@ -61,7 +61,7 @@ func TestLeftOutOfTheRoot(t *testing.T) {
 		}
 	}
 	_, err := Open(folder(t, map[string][]byte{"a.heic": nil, ".b.png": nil}), Options{})
-	for _, want := range []string{"no pictures", "a.heic (HEIC is not supported", ".b.png (hidden files"} {
+	for _, want := range []string{"no images", "a.heic (HEIC is not supported", ".b.png (hidden files"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing else: %v, want %q", err, want)
 		}

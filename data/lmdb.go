@@ -24,17 +24,17 @@ func openLMDBFolder(dir string) (*collection, error) {
 	return openLMDB(file, "LMDB "+dir)
 }
 
-// openLMDB opens a database whose values are picture files, as those of LSUN are,
+// openLMDB opens a database whose values are image files, as those of LSUN are,
 // named by their keys. It is read without a lock, so that it may lie on a disk
 // that cannot be written to: nobody is to change it meanwhile.
 func openLMDB(file, title string) (*collection, error) {
 	env, err := openEnvironment(file)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the pictures: %s: %w", file, err)
+		return nil, fmt.Errorf("cannot open the images: %s: %w", file, err)
 	}
 	root, names, err := lmdbKeys(env)
 	if err == nil && len(names) == 0 {
-		err = errors.New("it holds no pictures")
+		err = errors.New("it holds no images")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), env.Close())
@@ -93,7 +93,7 @@ func lmdbKeys(env *lmdb.Env) (root lmdb.DBI, names []string, err error) {
 			return err
 		}
 		defer cursor.Close()
-		txn.RawRead = true // no copies of the pictures
+		txn.RawRead = true // no copies of the images
 		for {
 			key, _, err := cursor.Get(nil, nil, lmdb.Next)
 			if lmdb.IsNotFound(err) {

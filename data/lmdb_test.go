@@ -52,13 +52,13 @@ func TestLMDB(t *testing.T) {
 	for _, path := range []string{dir, filepath.Join(dir, "data.mdb")} {
 		ds, want := open(t, path, Options{ImageSize: 4}), open(t, same, Options{ImageSize: 4})
 		if got := names(ds); !slices.Equal(got, []string{"0b21", "7c", "a_webp", "b_jpeg", "ffa3"}) {
-			t.Errorf("pictures %v", got)
+			t.Errorf("images %v", got)
 		}
 		for i := range want.Len() {
 			a, _, err1 := ds.Image(i)
 			b, _, err2 := want.Image(i)
 			if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
-				t.Errorf("picture %d differs from its file's: %v, %v", i, err1, err2)
+				t.Errorf("image %d differs from its file's: %v, %v", i, err1, err2)
 			}
 		}
 		loaded(t, ds, LoaderOptions{BatchSize: 3, Threads: 4}, 20)
@@ -79,11 +79,11 @@ func TestLMDBErrors(t *testing.T) {
 		want string
 	}{
 		"cut short": {folder(t, map[string][]byte{"data.mdb": whole[:len(whole)/2]}), "data.mdb: the file is cut short"},
-		"header":    {folder(t, map[string][]byte{"data.mdb": whole[:100]}), "cannot open the pictures"},
-		"none":      {folder(t, map[string][]byte{"data.mdb": []byte(strings.Repeat("no database ", 2000))}), "cannot open the pictures"},
-		"nothing":   {folder(t, map[string][]byte{"data.mdb": nil}), "cannot open the pictures"},
-		"empty":     {database(t, nil), "it holds no pictures"},
-		"text":      {database(t, map[string][]byte{"a": []byte("text")}), "a: not a picture"},
+		"header":    {folder(t, map[string][]byte{"data.mdb": whole[:100]}), "cannot open the images"},
+		"none":      {folder(t, map[string][]byte{"data.mdb": []byte(strings.Repeat("no database ", 2000))}), "cannot open the images"},
+		"nothing":   {folder(t, map[string][]byte{"data.mdb": nil}), "cannot open the images"},
+		"empty":     {database(t, nil), "it holds no images"},
+		"text":      {database(t, map[string][]byte{"a": []byte("text")}), "a: not an image"},
 	} {
 		ds, err := Open(c.dir, Options{})
 		if err == nil {

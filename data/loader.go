@@ -9,15 +9,15 @@ import (
 	"sync"
 )
 
-// LoaderOptions say which pictures a loader hands out. BatchSize is required.
+// LoaderOptions say which images a loader hands out. BatchSize is required.
 type LoaderOptions struct {
-	// BatchSize is the number of pictures in a batch of this rank.
+	// BatchSize is the number of images in a batch of this rank.
 	BatchSize int
 
-	// Seed decides the order of the pictures and their augmentation.
+	// Seed decides the order of the images and their augmentation.
 	Seed uint64
 
-	// Position is where to start in the endless sequence of pictures: 0, or what
+	// Position is where to start in the endless sequence of images: 0, or what
 	// Loader.Position returned when a checkpoint was written.
 	Position int64
 
@@ -33,30 +33,30 @@ type LoaderOptions struct {
 	// BatchSize. A WorldSize of 0 means 1.
 	Rank, WorldSize int
 
-	// Deterministic keeps the pictures in the set's own order.
+	// Deterministic keeps the images in the set's own order.
 	Deterministic bool
 
-	// Flip mirrors every other picture, on average.
+	// Flip mirrors every other image, on average.
 	Flip bool
 
-	// RandomCrop crops anywhere, from a picture scaled by up to 1.25, instead of
-	// from the centre. Such pictures are not cached.
+	// RandomCrop crops anywhere, from an image scaled by up to 1.25, instead of
+	// from the centre. Such images are not cached.
 	RandomCrop bool
 }
 
-// Batch is a batch of pictures.
+// Batch is a batch of images.
 type Batch struct {
-	Pixels   []byte  // [N, ImageSize, ImageSize, 3]: picture, row, column, RGB; 0..255
+	Pixels   []byte  // [N, ImageSize, ImageSize, 3]: image, row, column, RGB; 0..255
 	Labels   []int64 // [N], 0..NumClasses-1; nil without classes
-	Position int64   // of the step's first picture, on whichever rank it is
+	Position int64   // of the step's first image, on whichever rank it is
 }
 
 // Loader hands out batches in order, and decodes the next ones meanwhile.
 //
-// The pictures form one endless sequence, epoch after epoch; position p holds
-// picture permutation(seed, p/Len)[p%Len], with an augmentation that depends
+// The images form one endless sequence, epoch after epoch; position p holds
+// image permutation(seed, p/Len)[p%Len], with an augmentation that depends
 // on (seed, p) alone. So batches do not depend on the number of threads, one
-// position says where to go on, and no picture is lost where an epoch ends
+// position says where to go on, and no image is lost where an epoch ends
 // within a batch.
 type Loader struct {
 	ds    *Dataset
@@ -105,8 +105,8 @@ func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 	return l, nil
 }
 
-// Next returns the next batch. It waits for pictures to be decoded, or for ctx.
-// The sequence's end is io.EOF; a picture that cannot be read, and that
+// Next returns the next batch. It waits for images to be decoded, or for ctx.
+// The sequence's end is io.EOF; an image that cannot be read, and that
 // MaxBadImages does not allow for, ends the sequence with an error that names it.
 func (l *Loader) Next(ctx context.Context) (Batch, error) {
 	if l.err != nil {
@@ -155,7 +155,7 @@ func (l *Loader) Position() int64 { return l.position }
 
 // Recycle lets the loader use a batch's pixels again; the caller must not.
 func (l *Loader) Recycle(b Batch) {
-	if cap(b.Pixels) < l.o.BatchSize*l.pictureBytes() {
+	if cap(b.Pixels) < l.o.BatchSize*l.imageBytes() {
 		return
 	}
 	select {
@@ -181,4 +181,4 @@ var errClosed = errors.New("the loader is closed")
 // step is how many positions a step takes, on all ranks.
 func (l *Loader) step() int64 { return int64(l.o.BatchSize) * int64(l.o.WorldSize) }
 
-func (l *Loader) pictureBytes() int { return l.ds.size * l.ds.size * 3 }
+func (l *Loader) imageBytes() int { return l.ds.size * l.ds.size * 3 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// small is a folder of n pictures, four to a class, whose pixels are their numbers.
+// small is a folder of n images, four to a class, whose pixels are their numbers.
 func small(t testing.TB, n int) string {
 	files := map[string][]byte{}
 	for i := range n {
@@ -21,7 +21,7 @@ func small(t testing.TB, n int) string {
 	return folder(t, files)
 }
 
-// loaded reads batches from a new loader and returns the pictures' values.
+// loaded reads batches from a new loader and returns the images' values.
 func loaded(t testing.TB, ds *Dataset, o LoaderOptions, batches int) [][]byte {
 	t.Helper()
 	l, err := NewLoader(ds, o)
@@ -41,7 +41,7 @@ func loaded(t testing.TB, ds *Dataset, o LoaderOptions, batches int) [][]byte {
 	return all
 }
 
-// values returns the first byte of each picture of a batch.
+// values returns the first byte of each image of a batch.
 func values(ds *Dataset, b Batch) []byte {
 	var v []byte
 	for at := 0; at < len(b.Pixels); at += ds.size * ds.size * 3 {
@@ -73,7 +73,7 @@ func TestPermutation(t *testing.T) {
 	}
 }
 
-// TestPermutationIsUniform counts where each of five pictures stands over many
+// TestPermutationIsUniform counts where each of five images stands over many
 // epochs; each count is binomial, and the bound some six standard deviations.
 func TestPermutationIsUniform(t *testing.T) {
 	const n, epochs = 5, 20000
@@ -86,7 +86,7 @@ func TestPermutationIsUniform(t *testing.T) {
 	for place := range n {
 		for i, count := range at[place] {
 			if d := count - epochs/n; d < -340 || d > 340 {
-				t.Errorf("picture %d stands at %d in %d of %d epochs", i, place, count, epochs)
+				t.Errorf("image %d stands at %d in %d of %d epochs", i, place, count, epochs)
 			}
 		}
 	}
@@ -170,7 +170,7 @@ func TestDeterministicOrderEnds(t *testing.T) {
 				}
 			}
 			if len(b.Labels) != len(w) {
-				t.Errorf("world %d: %d labels for %d pictures", world, len(b.Labels), len(w))
+				t.Errorf("world %d: %d labels for %d images", world, len(b.Labels), len(w))
 			}
 		}
 		for range 2 {
@@ -207,11 +207,11 @@ func TestAugmentation(t *testing.T) {
 			mirror(want, 24)
 		}
 		if !bytes.Equal(flipped[at:at+size], want) {
-			t.Errorf("picture %d is neither itself nor its mirror image", at/size)
+			t.Errorf("image %d is neither itself nor its mirror image", at/size)
 		}
 	}
 	if count < 5 || count > 20 {
-		t.Errorf("%d of 25 pictures were flipped", count)
+		t.Errorf("%d of 25 images were flipped", count)
 	}
 	cropped := run(LoaderOptions{RandomCrop: true})
 	if bytes.Equal(cropped, base) {
@@ -221,7 +221,7 @@ func TestAugmentation(t *testing.T) {
 		t.Error("random crops depend on the number of threads")
 	}
 	if first := cropped[:size]; bytes.Equal(first, cropped[5*size:6*size]) {
-		t.Error("a picture is cropped the same in every epoch")
+		t.Error("an image is cropped the same in every epoch")
 	}
 }
 
@@ -233,8 +233,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestBadPicturesInLoader has pictures whose headers are good and whose pixels are cut off.
-func TestBadPicturesInLoader(t *testing.T) {
+// TestBadImagesInLoader has images whose headers are good and whose pixels are cut off.
+func TestBadImagesInLoader(t *testing.T) {
 	cut := numbered(200)
 	cut = cut[:len(cut)-30]
 	dir := folder(t, map[string][]byte{"a.png": numbered(1), "b.png": cut, "c.png": numbered(3), "d.png": cut})
@@ -243,10 +243,10 @@ func TestBadPicturesInLoader(t *testing.T) {
 		o.Threads = threads
 		ds := open(t, dir, Options{ImageSize: 4, MaxBadImages: 2})
 		if got := loaded(t, ds, o, 2); !bytes.Equal(got[0], []byte{1, 3, 3, 1}) || !bytes.Equal(got[1], got[0]) {
-			t.Errorf("%v, want each bad picture replaced by the next good one", got)
+			t.Errorf("%v, want each bad image replaced by the next good one", got)
 		}
 		if bad := ds.Bad(); len(bad) != 2 || bad[0].Name != "b.png" || bad[1].Name != "d.png" {
-			t.Errorf("bad pictures %v", bad)
+			t.Errorf("bad images %v", bad)
 		}
 	}
 	ds := open(t, dir, Options{ImageSize: 4})
@@ -268,8 +268,8 @@ func TestBadPicturesInLoader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l2.Close()
-	if _, err := l2.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "not one picture") {
-		t.Errorf("a set of bad pictures alone: %v", err)
+	if _, err := l2.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "not one image") {
+		t.Errorf("a set of bad images alone: %v", err)
 	}
 }
 
@@ -348,7 +348,7 @@ func TestLoaderWaits(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	// Full: those that are ready. The dispatcher holds one more, not yet sent.
 	if n := read(); n < ahead || n > ahead+1 {
-		t.Errorf("%d pictures were read ahead, want %d", n, ahead)
+		t.Errorf("%d images were read ahead, want %d", n, ahead)
 	}
 }
 

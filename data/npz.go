@@ -27,11 +27,11 @@ func openNPZ(path string) (*collection, error) {
 }
 
 func readNPZ(z *npy.NPZ) (*collection, error) {
-	const pictures, labels = "arr_0", "arr_1"
-	if !slices.Contains(z.Names(), pictures) {
-		return nil, fmt.Errorf("no array arr_0 of pictures, only %q", z.Names())
+	const images, labels = "arr_0", "arr_1"
+	if !slices.Contains(z.Names(), images) {
+		return nil, fmt.Errorf("no array arr_0 of images, only %q", z.Names())
 	}
-	a, err := z.Read(pictures)
+	a, err := z.Read(images)
 	if err != nil {
 		return nil, fmt.Errorf("arr_0: %w", err)
 	}
@@ -68,25 +68,25 @@ func nhwc(a *npy.Array) (*arrays, error) {
 		}
 	}
 	if a.Shape[1] > imaging.MaxPixels/a.Shape[2] {
-		return nil, fmt.Errorf("pictures of %d x %d pixels are too large", a.Shape[2], a.Shape[1])
+		return nil, fmt.Errorf("images of %d x %d pixels are too large", a.Shape[2], a.Shape[1])
 	}
 	s := &arrays{h: int(a.Shape[1]), w: int(a.Shape[2]), c: int(a.Shape[3])}
 	s.add(part{n: int(a.Shape[0]), r: bytes.NewReader(a.Data), stride: a.Shape[1] * a.Shape[2] * a.Shape[3]})
 	return s, nil
 }
 
-// labelArray checks labels [N] of n pictures.
+// labelArray checks labels [N] of n images.
 func labelArray(a *npy.Array, n int) ([]int64, error) {
 	labels, err := a.Int64s()
 	if err != nil {
 		return nil, err
 	}
 	if len(a.Shape) != 1 || len(labels) != n {
-		return nil, fmt.Errorf("%v %v are not the labels of %d pictures", a.DType, a.Shape, n)
+		return nil, fmt.Errorf("%v %v are not the labels of %d images", a.DType, a.Shape, n)
 	}
 	for i, label := range labels {
 		if err := checkLabel(label, nil); err != nil {
-			return nil, fmt.Errorf("picture %d: %w", i, err)
+			return nil, fmt.Errorf("image %d: %w", i, err)
 		}
 	}
 	return labels, nil

@@ -26,7 +26,7 @@ type (
 )
 
 // longBytes is from how many bytes on a string is left in the file: fewer than
-// the smallest picture has, more than any name.
+// the smallest image has, more than any name.
 const longBytes = 128
 
 // unpickle reads the dictionary in the first size bytes of r.
@@ -112,7 +112,7 @@ func (a *ndarray) set(state []any) error {
 		return errors.New("not the state of an array in C order")
 	}
 	a.dtype = kind.code
-	a.data, _ = state[4].(pickle.Span) // an array without a picture is of no interest
+	a.data, _ = state[4].(pickle.Span) // an array without an image is of no interest
 	a.shape = nil
 	for _, d := range shape.Items {
 		n, ok := d.(int64)

@@ -14,23 +14,23 @@ import (
 // pending is a batch being filled.
 type pending struct {
 	Batch
-	missing atomic.Int64  // pictures yet to come
+	missing atomic.Int64  // images yet to come
 	done    chan struct{} // closed when there are none
 
 	mu    sync.Mutex
-	err   error // the first picture's, in the order of the batch
+	err   error // the first image's, in the order of the batch
 	errAt int
 }
 
-// job is a run of pictures of a batch: positions first.. go to places at..at+len(pictures).
+// job is a run of images of a batch: positions first.. go to places at..at+len(images).
 type job struct {
-	batch    *pending
-	at       int
-	first    int64
-	pictures []int32
+	batch  *pending
+	at     int
+	first  int64
+	images []int32
 }
 
-// dispatch cuts the sequence into batches and hands their pictures to the
+// dispatch cuts the sequence into batches and hands their images to the
 // workers, as far ahead as ready has room.
 func (l *Loader) dispatch(ctx context.Context) {
 	defer close(l.jobs)
@@ -51,7 +51,7 @@ func (l *Loader) dispatch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !l.send(ctx, p, order.pictures(first, n), first) {
+		if !l.send(ctx, p, order.images(first, n), first) {
 			return
 		}
 	}
@@ -63,9 +63,9 @@ func (l *Loader) newPending(at int64, n int) *pending {
 	p.Position = at
 	select {
 	case pixels := <-l.free:
-		p.Pixels = pixels[:n*l.pictureBytes()]
+		p.Pixels = pixels[:n*l.imageBytes()]
 	default:
-		p.Pixels = make([]byte, n*l.pictureBytes(), l.o.BatchSize*l.pictureBytes())
+		p.Pixels = make([]byte, n*l.imageBytes(), l.o.BatchSize*l.imageBytes())
 	}
 	if l.ds.classes != nil {
 		p.Labels = make([]int64, n)
@@ -75,12 +75,12 @@ func (l *Loader) newPending(at int64, n int) *pending {
 
 // send splits a batch into jobs, a few per worker. It reports whether all were
 // taken before the loader was closed.
-func (l *Loader) send(ctx context.Context, p *pending, pictures []int32, first int64) bool {
-	run := max(len(pictures)/(4*l.o.Threads), 1)
-	for at := 0; at < len(pictures); at += run {
-		part := pictures[at:min(at+run, len(pictures))]
+func (l *Loader) send(ctx context.Context, p *pending, images []int32, first int64) bool {
+	run := max(len(images)/(4*l.o.Threads), 1)
+	for at := 0; at < len(images); at += run {
+		part := images[at:min(at+run, len(images))]
 		select {
-		case l.jobs <- job{batch: p, at: at, first: first + int64(at), pictures: part}:
+		case l.jobs <- job{batch: p, at: at, first: first + int64(at), images: part}:
 		case <-ctx.Done():
 			return false
 		}
@@ -94,16 +94,16 @@ func (l *Loader) work(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		for k, i := range j.pictures {
+		for k, i := range j.images {
 			l.fill(j.batch, j.at+k, j.first+int64(k), int(i))
 		}
-		j.batch.filled(len(j.pictures))
+		j.batch.filled(len(j.images))
 	}
 }
 
-// fill puts picture i, which stands at position, in its place of the batch.
+// fill puts image i, which stands at position, in its place of the batch.
 func (l *Loader) fill(p *pending, place int, position int64, i int) {
-	size := l.pictureBytes()
+	size := l.imageBytes()
 	dst := p.Pixels[place*size : (place+1)*size]
 	i, err := l.readSome(dst, i, position)
 	if err != nil {
@@ -115,7 +115,7 @@ func (l *Loader) fill(p *pending, place int, position int64, i int) {
 	}
 }
 
-// readSome reads picture i, or, where that is bad and may be, the next good
+// readSome reads image i, or, where that is bad and may be, the next good
 // one; it returns which. Nothing here depends on what was read before.
 func (l *Loader) readSome(dst []byte, i int, position int64) (int, error) {
 	for range l.ds.Len() {
@@ -123,12 +123,12 @@ func (l *Loader) readSome(dst []byte, i int, position int64) (int, error) {
 		if err == nil {
 			return i, nil
 		}
-		if err := l.ds.bad.add(l.ds.PictureName(i), err); err != nil {
+		if err := l.ds.bad.add(l.ds.ImageName(i), err); err != nil {
 			return 0, err
 		}
 		i = (i + 1) % l.ds.Len()
 	}
-	return 0, fmt.Errorf("not one picture can be read: %w", l.ds.bad.error())
+	return 0, fmt.Errorf("not one image can be read: %w", l.ds.bad.error())
 }
 
 func (l *Loader) readAugmented(dst []byte, i int, position int64) (err error) {
@@ -147,7 +147,7 @@ func (l *Loader) readAugmented(dst []byte, i int, position int64) (err error) {
 
 // fitRandomly is Fit with a short side drawn from [size, size/0.8] and a crop
 // anywhere: the random crop of the reference's successor, guided-diffusion.
-func fitRandomly(dst []byte, p imaging.Picture, size int, r *rand.PCG) error {
+func fitRandomly(dst []byte, p imaging.Image, size int, r *rand.PCG) error {
 	longest := int(math.Ceil(float64(size) / 0.8))
 	short := size + int(below(r, uint64(longest-size+1)))
 	return p.FitTo(dst, size, short, func(w, h int) (x, y int) {
@@ -178,7 +178,7 @@ func (p *pending) fail(place int, err error) {
 	}
 }
 
-// filled counts pictures that have come.
+// filled counts images that have come.
 func (p *pending) filled(n int) {
 	if p.missing.Add(int64(-n)) == 0 {
 		close(p.done)

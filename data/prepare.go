@@ -19,13 +19,13 @@ import (
 	"iddpm/data/imaging"
 )
 
-// PrepareOptions say how pictures are packed. The zero value is usable.
+// PrepareOptions say how images are packed. The zero value is usable.
 type PrepareOptions struct {
-	// Options are the source's: ImageSize is the size of the packed pictures,
+	// Options are the source's: ImageSize is the size of the packed images,
 	// which hold classes with ClassCond alone. CacheBytes is of no use here.
 	Options
 
-	// Progress, if set, is told how many pictures of all have been packed (what
+	// Progress, if set, is told how many images of all have been packed (what
 	// is "packing") and then, in the finished zip, read again ("checking"). It is
 	// called from several goroutines, one at a time.
 	Progress func(what string, done, total int)
@@ -33,22 +33,22 @@ type PrepareOptions struct {
 
 // Prepared says what Prepare did.
 type Prepared struct {
-	Pictures int          // packed
-	Resumed  int          // of these, packed by an earlier run that was interrupted
-	Classes  int          // in dataset.json; 0 without
-	Bytes    int64        // size of the zip
-	Bad      []BadPicture // left out, by name
-	LeftOut  []LeftOut    // images that are no data
-	Rule     string       // where the classes come from, see Dataset.ClassRule
-	Warnings []string     // what may be wrong with them
+	Images   int        // packed
+	Resumed  int        // of these, packed by an earlier run that was interrupted
+	Classes  int        // in dataset.json; 0 without
+	Bytes    int64      // size of the zip
+	Bad      []BadImage // left out, by name
+	LeftOut  []LeftOut  // images that are no data
+	Rule     string     // where the classes come from, see Dataset.ClassRule
+	Warnings []string   // what may be wrong with them
 }
 
-// Prepare packs the pictures of src, anything that Open opens, into a zip as
+// Prepare packs the images of src, anything that Open opens, into a zip as
 // NVlabs/edm's tools make and read it: png files 00000/img00000000.png, ...,
 // stored, fitted to ImageSize as the reference fits them, and dataset.json with
 // the labels, to which it adds the class_names.
 //
-// The pictures are packed in parts of 1000 that lie in a folder beside dst,
+// The images are packed in parts of 1000 that lie in a folder beside dst,
 // DST.parts, until the zip has been written and read again. A run that was
 // interrupted goes on from there; the zip comes out the same.
 func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared, error) {
@@ -83,10 +83,10 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 	return &p.result, os.RemoveAll(p.dir)
 }
 
-// UnfinishedError says that Prepare stopped with some pictures packed, which the
+// UnfinishedError says that Prepare stopped with some images packed, which the
 // same call takes over.
 type UnfinishedError struct {
-	Packed int // pictures of the source that are done with
+	Packed int // images of the source that are done with
 	Err    error
 }
 
@@ -103,7 +103,7 @@ func unfinished(packed int, err error) error {
 	return &UnfinishedError{packed, err}
 }
 
-// partLength is how many pictures a part holds: what an interruption may cost.
+// partLength is how many images a part holds: what an interruption may cost.
 const partLength = 1000
 
 // packing is one run of Prepare.
@@ -123,7 +123,7 @@ func (p *packing) newProgress(what string, total int) *progress {
 	return &progress{total: total, tell: func(done, total int) { p.told(what, done, total) }}
 }
 
-// encoderBuffers keeps the encoder from making a compressor for every picture.
+// encoderBuffers keeps the encoder from making a compressor for every image.
 type encoderBuffers struct{ sync.Pool }
 
 func (b *encoderBuffers) Get() *png.EncoderBuffer {
@@ -134,9 +134,9 @@ func (b *encoderBuffers) Get() *png.EncoderBuffer {
 func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.Pool.Put(buffer) }
 
 // begin makes the folder of parts, or takes over what an earlier run with the
-// same pictures and options left there.
+// same images and options left there.
 func (p *packing) begin(o Options) error {
-	const mark = "pictures packed by iddpm"
+	const mark = "images packed by iddpm"
 	plan := fmt.Sprintf("%s: %s background %v orient %v jpeg %q\n", mark, p.ds.Fingerprint(), imaging.NewBackground(o.Background), o.Orient, p.ds.JPEGDecoder())
 	file := filepath.Join(p.dir, "plan")
 	old, err := os.ReadFile(file)
@@ -161,8 +161,8 @@ func (p *packing) part(first int) string {
 	return filepath.Join(p.dir, fmt.Sprintf("part%08d.zip", first))
 }
 
-// pack writes the part with the pictures from first on, unless it is there.
-// Within a part pictures go by their number in the source.
+// pack writes the part with the images from first on, unless it is there.
+// Within a part images go by their number in the source.
 func (p *packing) pack(ctx context.Context, first int) error {
 	n := min(partLength, p.ds.Len()-first)
 	if done, err := p.packed(first, n); done || err != nil {
@@ -172,7 +172,7 @@ func (p *packing) pack(ctx context.Context, first int) error {
 	err := parallel(ctx, n, func(k int) error {
 		pixels, _, err := p.ds.Image(first + k)
 		if err != nil {
-			err = p.ds.bad.add(p.ds.PictureName(first+k), errors.Unwrap(err))
+			err = p.ds.bad.add(p.ds.ImageName(first+k), errors.Unwrap(err))
 		} else {
 			files[k], err = p.encode(pixels)
 		}
@@ -187,7 +187,7 @@ func (p *packing) pack(ctx context.Context, first int) error {
 			if file == nil {
 				continue
 			}
-			if err := store(z, pictureName(first+k), file); err != nil {
+			if err := store(z, imageName(first+k), file); err != nil {
 				return err
 			}
 		}
@@ -195,7 +195,7 @@ func (p *packing) pack(ctx context.Context, first int) error {
 	})
 }
 
-// packed reports whether an earlier run has packed the part with n pictures
+// packed reports whether an earlier run has packed the part with n images
 // from first on; it notes those that it had to leave out.
 func (p *packing) packed(first, n int) (bool, error) {
 	z, err := zip.OpenReader(p.part(first))
@@ -208,14 +208,14 @@ func (p *packing) packed(first, n int) (bool, error) {
 		there[f.Name] = true
 	}
 	for k := range n {
-		if there[pictureName(first+k)] {
+		if there[imageName(first+k)] {
 			continue
 		}
 		_, _, err := p.ds.Image(first + k)
 		if err == nil {
 			return false, nil // it can be read by now
 		}
-		if err := p.ds.bad.add(p.ds.PictureName(first+k), errors.Unwrap(err)); err != nil {
+		if err := p.ds.bad.add(p.ds.ImageName(first+k), errors.Unwrap(err)); err != nil {
 			return false, err
 		}
 	}
@@ -236,8 +236,8 @@ func (p *packing) join(ctx context.Context) error {
 				return err
 			}
 		}
-		if p.result.Pictures == 0 {
-			return fmt.Errorf("not one picture can be read: %w", p.ds.bad.error())
+		if p.result.Images == 0 {
+			return fmt.Errorf("not one image can be read: %w", p.ds.bad.error())
 		}
 		return storeLabels(z, labels, p.ds.ClassNames())
 	}, func(file string) error { return p.verify(ctx, file) })
@@ -251,7 +251,7 @@ func (p *packing) join(ctx context.Context) error {
 	return err
 }
 
-// copyPart copies a part's pictures, numbered anew so that none is missing.
+// copyPart copies a part's images, numbered anew so that none is missing.
 func (p *packing) copyPart(z *zip.Writer, first int, labels *[][2]any) error {
 	part, err := zip.OpenReader(p.part(first))
 	if err != nil {
@@ -261,19 +261,19 @@ func (p *packing) copyPart(z *zip.Writer, first int, labels *[][2]any) error {
 	for _, f := range part.File {
 		var i int
 		if _, err := fmt.Sscanf(filepath.Base(f.Name), "img%d.png", &i); err != nil || i < first || i >= p.ds.Len() {
-			return fmt.Errorf("%s holds a picture %s: remove the folder", p.part(first), f.Name)
+			return fmt.Errorf("%s holds an image %s: remove the folder", p.part(first), f.Name)
 		}
-		name := pictureName(p.result.Pictures)
+		name := imageName(p.result.Images)
 		if err := copyEntry(z, f, name); err != nil {
 			return err
 		}
 		*labels = append(*labels, [2]any{name, p.ds.Label(i)})
-		p.result.Pictures++
+		p.result.Images++
 	}
 	return nil
 }
 
-// verify reads every picture and label of a finished zip.
+// verify reads every image and label of a finished zip.
 func (p *packing) verify(ctx context.Context, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -291,8 +291,8 @@ func (p *packing) verify(ctx context.Context, file string) error {
 	if _, err := c.byRule("source", 0); p.ds.classes != nil && err != nil {
 		return err
 	}
-	if c.count() != p.result.Pictures {
-		return fmt.Errorf("%d pictures were written and %d can be read", p.result.Pictures, c.count())
+	if c.count() != p.result.Images {
+		return fmt.Errorf("%d images were written and %d can be read", p.result.Images, c.count())
 	}
 	checked := p.newProgress("checking", c.count())
 	return parallel(ctx, c.count(), func(i int) error {
@@ -308,8 +308,8 @@ func (p *packing) verify(ctx context.Context, file string) error {
 	})
 }
 
-// pictureName is NVlabs/edm's name of picture i.
-func pictureName(i int) string { return fmt.Sprintf("%05d/img%08d.png", i/1000, i) }
+// imageName is NVlabs/edm's name of image i.
+func imageName(i int) string { return fmt.Sprintf("%05d/img%08d.png", i/1000, i) }
 
 func (p *packing) encode(pixels []byte) ([]byte, error) {
 	var b bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// many is a zip of n pictures of two classes, one of which is cut short in its pixels.
+// many is a zip of n images of two classes, one of which is cut short in its pixels.
 func many(t testing.TB, n, bad int) string {
 	files := map[string][]byte{}
 	for i := range n {
@@ -45,7 +45,7 @@ func TestPrepare(t *testing.T) {
 	if told["packing"] != n || told["checking"] != n-1 {
 		t.Errorf("progress %v", told)
 	}
-	if got.Pictures != n-1 || got.Resumed != 0 || got.Classes != 2 || len(got.Bad) != 1 || !strings.HasSuffix(got.Bad[0].Name, "_1020.png") {
+	if got.Images != n-1 || got.Resumed != 0 || got.Classes != 2 || len(got.Bad) != 1 || !strings.HasSuffix(got.Bad[0].Name, "_1020.png") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := os.Stat(whole + ".parts"); !os.IsNotExist(err) {
@@ -71,7 +71,7 @@ func TestPrepare(t *testing.T) {
 	}
 	o.Progress = nil
 	got, err = Prepare(t.Context(), src, resumed, o)
-	if err != nil || got.Resumed != 1000 || got.Pictures != n-1 {
+	if err != nil || got.Resumed != 1000 || got.Images != n-1 {
 		t.Fatalf("resumed: %+v, %v", got, err)
 	}
 	if a, b := read(t, whole), read(t, resumed); !bytes.Equal(a, b) || got.Bytes != int64(len(b)) {
@@ -95,8 +95,8 @@ func comparePacked(t *testing.T, src, packed string, bad int) {
 	if !slices.Equal(a.ClassNames(), b.ClassNames()) {
 		t.Errorf("classes %v, want %v", b.ClassNames(), a.ClassNames())
 	}
-	if name := b.PictureName(1001); name != "00001/img00001001.png" {
-		t.Errorf("picture 1001 is named %s", name)
+	if name := b.ImageName(1001); name != "00001/img00001001.png" {
+		t.Errorf("image 1001 is named %s", name)
 	}
 	for i := range b.Len() {
 		from := i
@@ -106,7 +106,7 @@ func comparePacked(t *testing.T, src, packed string, bad int) {
 		want, wantLabel, err1 := a.Image(from)
 		got, label, err2 := b.Image(i)
 		if err1 != nil || err2 != nil || !bytes.Equal(got, want) || label != wantLabel {
-			t.Fatalf("picture %d: %v of class %d, want %v of %d (%v, %v)", i, got, label, want, wantLabel, err1, err2)
+			t.Fatalf("image %d: %v of class %d, want %v of %d (%v, %v)", i, got, label, want, wantLabel, err1, err2)
 		}
 	}
 }
@@ -186,14 +186,14 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Pictures != 3 || !slices.Equal(d.Sizes, []SizeCount{{8, 8, 2}, {10, 20, 1}}) {
-		t.Errorf("%d pictures of sizes %v", d.Pictures, d.Sizes)
+	if d.Images != 3 || !slices.Equal(d.Sizes, []SizeCount{{8, 8, 2}, {10, 20, 1}}) {
+		t.Errorf("%d images of sizes %v", d.Images, d.Sizes)
 	}
 	if !slices.Equal(d.Classes, []ClassCount{{"bird", 0}, {"cat", 1}, {"dog", 2}}) {
 		t.Errorf("classes %v", d.Classes)
 	}
 	if len(d.Bad) != 3 || d.Bad[0].Name != "bird_1.png" || d.Bad[2].Name != "dog_3.png" {
-		t.Errorf("bad pictures %v", d.Bad)
+		t.Errorf("bad images %v", d.Bad)
 	}
 	if size := d.Sheet.Rect.Size(); size.X != 2*6+2 || size.Y != 2*6+2 {
 		t.Errorf("contact sheet of %v", size)

@@ -42,7 +42,7 @@ func below(r *rand.PCG, n uint64) uint64 {
 	return high
 }
 
-// permutation returns the order of n pictures in one epoch (Fisher and Yates).
+// permutation returns the order of n images in one epoch (Fisher and Yates).
 func permutation(seed, epoch uint64, n int) []int32 {
 	r := generator(seed, forOrder, epoch)
 	order := make([]int32, n)
@@ -54,7 +54,7 @@ func permutation(seed, epoch uint64, n int) []int32 {
 	return order
 }
 
-// ordering knows which picture stands at each position of the sequence.
+// ordering knows which image stands at each position of the sequence.
 type ordering struct {
 	seed       uint64
 	n          int
@@ -64,8 +64,8 @@ type ordering struct {
 	order []int32 // nil until it is needed
 }
 
-// pictures returns the pictures at n positions from first on.
-func (o *ordering) pictures(first int64, n int) []int32 {
+// images returns the images at n positions from first on.
+func (o *ordering) images(first int64, n int) []int32 {
 	out := make([]int32, n)
 	for k := range out {
 		epoch, i := (first+int64(k))/int64(o.n), (first+int64(k))%int64(o.n)

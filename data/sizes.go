@@ -34,7 +34,7 @@ func (d *Dataset) CommonSize(ctx context.Context) (common SizeCount, others []st
 	}
 	for i, size := range sizes {
 		if size != best && size != (image.Point{}) {
-			others = append(others, d.PictureName(i))
+			others = append(others, d.ImageName(i))
 		}
 	}
 	slices.Sort(others)

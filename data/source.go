@@ -13,13 +13,13 @@ import (
 	"iddpm/data/imaging"
 )
 
-// source is a numbered collection of pictures of any size. Its methods may be
+// source is a numbered collection of images of any size. Its methods may be
 // called from several goroutines at once.
 type source interface {
 	count() int
 	name(i int) string // slash-separated, within the collection
-	check(i int) error // reads a picture's header, where that is cheaper than load
-	load(i int, d imaging.Decoder) (imaging.Picture, error)
+	check(i int) error // reads an image's header, where that is cheaper than load
+	load(i int, d imaging.Decoder) (imaging.Image, error)
 	Close() error
 }
 
@@ -32,7 +32,7 @@ type collection struct {
 	readOwn    func() (*ownLabels, error) // labels of the set itself, when they are asked for; nil: see labelFiles
 	labelFiles *labelFiles                // nil: none
 	leftOut    leftOut                    // images that are no data
-	unreadable []BadPicture               // folders that cannot be listed, with a slash at the end
+	unreadable []BadImage                 // folders that cannot be listed, with a slash at the end
 }
 
 // openSource opens what path names; the empty path is the built-in set. split
@@ -44,7 +44,7 @@ func openSource(path, split string) (*collection, error) {
 	c, err := openAny(path, split)
 	if err == nil && split != "" && !c.split {
 		c.Close()
-		return nil, fmt.Errorf("%s is not split into train and test: name the pictures to use", c.title)
+		return nil, fmt.Errorf("%s is not split into train and test: name the images to use", c.title)
 	}
 	return c, err
 }
@@ -56,7 +56,7 @@ func openAny(path, split string) (*collection, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s does not exist: name a folder of pictures, or a .zip of them (%w)", path, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s does not exist: name a folder of images, or a .zip of them (%w)", path, fs.ErrNotExist)
 	case err != nil:
 		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	case info.IsDir():
@@ -68,7 +68,7 @@ func openAny(path, split string) (*collection, error) {
 		}
 		return openFolder(path)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is a pipe or a device: name a file or a folder of pictures", path)
+		return nil, fmt.Errorf("%s is a pipe or a device: name a file or a folder of images", path)
 	}
 	switch name := strings.ToLower(path); {
 	case strings.HasSuffix(name, ".zip"):
@@ -80,12 +80,12 @@ func openAny(path, split string) (*collection, error) {
 	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
 		return openBatchArchive(path, split)
 	case isImageFile(path):
-		return openPicture(path), nil
+		return openImage(path), nil
 	}
-	return nil, fmt.Errorf("%s is neither a picture (%s), nor a folder or a .zip of pictures, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, imaging.Formats)
+	return nil, fmt.Errorf("%s is neither an image (%s), nor a folder or a .zip of images, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, imaging.Formats)
 }
 
-// files is a source of encoded pictures, of a folder or of an archive.
+// files is a source of encoded images, of a folder or of an archive.
 type files struct {
 	names []string
 	open  func(i int) (io.ReadCloser, error)
@@ -105,10 +105,10 @@ func (f *files) check(i int) error {
 	return imaging.CheckHeader(bufio.NewReader(r))
 }
 
-func (f *files) load(i int, d imaging.Decoder) (imaging.Picture, error) {
+func (f *files) load(i int, d imaging.Decoder) (imaging.Image, error) {
 	r, err := f.open(i)
 	if err != nil {
-		return imaging.Picture{}, err
+		return imaging.Image{}, err
 	}
 	defer r.Close()
 	p, err := d.Read(r)
@@ -137,6 +137,6 @@ func compareNames(a, b string) int {
 	return len(a) - len(b)
 }
 
-func errNoPictures(where string) error {
-	return fmt.Errorf("no pictures (%s) under %s", imaging.Formats, where)
+func errNoImages(where string) error {
+	return fmt.Errorf("no images (%s) under %s", imaging.Formats, where)
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// openZip opens the pictures in a zip file, at any depth.
+// openZip opens the images in a zip file, at any depth.
 func openZip(path string) (*collection, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -28,7 +28,7 @@ func openZip(path string) (*collection, error) {
 	return c, nil
 }
 
-// newZip opens a zip of pictures of size bytes; where is its name in errors.
+// newZip opens a zip of images of size bytes; where is its name in errors.
 func newZip(r io.ReaderAt, size int64, where string, closeFile func() error) (*collection, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {

@@ -38,7 +38,7 @@ func storeLabels(z *zip.Writer, labels [][2]any, classes []string) error {
 	return store(z, labelFile, file)
 }
 
-// store adds a file, uncompressed and without a time, so that equal pictures
+// store adds a file, uncompressed and without a time, so that equal images
 // make equal zips.
 func store(z *zip.Writer, name string, file []byte) error {
 	w, err := z.CreateRaw(&zip.FileHeader{

@@ -7,7 +7,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// BPD is the variational bound of pictures on their negative log likelihood and
+// BPD is the variational bound of images on their negative log likelihood and
 // its parts: bits/dim, float32, on the device.
 type BPD struct {
 	Total gotorch.Tensor // [N], the sum of VB and Prior: equation 4
@@ -35,7 +35,7 @@ func (d *GaussianDiffusion) PriorBPD(xStart gotorch.Tensor) gotorch.Tensor {
 	return bitsPerDim(NormalKL(mean, logVariance, zero, zero))
 }
 
-// CalcBPD evaluates the whole bound of pictures xStart, [N, C, H, W], one pass of
+// CalcBPD evaluates the whole bound of images xStart, [N, C, H, W], one pass of
 // the network per step and without recording gradients. The results belong to
 // the caller's scope.
 func (d *GaussianDiffusion) CalcBPD(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) (BPD, error) {

@@ -8,17 +8,17 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// BPDSum adds up the bounds of pictures, batch by batch, on the host. The zero
+// BPDSum adds up the bounds of images, batch by batch, on the host. The zero
 // value holds none.
 type BPDSum struct {
-	Total, Prior, Decoder []float64 // of every picture, bits/dim: the bound, L_T and L_0
-	// Sums over the pictures, [T], in the order of [BPD]: the last step's first.
+	Total, Prior, Decoder []float64 // of every image, bits/dim: the bound, L_T and L_0
+	// Sums over the images, [T], in the order of [BPD]: the last step's first.
 	VB         []float64 // bits/dim
 	XStartMSE  []float64
 	EpsilonMSE []float64
 }
 
-// Add adds the pictures of a batch.
+// Add adds the images of a batch.
 func (s *BPDSum) Add(b BPD) {
 	s.Total = append(s.Total, b.Total.Float64s()...)
 	s.Prior = append(s.Prior, b.Prior.Float64s()...)
@@ -28,7 +28,7 @@ func (s *BPDSum) Add(b BPD) {
 	s.EpsilonMSE = addColumns(s.EpsilonMSE, b.EpsilonMSE)
 }
 
-// Join adds the pictures of another sum, which come after those of s.
+// Join adds the images of another sum, which come after those of s.
 func (s *BPDSum) Join(o BPDSum) {
 	s.Total = append(s.Total, o.Total...)
 	s.Prior = append(s.Prior, o.Prior...)
@@ -38,10 +38,10 @@ func (s *BPDSum) Join(o BPDSum) {
 	s.EpsilonMSE = addTo(s.EpsilonMSE, o.EpsilonMSE)
 }
 
-// Len returns how many pictures have been added.
+// Len returns how many images have been added.
 func (s *BPDSum) Len() int { return len(s.Total) }
 
-// Mean returns the mean over the pictures of one of the sums over them, [T].
+// Mean returns the mean over the images of one of the sums over them, [T].
 func (s *BPDSum) Mean(sum []float64) []float64 {
 	mean := make([]float64, len(sum))
 	for t, v := range sum {

@@ -11,12 +11,12 @@ import (
 	"iddpm/internal/golden"
 )
 
-// Batches add up to what all pictures at once give.
+// Batches add up to what all images at once give.
 func TestBPDSum(t *testing.T) {
 	d := process(t, Cosine, 7, Objective{LossType: KL})
 	network := gaussianData(d, 0.5)
 	bound := func(x gotorch.Tensor, first int64) BPD {
-		noise := NoiseSource{Seed: 3, FirstPicture: first, Shape: x.Shape()}
+		noise := NoiseSource{Seed: 3, FirstImage: first, Shape: x.Shape()}
 		b, err := d.CalcBPD(context.Background(), network, x, Cond{}, BPDOptions{Noise: noise.At})
 		if err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestBPDSum(t *testing.T) {
 		batches.Add(bound(x.Narrow(0, 3, 2), 3))
 		all := bound(x, 0)
 		if batches.Len() != 5 {
-			t.Fatalf("%d pictures, want 5", batches.Len())
+			t.Fatalf("%d images, want 5", batches.Len())
 		}
 		golden.WithinRelative(t, "total", batches.Total, all.Total.Float64s(), 1e-6)
 		golden.WithinRelative(t, "prior", batches.Prior, all.Prior.Float64s(), 1e-6)

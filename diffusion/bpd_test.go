@@ -46,7 +46,7 @@ func TestCalcBPDIsTheTrainingLoss(t *testing.T) {
 }
 
 // With x_0 known nothing is left but the decoder: the bound is what the
-// quantisation of the pictures costs.
+// quantisation of the images costs.
 func TestCalcBPDOfAnOracle(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{VarType: FixedSmall})
 	gotorch.Scope(func() {

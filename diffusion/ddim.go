@@ -17,7 +17,7 @@ func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Tim
 }
 
 // DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
-// with eta 0, so that noise becomes what a picture was made from, and also
+// with eta 0, so that noise becomes what an image was made from, and also
 // returns the predicted x_0. At t = T-1 all signal goes. There are no gradients.
 func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return d.step(d.ddimReverseSample, denoise, x, t, gotorch.Tensor{}, cond, clipDenoised)
@@ -39,7 +39,7 @@ type InvertOptions struct {
 	Unclipped bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
 	// Refine is how many more times the network is asked at each step. Without,
 	// a step takes the noise that the network sees before it, where sampling will
-	// take what it sees after it, and with few steps the picture comes back
+	// take what it sees after it, and with few steps the image comes back
 	// blurred; each round brings the two closer together.
 	Refine int
 	// Progress, if not nil, is called after every step with t, rising, and the
@@ -49,7 +49,7 @@ type InvertOptions struct {
 	GraphCache *GraphCache
 }
 
-// InvertLoop turns pictures, [N, C, H, W], into the noise from which SampleLoop
+// InvertLoop turns images, [N, C, H, W], into the noise from which SampleLoop
 // with DDIM and eta 0 makes them again. xStart stays the caller's; the noise
 // belongs to the caller's scope.
 func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o InvertOptions) (gotorch.Tensor, error) {

@@ -28,7 +28,7 @@ func normal(stream uint32, shape ...int64) gotorch.Tensor {
 	return gotorch.PhiloxNormal(cpu, gotorch.Float, gotorch.PhiloxKey{Seed: 7, Stream: stream}, shape...)
 }
 
-// images are values of 256 grey levels in [-1, 1], as pictures are.
+// images are values of 256 grey levels in [-1, 1], as images are.
 func images(shape ...int64) gotorch.Tensor {
 	u := gotorch.PhiloxUniform(cpu, gotorch.Float, gotorch.PhiloxKey{Seed: 8}, shape...)
 	return u.MulScalar(255).Round().MulScalar(2. / 255).AddScalar(-1)

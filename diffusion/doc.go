@@ -4,7 +4,7 @@
 // bits per dimension. It knows no network: a [Denoiser] stands for it.
 //
 // Steps are counted from 0, as in the reference implementation: t = 0 is the
-// paper's first step, whose x_{t-1} is the picture x_0. Pictures are float32
+// paper's first step, whose x_{t-1} is the image x_0. Images are float32
 // tensors [N, C, H, W] in [-1, 1].
 //
 // # Where what is

@@ -58,7 +58,7 @@ func (o Objective) learnsVariance() bool { return o.VarType == LearnedRange || o
 // undefined where there is none.
 type Cond struct {
 	Y      gotorch.Tensor // class labels, int64 [N]
-	LowRes gotorch.Tensor // the small pictures of super-resolution, [N, C, h, w]
+	LowRes gotorch.Tensor // the small images of super-resolution, [N, C, h, w]
 }
 
 // Denoiser is a network: it takes x_t [N, C, H, W] and the steps t, float32 [N],

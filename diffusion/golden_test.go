@@ -331,7 +331,7 @@ func TestGoldenStep(t *testing.T) {
 	})
 }
 
-// compareReverse leaves out the pictures at t = T-1: ddim_reverse was taken one
+// compareReverse leaves out the images at t = T-1: ddim_reverse was taken one
 // step earlier for those, where forward_at_raw_t is not what the network says.
 func (c modelCase) compareReverse(t *testing.T, got gotorch.Tensor, steps int) {
 	if !c.Has("ddim_reverse") {
@@ -339,11 +339,11 @@ func (c modelCase) compareReverse(t *testing.T, got gotorch.Tensor, steps int) {
 		return
 	}
 	values, stored := got.Float32s(), c.Float32s("ddim_reverse")
-	perPicture := len(stored) / len(c.Int64s("t"))
+	perImage := len(stored) / len(c.Int64s("t"))
 	for i, step := range c.Int64s("t") {
 		if step < int64(steps-1) {
-			from, to := i*perPicture, (i+1)*perPicture
-			golden.Add(c.compared, fmt.Sprintf("ddim_reverse of picture %d", i), 1, values[from:to], stored[from:to], golden.Tolerance{OfMax: 1e-3})
+			from, to := i*perImage, (i+1)*perImage
+			golden.Add(c.compared, fmt.Sprintf("ddim_reverse of image %d", i), 1, values[from:to], stored[from:to], golden.Tolerance{OfMax: 1e-3})
 		}
 	}
 }

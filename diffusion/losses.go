@@ -45,7 +45,7 @@ func approxStandardNormalCDF(x gotorch.Tensor) gotorch.Tensor {
 // meanFlat averages over all dimensions but the first.
 func meanFlat(t gotorch.Tensor) gotorch.Tensor { return t.MeanDims(false, 1, 2, 3) }
 
-// squaredError returns the mean squared difference per picture, [N].
+// squaredError returns the mean squared difference per image, [N].
 func squaredError(a, b gotorch.Tensor) gotorch.Tensor {
 	difference := a.Sub(b, 1)
 	return meanFlat(difference.Mul(difference))

@@ -22,7 +22,7 @@ func TestLossesOfAnOracle(t *testing.T) {
 			losses := d.TrainingLosses(oracle(d, xStart), xStart, at, normal(1, 4, 3, 5, 5), Cond{})
 			for i, mse := range losses.MSE.Float32s() {
 				if vb := losses.VB.Float32s()[i]; mse > 1e-6 || vb > 1e-5 {
-					t.Errorf("%s, picture %d: mse %v, vb %v", name, i, mse, vb)
+					t.Errorf("%s, image %d: mse %v, vb %v", name, i, mse, vb)
 				}
 			}
 		})
@@ -42,7 +42,7 @@ func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noi
 }
 
 // TestLossesAreTheirTwins compares every objective's losses and gradients, over
-// odd shapes, with the darkest and the brightest values among the pictures'.
+// odd shapes, with the darkest and the brightest values among the images'.
 func TestLossesAreTheirTwins(t *testing.T) {
 	steps := []int64{0, 1, 25, 0, 49}
 	for meanName, meanType := range meanTypes {
@@ -90,7 +90,7 @@ func compareLosses(t *testing.T, d *GaussianDiffusion, out, x gotorch.Tensor, at
 	want.Loss.Mul(weights).Sum().Backward()
 	for n := range x.Size(0) {
 		of := func(leaf gotorch.Tensor) []float32 { return leaf.Grad().Select(0, n).Contiguous().Float32s() }
-		golden.WithinOfMax(t, fmt.Sprintf("gradient of picture %d", n), of(leaves[0]), of(leaves[1]), 1e-3)
+		golden.WithinOfMax(t, fmt.Sprintf("gradient of image %d", n), of(leaves[0]), of(leaves[1]), 1e-3)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestHybridStopsTheMeansGradient(t *testing.T) {
 }
 
 // The decoder's term is computed for batches with t = 0 in them, and must not
-// leak into the other pictures' losses or gradients.
+// leak into the other images' losses or gradients.
 func TestMixedBatchIsItsParts(t *testing.T) {
 	for name, o := range map[string]Objective{
 		"hybrid":     {VarType: LearnedRange, LossType: RescaledMSE},

@@ -59,8 +59,8 @@ func (o SampleOptions) validate(steps int) error {
 	return nil
 }
 
-// SampleLoop turns the noise xT, [N, C, H, W], into pictures, step by step down
-// to t = 0, without recording gradients. xT stays the caller's; the pictures
+// SampleLoop turns the noise xT, [N, C, H, W], into images, step by step down
+// to t = 0, without recording gradients. xT stays the caller's; the images
 // belong to the caller's scope.
 func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT gotorch.Tensor, cond Cond, o SampleOptions) (gotorch.Tensor, error) {
 	if err := o.validate(d.NumTimesteps()); err != nil {
@@ -93,14 +93,14 @@ type sampleKind struct {
 	unclipped bool
 }
 
-// NoiseSource draws the noise of samples. A picture's noise depends on the seed
+// NoiseSource draws the noise of samples. An image's noise depends on the seed
 // and its own index alone, never on the batch that it is drawn in.
 type NoiseSource struct {
-	Device       gotorch.Device
-	Seed         uint64
-	Stream       uint32  // keeps this use of the seed apart from others
-	FirstPicture int64   // the index of the batch's first picture
-	Shape        []int64 // [N, C, H, W]
+	Device     gotorch.Device
+	Seed       uint64
+	Stream     uint32  // keeps this use of the seed apart from others
+	FirstImage int64   // the index of the batch's first image
+	Shape      []int64 // [N, C, H, W]
 }
 
 // XT returns the noise that sampling starts from.
@@ -110,12 +110,12 @@ func (s NoiseSource) XT() gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step:
 func (s NoiseSource) At(t int) gotorch.Tensor { return s.draw(gotorch.PhiloxKey{Step: uint32(t)}) }
 
 func (s NoiseSource) draw(key gotorch.PhiloxKey) gotorch.Tensor {
-	key.Seed, key.Stream, key.FirstSample = s.Seed, s.Stream, s.FirstPicture
+	key.Seed, key.Stream, key.FirstSample = s.Seed, s.Stream, s.FirstImage
 	return gotorch.PhiloxNormal(s.Device, gotorch.Float, key, s.Shape...)
 }
 
 // Slerp goes from the noise a to the noise b, [N, C, H, W], along a great circle
-// per picture: weight 0 is a, 1 is b, and what lies between has a norm like
+// per image: weight 0 is a, 1 is b, and what lies between has a norm like
 // theirs, as a straight line would not.
 func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
 	mustMatch("Slerp", "b", b, a)

@@ -93,19 +93,19 @@ func TestSampleLoopIsItsSteps(t *testing.T) {
 	}
 }
 
-// A picture is the same in whatever batch it is drawn.
+// An image is the same in whatever batch it is drawn.
 func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	d := process(t, Cosine, 20, Objective{})
 	gotorch.Scope(func() {
 		draw := func(first, n int64) []float32 {
-			noise := NoiseSource{Seed: 5, Stream: 2, FirstPicture: first, Shape: []int64{n, 3, 4, 4}}
+			noise := NoiseSource{Seed: 5, Stream: 2, FirstImage: first, Shape: []int64{n, 3, 4, 4}}
 			return sampled(t, d, gaussianData(d, 0.5), noise.XT(), SampleOptions{Noise: noise.At}).Float32s()
 		}
 		whole := draw(10, 3)
 		parts := append(draw(10, 1), draw(11, 2)...)
-		golden.WithinOfMax(t, "pictures", parts, whole, 0)
+		golden.WithinOfMax(t, "images", parts, whole, 0)
 		if slices.Equal(whole[:48], whole[48:96]) {
-			t.Error("two pictures are the same")
+			t.Error("two images are the same")
 		}
 	})
 }
@@ -122,7 +122,7 @@ func TestRecordingIsShared(t *testing.T) {
 	add := func(name string, f func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error)) {
 		loops[name] = func(b batch, r *GraphCache) (values []float32, err error) {
 			gotorch.Scope(func() {
-				noise := NoiseSource{Seed: 7, FirstPicture: b.first, Shape: []int64{b.n, 3, 4, 4}}
+				noise := NoiseSource{Seed: 7, FirstImage: b.first, Shape: []int64{b.n, 3, 4, 4}}
 				cond := Cond{Y: gotorch.FromInt64s([]int64{b.first, 1, 2}[:b.n]), LowRes: normal(uint32(b.first), b.n, 3, 2, 2)}
 				var x gotorch.Tensor
 				if x, err = f(noise, cond, r); err == nil {
@@ -309,8 +309,8 @@ func TestInversion(t *testing.T) {
 		d := process(t, Cosine, c.steps, Objective{})
 		gotorch.Scope(func() {
 			network := gaussianData(d, stdv)
-			picture := normal(1, 2, 3, 8, 8).MulScalar(stdv).Clamp(-1, 1)
-			latent, err := d.InvertLoop(context.Background(), network, picture, Cond{}, InvertOptions{Refine: c.refine})
+			img := normal(1, 2, 3, 8, 8).MulScalar(stdv).Clamp(-1, 1)
+			latent, err := d.InvertLoop(context.Background(), network, img, Cond{}, InvertOptions{Refine: c.refine})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -318,8 +318,8 @@ func TestInversion(t *testing.T) {
 				t.Errorf("%s: the latent's deviation is %v, want noise's 1", name, got)
 			}
 			again := sampled(t, d, network, latent, SampleOptions{Sampler: DDIM})
-			if off := stdvOf(again.Sub(picture, 1)); off > c.off {
-				t.Errorf("%s: the picture comes back off by %v, more than %v", name, off, c.off)
+			if off := stdvOf(again.Sub(img, 1)); off > c.off {
+				t.Errorf("%s: the image comes back off by %v, more than %v", name, off, c.off)
 			}
 		})
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// stepCoefficients are the factors of a sampler's step from x_t to the pictures
+// stepCoefficients are the factors of a sampler's step from x_t to the images
 // beside it, x_{t-1} or x_{t+1}: what gotorch.DiffusionReverseStep needs at every t.
 type stepCoefficients struct {
 	op        string         // the step's name, for refusals
@@ -14,7 +14,7 @@ type stepCoefficients struct {
 	addsNoise bool           // except at t = 0
 }
 
-// needsNoise reports whether a step of any picture adds noise.
+// needsNoise reports whether a step of any image adds noise.
 func (c stepCoefficients) needsNoise(t Timesteps) bool {
 	return c.addsNoise && t.mayIncludeNonzero()
 }
@@ -75,7 +75,7 @@ func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
 	})}
 }
 
-// ddimRow is equation 12 of the DDIM paper: pictures are made of the predicted
+// ddimRow is equation 12 of the DDIM paper: images are made of the predicted
 // x_0, of the noise that it implies (epsilon, which after clipping is not what the
 // network predicted) and of new noise, sigma times.
 func (d *GaussianDiffusion) ddimRow(c [columns]float64, xStartFactor, epsilonFactor, sigma float64) []float64 {

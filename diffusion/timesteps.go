@@ -146,7 +146,7 @@ type Timesteps struct {
 	coef     gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
 }
 
-// At returns the steps t, one per picture, 0 <= t < T.
+// At returns the steps t, one per image, 0 <= t < T.
 func (d *GaussianDiffusion) At(t []int64) Timesteps {
 	steps := gotorch.FromInt64s(t)
 	if d.device.Type == gotorch.CUDA {
@@ -164,7 +164,7 @@ func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 	return d.withCoefficients(Timesteps{host: host, onDevice: t}, t.Numel())
 }
 
-// AtStep returns one step t for a batch of n pictures. Nothing is copied to the
+// AtStep returns one step t for a batch of n images. Nothing is copied to the
 // device.
 func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	host := []int64{int64(t)}
@@ -177,7 +177,7 @@ func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
 	return d.withCoefficients(Timesteps{onDevice: t}, n)
 }
 
-// withCoefficients adds the numbers that follow from the steps of n pictures, one
+// withCoefficients adds the numbers that follow from the steps of n images, one
 // gather for all that extract returns.
 func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
 	rows := t.extractRows(d.table)
@@ -208,7 +208,7 @@ func (t Timesteps) extractRows(table gotorch.Tensor) gotorch.Tensor {
 func (t Timesteps) extract(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
 
 // coefficientRows returns columns of the table as a kernel takes them, one row for
-// each of n pictures.
+// each of n images.
 func (t Timesteps) coefficientRows(first, width, n int64) gotorch.Tensor {
 	return t.coef.Narrow(1, first, width).View(-1, width).Expand(n, width)
 }

@@ -12,7 +12,7 @@ import (
 	"iddpm/internal/madeup"
 )
 
-// TestCUDAEvaluate looks at the same pictures on the GPU and on the CPU. Without a
+// TestCUDAEvaluate looks at the same images on the GPU and on the CPU. Without a
 // GPU it fails: it was asked for.
 func TestCUDAEvaluate(t *testing.T) {
 	const n, size = 8, 16
@@ -35,7 +35,7 @@ func TestCUDAEvaluate(t *testing.T) {
 				}
 				defer network.Free()
 				set := network.NewSet(n)
-				if err := set.Add(madeup.Pictures("cuda", n, size), size); err != nil {
+				if err := set.Add(madeup.Images("cuda", n, size), size); err != nil {
 					t.Fatal(err)
 				}
 				s.pool, _ = set.Pool()

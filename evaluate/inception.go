@@ -2,14 +2,14 @@ package evaluate
 
 import "github.com/wangkuiyi/gotorch"
 
-// What the network makes of a picture.
+// What the network makes of an image.
 const (
 	PoolFeatures    = 2048        // of the last pooling layer: FID, precision and recall
 	SpatialFeatures = 17 * 17 * 7 // the first 7 channels of mixed_6/conv, [17, 17, 7]: sFID
 	Classes         = 1008        // Inception Score
 )
 
-// inputSize is the side of the pictures that the network sees.
+// inputSize is the side of the images that the network sees.
 const inputSize = 299
 
 // layer is a part of the network: from [N, C, H, W] to the same.
@@ -27,12 +27,12 @@ type Inception struct {
 	classify gotorch.Tensor // [1008, 2048]
 }
 
-// Features returns what the network makes of pictures, bytes [N, H, W, 3], on any
+// Features returns what the network makes of images, bytes [N, H, W, 3], on any
 // device: the pooled features [N, 2048] and the spatial ones [N, 2023], a
-// picture's in the order row, column, channel.
-func (n *Inception) Features(pictures gotorch.Tensor) (pool, spatial gotorch.Tensor) {
+// image's in the order row, column, channel.
+func (n *Inception) Features(images gotorch.Tensor) (pool, spatial gotorch.Tensor) {
 	gotorch.NoGrad(func() {
-		x := pictures.To(n.device).CastTo(gotorch.Float).Permute([]int64{0, 3, 1, 2})
+		x := images.To(n.device).CastTo(gotorch.Float).Permute([]int64{0, 3, 1, 2})
 		x = resize(x.Contiguous(), inputSize).AddScalar(-128).MulScalar(1. / 128).ChannelsLast()
 		x = n.mixed6(n.stem(x))
 		spatial = gotorch.Flatten(x.Narrow(1, 0, 7).Permute([]int64{0, 2, 3, 1}).Contiguous(), 1, -1)

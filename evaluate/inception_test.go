@@ -63,7 +63,7 @@ func TestGoldenInception(t *testing.T) {
 	onTensorThread(t, func(n *evaluate.Inception) {
 		for _, c := range []struct{ count, size int }{{3, 24}, {1, 321}} {
 			name := func(kind string) string { return fmt.Sprintf("%s_%d", kind, c.size) }
-			x := gotorch.FromBytes(madeup.Pictures(fmt.Sprintf("pictures %d", c.size), c.count, c.size), gotorch.Byte, int64(c.count), int64(c.size), int64(c.size), 3)
+			x := gotorch.FromBytes(madeup.Images(fmt.Sprintf("images %d", c.size), c.count, c.size), gotorch.Byte, int64(c.count), int64(c.size), int64(c.size), 3)
 			pool, spatial := n.Features(x)
 			near(t, name("pool"), pool.Float32s(), want[name("pool")], 1e-4)
 			near(t, name("spatial"), spatial.Float32s(), want[name("spatial")], 1e-4)

@@ -40,7 +40,7 @@ func maxPoolInPlace(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.MaxPool2d(x, []int64{3}, []int64{1}, []int64{1}, []int64{1}, false)
 }
 
-// average keeps the sides; what lies outside a picture does not count, as in TensorFlow.
+// average keeps the sides; what lies outside an image does not count, as in TensorFlow.
 func average(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.AvgPool2d(x, []int64{3}, []int64{1}, []int64{1}, false)
 }

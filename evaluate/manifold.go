@@ -13,13 +13,13 @@ const neighbours = 3
 // block bounds how many rows and columns of distances are worked out at a time.
 const block = 4096
 
-// PrecisionRecall returns the share of sampled pictures that lie in the manifold of
+// PrecisionRecall returns the share of sampled images that lie in the manifold of
 // the reference ones, and the share of the reference ones in that of the sampled
 // (Kynkäänniemi et al. 2019), by pooled features [N, D] on one device. A set's manifold
-// is a union of balls, one around each picture, that reach to its third nearest other.
+// is a union of balls, one around each image, that reach to its third nearest other.
 func PrecisionRecall(reference, samples gotorch.Tensor) (precision, recall float64, err error) {
 	if n := min(reference.Size(0), samples.Size(0)); n <= neighbours {
-		return 0, 0, fmt.Errorf("%d pictures have no %d neighbours each", n, neighbours)
+		return 0, 0, fmt.Errorf("%d images have no %d neighbours each", n, neighbours)
 	}
 	gotorch.Scope(func() {
 		precision = within(samples, reference, radii(reference))

@@ -79,7 +79,7 @@ func TestGoldenFrechet(t *testing.T) {
 			close(t, "the distance", distance(t, statistics(t, a), statistics(t, b)), want.Frechet, 1e-10)
 			close(t, "that the other way", distance(t, statistics(t, b), statistics(t, a)), want.Frechet, 1e-10)
 			close(t, "that to itself", distance(t, statistics(t, a), statistics(t, a)), 0, 1e-10)
-			few := statistics(t, a.Narrow(0, 0, 4)) // of fewer pictures than features
+			few := statistics(t, a.Narrow(0, 0, 4)) // of fewer images than features
 			close(t, "that of few", distance(t, few, statistics(t, b.Narrow(0, 0, 5))), want.RankDeficient, 1e-6)
 		})
 	})
@@ -113,8 +113,8 @@ func TestRefusedStatistics(t *testing.T) {
 		gotorch.Scope(func() {
 			m := evaluate.NewMoments(3, gotorch.Device{})
 			m.Add(numbers("a", 1, 3, 1, 0))
-			if _, err := m.Statistics(); err == nil || !strings.Contains(err.Error(), "1 pictures have no covariance") {
-				t.Errorf("of one picture: %v", err)
+			if _, err := m.Statistics(); err == nil || !strings.Contains(err.Error(), "1 images have no covariance") {
+				t.Errorf("of one image: %v", err)
 			}
 		})
 	})
@@ -129,7 +129,7 @@ func TestGoldenInceptionScore(t *testing.T) {
 	})
 }
 
-// A network that is sure of as many classes as there are pictures scores that many,
+// A network that is sure of as many classes as there are images scores that many,
 // and one to which all look alike scores one.
 func TestInceptionScoreLimits(t *testing.T) {
 	onTensorThread(t, func(n *evaluate.Inception) {
@@ -155,8 +155,8 @@ func TestGoldenPrecisionRecall(t *testing.T) {
 	})
 }
 
-// Of more pictures than are compared at a time, the same as one by one; and of few
-// pictures nothing.
+// Of more images than are compared at a time, the same as one by one; and of few
+// images nothing.
 func TestPrecisionRecallInBlocks(t *testing.T) {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
@@ -167,7 +167,7 @@ func TestPrecisionRecallInBlocks(t *testing.T) {
 				t.Errorf("%v, not %v: %v", got, want, err)
 			}
 			if _, _, err := evaluate.PrecisionRecall(reference, samples.Narrow(0, 0, 3)); err == nil {
-				t.Error("three pictures have three neighbours")
+				t.Error("three images have three neighbours")
 			}
 		})
 	})
@@ -208,10 +208,10 @@ func share(x, centres gotorch.Tensor) float64 {
 	return float64(inside) / float64(len(points))
 }
 
-// TestSet adds pictures in batches, and finds what the network sees in all at once.
+// TestSet adds images in batches, and finds what the network sees in all at once.
 func TestSet(t *testing.T) {
 	const n, size = 5, 8
-	pixels := madeup.Pictures("set", n, size)
+	pixels := madeup.Images("set", n, size)
 	onTensorThread(t, func(network *evaluate.Inception) {
 		set := network.NewSet(n)
 		defer set.Free()
@@ -225,7 +225,7 @@ func TestSet(t *testing.T) {
 		}
 		pool, spatial := network.Features(gotorch.FromBytes(pixels, gotorch.Byte, n, size, size, 3))
 		if off := set.Features().Sub(pool, 1).Abs().Max().Float64(); set.Len() != n || off > 1e-4 {
-			t.Errorf("%d pictures, whose features are off by %g", set.Len(), off)
+			t.Errorf("%d images, whose features are off by %g", set.Len(), off)
 		}
 		for _, c := range []struct {
 			name string

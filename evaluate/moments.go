@@ -38,11 +38,11 @@ func (m *moments) Add(features gotorch.Tensor) {
 	m.n += features.Size(0)
 }
 
-// Statistics returns the mean and the covariance of what was added: of two pictures
+// Statistics returns the mean and the covariance of what was added: of two images
 // or more.
 func (m *moments) Statistics() (s Statistics, err error) {
 	if m.n < 2 {
-		return s, fmt.Errorf("%d pictures have no covariance: it takes 2, and thousands for a sound one", m.n)
+		return s, fmt.Errorf("%d images have no covariance: it takes 2, and thousands for a sound one", m.n)
 	}
 	gotorch.Scope(func() {
 		mu, n := m.sum.MulScalar(1/float64(m.n)), float64(m.n)

@@ -6,12 +6,12 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// scoreSplit is how many pictures a split of the Inception Score has.
+// scoreSplit is how many images a split of the Inception Score has.
 const scoreSplit = 5000
 
 // InceptionScore returns exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016) of the
 // classes that the network finds by pooled features [N, 2048]: the mean over splits
-// of 5000 pictures, of which the last may be smaller, and their standard deviation.
+// of 5000 images, of which the last may be smaller, and their standard deviation.
 func (n *Inception) InceptionScore(pool gotorch.Tensor) (mean, std float64) {
 	var sum, squares float64
 	splits := 0.0

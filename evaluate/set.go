@@ -6,7 +6,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Set is what the network has seen in a set of pictures. It works on the tensor
+// Set is what the network has seen in a set of images. It works on the tensor
 // thread.
 type Set struct {
 	network  *Inception
@@ -16,20 +16,20 @@ type Set struct {
 	spatial  *moments
 }
 
-// NewSet makes room for a number of pictures. It belongs to the scope that it is
+// NewSet makes room for a number of images. It belongs to the scope that it is
 // called in, or is to be freed.
-func (n *Inception) NewSet(pictures int) *Set {
+func (n *Inception) NewSet(images int) *Set {
 	return &Set{
-		network: n, features: gotorch.EmptyOn(n.device, gotorch.Float, int64(pictures), PoolFeatures),
+		network: n, features: gotorch.EmptyOn(n.device, gotorch.Float, int64(images), PoolFeatures),
 		pool: newMoments(PoolFeatures, n.device), spatial: newMoments(SpatialFeatures, n.device),
 	}
 }
 
-// Add adds pictures, bytes [N, size, size, 3].
+// Add adds images, bytes [N, size, size, 3].
 func (s *Set) Add(pixels []byte, size int) error {
 	count := int64(len(pixels) / (3 * size * size))
 	if s.n+count > s.features.Size(0) {
-		return fmt.Errorf("there is room for %d pictures, not for %d", s.features.Size(0), s.n+count)
+		return fmt.Errorf("there is room for %d images, not for %d", s.features.Size(0), s.n+count)
 	}
 	gotorch.Scope(func() {
 		pool, spatial := s.network.Features(gotorch.FromBytes(pixels, gotorch.Byte, count, int64(size), int64(size), 3))
@@ -41,7 +41,7 @@ func (s *Set) Add(pixels []byte, size int) error {
 	return nil
 }
 
-// Len returns how many pictures were added.
+// Len returns how many images were added.
 func (s *Set) Len() int { return int(s.n) }
 
 // Features returns the pooled features [N, 2048] of what was added.

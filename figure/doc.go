@@ -4,7 +4,7 @@
 //
 //	[VarianceRatio]     figure 1, the posterior variance over beta
 //	[Terms]             figure 2, the terms of the variational bound
-//	[Noising]           figure 3, a picture under two noise schedules
+//	[Noising]           figure 3, an image under two noise schedules
 //	[SkipSteps]         figure 4, leaving out the start of the reverse process
 //	[AlphaBar]          figure 5, the signal left by two noise schedules
 //	[LearningCurves]    figure 6, objectives compared along training

@@ -24,7 +24,7 @@ import (
 
 // drawn is a saved figure: what Save wrote.
 type drawn struct {
-	picture image.Image
+	img     image.Image
 	svg     string
 	columns []string
 	rows    [][]string
@@ -38,11 +38,11 @@ func saved(t *testing.T, save func(string) ([]string, error)) drawn {
 		t.Fatal(err)
 	}
 	var d drawn
-	d.picture, err = png.Decode(bytes.NewReader(read(t, files[0])))
+	d.img, err = png.Decode(bytes.NewReader(read(t, files[0])))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := colours(d.picture); n < 50 {
+	if n := colours(d.img); n < 50 {
 		t.Errorf("%s has %d colours: it is blank", files[0], n)
 	}
 	d.svg = string(read(t, files[1]))
@@ -240,8 +240,8 @@ func TestCompareRespaced(t *testing.T) {
 	}
 }
 
-func gradient(size int) Picture {
-	p := Picture{Name: "a gradient", Size: size, RGB: make([]byte, 3*size*size)}
+func gradient(size int) Image {
+	p := Image{Name: "a gradient", Size: size, RGB: make([]byte, 3*size*size)}
 	for i := range p.RGB {
 		p.RGB[i] = byte(255 * (i / 3 % size) / size)
 	}
@@ -259,11 +259,11 @@ func TestNoising(t *testing.T) {
 		t.Errorf("steps %v, want %v", got, want)
 	}
 	for row, name := range []string{"linear", "cosine"} {
-		// The first picture is the picture itself.
+		// The first image is the image itself.
 		first := strip.Cells[row][0].(*image.NRGBA)
 		for i, want := range p.RGB {
 			if got := first.Pix[i/3*4+i%3]; got != want {
-				t.Fatalf("%s: value %d of the picture at t = 0 is %d, want %d", name, i, got, want)
+				t.Fatalf("%s: value %d of the image at t = 0 is %d, want %d", name, i, got, want)
 			}
 		}
 		signal, noise := d.column(t, name, "signal_factor"), d.column(t, name, "noise_factor")
@@ -287,9 +287,9 @@ func TestNoising(t *testing.T) {
 	}
 }
 
-// correlation returns the factor with which a picture stands in another, by
+// correlation returns the factor with which an image stands in another, by
 // least squares.
-func correlation(img *image.NRGBA, p Picture) float64 {
+func correlation(img *image.NRGBA, p Image) float64 {
 	product, square := 0.0, 0.0
 	for i, b := range p.RGB {
 		x, y := float64(b)/127.5-1, float64(img.Pix[i/3*4+i%3])/127.5-1
@@ -300,11 +300,11 @@ func correlation(img *image.NRGBA, p Picture) float64 {
 
 func TestNoisingRefuses(t *testing.T) {
 	for _, c := range []struct {
-		p    Picture
+		p    Image
 		o    NoisingOptions
 		want string
 	}{
-		{Picture{Name: "x.png", Size: 8, RGB: make([]byte, 5)}, NoisingOptions{Steps: 100}, "x.png: 5 bytes"},
+		{Image{Name: "x.png", Size: 8, RGB: make([]byte, 5)}, NoisingOptions{Steps: 100}, "x.png: 5 bytes"},
 		{gradient(8), NoisingOptions{Steps: 100, Columns: 1}, "1 columns"},
 		{gradient(8), NoisingOptions{Steps: 0}, "9 columns"},
 	} {

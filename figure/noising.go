@@ -10,8 +10,8 @@ import (
 	"iddpm/diffusion"
 )
 
-// Picture is a square picture of bytes.
-type Picture struct {
+// Image is a square image of bytes.
+type Image struct {
 	Name string
 	Size int    // pixels a side
 	RGB  []byte // [Size, Size, 3]
@@ -20,16 +20,16 @@ type Picture struct {
 // NoisingOptions says what [Noising] draws. Zero values: 9 columns.
 type NoisingOptions struct {
 	Steps   int    // T
-	Columns int    // evenly spaced steps from 0, the picture, to T
-	Seed    uint64 // of the noise, which is the same in every picture
+	Columns int    // evenly spaced steps from 0, the image, to T
+	Seed    uint64 // of the noise, which is the same in every image
 }
 
-// Noising draws figure 3: a picture under the noise of the linear and the cosine
+// Noising draws figure 3: an image under the noise of the linear and the cosine
 // schedule (equation 9) at evenly spaced steps. The noise is the same everywhere,
 // so that what differs is the schedule.
-func Noising(p Picture, o NoisingOptions) (Strip, error) {
+func Noising(p Image, o NoisingOptions) (Strip, error) {
 	if p.Size < 1 || len(p.RGB) != 3*p.Size*p.Size {
-		return Strip{}, fmt.Errorf("%s: %d bytes are no picture of %d x %d pixels", p.Name, len(p.RGB), p.Size, p.Size)
+		return Strip{}, fmt.Errorf("%s: %d bytes are no image of %d x %d pixels", p.Name, len(p.RGB), p.Size, p.Size)
 	}
 	if o.Columns == 0 {
 		o.Columns = 9
@@ -58,7 +58,7 @@ func (o NoisingOptions) step(k int) int {
 	return int(math.Round(float64(k) * float64(o.Steps) / float64(o.Columns-1)))
 }
 
-func (s *Strip) addRow(name string, p Picture, o NoisingOptions) error {
+func (s *Strip) addRow(name string, p Image, o NoisingOptions) error {
 	schedule, err := named(name, o.Steps)
 	if err != nil {
 		return err
@@ -78,9 +78,9 @@ func (s *Strip) addRow(name string, p Picture, o NoisingOptions) error {
 	return nil
 }
 
-// noised returns signal x_0 + noise epsilon as a picture; what leaves the range
+// noised returns signal x_0 + noise epsilon as an image; what leaves the range
 // of pixels is clipped.
-func (p Picture) noised(signal, noise float64, seed uint64) image.Image {
+func (p Image) noised(signal, noise float64, seed uint64) image.Image {
 	random := rand.New(rand.NewPCG(seed, 0))
 	img := image.NewNRGBA(image.Rect(0, 0, p.Size, p.Size))
 	for i, b := range p.RGB {

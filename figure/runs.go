@@ -90,13 +90,13 @@ type NoiseRun struct {
 }
 
 // GradientNoise draws figure 7: the simple noise scale of McCandlish et al.
-// (2018), tr(Sigma) / |G|^2 in pictures, along training. As there, both
+// (2018), tr(Sigma) / |G|^2 in images, along training. As there, both
 // estimates are averaged before they are divided, since the quotient of two
 // noisy estimates is biased: over the last 1/(1-rate) lines, and none before,
 // for the first gradients of L_vlb are so large that an average which fades would
 // show little else. Where the averaged |G|^2 is not above 0 there is no number.
 func GradientNoise(runs []NoiseRun, rate float64) Chart {
-	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, pictures", Log: true}}
+	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, images", Log: true}}
 	c := Chart{
 		Caption: "Gradient noise scale along training, by the two-batch estimator of McCandlish et al. 2018, appendix A (Nichol & Dhariwal 2021, figure 7).",
 		Data:    Table{Columns: []string{"run", "step", "grad_noise_variance", "grad_noise_squared", "grad_noise_scale_smoothed"}},

@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Strip is a figure of pictures in rows and columns.
+// Strip is a figure of images in rows and columns.
 type Strip struct {
 	Caption string
 	Rows    []string // labels
@@ -35,14 +35,14 @@ func (s Strip) Save(path string) ([]string, error) {
 	})
 }
 
-// The places around a strip's pictures.
+// The places around a strip's images.
 const (
 	rowLabels    = 1.9 * vg.Centimeter
 	columnLabels = 1.2 * vg.Centimeter
 	cellGap      = 0.1 * vg.Centimeter
 )
 
-// cellSize is the side of a picture: few columns are not blown up.
+// cellSize is the side of an image: few columns are not blown up.
 func (s Strip) cellSize() vg.Length { return min(2.4, 24/vg.Length(len(s.Columns))) * vg.Centimeter }
 
 func (s Strip) draw(c draw.Canvas) {

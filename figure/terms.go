@@ -45,8 +45,8 @@ type SkipModel struct {
 	Name     string
 	Schedule diffusion.Schedule
 	VB       []float64 // [T], as in ModelTerms
-	Square   float64   // mean of the pictures' squared values, which lie in [-1, 1]
-	// Differences of sampled pictures from real ones, dB, by the steps that the
+	Square   float64   // mean of the images' squared values, which lie in [-1, 1]
+	// Differences of sampled images from real ones, dB, by the steps that the
 	// shortened process takes; may be empty.
 	Differences map[int]float64
 }
@@ -60,7 +60,7 @@ type SkipModel struct {
 func SkipSteps(models []SkipModel) (Chart, error) {
 	share := Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1}
 	p := Panel{X: share, Y: Axis{Label: "bits/dim of the shortened process"}}
-	sampled := Panel{X: share, Y: Axis{Label: "difference of samples from pictures, dB"}}
+	sampled := Panel{X: share, Y: Axis{Label: "difference of samples from images, dB"}}
 	c := Chart{
 		Caption: "Likelihood when the first part of the reverse process is left out: the bound of the process that begins with noise at step t, bits/dim " +
 			"(Nichol & Dhariwal 2021, figure 4, shows FID).",
@@ -95,13 +95,13 @@ func SkipSteps(models []SkipModel) (Chart, error) {
 	c.Panels = []Panel{p}
 	if len(sampled.Lines) > 0 {
 		c.Panels = append(c.Panels, sampled)
-		c.Caption += " Beside it, how far samples are from pictures in energy per octave of detail, root mean square."
+		c.Caption += " Beside it, how far samples are from images in energy per octave of detail, root mean square."
 	}
 	return c, nil
 }
 
 // prior returns the divergence of q(x_t | x_0) from N(0, I), bits/dim, averaged
-// over pictures: equation 7 with t for T.
+// over images: equation 7 with t for T.
 func (m SkipModel) prior(t int) float64 {
 	a := m.Schedule.AlphasCumprod[t]
 	return 0.5 * (a*m.Square - a - math.Log1p(-a)) / math.Ln2

@@ -17,7 +17,7 @@ const LossColumns = 6
 // half of C channels: what it says of the variance. A gradient reaches out alone;
 // vb's reaches the prediction only if through is set.
 //
-// A row of rows [N, LossColumns] holds, for the step that a picture is at:
+// A row of rows [N, LossColumns] holds, for the step that an image is at:
 //
 //	0  the error of p(x_{t-1} | x_t)'s mean over that of the prediction: target
 //	   less prediction times this is the mean less q(x_{t-1} | x_t, x_0)'s
@@ -27,7 +27,7 @@ const LossColumns = 6
 //	4  q's log variance, nats
 //	5  0 where the step is the first, t = 0, whose term is the decoder's; else 1
 //
-// All tensors are float32. Pictures are read in channels-last memory.
+// All tensors are float32. Images are read in channels-last memory.
 func DiffusionLosses(out, target, xStart, rows Tensor, bound, through bool) (mse, vb Tensor) {
 	const op = "DiffusionLosses"
 	p := C.gt_diffusion_losses(out.defined(op), target.defined(op), xStart.defined(op), rows.defined(op), cBool(bound), cBool(through))
@@ -46,12 +46,12 @@ const QSampleColumns = 2
 // [PhiloxNormal]'s under the key.
 //
 // xStart is [N, C, H, W], and so are both results. A row of rows [N,
-// QSampleColumns] holds, for the step that a picture goes to:
+// QSampleColumns] holds, for the step that an image goes to:
 //
 //	0  what x_0 is multiplied by, sqrt(alphasCumprod)
 //	1  what the noise is multiplied by, sqrt(1 - alphasCumprod)
 //
-// All tensors are float32. Pictures are read and written in channels-last memory.
+// All tensors are float32. Images are read and written in channels-last memory.
 // There are no gradients.
 func DiffusionQSample(xStart, rows Tensor, key PhiloxKey) (xT, noise Tensor) {
 	const op = "DiffusionQSample"
@@ -89,7 +89,7 @@ type ReverseStepOptions struct {
 // so l is a log variance in nats, and m is 0 at t = 0. What a factor of 0 is
 // multiplied by does not matter, but for the noise's.
 //
-// All tensors are float32. Pictures are read and written in channels-last memory.
+// All tensors are float32. Images are read and written in channels-last memory.
 // There are no gradients.
 func DiffusionReverseStep(out, x, rows Tensor, o ReverseStepOptions) (previous, xStart Tensor) {
 	const op = "DiffusionReverseStep"

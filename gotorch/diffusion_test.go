@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// oddPictures are shapes of one sample and of several, of one pixel, and of
+// oddImages are shapes of one sample and of several, of one pixel, and of
 // elements that do and do not fill a quad or a run.
-var oddPictures = [][]int64{{1, 1, 1, 1}, {3, 1, 1, 1}, {1, 3, 5, 3}, {3, 3, 5, 3}, {3, 1, 5, 3}, {3, 4, 7, 6}, {1, 3, 32, 32}}
+var oddImages = [][]int64{{1, 1, 1, 1}, {3, 1, 1, 1}, {1, 3, 5, 3}, {3, 3, 5, 3}, {3, 1, 5, 3}, {3, 4, 7, 6}, {1, 3, 32, 32}}
 
 // rowsOf returns n rows of a table with other columns around them.
 func rowsOf(d Device, n int64, row func(i int64) []float64) Tensor {
@@ -30,7 +30,7 @@ func TestDiffusionQSample(t *testing.T) { checkQSample(t, Device{}) }
 func checkQSample(t *testing.T, d Device) {
 	exact := d.Type == CPU && CPUCapability() != "DEFAULT"
 	for i, key := range philoxKeys {
-		for _, shape := range oddPictures {
+		for _, shape := range oddImages {
 			Scope(func() {
 				n := shape[0]
 				x := PhiloxUniform(Device{}, Float, PhiloxKey{Seed: 3}, shape...).To(d)
@@ -214,7 +214,7 @@ func TestDiffusionReverseStep(t *testing.T) { checkReverseStep(t, Device{}, 1e-6
 func checkReverseStep(t *testing.T, d Device, tolerance float64) {
 	key := PhiloxKey{Seed: 4, Stream: 5, Step: 6, FirstSample: 7}
 	for _, s := range reverseSteps() {
-		for i, shape := range oddPictures {
+		for i, shape := range oddImages {
 			Scope(func() {
 				in := newReverseInputs(d, s, shape)
 				for _, clip := range []bool{false, true} {
@@ -286,8 +286,8 @@ func (in *reverseInputs) compare(t *testing.T, what string, o ReverseStepOptions
 	}
 }
 
-// TestDiffusionStepsLayouts gives rows and pictures that lie otherwise, a batch in
-// parts, and one without pictures.
+// TestDiffusionStepsLayouts gives rows and images that lie otherwise, a batch in
+// parts, and one without images.
 func TestDiffusionStepsLayouts(t *testing.T) {
 	Scope(func() {
 		key := PhiloxKey{Seed: 4, FirstSample: 3}
@@ -298,7 +298,7 @@ func TestDiffusionStepsLayouts(t *testing.T) {
 		all, _ := DiffusionReverseStep(in.out, in.x, row, ReverseStepOptions{Noise: noise})
 		other, _ := DiffusionReverseStep(in.out.Contiguous(), in.x.Contiguous(), row.Contiguous(), ReverseStepOptions{Noise: noise.Contiguous()})
 		if !Equal(all, other) {
-			t.Error("of row-major pictures, or rows of their own, comes something else")
+			t.Error("of row-major images, or rows of their own, comes something else")
 		}
 		noised, _ := DiffusionQSample(in.x, row.Narrow(1, 2, 2), key)
 		for i := range int64(3) {
@@ -328,23 +328,23 @@ func TestDiffusionStepsRefuse(t *testing.T) {
 	}
 	q := func(x, rows Tensor, key PhiloxKey) func() { return func() { DiffusionQSample(x, rows, key) } }
 	for says, call := range map[string]func(){
-		"takes pictures, not [2, 3, 4]":            q(zeros(2, 3, 4), two, PhiloxKey{}),
-		"rows [2, 8] do not fit 2 pictures":        q(x, rows, PhiloxKey{}),
-		"rows [1, 2] do not fit 2 pictures":        q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
-		"not CPUDoubleType":                        q(x.CastTo(Double), two, PhiloxKey{}),
-		"not CPUHalfType":                          q(x, two.CastTo(Half), PhiloxKey{}),
-		"has no gradient":                          q(leaf, two, PhiloxKey{}),
-		"CPUFloatType[1], not one int64 on cpu":    q(x, two, PhiloxKey{StepOf: zeros(1)}),
-		"CPULongType[3], not one int64 on cpu":     q(x, two, PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}),
-		"takes pictures, not [3, 4, 4]":            reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
-		"rows [2, 2] do not fit 2 pictures":        reverse(x, x, two, ReverseStepOptions{}),
-		"the network's [2, 5, 4, 4] does not fit":  reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
-		"the network's [2, 3, 4, 5] does not fit":  reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
-		"one device, not CPUBFloat16Type":          reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
-		"one device, not CPULongType":              reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
-		"noise [2, 3, 4, 1] does not fit pictures": reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
-		"one device, not CPUCharType":              reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
-		"a step has no gradient":                   reverse(leaf, x, rows, ReverseStepOptions{}),
+		"takes images, not [2, 3, 4]":             q(zeros(2, 3, 4), two, PhiloxKey{}),
+		"rows [2, 8] do not fit 2 images":         q(x, rows, PhiloxKey{}),
+		"rows [1, 2] do not fit 2 images":         q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
+		"not CPUDoubleType":                       q(x.CastTo(Double), two, PhiloxKey{}),
+		"not CPUHalfType":                         q(x, two.CastTo(Half), PhiloxKey{}),
+		"has no gradient":                         q(leaf, two, PhiloxKey{}),
+		"CPUFloatType[1], not one int64 on cpu":   q(x, two, PhiloxKey{StepOf: zeros(1)}),
+		"CPULongType[3], not one int64 on cpu":    q(x, two, PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}),
+		"takes images, not [3, 4, 4]":             reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
+		"rows [2, 2] do not fit 2 images":         reverse(x, x, two, ReverseStepOptions{}),
+		"the network's [2, 5, 4, 4] does not fit": reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
+		"the network's [2, 3, 4, 5] does not fit": reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
+		"one device, not CPUBFloat16Type":         reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
+		"one device, not CPULongType":             reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
+		"noise [2, 3, 4, 1] does not fit images":  reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
+		"one device, not CPUCharType":             reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
+		"a step has no gradient":                  reverse(leaf, x, rows, ReverseStepOptions{}),
 	} {
 		if err := mustFail(t, call); !strings.Contains(err.Message, says) {
 			t.Errorf("the message lacks %q: %s", says, err.Message)

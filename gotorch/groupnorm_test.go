@@ -133,7 +133,7 @@ func compareGroupNormSilu(t *testing.T, in normInputs, groups int64, silu bool, 
 	}
 }
 
-// TestGroupNormSiluBefore adds what is the same for all pictures, and what is not,
+// TestGroupNormSiluBefore adds what is the same for all images, and what is not,
 // and drops some of it.
 func TestGroupNormSiluBefore(t *testing.T) {
 	checkGroupNormSiluBefore(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
@@ -141,7 +141,7 @@ func TestGroupNormSiluBefore(t *testing.T) {
 
 func checkGroupNormSiluBefore(t *testing.T, d Device, tolerances map[int8]float64) {
 	for dtype, tolerance := range tolerances {
-		for name, shape := range map[string][]int64{"channels": {96}, "pictures": {3, 96}} {
+		for name, shape := range map[string][]int64{"channels": {96}, "images": {3, 96}} {
 			for _, withScale := range []bool{true, false} {
 				t.Run(fmt.Sprint(DtypeName(dtype), name, withScale), func(t *testing.T) {
 					Scope(func() {

@@ -233,7 +233,7 @@ func MaxPool2d(input Tensor, kernelSize, stride, padding, dilation []int64, ceil
 }
 
 // AvgPool2d averages each window of [N, C, H, W], which is padded with zeros: with
-// countIncludePad they count, without the mean is that of the picture's own elements.
+// countIncludePad they count, without the mean is that of the image's own elements.
 func AvgPool2d(input Tensor, kernelSize, stride, padding []int64, countIncludePad bool) Tensor {
 	const op = "AvgPool2d"
 	r := C.gt_avg_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride), cPair(op, padding), cBool(countIncludePad))

@@ -15,7 +15,7 @@ func refusals() map[string]refusal {
 	f := func(v ...float32) Tensor { return FromFloat32s(v) }
 	two, three := f(1, 2), f(1, 2, 3)
 	square := Zeros([]int64{2, 2}, false)
-	picture := Zeros([]int64{1, 4, 3, 3}, false)
+	img := Zeros([]int64{1, 4, 3, 3}, false)
 	one := []int64{1}
 	none := Tensor{}
 	nowhere := Device{Type: 7}
@@ -154,39 +154,39 @@ func refusals() map[string]refusal {
 		"LinearEach": {func() { LinearEach(Zeros([]int64{1, 2}, false), []Tensor{Zeros([]int64{2, 3}, false)}, []Tensor{two}) },
 			"weight 0 [2, 3] and bias [2] do not fit [1, 2]"},
 		"Linear": {func() { Linear(two, Zeros([]int64{2, 3}, false), none) }, "shapes cannot be multiplied (1x2 and 3x2)"},
-		"Conv2d": {func() { Conv2d(picture, square, none, one, one, one, 1) }, "weight"},
+		"Conv2d": {func() { Conv2d(img, square, none, one, one, one, 1) }, "weight"},
 		"ConvTranspose2d": {func() {
-			ConvTranspose2d(picture, picture, none, []int64{1, 2, 3}, one, one, 1, one)
+			ConvTranspose2d(img, img, none, []int64{1, 2, 3}, one, one, 1, one)
 		}, "a 2-D layer takes one number"},
-		"GroupNorm":           {func() { GroupNorm(picture, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
-		"GroupNormSiluBeside": {func() { GroupNormSiluBeside(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
-		"GroupNormSiluJoined": {func() { GroupNormSiluJoined(picture, picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "8 channels do not split into 3 groups"},
-		"GroupNormSilu":       {func() { GroupNormSilu(picture, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNorm":           {func() { GroupNorm(img, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
+		"GroupNormSiluBeside": {func() { GroupNormSiluBeside(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNormSiluJoined": {func() { GroupNormSiluJoined(img, img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "8 channels do not split into 3 groups"},
+		"GroupNormSilu":       {func() { GroupNormSilu(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
 		"DiffusionLosses": {func() {
-			DiffusionLosses(picture, picture, picture, Zeros([]int64{3, LossColumns}, false), true, false)
-		}, "rows [3, 6] do not fit 1 pictures"},
+			DiffusionLosses(img, img, img, Zeros([]int64{3, LossColumns}, false), true, false)
+		}, "rows [3, 6] do not fit 1 images"},
 		"DiffusionQSample": {func() {
-			DiffusionQSample(picture, Zeros([]int64{1, LossColumns}, false), PhiloxKey{})
-		}, "rows [1, 6] do not fit 1 pictures"},
+			DiffusionQSample(img, Zeros([]int64{1, LossColumns}, false), PhiloxKey{})
+		}, "rows [1, 6] do not fit 1 images"},
 		"DiffusionReverseStep": {func() {
-			DiffusionReverseStep(Zeros([]int64{1, 12, 3, 3}, false), picture, Zeros([]int64{1, ReverseStepColumns}, false), ReverseStepOptions{})
-		}, "the network's [1, 12, 3, 3] does not fit pictures [1, 4, 3, 3]"},
-		"ResidualAdd":               {func() { ResidualAdd(picture, picture, two) }, "a bias CPUFloatType[2] does not fit 4 channels"},
-		"BatchNorm":                 {func() { BatchNorm(picture, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
+			DiffusionReverseStep(Zeros([]int64{1, 12, 3, 3}, false), img, Zeros([]int64{1, ReverseStepColumns}, false), ReverseStepOptions{})
+		}, "the network's [1, 12, 3, 3] does not fit images [1, 4, 3, 3]"},
+		"ResidualAdd":               {func() { ResidualAdd(img, img, two) }, "a bias CPUFloatType[2] does not fit 4 channels"},
+		"BatchNorm":                 {func() { BatchNorm(img, two, two, none, none, true, 0.1, 1e-5) }, "running_mean should contain 4 elements not 2"},
 		"Tensor.Softmax":            {func() { two.Softmax(1, Float) }, "Dimension out of range"},
 		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},
 		"LogSoftmax":                {func() { LogSoftmax(two, 1) }, "Dimension out of range"},
 		"ScaledDotProductAttention": {func() { ScaledDotProductAttention(two, two, two) }, "at least 2 dimensional"},
 		"SelfAttention":             {func() { SelfAttention(Zeros([]int64{1, 2, 8}, false), 2) }, "8 channels do not split into 2 heads"},
 		"Embedding":                 {func() { Embedding(square, FromInt64s([]int64{2})) }, "index out of range"},
-		"MaxPool2d":                 {func() { MaxPool2d(picture, []int64{5}, one, []int64{0}, one, false) }, "Output size is too small"},
+		"MaxPool2d":                 {func() { MaxPool2d(img, []int64{5}, one, []int64{0}, one, false) }, "Output size is too small"},
 		"Eigh":                      {func() { Eigh(two) }, "must have at least 2 dimensions"},
-		"AvgPool2d":                 {func() { AvgPool2d(picture, []int64{5}, one, []int64{0}, true) }, "Output size is too small"},
+		"AvgPool2d":                 {func() { AvgPool2d(img, []int64{5}, one, []int64{0}, true) }, "Output size is too small"},
 		"AdaptiveAvgPool2d":         {func() { AdaptiveAvgPool2d(two, one) }, "Dimension out of range"},
-		"UpsampleNearest2d":         {func() { UpsampleNearest2d(picture, 0, 1) }, "Input and output sizes should be greater than 0"},
+		"UpsampleNearest2d":         {func() { UpsampleNearest2d(img, 0, 1) }, "Input and output sizes should be greater than 0"},
 		"UpsampleBilinear2d":        {func() { UpsampleBilinear2d(two, 2, 2) }, "equals to 4"},
 		"UpsampleWeight":            {func() { UpsampleWeight(square, Float) }, "is [O, I, 3, 3], not [2, 2]"},
-		"UpsampleConv2d":            {func() { UpsampleConv2d(picture, picture, two) }, "do not fit [1, 4, 3, 3]"},
+		"UpsampleConv2d":            {func() { UpsampleConv2d(img, img, two) }, "do not fit [1, 4, 3, 3]"},
 		"NllLoss":                   {func() { NllLoss(square, FromInt64s([]int64{0, 2}), none, -100, "mean") }, "Target 2 is out of bounds"},
 		"BinaryCrossEntropy":        {func() { BinaryCrossEntropy(two, two, none, "average") }, "no reduction average"},
 

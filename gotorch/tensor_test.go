@@ -282,7 +282,7 @@ func FuzzShapes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c, d int64) {
 		Scope(func() {
 			x := ArangeOn(Device{}, Float, 0, 24, 1).View(2, 3, 4)
-			picture := x.View(1, 2, 3, 4)
+			img := x.View(1, 2, 3, 4)
 			index := FromInt64s([]int64{a % 5, b % 5})
 			for _, g := range []func(){
 				func() { x.View(a, b, c) },
@@ -307,14 +307,14 @@ func FuzzShapes(f *testing.F) {
 				func() { x.Size(a) },
 				func() { Cat([]Tensor{x, x}, a) },
 				func() { Stack([]Tensor{x, x}, a) },
-				func() { GroupNorm(picture, a, Tensor{}, Tensor{}, 1e-5) },
+				func() { GroupNorm(img, a, Tensor{}, Tensor{}, 1e-5) },
 				func() {
-					Conv2d(picture, Ones([]int64{2, 2, 1, 1}, false), Tensor{}, []int64{a}, []int64{b % 100}, []int64{c}, d)
+					Conv2d(img, Ones([]int64{2, 2, 1, 1}, false), Tensor{}, []int64{a}, []int64{b % 100}, []int64{c}, d)
 				},
-				func() { MaxPool2d(picture, []int64{a}, []int64{b}, []int64{c}, []int64{d}, true) },
-				func() { AvgPool2d(picture, []int64{a, b}, []int64{c, d}, []int64{d, a}, a == b) },
-				func() { AdaptiveAvgPool2d(picture, []int64{a % 100, b % 100}) },
-				func() { UpsampleNearest2d(picture, a%100, b%100) },
+				func() { MaxPool2d(img, []int64{a}, []int64{b}, []int64{c}, []int64{d}, true) },
+				func() { AvgPool2d(img, []int64{a, b}, []int64{c, d}, []int64{d, a}, a == b) },
+				func() { AdaptiveAvgPool2d(img, []int64{a % 100, b % 100}) },
+				func() { UpsampleNearest2d(img, a%100, b%100) },
 				func() { Embedding(x.View(6, 4), index) },
 				func() { NllLoss(x.View(6, 4).Narrow(0, 0, 2), index, Tensor{}, c, "mean") },
 				func() { FromBytes(make([]byte, 32), Float, a, b) },

@@ -43,7 +43,7 @@ func (n *tinyNet) forward(x Tensor) Tensor {
 	return Linear(Flatten(h, 1, 3), p[4], p[5])
 }
 
-// step learns the mean of each half of a random picture.
+// step learns the mean of each half of a random image.
 func (n *tinyNet) step(step uint32) (loss float64) {
 	Scope(func() {
 		x := PhiloxNormal(n.device, Float, PhiloxKey{Step: step}, 4, 3, 8, 8)

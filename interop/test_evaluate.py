@@ -29,15 +29,15 @@ def weights(make, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Two files of pictures that look somewhat alike: coloured, with a gradient and noise."""
-    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
-    def pictures(n, least, most):
+    """Two files of images that look somewhat alike: coloured, with a gradient and noise."""
+    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("images")
+    def images(n, least, most):
         colours, noise = random.uniform(least, most, (n, 1, 1, 3)), random.normal(0, 20, (n, 12, 12, 3))
         return np.clip(colours + noise + np.arange(12)[:, None, None] * random.uniform(-5, 5, (n, 1, 1, 1)), 0, 255).astype(np.uint8)
     files = {}
     for name, n, least, most in ("samples", 48, 0, 190), ("reference", 40, 90, 255):
         files[name] = folder / f"{name}.npz"
-        np.savez(files[name], pictures(n, least, most))
+        np.savez(files[name], images(n, least, most))
     return files
 
 
@@ -46,7 +46,7 @@ def evaluate(iddpm, weights):
     return lambda *arguments: json.loads(iddpm("evaluate", *arguments, "--inception", weights, "--device", "cpu", "--json"))
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     def __init__(self, file):
         self.pixels = torch.from_numpy(np.load(file)["arr_0"]).permute(0, 3, 1, 2)
 
@@ -60,7 +60,7 @@ class Pictures(torch.utils.data.Dataset):
 def test_torch_fidelity_agrees(evaluate, weights, sets):
     ours = evaluate(sets["samples"], "--ref", sets["reference"])
     theirs = torch_fidelity.calculate_metrics(
-        input1=Pictures(sets["samples"]), input2=Pictures(sets["reference"]), fid=True, isc=True, prc=True, prc_neighborhood=3, isc_splits=1,
+        input1=Images(sets["samples"]), input2=Images(sets["reference"]), fid=True, isc=True, prc=True, prc_neighborhood=3, isc_splits=1,
         samples_shuffle=False, cuda=False, batch_size=16, cache=False, verbose=False, save_cpu_ram=True,
         feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights))
     assert (ours["num_samples"], ours["num_ref"], ours["image_size"]) == (48, 40, 12)

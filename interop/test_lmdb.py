@@ -5,7 +5,7 @@ import pathlib
 
 import lmdb
 
-PICTURES = pathlib.Path(__file__).resolve().parent.parent / "data/imaging/testdata/pillow"
+IMAGES = pathlib.Path(__file__).resolve().parent.parent / "data/imaging/testdata/pillow"
 
 
 def test_database(iddpm, tmp_path):
@@ -13,7 +13,7 @@ def test_database(iddpm, tmp_path):
     with lmdb.open(str(tmp_path / "bedroom_val_lmdb"), map_size=1 << 40) as database:
         with database.begin(write=True) as transaction:
             for key, name in files.items():
-                assert transaction.put(key.encode(), (PICTURES / name).read_bytes())
+                assert transaction.put(key.encode(), (IMAGES / name).read_bytes())
     found = json.loads(iddpm("data", "info", tmp_path / "bedroom_val_lmdb", "--json"))
     assert found["pictures"] == 3 and found["bad"] == []
     assert found["sizes"] == [{"width": 101, "height": 75, "count": 3}]

@@ -123,5 +123,5 @@ def test_nll(iddpm, run, tmp_path):
     assert {name: (t.shape, t.dtype) for name, t in terms.items()} == dict.fromkeys(terms, ((40,), np.float64))
     assert terms["vb"].sum() + result["prior_bpd"] == pytest.approx(result["total_bpd"], rel=1e-6)
     assert terms["vb"][-1] == pytest.approx(result["decoder_bpd"], rel=1e-6)
-    pictures = np.load(tmp_path / "nll.npz")
-    assert pictures["total_bpd"].shape == (3,) and pictures["total_bpd"].mean() == pytest.approx(result["total_bpd"])
+    images = np.load(tmp_path / "nll.npz")
+    assert images["total_bpd"].shape == (3,) and images["total_bpd"].mean() == pytest.approx(result["total_bpd"])

@@ -1,4 +1,4 @@
-"""Super-resolution: PyTorch loads a network as the reference's, iddpm takes PyTorch's weights and numpy's pictures."""
+"""Super-resolution: PyTorch loads a network as the reference's, iddpm takes PyTorch's weights and numpy's images."""
 
 import json
 import pathlib

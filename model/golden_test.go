@@ -44,7 +44,7 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 			continue
 		}
 		if c.Model.Dims != 0 && c.Model.Dims != 2 {
-			t.Logf("%s convolves in %d dimensions: the paper's pictures have 2", file, c.Model.Dims)
+			t.Logf("%s convolves in %d dimensions: the paper's images have 2", file, c.Model.Dims)
 			continue
 		}
 		c.Model.SuperRes = c.ModelClass == "SuperResModel"

@@ -25,7 +25,7 @@ func (p Product) TrainingMACs() int64 {
 }
 
 // Products returns the convolutions and matrix products of one evaluation on n
-// pictures of the given side, in order.
+// images of the given side, in order.
 func (m *UNet) Products(n, imageSize int) []Product {
 	e := products{n: int64(n)}
 	e.linear(m.timeEmbed.first, []int64{e.n}, false)
@@ -39,7 +39,7 @@ func (m *UNet) Products(n, imageSize int) []Product {
 }
 
 // MACs returns the multiply-accumulate operations of one evaluation on one
-// picture of the given side: convolutions, linear layers and attention.
+// image of the given side: convolutions, linear layers and attention.
 func (m *UNet) MACs(imageSize int) (total int64) {
 	for _, p := range m.Products(1, imageSize) {
 		total += p.MACs
@@ -48,7 +48,7 @@ func (m *UNet) MACs(imageSize int) (total int64) {
 }
 
 // RecomputedMACs returns those that gradient checkpointing adds to a training step
-// on one picture: residual and attention blocks are evaluated once more.
+// on one image: residual and attention blocks are evaluated once more.
 func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
 	e := products{n: 1}
 	m.each(imageSize, func(bl block, side int64) {
@@ -80,7 +80,7 @@ func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	visit(block{conv: m.outConv}, side)
 }
 
-// products gathers the products of an evaluation on n pictures.
+// products gathers the products of an evaluation on n images.
 type products struct {
 	n    int64
 	list []Product

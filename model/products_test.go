@@ -18,8 +18,8 @@ func TestProducts(t *testing.T) {
 		n                 int
 		forward, backward int64 // FLOPs
 	}{
-		{"one picture", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 1, 2187821056, 4372070400},
-		{"two pictures", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 2, 4375642112, 8744140800},
+		{"one image", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 1, 2187821056, 4372070400},
+		{"two images", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 2, 4375642112, 8744140800},
 		{"of 64", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 64, 2 }), 1, 15318417408, 30622646272},
 		{"of classes", with(func(c *Config) {
 			c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 32, 1

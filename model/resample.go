@@ -25,7 +25,7 @@ func newDownsample(b builder, channels int) *conv {
 	return newConv(b.at("op"), channels, channels, 3, 2, false)
 }
 
-// LowRes returns what a super-resolution network sees of pictures x, [N, C, H,
+// LowRes returns what a super-resolution network sees of images x, [N, C, H,
 // W], beside them: [N, C, SmallSize, SmallSize], each value the mean of the area
 // that it covers, as the reference's interpolation by mode "area". It is undefined
 // for a network of another kind.

@@ -401,11 +401,11 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// The small pictures are means of areas, also where the sizes do not divide.
+// The small images are means of areas, also where the sizes do not divide.
 func TestLowRes(t *testing.T) {
 	gotorch.Scope(func() {
 		if small := (Config{ImageSize: 4}).LowRes(gotorch.FromFloat32s(make([]float32, 16), 1, 1, 4, 4)); small.Defined() {
-			t.Error("a network of another kind sees small pictures")
+			t.Error("a network of another kind sees small images")
 		}
 		for _, test := range []struct {
 			size int64

@@ -9,7 +9,7 @@ run=run/demo
 ls "$run"/checkpoints/*.pt >/dev/null 2>&1 || rm -rf "$run"
 
 # Both print what they made; the summary at the end says it once, for the whole.
-# A learning rate that falls to zero within the run draws cleaner pictures.
+# A learning rate that falls to zero within the run draws cleaner images.
 build/iddpm train --run-dir "$run" --auto-resume --preset emoji --steps 1500 --lr-anneal-steps 1500 "$@" >/dev/null
 # A tenth of the sampler's steps is a tenth of the time, and looks the same.
 drawn=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:---timestep-respacing 100})

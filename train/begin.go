@@ -82,7 +82,7 @@ type Change func(*Config) error
 // checkpoint of a run folder, belongs to. A run that was killed before its first
 // checkpoint begins again, to the same numbers. A run folder that is not the
 // run's own must not hold a run yet. change, unless it is nil, may alter where the
-// pictures are, how many of them may be bad, when training ends, and the threads:
+// images are, how many of them may be bad, when training ends, and the threads:
 // of the rest of the configuration the checkpoint is made.
 func Resume(path string, change Change, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
@@ -290,6 +290,6 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 			zap.String("reason", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
 	}
 	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
-		t.log.Warn("the pictures are not those that the run began with", zap.String("data", t.dataset.Name()))
+		t.log.Warn("the images are not those that the run began with", zap.String("data", t.dataset.Name()))
 	}
 }

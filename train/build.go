@@ -49,7 +49,7 @@ func LogData(log *zap.Logger, set *data.Dataset) {
 // ClassHint says how to choose where classes come from.
 const ClassHint = "--labels chooses where classes come from: prefix, folder, source, or a table of lines NAME,CLASS"
 
-// asMoved adds to the error of pictures that a run began with, and that are not
+// asMoved adds to the error of images that a run began with, and that are not
 // there any more, how it can go on.
 func (t *Trainer) asMoved(err error, flag string) error {
 	if t.begun && errors.Is(err, fs.ErrNotExist) {

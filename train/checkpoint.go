@@ -36,7 +36,7 @@ type Checkpoint struct {
 	EMA             map[string]*pt.Dict // averaged weights, by rate
 	Optimizer       *pt.Dict            // torch.optim.AdamW's state_dict; nil in a file of weights
 	TimestepSampler *pt.Dict
-	Position        int64 // pictures taken from the data
+	Position        int64 // images taken from the data
 	DataName        string
 	DataFingerprint string
 	ClassNames      []string // by label; empty without classes
@@ -173,7 +173,7 @@ func (c *Checkpoint) read(f fields) error {
 		return err
 	}
 	if c.Step < 0 || c.Position < 0 {
-		return fmt.Errorf("stands at step %d and picture %d: neither can be negative", c.Step, c.Position)
+		return fmt.Errorf("stands at step %d and image %d: neither can be negative", c.Step, c.Position)
 	}
 	var err error
 	if c.health, err = readHealth(&f); err != nil {

@@ -25,17 +25,17 @@ type Config struct {
 	Eval      EvalConfig       `json:"eval"`
 }
 
-// DataConfig says where the pictures are.
+// DataConfig says where the images are.
 type DataConfig struct {
 	Dir          string `json:"data_dir"`         // folder, zip or archive; empty: the built-in emoji
 	Labels       string `json:"labels"`           // where classes come from: prefix, folder, source or a .csv file; empty: see data.Options
-	Flip         bool   `json:"random_flip"`      // mirror every other picture, by chance
+	Flip         bool   `json:"random_flip"`      // mirror every other image, by chance
 	RandomCrop   bool   `json:"random_crop"`      // crop anywhere, not from the centre
-	Orient       bool   `json:"exif_orientation"` // turn pictures as their EXIF orientation says
+	Orient       bool   `json:"exif_orientation"` // turn images as their EXIF orientation says
 	JPEGDecoder  string `json:"jpeg_decoder"`     // auto, turbo or go, see data.Options; empty: auto
 	Background   string `json:"background"`       // colour under transparent pixels, see data.ParseColour; empty: white
-	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable pictures to leave out
-	Cache        string `json:"cache"`            // memory that keeps decoded pictures, see data.ParseCache; empty: auto
+	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable images to leave out
+	Cache        string `json:"cache"`            // memory that keeps decoded images, see data.ParseCache; empty: auto
 }
 
 // Validate returns an error that lists all that is wrong with c.
@@ -67,7 +67,7 @@ func (c DataConfig) options() (data.Options, error) {
 	return o, errors.Join(errs[:]...)
 }
 
-// DataOptions returns how the pictures of a valid configuration become training
+// DataOptions returns how the images of a valid configuration become training
 // examples.
 func (c Config) DataOptions() data.Options {
 	o, _ := c.Data.options()
@@ -95,8 +95,8 @@ func (c *Config) Anchor() {
 // Options are the numbers of the training loop; the JSON keys are the
 // reference's flags where it has them.
 type Options struct {
-	BatchSize        int       `json:"batch_size"`                // pictures per step
-	Microbatch       int       `json:"microbatch"`                // pictures per backward pass; below 1: BatchSize
+	BatchSize        int       `json:"batch_size"`                // images per step
+	Microbatch       int       `json:"microbatch"`                // images per backward pass; below 1: BatchSize
 	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"` // choose Microbatch where it is below 1, and lower it where memory runs out
 	LR               float64   `json:"lr"`                        // AdamW's learning rate
 	WeightDecay      float64   `json:"weight_decay"`              // decoupled
@@ -155,7 +155,7 @@ func (o Options) maxSkipped() int {
 	return o.MaxSkipped
 }
 
-// microbatch returns how many pictures go through one backward pass.
+// microbatch returns how many images go through one backward pass.
 func (o Options) microbatch() int {
 	if o.Microbatch < 1 {
 		return o.BatchSize
@@ -168,7 +168,7 @@ func (o Options) microbatch() int {
 func (o Options) CheckParts(processes int) error {
 	switch {
 	case o.BatchSize%processes != 0:
-		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the pictures of all of them together", o.BatchSize, processes)
+		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the images of all of them together", o.BatchSize, processes)
 	case o.GradientNoise && min(o.microbatch(), o.BatchSize/processes) == o.BatchSize:
 		return fmt.Errorf("gradient-noise compares microbatches, or the shares of several processes, with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	}

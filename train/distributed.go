@@ -11,10 +11,10 @@ import (
 // has the run folder. All else is equal in all of them, on like machines to the bit, so
 // that they come to the same decisions without asking one another.
 
-// share returns how many pictures of a batch are this process's.
+// share returns how many images of a batch are this process's.
 func (t *Trainer) share() int { return t.config.Train.BatchSize / t.group.Size() }
 
-// first returns the index in the batch of the first picture that is this process's.
+// first returns the index in the batch of the first image that is this process's.
 func (t *Trainer) first() int { return t.group.Rank() * t.share() }
 
 // plan is what the leading process has decided on.
@@ -35,13 +35,13 @@ func (t *Trainer) followConfig() error {
 	return err
 }
 
-// sameData refuses pictures that are not the leading process's: on another machine,
+// sameData refuses images that are not the leading process's: on another machine,
 // say.
 func (t *Trainer) sameData() error {
 	if t.group == nil {
 		return nil // the fingerprint of a large set takes a moment
 	}
-	return t.group.CheckSame("set of pictures", t.dataset.Fingerprint())
+	return t.group.CheckSame("set of images", t.dataset.Fingerprint())
 }
 
 // state is what a run has come to, beside tensors.

@@ -4,16 +4,16 @@
 //
 //  1. A Config (config.go, presets.go) says all that a run depends on. New, Resume
 //     and ResumeReference (begin.go, reference.go) make a Trainer of it (trainer.go):
-//     they lock the run folder (lock.go, runfolder.go), open the pictures and build
+//     they lock the run folder (lock.go, runfolder.go), open the images and build
 //     the network, the optimizer and the averages (build.go, precision.go).
 //  2. Trainer.Train (trainer.go) takes step after step. One (step.go) draws the
-//     timesteps on the host and sends them over with the pictures; all else is the
+//     timesteps on the host and sends them over with the images; all else is the
 //     device's work (work.go, pixels.go): it takes the losses of the microbatches and
 //     goes back from each, clips, updates the weights by AdamW, and their moving
 //     averages. What the step has to say lies in one tensor (result.go).
 //  3. Steps are gathered to a line of the log (meter.go, gradnoise.go; package
 //     metrics writes it), skipped or undone where numbers go bad (health.go), and
-//     the network is tried on held-out pictures (heldout.go).
+//     the network is tried on held-out images (heldout.go).
 //  4. A checkpoint (checkpoint.go; optimizer.go, timestep_sampler_state.go and
 //     fields.go for its parts) is written beside the steps (saver.go).
 //

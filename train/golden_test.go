@@ -76,7 +76,7 @@ func openGoldenRun(t *testing.T, dir string, nudge int) *goldenRun {
 	c.Model.SuperRes = c.ModelClass == "SuperResModel"
 	r := &goldenRun{TB: t, checkpointing: c.Model.UseCheckpoint, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
 	if c.Model.Dims != 0 && c.Model.Dims != 2 {
-		t.Skipf("the case convolves in %d dimensions: the paper's pictures have 2", c.Model.Dims)
+		t.Skipf("the case convolves in %d dimensions: the paper's images have 2", c.Model.Dims)
 	}
 	if r.network, err = model.New(c.Model.UNetConfig, 1); err != nil {
 		t.Fatal(err)

@@ -7,8 +7,8 @@ import "iddpm/train/metrics"
 // steps of a line; the scale is their quotient, and is left out where the second
 // is not above 0.
 const (
-	GradNoiseScale    = "grad_noise_scale"    // tr(Sigma) / |G|^2, in pictures
-	GradNoiseVariance = "grad_noise_variance" // tr(Sigma), of one picture's gradient
+	GradNoiseScale    = "grad_noise_scale"    // tr(Sigma) / |G|^2, in images
+	GradNoiseVariance = "grad_noise_variance" // tr(Sigma), of one image's gradient
 	GradNoiseSquared  = "grad_noise_squared"  // |G|^2, of the true gradient; may come out below 0
 )
 

@@ -24,7 +24,7 @@ func TestGradNoiseEstimates(t *testing.T) {
 		wantSquared += mean[d] * mean[d]
 		wantVariance += deviation[d] * deviation[d]
 	}
-	for name, sizes := range map[string][]int{"equal": {4, 4}, "uneven": {4, 4, 2}, "single pictures": {1, 1, 1}} {
+	for name, sizes := range map[string][]int{"equal": {4, 4}, "uneven": {4, 4, 2}, "single images": {1, 1, 1}} {
 		total := 0
 		for _, n := range sizes {
 			total += n

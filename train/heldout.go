@@ -24,16 +24,16 @@ import (
 // zero value evaluates nothing.
 type EvalConfig struct {
 	Interval  int     `json:"eval_interval"`  // steps between two evaluations, of which the last step is one too; 0: none
-	Dir       string  `json:"eval_data"`      // pictures to evaluate on; empty: those of HoldOut
-	HoldOut   float64 `json:"hold_out"`       // share of the training pictures kept for it, and from training
-	Pictures  int     `json:"eval_pictures"`  // how many to evaluate on, spread over those there are; 0: 64
+	Dir       string  `json:"eval_data"`      // images to evaluate on; empty: those of HoldOut
+	HoldOut   float64 `json:"hold_out"`       // share of the training images kept for it, and from training
+	Images    int     `json:"eval_pictures"`  // how many to evaluate on, spread over those there are; 0: 64
 	Respacing string  `json:"eval_respacing"` // evaluates the respaced process, which is faster and another bound; "": as trained
 }
 
 // The columns of an evaluation.
 const (
 	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
-	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over pictures
+	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
 	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
 )
 
@@ -43,14 +43,14 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	if e.Interval < 0 {
 		errs = append(errs, fmt.Errorf("eval-interval must not be negative, but is %d", e.Interval))
 	}
-	if e.Pictures < 0 {
-		errs = append(errs, fmt.Errorf("eval-pictures must not be negative, but is %d", e.Pictures))
+	if e.Images < 0 {
+		errs = append(errs, fmt.Errorf("eval-pictures must not be negative, but is %d", e.Images))
 	}
 	if !(e.HoldOut >= 0 && e.HoldOut < 1) {
 		errs = append(errs, fmt.Errorf("hold-out must be in [0, 1), not %g", e.HoldOut))
 	}
 	if e.Interval > 0 && e.Dir == "" && e.HoldOut == 0 {
-		errs = append(errs, errors.New("eval-interval needs pictures that are not trained on: name them by eval-data, or set hold-out, such as 0.05"))
+		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, such as 0.05"))
 	}
 	if e.Respacing != "" {
 		d.TimestepRespacing = e.Respacing
@@ -61,21 +61,21 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	return errors.Join(errs...)
 }
 
-// heldOut are the pictures that a run evaluates on.
+// heldOut are the images that a run evaluates on.
 type heldOut struct {
 	pixels  []byte  // [N, H, W, C]
 	labels  []int64 // [N]
 	process *diffusion.GaussianDiffusion
 }
 
-// openHeldOut reads the pictures, if the run evaluates.
+// openHeldOut reads the images, if the run evaluates.
 func (t *Trainer) openHeldOut() error {
 	e := t.config.Eval
 	if e.Interval == 0 {
 		return nil
 	}
 	o := t.config.DataOptions()
-	o.Limit = cmp.Or(e.Pictures, 64)
+	o.Limit = cmp.Or(e.Images, 64)
 	o.CacheBytes = -1 // each is read once
 	o.KnownClasses = t.dataset.ClassNames()
 	dir := e.Dir
@@ -84,7 +84,7 @@ func (t *Trainer) openHeldOut() error {
 	}
 	set, err := data.Open(dir, o)
 	if err != nil {
-		return t.asMoved(fmt.Errorf("pictures to evaluate on: %w", err), "eval-data")
+		return t.asMoved(fmt.Errorf("images to evaluate on: %w", err), "eval-data")
 	}
 	defer set.Close()
 	t.heldOut.pixels, t.heldOut.labels, err = set.Images()
@@ -97,7 +97,7 @@ func (t *Trainer) evaluationDue() bool {
 	return every > 0 && (t.current%every == 0 || t.done())
 }
 
-// evaluateHeldOut writes a line with the bound on the held-out pictures. Their
+// evaluateHeldOut writes a line with the bound on the held-out images. Their
 // noise is the same in every evaluation of every run, so that curves differ by
 // what was learnt. The training state is as before.
 func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
@@ -113,7 +113,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 		}
 	}
 	index, weights := t.defaultWeights()
-	about := []zap.Field{zap.Int("step", t.current), zap.String("weights", weights.Name), zap.Int("pictures", len(t.heldOut.labels)),
+	about := []zap.Field{zap.Int("step", t.current), zap.String("weights", weights.Name), zap.Int("images", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps())}
 	if weights.Reason != "" {
 		about = append(about, zap.String("reason", weights.Reason))
@@ -131,7 +131,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	}
 	mean, stderr := diffusion.MeanAndError(sum.Total)
 	mse := stat.Mean(sum.Mean(sum.EpsilonMSE), nil)
-	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("pictures", sum.Len()))
+	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("images", sum.Len()))
 	t.writeMetrics([]metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
 	t.meter.since = t.meter.since.Add(time.Since(begin)) // the speed of training is without it
 	return nil
@@ -157,7 +157,7 @@ func (t *Trainer) withEMA(index int, f func()) {
 	})
 }
 
-// upload sends pictures and labels to the device.
+// upload sends images and labels to the device.
 func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
@@ -168,11 +168,11 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	return x, y
 }
 
-// heldOutParts are the bounds of microbatches of the held-out pictures, by the index
-// of their first picture.
+// heldOutParts are the bounds of microbatches of the held-out images, by the index
+// of their first image.
 type heldOutParts map[int]diffusion.BPDSum
 
-// joined puts all processes' parts together, in the order of the pictures.
+// joined puts all processes' parts together, in the order of the images.
 func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
 	each, err := distributed.AllGather(t.group, mine)
 	all := heldOutParts{}
@@ -185,7 +185,7 @@ func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
 	return sum, err
 }
 
-// heldOutBound returns the bounds of this process's share of the held-out pictures:
+// heldOutBound returns the bounds of this process's share of the held-out images:
 // every so many microbatches one is its own.
 func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err error) {
 	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
@@ -197,7 +197,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
-			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstPicture: int64(first), Shape: x.Shape()}
+			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstImage: int64(first), Shape: x.Shape()}
 			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
 			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, GraphCache: graphs, Progress: t.adaptThreadsAt}); err == nil {

@@ -28,13 +28,13 @@ func evaluations(t *testing.T, dir string) (steps []int, bits []float64) {
 	return steps, bits
 }
 
-// Evaluating is reading: the run comes out as one that only holds pictures out.
-// The pictures' batches do not matter.
+// Evaluating is reading: the run comes out as one that only holds images out.
+// The images' batches do not matter.
 func TestEvaluation(t *testing.T) {
 	c := tiny()
 	c.Eval = EvalConfig{HoldOut: 0.05}
 	plain := train(t, c, filepath.Join(t.TempDir(), "plain"))
-	c.Eval = EvalConfig{HoldOut: 0.05, Interval: 4, Pictures: 6, Respacing: "10"}
+	c.Eval = EvalConfig{HoldOut: 0.05, Interval: 4, Images: 6, Respacing: "10"}
 	dir := filepath.Join(t.TempDir(), "evaluated")
 	sameState(t, plain, train(t, c, dir))
 	steps, bits := evaluations(t, dir)
@@ -48,16 +48,16 @@ func TestEvaluation(t *testing.T) {
 	dir = filepath.Join(t.TempDir(), "one by one")
 	train(t, c, dir)
 	if _, others := evaluations(t, dir); len(others) != 2 || math.Abs(others[1]/bits[1]-1) > 1e-2 {
-		t.Errorf("one picture at a time the bound is %v, else %v", others, bits)
+		t.Errorf("one image at a time the bound is %v, else %v", others, bits)
 	}
 }
 
-func TestEvaluationNeedsPictures(t *testing.T) {
+func TestEvaluationNeedsImages(t *testing.T) {
 	for want, e := range map[string]EvalConfig{
 		"set hold-out":         {Interval: 10},
 		"must not be negative": {Interval: -1},
 		"not 1":                {HoldOut: 1},
-		"eval-pictures":        {Pictures: -1},
+		"eval-pictures":        {Images: -1},
 		"ddim41":               {Respacing: "ddim41"},
 	} {
 		c := tiny()
@@ -68,7 +68,7 @@ func TestEvaluationNeedsPictures(t *testing.T) {
 	}
 	c := tiny()
 	c.Eval = EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
-	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "pictures to evaluate on") {
+	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "images to evaluate on") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -23,7 +23,7 @@ func Inference(precision string, device gotorch.Device) (dtype int8, err error) 
 	return p.dtype, nil
 }
 
-// Denoiser returns the network as diffusion asks it. Classes and small pictures come
+// Denoiser returns the network as diffusion asks it. Classes and small images come
 // with each question; in says the rest.
 func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
 	return func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {

@@ -107,7 +107,7 @@ func (m *meter) drop() {
 }
 
 // row orders a line of metrics. dataWait is the share of the time spent waiting for
-// pictures.
+// images.
 func (t *Trainer) row(means averages, dataWait float64) []metrics.Value {
 	row := []metrics.Value{{Name: "step", Value: float64(t.current)}, {Name: "samples", Value: float64(t.position)}}
 	for _, name := range metricNames {

@@ -9,7 +9,7 @@ func PixelsToTensor(bytes gotorch.Tensor) gotorch.Tensor {
 	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
 }
 
-// TensorToPixels turns pictures [N, C, H, W] in [-1, 1] into bytes [N, H, W, C] on
+// TensorToPixels turns images [N, C, H, W] in [-1, 1] into bytes [N, H, W, C] on
 // the host, as the reference does: what lies beyond is clipped, and fractions of a
 // grey level are cut off.
 func TensorToPixels(x gotorch.Tensor) []byte {

@@ -22,7 +22,7 @@ func TestTensorToPixels(t *testing.T) {
 	}
 }
 
-// The channels and the order of a picture come back, and so does each grey level, at
+// The channels and the order of an image come back, and so does each grey level, at
 // most one lower: the reference cuts fractions off.
 func TestPixelsAgain(t *testing.T) {
 	gotorch.Scope(func() {

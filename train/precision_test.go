@@ -19,7 +19,7 @@ func lossSteps() int {
 	return n
 }
 
-// TestBFloat16Loss trains on the built-in pictures in float32 and in bfloat16,
+// TestBFloat16Loss trains on the built-in images in float32 and in bfloat16,
 // from the same weights with the same noise. The losses of the last fifth of the
 // steps agree within 1 %.
 func TestBFloat16Loss(t *testing.T) {

@@ -28,7 +28,7 @@ import (
 	"iddpm/model"
 )
 
-// tiny is a run of a few milliseconds a step on the built-in pictures.
+// tiny is a run of a few milliseconds a step on the built-in images.
 func tiny() Config {
 	return Config{
 		Model: model.Config{
@@ -77,7 +77,7 @@ func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 func sameState(t *testing.T, a, b *Checkpoint) {
 	t.Helper()
 	if a.Step != b.Step || a.Position != b.Position {
-		t.Errorf("step %d at picture %d, want step %d at picture %d", b.Step, b.Position, a.Step, a.Position)
+		t.Errorf("step %d at image %d, want step %d at image %d", b.Step, b.Position, a.Step, a.Position)
 	}
 	sameDict(t, "model", a.Model, b.Model)
 	for rate := range a.EMA {
@@ -129,7 +129,7 @@ func same(t *testing.T, path string, a, b any) {
 // TestResume stops runs half-way, goes on, and compares all that a checkpoint
 // holds, bit for bit, with runs that were never stopped.
 func TestResume(t *testing.T) {
-	pictures := fivePictures(t)
+	images := fiveImages(t)
 	for name, change := range map[string]func(*Config){
 		"plain":      func(*Config) {},
 		"dropout":    func(c *Config) { c.Model.Dropout = 0.3 },
@@ -145,10 +145,10 @@ func TestResume(t *testing.T) {
 		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
 		"threads":       func(c *Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
 		"flip":          func(c *Config) { c.Data.Flip = true },
-		"epochs":        func(c *Config) { c.Data.Dir = pictures }, // of 5 pictures: batches of 4 cross their ends
+		"epochs":        func(c *Config) { c.Data.Dir = images }, // of 5 images: batches of 4 cross their ends
 		"super-resolution": func(c *Config) {
 			c.Model.SmallSize, c.Model.UseCheckpoint, c.Train.Microbatch = 4, true, 3
-			c.Eval = EvalConfig{HoldOut: 0.02, Interval: 3, Pictures: 4, Respacing: "5"}
+			c.Eval = EvalConfig{HoldOut: 0.02, Interval: 3, Images: 4, Respacing: "5"}
 		},
 		"keep": func(c *Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
 	} {
@@ -179,17 +179,17 @@ func sameFile(t *testing.T, a, b string) {
 	}
 }
 
-// fivePictures makes a folder of pictures of one colour each.
-func fivePictures(t *testing.T) (dir string) {
+// fiveImages makes a folder of images of one colour each.
+func fiveImages(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for i := range 5 {
-		picture := image.NewGray(image.Rect(0, 0, 8, 8))
-		for k := range picture.Pix {
-			picture.Pix[k] = byte(50 * i)
+		img := image.NewGray(image.Rect(0, 0, 8, 8))
+		for k := range img.Pix {
+			img.Pix[k] = byte(50 * i)
 		}
 		var file bytes.Buffer
-		if err := png.Encode(&file, picture); err != nil {
+		if err := png.Encode(&file, img); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.png", i)), file.Bytes(), 0o666); err != nil {
@@ -440,11 +440,11 @@ func TestResumeRefusesItsPast(t *testing.T) {
 	}
 }
 
-// TestBadPictureSaves meets a picture that cannot be read amid training: the run
-// is saved before it ends, and goes on once that picture may be left out.
-func TestBadPictureSaves(t *testing.T) {
+// TestBadImageSaves meets an image that cannot be read amid training: the run
+// is saved before it ends, and goes on once that image may be left out.
+func TestBadImageSaves(t *testing.T) {
 	c, dir := tiny(), t.TempDir()
-	c.Data.Dir, c.Data.Cache, c.Train.Steps = fivePictures(t), "none", 20 // far beyond what is read ahead
+	c.Data.Dir, c.Data.Cache, c.Train.Steps = fiveImages(t), "none", 20 // far beyond what is read ahead
 	trainer, err := New(c, Run{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -453,7 +453,7 @@ func TestBadPictureSaves(t *testing.T) {
 	err = trainer.Train(t.Context())
 	saved := trainer.checkpointPath()
 	closeTrainer(t, trainer)
-	for _, want := range []string{"3.png", "bad pictures: ", "the run is saved, as " + saved + ": iddpm resume " + dir} {
+	for _, want := range []string{"3.png", "bad images: ", "the run is saved, as " + saved + ": iddpm resume " + dir} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}
@@ -463,15 +463,15 @@ func TestBadPictureSaves(t *testing.T) {
 		err = errors.Join(resumed.Train(t.Context()), resumed.Close())
 	}
 	if err == nil || !strings.Contains(err.Error(), "3.png") {
-		t.Errorf("the run goes on in spite of the picture: %v", err)
+		t.Errorf("the run goes on in spite of the image: %v", err)
 	}
 	resumed, err = Resume(dir, func(c *Config) error { c.Data.MaxBadImages = 1; return nil }, Run{})
 	if last := finish(t, resumed, err); last.Step != 20 || last.Config.Data.MaxBadImages != 1 {
-		t.Errorf("it ends at step %d, with %d bad pictures allowed", last.Step, last.Config.Data.MaxBadImages)
+		t.Errorf("it ends at step %d, with %d bad images allowed", last.Step, last.Config.Data.MaxBadImages)
 	}
 }
 
-// truncate cuts off the end of a picture, which its header does not show.
+// truncate cuts off the end of an image, which its header does not show.
 func truncate(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Truncate(path, int64(len(read(t, path)))-30); err != nil {
@@ -479,12 +479,12 @@ func truncate(t *testing.T, path string) {
 	}
 }
 
-// TestResumeMovedData goes on with pictures that lie elsewhere now, to the end of
-// a run whose pictures stayed, and speaks up where they are others.
+// TestResumeMovedData goes on with images that lie elsewhere now, to the end of
+// a run whose images stayed, and speaks up where they are others.
 func TestResumeMovedData(t *testing.T) {
 	c, home := tiny(), t.TempDir()
 	t.Chdir(home)
-	if err := os.Rename(fivePictures(t), "photos"); err != nil {
+	if err := os.Rename(fiveImages(t), "photos"); err != nil {
 		t.Fatal(err)
 	}
 	c.Data.Dir = "photos"
@@ -492,18 +492,18 @@ func TestResumeMovedData(t *testing.T) {
 	c.Train.Steps = 3
 	dir := t.TempDir()
 	if got, want := train(t, c, dir).Config.Data.Dir, filepath.Join(home, "photos"); got != want {
-		t.Errorf("the run notes its pictures as %s, not %s", got, want)
+		t.Errorf("the run notes its images as %s, not %s", got, want)
 	}
 	if err := os.Rename("photos", "moved"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Resume(dir, upTo(6), Run{}); err == nil || !strings.Contains(err.Error(), "photos does not exist") || !strings.Contains(err.Error(), "--data-dir") {
-		t.Errorf("without its pictures: %v", err)
+		t.Errorf("without its images: %v", err)
 	}
-	to := func(pictures string) (*observer.ObservedLogs, *Checkpoint) {
+	to := func(images string) (*observer.ObservedLogs, *Checkpoint) {
 		core, logs := observer.New(zapcore.WarnLevel)
 		resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000003.pt"), func(c *Config) error {
-			c.Data.Dir = pictures
+			c.Data.Dir = images
 			return upTo(6)(c)
 		}, Run{Dir: t.TempDir() + "/run", Log: zap.New(core)})
 		return logs, finish(t, resumed, err)
@@ -516,8 +516,8 @@ func TestResumeMovedData(t *testing.T) {
 	if err := os.Remove("moved/3.png"); err != nil {
 		t.Fatal(err)
 	}
-	if logs, _ = to("moved"); logs.FilterMessage("the pictures are not those that the run began with").Len() != 1 {
-		t.Errorf("of other pictures it says %v", logs.All())
+	if logs, _ = to("moved"); logs.FilterMessage("the images are not those that the run began with").Len() != 1 {
+		t.Errorf("of other images it says %v", logs.All())
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 )
 
 // step takes one optimizer step on this process's share of a batch: the host draws
-// the whole batch's timesteps and sends over its own with the pictures; all else is
+// the whole batch's timesteps and sends over its own with the images; all else is
 // the device's work, recorded on a GPU.
 // The batch may be used again once it returns.
 func (t *Trainer) step(batch data.Batch) (*stepResult, error) {

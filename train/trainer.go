@@ -90,7 +90,7 @@ type Trainer struct {
 
 	phase    phase
 	current  int   // optimizer steps taken
-	position int64 // pictures taken from the data's endless sequence
+	position int64 // images taken from the data's endless sequence
 }
 
 // onTensorThread runs f where tensors are worked on, and turns what libtorch
@@ -151,7 +151,7 @@ func (t *Trainer) announce() {
 		device = fmt.Sprintf("cpu (%d threads, %s)", t.config.Train.Threads, gotorch.CPUCapability())
 	}
 	t.log.Info("training",
-		zap.String("data", t.dataset.Name()), zap.Int("pictures", t.dataset.Len()),
+		zap.String("data", t.dataset.Name()), zap.Int("images", t.dataset.Len()),
 		zap.Stringer("model", t.network), zap.Int("image_size", t.config.Model.ImageSize),
 		zap.String("device", device), zap.Int("processes", t.group.Size()),
 		zap.Int("batch_size", t.config.Train.BatchSize), zap.String("precision", t.config.Train.Precision),
@@ -254,7 +254,7 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 }
 
 // stopped saves before training ends by an interrupt, or by an error that the
-// weights have no part in, such as a picture that cannot be read.
+// weights have no part in, such as an image that cannot be read.
 func (t *Trainer) stopped(cause error) error {
 	if t.group.Lost() { // saving waits for a GPU, and that for who is gone
 		return cause

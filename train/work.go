@@ -29,7 +29,7 @@ type stepWork struct {
 	updates bool // the step under way has come to the weights: it must not be taken again
 }
 
-// What numbers holds: three rows of N numbers, one per picture, and then these.
+// What numbers holds: three rows of N numbers, one per image, and then these.
 const (
 	numberStep     = iota
 	numberLR       // learning rate
@@ -164,7 +164,7 @@ func (w *stepWork) run() {
 // microbatch is a part of the global batch, on the device.
 type microbatch struct {
 	first     int            // index of its first sample in the global batch
-	x, y      gotorch.Tensor // pictures [n, C, H, W] and labels [n]
+	x, y      gotorch.Tensor // images [n, C, H, W] and labels [n]
 	timesteps gotorch.Tensor // int64 [n]
 	weights   gotorch.Tensor // float32 [n], of importance sampling
 }
@@ -254,7 +254,7 @@ func (t *Trainer) key(in stepInputs, m microbatch, stream uint32) gotorch.Philox
 	return gotorch.PhiloxKey{Seed: t.seed(), Stream: stream, StepOf: in.step, FirstSample: int64(m.first)}
 }
 
-// cond returns what the network is told of pictures x beside their timesteps.
+// cond returns what the network is told of images x beside their timesteps.
 func (t *Trainer) cond(x, y gotorch.Tensor) diffusion.Cond {
 	return diffusion.Cond{Y: y, LowRes: t.config.Model.LowRes(x)}
 }

@@ -10,18 +10,18 @@ import (
 	"iddpm/train"
 )
 
-// pictureOptions say which pictures a command without a model reads, and how;
+// imageOptions say which images a command without a model reads, and how;
 // where train has the same flag it is the same setting.
-type pictureOptions struct {
+type imageOptions struct {
 	outputOptions
 	config train.Config // of which only the data's part counts
 	size   int
 	split  string
 }
 
-func newPictureOptions() *pictureOptions { return &pictureOptions{size: 64} }
+func newImageOptions() *imageOptions { return &imageOptions{size: 64} }
 
-func (o *pictureOptions) options() []option {
+func (o *imageOptions) options() []option {
 	options := []option{
 		{name: "image-size", category: categoryData, value: &o.size, usage: "preprocess images to `N` x N pixels (resize and center crop)"},
 		splitOption(&o.split),
@@ -31,7 +31,7 @@ func (o *pictureOptions) options() []option {
 }
 
 // settings returns the options of the set.
-func (o *pictureOptions) settings() (data.Options, error) {
+func (o *imageOptions) settings() (data.Options, error) {
 	if o.size < 1 {
 		return data.Options{}, wrongUse("image-size must be above 0, not %d", o.size)
 	}
@@ -63,16 +63,16 @@ Examples:
 	}
 }
 
-// badPicture is a picture that cannot be read, as JSON has it.
-type badPicture struct {
+// badImage is an image that cannot be read, as JSON has it.
+type badImage struct {
 	Name  string `json:"name"`
 	Cause string `json:"cause"`
 }
 
-func badPictures(all []data.BadPicture) []badPicture {
-	bad := make([]badPicture, len(all)) // not nil: an empty list in JSON
+func badImages(all []data.BadImage) []badImage {
+	bad := make([]badImage, len(all)) // not nil: an empty list in JSON
 	for i, p := range all {
-		bad[i] = badPicture{p.Name, p.Err.Error()}
+		bad[i] = badImage{p.Name, p.Err.Error()}
 	}
 	return bad
 }
@@ -86,14 +86,14 @@ func twoArguments(c *cli.Context, first, second string) (string, string, error) 
 	return a, b, errors.Join(onThisMachine(a), onThisMachine(b))
 }
 
-// pictureProgress returns what says how far a job on pictures is.
-func (s *session) pictureProgress(what string) func(done, total int) {
+// imageProgress returns what says how far a job on images is.
+func (s *session) imageProgress(what string) func(done, total int) {
 	s.screen.due.strikes() // the first line is due after a while
 	return func(done, total int) {
 		if done == total { // the result says that
 			s.screen.show(done, total, what)
 			return
 		}
-		s.tell(done, total, what, what, zap.Int("pictures", done), zap.Int("of", total))
+		s.tell(done, total, what, what, zap.Int("images", done), zap.Int("of", total))
 	}
 }

@@ -19,18 +19,18 @@ import (
 
 // dataInfoOptions are the flags of data info.
 type dataInfoOptions struct {
-	pictureOptions
+	imageOptions
 	sheet   string
 	columns int
 	rows    int
 }
 
 func newDataInfoOptions() *dataInfoOptions {
-	return &dataInfoOptions{pictureOptions: *newPictureOptions(), columns: 8, rows: 8}
+	return &dataInfoOptions{imageOptions: *newImageOptions(), columns: 8, rows: 8}
 }
 
 func (o *dataInfoOptions) options() []option {
-	return append(o.pictureOptions.options(),
+	return append(o.imageOptions.options(),
 		option{name: "contact-sheet", alias: "o", category: categoryData, local: true, value: &o.sheet, usage: "write a contact sheet of some images, preprocessed as for training, to `FILE`.png"},
 		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` images per row of the contact sheet"},
 		option{name: "rows", category: categoryData, value: &o.rows, usage: "`N` rows of the contact sheet"},
@@ -70,14 +70,14 @@ Examples:
 // dataInfoResult is what data info prints.
 type dataInfoResult struct {
 	Source   string       `json:"source"`
-	Pictures int          `json:"pictures"` // that can be read
+	Images   int          `json:"pictures"` // that can be read
 	Sizes    []sizeCount  `json:"sizes"`    // the most frequent first
 	Classes  []classCount `json:"classes"`  // by label; none where there are none
 	Rule     string       `json:"class_rule,omitempty"`
 	Doubts   []string     `json:"class_warnings,omitempty"`
 	NoClass  string       `json:"no_classes,omitempty"` // why there are none
 	LeftOut  []leftOut    `json:"left_out,omitempty"`
-	Bad      []badPicture `json:"bad"`
+	Bad      []badImage   `json:"bad"`
 	Sheet    string       `json:"contact_sheet,omitempty"`
 	Warnings []warned     `json:"warnings,omitempty"` // the most frequent first
 }
@@ -136,15 +136,15 @@ func (p *program) dataInfo(c *cli.Context) error {
 // describe looks a set through and writes its contact sheet.
 func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, settings data.Options) (*dataInfoResult, error) {
 	d, err := data.Describe(ctx, src, data.DescribeOptions{
-		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.pictureProgress("reading"),
+		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.imageProgress("reading"),
 	})
 	s.screen.done()
 	if err != nil {
 		return nil, err
 	}
 	r := &dataInfoResult{
-		Source: d.Name, Pictures: d.Pictures, Classes: []classCount{}, Rule: d.Rule, Doubts: d.ClassWarnings,
-		Bad: badPictures(d.Bad), Sheet: o.sheet,
+		Source: d.Name, Images: d.Images, Classes: []classCount{}, Rule: d.Rule, Doubts: d.ClassWarnings,
+		Bad: badImages(d.Bad), Sheet: o.sheet,
 	}
 	if d.NoClass != nil {
 		r.NoClass = d.NoClass.Error()
@@ -177,7 +177,7 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 func (r *dataInfoResult) text(w io.Writer) error {
 	t := table{}
 	t.line("source", "%s", r.Source)
-	t.line("pictures", "%d", r.Pictures)
+	t.line("images", "%d", r.Images)
 	sizes := make([]string, len(r.Sizes))
 	for i, s := range r.Sizes {
 		sizes[i] = fmt.Sprintf("%8d of %d x %d pixels", s.Count, s.Width, s.Height)

@@ -18,18 +18,18 @@ import (
 
 // prepareOptions are the flags of data prepare.
 type prepareOptions struct {
-	pictureOptions
+	imageOptions
 	classCond bool
 	maxBad    int
 	force     bool
 }
 
 func newPrepareOptions() *prepareOptions {
-	return &prepareOptions{pictureOptions: *newPictureOptions()}
+	return &prepareOptions{imageOptions: *newImageOptions()}
 }
 
 func (o *prepareOptions) options() []option {
-	return append(o.pictureOptions.options(),
+	return append(o.imageOptions.options(),
 		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "store the class label of each image"},
 		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "skip up to `N` images that cannot be decoded, and name them"},
 		option{name: "force", category: categoryRun, value: &o.force, usage: "overwrite an existing DST.zip"},
@@ -58,14 +58,14 @@ Examples:
 
 // prepareResult is what data prepare prints.
 type prepareResult struct {
-	File      string       `json:"file"`
-	Pictures  int          `json:"pictures"`
-	Resumed   int          `json:"resumed"` // of these, packed before an interruption
-	ImageSize int          `json:"image_size"`
-	Classes   int          `json:"classes"`
-	Bytes     int64        `json:"bytes"`
-	Bad       []badPicture `json:"bad"` // left out
-	Seconds   float64      `json:"seconds"`
+	File      string     `json:"file"`
+	Images    int        `json:"pictures"`
+	Resumed   int        `json:"resumed"` // of these, packed before an interruption
+	ImageSize int        `json:"image_size"`
+	Classes   int        `json:"classes"`
+	Bytes     int64      `json:"bytes"`
+	Bad       []badImage `json:"bad"` // left out
+	Seconds   float64    `json:"seconds"`
 }
 
 func (p *program) dataPrepare(c *cli.Context) error {
@@ -88,8 +88,8 @@ func (p *program) dataPrepare(c *cli.Context) error {
 		return err
 	}
 	result := prepareResult{
-		File: dst, Pictures: done.Pictures, Resumed: done.Resumed, ImageSize: o.size, Classes: done.Classes,
-		Bytes: done.Bytes, Bad: badPictures(done.Bad), Seconds: time.Since(start).Seconds(),
+		File: dst, Images: done.Images, Resumed: done.Resumed, ImageSize: o.size, Classes: done.Classes,
+		Bytes: done.Bytes, Bad: badImages(done.Bad), Seconds: time.Since(start).Seconds(),
 	}
 	return s.emit(result, result.text)
 }
@@ -112,13 +112,13 @@ func (o *prepareOptions) checkPlace(src, dst string) error {
 	return nil
 }
 
-// prepare packs the pictures with a bar, and says what an interruption leaves.
+// prepare packs the images with a bar, and says what an interruption leaves.
 func (s *session) prepare(ctx context.Context, src, dst string, settings data.Options) (*data.Prepared, error) {
 	stage, show := "", func(done, total int) {}
 	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: func(what string, done, total int) {
 		if what != stage {
 			s.screen.done()
-			stage, show = what, s.pictureProgress(what)
+			stage, show = what, s.imageProgress(what)
 		}
 		show(done, total)
 	}})
@@ -130,7 +130,7 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 		return nil, err
 	}
 	for _, bad := range done.Bad {
-		s.log.Warn("left out a picture", zap.String("name", bad.Name), zap.Error(bad.Err))
+		s.log.Warn("left out an image", zap.String("name", bad.Name), zap.Error(bad.Err))
 	}
 	for _, left := range done.LeftOut {
 		s.log.Warn("left out images that are no data", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
@@ -147,7 +147,7 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 func (r prepareResult) text(w io.Writer) error {
 	t := table{}
 	t.line("file", "%s", r.File)
-	t.line("pictures", "%d, %d x %d pixels", r.Pictures, r.ImageSize, r.ImageSize)
+	t.line("images", "%d, %d x %d pixels", r.Images, r.ImageSize, r.ImageSize)
 	if r.Resumed > 0 {
 		t.line("packed before", "%d", r.Resumed)
 	}

@@ -16,9 +16,9 @@ import (
 	"iddpm/data"
 )
 
-// pictureFolder makes a folder of n pictures of w x h half transparent pixels, of
+// imageFolder makes a folder of n images of w x h half transparent pixels, of
 // the classes even and odd, with a bad one more if asked for.
-func pictureFolder(t *testing.T, n, w, h int, bad bool) string {
+func imageFolder(t *testing.T, n, w, h int, bad bool) string {
 	t.Helper()
 	dir := t.TempDir()
 	for i := range n {
@@ -33,7 +33,7 @@ func pictureFolder(t *testing.T, n, w, h int, bad bool) string {
 		writeTo(t, filepath.Join(dir, fmt.Sprintf("%s_%05d.png", []string{"even", "odd"}[i%2], i)), file.Bytes())
 	}
 	if bad {
-		writeTo(t, filepath.Join(dir, "odd_broken.png"), []byte("no picture"))
+		writeTo(t, filepath.Join(dir, "odd_broken.png"), []byte("no image"))
 	}
 	return dir
 }
@@ -47,17 +47,17 @@ func writeTo(t *testing.T, path string, content []byte) {
 
 func TestDataPrepare(t *testing.T) {
 	t.Chdir(t.TempDir())
-	src := pictureFolder(t, 5, 12, 9, true)
+	src := imageFolder(t, 5, 12, 9, true)
 	got := iddpm(t, "data", "prepare", src, "p.zip", "--image-size", "8", "--class-cond", "--background", "#00ff00", "--max-bad-images", "1", "--json")
 	var result prepareResult
 	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
 		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
-	if result.Pictures != 5 || result.Classes != 2 || result.Resumed != 0 || len(result.Bad) != 1 || result.Bad[0].Name != "odd_broken.png" {
+	if result.Images != 5 || result.Classes != 2 || result.Resumed != 0 || len(result.Bad) != 1 || result.Bad[0].Name != "odd_broken.png" {
 		t.Errorf("%+v", result)
 	}
 	if !strings.Contains(got.stderr, "odd_broken.png") {
-		t.Errorf("the log does not name the bad picture: %s", got.stderr)
+		t.Errorf("the log does not name the bad image: %s", got.stderr)
 	}
 	if info, err := os.Stat("p.zip"); err != nil || info.Size() != result.Bytes {
 		t.Errorf("%v, %v, want %d bytes", info, err, result.Bytes)
@@ -67,10 +67,10 @@ func TestDataPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	// Even numbers come first: picture 3 is number 1, half of it over green.
+	// Even numbers come first: image 3 is number 1, half of it over green.
 	pixels, label, err := set.Image(3)
 	if err != nil || label != 1 || pixels[0] != 1 || pixels[1] != 127 || pixels[2] != 0 {
-		t.Errorf("picture 3 is %v of class %d, %v", pixels[:3], label, err)
+		t.Errorf("image 3 is %v of class %d, %v", pixels[:3], label, err)
 	}
 	if got := iddpm(t, trainTiny("a", "--data-dir", "p.zip", "--class-cond", "--steps", "1")...); got.status != exitDone {
 		t.Errorf("training on it: %d, %s", got.status, got.stderr)
@@ -81,7 +81,7 @@ func TestDataPrepare(t *testing.T) {
 // from, and does.
 func TestDataPrepareInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
-	src := pictureFolder(t, 7, 4, 4, false)
+	src := imageFolder(t, 7, 4, 4, false)
 	prepare := func(ctx context.Context, dst string) outcome {
 		return iddpmWith(ctx, nil, "data", "prepare", src, dst, "--image-size", "4", "--json")
 	}
@@ -97,7 +97,7 @@ func TestDataPrepareInterrupted(t *testing.T) {
 	}
 	var result prepareResult
 	got = prepare(context.Background(), "p.zip")
-	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || result.Resumed != 7 || result.Pictures != 7 {
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || result.Resumed != 7 || result.Images != 7 {
 		t.Errorf("again: %d, %s%s", got.status, got.stdout, got.stderr)
 	}
 	if left, _ := filepath.Glob("*.parts"); len(left) != 1 || left[0] != "none.zip.parts" {
@@ -120,14 +120,14 @@ func (c *afterFile) Err() error {
 
 func TestDataInfo(t *testing.T) {
 	t.Chdir(t.TempDir())
-	src := pictureFolder(t, 5, 12, 9, true)
+	src := imageFolder(t, 5, 12, 9, true)
 	got := iddpm(t, "data", "info", src, "--image-size", "4", "-o", "sheet.png", "--columns", "3", "--json", "--background", "black")
 	var result dataInfoResult
 	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
 		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
-	want := fmt.Sprintf(`{"source":"folder %s","pictures":5,"sizes":[{"width":12,"height":9,"count":5}],"classes":[{"name":"even","count":3},{"name":"odd","count":2}],`+
-		`"class_rule":"prefixes of file names","bad":[{"name":"odd_broken.png","cause":"not a picture (jpg, jpeg, png, gif, webp, bmp)"}],"contact_sheet":"sheet.png"}`, src)
+	want := fmt.Sprintf(`{"source":"folder %s","images":5,"sizes":[{"width":12,"height":9,"count":5}],"classes":[{"name":"even","count":3},{"name":"odd","count":2}],`+
+		`"class_rule":"prefixes of file names","bad":[{"name":"odd_broken.png","cause":"not an image (jpg, jpeg, png, gif, webp, bmp)"}],"contact_sheet":"sheet.png"}`, src)
 	if strings.TrimSpace(got.stdout) != want {
 		t.Errorf("%s\nwant %s", got.stdout, want)
 	}
@@ -141,13 +141,13 @@ func TestDataInfo(t *testing.T) {
 		t.Fatalf("contact sheet of %v, %v", sheet.Bounds(), err)
 	}
 	if c := color.NRGBAModel.Convert(sheet.At(8, 2)).(color.NRGBA); c != (color.NRGBA{1, 0, 0, 255}) {
-		t.Errorf("the second picture is %v", c)
+		t.Errorf("the second image is %v", c)
 	}
 	got = iddpm(t, "data", "info", src)
 	for _, line := range []string{
-		"pictures                  5", "       5 of 12 x 9 pixels",
+		"images                  5", "       5 of 12 x 9 pixels",
 		"       3  even  ########################################\n         2  odd   ###########################\n",
-		"bad                       1\n  odd_broken.png: not a picture",
+		"bad                       1\n  odd_broken.png: not an image",
 	} {
 		if !strings.Contains(got.stdout, line) {
 			t.Errorf("no %q in\n%s", line, got.stdout)
@@ -178,7 +178,7 @@ func TestDataInfoManyClasses(t *testing.T) {
 
 func TestDataWrongUse(t *testing.T) {
 	t.Chdir(t.TempDir())
-	src := pictureFolder(t, 1, 4, 4, true)
+	src := imageFolder(t, 1, 4, 4, true)
 	for _, test := range []struct {
 		args   []string
 		status int
@@ -186,7 +186,7 @@ func TestDataWrongUse(t *testing.T) {
 	}{
 		{[]string{"prepare", "a"}, exitUsage, "name SRC and DST.zip, as in: iddpm data prepare SRC DST.zip"},
 		{[]string{"prepare", src, "a.tar"}, exitFailed, "must end in .zip"},
-		{[]string{"prepare", src, "a.zip"}, exitFailed, "odd_broken.png: not a picture"},
+		{[]string{"prepare", src, "a.zip"}, exitFailed, "odd_broken.png: not an image"},
 		{[]string{"prepare", "nowhere", "a.zip"}, exitFailed, "nowhere does not exist"},
 		{[]string{"prepare", src, "a.zip", "--background", "mauvish"}, exitUsage, `"mauvish" is not a colour`},
 		{[]string{"prepare", src, "a.zip", "--split", "test"}, exitFailed, "is not split into train and test"},
@@ -214,7 +214,7 @@ func TestDataWrongUse(t *testing.T) {
 // A zip that is there stays, unless --force says otherwise; the source stays anyway.
 func TestDataPrepareReplacesNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
-	prepare := []string{"data", "prepare", pictureFolder(t, 2, 4, 4, false), "p.zip", "--image-size", "4"}
+	prepare := []string{"data", "prepare", imageFolder(t, 2, 4, 4, false), "p.zip", "--image-size", "4"}
 	if got := iddpm(t, prepare...); got.status != exitDone {
 		t.Fatal(got.stderr)
 	}
@@ -251,7 +251,7 @@ func TestDataInfoWarnings(t *testing.T) {
 	}
 	got := iddpm(t, "data", "info", src, "--json")
 	var result dataInfoResult
-	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone || result.Pictures != 4 {
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone || result.Images != 4 {
 		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
 	if w := result.Warnings; len(w) != 2 || w[0].Count != 2 || w[0].First != "scan-1.png" || !strings.Contains(w[0].Warning, "low 12 of 16 bits") ||

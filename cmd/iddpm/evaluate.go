@@ -78,7 +78,7 @@ func (o *evaluateOptions) validate(paths []string) error {
 	case exists(o.stats):
 		return wrongUse("--save-stats %s exists: name another file, or remove it", o.stats)
 	case o.ref == "" && (o.split != "" || o.numRef > 0):
-		return wrongUse("--split and --num-ref choose pictures of REF: name it by --ref")
+		return wrongUse("--split and --num-ref choose images of REF: name it by --ref")
 	}
 	if err := o.config.Data.Validate(); err != nil {
 		return usageError{err}
@@ -86,7 +86,7 @@ func (o *evaluateOptions) validate(paths []string) error {
 	return nil
 }
 
-// settings are those of a set of pictures of a size, of which there shall be at most
+// settings are those of a set of images of a size, of which there shall be at most
 // limit.
 func (o *evaluateOptions) settings(size int, split string, limit int) data.Options {
 	c := o.config
@@ -171,7 +171,7 @@ type judgement struct {
 	Samples           []string `json:"samples"`
 	NumSamples        int      `json:"num_samples"`
 	Ref               string   `json:"ref,omitempty"`
-	NumRef            int      `json:"num_ref,omitempty"` // pictures of REF that were looked at
+	NumRef            int      `json:"num_ref,omitempty"` // images of REF that were looked at
 	ImageSize         int      `json:"image_size"`
 	FID               *float64 `json:"fid"`
 	SFID              *float64 `json:"sfid"`
@@ -188,7 +188,7 @@ func (r *judgement) text(w io.Writer) error {
 	t.line("samples", "%s: %d of %d x %d pixels", strings.Join(r.Samples, ", "), r.NumSamples, r.ImageSize, r.ImageSize)
 	switch {
 	case r.NumRef > 0:
-		t.line("reference", "%s: %d pictures", r.Ref, r.NumRef)
+		t.line("reference", "%s: %d images", r.Ref, r.NumRef)
 	case r.Ref != "":
 		t.line("reference", "%s: statistics", r.Ref)
 	}

@@ -36,11 +36,11 @@ var madeUpWeights = sync.OnceValues(func() (string, error) {
 	return madeUpFile, errors.Join(f.Close(), pt.WriteFile(madeUpFile, madeup.InceptionWeights()))
 })
 
-// savePictures writes made-up pictures as sample does.
-func savePictures(t *testing.T, path string, n, size int, more ...npy.Named) {
+// saveImages writes made-up images as sample does.
+func saveImages(t *testing.T, path string, n, size int, more ...npy.Named) {
 	t.Helper()
 	side := int64(size)
-	arrays := append([]npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(n), side, side, 3}, Data: madeup.Pictures(path, n, size)}}}, more...)
+	arrays := append([]npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(n), side, side, 3}, Data: madeup.Images(path, n, size)}}}, more...)
 	if err := npy.WriteNPZFile(path, arrays...); err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +67,14 @@ func evaluateDone(t *testing.T, args ...string) (r judgement) {
 	return r
 }
 
-// A set compared with itself is at no distance, as pictures and as statistics; a
+// A set compared with itself is at no distance, as images and as statistics; a
 // part of it is.
 func TestEvaluate(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.Mkdir("drawn [1]", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	savePictures(t, "drawn [1]/samples_6x8x8x3.npz", 6, 8)
+	saveImages(t, "drawn [1]/samples_6x8x8x3.npz", 6, 8)
 	writeTo(t, "drawn [1]/samples_6x8x8x3.png", []byte("a sheet"))
 	r := evaluateDone(t, "drawn [1]", "--save-stats", "stats.npz")
 	if r.FID != nil || r.SFID != nil || r.Precision != nil || r.Ref != "" || r.NumSamples != 6 || r.ImageSize != 8 || r.Stats != "stats.npz" {
@@ -91,7 +91,7 @@ func TestEvaluate(t *testing.T) {
 	if !(*part.FID > 1) || part.NumSamples != 3 || part.NumRef != 5 || part.Precision != nil {
 		t.Errorf("of a part: %+v", part)
 	}
-	savePictures(t, "more.npz", 3, 8)
+	saveImages(t, "more.npz", 3, 8)
 	parts := evaluateDone(t, "drawn [1]", "more.npz")
 	if parts.NumSamples != 9 || !slices.Equal(parts.Samples, []string{"drawn [1]/samples_6x8x8x3.npz", "more.npz"}) {
 		t.Errorf("of two files: %+v", parts)
@@ -102,16 +102,16 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("status %d, without %q: %s%s", got.status, want, got.stdout, got.stderr)
 		}
 	}
-	if !strings.Contains(got.stderr, "fewer pictures than features") {
-		t.Errorf("it does not say that six pictures are few: %s", got.stderr)
+	if !strings.Contains(got.stderr, "fewer images than features") {
+		t.Errorf("it does not say that six images are few: %s", got.stderr)
 	}
 }
 
 func TestEvaluateRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
-	savePictures(t, "ten.npz", 10, 8)
-	savePictures(t, "one.npz", 1, 8)
-	savePictures(t, "large.npz", 1, 16)
+	saveImages(t, "ten.npz", 10, 8)
+	saveImages(t, "one.npz", 1, 8)
+	saveImages(t, "large.npz", 1, 16)
 	numbers := func(name string, shape ...int64) npy.Named {
 		n := int64(1)
 		for _, side := range shape {
@@ -146,8 +146,8 @@ func TestEvaluateRefuses(t *testing.T) {
 	if err := os.Mkdir("two", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	savePictures(t, "two/samples_1x8x8x3.npz", 1, 8)
-	savePictures(t, "two/samples_2x8x8x3.npz", 2, 8)
+	saveImages(t, "two/samples_1x8x8x3.npz", 1, 8)
+	saveImages(t, "two/samples_2x8x8x3.npz", 2, 8)
 	if err := errors.Join(os.Mkdir("run", 0o777), os.WriteFile("run/config.json", []byte("{}"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +179,8 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"ten.npz", "--ref", "skew.npz"}, exitFailed, "it is not symmetric at 1, 0"},
 		{[]string{"ten.npz", "--ref", "odd.npz"}, exitFailed, "features: they hold numbers that are not finite"},
 		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "can take no part"},
-		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "one.npz: one picture has no covariance"},
-		{[]string{"ten.npz", "--ref", "one.npz"}, exitFailed, "--ref one.npz: one picture has no covariance"},
+		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "one.npz: one image has no covariance"},
+		{[]string{"ten.npz", "--ref", "one.npz"}, exitFailed, "--ref one.npz: one image has no covariance"},
 		{[]string{""}, exitUsage, "empty"},
 		{[]string{"ten.npz", "ten.npz"}, exitUsage, "ten.npz is named twice"},
 		{[]string{"ten.npz", "--ref", "two"}, exitUsage, "name one, or those that belong together"},
@@ -197,7 +197,7 @@ func TestEvaluateRefuses(t *testing.T) {
 // An interrupt ends it.
 func TestEvaluateInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
-	savePictures(t, "ten.npz", 10, 8)
+	saveImages(t, "ten.npz", 10, 8)
 	weights, err := madeUpWeights()
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 type evaluation struct {
 	*session
 	o         *evaluateOptions
-	size      int // pixels a side of all pictures
+	size      int // pixels a side of all images
 	batchSize int
 	samples   []*data.Dataset
 	ref       *reference // nil: none
@@ -31,9 +31,9 @@ type evaluation struct {
 
 // reference is what samples are compared with.
 type reference struct {
-	name     string
-	known    savedStatistics // what its file says
-	pictures *data.Dataset   // nil: it has none, or they need not be looked at
+	name   string
+	known  savedStatistics // what its file says
+	images *data.Dataset   // nil: it has none, or they need not be looked at
 }
 
 // newEvaluation opens the samples, of which there may be parts, and the reference.
@@ -68,15 +68,15 @@ func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluate
 	return e, err
 }
 
-// tellFitting says where the pictures of the reference have another size than the
+// tellFitting says where the images of the reference have another size than the
 // samples.
 func (e *evaluation) tellFitting() error {
-	if e.ref.pictures == nil {
+	if e.ref.images == nil {
 		return nil
 	}
-	width, height, err := e.ref.pictures.SizeOf(0)
+	width, height, err := e.ref.images.SizeOf(0)
 	if err == nil && min(width, height) != e.size {
-		e.log.Info("fitting the pictures of the reference to the samples' size, as for training",
+		e.log.Info("fitting the images of the reference to the samples' size, as for training",
 			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.size))
 	}
 	return err
@@ -86,9 +86,9 @@ func (e *evaluation) tellFitting() error {
 func (e *evaluation) enough() error {
 	switch {
 	case e.r.NumSamples < 2 && (e.ref != nil || e.o.stats != ""):
-		return fmt.Errorf("%s: one picture has no covariance: it takes 2, and thousands for a sound one", e.r.Samples[0])
-	case e.ref != nil && e.ref.pictures != nil && e.ref.known.pool == nil && e.ref.pictures.Len() < 2:
-		return fmt.Errorf("--ref %s: one picture has no covariance: it takes 2, and thousands for a sound one", e.ref.name)
+		return fmt.Errorf("%s: one image has no covariance: it takes 2, and thousands for a sound one", e.r.Samples[0])
+	case e.ref != nil && e.ref.images != nil && e.ref.known.pool == nil && e.ref.images.Len() < 2:
+		return fmt.Errorf("--ref %s: one image has no covariance: it takes 2, and thousands for a sound one", e.ref.name)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path str
 	return data.Open(path, e.o.settings(side, "", e.o.number))
 }
 
-// samplesIn returns the .npz of a folder that sample has written: the pictures
+// samplesIn returns the .npz of a folder that sample has written: the images
 // beside it are sheets of many.
 func samplesIn(path string) (string, error) {
 	entries, err := os.ReadDir(path)
@@ -174,7 +174,7 @@ func samplesIn(path string) (string, error) {
 	return found[0], nil
 }
 
-// openReference opens the pictures, fitted to a size, or the statistics, or both, of
+// openReference opens the images, fitted to a size, or the statistics, or both, of
 // --ref.
 func openReference(o *evaluateOptions, size int) (r *reference, err error) {
 	path, err := samplesIn(o.ref)
@@ -187,13 +187,13 @@ func openReference(o *evaluateOptions, size int) (r *reference, err error) {
 			return nil, err
 		}
 	}
-	if r.known.pool != nil && (!r.known.pictures || r.known.features.Defined()) {
+	if r.known.pool != nil && (!r.known.images || r.known.features.Defined()) {
 		if o.split != "" || o.numRef > 0 {
 			return nil, wrongUse("%s holds statistics, of which --split and --num-ref can take no part", path)
 		}
 		return r, nil
 	}
-	r.pictures, err = data.Open(path, o.settings(size, o.split, o.numRef))
+	r.images, err = data.Open(path, o.settings(size, o.split, o.numRef))
 	return r, err
 }
 
@@ -201,12 +201,12 @@ func (e *evaluation) close() {
 	for _, set := range e.samples {
 		set.Close()
 	}
-	if e.ref != nil && e.ref.pictures != nil {
-		e.ref.pictures.Close()
+	if e.ref != nil && e.ref.images != nil {
+		e.ref.images.Close()
 	}
 }
 
-// run looks at all pictures, by the Inception network whose weights a file holds, and
+// run looks at all images, by the Inception network whose weights a file holds, and
 // compares them.
 func (e *evaluation) run(ctx context.Context, weights string) (*judgement, error) {
 	start := time.Now()
@@ -261,13 +261,13 @@ func (e *evaluation) compare(ctx context.Context, weights string) error {
 func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics) (err error) {
 	r, known := &e.r, e.ref.known
 	r.Ref = e.ref.name
-	if e.ref.pictures != nil {
-		set, err := e.look(ctx, network, "reference", e.ref.pictures)
+	if e.ref.images != nil {
+		set, err := e.look(ctx, network, "reference", e.ref.images)
 		if err != nil {
 			return err
 		}
 		known.features = set.Features()
-		if known.pool == nil { // else they are of more pictures than these
+		if known.pool == nil { // else they are of more images than these
 			if known.pool, known.spatial, err = statisticsOf(set); err != nil {
 				return fmt.Errorf("--ref: %w", err)
 			}
@@ -312,20 +312,20 @@ func statisticsOf(s *evaluate.Set) (pool, spatial *evaluate.Statistics, err erro
 	return &p, &q, err
 }
 
-// look has the network look at every picture of a set, part by part.
+// look has the network look at every image of a set, part by part.
 func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what string, parts ...*data.Dataset) (*evaluate.Set, error) {
 	n, names := 0, []string{}
 	for _, part := range parts {
 		n, names = n+part.Len(), append(names, part.Name())
 	}
-	e.log.Info("looking at the "+what, zap.Strings("data", names), zap.Int("pictures", n), zap.Stringer("device", e.device))
+	e.log.Info("looking at the "+what, zap.Strings("data", names), zap.Int("images", n), zap.Stringer("device", e.device))
 	if n < evaluate.PoolFeatures {
-		e.log.Warn("these are fewer pictures than features: FID is far too large, and says little. Papers take 50,000", zap.String("of", what), zap.Int("pictures", n))
+		e.log.Warn("these are fewer images than features: FID is far too large, and says little. Papers take 50,000", zap.String("of", what), zap.Int("images", n))
 	}
 	set := network.NewSet(n)
 	for _, part := range parts {
 		err := e.add(ctx, set, part, func() {
-			e.tell(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("pictures", set.Len()), zap.Int("of", n))
+			e.tell(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("images", set.Len()), zap.Int("of", n))
 		})
 		if err != nil {
 			return nil, err
@@ -335,7 +335,7 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 	return set, nil
 }
 
-// add adds all pictures of a part.
+// add adds all images of a part.
 func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, tell func()) error {
 	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.batchSize, Deterministic: true, End: int64(part.Len())})
 	if err != nil {

@@ -132,12 +132,12 @@ func readTerms(path string) ([]float64, error) {
 	return terms, nil
 }
 
-// evaluated is a model's bound on some pictures.
+// evaluated is a model's bound on some images.
 type evaluated struct {
 	schedule diffusion.Schedule
 	vb       []float64 // [T], bits/dim, the decoder's first
-	square   float64   // mean of the pictures' squared values
-	// differences are those of sampled pictures from the given ones, dB, by the
+	square   float64   // mean of the images' squared values
+	// differences are those of sampled images from the given ones, dB, by the
 	// steps that the reverse process takes; empty unless samples are asked for.
 	differences map[int]float64
 }
@@ -155,9 +155,9 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 		return evaluated{}, fmt.Errorf("%s holds weights alone, and no settings: figures need a checkpoint of iddpm", from.path)
 	}
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
-		return evaluated{}, wrongUse("--num-samples: %s draws nothing without pictures to enlarge", from.path)
+		return evaluated{}, wrongUse("--num-samples: %s draws nothing without images to enlarge", from.path)
 	}
-	x, labels, err := o.pictures(checkpoint)
+	x, labels, err := o.images(checkpoint)
 	if err != nil {
 		return evaluated{}, err
 	}
@@ -170,9 +170,9 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 	return e, err
 }
 
-// pictures reads pictures spread over the set that a model was trained on, or
+// images reads images spread over the set that a model was trained on, or
 // another: bytes [N, H, W, 3], and their labels.
-func (o *figureModelOptions) pictures(c *train.Checkpoint) (pixels []byte, labels []int64, err error) {
+func (o *figureModelOptions) images(c *train.Checkpoint) (pixels []byte, labels []int64, err error) {
 	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
 	if err != nil {
 		return nil, nil, err
@@ -181,7 +181,7 @@ func (o *figureModelOptions) pictures(c *train.Checkpoint) (pixels []byte, label
 	return set.Images()
 }
 
-// bound averages the terms over the pictures, batch by batch.
+// bound averages the terms over the images, batch by batch.
 func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *figureModelOptions, pixels []byte, labels []int64) (evaluated, error) {
 	if o.respacing != "" {
 		checkpoint.Config.Diffusion.TimestepRespacing = o.respacing
@@ -196,7 +196,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *fi
 	defer network.Free()
 	b := boundSum{inference: network, o: o, total: len(labels)}
 	network.expect(batches(b.total, o.batchSize) * network.diffusion.NumTimesteps())
-	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("pictures", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
+	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
 	for first := 0; first < b.total; first += o.batchSize {
 		last := min(first+o.batchSize, b.total)
 		bytes := len(pixels) / b.total
@@ -210,7 +210,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *fi
 	return b.evaluated, b.sample(ctx, octaves(pixels, b.config.ImageSize))
 }
 
-// meanSquare returns the mean of the squared values of pictures, in [-1, 1].
+// meanSquare returns the mean of the squared values of images, in [-1, 1].
 func meanSquare(pixels []byte) (mean float64) {
 	for _, p := range pixels {
 		v := float64(p)/127.5 - 1
@@ -225,7 +225,7 @@ type boundSum struct {
 	evaluated
 	sum   diffusion.BPDSum
 	o     *figureModelOptions
-	total int // pictures
+	total int // images
 	steps int // taken, of all batches
 }
 

@@ -16,7 +16,7 @@ import (
 
 // The names of what learning-curves can draw beside the columns of log.jsonl.
 const (
-	metricHeldOut  = "eval_bpd"  // bits/dim on held-out pictures, with --eval-interval
+	metricHeldOut  = "eval_bpd"  // bits/dim on held-out images, with --eval-interval
 	metricEstimate = "train_bpd" // the bound as training estimates it
 )
 
@@ -111,7 +111,7 @@ func (o *curvesOptions) describe() figure.LearningCurvesOptions {
 	what := o.metric + ", as logged,"
 	switch o.metric {
 	case metricHeldOut:
-		d.Label, d.Smooth, what = "held-out NLL bound, bits/dim", 0, "Bits/dim on held-out pictures"
+		d.Label, d.Smooth, what = "held-out NLL bound, bits/dim", 0, "Bits/dim on held-out images"
 	case metricEstimate:
 		d.Label, what = "NLL bound in training, bits/dim", "Bits/dim as training estimates them"
 	}

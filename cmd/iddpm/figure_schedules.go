@@ -61,14 +61,14 @@ func asWrongUse[D drawing](d D, err error) (drawing, error) {
 // noisingOptions are the flags of noising.
 type noisingOptions struct {
 	figure.NoisingOptions
-	size    int
-	picture string
+	size int
+	img  string
 }
 
 var noisingFigure = figureSpec{
 	name:      "noising",
 	usage:     "an image noised under the linear and the cosine schedule (figure 3)",
-	arguments: "[PICTURE_OR_DIR_OR_ZIP]",
+	arguments: "[IMAGE_OR_DIR_OR_ZIP]",
 	description: `Shows an image at evenly spaced timesteps of the forward process, linear schedule above and cosine
 below: figure 3 of the paper. All use the same noise; values are clipped to the pixel range. The
 default image is one of the built-in emoji.
@@ -82,16 +82,16 @@ Examples:
 		return []option{
 			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "number of timesteps `T` of both schedules"},
 			{name: "columns", category: categoryFigure, value: &o.Columns, usage: "number of timesteps `N` shown, from 0 to T"},
-			{name: "picture", category: categoryFigure, value: &o.picture, standard: "the first", usage: "image number `N` of a set, from 0, or the first whose name contains it"},
+			{name: "picture", category: categoryFigure, value: &o.img, standard: "the first", usage: "image number `N` of a set, from 0, or the first whose name contains it"},
 			{name: "image-size", category: categoryFigure, value: &o.size, usage: "resize the image to `N` x N pixels"},
 			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "random seed `N` of the noise"},
 		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
 
-// builtInPicture is the emoji that is drawn if none is named: fine lines and
+// builtInImage is the emoji that is drawn if none is named: fine lines and
 // plain areas.
-const builtInPicture = "activities_bamboo"
+const builtInImage = "activities_bamboo"
 
 func (o *noisingOptions) draw(args []string) (drawing, error) {
 	if o.size < 1 {
@@ -100,52 +100,52 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 	path := ""
 	switch len(args) {
 	case 0:
-		if o.picture == "" {
-			o.picture = builtInPicture
+		if o.img == "" {
+			o.img = builtInImage
 		}
 	case 1:
 		path = args[0]
 	default:
-		return nil, wrongUse("one picture is enough: %s", strings.Join(args, " "))
+		return nil, wrongUse("one image is enough: %s", strings.Join(args, " "))
 	}
-	picture, err := o.load(path)
+	img, err := o.load(path)
 	if err != nil {
 		return nil, err
 	}
-	return asWrongUse(figure.Noising(picture, o.NoisingOptions))
+	return asWrongUse(figure.Noising(img, o.NoisingOptions))
 }
 
-// load reads the picture, cropped and scaled as pictures of training are.
-func (o *noisingOptions) load(path string) (figure.Picture, error) {
+// load reads the image, cropped and scaled as images of training are.
+func (o *noisingOptions) load(path string) (figure.Image, error) {
 	set, err := data.Open(path, data.Options{ImageSize: o.size, CacheBytes: -1})
 	if err != nil {
-		return figure.Picture{}, err
+		return figure.Image{}, err
 	}
 	defer set.Close()
 	i, err := o.index(set)
 	if err != nil {
-		return figure.Picture{}, err
+		return figure.Image{}, err
 	}
 	pixels, _, err := set.Image(i)
-	return figure.Picture{Name: filepath.Base(set.PictureName(i)), Size: o.size, RGB: pixels}, err
+	return figure.Image{Name: filepath.Base(set.ImageName(i)), Size: o.size, RGB: pixels}, err
 }
 
 func (o *noisingOptions) index(set *data.Dataset) (int, error) {
-	if o.picture == "" {
+	if o.img == "" {
 		return 0, nil
 	}
-	if n, err := strconv.Atoi(o.picture); err == nil {
+	if n, err := strconv.Atoi(o.img); err == nil {
 		if n < 0 || n >= set.Len() {
-			return 0, wrongUse("--picture %d: %s has the pictures 0 to %d", n, set.Name(), set.Len()-1)
+			return 0, wrongUse("--picture %d: %s has the images 0 to %d", n, set.Name(), set.Len()-1)
 		}
 		return n, nil
 	}
 	for i := range set.Len() {
-		if strings.Contains(set.PictureName(i), o.picture) {
+		if strings.Contains(set.ImageName(i), o.img) {
 			return i, nil
 		}
 	}
-	return 0, wrongUse("--picture %s: no name among the %d pictures of %s contains it", o.picture, set.Len(), set.Name())
+	return 0, wrongUse("--picture %s: no name among the %d images of %s contains it", o.img, set.Len(), set.Name())
 }
 
 var scheduleCompareFigure = figureSpec{

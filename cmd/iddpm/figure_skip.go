@@ -63,7 +63,7 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 // out in turn.
 const skippedTenths = 10
 
-// sample draws pictures by shortened processes, and compares their octaves with
+// sample draws images by shortened processes, and compares their octaves with
 // those of the real ones.
 func (b *boundSum) sample(ctx context.Context, real []float64) error {
 	b.differences = map[int]float64{}
@@ -86,7 +86,7 @@ func (b *boundSum) sample(ctx context.Context, real []float64) error {
 	return nil
 }
 
-// draw samples n pictures, bytes [n, H, W, 3], without the first skip steps.
+// draw samples n images, bytes [n, H, W, 3], without the first skip steps.
 // Whatever is skipped, they begin with the same noise.
 func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte, err error) {
 	gotorch.Scope(func() {
@@ -109,7 +109,7 @@ func (b *boundSum) draw(ctx context.Context, first, n, skip int) (pixels []byte,
 	return pixels, err
 }
 
-// octaves returns the energy of pictures, bytes [N, size, size, 3], by octaves of
+// octaves returns the energy of images, bytes [N, size, size, 3], by octaves of
 // detail, the finest first: the mean square of what averaging 2 x 2 values takes
 // away (the Haar wavelet's), over and over, and last the variance of what is
 // left.
@@ -135,8 +135,8 @@ func octaves(pixels []byte, size int) (energies []float64) {
 	return append(energies, square-mean*mean)
 }
 
-// halve averages 2 x 2 values of pictures [N, size, size, 3]; rows of all
-// pictures are counted on, since size is even.
+// halve averages 2 x 2 values of images [N, size, size, 3]; rows of all
+// images are counted on, since size is even.
 func halve(values []float64, size int) []float64 {
 	coarse := make([]float64, len(values)/4)
 	for i, v := range values {

@@ -20,7 +20,7 @@ import (
 )
 
 // draw runs iddpm figure and returns the rows of the CSV, its header first. The
-// PNG must be a picture, and the SVG one too.
+// PNG must be an image, and the SVG one too.
 func drawFigure(t *testing.T, args ...string) [][]string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "figures", "f.svg")
@@ -116,9 +116,9 @@ func TestFigureWrongUse(t *testing.T) {
 		{[]string{"variance-ratio", "--noise-schedule", "cubic"}, exitUsage, "cubic"},
 		{[]string{"noising", missing}, exitFailed, "nowhere"},
 		{[]string{"noising", "--picture", "no_such_emoji"}, exitUsage, "contains it"},
-		{[]string{"noising", "--picture", "999999"}, exitUsage, "has the pictures 0 to"},
+		{[]string{"noising", "--picture", "999999"}, exitUsage, "has the images 0 to"},
 		{[]string{"noising", "--columns", "1"}, exitUsage, "1 columns"},
-		{[]string{"noising", "a", "b"}, exitUsage, "one picture is enough"},
+		{[]string{"noising", "a", "b"}, exitUsage, "one image is enough"},
 		{[]string{"schedule-compare", "linear"}, exitUsage, "linear:1000"},
 		{[]string{"schedule-compare", "cosine:many"}, exitUsage, `"many"`},
 		{[]string{"schedule-compare", "cosine:1000:ddim80"}, exitUsage, "ddim80"},
@@ -157,11 +157,11 @@ func TestFiguresOfSchedules(t *testing.T) {
 	if got := cells(t, rows, "cosine", "t"); !slices.Equal(got, []float64{0, 25, 50}) {
 		t.Errorf("noising is at steps %v", got)
 	}
-	picture := filepath.Join(t.TempDir(), "a picture.png")
-	if err := os.WriteFile(picture, readFile(t, filepath.Join("..", "..", "testdata", "golden", "image", "fox_64.png")), 0o666); err != nil {
+	img := filepath.Join(t.TempDir(), "an image.png")
+	if err := os.WriteFile(img, readFile(t, filepath.Join("..", "..", "testdata", "golden", "image", "fox_64.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	drawFigure(t, "noising", picture, "--columns", "2", "--image-size", "16")
+	drawFigure(t, "noising", img, "--columns", "2", "--image-size", "16")
 }
 
 func readFile(t *testing.T, path string) []byte {
@@ -252,7 +252,7 @@ func testFiguresOfModels(t *testing.T, run string) {
 		}
 	}
 	if drawn != 8 { // ten shares of eight steps
-		t.Errorf("pictures were drawn by %d processes", drawn)
+		t.Errorf("images were drawn by %d processes", drawn)
 	}
 	if got := cells(t, drawFigure(t, "vlb-terms", "m="+termsFile(t, terms)), "m", "vb_bits_per_dim"); !slices.Equal(got, terms) {
 		t.Errorf("read from a file the terms are %v, want %v", got, terms)

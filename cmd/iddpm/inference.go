@@ -92,8 +92,8 @@ func (s *session) tellWeights(c *train.Checkpoint, w train.Weights) {
 // algorithms out.
 const manyEvaluations = 10_000
 
-// batches returns in how many batches of a size pictures are taken.
-func batches(pictures, size int) int { return (pictures + size - 1) / size }
+// batches returns in how many batches of a size images are taken.
+func batches(images, size int) int { return (images + size - 1) / size }
 
 // expect says how often the network will be asked.
 func (n *inference) expect(evaluations int) {
@@ -106,7 +106,7 @@ func (n *inference) Free() {
 	n.network.Free()
 }
 
-// cond returns what the network is told of pictures of these classes.
+// cond returns what the network is told of images of these classes.
 func (n *inference) cond(labels []int64) diffusion.Cond {
 	if !n.config.ClassCond {
 		return diffusion.Cond{}
@@ -114,8 +114,8 @@ func (n *inference) cond(labels []int64) diffusion.Cond {
 	return diffusion.Cond{Y: gotorch.FromInt64s(labels).To(n.device)}
 }
 
-// noise returns the source of noise for pictures, of which the first has the
-// given index. That of enlarging is another, since the small pictures may come
+// noise returns the source of noise for images, of which the first has the
+// given index. That of enlarging is another, since the small images may come
 // from the same seed: their noise would return in the first rows of the large
 // ones.
 func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
@@ -124,12 +124,12 @@ func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
 		stream = streamEnlargement
 	}
 	return diffusion.NoiseSource{
-		Device: n.device, Seed: seed, Stream: stream, FirstPicture: int64(first),
+		Device: n.device, Seed: seed, Stream: stream, FirstImage: int64(first),
 		Shape: []int64{int64(count), int64(n.config.InChannels), size, size},
 	}
 }
 
-// tensorOf turns count pictures, bytes [N, size, size, 3], into [N, 3, size, size]
+// tensorOf turns count images, bytes [N, size, size, 3], into [N, 3, size, size]
 // in [-1, 1], in channels-last memory, as training does.
 func tensorOf(pixels []byte, count, size int, device gotorch.Device) gotorch.Tensor {
 	return train.PixelsToTensor(gotorch.FromBytes(pixels, gotorch.Byte, int64(count), int64(size), int64(size), 3).To(device))
@@ -138,12 +138,12 @@ func tensorOf(pixels []byte, count, size int, device gotorch.Device) gotorch.Ten
 // boundOptions say how to evaluate the bound of a batch.
 type boundOptions struct {
 	seed      uint64
-	first     int // index of the batch's first picture
+	first     int // index of the batch's first image
 	unclipped bool
 	progress  func() error // called after every timestep
 }
 
-// bound evaluates the bound of pictures, bytes [N, H, W, 3], and adds it to a sum.
+// bound evaluates the bound of images, bytes [N, H, W, 3], and adds it to a sum.
 func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o boundOptions, sum *diffusion.BPDSum) (err error) {
 	gotorch.Scope(func() {
 		x, cond := tensorOf(pixels, len(labels), n.config.ImageSize, n.device), n.cond(labels)
@@ -154,7 +154,7 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 			Progress: func(int) error { n.session.threads.Adapt(); return o.progress() },
 		})
 		if err == nil && !train.Finite(b.Total) {
-			err = fmt.Errorf("the bound of the network is NaN, in pictures %d to %d: these are not counted. Try --precision fp32, other weights (--ema), or an older checkpoint", o.first, o.first+len(labels)-1)
+			err = fmt.Errorf("the bound of the network is NaN, in images %d to %d: these are not counted. Try --precision fp32, other weights (--ema), or an older checkpoint", o.first, o.first+len(labels)-1)
 		}
 		if err == nil {
 			sum.Add(b)
@@ -163,7 +163,7 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 	return err
 }
 
-// evaluationSet opens the pictures to evaluate a model on: those of dir, or else
+// evaluationSet opens the images to evaluate a model on: those of dir, or else
 // what its run evaluated on or held out, or else what it was trained on. There are
 // at most limit of them; 0: all.
 func evaluationSet(checkpoint *train.Checkpoint, dir, split string, limit int) (*data.Dataset, error) {

@@ -76,7 +76,7 @@ type infoResult struct {
 	// no settings; its costs, below, are then left out.
 	Unfit string `json:"unfit,omitempty"`
 
-	FLOPs  int64          `json:"flops"` // of one evaluation on one picture, two per multiplication and addition
+	FLOPs  int64          `json:"flops"` // of one evaluation on one image, two per multiplication and addition
 	Memory memoryEstimate `json:"memory"`
 	// What --use-checkpoint makes of training.
 	Checkpointing checkpointingCost `json:"checkpointing"`
@@ -88,8 +88,8 @@ type infoResult struct {
 
 // checkpointingCost is what gradient checkpointing saves, and at what cost.
 type checkpointingCost struct {
-	FLOPs int64 `json:"flops"`               // more to train on one picture
-	Whole int64 `json:"picture_bytes"`       // activations of one picture without it
+	FLOPs int64 `json:"flops"`               // more to train on one image
+	Whole int64 `json:"picture_bytes"`       // activations of one image without it
 	Saved int64 `json:"picture_bytes_saved"` // those of them that are not kept with it
 }
 
@@ -97,7 +97,7 @@ type checkpointingCost struct {
 type memoryEstimate struct {
 	Precision  string `json:"precision"`        // that the estimate is for
 	State      int64  `json:"state_bytes"`      // master and working weights, optimizer state, EMA weights
-	PerPicture int64  `json:"picture_bytes"`    // of one image more in a microbatch
+	PerImage   int64  `json:"picture_bytes"`    // of one image more in a microbatch
 	Training   int64  `json:"training_bytes"`   // the most in tensors at once on a GPU, with a microbatch of images
 	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
 }
@@ -180,7 +180,7 @@ func (r *infoResult) measure() error {
 	}
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
 	r.Memory = estimate(network, r.Config)
-	without, with := pictureBytes(network, r.Config, false), pictureBytes(network, r.Config, true)
+	without, with := imageBytes(network, r.Config, false), imageBytes(network, r.Config, true)
 	r.Checkpointing = checkpointingCost{FLOPs: 2 * network.RecomputedMACs(r.Config.Model.ImageSize), Whole: without, Saved: without - with}
 	return nil
 }
@@ -222,12 +222,12 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	}
 	whole := train.EstimateMemory(network, config, batch, microbatch)
 	m.State, m.Training = whole.State, whole.Bytes()
-	m.PerPicture = pictureBytes(network, config, config.Model.UseCheckpoint)
+	m.PerImage = imageBytes(network, config, config.Model.UseCheckpoint)
 	return m
 }
 
-// pictureBytes returns what one image more in a microbatch takes.
-func pictureBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
+// imageBytes returns what one image more in a microbatch takes.
+func imageBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
 	config.Model.UseCheckpoint = checkpointing
 	const many = 1024 // where activations are the most that there is
 	step := func(images int) int64 { return train.EstimateMemory(network, config, images, images).Step }
@@ -263,11 +263,11 @@ func (r *infoResult) costs(t *table) {
 	if r.Config.Model.UseCheckpoint {
 		training += c.FLOPs
 	}
-	t.line("work", "%.2f GFLOP per picture and evaluation, about %.2f to train on one", giga(r.FLOPs), giga(training))
+	t.line("work", "%.2f GFLOP per image and evaluation, about %.2f to train on one", giga(r.FLOPs), giga(training))
 	t.line("memory of training", "about %s of a GPU in %s: %s, gradients, and %s per image of a microbatch",
-		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerPicture))
+		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerImage))
 	t.line("  extra", "cuDNN's and cuBLAS's workspaces, the CUDA context, and 5 to 20 %% that the allocator cannot use")
-	t.line("gradient checkpointing", "%s: keeps %s less of the %s per picture, for %.2f GFLOP more to train on one (%+.0f %%)",
+	t.line("gradient checkpointing", "%s: keeps %s less of the %s per image, for %.2f GFLOP more to train on one (%+.0f %%)",
 		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
 	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
 }

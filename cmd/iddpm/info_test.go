@@ -19,8 +19,8 @@ func TestInfoCheckpointing(t *testing.T) {
 		if on {
 			kept -= c.Saved
 		}
-		if r.Memory.PerPicture != kept || c.Saved < c.Whole/2 || c.FLOPs < r.FLOPs/2 || c.FLOPs >= r.FLOPs {
-			t.Errorf("%s: a picture takes %d bytes, of one evaluation's %d operations: %+v", flag, r.Memory.PerPicture, r.FLOPs, c)
+		if r.Memory.PerImage != kept || c.Saved < c.Whole/2 || c.FLOPs < r.FLOPs/2 || c.FLOPs >= r.FLOPs {
+			t.Errorf("%s: an image takes %d bytes, of one evaluation's %d operations: %+v", flag, r.Memory.PerImage, r.FLOPs, c)
 		}
 		if got := iddpm(t, "info", "imagenet64", flag); !strings.Contains(got.stdout, map[bool]string{true: "on: keeps", false: "off: keeps"}[on]) {
 			t.Errorf("%s: %s", flag, got.stdout)

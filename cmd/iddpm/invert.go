@@ -15,15 +15,15 @@ import (
 	"iddpm/train"
 )
 
-// originals are the pictures of --invert, and what has become of them.
+// originals are the images of --invert, and what has become of them.
 type originals struct {
-	pictures           // as they were
-	latents  latents   // what they are made from
-	psnr     []float64 // of what sampling makes of the latents, dB
-	noise    pictures  // the latents as pictures, to look at
+	images            // as they were
+	latents latents   // what they are made from
+	psnr    []float64 // of what sampling makes of the latents, dB
+	noise   images    // the latents as images, to look at
 }
 
-// openOriginals reads the pictures to invert: n, spread over the set, or
+// openOriginals reads the images to invert: n, spread over the set, or
 // all of them (0, or there are no more).
 func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*originals, error) {
 	options := c.Config.DataOptions()
@@ -36,30 +36,30 @@ func openOriginals(path string, n int, c *train.Checkpoint, asked []int64) (*ori
 	}
 	defer set.Close()
 	if c.Config.Model.ClassCond && len(asked) == 0 {
-		return nil, wrongUse("--invert: say by --class what the pictures are, one class for all or one each")
+		return nil, wrongUse("--invert: say by --class what the images are, one class for all or one each")
 	}
 	size := c.Config.Model.ImageSize
-	o := &originals{pictures: pictures{size: size}, noise: pictures{size: size}}
+	o := &originals{images: images{size: size}, noise: images{size: size}}
 	o.pixels, _, err = set.Images()
 	return o, err
 }
 
-// invert finds the noise that DDIM makes pictures of, and lets it make them
+// invert finds the noise that DDIM makes images of, and lets it make them
 // again.
-func (s *sampler) invert(ctx context.Context, drawn *pictures) error {
+func (s *sampler) invert(ctx context.Context, drawn *images) error {
 	for drawn.len() < s.originals.len() {
 		first := drawn.len()
 		if err := s.invertBatch(ctx, first, min(s.batchSize, s.originals.len()-first), drawn); err != nil {
 			return err
 		}
 	}
-	s.log.Info("inverted", zap.Int("pictures", drawn.len()), zap.Float64("psnr", stat.Mean(s.originals.psnr, nil)))
+	s.log.Info("inverted", zap.Int("images", drawn.len()), zap.Float64("psnr", stat.Mean(s.originals.psnr, nil)))
 	return nil
 }
 
-func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures) (err error) {
+func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *images) (err error) {
 	gotorch.Scope(func() {
-		o, each := s.originals, s.originals.bytesPerPicture()
+		o, each := s.originals, s.originals.bytesPerImage()
 		pixels := o.pixels[first*each : (first+n)*each]
 		labels := s.classes(first, n)
 		cond := s.cond(labels)
@@ -88,7 +88,7 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *pictures
 	return err
 }
 
-// psnr returns the peak signal-to-noise ratio of two pictures of bytes, dB;
+// psnr returns the peak signal-to-noise ratio of two images of bytes, dB;
 // equal ones have that of half a grey level.
 func psnr(a, b []byte) float64 {
 	sum := 0.0
@@ -99,11 +99,11 @@ func psnr(a, b []byte) float64 {
 	return 10 * math.Log10(255*255/max(sum/float64(len(a)), 1./4))
 }
 
-// sheet shows what there is of every picture in a row: the original, its latent,
+// sheet shows what there is of every image in a row: the original, its latent,
 // and what sampling makes of that.
-func (o *originals) sheet(made *pictures) pictures {
-	each := o.bytesPerPicture()
-	all := pictures{size: o.size, columns: 3}
+func (o *originals) sheet(made *images) images {
+	each := o.bytesPerImage()
+	all := images{size: o.size, columns: 3}
 	for i := range made.len() {
 		part := func(p []byte) []byte { return p[i*each : (i+1)*each] }
 		all.add(slices.Concat(part(o.pixels), part(o.noise.pixels), part(made.pixels)), nil)

@@ -90,7 +90,7 @@ func (l *latents) save(path string) error {
 	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
 }
 
-// xT returns the noise that pictures start from: that of a file, that between
+// xT returns the noise that images start from: that of a file, that between
 // two seeds, or that of the seed.
 func (s *sampler) xT(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
 	switch {
@@ -102,10 +102,10 @@ func (s *sampler) xT(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
 	return noise.XT()
 }
 
-// between returns pictures on the way from the first picture of one seed to that
+// between returns images on the way from the first image of one seed to that
 // of another, ends included.
 func (s *sampler) between(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
-	noise.FirstPicture, noise.Shape = 0, append([]int64{1}, noise.Shape[1:]...)
+	noise.FirstImage, noise.Shape = 0, append([]int64{1}, noise.Shape[1:]...)
 	noise.Seed = s.interpolate[0]
 	a := noise.XT()
 	noise.Seed = s.interpolate[1]

@@ -33,7 +33,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 		{"a flag", []string{"train", "--processes", "2", "--steps", "many"}, exitUsage, "many"},
 		{"taken", trainTiny("taken", "--processes", "2"), exitFailed, "taken holds a run already"},
 		{"no run", []string{"resume", "nothing", "--device", "cpu", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
-		{"no pictures", trainTiny("a", "--processes", "2", "--data-dir", "nowhere"), exitFailed, "nowhere does not exist"},
+		{"no images", trainTiny("a", "--processes", "2", "--data-dir", "nowhere"), exitFailed, "nowhere does not exist"},
 		{"one GPU for all", []string{"train", "--processes", "2", "--device", "cuda:1"}, exitUsage, "2 processes cannot all have it"},
 	} {
 		if test.name == "no GPU" {
@@ -60,17 +60,17 @@ func TestProcessesThatDiverge(t *testing.T) {
 	}
 }
 
-// A picture that one process cannot read ends the run in all of them, saved.
-func TestProcessesThatMeetABadPicture(t *testing.T) {
-	pictures := pictureFolder(t, 8, 8, 8, false)
-	bad := filepath.Join(pictures, "odd_00005.png")
+// An image that one process cannot read ends the run in all of them, saved.
+func TestProcessesThatMeetABadImage(t *testing.T) {
+	images := imageFolder(t, 8, 8, 8, false)
+	bad := filepath.Join(images, "odd_00005.png")
 	content, err := os.ReadFile(bad)
 	if err != nil {
 		t.Fatal(err)
 	}
 	writeTo(t, bad, content[:len(content)-30])
 	dir := filepath.Join(t.TempDir(), "run")
-	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--data-dir", pictures)...)
+	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--data-dir", images)...)
 	if got.status != exitFailed || strings.Count(got.stderr, "odd_00005.png") != 1 || strings.Count(got.stderr, "the run is saved, as") != 1 {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}

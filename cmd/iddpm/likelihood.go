@@ -23,7 +23,7 @@ import (
 	"iddpm/train"
 )
 
-// likelihood evaluates the bound of a set of pictures, batch by batch, and keeps
+// likelihood evaluates the bound of a set of images, batch by batch, and keeps
 // what it has in nll.npz.
 type likelihood struct {
 	*session
@@ -31,9 +31,9 @@ type likelihood struct {
 	set      *data.Dataset
 	settings nllSettings
 	dir      string           // of the results
-	sum      diffusion.BPDSum // of the pictures so far
+	sum      diffusion.BPDSum // of the images so far
 
-	resumed int       // pictures that an earlier process has evaluated
+	resumed int       // images that an earlier process has evaluated
 	steps   int       // taken in this process
 	start   time.Time // of the first
 	release func()    // removes the folder if nothing has come into it
@@ -46,7 +46,7 @@ type nllSettings struct {
 	Weights    string       `json:"weights"`
 	Config     train.Config `json:"config"` // of network and diffusion
 	Data       string       `json:"data"`   // fingerprint
-	Pictures   int          `json:"pictures"`
+	Images     int          `json:"pictures"`
 	BatchSize  int          `json:"batch_size"`
 	Seed       uint64       `json:"seed"`
 	Clip       bool         `json:"clip_denoised"`
@@ -61,14 +61,14 @@ func (s *session) newLikelihood(c *train.Checkpoint, set *data.Dataset, o *nllOp
 		return nil, err
 	}
 	l.settings = nllSettings{
-		Weights: weights.Name, Data: set.Fingerprint(), Pictures: set.Len(), BatchSize: o.batchSize,
+		Weights: weights.Name, Data: set.Fingerprint(), Images: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
 		Precision: train.ResolvePrecision(o.precision, s.device),
 	}
 	if o.number > 0 {
-		l.settings.Pictures = min(o.number, set.Len())
+		l.settings.Images = min(o.number, set.Len())
 	}
-	if err := s.group.CheckSame("set of pictures", l.settings.Data); err != nil {
+	if err := s.group.CheckSame("set of images", l.settings.Data); err != nil {
 		return nil, err
 	}
 	err = s.group.OnLeader(func() (err error) {
@@ -110,7 +110,7 @@ func (l *likelihood) open() error {
 		l.log.Warn("an earlier evaluation cannot be read: beginning again", zap.String("file", l.path()), zap.Error(found.err))
 	default:
 		l.sum, l.resumed = found.sum, found.sum.Len()
-		l.log.Info("going on with an evaluation", zap.String("file", l.path()), zap.Int("pictures", l.resumed), zap.Int("of", l.settings.Pictures))
+		l.log.Info("going on with an evaluation", zap.String("file", l.path()), zap.Int("images", l.resumed), zap.Int("of", l.settings.Images))
 	}
 	return nil
 }
@@ -142,8 +142,8 @@ func (l *likelihood) choose() (earlierLikelihood, error) {
 
 // check refuses an evaluation that cannot have come of its settings.
 func (l *likelihood) check(sum diffusion.BPDSum) error {
-	if sum.Len() > l.settings.Pictures {
-		return fmt.Errorf("it holds %d pictures, and its settings are of %d", sum.Len(), l.settings.Pictures)
+	if sum.Len() > l.settings.Images {
+		return fmt.Errorf("it holds %d images, and its settings are of %d", sum.Len(), l.settings.Images)
 	}
 	if slices.ContainsFunc(sum.Total, math.IsNaN) {
 		return errors.New("it holds NaN")
@@ -169,9 +169,9 @@ func (n nllSettings) others(text []byte) (names []string) {
 	return names
 }
 
-// evaluate evaluates what is left of the pictures. It works on the tensor thread.
+// evaluate evaluates what is left of the images. It works on the tensor thread.
 func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
-	if l.sum.Len() == l.settings.Pictures {
+	if l.sum.Len() == l.settings.Images {
 		return nil
 	}
 	network, err := l.newInference(c, l.o.ema, l.o.precision)
@@ -181,8 +181,8 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 	defer network.Free()
 	network.expect(l.batches() * network.diffusion.NumTimesteps())
 	l.log.Info("evaluating the bound", zap.String("checkpoint", c.Path), zap.Int("step", c.Step), zap.String("weights", l.settings.Weights),
-		zap.String("data", l.set.Name()), zap.Int("pictures", l.settings.Pictures), zap.Int("timesteps", network.diffusion.NumTimesteps()), zap.Stringer("device", l.device))
-	for l.sum.Len() < l.settings.Pictures {
+		zap.String("data", l.set.Name()), zap.Int("images", l.settings.Images), zap.Int("timesteps", network.diffusion.NumTimesteps()), zap.Stringer("device", l.device))
+	for l.sum.Len() < l.settings.Images {
 		if err := l.batch(ctx, network); err != nil {
 			return err
 		}
@@ -193,12 +193,12 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 	return nil
 }
 
-// batch evaluates the next pictures, in several processes as many batches.
+// batch evaluates the next images, in several processes as many batches.
 func (l *likelihood) batch(ctx context.Context, network *inference) error {
 	var mine diffusion.BPDSum
 	var err error
 	first := l.sum.Len() + l.group.Rank()*l.o.batchSize
-	if n := min(l.o.batchSize, l.settings.Pictures-first); n > 0 {
+	if n := min(l.o.batchSize, l.settings.Images-first); n > 0 {
 		err = l.bound(ctx, network, first, n, &mine)
 	}
 	if err = l.syncStop(ctx, err); err != nil {
@@ -213,9 +213,9 @@ func (l *likelihood) batch(ctx context.Context, network *inference) error {
 	return err
 }
 
-// bound evaluates n pictures.
+// bound evaluates n images.
 func (l *likelihood) bound(ctx context.Context, network *inference, first, n int, sum *diffusion.BPDSum) error {
-	pixels, labels, err := l.pictures(first, n)
+	pixels, labels, err := l.images(first, n)
 	if err != nil {
 		return err
 	}
@@ -223,15 +223,15 @@ func (l *likelihood) bound(ctx context.Context, network *inference, first, n int
 	return network.bound(ctx, pixels, labels, boundOptions{seed: l.o.seed, first: first, unclipped: !l.o.clip, progress: progress}, sum)
 }
 
-// pictures reads n of the pictures that are evaluated, which are spread evenly
+// images reads n of the images that are evaluated, which are spread evenly
 // over the set: one sorted by classes is not judged by the first of them.
-func (l *likelihood) pictures(first, n int) (pixels []byte, labels []int64, err error) {
+func (l *likelihood) images(first, n int) (pixels []byte, labels []int64, err error) {
 	for i := first; i < first+n; i++ {
-		picture, label, err := l.set.Image(data.Spread(i, l.settings.Pictures, l.set.Len()))
+		img, label, err := l.set.Image(data.Spread(i, l.settings.Images, l.set.Len()))
 		if err != nil {
 			return nil, nil, err
 		}
-		pixels, labels = append(pixels, picture...), append(labels, label)
+		pixels, labels = append(pixels, img...), append(labels, label)
 	}
 	return pixels, labels, nil
 }
@@ -241,20 +241,20 @@ func (l *likelihood) progress(perBatch int) error {
 	l.steps++
 	steps := l.batches() * perBatch
 	done := l.sum.Len()
-	text := fmt.Sprintf("%d/%d pictures ", done, l.settings.Pictures)
+	text := fmt.Sprintf("%d/%d images ", done, l.settings.Images)
 	if done > 0 {
 		mean, _ := diffusion.MeanAndError(l.sum.Total)
-		text = fmt.Sprintf("%d/%d pictures  %.3f bits/dim ", done, l.settings.Pictures, mean)
+		text = fmt.Sprintf("%d/%d images  %.3f bits/dim ", done, l.settings.Images, mean)
 	}
 	left := time.Since(l.start) / time.Duration(l.steps) * time.Duration(steps-l.steps)
 	l.tell(l.steps, steps, text, "evaluating",
-		zap.Int("pictures", done), zap.Int("of", l.settings.Pictures), zap.Stringer("left", left.Round(time.Second)))
+		zap.Int("images", done), zap.Int("of", l.settings.Images), zap.Stringer("left", left.Round(time.Second)))
 	return nil
 }
 
 // batches returns how many there are in all, but for those of an earlier evaluation.
 func (l *likelihood) batches() int {
-	return batches(l.settings.Pictures-l.resumed, l.o.batchSize*l.group.Size())
+	return batches(l.settings.Images-l.resumed, l.o.batchSize*l.group.Size())
 }
 
 // save writes the evaluation so far.
@@ -279,7 +279,7 @@ func (l *likelihood) save() error {
 type column struct {
 	name      string
 	values    *[]float64
-	timesteps bool // a sum per timestep, not a value per picture
+	timesteps bool // a sum per timestep, not a value per image
 }
 
 func columns(s *diffusion.BPDSum) []column {

@@ -15,7 +15,7 @@ import (
 // flags alone are named.
 func withAdvice(err error, container bool, own syntax) error {
 	has := func(flag string) bool { _, ok := own.flags[flag]; return ok }
-	var bad *data.BadPicturesError
+	var bad *data.BadImagesError
 	var refused *gotorch.Error
 	var precision *train.PrecisionError
 	var tooOld *gotorch.CapabilityError

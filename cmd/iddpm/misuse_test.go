@@ -67,7 +67,7 @@ func TestIrregularFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	src := pictureFolder(t, 2, 8, 8, false)
+	src := imageFolder(t, 2, 8, 8, false)
 	for _, args := range [][]string{
 		{"sample", "pipe"}, {"sample", "pipe.safetensors"}, {"sample", "pipe.pt"}, {"sample", "socket"}, {"sample", "/dev/zero"}, {"info", "pipe"}, {"export", "pipe.pt", "-o", "a.pt"},
 		{"nll", "pipe"}, {"resume", "pipe"}, {"train", "--init-from", "pipe"}, {"train", "--config", "pipe"}, {"train", "--config", "/dev/zero"}, {"train", "--config", dir},
@@ -138,8 +138,8 @@ func TestAttentionNowhere(t *testing.T) {
 // TestEvaluateStray checks that a stray image of another size, first by name, does not
 // decide how the samples are resized.
 func TestEvaluateStray(t *testing.T) {
-	dir := pictureFolder(t, 4, 16, 16, false)
-	stray := pictureFolder(t, 1, 1, 1, false)
+	dir := imageFolder(t, 4, 16, 16, false)
+	stray := imageFolder(t, 1, 1, 1, false)
 	entries, err := os.ReadDir(stray)
 	if err != nil || len(entries) == 0 {
 		t.Fatal(err)

@@ -125,7 +125,7 @@ func nllDir(c *train.Checkpoint) string {
 // nll evaluates the bound, prints what it is, and returns the files that this process
 // has written.
 func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) (files []string, err error) {
-	set, err := s.nllPictures(checkpoint, o)
+	set, err := s.nllImages(checkpoint, o)
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	s.screen.done()
 	saved := errors.Is(err, context.Canceled) && l.sum.Len() > 0
 	if saved {
-		err = fmt.Errorf("%w: %d of %d pictures; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Pictures)
+		err = fmt.Errorf("%w: %d of %d images; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Images)
 	}
 	switch {
 	case err != nil && !saved, !s.group.IsLeader():
@@ -156,14 +156,14 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	return result.files, s.emit(result, result.text)
 }
 
-// nllPictures opens the set to evaluate on and checks that its classes are the
+// nllImages opens the set to evaluate on and checks that its classes are the
 // model's.
-func (s *session) nllPictures(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
+func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
 	if c.Bare && o.dataDir == "" {
-		return nil, wrongUse("%s holds weights alone and knows no pictures: name some by --data-dir", c.Path)
+		return nil, wrongUse("%s holds weights alone and knows no images: name some by --data-dir", c.Path)
 	}
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
-		s.log.Warn("these are the pictures that the model was trained on, whose likelihood flatters it: name others by --data-dir")
+		s.log.Warn("these are the images that the model was trained on, whose likelihood flatters it: name others by --data-dir")
 	}
 	set, err := evaluationSet(c, o.dataDir, o.split, 0) // all, of which the fingerprint is
 	if err != nil || !c.Config.Model.ClassCond {
@@ -196,7 +196,7 @@ type nllResult struct {
 	MSETerms       string  `json:"mse_terms"`
 	XStartMSETerms string  `json:"xstart_mse_terms"`
 	Figure         string  `json:"figure"`
-	Pictures       string  `json:"pictures"` // nll.npz
+	Images         string  `json:"pictures"` // nll.npz
 	Seconds        float64 `json:"seconds"`  // of this process
 
 	files []string // all that were written
@@ -206,7 +206,7 @@ type nllResult struct {
 func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error) {
 	r := nllResult{
 		Checkpoint: c.Path, Step: c.Step, Weights: l.settings.Weights, Data: data,
-		NumSamples: l.sum.Len(), Timesteps: len(l.sum.VB), Pictures: l.path(),
+		NumSamples: l.sum.Len(), Timesteps: len(l.sum.VB), Images: l.path(),
 	}
 	r.TotalBPD, r.TotalStderr = diffusion.MeanAndError(l.sum.Total)
 	r.PriorBPD, r.PriorStderr = diffusion.MeanAndError(l.sum.Prior)
@@ -233,20 +233,20 @@ func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error)
 	if err != nil {
 		return r, err
 	}
-	r.Figure, r.files = drawn[0], slices.Concat(r.files, drawn, []string{r.Pictures})
+	r.Figure, r.files = drawn[0], slices.Concat(r.files, drawn, []string{r.Images})
 	return r, nil
 }
 
 func (r nllResult) text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, `total     %.4f ± %.4f bits/dim (%d pictures, %d timesteps)
+	_, err := fmt.Fprintf(w, `total     %.4f ± %.4f bits/dim (%d images, %d timesteps)
 prior     %.3g ± %.2g
 decoder   %.4f ± %.4f
 terms     %s
           %s
           %s
 figure    %s
-pictures  %s
+images  %s
 `, r.TotalBPD, r.TotalStderr, r.NumSamples, r.Timesteps, r.PriorBPD, r.PriorStderr, r.DecoderBPD, r.DecoderStderr,
-		r.VBTerms, r.MSETerms, r.XStartMSETerms, r.Figure, r.Pictures)
+		r.VBTerms, r.MSETerms, r.XStartMSETerms, r.Figure, r.Images)
 	return err
 }

@@ -30,7 +30,7 @@ func nll(t *testing.T, args ...string) nllResult {
 	return r
 }
 
-// heldOutRun trains a network with learned variances that has held pictures out.
+// heldOutRun trains a network with learned variances that has held images out.
 func heldOutRun(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
@@ -56,10 +56,10 @@ func TestNLL(t *testing.T) {
 	run := heldOutRun(t)
 	r := nll(t, run, "--batch-size", "4")
 	if r.NumSamples < 2 || r.NumSamples > 20 || r.Timesteps != 8 {
-		t.Fatalf("%d pictures, %d timesteps: not what the run holds out", r.NumSamples, r.Timesteps)
+		t.Fatalf("%d images, %d timesteps: not what the run holds out", r.NumSamples, r.Timesteps)
 	}
 	dir := filepath.Join(run, "nll", "step-000003")
-	for path, want := range map[string]string{r.VBTerms: "vb_terms.npz", r.MSETerms: "mse_terms.npz", r.XStartMSETerms: "xstart_mse_terms.npz", r.Figure: "vb_terms.png", r.Pictures: "nll.npz"} {
+	for path, want := range map[string]string{r.VBTerms: "vb_terms.npz", r.MSETerms: "mse_terms.npz", r.XStartMSETerms: "xstart_mse_terms.npz", r.Figure: "vb_terms.png", r.Images: "nll.npz"} {
 		if _, err := os.Stat(path); err != nil || path != filepath.Join(dir, want) {
 			t.Errorf("%s, want %s in %s (%v)", path, want, dir, err)
 		}
@@ -77,24 +77,24 @@ func TestNLL(t *testing.T) {
 	}
 	near("total", r.TotalBPD, sum)
 	near("decoder", r.DecoderBPD, vb[7])
-	if r.TotalStderr <= 0 || r.PriorStderr <= 0 || len(readArray(t, r.Pictures, "total_bpd")) != r.NumSamples {
+	if r.TotalStderr <= 0 || r.PriorStderr <= 0 || len(readArray(t, r.Images, "total_bpd")) != r.NumSamples {
 		t.Errorf("standard errors %v, %v", r.TotalStderr, r.PriorStderr)
 	}
 	respaced := nll(t, run, "--timestep-respacing", "4", "--num-samples", "3")
 	if respaced.Timesteps != 4 || respaced.NumSamples != 3 || filepath.Dir(respaced.VBTerms) != dir+"-4" {
-		t.Errorf("respaced: %d pictures, %d timesteps in %s", respaced.NumSamples, respaced.Timesteps, respaced.VBTerms)
+		t.Errorf("respaced: %d images, %d timesteps in %s", respaced.NumSamples, respaced.Timesteps, respaced.VBTerms)
 	}
 }
 
-// A picture's noise is its own: the batch size changes nothing but the last bits.
+// An image's noise is its own: the batch size changes nothing but the last bits.
 func TestNLLBatches(t *testing.T) {
 	run := heldOutRun(t)
 	one := nll(t, run, "--batch-size", "1", "--out-dir", filepath.Join(run, "one"))
 	all := nll(t, run, "--batch-size", "64", "--out-dir", filepath.Join(run, "all"))
-	a, b := readArray(t, one.Pictures, "total_bpd"), readArray(t, all.Pictures, "total_bpd")
+	a, b := readArray(t, one.Images, "total_bpd"), readArray(t, all.Images, "total_bpd")
 	for i := range a {
 		if !(math.Abs(a[i]-b[i]) <= 1e-4*math.Abs(a[i])) {
-			t.Errorf("picture %d: %v by itself, %v with others", i, a[i], b[i])
+			t.Errorf("image %d: %v by itself, %v with others", i, a[i], b[i])
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestNLLGoesOn(t *testing.T) {
 		t.Fatalf("status %d, %s", rest.status, rest.stderr)
 	}
 	for _, name := range []string{"total_bpd", "prior_bpd", "decoder_bpd", "vb_sum", "mse_sum", "xstart_mse_sum"} {
-		a, b := readArray(t, whole.Pictures, name), readArray(t, filepath.Join(part, "nll.npz"), name)
+		a, b := readArray(t, whole.Images, name), readArray(t, filepath.Join(part, "nll.npz"), name)
 		if !slices.Equal(a, b) {
 			t.Errorf("%s: %v in two goes, %v in one", name, b, a)
 		}
@@ -124,7 +124,7 @@ func TestNLLGoesOn(t *testing.T) {
 		t.Errorf("a finished evaluation began again: %s", again.stderr)
 	}
 	other := iddpm(t, append(args, "--seed", "1", "--num-samples", "2")...)
-	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (pictures, seed): name another folder by -o") {
+	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (images, seed): name another folder by -o") {
 		t.Errorf("another seed: %d, %s", other.status, other.stderr)
 	}
 }
@@ -138,12 +138,12 @@ func TestNLLKeepsOthers(t *testing.T) {
 	dir := filepath.Join(run, "nll", "step-000003")
 	for i, r := range []nllResult{first, second, third, nll(t, run, "--num-samples", "2"), nll(t, run, "--num-samples", "3")} {
 		end := []string{"", ".2", ".3", ".2", ""}[i]
-		if filepath.Dir(r.Pictures) != dir+end || filepath.Dir(r.VBTerms) != dir+end {
-			t.Errorf("evaluation %d is in %s and %s, not in %s", i, r.Pictures, r.VBTerms, dir+end)
+		if filepath.Dir(r.Images) != dir+end || filepath.Dir(r.VBTerms) != dir+end {
+			t.Errorf("evaluation %d is in %s and %s, not in %s", i, r.Images, r.VBTerms, dir+end)
 		}
 	}
-	if got := len(readArray(t, first.Pictures, "total_bpd")); got != 3 {
-		t.Errorf("the first evaluation has %d pictures", got)
+	if got := len(readArray(t, first.Images, "total_bpd")); got != 3 {
+		t.Errorf("the first evaluation has %d images", got)
 	}
 }
 
@@ -167,7 +167,7 @@ func TestNLLRefusesNaN(t *testing.T) {
 	writeTo(t, filepath.Join(photos, "a.png"), pngOf(t, 8, 0))
 	args := append([]string{"nll", "bare.pt", "--device", "cpu", "--learn-sigma", "--data-dir", photos, "-o", "out"}, tiny[:16]...)
 	got := iddpm(t, args...)
-	if got.status != exitFailed || !strings.Contains(got.lastLine(), "is NaN, in pictures 0 to 0") || got.stdout != "" {
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "is NaN, in images 0 to 0") || got.stdout != "" {
 		t.Errorf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
 	if _, err := os.Stat("out"); !os.IsNotExist(err) {
@@ -176,11 +176,11 @@ func TestNLLRefusesNaN(t *testing.T) {
 }
 
 // A damaged file of an earlier evaluation is named, and costs no more than its
-// pictures.
+// images.
 func TestNLLOfADamagedFile(t *testing.T) {
 	run := heldOutRun(t)
 	good := nll(t, run)
-	if err := os.WriteFile(good.Pictures, []byte("PK"), 0o666); err != nil {
+	if err := os.WriteFile(good.Images, []byte("PK"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	got := iddpm(t, "nll", "--device", "cpu", "--precision", "fp32", run)
@@ -205,7 +205,7 @@ func TestNLLRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no argument", nil, exitUsage, "iddpm nll CKPT_OR_RUN_DIR"},
-		{"no pictures", []string{run, "--num-samples", "-1"}, exitUsage, "num-samples must not be negative"},
+		{"no images", []string{run, "--num-samples", "-1"}, exitUsage, "num-samples must not be negative"},
 		{"no batch", []string{run, "--batch-size", "0"}, exitUsage, "batch-size must be above 0"},
 		{"bare weights", append([]string{bare}, tiny[:16]...), exitUsage, "name some by --data-dir"},
 		{"no such data", []string{run, "--data-dir", "nowhere"}, exitFailed, "nowhere"},

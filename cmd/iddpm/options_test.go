@@ -123,7 +123,7 @@ func TestURLsOutOfPlace(t *testing.T) {
 	}
 }
 
-// bench refuses what would change nothing there: where pictures come from, when a run
+// bench refuses what would change nothing there: where images come from, when a run
 // ends, what it logs, saves and evaluates.
 func TestBenchTakesWhatItHeeds(t *testing.T) {
 	config := train.Defaults()

@@ -40,7 +40,7 @@ func TestUnused(t *testing.T) {
 func TestSaveInRemovedFolder(t *testing.T) {
 	o := &sampleJob{sampleOptions: new(sampleOptions), dir: filepath.Join(t.TempDir(), "removed")}
 	var r sampleResult
-	if err := o.save(&r, &pictures{size: 2, pixels: make([]byte, 12)}); err != nil {
+	if err := o.save(&r, &images{size: 2, pixels: make([]byte, 12)}); err != nil {
 		t.Fatal(err)
 	}
 	if !exists(r.Samples) || !exists(r.Grid) {
@@ -61,16 +61,16 @@ func TestSampleWhereNothingCanBeWritten(t *testing.T) {
 	}
 }
 
-// Other pictures do not take the place of those of an earlier command.
+// Other images do not take the place of those of an earlier command.
 func TestSampleReplacesNothing(t *testing.T) {
 	run := tinyRun(t)
 	first := sample(t, run, "--num-samples", "2")
 	second := sample(t, run, "--num-samples", "2", "--seed", "1")
 	if filepath.Base(second.Samples) != "samples_2x8x8x3-2.npz" || filepath.Base(second.Grid) != "samples_2x8x8x3-2.png" {
-		t.Errorf("the second pictures are in %s and %s", second.Samples, second.Grid)
+		t.Errorf("the second images are in %s and %s", second.Samples, second.Grid)
 	}
 	if again := sample(t, run, "--num-samples", "2"); !bytes.Equal(again.pixels, first.pixels) || bytes.Equal(again.pixels, second.pixels) {
-		t.Error("the seed does not decide the pictures")
+		t.Error("the seed does not decide the images")
 	}
 	for _, file := range []string{first.Samples, first.Grid, second.Samples, second.Grid} {
 		if _, err := os.Stat(file); err != nil {

@@ -122,9 +122,9 @@ func TestHelp(t *testing.T) {
 
 // Wrong use is one clear line, and leaves no run folder.
 func TestWrongUse(t *testing.T) {
-	pictures := t.TempDir()
+	images := t.TempDir()
 	empty := t.TempDir()
-	if err := os.WriteFile(filepath.Join(pictures, "a.png"), []byte("not a picture"), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(images, "a.png"), []byte("not an image"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	other := filepath.Join(t.TempDir(), "other.pt")
@@ -149,7 +149,7 @@ func TestWrongUse(t *testing.T) {
 		{"two arguments", []string{"sample", "a", "b"}, exitUsage, "a b"},
 		{"missing folder", []string{"train", "--data-dir", filepath.Join(empty, "nowhere")}, exitFailed, "nowhere"},
 		{"empty folder", []string{"train", "--data-dir", empty}, exitFailed, empty},
-		{"text named png", []string{"train", "--data-dir", pictures}, exitFailed, "a.png"},
+		{"text named png", []string{"train", "--data-dir", images}, exitFailed, "a.png"},
 		{"odd image size", []string{"train", "--image-size", "33", "--channel-mult", "1,2,2,2"}, exitUsage, "image-size 33 does not halve 3 times"},
 		{"no steps", []string{"train", "--diffusion-steps", "0"}, exitUsage, "steps"},
 		{"microbatch", []string{"train", "--batch-size", "2", "--microbatch", "4"}, exitUsage, "microbatch 4 is larger than batch-size 2"},
@@ -268,7 +268,7 @@ func TestTrainResumeSampleInfo(t *testing.T) {
 	}
 }
 
-// testSample draws from the run in a: which pictures come out depends neither on
+// testSample draws from the run in a: which images come out depends neither on
 // the batch size nor on how the checkpoint is named.
 func testSample(t *testing.T) {
 	t.Helper()
@@ -293,7 +293,7 @@ func testSample(t *testing.T) {
 		if first == nil {
 			first = pixels
 		} else if !bytes.Equal(first, pixels) {
-			t.Errorf("%v draws other pictures", args)
+			t.Errorf("%v draws other images", args)
 		}
 		if _, err := os.Stat(result.Grid); err != nil {
 			t.Error(err)
@@ -338,7 +338,7 @@ func TestSampleByClassAndFromBareWeights(t *testing.T) {
 	fromRun := draw("sample", "c", "--ema", "none", "-o", "run")
 	fromBare := draw(bare...)
 	if !bytes.Equal(fromRun["arr_0"].Data, fromBare["arr_0"].Data) || !bytes.Equal(fromRun["arr_1"].Data, fromBare["arr_1"].Data) {
-		t.Error("bare weights draw other pictures than their checkpoint")
+		t.Error("bare weights draw other images than their checkpoint")
 	}
 	if got := iddpm(t, "sample", "bare.pt", "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "missing: ") {
 		t.Errorf("bare weights without their flags: %d, %s", got.status, got.stderr)
@@ -521,7 +521,7 @@ func TestBenchProducts(t *testing.T) {
 }
 
 func TestBenchLoad(t *testing.T) {
-	dir := pictureFolder(t, 40, 8, 8, false)
+	dir := imageFolder(t, 40, 8, 8, false)
 	for _, test := range []struct {
 		args []string
 		want string

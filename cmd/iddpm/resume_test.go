@@ -49,11 +49,11 @@ func TestResumeFlags(t *testing.T) {
 	}
 }
 
-// Pictures that have moved, or gone bad, are no end of a run, whichever command
+// Images that have moved, or gone bad, are no end of a run, whichever command
 // goes on with it.
 func TestResumeData(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := os.Rename(pictureFolder(t, 5, 8, 8, false), "photos"); err != nil {
+	if err := os.Rename(imageFolder(t, 5, 8, 8, false), "photos"); err != nil {
 		t.Fatal(err)
 	}
 	if got := iddpm(t, trainTiny("a", "--steps", "2", "--data-dir", "photos")...); got.status != exitDone {

@@ -24,7 +24,7 @@ type sampleOptions struct {
 	remoteOptions
 	preset    string
 	number    int
-	first     int // index of the first picture
+	first     int // index of the first image
 	batchSize int
 	ddim      bool
 	eta       float64
@@ -57,7 +57,7 @@ func (o *sampleOptions) options() []option {
 		option{name: "seed", category: categorySampling, value: &o.seed, usage: "random seed `N`; sample i is a function of N and i"},
 		option{name: "denoised-progress", category: categorySampling, value: &o.strip, usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
 		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
-		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "DDIM inversion: find the latents of `PICTURES`: an image, a folder, a zip"},
+		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
 		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
 		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
 		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
@@ -85,7 +85,7 @@ func (o *sampleOptions) validate() error {
 	return errors.Join(o.validateStart(), o.cascade.validate())
 }
 
-// validateStart checks what says where pictures start from.
+// validateStart checks what says where images start from.
 func (o *sampleOptions) validateStart() error {
 	ways := 0
 	for _, chosen := range []bool{o.invert != "", o.latents != "", o.interpolate != nil} {
@@ -160,7 +160,7 @@ func (p *program) sample(c *cli.Context) error {
 	return p.together(c.Context, o.sessionOptions, func(s *session) error { return s.sampleTogether(c, path, o) })
 }
 
-// sampleTogether draws the pictures, by this process or by several.
+// sampleTogether draws the images, by this process or by several.
 func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) error {
 	if o.invert != "" && s.group.Size() > 1 {
 		return s.group.SyncError(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
@@ -202,14 +202,14 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 // files that they name read.
 type sampleJob struct {
 	*sampleOptions            // as given
-	count          int        // pictures to draw
+	count          int        // images to draw
 	dir            string     // where they go
 	asked          []int64    // classes, in turn; empty: at random
 	given          *latents   // to start from; nil: noise
 	originals      *originals // to invert; nil: none
 	denoised       *strip     // to fill; nil: none
-	base           *pictures  // to enlarge; nil: none
-	done           int        // pictures that all processes have drawn
+	base           *images    // to enlarge; nil: none
+	done           int        // images that all processes have drawn
 }
 
 // job reads what the flags name.
@@ -232,7 +232,7 @@ func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *
 	return job, job.openGiven(checkpoint, !c.IsSet("num-samples"))
 }
 
-// openGiven reads what pictures are made from beside noise, and counts it: all, or as
+// openGiven reads what images are made from beside noise, and counts it: all, or as
 // many as were asked for.
 func (j *sampleJob) openGiven(checkpoint *train.Checkpoint, all bool) (err error) {
 	if j.base != nil && all {
@@ -264,8 +264,8 @@ func samplesDir(c *train.Checkpoint) string {
 	return besideRun(c, "samples", fmt.Sprintf("step-%06d", c.Step))
 }
 
-// errSavedInPart says that a command was interrupted after some of the pictures.
-var errSavedInPart = errors.New("interrupted; the pictures done so far are saved")
+// errSavedInPart says that a command was interrupted after some of the images.
+var errSavedInPart = errors.New("interrupted; the images done so far are saved")
 
 // sampleResult is what sample prints.
 type sampleResult struct {
@@ -286,15 +286,15 @@ type sampleResult struct {
 	Progress string    `json:"denoised_progress,omitempty"` // .png
 	Latents  string    `json:"latents,omitempty"`           // .npz
 	Inverted string    `json:"inverted,omitempty"`          // .png
-	PSNR     []float64 `json:"psnr,omitempty"`              // of every picture, dB
+	PSNR     []float64 `json:"psnr,omitempty"`              // of every image, dB
 
 	files []string // all that were written
 }
 
-// sample draws pictures and writes them: result.NumSamples are in the files. The
+// sample draws images and writes them: result.NumSamples are in the files. The
 // error is errSavedInPart where an interrupt has left some of them.
-func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, drawn *pictures, err error) {
-	drawn = &pictures{size: checkpoint.Config.Model.ImageSize}
+func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, drawn *images, err error) {
+	drawn = &images{size: checkpoint.Config.Model.ImageSize}
 	result = sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step,
 		ImageSize: drawn.size, Seed: o.seed, FirstSample: o.first,
@@ -331,7 +331,7 @@ func (o *sampleJob) inPart(done int) error {
 
 // save writes the samples and the other results that flags ask for, without replacing
 // those of an earlier command. A folder that was removed meanwhile is created again.
-func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
+func (o *sampleJob) save(r *sampleResult, drawn *images) error {
 	if err := os.MkdirAll(o.dir, 0o777); err != nil {
 		return cannotWrite(o.dir, err)
 	}
@@ -351,7 +351,7 @@ func (o *sampleJob) save(r *sampleResult, drawn *pictures) error {
 
 // name says what the files are called, samples_NxHxWx3.npz as the reference does, and
 // returns all of them.
-func (o *sampleJob) name(r *sampleResult, drawn *pictures) (files []string) {
+func (o *sampleJob) name(r *sampleResult, drawn *images) (files []string) {
 	size := fmt.Sprintf("%dx%d", drawn.size, drawn.size)
 	name := fmt.Sprintf("samples_%dx%sx3", drawn.len(), size)
 	if o.first > 0 { // parts of a draw, which may end at the same time
@@ -375,8 +375,8 @@ func (o *sampleJob) name(r *sampleResult, drawn *pictures) (files []string) {
 	return files
 }
 
-// draw draws the pictures on the tensor thread.
-func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *pictures) error {
+// draw draws the images on the tensor thread.
+func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult, drawn *images) error {
 	s.setThreads(o.threads)
 	return s.group.OnTensorThread(func() error {
 		sampler, err := s.newSampler(checkpoint, o)
@@ -386,7 +386,7 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 		defer sampler.Free()
 		result.Weights, result.Timesteps = sampler.weights, sampler.diffusion.NumTimesteps()
 		s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
-			zap.Int("pictures", o.count), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+			zap.Int("images", o.count), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 		if o.originals != nil {
 			err = sampler.invert(ctx, drawn)
 			o.done = drawn.len()
@@ -397,7 +397,7 @@ func (s *session) draw(ctx context.Context, checkpoint *train.Checkpoint, o *sam
 }
 
 func (r sampleResult) text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "pictures    %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
+	_, err := fmt.Fprintf(w, "images    %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
 	if r.Base != "" {
 		fmt.Fprintf(w, "made from   %s\n", r.Base)

@@ -55,7 +55,7 @@ func tinyRun(t *testing.T, args ...string) string {
 	return dir
 }
 
-// The noise of a picture is its own, so what it becomes does not depend on the
+// The noise of an image is its own, so what it becomes does not depend on the
 // batch, but for the rounding of differently blocked sums.
 func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	run := tinyRun(t, "--learn-sigma")
@@ -76,7 +76,7 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	}
 }
 
-// A draw in parts is the draw: pictures, classes, and the enlargement of both. What
+// A draw in parts is the draw: images, classes, and the enlargement of both. What
 // is left after an interrupt is one of them.
 func TestSampleInParts(t *testing.T) {
 	run := tinyRun(t, "--class-cond")
@@ -192,7 +192,7 @@ func TestStripShows(t *testing.T) {
 	}
 }
 
-// The way from seed to seed begins and ends with their own first pictures.
+// The way from seed to seed begins and ends with their own first images.
 func TestInterpolate(t *testing.T) {
 	run := tinyRun(t)
 	way := sample(t, run, "--use-ddim", "--interpolate", "3,9", "--num-samples", "5", "--batch-size", "2")
@@ -204,16 +204,16 @@ func TestInterpolate(t *testing.T) {
 		alone := sample(t, run, "--use-ddim", "--seed", end.seed, "--num-samples", "1")
 		for i, v := range alone.pixels {
 			if d := int(v) - int(way.pixels[end.at*each+i]); d < -1 || d > 1 {
-				t.Fatalf("picture %d is not that of seed %s", end.at, end.seed)
+				t.Fatalf("image %d is not that of seed %s", end.at, end.seed)
 			}
 		}
 	}
 	if bytes.Equal(way.pixels[:each], way.pixels[4*each:]) {
-		t.Error("the seeds' pictures are equal")
+		t.Error("the seeds' images are equal")
 	}
 }
 
-// pngOf returns a small picture, another for every i.
+// pngOf returns a small image, another for every i.
 func pngOf(t *testing.T, size, i int) []byte {
 	t.Helper()
 	img := image.NewNRGBA(image.Rect(0, 0, size, size))
@@ -246,7 +246,7 @@ func pngPixels(t *testing.T, file []byte) (pixels []byte) {
 	return pixels
 }
 
-// Pictures become latents, and the latents pictures: at once, and from the file.
+// Images become latents, and the latents images: at once, and from the file.
 func TestInvert(t *testing.T) {
 	run := tinyRun(t, "--class-cond")
 	photos := t.TempDir()
@@ -270,7 +270,7 @@ func TestInvert(t *testing.T) {
 	}
 	again := sample(t, run, "--latents", refined.Latents, "--use-ddim", "--clip-denoised", "False")
 	if !bytes.Equal(again.pixels, refined.pixels) || !slices.Equal(again.labels, refined.labels) {
-		t.Errorf("the file of latents makes other pictures: labels %v", again.labels)
+		t.Errorf("the file of latents makes other images: labels %v", again.labels)
 	}
 }
 
@@ -296,7 +296,7 @@ func TestSampleRefuses(t *testing.T) {
 		{"interpolation with noise", []string{run, "--interpolate", "1,2"}, exitUsage, "add --use-ddim"},
 		{"refine alone", []string{run, "--invert-refine", "1"}, exitUsage, "invert-refine is for --invert"},
 		{"inversion with noise", []string{run, "--invert", "a", "--use-ddim", "--eta", "1"}, exitUsage, "neither --eta"},
-		{"no pictures", []string{run, "--invert", "nowhere"}, exitFailed, "nowhere"},
+		{"no images", []string{run, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"class to invert", []string{classes, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"latents without DDIM", []string{run, "--latents", latents}, exitUsage, "add --use-ddim"},
 		{"latents with noise", []string{run, "--latents", latents, "--use-ddim", "--eta", "1"}, exitUsage, "no --eta"},

@@ -21,7 +21,7 @@ const (
 	streamEnlargement // the noise of super-resolution
 )
 
-// sampler draws pictures. It works on the tensor thread.
+// sampler draws images. It works on the tensor thread.
 type sampler struct {
 	*inference
 	*sampleJob
@@ -39,15 +39,15 @@ func (s *session) newSampler(c *train.Checkpoint, o *sampleJob) (*sampler, error
 	return drawing, nil
 }
 
-// drawnBatch are pictures that one process has drawn.
+// drawnBatch are images that one process has drawn.
 type drawnBatch struct {
 	Pixels []byte  // [N, H, W, 3]
 	Labels []int64 // [N], or none
 }
 
-// all draws the pictures, batch by batch, or in several processes as many batches at
+// all draws the images, batch by batch, or in several processes as many batches at
 // once. An interrupt leaves whole batches.
-func (s *sampler) all(ctx context.Context, drawn *pictures) error {
+func (s *sampler) all(ctx context.Context, drawn *images) error {
 	for done := 0; done < s.count; done += s.batchSize * s.group.Size() {
 		var mine drawnBatch
 		var err error
@@ -63,7 +63,7 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 			return err
 		}
 		for _, batch := range all {
-			s.done += len(batch.Pixels) / drawn.bytesPerPicture()
+			s.done += len(batch.Pixels) / drawn.bytesPerImage()
 		}
 		if !s.group.IsLeader() && s.sampleJob.cascade.path == "" {
 			continue // the leading process writes them, and nobody enlarges them
@@ -75,7 +75,7 @@ func (s *sampler) all(ctx context.Context, drawn *pictures) error {
 	return nil
 }
 
-// batch draws n pictures, the first being that many after --first-sample.
+// batch draws n images, the first being that many after --first-sample.
 func (s *sampler) batch(ctx context.Context, first, n int) (drawn drawnBatch, err error) {
 	gotorch.Scope(func() {
 		noise, labels := s.noise(s.seed, s.first+first, n), s.classes(first, n)
@@ -103,11 +103,11 @@ func checkFinite(x gotorch.Tensor, first, n int) error {
 	if train.Finite(x) {
 		return nil
 	}
-	return fmt.Errorf("the network draws NaN, in pictures %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
+	return fmt.Errorf("the network draws NaN, in images %d to %d: nothing is written. Try --precision fp32, other weights (--ema), or an older checkpoint", first, first+n-1)
 }
 
-// classes returns the classes of n pictures: those asked for, in turn, or those
-// of the latents or the small pictures, or else each a function of the seed and its picture's index.
+// classes returns the classes of n images: those asked for, in turn, or those
+// of the latents or the small images, or else each a function of the seed and its image's index.
 func (s *sampler) classes(first, n int) []int64 {
 	if !s.config.ClassCond {
 		return nil
@@ -138,14 +138,14 @@ func (s *sampler) randomClasses(first, n int) []int64 {
 	return labels
 }
 
-// progress counts a step, and says how far the pictures are.
+// progress counts a step, and says how far the images are.
 func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.session.threads.Adapt()
 	s.steps++
 	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.count)
-	bar := fmt.Sprintf("%d/%d pictures  %.1f steps/s ", done, s.count, float64(s.steps)/time.Since(s.start).Seconds())
+	bar := fmt.Sprintf("%d/%d images  %.1f steps/s ", done, s.count, float64(s.steps)/time.Since(s.start).Seconds())
 	s.tell(s.steps, s.stepsInAll(), bar, "drawing",
-		zap.Int("pictures", done), zap.Int("of", s.count), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
+		zap.Int("images", done), zap.Int("of", s.count), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
 	return nil
 }
 

@@ -32,7 +32,7 @@ func dataOptions(c *train.Config) []option {
 			usage: "class-conditional model: by default classes are the data set's own labels, prefixes of file names before the first _, or folders (see --labels)"},
 		{name: "num-classes", category: categoryData, timed: true, value: &m.NumClasses,
 			usage: "number of classes `N` in the label embedding (0: as many as the images have; the reference has 1000)"},
-		{name: "labels", category: categoryData, local: true, value: &d.Labels, standard: "what the pictures offer",
+		{name: "labels", category: categoryData, local: true, value: &d.Labels, standard: "what the images offer",
 			usage: "read class labels from `WHERE`: prefix (of file names), folder, source (the data set's own), or a .csv, .tsv or .txt file of lines NAME,CLASS"},
 		{name: "random-flip", category: categoryData, value: &d.Flip,
 			usage: "augmentation: flip each image horizontally with probability 1/2"},
@@ -123,7 +123,7 @@ func evalOptions(c *train.Config) []option {
 		{name: "eval-interval", category: categoryEvaluation, value: &e.Interval, usage: "evaluate bits/dim on held-out images every `N` steps (0: never)"},
 		{name: "hold-out", category: categoryEvaluation, value: &e.HoldOut, usage: "fraction `SHARE` of the images held out for validation, such as 0.05"},
 		{name: "eval-data", category: categoryEvaluation, local: true, value: &e.Dir, standard: "those of --hold-out", usage: "evaluate on the images in `DIR`"},
-		{name: "eval-pictures", category: categoryEvaluation, value: &e.Pictures, standard: "64", usage: "evaluate on `N` images, spread evenly over the set"},
+		{name: "eval-pictures", category: categoryEvaluation, value: &e.Images, standard: "64", usage: "evaluate on `N` images, spread evenly over the set"},
 		{name: "eval-respacing", category: categoryEvaluation, value: &e.Respacing, standard: "as trained", usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
 	}
 }
@@ -178,7 +178,7 @@ func superRes(c *cli.Context, m *model.Config, was bool) error {
 	asked := m.SuperRes() || c.IsSet("large-size")
 	if err := apply(c, []option{{name: "super-res", value: &asked}}); err != nil || !asked {
 		if m.SuperRes() {
-			return errors.Join(err, wrongUse("--super-res False: but pictures of %d pixels are to be enlarged", m.SmallSize))
+			return errors.Join(err, wrongUse("--super-res False: but images of %d pixels are to be enlarged", m.SmallSize))
 		}
 		return err
 	}

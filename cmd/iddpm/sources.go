@@ -141,7 +141,7 @@ func (f *configFile) add(entries map[string]any) error {
 
 func (f *configFile) addEntry(key string, entry any) error {
 	name := strings.ReplaceAll(key, "_", "-")
-	if entry == nil || name == "in-channels" { // config.json has it, but it is always 3 here: pictures are RGB
+	if entry == nil || name == "in-channels" { // config.json has it, but it is always 3 here: images are RGB
 		return nil
 	}
 	known, ok := f.all[name]

@@ -12,14 +12,14 @@ import (
 	"iddpm/evaluate"
 )
 
-// savedStatistics are what an .npz says of a set of pictures: mu and sigma of the
+// savedStatistics are what an .npz says of a set of images: mu and sigma of the
 // pooled features, as pytorch-fid and guided-diffusion name them, mu_s and sigma_s of
 // the spatial ones, as the latter does, and the pooled features themselves.
 type savedStatistics struct {
 	pool     *evaluate.Statistics // nil: none
 	spatial  *evaluate.Statistics // nil: none
 	features gotorch.Tensor       // [N, 2048]; undefined: none
-	pictures bool                 // whether the pictures are there, too, as arr_0
+	images   bool                 // whether the images are there, too, as arr_0
 }
 
 // readStatistics reads an .npz, which may have none of it.
@@ -29,15 +29,15 @@ func readStatistics(path string) (s savedStatistics, err error) {
 		return s, err
 	}
 	defer z.Close()
-	s.pictures = slices.Contains(z.Names(), "arr_0")
+	s.images = slices.Contains(z.Names(), "arr_0")
 	if s.pool, err = statisticsIn(z, "mu", "sigma", evaluate.PoolFeatures); err == nil {
 		s.spatial, err = statisticsIn(z, "mu_s", "sigma_s", evaluate.SpatialFeatures)
 	}
 	if err == nil && slices.Contains(z.Names(), "features") {
 		s.features, err = featuresIn(z)
 	}
-	if err == nil && s.pool == nil && !s.pictures {
-		err = fmt.Errorf("neither pictures (arr_0) nor statistics (mu, sigma), only %q", z.Names())
+	if err == nil && s.pool == nil && !s.images {
+		err = fmt.Errorf("neither images (arr_0) nor statistics (mu, sigma), only %q", z.Names())
 	}
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)

@@ -6,14 +6,14 @@ import (
 	"iddpm/train"
 )
 
-// The strip of --denoised-progress shows that many pictures, a row each, at that
+// The strip of --denoised-progress shows that many images, a row each, at that
 // many timesteps.
 const (
 	stripRows    = 8
 	stripColumns = 10
 )
 
-// strip gathers what the network takes the first pictures for along the way.
+// strip gathers what the network takes the first images for along the way.
 type strip struct {
 	size    int
 	rows    int
@@ -39,9 +39,9 @@ func (s *strip) add(predXStart gotorch.Tensor) {
 }
 
 // sheet returns the strip, row by row.
-func (s *strip) sheet() pictures {
-	all := pictures{size: s.size, columns: len(s.columns)}
-	each := all.bytesPerPicture()
+func (s *strip) sheet() images {
+	all := images{size: s.size, columns: len(s.columns)}
+	each := all.bytesPerImage()
 	for row := range s.rows {
 		for _, column := range s.columns {
 			all.add(column[row*each:(row+1)*each], nil)

@@ -40,7 +40,7 @@ func TestCommandsAdaptThreads(t *testing.T) {
 	if got := iddpm(t, trainTiny("run", "--steps", "1", "--learn-sigma")...); got.status != exitDone {
 		t.Fatal(got.stderr)
 	}
-	savePictures(t, "samples.npz", 4, 8)
+	saveImages(t, "samples.npz", 4, 8)
 	for name, args := range map[string][]string{
 		"sample":   {"sample", "run", "--device", "cpu", "--num-samples", "4", "--batch-size", "2"},
 		"nll":      {"nll", "run", "--device", "cpu", "--num-samples", "4", "--batch-size", "2"},

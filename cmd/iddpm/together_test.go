@@ -203,7 +203,7 @@ func TestProcessesShareGradientsInParts(t *testing.T) {
 	}
 }
 
-// The loss's factor, recomputed blocks and small pictures beside the noisy ones are the
+// The loss's factor, recomputed blocks and small images beside the noisy ones are the
 // same in all processes, too.
 func TestProcessesInHalfPrecision(t *testing.T) {
 	t.Chdir(t.TempDir())

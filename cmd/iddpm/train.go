@@ -218,18 +218,18 @@ func checkThreads(n int) error {
 	return nil
 }
 
-// inferClasses counts the classes of the pictures, if nobody said how many
+// inferClasses counts the classes of the images, if nobody said how many
 // there are.
 func inferClasses(config *train.Config) error {
 	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
 		return nil
 	}
-	pictures, err := data.Open(config.Data.Dir, config.DataOptions())
+	images, err := data.Open(config.Data.Dir, config.DataOptions())
 	if err != nil {
 		return err
 	}
-	config.Model.NumClasses = pictures.NumClasses()
-	return pictures.Close()
+	config.Model.NumClasses = images.NumClasses()
+	return images.Close()
 }
 
 // startRun trains what make begins, in a folder that holds no run yet.

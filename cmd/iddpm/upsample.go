@@ -78,7 +78,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 	case !m.SuperRes():
 		err = fmt.Errorf("%s is no super-resolution network", second.Path)
 	case m.SmallSize != base.ImageSize:
-		err = fmt.Errorf("%s enlarges pictures of %d pixels, and %s draws some of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
+		err = fmt.Errorf("%s enlarges images of %d pixels, and %s draws some of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
 	case m.ClassCond && !base.ClassCond:
 		err = fmt.Errorf("%s wants to know classes, and %s draws without", second.Path, first.Path)
 	case m.ClassCond && m.NumClasses < base.NumClasses:
@@ -98,8 +98,8 @@ func sameClasses(first, second []string) bool {
 	return slices.Equal(first[:n], second[:n])
 }
 
-// job is what the second network is to do with the pictures that the first has drawn.
-func (o *cascadeOptions) job(first *sampleJob, drawn *pictures) *sampleJob {
+// job is what the second network is to do with the images that the first has drawn.
+func (o *cascadeOptions) job(first *sampleJob, drawn *images) *sampleJob {
 	options := &sampleOptions{
 		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions,
 		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), ddim: o.ddim, eta: o.eta, seed: first.seed,
@@ -108,15 +108,15 @@ func (o *cascadeOptions) job(first *sampleJob, drawn *pictures) *sampleJob {
 	return &sampleJob{sampleOptions: options, count: drawn.len(), dir: first.dir, base: drawn}
 }
 
-// openBase reads the small pictures of --base-samples that a checkpoint's network is
+// openBase reads the small images of --base-samples that a checkpoint's network is
 // to enlarge; nil for a network that enlarges none.
-func openBase(path string, c *train.Checkpoint, asked []int64) (*pictures, error) {
+func openBase(path string, c *train.Checkpoint, asked []int64) (*images, error) {
 	m := c.Config.Model
 	switch {
 	case path == "" && !m.SuperRes():
 		return nil, nil
 	case path == "":
-		return nil, wrongUse("%s enlarges pictures of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
+		return nil, wrongUse("%s enlarges images of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
 	case !m.SuperRes():
 		return nil, wrongUse("--base-samples: %s is no super-resolution network", c.Path)
 	}
@@ -133,7 +133,7 @@ func openBase(path string, c *train.Checkpoint, asked []int64) (*pictures, error
 
 // readBaseArrays reads what sample writes: arr_0, uint8 [N, H, W, 3], and arr_1,
 // the labels [N].
-func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*pictures, error) {
+func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*images, error) {
 	arrays, err := npy.ReadNPZ(path)
 	if err != nil {
 		return nil, err
@@ -142,33 +142,33 @@ func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*pictures, er
 	size := int64(m.SmallSize)
 	a := arrays["arr_0"]
 	if a == nil || a.DType != npy.Uint8 || len(a.Shape) != 4 || a.Shape[0] < 1 || !slices.Equal(a.Shape[1:], []int64{size, size, 3}) {
-		return nil, fmt.Errorf("%s: arr_0 must be uint8 [N, %d, %d, 3], pictures of the size that %s enlarges", path, size, size, c.Path)
+		return nil, fmt.Errorf("%s: arr_0 must be uint8 [N, %d, %d, 3], images of the size that %s enlarges", path, size, size, c.Path)
 	}
-	base := &pictures{size: m.SmallSize, pixels: a.Data}
+	base := &images{size: m.SmallSize, pixels: a.Data}
 	if !m.ClassCond || asked {
 		return base, nil
 	}
 	b := arrays["arr_1"]
 	if b == nil {
-		return nil, fmt.Errorf("%s has no classes (arr_1), and the network wants to know them: say by --class what the pictures are", path)
+		return nil, fmt.Errorf("%s has no classes (arr_1), and the network wants to know them: say by --class what the images are", path)
 	}
 	if base.labels, err = b.Int64s(); err != nil {
 		return nil, fmt.Errorf("%s: arr_1: %w", path, err)
 	}
 	if len(base.labels) != base.len() {
-		return nil, fmt.Errorf("%s: arr_1 holds %d classes for %d pictures", path, len(base.labels), base.len())
+		return nil, fmt.Errorf("%s: arr_1 holds %d classes for %d images", path, len(base.labels), base.len())
 	}
 	for i, label := range base.labels {
 		if label < 0 || label >= int64(m.NumClasses) {
-			return nil, fmt.Errorf("%s: picture %d is of class %d, and the network knows 0 to %d", path, i, label, m.NumClasses-1)
+			return nil, fmt.Errorf("%s: image %d is of class %d, and the network knows 0 to %d", path, i, label, m.NumClasses-1)
 		}
 	}
 	return base, nil
 }
 
-// readBaseSet reads a folder or a zip; larger pictures are fitted to the small
+// readBaseSet reads a folder or a zip; larger images are fitted to the small
 // size as those of training are.
-func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error) {
+func readBaseSet(path string, c *train.Checkpoint, asked bool) (*images, error) {
 	options := c.Config.DataOptions()
 	options.ImageSize = c.Config.Model.SmallSize
 	options.ClassCond = c.Config.Model.ClassCond && !asked
@@ -186,7 +186,7 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 	if found, known := set.NumClasses(), c.Config.Model.NumClasses; c.Bare && options.ClassCond && found != known {
 		return nil, fmt.Errorf("%s has %d classes, and the network %d without names: say by --class what the images are", set.Name(), found, known)
 	}
-	base := &pictures{size: set.ImageSize()}
+	base := &images{size: set.ImageSize()}
 	for i := range set.Len() {
 		pixels, label, err := set.Image(i)
 		if err != nil {
@@ -200,13 +200,13 @@ func readBaseSet(path string, c *train.Checkpoint, asked bool) (*pictures, error
 	return base, nil
 }
 
-// lowRes returns the small pictures that n large ones are made from, [n, 3, h, w]
+// lowRes returns the small images that n large ones are made from, [n, 3, h, w]
 // in [-1, 1]; where there are fewer of them, they come again.
 func (s *sampler) lowRes(first, n int) gotorch.Tensor {
 	if s.base == nil {
 		return gotorch.Tensor{}
 	}
-	each := s.base.bytesPerPicture()
+	each := s.base.bytesPerImage()
 	var pixels []byte
 	for i := first; i < first+n; i++ {
 		at := i % s.base.len() * each
@@ -215,7 +215,7 @@ func (s *sampler) lowRes(first, n int) gotorch.Tensor {
 	return tensorOf(pixels, n, s.base.size, s.device)
 }
 
-// cascade draws pictures, and lets a second network enlarge them if there is one.
+// cascade draws images, and lets a second network enlarge them if there is one.
 // Both are written.
 func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, job *sampleJob) (sampleResult, error) {
 	result, drawn, err := s.sample(ctx, first, job)
@@ -234,7 +234,7 @@ func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, 
 	return enlarged, err
 }
 
-// checkSuperRes refuses what makes no sense with small pictures.
+// checkSuperRes refuses what makes no sense with small images.
 func (o *sampleOptions) checkSuperRes(c *cli.Context) error {
 	for _, name := range []string{"invert", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {

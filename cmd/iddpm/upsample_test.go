@@ -19,16 +19,16 @@ import (
 	"iddpm/train"
 )
 
-// enlarger trains a network that makes pictures of 16 pixels of those of 8.
+// enlarger trains a network that makes images of 16 pixels of those of 8.
 func enlarger(t *testing.T, args ...string) string {
 	t.Helper()
 	return tinyRun(t, append([]string{"--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16"}, args...)...)
 }
 
-func writeArrays(t *testing.T, name string, pictures *npy.Array, labels ...int64) string {
+func writeArrays(t *testing.T, name string, images *npy.Array, labels ...int64) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	arrays := []npy.Named{{Array: pictures}}
+	arrays := []npy.Named{{Array: images}}
 	if len(labels) > 0 {
 		array, err := npy.New(labels)
 		if err != nil {
@@ -42,7 +42,7 @@ func writeArrays(t *testing.T, name string, pictures *npy.Array, labels ...int64
 	return path
 }
 
-func smallPictures(t *testing.T, n, size int64) *npy.Array {
+func smallImages(t *testing.T, n, size int64) *npy.Array {
 	t.Helper()
 	pixels := make([]uint8, n*size*size*3)
 	for i := range pixels {
@@ -61,15 +61,15 @@ func TestSuperResolution(t *testing.T) {
 	if err != nil || c.Config.Model.ImageSize != 16 || c.Config.Model.SmallSize != 8 {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	base := writeArrays(t, "samples.npz", smallPictures(t, 3, 8), 2, 0, 1)
+	base := writeArrays(t, "samples.npz", smallImages(t, 3, 8), 2, 0, 1)
 	all := sample(t, run, "--base-samples", base, "--batch-size", "2")
 	if all.NumSamples != 3 || len(all.pixels) != 3*16*16*3 || !slices.Equal(all.labels, []int64{2, 0, 1}) {
-		t.Fatalf("%d pictures of %d bytes, classes %v", all.NumSamples, len(all.pixels), all.labels)
+		t.Fatalf("%d images of %d bytes, classes %v", all.NumSamples, len(all.pixels), all.labels)
 	}
 	one := sample(t, run, "--base-samples", base, "--batch-size", "1")
 	for i, v := range one.pixels {
 		if d := int(v) - int(all.pixels[i]); d < -1 || d > 1 {
-			t.Fatal("a picture depends on the batch that it is drawn in")
+			t.Fatal("an image depends on the batch that it is drawn in")
 		}
 	}
 	// The base comes again, under other noise; the same classes.
@@ -77,7 +77,7 @@ func TestSuperResolution(t *testing.T) {
 	if !slices.Equal(more.labels, []int64{2, 0, 1, 2, 0}) || bytes.Equal(more.pixels[:768], more.pixels[3*768:4*768]) {
 		t.Errorf("five of three: classes %v", more.labels)
 	}
-	// DDIM without noise is DDIM: other pictures, the same each time.
+	// DDIM without noise is DDIM: other images, the same each time.
 	ddim := []string{run, "--base-samples", base, "--use-ddim", "--timestep-respacing", "ddim4", "--class", "1"}
 	a, b := sample(t, ddim...), sample(t, ddim...)
 	if a.Timesteps != 4 || !bytes.Equal(a.pixels, b.pixels) || bytes.Equal(a.pixels, all.pixels) || !slices.Equal(a.labels, []int64{1, 1, 1}) {
@@ -92,7 +92,7 @@ func TestSuperResolution(t *testing.T) {
 	}
 }
 
-// What the network sees of a small picture does not depend on where that is from.
+// What the network sees of a small image does not depend on where that is from.
 func TestBaseSamplesOfAFolder(t *testing.T) {
 	run := enlarger(t)
 	folder := t.TempDir()
@@ -110,7 +110,7 @@ func TestBaseSamplesOfAFolder(t *testing.T) {
 	fromFolder := sample(t, run, "--base-samples", folder)
 	fromFile := sample(t, run, "--base-samples", writeArrays(t, "base.npz", array))
 	if fromFolder.NumSamples != 2 || !bytes.Equal(fromFolder.pixels, fromFile.pixels) {
-		t.Errorf("%d pictures of the folder are not those of the file", fromFolder.NumSamples)
+		t.Errorf("%d images of the folder are not those of the file", fromFolder.NumSamples)
 	}
 }
 
@@ -123,19 +123,19 @@ func TestBaseSamplesBringClasses(t *testing.T) {
 	}
 	folder := t.TempDir()
 	for i, class := range []string{c.ClassNames[1], c.ClassNames[3], c.ClassNames[3]} {
-		writePicture(t, filepath.Join(folder, class), i)
+		writeImage(t, filepath.Join(folder, class), i)
 	}
 	if got := sample(t, run, "--base-samples", folder); !slices.Equal(got.labels, []int64{1, 3, 3}) {
 		t.Errorf("classes %v", got.labels)
 	}
-	writePicture(t, filepath.Join(folder, "unheard of"), 0)
+	writeImage(t, filepath.Join(folder, "unheard of"), 0)
 	got := iddpm(t, "sample", run, "--base-samples", folder, "--device", "cpu")
 	if got.status != exitFailed || !strings.Contains(got.stderr, "has not learnt the class unheard of") {
 		t.Errorf("status %d, %s", got.status, got.stderr)
 	}
 }
 
-func writePicture(t *testing.T, dir string, i int) {
+func writeImage(t *testing.T, dir string, i int) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		t.Fatal(err)
@@ -146,22 +146,22 @@ func writePicture(t *testing.T, dir string, i int) {
 }
 
 // The reference's weights of a super-resolution network load by its flags, and
-// draw what the small picture asks for.
+// draw what the small image asks for.
 func TestSuperResolutionByBareWeights(t *testing.T) {
 	args := append([]string{superResWeights(), "--timestep_respacing", "3"}, strings.Fields(
 		"--large_size 16 --small_size 8 --num_channels 32 --num_res_blocks 1 --channel-mult 1,1 --attention_resolutions 8 --learn_sigma True")...)
 	draw := func(pixels *npy.Array) drawn {
 		return sample(t, append(args, "--base_samples", writeArrays(t, "base.npz", pixels), "-o", t.TempDir())...)
 	}
-	base := smallPictures(t, 2, 8)
+	base := smallImages(t, 2, 8)
 	a, again := draw(base), draw(base)
 	if a.NumSamples != 2 || a.ImageSize != 16 || !bytes.Equal(a.pixels, again.pixels) {
-		t.Errorf("%d pictures of %d pixels", a.NumSamples, a.ImageSize)
+		t.Errorf("%d images of %d pixels", a.NumSamples, a.ImageSize)
 	}
-	base.Data[0] = 255 - base.Data[0] // of the first picture
+	base.Data[0] = 255 - base.Data[0] // of the first image
 	b, each := draw(base), 16*16*3
 	if bytes.Equal(a.pixels[:each], b.pixels[:each]) || !bytes.Equal(a.pixels[each:], b.pixels[each:]) {
-		t.Error("another small picture must change its own large one, and no other")
+		t.Error("another small image must change its own large one, and no other")
 	}
 }
 
@@ -182,7 +182,7 @@ func TestCascade(t *testing.T) {
 	}
 	apart := sample(t, second, "--base-samples", small.Samples, "--timestep-respacing", "4", "-o", filepath.Join(dir, "apart"))
 	if !bytes.Equal(apart.pixels, both.pixels) {
-		t.Error("one command draws other pictures than two")
+		t.Error("one command draws other images than two")
 	}
 	last := sample(t, first, "--upsample", second, "--first-sample", "1", "--num-samples", "2", "--upsample-timestep-respacing", "4", "-o", dir)
 	if !bytes.Equal(last.pixels, both.pixels[16*16*3:]) || !slices.Equal(last.labels, both.labels[1:]) {
@@ -210,7 +210,7 @@ func TestCascadeFlags(t *testing.T) {
 			far = far || d < -1 || d > 1
 		}
 		if far == test.same {
-			t.Errorf("%v: other pictures: %v", test.args, far)
+			t.Errorf("%v: other images: %v", test.args, far)
 		}
 	}
 }
@@ -231,7 +231,7 @@ func TestEnlargingHasItsOwnNoise(t *testing.T) {
 	})
 }
 
-// An interrupt between the two networks leaves the small pictures.
+// An interrupt between the two networks leaves the small images.
 func TestInterruptedCascade(t *testing.T) {
 	first, second := tinyRun(t), enlarger(t)
 	ctx := &countdown{Context: context.Background(), left: 10} // the first network asks 9 times or so
@@ -249,11 +249,11 @@ func TestSuperResolutionRefuses(t *testing.T) {
 	plain, run := tinyRun(t), enlarger(t)
 	classes, bare := enlarger(t, "--class-cond"), superResWeights()
 	folder := t.TempDir()
-	writePicture(t, filepath.Join(folder, "a"), 0)
-	writePicture(t, filepath.Join(folder, "b"), 0)
+	writeImage(t, filepath.Join(folder, "a"), 0)
+	writeImage(t, filepath.Join(folder, "b"), 0)
 	two := tinyRun(t, "--class-cond", "--data-dir", folder)
-	good, large := writeArrays(t, "good.npz", smallPictures(t, 1, 8)), writeArrays(t, "large.npz", smallPictures(t, 1, 16))
-	unknown := writeArrays(t, "unknown.npz", smallPictures(t, 1, 8), 100000)
+	good, large := writeArrays(t, "good.npz", smallImages(t, 1, 8)), writeArrays(t, "large.npz", smallImages(t, 1, 16))
+	unknown := writeArrays(t, "unknown.npz", smallImages(t, 1, 8), 100000)
 	for _, test := range []struct {
 		name   string
 		args   []string
@@ -275,11 +275,11 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is DDIM's"},
 		{"no such average", []string{"sample", plain, "--upsample", run, "--upsample-ema", "0.1"}, exitFailed, "no average of rate 0.1"},
 		{"cascade to unnamed weights", []string{"sample", plain, "--upsample", bare}, exitUsage, "say by --upsample-preset"},
-		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "enlarges pictures of 64"},
+		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "enlarges images of 64"},
 		{"classes numbered differently", []string{"sample", two, "--upsample", classes}, exitFailed, "number their classes differently"},
 		{"not smaller", []string{"train", "--image-size", "16", "--small-size", "16"}, exitUsage, "small-size 16 must be above 0 and below"},
 		{"two sizes", []string{"train", "--image-size", "16", "--large-size", "32"}, exitUsage, "two names for one size"},
-		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "pictures of 16 pixels are to be enlarged"},
+		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "images of 16 pixels are to be enlarged"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := iddpm(t, append(test.args, "--device", "cpu")...)

@@ -19,7 +19,7 @@ __device__ void sum(double *values) {
   __syncthreads();
 }
 
-__global__ void __launch_bounds__(kThreads) losses(PictureShape s, LossInputs in, float *mse, float *bound) {
+__global__ void __launch_bounds__(kThreads) losses(ImageShape s, LossInputs in, float *mse, float *bound) {
   __shared__ double squares[kThreads], nats[kThreads];
   int64_t n = blockIdx.x;
   float square = 0, nat = 0;
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) losses(PictureShape s, LossInputs in
   if (in.bound) bound[n] = static_cast<float>(nats[0] / elements * 1.4426950408889634);
 }
 
-__global__ void __launch_bounds__(kThreads) gradients(PictureShape s, LossInputs in, LossGradients g, float *d_out) {
+__global__ void __launch_bounds__(kThreads) gradients(ImageShape s, LossInputs in, LossGradients g, float *d_out) {
   int64_t elements = s.elements(), stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < s.n * elements; k += stride) {
     g.apply(s, in, k / elements, k % elements, d_out);
@@ -47,11 +47,11 @@ __global__ void __launch_bounds__(kThreads) gradients(PictureShape s, LossInputs
 
 }  // namespace
 
-cudaError_t launch_diffusion_losses(const PictureShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream) {
+cudaError_t launch_diffusion_losses(const ImageShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream) {
   return launch(losses, dim3(static_cast<unsigned>(s.n)), dim3(kThreads), stream, s, in, mse, bound);
 }
 
-cudaError_t launch_diffusion_losses_backward(const PictureShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
+cudaError_t launch_diffusion_losses_backward(const ImageShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
                                              cudaStream_t stream) {
   int64_t blocks = (s.n * s.elements() + kThreads - 1) / kThreads;
   dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));

@@ -9,9 +9,9 @@
 namespace iddpm {
 
 // mse is [n], bound too, or NULL where the term is not wanted.
-cudaError_t launch_diffusion_losses(const PictureShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream);
+cudaError_t launch_diffusion_losses(const ImageShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream);
 
-cudaError_t launch_diffusion_losses_backward(const PictureShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
+cudaError_t launch_diffusion_losses_backward(const ImageShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
                                              cudaStream_t stream);
 
 }  // namespace iddpm

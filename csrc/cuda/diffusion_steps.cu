@@ -26,7 +26,7 @@ struct QSample {
 
 template <bool kWhole>
 struct ReverseStep {
-  PictureShape s;
+  ImageShape s;
   ReverseInputs in;
   float *previous, *x_start;
 
@@ -57,17 +57,17 @@ struct ReverseStep {
   }
 };
 
-bool whole(const PictureShape &s, const void *p, const void *q, const void *r) { return packs<float, 4>(s.elements(), p, q, r); }
+bool whole(const ImageShape &s, const void *p, const void *q, const void *r) { return packs<float, 4>(s.elements(), p, q, r); }
 
 }  // namespace
 
-cudaError_t launch_q_sample(const PictureShape &s, const QSampleInputs &in, float *x_t, float *noise, cudaStream_t stream) {
+cudaError_t launch_q_sample(const ImageShape &s, const QSampleInputs &in, float *x_t, float *noise, cudaStream_t stream) {
   PhiloxShape shape{s.n, s.elements()};
   if (whole(s, in.x_start, x_t, noise)) return launch_quads(shape, stream, QSample<true>{shape, in, x_t, noise});
   return launch_quads(shape, stream, QSample<false>{shape, in, x_t, noise});
 }
 
-cudaError_t launch_reverse_step(const PictureShape &s, const ReverseInputs &in, float *previous, float *x_start,
+cudaError_t launch_reverse_step(const ImageShape &s, const ReverseInputs &in, float *previous, float *x_start,
                                 cudaStream_t stream) {
   PhiloxShape shape{s.n, s.elements()};
   if (whole(s, in.x, previous, x_start) && whole(s, s.learned ? nullptr : in.out, in.noise, nullptr)) {

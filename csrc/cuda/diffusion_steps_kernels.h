@@ -8,9 +8,9 @@
 
 namespace iddpm {
 
-cudaError_t launch_q_sample(const PictureShape &s, const QSampleInputs &in, float *x_t, float *noise, cudaStream_t stream);
+cudaError_t launch_q_sample(const ImageShape &s, const QSampleInputs &in, float *x_t, float *noise, cudaStream_t stream);
 
-cudaError_t launch_reverse_step(const PictureShape &s, const ReverseInputs &in, float *previous, float *x_start,
+cudaError_t launch_reverse_step(const ImageShape &s, const ReverseInputs &in, float *previous, float *x_start,
                                 cudaStream_t stream);
 
 }  // namespace iddpm

@@ -11,10 +11,10 @@ namespace iddpm {
 // Channels that one sample may have: its sums lie in a block's shared memory.
 constexpr int64_t kMostNormChannels = 2048;
 
-// T is float, c10::BFloat16 or c10::Half, and const where it is read; all pictures
+// T is float, c10::BFloat16 or c10::Half, and const where it is read; all images
 // are [n, pixels, c].
 
-// A picture of which the channels from `split` on are another tensor; whole where
+// An image of which the channels from `split` on are another tensor; whole where
 // split is c.
 template <class T>
 struct GroupNormParts {

@@ -1,4 +1,4 @@
-// Self-attention over the pixels of a picture.
+// Self-attention over the pixels of an image.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -8,7 +8,7 @@
 namespace iddpm {
 namespace {
 
-void forward(const PictureShape &s, const LossInputs &in, float *mse, float *bound) {
+void forward(const ImageShape &s, const LossInputs &in, float *mse, float *bound) {
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       double squares = 0, nats = 0;
@@ -24,7 +24,7 @@ void forward(const PictureShape &s, const LossInputs &in, float *mse, float *bou
   });
 }
 
-void backward(const PictureShape &s, const LossInputs &in, const LossGradients &g, float *d_out) {
+void backward(const ImageShape &s, const LossInputs &in, const LossGradients &g, float *d_out) {
   constexpr int64_t kGrain = 4096;
   at::parallel_for(0, s.n * s.elements(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) g.apply(s, in, k / s.elements(), k % s.elements(), d_out);
@@ -40,7 +40,7 @@ using torch::autograd::variable_list;
 class DiffusionLosses : public torch::autograd::Function<DiffusionLosses> {
  public:
   static variable_list forward(AutogradContext *ctx, const Variable &out, const LossCall &call) {
-    PictureShape s = call.shape();
+    ImageShape s = call.shape();
     at::Tensor mse = at::empty({s.n}, out.options()), bound;
     if (call.bound) bound = at::empty_like(mse);
     out.is_cpu() ? iddpm::forward(s, call.inputs(), data(mse), data(bound)) : cuda_kernels().diffusion_losses(call, mse, bound);
@@ -64,27 +64,27 @@ class DiffusionLosses : public torch::autograd::Function<DiffusionLosses> {
 
 void check_fits(const LossCall &c) {
   TORCH_CHECK(c.target.dim() == 4 && c.x_start.sizes() == c.target.sizes(), "a target ", c.target.sizes(), " and x_0 ",
-              c.x_start.sizes(), " are not pictures of one shape");
+              c.x_start.sizes(), " are not images of one shape");
   check_output(c.out, c.target);
   check_rows(c.rows, c.target, kLossRow);
   for (const at::Tensor &t : {c.out, c.target, c.x_start, c.rows}) {
     TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == c.out.device(), "the losses take float32 tensors of one device, not ",
                 t.toString());
   }
-  TORCH_CHECK(c.target.numel() > 0, "there are no pictures to take the losses of");
+  TORCH_CHECK(c.target.numel() > 0, "there are no images to take the losses of");
 }
 
 }  // namespace
 
-void check_output(const at::Tensor &out, const at::Tensor &pictures) {
-  std::vector<int64_t> once = pictures.sizes().vec(), twice = once;
+void check_output(const at::Tensor &out, const at::Tensor &images) {
+  std::vector<int64_t> once = images.sizes().vec(), twice = once;
   twice[1] *= 2;
-  TORCH_CHECK(out.sizes() == once || out.sizes() == twice, "the network's ", out.sizes(), " does not fit pictures ", pictures.sizes());
+  TORCH_CHECK(out.sizes() == once || out.sizes() == twice, "the network's ", out.sizes(), " does not fit images ", images.sizes());
 }
 
-void check_rows(const at::Tensor &rows, const at::Tensor &pictures, int64_t columns) {
-  TORCH_CHECK(rows.sizes() == at::IntArrayRef({pictures.size(0), columns}) && rows.stride(1) == 1, "rows ", rows.sizes(),
-              " do not fit ", pictures.size(0), " pictures");
+void check_rows(const at::Tensor &rows, const at::Tensor &images, int64_t columns) {
+  TORCH_CHECK(rows.sizes() == at::IntArrayRef({images.size(0), columns}) && rows.stride(1) == 1, "rows ", rows.sizes(),
+              " do not fit ", images.size(0), " images");
 }
 
 std::vector<at::Tensor> diffusion_losses(const LossCall &call) {

@@ -9,9 +9,9 @@
 
 namespace iddpm {
 
-// The shape of pictures, given what the network makes of them.
-inline PictureShape picture_shape(const at::Tensor &out, const at::Tensor &pictures) {
-  return {pictures.size(0), pictures.size(2) * pictures.size(3), pictures.size(1), out.size(1) != pictures.size(1)};
+// The shape of images, given what the network makes of them.
+inline ImageShape image_shape(const at::Tensor &out, const at::Tensor &images) {
+  return {images.size(0), images.size(2) * images.size(3), images.size(1), out.size(1) != images.size(1)};
 }
 
 template <class Row>
@@ -19,17 +19,17 @@ Rows<Row> rows_of(const at::Tensor &rows) {
   return {rows.const_data_ptr<float>(), rows.stride(0)};
 }
 
-// Throw where the network's output, or the rows, do not fit pictures.
-void check_output(const at::Tensor &out, const at::Tensor &pictures);
-void check_rows(const at::Tensor &rows, const at::Tensor &pictures, int64_t columns);
+// Throw where the network's output, or the rows, do not fit images.
+void check_output(const at::Tensor &out, const at::Tensor &images);
+void check_rows(const at::Tensor &rows, const at::Tensor &images, int64_t columns);
 
-// The arguments that both ways of the kernels share: all float32, pictures
+// The arguments that both ways of the kernels share: all float32, images
 // contiguous in channels-last memory, and so is a row.
 struct LossCall {
   at::Tensor out, target, x_start, rows;
   bool bound, through;
 
-  PictureShape shape() const { return picture_shape(out, target); }
+  ImageShape shape() const { return image_shape(out, target); }
   LossInputs inputs() const {
     return {out.const_data_ptr<float>(), target.const_data_ptr<float>(), x_start.const_data_ptr<float>(),
             rows_of<LossRow>(rows), bound, through};

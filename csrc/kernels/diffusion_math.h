@@ -1,5 +1,5 @@
 // What the CPU's kernels of the diffusion and the GPU's have in common: the
-// layout of pictures, and one element of the training objective (Nichol & Dhariwal
+// layout of images, and one element of the training objective (Nichol & Dhariwal
 // 2021, section 3).
 #pragma once
 
@@ -10,9 +10,9 @@
 
 namespace iddpm {
 
-// Channels-last pictures of c channels, and what the network makes of them: as
+// Channels-last images of c channels, and what the network makes of them: as
 // many channels, or twice as many where it also gives variances.
-struct PictureShape {
+struct ImageShape {
   int64_t n, pixels, c;
   bool learned;
 
@@ -24,10 +24,10 @@ struct PictureShape {
 struct OutputCursor {
   int64_t prediction, channel;
 
-  IDDPM_HD OutputCursor(const PictureShape &s, int64_t n, int64_t i)
+  IDDPM_HD OutputCursor(const ImageShape &s, int64_t n, int64_t i)
       : prediction((n * s.pixels + i / s.c) * s.c * (s.learned ? 2 : 1) + i % s.c), channel(i % s.c) {}
 
-  IDDPM_HD void next(const PictureShape &s) {
+  IDDPM_HD void next(const ImageShape &s) {
     ++prediction;
     if (++channel < s.c) return;
     channel = 0;
@@ -153,7 +153,7 @@ struct LossInputs {
   bool bound;    // its term is wanted, and not the squared error alone
   bool through;  // its gradient reaches the prediction, too
 
-  IDDPM_HD LossElement element(const PictureShape &s, int64_t n, int64_t i) const {
+  IDDPM_HD LossElement element(const ImageShape &s, int64_t n, int64_t i) const {
     int64_t k = OutputCursor(s, n, i).prediction, j = n * s.elements() + i;
     return {s.learned, out[k], s.learned ? out[k + s.c] : 0.0f, target[j], x_start[j]};
   }
@@ -164,7 +164,7 @@ struct LossInputs {
 struct LossGradients {
   const float *mse, *bound;
 
-  IDDPM_HD void apply(const PictureShape &s, const LossInputs &in, int64_t n, int64_t i, float *d_out) const {
+  IDDPM_HD void apply(const ImageShape &s, const LossInputs &in, int64_t n, int64_t i, float *d_out) const {
     LossElement e = in.element(s, n, i);
     int64_t k = OutputCursor(s, n, i).prediction;
     float share = 1.0f / static_cast<float>(s.elements()), g = 0.0f, gv = 0.0f;

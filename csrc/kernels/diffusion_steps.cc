@@ -13,7 +13,7 @@ namespace {
 
 // Calls f(n, first, count) for runs of elements of every sample n, in parallel.
 template <class F>
-void for_each_run(const PictureShape &s, F f) {
+void for_each_run(const ImageShape &s, F f) {
   int64_t runs = (s.elements() + kPhiloxRun - 1) / kPhiloxRun;
   at::parallel_for(0, s.n * runs, 4096 / kPhiloxRun, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -27,7 +27,7 @@ IDDPM_CLONES void q_sample_run(QSampleRow r, int64_t count, const float *x_start
   for (int64_t i = 0; i < count; ++i) x_t[i] = r.x_t(x_start[i], z[i]);
 }
 
-void q_sample(const PictureShape &s, const QSampleInputs &in, float *x_t, float *noise) {
+void q_sample(const ImageShape &s, const QSampleInputs &in, float *x_t, float *noise) {
   for_each_run(s, [&](int64_t n, int64_t first, int64_t count) {
     int64_t at = n * s.elements() + first;
     philox_normal_run(in.key, n, first, count, noise + at);
@@ -40,7 +40,7 @@ struct Run {
   alignas(64) float prediction[kPhiloxRun], deviation[kPhiloxRun];
   const float *noise = nullptr;
 
-  Run(const PictureShape &s, const ReverseInputs &in, int64_t n, int64_t first, int64_t count) {
+  Run(const ImageShape &s, const ReverseInputs &in, int64_t n, int64_t first, int64_t count) {
     OutputCursor at(s, n, first);
     for (int64_t i = 0; i < count; ++i, at.next(s)) {
       prediction[i] = in.out[at.prediction];
@@ -65,7 +65,7 @@ IDDPM_CLONES void reverse_run(ReverseRow r, bool clip, int64_t count, const Run 
   for (int64_t i = 0; i < count; ++i) previous[i] += run.deviation[i] * run.noise[i];
 }
 
-void reverse_step(const PictureShape &s, const ReverseInputs &in, float *previous, float *x_start) {
+void reverse_step(const ImageShape &s, const ReverseInputs &in, float *previous, float *x_start) {
   for_each_run(s, [&](int64_t n, int64_t first, int64_t count) {
     int64_t at = n * s.elements() + first;
     Run run(s, in, n, first, count);
@@ -73,12 +73,12 @@ void reverse_step(const PictureShape &s, const ReverseInputs &in, float *previou
   });
 }
 
-void check_pictures(const at::Tensor &pictures, const at::Tensor &rows, int64_t columns,
+void check_images(const at::Tensor &images, const at::Tensor &rows, int64_t columns,
                     std::initializer_list<at::Tensor> all) {
-  TORCH_CHECK(pictures.dim() == 4, "a step takes pictures, not ", pictures.sizes());
-  check_rows(rows, pictures, columns);
+  TORCH_CHECK(images.dim() == 4, "a step takes images, not ", images.sizes());
+  check_rows(rows, images, columns);
   for (const at::Tensor &t : all) {
-    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == pictures.device(), "a step takes float32 tensors of one device, not ",
+    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == images.device(), "a step takes float32 tensors of one device, not ",
                 t.toString());
     TORCH_CHECK(!(t.requires_grad() && at::GradMode::is_enabled()), "a step has no gradient: it goes within NoGrad");
   }
@@ -86,7 +86,7 @@ void check_pictures(const at::Tensor &pictures, const at::Tensor &rows, int64_t 
 
 at::Tensor dense(const at::Tensor &t) { return t.contiguous(at::MemoryFormat::ChannelsLast); }
 
-// Two tensors for what comes of pictures.
+// Two tensors for what comes of images.
 std::pair<at::Tensor, at::Tensor> results(const at::Tensor &like) {
   auto empty = [&] { return philox_empty(like.sizes(), at::kFloat, like.device()); };
   return {empty(), empty()};
@@ -95,7 +95,7 @@ std::pair<at::Tensor, at::Tensor> results(const at::Tensor &like) {
 }  // namespace
 
 std::pair<at::Tensor, at::Tensor> diffusion_q_sample(const QSampleCall &call) {
-  check_pictures(call.x_start, call.rows, kQSampleRow, {call.x_start, call.rows});
+  check_images(call.x_start, call.rows, kQSampleRow, {call.x_start, call.rows});
   auto made = results(call.x_start);
   if (call.x_start.numel() == 0) return made;
   QSampleCall c{dense(call.x_start), call.rows, call.key};
@@ -105,12 +105,12 @@ std::pair<at::Tensor, at::Tensor> diffusion_q_sample(const QSampleCall &call) {
 }
 
 std::pair<at::Tensor, at::Tensor> diffusion_reverse_step(const ReverseCall &call) {
-  check_pictures(call.x, call.rows, kReverseRow, {call.x, call.rows, call.out});
+  check_images(call.x, call.rows, kReverseRow, {call.x, call.rows, call.out});
   check_output(call.out, call.x);
   ReverseCall c{dense(call.out), dense(call.x), call.rows, call.clip, call.noise};
   if (call.noise.defined()) {
-    TORCH_CHECK(call.noise.sizes() == call.x.sizes(), "noise ", call.noise.sizes(), " does not fit pictures ", call.x.sizes());
-    check_pictures(call.x, call.rows, kReverseRow, {call.noise});
+    TORCH_CHECK(call.noise.sizes() == call.x.sizes(), "noise ", call.noise.sizes(), " does not fit images ", call.x.sizes());
+    check_images(call.x, call.rows, kReverseRow, {call.noise});
     c.noise = dense(call.noise);
   }
   auto made = results(call.x);

@@ -1,4 +1,4 @@
-// The steps of the diffusion's process, one pass over the pictures each.
+// The steps of the diffusion's process, one pass over the images each.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,13 +10,13 @@
 
 namespace iddpm {
 
-// The arguments of the kernels, as LossCall's: float32, pictures contiguous in
+// The arguments of the kernels, as LossCall's: float32, images contiguous in
 // channels-last memory, and so is a row.
 struct QSampleCall {
   at::Tensor x_start, rows;
   PhiloxKey key;
 
-  PictureShape shape() const { return picture_shape(x_start, x_start); }
+  ImageShape shape() const { return image_shape(x_start, x_start); }
   QSampleInputs inputs() const { return {x_start.const_data_ptr<float>(), rows_of<QSampleRow>(rows), key}; }
 };
 
@@ -25,7 +25,7 @@ struct ReverseCall {
   bool clip;
   at::Tensor noise;  // undefined where there is none
 
-  PictureShape shape() const { return picture_shape(out, x); }
+  ImageShape shape() const { return image_shape(out, x); }
   ReverseInputs inputs() const {
     return {out.const_data_ptr<float>(), x.const_data_ptr<float>(), rows_of<ReverseRow>(rows), clip,
             noise.defined() ? noise.const_data_ptr<float>() : nullptr};

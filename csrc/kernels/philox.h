@@ -1,6 +1,6 @@
 // Counter-based random numbers (Salmon et al. 2011, Philox4x32-10): element j
 // of sample n is a function of (seed, stream, step, first_sample + n, j) and
-// nothing else. So the noise of a picture does not depend on how a batch is
+// nothing else. So the noise of an image does not depend on how a batch is
 // split over microbatches, ranks or threads, and a recomputed block redraws
 // the same dropout mask.
 //

@@ -8,7 +8,7 @@ namespace iddpm {
 // Doubling the sides by repeating pixels and then convolving with w [O, I, 3, 3],
 // padding 1, is one transposed convolution of stride 2 and padding 1 with these
 // weights [I, O, 4, 4], in dtype: per axis w2, w1 + w2, w0 + w1, w0. It takes 16
-// products where the two take 36, and never makes the large picture of I
+// products where the two take 36, and never makes the large image of I
 // channels.
 //
 // Gradients flow to w, float32 on the CPU.

@@ -19,19 +19,19 @@ const (
 
 // decodeBMP decodes a bmp of any kind: run lengths, bit fields and OS/2's headers
 // included.
-func (d Decoder) decodeBMP(file []byte, config image.Config) (Picture, error) {
+func (d Decoder) decodeBMP(file []byte, config image.Config) (Image, error) {
 	source := &exhausted{r: io.MultiReader(d.Memory.open(file), bytes.NewReader(make([]byte, bmpPadding(file, config))))}
 	img, err := gobmp.Decode(source)
 	if err == nil && source.asked {
 		err = io.ErrUnexpectedEOF // which gobmp forgives run lengths
 	}
 	if err != nil {
-		return Picture{}, decodeError("bmp", err, d.Turbo)
+		return Image{}, decodeError("bmp", err, d.Turbo)
 	}
 	if img, ok := img.(*image.NRGBA); ok {
 		expandBMP(img.Pix, bmpBits(file))
 	}
-	p, err := d.toPicture(img, "bmp")
+	p, err := d.toImage(img, "bmp")
 	if img, ok := img.(*image.Paletted); ok {
 		p.palette = !isGreyRamp(img.Palette)
 	}

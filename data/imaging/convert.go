@@ -34,18 +34,18 @@ func (bg Background) blend(dst, rgb []byte, alpha byte) {
 	}
 }
 
-// toPicture converts what Go's decoders return for a format. 16-bit values keep
+// toImage converts what Go's decoders return for a format. 16-bit values keep
 // their high byte; transparent pixels are composited on the background.
-func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
+func (d Decoder) toImage(img image.Image, format string) (Image, error) {
 	m, bg, b := d.Memory, d.Background, img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	switch img := img.(type) {
 	case *image.Gray:
-		p := newPicture(m, w, h, 1)
+		p := newImage(m, w, h, 1)
 		copyRows(p, img.Pix, img.Stride, 1)
 		return p, nil
 	case *image.Gray16:
-		p := newPicture(m, w, h, 1)
+		p := newImage(m, w, h, 1)
 		copyRows(p, img.Pix, img.Stride, 2)
 		p.warning = darkWarning(largest16(img.Pix, img.Stride, w, h, 1, 1))
 		return p, nil
@@ -54,8 +54,8 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 	case *image.NRGBA:
 		return fromStraight(m, w, h, img.Pix, img.Stride, 4, bg), nil
 	case *image.RGBA64:
-		// The decoders use RGBA64 for opaque pictures only.
-		p := newPicture(m, w, h, 3)
+		// The decoders use RGBA64 for opaque images only.
+		p := newImage(m, w, h, 3)
 		copyRows(p, img.Pix, img.Stride, 8)
 		p.warning = darkWarning(largest16(img.Pix, img.Stride, w, h, 4, 3))
 		return p, nil
@@ -66,7 +66,7 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 	case *image.Paletted:
 		return fromPalette(m, img, bg), nil
 	case *image.CMYK:
-		p := newPicture(m, w, h, 4)
+		p := newImage(m, w, h, 4)
 		copyRows(p, img.Pix, img.Stride, 4)
 		return p, nil
 	case *image.YCbCr:
@@ -75,12 +75,12 @@ func (d Decoder) toPicture(img image.Image, format string) (Picture, error) {
 		}
 		return fromYCbCr(m, img), nil
 	case *image.NYCbCrA:
-		// Only WebP has such pictures.
+		// Only WebP has such images.
 		p := fromWebP(m, &img.YCbCr)
 		bg.under(&p, img.A, img.AStride)
 		return p, nil
 	}
-	return Picture{}, fmt.Errorf("pixels of type %T are not supported", img)
+	return Image{}, fmt.Errorf("pixels of type %T are not supported", img)
 }
 
 // largest16 returns the largest of the first few of each pixel's 16-bit channels (big
@@ -99,7 +99,7 @@ func largest16(pix []byte, stride, w, h, channels, few int) (largest uint16) {
 
 // copyRows fills p from rows of pixels that are step bytes apart; for 16-bit
 // values (big endian) every other byte is taken.
-func copyRows(p Picture, pix []byte, stride, step int) {
+func copyRows(p Image, pix []byte, stride, step int) {
 	wide := step >= 2*p.c
 	for y := range p.h {
 		dst, src := p.row(y), pix[y*stride:]
@@ -119,9 +119,9 @@ func copyRows(p Picture, pix []byte, stride, step int) {
 	}
 }
 
-// fromPremultiplied converts RGBA, which Go's decoders use for opaque pictures.
-func fromPremultiplied(m *Memory, w, h int, pix []byte, stride int, bg Background) Picture {
-	p := newPicture(m, w, h, 3)
+// fromPremultiplied converts RGBA, which Go's decoders use for opaque images.
+func fromPremultiplied(m *Memory, w, h int, pix []byte, stride int, bg Background) Image {
+	p := newImage(m, w, h, 3)
 	for y := range h {
 		dst, src := p.row(y), pix[y*stride:]
 		for x := range w {
@@ -138,8 +138,8 @@ func fromPremultiplied(m *Memory, w, h int, pix []byte, stride int, bg Backgroun
 }
 
 // fromStraight converts NRGBA (step 4) and NRGBA64 (step 8).
-func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Background) Picture {
-	p := newPicture(m, w, h, 3)
+func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Background) Image {
+	p := newImage(m, w, h, 3)
 	wide := step / 4
 	var seen byte
 	for y := range h {
@@ -158,19 +158,19 @@ func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Backgrou
 }
 
 // warnIfInvisible sets the warning of an image whose alpha values, ored, are seen.
-func (p *Picture) warnIfInvisible(seen byte) {
+func (p *Image) warnIfInvisible(seen byte) {
 	if seen == 0 {
 		p.warning = Transparent
 	}
 }
 
-func fromPalette(m *Memory, img *image.Paletted, bg Background) Picture {
+func fromPalette(m *Memory, img *image.Paletted, bg Background) Image {
 	colours := newColourTable()
 	for i, c := range img.Palette {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
 		colours.set(bg, i, []byte{n.R, n.G, n.B}, n.A)
 	}
-	return colours.picture(m, img.Rect.Dx(), img.Rect.Dy(), img.Pix, img.Stride)
+	return colours.img(m, img.Rect.Dx(), img.Rect.Dy(), img.Pix, img.Stride)
 }
 
 // colourTable is a palette over a background. An index beyond it is black.
@@ -192,9 +192,9 @@ func (c *colourTable) set(bg Background, i int, rgb []byte, alpha byte) {
 	c.alpha[i] = alpha
 }
 
-// picture returns the picture of w x h indices.
-func (c *colourTable) picture(m *Memory, w, h int, indices []byte, stride int) Picture {
-	p := newPicture(m, w, h, 3)
+// image returns the image of w x h indices.
+func (c *colourTable) img(m *Memory, w, h int, indices []byte, stride int) Image {
+	p := newImage(m, w, h, 3)
 	p.palette = true
 	var seen byte
 	for y := range h {
@@ -209,7 +209,7 @@ func (c *colourTable) picture(m *Memory, w, h int, indices []byte, stride int) P
 }
 
 // under composites p on the background, given p's alpha plane.
-func (bg Background) under(p *Picture, alpha []byte, stride int) {
+func (bg Background) under(p *Image, alpha []byte, stride int) {
 	var seen byte
 	for y := range p.h {
 		dst, alpha := p.row(y), alpha[y*stride:]

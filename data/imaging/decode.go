@@ -25,40 +25,40 @@ const Formats = "jpg, jpeg, png, gif, webp, bmp"
 // extensions are Formats as a set.
 var extensions = map[string]bool{"jpg": true, "jpeg": true, "png": true, "gif": true, "webp": true, "bmp": true}
 
-// HasExtension reports whether a file's name ends as a picture's does.
+// HasExtension reports whether a file's name ends as an image's does.
 func HasExtension(name string) bool {
 	return extensions[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]
 }
 
-// MaxPixels bounds a picture's width times height, checked before it is
+// MaxPixels bounds an image's width times height, checked before it is
 // decoded: Pillow's own limit against decompression bombs.
 const MaxPixels = 178956970
 
-// ErrNotAPicture is the error of files in none of the Formats.
-var ErrNotAPicture = errors.New("not a picture (" + Formats + ")")
+// ErrNotAImage is the error of files in none of the Formats.
+var ErrNotAImage = errors.New("not an image (" + Formats + ")")
 
-// Decoder is how encoded pictures are turned into pixels. The zero value decodes with
+// Decoder is how encoded images are turned into pixels. The zero value decodes with
 // Go's decoders, over black.
 type Decoder struct {
 	Background Background
-	Orient     bool    // turn pictures as their EXIF orientation says
+	Orient     bool    // turn images as their EXIF orientation says
 	Turbo      bool    // decode jpeg with libjpeg-turbo, where UseTurbo allows it
-	Memory     *Memory // for one picture at a time; nil: new for each
+	Memory     *Memory // for one image at a time; nil: new for each
 }
 
-// Read reads a picture file to its end, and decodes it.
-func (d Decoder) Read(r io.Reader) (Picture, error) {
+// Read reads an image file to its end, and decodes it.
+func (d Decoder) Read(r io.Reader) (Image, error) {
 	file, err := d.Memory.readFile(r)
 	if err != nil {
-		return Picture{}, err
+		return Image{}, err
 	}
 	return d.Decode(file)
 }
 
-// Decode decodes a picture file, by what it holds and not by its name. The picture lives
+// Decode decodes an image file, by what it holds and not by its name. The image lives
 // until d's Memory is reset. A panic in a decoder, which hostile files have provoked in
 // the past, is an error like any other.
-func (d Decoder) Decode(file []byte) (p Picture, err error) {
+func (d Decoder) Decode(file []byte) (p Image, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the decoder failed: %v", r)
@@ -75,21 +75,21 @@ func (d Decoder) Decode(file []byte) (p Picture, err error) {
 }
 
 // decodeFast decodes what there is a faster way for than Go's decoders.
-func (d Decoder) decodeFast(file []byte) (p Picture, ok bool) {
+func (d Decoder) decodeFast(file []byte) (p Image, ok bool) {
 	switch {
 	case d.Turbo && isJPEG(file):
 		return d.decodeTurbo(file)
 	case bytes.HasPrefix(file, []byte(pngSignature)):
 		return d.decodePNG(file)
 	}
-	return Picture{}, false
+	return Image{}, false
 }
 
 // decodeImage decodes with Go's decoders.
-func (d Decoder) decodeImage(file []byte) (Picture, error) {
+func (d Decoder) decodeImage(file []byte) (Image, error) {
 	config, format, err := decodeConfig(d.Memory.open(file), d.Turbo)
 	if err != nil {
-		return Picture{}, err
+		return Image{}, err
 	}
 	switch format {
 	case "bmp":
@@ -106,15 +106,15 @@ func (d Decoder) decodeImage(file []byte) (Picture, error) {
 
 // decodeGIF decodes the first frame of a gif onto its screen. Pixels beside the frame
 // are transparent, or, as with Pillow, of the first colour where no colour is.
-func (d Decoder) decodeGIF(file []byte, config image.Config) (Picture, error) {
+func (d Decoder) decodeGIF(file []byte, config image.Config) (Image, error) {
 	// Pillow does not miss the byte that ends the pixels of a file cut off after them.
 	img, err := gif.Decode(io.MultiReader(d.Memory.open(file), bytes.NewReader([]byte{0})))
 	if err != nil {
-		return Picture{}, decodeError("gif", err, d.Turbo)
+		return Image{}, decodeError("gif", err, d.Turbo)
 	}
-	p, err := d.toPicture(img, "gif")
+	p, err := d.toImage(img, "gif")
 	if err != nil {
-		return Picture{}, err
+		return Image{}, err
 	}
 	beside := d.Background
 	if img, ok := img.(*image.Paletted); ok && len(img.Palette) > 0 {
@@ -129,7 +129,7 @@ func (d Decoder) decodeGIF(file []byte, config image.Config) (Picture, error) {
 // decodeJPEG decodes with image/jpeg. That refuses CMYK without Adobe's marker, which
 // libjpeg and Pillow read as though it were there: so it is put in front, where the
 // file's own, if any, comes later and holds.
-func (d Decoder) decodeJPEG(file []byte, config image.Config) (Picture, error) {
+func (d Decoder) decodeJPEG(file []byte, config image.Config) (Image, error) {
 	r := d.Memory.open(file)
 	if config.ColorModel == color.CMYKModel {
 		const start, marker = "\xff\xd8", "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
@@ -137,33 +137,33 @@ func (d Decoder) decodeJPEG(file []byte, config image.Config) (Picture, error) {
 	}
 	img, err := jpeg.Decode(r)
 	if err != nil {
-		return Picture{}, decodeError("jpeg", err, d.Turbo)
+		return Image{}, decodeError("jpeg", err, d.Turbo)
 	}
-	return d.toPicture(img, "jpeg")
+	return d.toImage(img, "jpeg")
 }
 
 // decodeAnyPNG decodes with image/png, after a repair where that fails.
-func (d Decoder) decodeAnyPNG(file []byte) (Picture, error) {
+func (d Decoder) decodeAnyPNG(file []byte) (Image, error) {
 	if err := checkCgBI(file); err != nil {
-		return Picture{}, err
+		return Image{}, err
 	}
 	img, err := png.Decode(d.Memory.open(file))
 	if err != nil {
 		repaired, ok := repairPNG(file)
 		if !ok {
-			return Picture{}, decodeError("png", err, d.Turbo)
+			return Image{}, decodeError("png", err, d.Turbo)
 		}
 		if img, err = png.Decode(bytes.NewReader(repaired)); err != nil {
-			return Picture{}, decodeError("png", err, d.Turbo)
+			return Image{}, decodeError("png", err, d.Turbo)
 		}
 	}
-	p, err := d.toPicture(img, "png")
+	p, err := d.toImage(img, "png")
 	p.palette = p.palette || isBilevel(file)
 	return p, err
 }
 
-// CheckHeader returns the error that a picture's header shows, without decoding it: that
-// it is no picture, is cut short, is too large, or of a kind that is not supported.
+// CheckHeader returns the error that an image's header shows, without decoding it: that
+// it is no image, is cut short, is too large, or of a kind that is not supported.
 func CheckHeader(r io.Reader) error {
 	turbo := turbojpeg.Available() == nil
 	_, _, err := decodeConfig(r, turbo)
@@ -180,7 +180,7 @@ func HeaderSize(r io.Reader) (image.Point, error) {
 	return image.Pt(config.Width, config.Height), err
 }
 
-// decodeConfig reads a picture's header and checks that its size can be decoded. turbo
+// decodeConfig reads an image's header and checks that its size can be decoded. turbo
 // says whether libjpeg-turbo has its turn before Go's decoders.
 func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {
 	b := bufio.NewReader(r)
@@ -188,9 +188,9 @@ func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {
 	config, format, err := image.DecodeConfig(b)
 	switch {
 	case errors.Is(err, image.ErrFormat):
-		return config, "", cmp.Or(foreignFormat(head), ErrNotAPicture)
+		return config, "", cmp.Or(foreignFormat(head), ErrNotAImage)
 	case err != nil && format == "":
-		return config, "", fmt.Errorf("%w: %w", ErrNotAPicture, EndsEarly(err))
+		return config, "", fmt.Errorf("%w: %w", ErrNotAImage, EndsEarly(err))
 	case err != nil:
 		return config, "", decodeError(format, err, turbo)
 	case config.Width < 1 || config.Height < 1:
@@ -210,11 +210,11 @@ func EndsEarly(err error) error {
 }
 
 // canvas puts the first frame of an animation, whose corner is at, on its screen.
-func (bg Background) canvas(p Picture, at image.Point, w, h int) Picture {
+func (bg Background) canvas(p Image, at image.Point, w, h int) Image {
 	if at == (image.Point{}) && p.w == w && p.h == h {
 		return p
 	}
-	out := newPicture(p.memory, w, h, p.c)
+	out := newImage(p.memory, w, h, p.c)
 	out.palette, out.warning = p.palette, p.warning
 	for i := range w * h {
 		copy(out.pix[3*i:3*i+3], bg[:])

@@ -9,9 +9,9 @@ func TestFitRefuses(t *testing.T) {
 	at := func(x, y int) func(w, h int) (int, int) {
 		return func(int, int) (int, int) { return x, y }
 	}
-	p := newPicture(nil, 9, 6, 3)
+	p := newImage(nil, 9, 6, 3)
 	for what, c := range map[string]struct {
-		p                 Picture
+		p                 Image
 		bytes, size, side int
 		x, y              int
 		want              string
@@ -19,7 +19,7 @@ func TestFitRefuses(t *testing.T) {
 		"size 0":           {p, 300, 0, 6, 0, 0, "cannot be fitted"},
 		"shorter than it":  {p, 300, 4, 3, 0, 0, "cannot be fitted"},
 		"no room":          {p, 47, 4, 4, 0, 0, "into 47 bytes"},
-		"nothing":          {Picture{}, 300, 4, 4, 0, 0, "0 x 0 pixels"},
+		"nothing":          {Image{}, 300, 4, 4, 0, 0, "0 x 0 pixels"},
 		"left of it":       {p, 300, 4, 6, -1, 0, "from (-1, 0)"},
 		"too far right":    {p, 300, 4, 6, 6, 0, "9 x 6"},
 		"too far down":     {p, 300, 4, 6, 0, 3, "from (0, 3)"},

@@ -17,13 +17,13 @@ import (
 	"iddpm/internal/golden"
 )
 
-// TestGoldenImages compares the fitted pictures with the reference's: every
+// TestGoldenImages compares the fitted images with the reference's: every
 // array NAME_at_SIZE of image/expected.npz is what it makes of image/NAME.*.
 func TestGoldenImages(t *testing.T) {
 	path := golden.Files(t, "image/expected.npz")[0]
-	pictures := picturesByName(t, filepath.Dir(path))
-	if len(pictures) == 0 {
-		t.Skipf("%s has no pictures", filepath.Dir(path))
+	images := imagesByName(t, filepath.Dir(path))
+	if len(images) == 0 {
+		t.Skipf("%s has no images", filepath.Dir(path))
 	}
 	expected, err := npy.ReadNPZ(path)
 	if err != nil {
@@ -40,17 +40,17 @@ func TestGoldenImages(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			if files := pictures[m[1]]; len(files) != 1 {
-				t.Fatalf("%d pictures are named %s, not one: %q", len(files), m[1], files)
+			if files := images[m[1]]; len(files) != 1 {
+				t.Fatalf("%d images are named %s, not one: %q", len(files), m[1], files)
 			}
-			compareGolden(t, pictures[m[1]][0], m[2], want)
+			compareGolden(t, images[m[1]][0], m[2], want)
 		})
 	}
 }
 
-// picturesByName returns the paths of a folder's pictures, by their names
+// imagesByName returns the paths of a folder's images, by their names
 // without the ending.
-func picturesByName(t *testing.T, dir string) map[string][]string {
+func imagesByName(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -88,7 +88,7 @@ func compareGolden(t *testing.T, path, sizeText string, want *npy.Array) {
 		tolerance, equal = near, share // of Go's JPEG decoder
 	}
 	// The folder does not say which Pillow the reference ran on: what either order
-	// makes of a picture is right.
+	// makes of an image is right.
 	got := fitted(t, p, size, verticalFirst)
 	if older := fitted(t, p, size, pillow12); !agree(got, want.Data, tolerance, equal) && agree(older, want.Data, tolerance, equal) {
 		t.Log("agrees with Pillow before 13 only")
@@ -98,10 +98,10 @@ func compareGolden(t *testing.T, path, sizeText string, want *npy.Array) {
 }
 
 // pillow12 is the order of Pillow 12: the horizontal pass comes first but in
-// pictures that are threads. Earlier ones differ in these only.
-func pillow12(p Picture, _, h int) bool { return p.h > 100*p.w && p.h > h }
+// images that are threads. Earlier ones differ in these only.
+func pillow12(p Image, _, h int) bool { return p.h > 100*p.w && p.h > h }
 
-func fitted(t *testing.T, p Picture, size int, order passOrder) []byte {
+func fitted(t *testing.T, p Image, size int, order passOrder) []byte {
 	t.Helper()
 	got := make([]byte, size*size*3)
 	if err := p.fitTo(got, size, size, centre(size), order); err != nil {
@@ -110,7 +110,7 @@ func fitted(t *testing.T, p Picture, size int, order passOrder) []byte {
 	return got
 }
 
-// unlikeReference returns why the reference makes other pixels of a picture than
+// unlikeReference returns why the reference makes other pixels of an image than
 // this program does on purpose; empty if it does not.
 func unlikeReference(file []byte) string {
 	const bitDepth, colourType = 24, 25
@@ -122,7 +122,7 @@ func unlikeReference(file []byte) string {
 		return "" // the comparison will say
 	}
 	if see, ok := img.(interface{ Opaque() bool }); ok && !see.Opaque() {
-		return "of a transparent picture the reference drops the alpha channel; here it is laid over white"
+		return "of a transparent image the reference drops the alpha channel; here it is laid over white"
 	}
 	return ""
 }
@@ -150,7 +150,7 @@ func TestUnlikeReference(t *testing.T) {
 	}
 }
 
-func TestPicturesByName(t *testing.T) {
+func TestImagesByName(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[of] *")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestPicturesByName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := picturesByName(t, dir)
+	got := imagesByName(t, dir)
 	want := map[string][]string{"a[1]": {"a[1].png"}, "a": {"a.png"}, "a.b": {"a.b.JPG"}, "b": {"b.jpg", "b.png"}}
 	if len(got) != len(want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -6,11 +6,11 @@ import (
 	"image/draw"
 )
 
-// gridGap is how many pixels lie between the pictures of a grid, and around them.
+// gridGap is how many pixels lie between the images of a grid, and around them.
 const gridGap = 2
 
-// Grid lays pictures [N, size, size, 3] out on a background, left to right and top to
-// bottom, at most so many a row. There are no columns without pictures.
+// Grid lays images [N, size, size, 3] out on a background, left to right and top to
+// bottom, at most so many a row. There are no columns without images.
 func Grid(pixels []byte, size, columns int, background color.Color) *image.NRGBA {
 	if size < 1 || columns < 1 {
 		return image.NewNRGBA(image.Rectangle{})
@@ -23,9 +23,9 @@ func Grid(pixels []byte, size, columns int, background color.Color) *image.NRGBA
 	grid := image.NewNRGBA(image.Rect(0, 0, columns*step+gridGap, rows*step+gridGap))
 	draw.Draw(grid, grid.Rect, image.NewUniform(background), image.Point{}, draw.Src)
 	for i := range n {
-		picture := ToImage(pixels[i*each:(i+1)*each], size)
+		img := ToImage(pixels[i*each:(i+1)*each], size)
 		at := image.Pt(gridGap+i%columns*step, gridGap+i/columns*step)
-		draw.Draw(grid, picture.Rect.Add(at), picture, image.Point{}, draw.Src)
+		draw.Draw(grid, img.Rect.Add(at), img, image.Point{}, draw.Src)
 	}
 	return grid
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestGrid(t *testing.T) {
-	// Three pictures of one pixel each.
+	// Three images of one pixel each.
 	pixels := []byte{1, 2, 3, 4, 5, 6, 7, 8, 9}
 	background := color.NRGBA{90, 80, 70, 255}
 	first, second, third := color.NRGBA{1, 2, 3, 255}, color.NRGBA{4, 5, 6, 255}, color.NRGBA{7, 8, 9, 255}

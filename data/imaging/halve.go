@@ -6,7 +6,7 @@ import "encoding/binary"
 // down, as the reference does before its bicubic step. A side of even length is
 // halved by averaging pairs: with two taps of one half each, Pillow's fixed-point
 // sum is (a+b+1)>>1.
-func halve(p Picture, order passOrder) Picture {
+func halve(p Image, order passOrder) Image {
 	switch {
 	case order(p, p.w/2, p.h/2):
 		return halveWidth(halveHeight(p))
@@ -18,8 +18,8 @@ func halve(p Picture, order passOrder) Picture {
 
 // halveBoth halves width and height, in this order and both even, row by row, so
 // that what lies between the two passes stays in the nearest cache.
-func halveBoth(p Picture) Picture {
-	out := newPicture(p.memory, p.w/2, p.h/2, p.c)
+func halveBoth(p Image) Image {
+	out := newImage(p.memory, p.w/2, p.h/2, p.c)
 	top, bottom := p.memory.Take(out.w*p.c), p.memory.Take(out.w*p.c)
 	for y := range out.h {
 		halveRow(top, p.row(2*y), p.c)
@@ -29,22 +29,22 @@ func halveBoth(p Picture) Picture {
 	return out
 }
 
-func halveWidth(p Picture) Picture {
+func halveWidth(p Image) Image {
 	if w := p.w / 2; p.w%2 != 0 {
 		return resampleRows(p, newTaps(boxFilter, p.w, w, 0, w))
 	}
-	out := newPicture(p.memory, p.w/2, p.h, p.c)
+	out := newImage(p.memory, p.w/2, p.h, p.c)
 	for y := range out.h {
 		halveRow(out.row(y), p.row(y), p.c)
 	}
 	return out
 }
 
-func halveHeight(p Picture) Picture {
+func halveHeight(p Image) Image {
 	if h := p.h / 2; p.h%2 != 0 {
 		return resampleColumns(p, newTaps(boxFilter, p.h, h, 0, h), 0)
 	}
-	out := newPicture(p.memory, p.w, p.h/2, p.c)
+	out := newImage(p.memory, p.w, p.h/2, p.c)
 	for y := range out.h {
 		averageRows(out.row(y), p.row(2*y), p.row(2*y+1))
 	}
@@ -84,11 +84,11 @@ func averageRows(dst, a, b []byte) {
 }
 
 // nearest scales p to w x h by the nearest pixel and returns the part crop: what
-// Pillow does with palette and bilevel pictures whatever filter is asked for.
-func nearest(p Picture, w, h int, crop rect) Picture {
+// Pillow does with palette and bilevel images whatever filter is asked for.
+func nearest(p Image, w, h int, crop rect) Image {
 	columns := nearestPositions(p.w, w)[crop.x : crop.x+crop.w]
 	rows := nearestPositions(p.h, h)[crop.y : crop.y+crop.h]
-	out := newPicture(p.memory, crop.w, crop.h, p.c)
+	out := newImage(p.memory, crop.w, crop.h, p.c)
 	for i, y := range rows {
 		src, dst := p.row(y), out.row(i)
 		for j, x := range columns {

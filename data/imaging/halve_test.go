@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// randomPicture has every byte drawn anew.
-func randomPicture(r *rand.Rand, w, h, c int) Picture {
-	p := newPicture(nil, w, h, c)
+// randomImage has every byte drawn anew.
+func randomImage(r *rand.Rand, w, h, c int) Image {
+	p := newImage(nil, w, h, c)
 	for i := range p.pix {
 		p.pix[i] = byte(r.Uint32())
 	}
@@ -17,9 +17,9 @@ func randomPicture(r *rand.Rand, w, h, c int) Picture {
 }
 
 // horizontalFirst is Pillow's order before its version 13.
-func horizontalFirst(Picture, int, int) bool { return false }
+func horizontalFirst(Image, int, int) bool { return false }
 
-func alwaysVerticalFirst(Picture, int, int) bool { return true }
+func alwaysVerticalFirst(Image, int, int) bool { return true }
 
 // TestHalve compares the short ways with the general one, which TestPillow and
 // TestGolden compare with Pillow.
@@ -30,7 +30,7 @@ func TestHalve(t *testing.T) {
 		for _, c := range []int{1, 3, 4} {
 			for name, order := range orders {
 				t.Run(fmt.Sprintf("%dx%dx%d/%s", size[0], size[1], c, name), func(t *testing.T) {
-					p := randomPicture(r, size[0], size[1], c)
+					p := randomImage(r, size[0], size[1], c)
 					w, h := p.w/2, p.h/2
 					want := resample(p, boxFilter, w, h, rect{w: w, h: h}, order)
 					if got := halve(p, order); got.w != w || got.h != h || got.c != c || !bytes.Equal(got.pix, want.pix) {
@@ -46,7 +46,7 @@ func BenchmarkHalve(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, size := range [][2]int{{500, 375}, {500, 374}, {499, 375}, {375, 800}} {
 		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
-			p, m := randomPicture(r, size[0], size[1], 3), &Memory{}
+			p, m := randomImage(r, size[0], size[1], 3), &Memory{}
 			for b.Loop() {
 				p.memory = m
 				halve(p, verticalFirst)

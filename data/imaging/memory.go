@@ -9,9 +9,9 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// Memory is what one picture needs on its way from the file to the batch: the
-// file, and the pixels at each stage. The next picture uses the same again;
-// without that the collector would run every few pictures. The nil Memory
+// Memory is what one image needs on its way from the file to the batch: the
+// file, and the pixels at each stage. The next image uses the same again;
+// without that the collector would run every few images. The nil Memory
 // allocates everything anew. It serves one goroutine at a time.
 type Memory struct {
 	file     bytes.Buffer
@@ -23,10 +23,10 @@ type Memory struct {
 	inflater inflater
 }
 
-// maxFile bounds the bytes of one encoded picture.
+// maxFile bounds the bytes of one encoded image.
 const maxFile = 1 << 28
 
-// keptBuffer bounds the buffers that wait for the next picture.
+// keptBuffer bounds the buffers that wait for the next image.
 const keptBuffer = 16 << 20
 
 // Take returns n bytes of any content, until Reset.

@@ -263,7 +263,7 @@ func TestUnsupported(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"", "text", "<!DOCTYPE html>", "\x00\x00\x00\x18ftypisom"} {
-		if _, err := (Decoder{}).Decode([]byte(file)); !errors.Is(err, ErrNotAPicture) {
+		if _, err := (Decoder{}).Decode([]byte(file)); !errors.Is(err, ErrNotAImage) {
 			t.Errorf("%q: %v", file, err)
 		}
 	}

@@ -66,7 +66,7 @@ func testPillow(t *testing.T, d Decoder, tolerance func(name string) (int, float
 	}
 }
 
-func wholeOrFitted(p Picture, how string) ([]byte, error) {
+func wholeOrFitted(p Image, how string) ([]byte, error) {
 	if how == "whole" {
 		got := make([]byte, p.w*p.h*3)
 		p.writeRGB(got)

@@ -9,9 +9,9 @@ import (
 	"io"
 )
 
-// image/png makes a decompressor, a picture and a copy of it for every file, which
+// image/png makes a decompressor, an image and a copy of it for every file, which
 // takes as long as the decompressing itself where files are as small as training
-// pictures are. So the kind that nearly all files are, with 8 bits per channel and
+// images are. So the kind that nearly all files are, with 8 bits per channel and
 // not interlaced, is read here into memory that the next one uses again. Whatever
 // is of another kind, or not quite right, is left to image/png, which has the last
 // word on whether a file is corrupt.
@@ -34,15 +34,15 @@ type pngFile struct {
 }
 
 // decodePNG decodes the common kind of png. It is not ok where image/png is to.
-func (d Decoder) decodePNG(file []byte) (p Picture, ok bool) {
+func (d Decoder) decodePNG(file []byte) (p Image, ok bool) {
 	f, ok := parsePNG(d.Memory, file)
 	if !ok {
-		return Picture{}, false
+		return Image{}, false
 	}
 	stride := f.w * f.channels
 	rows := d.Memory.Take(f.h * (1 + stride))
 	if err := d.Memory.inflate(rows, f.pixels); err != nil {
-		return Picture{}, false
+		return Image{}, false
 	}
 	pix := d.Memory.Take(f.h * stride)
 	above := d.Memory.Take(stride)
@@ -50,7 +50,7 @@ func (d Decoder) decodePNG(file []byte) (p Picture, ok bool) {
 	for y := range f.h {
 		row := pix[y*stride : (y+1)*stride]
 		if !unfilter(row, rows[y*(1+stride)+1:], above, rows[y*(1+stride)], f.channels) {
-			return Picture{}, false
+			return Image{}, false
 		}
 		above = row
 	}
@@ -249,8 +249,8 @@ func magnitude(v int) int {
 	return (v ^ sign) - sign
 }
 
-// fromPNG makes a picture of unfiltered pixels.
-func (d Decoder) fromPNG(f pngFile, pix []byte) Picture {
+// fromPNG makes an image of unfiltered pixels.
+func (d Decoder) fromPNG(f pngFile, pix []byte) Image {
 	switch f.colour {
 	case pngRGBA:
 		return fromStraight(d.Memory, f.w, f.h, pix, 4*f.w, 4, d.Background)
@@ -264,10 +264,10 @@ func (d Decoder) fromPNG(f pngFile, pix []byte) Picture {
 	case pngPalette:
 		return d.fromPNGPalette(f, pix)
 	}
-	return Picture{w: f.w, h: f.h, c: f.channels, pix: pix, memory: d.Memory}
+	return Image{w: f.w, h: f.h, c: f.channels, pix: pix, memory: d.Memory}
 }
 
-func (d Decoder) fromPNGPalette(f pngFile, indices []byte) Picture {
+func (d Decoder) fromPNGPalette(f pngFile, indices []byte) Image {
 	colours := newColourTable()
 	for i := range len(f.palette) / 3 {
 		alpha := byte(255)
@@ -276,5 +276,5 @@ func (d Decoder) fromPNGPalette(f pngFile, indices []byte) Picture {
 		}
 		colours.set(d.Background, i, f.palette[3*i:3*i+3], alpha)
 	}
-	return colours.picture(d.Memory, f.w, f.h, indices, f.w)
+	return colours.img(d.Memory, f.w, f.h, indices, f.w)
 }

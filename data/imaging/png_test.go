@@ -33,7 +33,7 @@ func samePNG(t testing.TB, what string, file []byte) bool {
 	return true
 }
 
-// commonPNGs are pictures of every common kind, of pixels that every filter is of
+// commonPNGs are images of every common kind, of pixels that every filter is of
 // use for.
 func commonPNGs(t testing.TB) map[string][]byte {
 	t.Helper()
@@ -87,7 +87,7 @@ func TestPNG(t *testing.T) {
 		}
 	}
 	if common < 12 {
-		t.Errorf("only %d of the pictures were of the common kind", common)
+		t.Errorf("only %d of the images were of the common kind", common)
 	}
 }
 

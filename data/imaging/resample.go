@@ -3,7 +3,7 @@ package imaging
 import "math"
 
 // The resampling below is Pillow's, to the bit: separable, the passes in its
-// order, coefficients rounded to 22 bits, the intermediate picture rounded back
+// order, coefficients rounded to 22 bits, the intermediate image rounded back
 // to 8 bits. Another rounding anywhere shows up as grey levels that differ from
 // the reference's, so the arithmetic follows Pillow's order even where a
 // shorter formula would do.
@@ -113,24 +113,24 @@ func clip8(sum int32) byte {
 
 const half = int32(1) << (precisionBits - 1)
 
-// rect is a part of a picture, in pixels.
+// rect is a part of an image, in pixels.
 type rect struct{ x, y, w, h int }
 
 // passOrder tells whether the vertical pass comes first where p is scaled to
 // w x h, another height.
-type passOrder func(p Picture, w, h int) bool
+type passOrder func(p Image, w, h int) bool
 
 // verticalFirst is the order of Pillow 13: the vertical pass comes first where
 // it takes away more than twice as many rows as the horizontal one takes away
 // columns. Before 13 the horizontal pass came first.
-func verticalFirst(p Picture, w, h int) bool {
+func verticalFirst(p Image, w, h int) bool {
 	return p.h > h && p.h-h > 2*(p.w-w)
 }
 
 // resample scales p to w x h with f and returns the part crop of the result;
 // only the rows and columns that the crop needs are computed, except that a
 // vertical pass that comes first takes all columns.
-func resample(p Picture, f filter, w, h int, crop rect, order passOrder) Picture {
+func resample(p Image, f filter, w, h int, crop rect, order passOrder) Image {
 	if h == p.h {
 		return resampleWidth(p.cropped(rect{y: crop.y, w: p.w, h: crop.h}), f, w, crop)
 	}
@@ -144,7 +144,7 @@ func resample(p Picture, f filter, w, h int, crop rect, order passOrder) Picture
 }
 
 // resampleWidth scales p's width to w and returns the columns of crop.
-func resampleWidth(p Picture, f filter, w int, crop rect) Picture {
+func resampleWidth(p Image, f filter, w int, crop rect) Image {
 	if w == p.w {
 		return p.cropped(rect{x: crop.x, w: crop.w, h: p.h})
 	}
@@ -152,8 +152,8 @@ func resampleWidth(p Picture, f filter, w int, crop rect) Picture {
 }
 
 // resampleRows is the horizontal pass.
-func resampleRows(p Picture, t taps) Picture {
-	out := newPicture(p.memory, len(t.first), p.h, p.c)
+func resampleRows(p Image, t taps) Image {
+	out := newImage(p.memory, len(t.first), p.h, p.c)
 	for y := range p.h {
 		src, dst := p.row(y), out.row(y)
 		switch p.c {
@@ -227,9 +227,9 @@ func row4(dst, src []byte, t taps) {
 }
 
 // resampleColumns is the vertical pass; p's first row is the row top of the
-// picture that the taps were made for.
-func resampleColumns(p Picture, t taps, top int) Picture {
-	out := newPicture(p.memory, p.w, len(t.first), p.c)
+// image that the taps were made for.
+func resampleColumns(p Image, t taps, top int) Image {
+	out := newImage(p.memory, p.w, len(t.first), p.c)
 	sums := make([]int32, p.w*p.c)
 	for i, lo := range t.first {
 		if k := t.weight[i]; len(k) == 2 {

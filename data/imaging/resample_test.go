@@ -25,13 +25,13 @@ func TestVerticalFirst(t *testing.T) {
 		{20, 60, 20, 60, false},
 		{20, 60, 30, 61, false},
 	} {
-		if got := verticalFirst(Picture{w: c.fromW, h: c.fromH}, c.w, c.h); got != c.want {
+		if got := verticalFirst(Image{w: c.fromW, h: c.fromH}, c.w, c.h); got != c.want {
 			t.Errorf("%d x %d to %d x %d: %t", c.fromW, c.fromH, c.w, c.h, got)
 		}
 	}
 }
 
-// TestResampleCrop compares the parts of a scaled picture with the whole.
+// TestResampleCrop compares the parts of a scaled image with the whole.
 func TestResampleCrop(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for name, order := range map[string]passOrder{"vertical": alwaysVerticalFirst, "horizontal": horizontalFirst} {
@@ -39,12 +39,12 @@ func TestResampleCrop(t *testing.T) {
 			for _, c := range []int{1, 3, 4} {
 				t.Run(fmt.Sprintf("%s/%dx%dx%d", name, size[0], size[1], c), func(t *testing.T) {
 					w, h := size[0], size[1]
-					p := randomPicture(r, 20, 60, c)
+					p := randomImage(r, 20, 60, c)
 					whole := resample(p, bicubicFilter, w, h, rect{w: w, h: h}, order)
 					crop := rect{x: 2, y: 13, w: 5, h: 11}
 					got := resample(p, bicubicFilter, w, h, crop, order)
 					if want := whole.cropped(crop); got.w != 5 || got.h != 11 || !bytes.Equal(got.pix, want.pix) {
-						t.Error("the crop differs from that of the whole picture")
+						t.Error("the crop differs from that of the whole image")
 					}
 				})
 			}

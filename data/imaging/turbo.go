@@ -27,18 +27,18 @@ func isJPEG(file []byte) bool { return bytes.HasPrefix(file, []byte("\xff\xd8\xf
 // decodeTurbo decodes a jpeg file with libjpeg-turbo. Where that so much as
 // warns, it is not ok, and Go's decoder has the last word on whether the file is
 // corrupt: so the same files are readable on every machine.
-func (d Decoder) decodeTurbo(file []byte) (p Picture, ok bool) {
+func (d Decoder) decodeTurbo(file []byte) (p Image, ok bool) {
 	decoder, err := d.Memory.turbo()
 	if err != nil {
-		return Picture{}, false
+		return Image{}, false
 	}
 	header, err := decoder.Header(file)
 	if err != nil || header.Width > MaxPixels/header.Height {
-		return Picture{}, false
+		return Image{}, false
 	}
-	p = newPicture(d.Memory, header.Width, header.Height, header.Channels)
+	p = newImage(d.Memory, header.Width, header.Height, header.Channels)
 	if err := decoder.Decode(p.pix, file, header); err != nil {
-		return Picture{}, false
+		return Image{}, false
 	}
 	if p.c == 4 {
 		for i, v := range p.pix {

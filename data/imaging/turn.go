@@ -1,7 +1,7 @@
 package imaging
 
 // turned returns p as it is meant to be seen, for an EXIF orientation of 1..8.
-func (p Picture) turned(orientation int) Picture {
+func (p Image) turned(orientation int) Image {
 	if orientation < 2 || orientation > 8 {
 		return p
 	}
@@ -9,7 +9,7 @@ func (p Picture) turned(orientation int) Picture {
 	if orientation >= 5 {
 		w, h = h, w
 	}
-	out := newPicture(p.memory, w, h, p.c)
+	out := newImage(p.memory, w, h, p.c)
 	out.palette, out.warning = p.palette, p.warning
 	for y := range h {
 		for x := range w {
@@ -20,8 +20,8 @@ func (p Picture) turned(orientation int) Picture {
 	return out
 }
 
-// turnedFrom returns where in a stored w x h picture the pixel (x, y) of the
-// seen picture lies.
+// turnedFrom returns where in a stored w x h image the pixel (x, y) of the
+// seen image lies.
 func turnedFrom(orientation, x, y, w, h int) (int, int) {
 	switch orientation {
 	case 2:

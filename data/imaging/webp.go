@@ -15,10 +15,10 @@ import (
 // conversion is done here, as libwebp does it: smoothed planes, then its
 // fixed-point matrix.
 
-// fromWebP converts the planes of a lossy WebP picture to RGB.
-func fromWebP(m *Memory, img *image.YCbCr) Picture {
+// fromWebP converts the planes of a lossy WebP image to RGB.
+func fromWebP(m *Memory, img *image.YCbCr) Image {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
-	p := newPicture(m, w, h, 3)
+	p := newImage(m, w, h, 3)
 	rows := (h + 1) / 2
 	u, v := make([]byte, w), make([]byte, w)
 	for y := range h {
@@ -142,24 +142,24 @@ func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // decodeWebP decodes a WebP file, of an animation the first frame on its canvas. As with
 // Pillow the canvas is transparent, or black where the file says that it is opaque.
-func (d Decoder) decodeWebP(file []byte) (Picture, error) {
+func (d Decoder) decodeWebP(file []byte) (Image, error) {
 	frame, err := firstWebP(file)
 	if err != nil {
-		return Picture{}, decodeError("webp", err, d.Turbo)
+		return Image{}, decodeError("webp", err, d.Turbo)
 	}
 	if frame != nil {
 		file = frame.file
 		config, _, err := decodeConfig(bytes.NewReader(file), d.Turbo)
 		if err != nil {
-			return Picture{}, err
+			return Image{}, err
 		}
 		if size := image.Pt(config.Width, config.Height); size != frame.at.Size() {
-			return Picture{}, fmt.Errorf("corrupt webp: a frame of %v pixels holds an image of %v", frame.at.Size(), size)
+			return Image{}, fmt.Errorf("corrupt webp: a frame of %v pixels holds an image of %v", frame.at.Size(), size)
 		}
 	}
 	img, err := webp.Decode(d.Memory.open(file))
 	if err != nil {
-		return Picture{}, decodeError("webp", err, d.Turbo)
+		return Image{}, decodeError("webp", err, d.Turbo)
 	}
 	background := d.Background
 	if frame != nil && !frame.alpha {
@@ -170,7 +170,7 @@ func (d Decoder) decodeWebP(file []byte) (Picture, error) {
 			}
 		}
 	}
-	p, err := d.toPicture(img, "webp")
+	p, err := d.toImage(img, "webp")
 	if err == nil && frame != nil {
 		p = background.canvas(p, frame.at.Min, frame.canvas.X, frame.canvas.Y)
 	}

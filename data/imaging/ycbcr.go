@@ -8,9 +8,9 @@ import "image"
 // same is done here, to its rounding.
 
 // fromYCbCr converts planes of any subsampling to RGB.
-func fromYCbCr(m *Memory, img *image.YCbCr) Picture {
+func fromYCbCr(m *Memory, img *image.YCbCr) Image {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
-	p := newPicture(m, w, h, 3)
+	p := newImage(m, w, h, 3)
 	up := newUpsampler(img)
 	cb, cr := make([]byte, up.width()), make([]byte, up.width())
 	for y := range h {
@@ -47,10 +47,10 @@ func ycbcrRow(dst, luma, cb, cr []byte) {
 
 func clamp(v int32) int32 { return min(max(v, 0), 255) }
 
-// upsampler brings rows of a colour plane to the width of the picture.
+// upsampler brings rows of a colour plane to the width of the image.
 type upsampler struct {
 	stride int
-	w, h   int // of the plane that holds the picture, without padding
+	w, h   int // of the plane that holds the image, without padding
 	dx, dy int // how many luma samples a colour sample covers
 	sums   []int32
 }
@@ -75,10 +75,10 @@ func newUpsampler(m *image.YCbCr) *upsampler {
 	return u
 }
 
-// width is the length of the rows that row writes, the picture's or a little more.
+// width is the length of the rows that row writes, the image's or a little more.
 func (u *upsampler) width() int { return u.w * u.dx }
 
-// row writes the colour samples of picture row y.
+// row writes the colour samples of image row y.
 func (u *upsampler) row(dst, plane []byte, y int) {
 	near := u.line(plane, y/u.dy)
 	switch {
@@ -103,7 +103,7 @@ func (u *upsampler) line(plane []byte, y int) []byte {
 	return plane[y*u.stride : y*u.stride+u.w]
 }
 
-// neighbour is the second nearest colour row to picture row y, where a colour
+// neighbour is the second nearest colour row to image row y, where a colour
 // row covers two: above for the upper of the two, below for the lower.
 func neighbour(y int) int { return y/2 - 1 + 2*(y%2) }
 

@@ -177,14 +177,14 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestNPZRoundTrip(t *testing.T) {
-	pictures, _ := New(make([]uint8, 2*4*4*3), 2, 4, 4, 3)
+	images, _ := New(make([]uint8, 2*4*4*3), 2, 4, 4, 3)
 	labels, _ := New([]int64{3, 1})
 	path := filepath.Join(t.TempDir(), "samples.npz")
-	if err := WriteNPZFile(path, Named{Array: pictures}, Named{Array: labels}, Named{"t", labels}); err != nil {
+	if err := WriteNPZFile(path, Named{Array: images}, Named{Array: labels}, Named{"t", labels}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadNPZ(path)
-	want := map[string]*Array{"arr_0": pictures, "arr_1": labels, "t": labels}
+	want := map[string]*Array{"arr_0": images, "arr_1": labels, "t": labels}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %v, %v", got, err)
 	}

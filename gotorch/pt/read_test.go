@@ -348,7 +348,7 @@ func TestReadFileOfAnotherKind(t *testing.T) {
 	for _, c := range []struct{ content, want string }{
 		{"", "truncated at byte 0"},
 		{"PK", "truncated at byte 2"},
-		{"P5 10 10 255 a picture", "not a file of torch.save"},
+		{"P5 10 10 255 an image", "not a file of torch.save"},
 	} {
 		path := filepath.Join(dir, "x.pt")
 		if err := os.WriteFile(path, []byte(c.content), 0o644); err != nil {

@@ -15,7 +15,7 @@ type Tolerance struct {
 type comparison struct {
 	name      string
 	got, want []float64
-	rows      int // parts of the array that belong together, as one picture's values
+	rows      int // parts of the array that belong together, as one image's values
 	tolerance Tolerance
 }
 
@@ -23,7 +23,7 @@ type comparison struct {
 type Comparisons struct{ list []comparison }
 
 // Add adds an array. rows is how many parts it has that know nothing of one another,
-// such as pictures.
+// such as images.
 func Add[G, W Real](c *Comparisons, name string, rows int, got []G, want []W, tolerance Tolerance) {
 	c.list = append(c.list, comparison{name, wide(got), wide(want), rows, tolerance})
 }

@@ -31,8 +31,8 @@ func Numbers(name string, n int64) []float64 {
 	return values
 }
 
-// Pictures returns n pictures, bytes [n, size, size, 3].
-func Pictures(name string, n, size int) []byte {
+// Images returns n images, bytes [n, size, size, 3].
+func Images(name string, n, size int) []byte {
 	pixels := make([]byte, n*size*size*3)
 	for i, v := range Numbers(name, int64(len(pixels))) {
 		pixels[i] = byte((v + 0.5) * 256)

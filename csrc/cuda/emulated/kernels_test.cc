@@ -200,8 +200,8 @@ void test_diffusion_losses() {
   }
 }
 
-// Pictures in channels-last memory, not aligned in it where `skipped` is odd.
-at::Tensor draw_pictures(const std::vector<int64_t> &shape, int64_t channels, int64_t skipped) {
+// Images in channels-last memory, not aligned in it where `skipped` is odd.
+at::Tensor draw_images(const std::vector<int64_t> &shape, int64_t channels, int64_t skipped) {
   int64_t n = shape[0], h = shape[2], w = shape[3];
   at::Tensor memory = at::randn({n * channels * h * w + skipped}).narrow(0, skipped, n * channels * h * w);
   return memory.view({n, h, w, channels}).permute({0, 3, 1, 2});
@@ -216,7 +216,7 @@ const std::vector<StepCase> step_cases{{{5, 3, 7, 4}, 0},   {{2, 1, 1, 1}, 0},  
 
 void test_q_sample() {
   for (const StepCase &c : step_cases) {
-    at::Tensor x = draw_pictures(c.shape, c.shape[1], c.skipped), rows = at::rand({c.shape[0], 4}).narrow(1, 1, 2);
+    at::Tensor x = draw_images(c.shape, c.shape[1], c.skipped), rows = at::rand({c.shape[0], 4}).narrow(1, 1, 2);
     auto [want, want_noise] = iddpm::diffusion_q_sample({x, rows, plain_key});
     at::Tensor x_t = at::full_like(want, 99), noise = at::full_like(want, 99);
     iddpm::cuda::diffusion_q_sample({x, rows, added_key}, x_t, noise);
@@ -231,11 +231,11 @@ void test_reverse_step() {
     for (int variant = 0; variant < 8; ++variant) {
       bool learned = variant & 1, clip = variant & 2, noisy = variant & 4;
       int64_t n = c.shape[0], channels = c.shape[1];
-      at::Tensor out = draw_pictures(c.shape, learned ? 2 * channels : channels, c.skipped);
+      at::Tensor out = draw_images(c.shape, learned ? 2 * channels : channels, c.skipped);
       at::Tensor rows = at::randn({n, 11}).narrow(1, 2, 8);
       rows.select(0, 0).narrow(0, 0, 3).zero_();
-      at::Tensor noise = noisy ? draw_pictures(c.shape, channels, c.skipped) : at::Tensor();
-      iddpm::ReverseCall call{out, draw_pictures(c.shape, channels, c.skipped), rows, clip, noise};
+      at::Tensor noise = noisy ? draw_images(c.shape, channels, c.skipped) : at::Tensor();
+      iddpm::ReverseCall call{out, draw_images(c.shape, channels, c.skipped), rows, clip, noise};
       auto [want, want_x_start] = iddpm::diffusion_reverse_step(call);
       at::Tensor previous = at::full_like(want, 99), x_start = at::full_like(want, 99);
       iddpm::cuda::diffusion_reverse_step(call, previous, x_start);
@@ -248,7 +248,7 @@ void test_reverse_step() {
 
 // Infinities and NaNs come out as they do of the CPU's kernel.
 void test_reverse_step_broken() {
-  at::Tensor x = draw_pictures({1, 1, 2, 2}, 1, 0);
+  at::Tensor x = draw_images({1, 1, 2, 2}, 1, 0);
   at::Tensor rows = at::tensor({1.5f, -0.5f, 0.4f, 0.6f, 0.0f, 0.0f, 1.0f, 0.0f}).view({1, 8});
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   at::Tensor out = at::tensor({nan, 0.0f, inf, 0.0f, 0.0f, nan, 0.0f, 400.0f}).view({1, 2, 2, 2}).permute({0, 3, 1, 2});

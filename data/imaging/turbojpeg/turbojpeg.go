@@ -65,7 +65,7 @@ func NewDecoder() (*Decoder, error) {
 	return d, nil
 }
 
-// Header is what a file says of its picture.
+// Header is what a file says of its image.
 type Header struct {
 	Width, Height int // in pixels, above 0
 	Channels      int // that Decode writes: 1 grey, 3 RGB, 4 CMYK
@@ -119,7 +119,7 @@ func (d *Decoder) Decode(pixels, file []byte, h Header) error {
 	case 4:
 		format = formatCMYK
 	default:
-		return fmt.Errorf("pictures of %d channels are not decoded", h.Channels)
+		return fmt.Errorf("images of %d channels are not decoded", h.Channels)
 	}
 	if n := h.Width * h.Height * h.Channels; n == 0 || len(pixels) < n || len(file) == 0 {
 		return fmt.Errorf("%d bytes are no room for %d x %d pixels of %d channels", len(pixels), h.Width, h.Height, h.Channels)

@@ -66,7 +66,7 @@ func TestDecode(t *testing.T) {
 func TestErrors(t *testing.T) {
 	d := newDecoder(t)
 	file := flat(t, image.NewNRGBA(image.Rect(0, 0, 64, 64)), color.Gray{200})
-	for name, bad := range map[string][]byte{"empty": nil, "text": []byte("no picture"), "header alone": file[:20]} {
+	for name, bad := range map[string][]byte{"empty": nil, "text": []byte("no image"), "header alone": file[:20]} {
 		if h, err := d.Header(bad); err == nil {
 			t.Errorf("%s: %+v", name, h)
 		}

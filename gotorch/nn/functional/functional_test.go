@@ -41,7 +41,7 @@ func TestFunctional(t *testing.T) {
 		{"NllLoss", func() torch.Tensor {
 			return NllLoss(LogSoftmax(count(1, 3).Expand(2, 3), 1), torch.NewTensor([]int64{0, 2}), f(1, 1, 3), -100, "mean")
 		}, []float64{0.90760595}},
-		{"NllLoss of pictures", func() torch.Tensor {
+		{"NllLoss of images", func() torch.Tensor {
 			return NllLoss(count(1, 2, 2, 2), torch.FromInt64s([]int64{0, 1, 0, 1}, 1, 2, 2), none, -100, "none")
 		}, []float64{-1, -6, -3, -8}},
 		{"CrossEntropy", func() torch.Tensor {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the pictures that the loaders are timed on, unless they are there: 64-pixel PNG, 500-pixel JPEG.
+"""Makes the images that the loaders are timed on, unless they are there: 64-pixel PNG, 500-pixel JPEG.
 
-usage: pictures.py DIR        (needs Pillow and NumPy)
+usage: images.py DIR        (needs Pillow and NumPy)
 
 DIR/png64 holds the built-in emoji, each five times; DIR/jpeg500 parts of two photographs, enlarged to 500 x 375 pixels with
 grain, so that a file is some 100 kB, as ImageNet's are.

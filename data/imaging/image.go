@@ -6,35 +6,35 @@ import (
 	"math/bits"
 )
 
-// Picture is a decoded picture of any size, before it is fitted to the training
+// Image is a decoded image of any size, before it is fitted to the training
 // size. Rows are contiguous.
-type Picture struct {
+type Image struct {
 	w, h int
 	c    int    // channels: 1 grey, 3 RGB, 4 CMYK (0 is no ink)
 	pix  []byte // [h, w, c]
 
-	// palette says that the picture came with a palette or as one bit per
-	// pixel; such pictures are resized by the nearest pixel, as Pillow does.
+	// palette says that the image came with a palette or as one bit per
+	// pixel; such images are resized by the nearest pixel, as Pillow does.
 	palette bool
 
 	warning Warning
 
-	memory *Memory // that pix is from, and that what is made of the picture will be from
+	memory *Memory // that pix is from, and that what is made of the image will be from
 }
 
-// FromPixels makes a picture of w x h pixels, [h, w, c], which it may keep: c is 1 for
+// FromPixels makes an image of w x h pixels, [h, w, c], which it may keep: c is 1 for
 // grey, 3 for RGB, and 4 for RGB and straight alpha, which goes over the background.
-func (d Decoder) FromPixels(w, h, c int, pix []byte) (Picture, error) {
+func (d Decoder) FromPixels(w, h, c int, pix []byte) (Image, error) {
 	if w < 1 || h < 1 || w > MaxPixels/h || len(pix) != w*h*c {
-		return Picture{}, fmt.Errorf("%d bytes are not %d x %d pixels of %d channels", len(pix), w, h, c)
+		return Image{}, fmt.Errorf("%d bytes are not %d x %d pixels of %d channels", len(pix), w, h, c)
 	}
 	switch c {
 	case 1, 3:
-		return Picture{w: w, h: h, c: c, pix: pix, memory: d.Memory}, nil
+		return Image{w: w, h: h, c: c, pix: pix, memory: d.Memory}, nil
 	case 4:
 		return fromStraight(d.Memory, w, h, pix, 4*w, 4, d.Background), nil
 	}
-	return Picture{}, fmt.Errorf("pixels of %d channels: only 1, 3 and 4 are known", c)
+	return Image{}, fmt.Errorf("pixels of %d channels: only 1, 3 and 4 are known", c)
 }
 
 // Warning says why the pixels of an image that was decoded without error are hardly those
@@ -59,26 +59,26 @@ func darkWarning(most uint16) Warning {
 }
 
 // Warning returns what is doubtful about the image's pixels.
-func (p Picture) Warning() Warning { return p.warning }
+func (p Image) Warning() Warning { return p.warning }
 
-// Size returns the picture's width and height, in pixels.
-func (p Picture) Size() image.Point { return image.Pt(p.w, p.h) }
+// Size returns the image's width and height, in pixels.
+func (p Image) Size() image.Point { return image.Pt(p.w, p.h) }
 
-// newPicture returns a picture of any content.
-func newPicture(m *Memory, w, h, c int) Picture {
-	return Picture{w: w, h: h, c: c, pix: m.Take(w * h * c), memory: m}
+// newImage returns an image of any content.
+func newImage(m *Memory, w, h, c int) Image {
+	return Image{w: w, h: h, c: c, pix: m.Take(w * h * c), memory: m}
 }
 
-func (p Picture) row(y int) []byte { return p.pix[y*p.w*p.c : (y+1)*p.w*p.c] }
+func (p Image) row(y int) []byte { return p.pix[y*p.w*p.c : (y+1)*p.w*p.c] }
 
 // cropped returns the part r of p, without a copy where r is all of p.
-func (p Picture) cropped(r rect) Picture {
+func (p Image) cropped(r rect) Image {
 	if r.w == p.w && r.x == 0 {
 		p.pix = p.pix[r.y*p.w*p.c : (r.y+r.h)*p.w*p.c]
 		p.h = r.h
 		return p
 	}
-	out := newPicture(p.memory, r.w, r.h, p.c)
+	out := newImage(p.memory, r.w, r.h, p.c)
 	for y := range r.h {
 		copy(out.row(y), p.row(r.y + y)[r.x*p.c:])
 	}
@@ -86,7 +86,7 @@ func (p Picture) cropped(r rect) Picture {
 }
 
 // writeRGB writes p as RGB into dst, [h, w, 3].
-func (p Picture) writeRGB(dst []byte) {
+func (p Image) writeRGB(dst []byte) {
 	switch p.c {
 	case 1:
 		for i, v := range p.pix {

@@ -13,26 +13,26 @@ import (
 	"iddpm/data/imaging"
 )
 
-// pictures are square pictures of one size: drawn, or given to a command.
-type pictures struct {
+// images are square images of one size: drawn, or given to a command.
+type images struct {
 	size    int     // pixels a side
 	pixels  []byte  // [N, size, size, 3]
 	labels  []int64 // [N], or none
-	columns int     // of the grid; 0: about as many as rows, and not all pictures
+	columns int     // of the grid; 0: about as many as rows, and not all images
 }
 
-func (p *pictures) bytesPerPicture() int { return 3 * p.size * p.size }
+func (p *images) bytesPerImage() int { return 3 * p.size * p.size }
 
-func (p *pictures) len() int { return len(p.pixels) / p.bytesPerPicture() }
+func (p *images) len() int { return len(p.pixels) / p.bytesPerImage() }
 
-func (p *pictures) add(pixels []byte, labels []int64) {
+func (p *images) add(pixels []byte, labels []int64) {
 	p.pixels = append(p.pixels, pixels...)
 	p.labels = append(p.labels, labels...)
 }
 
-// saveArrays writes the pictures and their classes as the reference does, whole or
+// saveArrays writes the images and their classes as the reference does, whole or
 // not at all.
-func (p *pictures) saveArrays(path string) error {
+func (p *images) saveArrays(path string) error {
 	size := int64(p.size)
 	arrays := []npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(p.len()), size, size, 3}, Data: p.pixels}}}
 	if len(p.labels) > 0 {
@@ -45,8 +45,8 @@ func (p *pictures) saveArrays(path string) error {
 	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
 }
 
-// saveGrid writes the first pictures as a PNG, whole or not at all.
-func (p *pictures) saveGrid(path string) error {
+// saveGrid writes the first images as a PNG, whole or not at all.
+func (p *images) saveGrid(path string) error {
 	var buffer bytes.Buffer
 	if err := png.Encode(&buffer, p.grid()); err != nil {
 		return err
@@ -54,15 +54,15 @@ func (p *pictures) saveGrid(path string) error {
 	return cannotWrite(path, renameio.WriteFile(path, buffer.Bytes(), 0o666))
 }
 
-// maxInGrid is how many pictures a grid shows that has no number of columns.
+// maxInGrid is how many images a grid shows that has no number of columns.
 const maxInGrid = 100
 
-// grid lays the pictures out in rows.
-func (p *pictures) grid() *image.NRGBA {
+// grid lays the images out in rows.
+func (p *images) grid() *image.NRGBA {
 	n, columns := p.len(), p.columns
 	if columns == 0 {
 		n = min(n, maxInGrid)
 		columns = int(math.Ceil(math.Sqrt(float64(n))))
 	}
-	return imaging.Grid(p.pixels[:n*p.bytesPerPicture()], p.size, columns, color.White)
+	return imaging.Grid(p.pixels[:n*p.bytesPerImage()], p.size, columns, color.White)
 }
