@@ -21,10 +21,10 @@ type BPD struct {
 
 // BPDOptions says how to evaluate the bound. Noise is needed.
 type BPDOptions struct {
-	Noise      func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
-	Unclipped  bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	Progress   func(t int) error          // called after every step, if not nil; its error ends the evaluation
-	GraphCache *GraphCache                // that of earlier batches; nil: this one has its own
+	Noise          func(t int) gotorch.Tensor // the noise that takes x_0 to x_t, [N, C, H, W], as NoiseSource.At
+	NoClipDenoised bool                       // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Progress       func(t int) error          // called after every step, if not nil; its error ends the evaluation
+	GraphCache     *GraphCache                // that of earlier batches; nil: this one has its own
 }
 
 // PriorBPD returns L_T, how far q(x_T | x_0) is from pure noise: bits/dim [N],
@@ -78,10 +78,10 @@ func (b BPD) Free() {
 func (d *GaussianDiffusion) bpdLoop(b BPD, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o BPDOptions) loop {
 	last := d.NumTimesteps() - 1
 	return loop{
-		name: "CalcBPD", options: o.Unclipped, x: xStart, cond: cond, noise: o.Noise, first: last,
+		name: "CalcBPD", options: o.NoClipDenoised, x: xStart, cond: cond, noise: o.Noise, first: last,
 		seen: func(x gotorch.Tensor) gotorch.Tensor { return gotorch.EmptyOn(d.device, gotorch.Float, x.Size(0), 3) },
 		step: func(buffers stepBuffers, t Timesteps) {
-			for i, term := range d.bpdTerms(denoise, buffers, t, !o.Unclipped) {
+			for i, term := range d.bpdTerms(denoise, buffers, t, !o.NoClipDenoised) {
 				buffers.seen.Select(1, int64(i)).CopyI(term)
 			}
 		},

@@ -20,7 +20,7 @@ func TestCalcBPDIsTheTrainingLoss(t *testing.T) {
 		network := gaussianData(d, 0.5)
 		var steps []int
 		b, err := d.CalcBPD(context.Background(), network, xStart, Cond{}, BPDOptions{
-			Noise: noise.At, Unclipped: true,
+			Noise: noise.At, NoClipDenoised: true,
 			Progress: func(t int) error { steps = append(steps, t); return nil },
 		})
 		if err != nil {

@@ -36,7 +36,7 @@ func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t
 
 // InvertOptions says how to invert. The zero value is the reference's way.
 type InvertOptions struct {
-	Unclipped bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	NoClipDenoised bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
 	// Refine is how many more times the network is asked at each step. Without,
 	// a step takes the noise that the network sees before it, where sampling will
 	// take what it sees after it, and with few steps the image comes back
@@ -60,9 +60,9 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 	if o.Refine > 0 {
 		step, steps = d.invertDDIMStep(o.Refine), d.NumTimesteps()
 	}
-	l := loop{name: "InvertLoop", options: invertKind{o.Refine, o.Unclipped}, x: xStart, cond: cond, last: steps - 1}
+	l := loop{name: "InvertLoop", options: invertKind{o.Refine, o.NoClipDenoised}, x: xStart, cond: cond, last: steps - 1}
 	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
-		return step(denoise, b.x, t, b.cond, !o.Unclipped)
+		return step(denoise, b.x, t, b.cond, !o.NoClipDenoised)
 	}))
 }
 

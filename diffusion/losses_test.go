@@ -41,9 +41,9 @@ func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noi
 	return mse, d.vbTermsBPD(d.predictionOf(mean, variance, xT, t, false), xStart, xT, t)
 }
 
-// TestLossesAreTheirTwins compares every objective's losses and gradients, over
+// TestFusedLossesMatchReference compares every objective's losses and gradients, over
 // odd shapes, with the darkest and the brightest values among the images'.
-func TestLossesAreTheirTwins(t *testing.T) {
+func TestFusedLossesMatchReference(t *testing.T) {
 	steps := []int64{0, 1, 25, 0, 49}
 	for meanName, meanType := range meanTypes {
 		for varName, varType := range varTypes {

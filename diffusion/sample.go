@@ -27,9 +27,9 @@ const (
 // SampleOptions says how to sample. The zero value is ancestral sampling, which
 // needs Noise.
 type SampleOptions struct {
-	Sampler   Sampler
-	Eta       float64 // DDIM's noise, 0 (none) to 1 (as much as the posterior has)
-	Unclipped bool    // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
+	Sampler        Sampler
+	Eta            float64 // DDIM's noise, 0 (none) to 1 (as much as the posterior has)
+	NoClipDenoised bool    // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
 	// SkipSteps leaves out that many steps at the start of the reverse process,
 	// the noisiest, as in the paper's figure 4.
 	SkipSteps int
@@ -72,7 +72,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 			return gotorch.Tensor{}, err
 		}
 	}
-	l := loop{name: c.op, options: sampleKind{o.Sampler, o.Eta, o.Unclipped}, x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
+	l := loop{name: c.op, options: sampleKind{o.Sampler, o.Eta, o.NoClipDenoised}, x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
 	if c.addsNoise {
 		l.noise = func(t int) (noise gotorch.Tensor) {
 			if t > 0 {
@@ -82,7 +82,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 		}
 	}
 	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
-		return d.step(c, denoise, b.x, t, b.noise, b.cond, !o.Unclipped)
+		return d.step(c, denoise, b.x, t, b.noise, b.cond, !o.NoClipDenoised)
 	}))
 }
 

@@ -74,7 +74,7 @@ func TestSampleLoopIsItsSteps(t *testing.T) {
 	noise := noiseOf(2, 3, 4, 5)
 	for name, o := range map[string]SampleOptions{
 		"ancestral": {Noise: noise.At},
-		"unclipped": {Noise: noise.At, Unclipped: true},
+		"unclipped": {Noise: noise.At, NoClipDenoised: true},
 		"ddim":      {Sampler: DDIM},
 		"ddim, 0.5": {Sampler: DDIM, Eta: 0.5, Noise: noise.At},
 	} {
@@ -83,9 +83,9 @@ func TestSampleLoopIsItsSteps(t *testing.T) {
 			for step := d.NumTimesteps() - 1; step >= 0; step-- {
 				at := d.AtStep(step, 2)
 				if o.Sampler == DDIM {
-					x, _ = d.DDIMSample(network, x, at, noise.At(step), Cond{}, !o.Unclipped, o.Eta)
+					x, _ = d.DDIMSample(network, x, at, noise.At(step), Cond{}, !o.NoClipDenoised, o.Eta)
 				} else {
-					x, _ = d.PSample(network, x, at, noise.At(step), Cond{}, !o.Unclipped)
+					x, _ = d.PSample(network, x, at, noise.At(step), Cond{}, !o.NoClipDenoised)
 				}
 			}
 			golden.WithinOfMax(t, name, sampled(t, d, network, noise.XT(), o).Float32s(), x.Float32s(), 0)
@@ -111,7 +111,7 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 }
 
 // Loops that share a GraphCache are as if each had its own, whatever comes after what.
-func TestRecordingIsShared(t *testing.T) {
+func TestCapturedGraphIsShared(t *testing.T) {
 	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
 	conditioned := func(x, scaled gotorch.Tensor, cond Cond) gotorch.Tensor {
 		shift := cond.Y.To(cpu, gotorch.Float).View(-1, 1, 1, 1).Add(cond.LowRes.MeanDims(true, 1, 2, 3), 1)
@@ -141,7 +141,7 @@ func TestRecordingIsShared(t *testing.T) {
 	add("ancestral", sample(SampleOptions{}))
 	add("with progress", sample(SampleOptions{Progress: func(int, gotorch.Tensor) error { return nil }}))
 	add("in part", sample(SampleOptions{SkipSteps: 3}))
-	add("unclipped", sample(SampleOptions{Unclipped: true}))
+	add("unclipped", sample(SampleOptions{NoClipDenoised: true}))
 	add("ddim", sample(SampleOptions{Sampler: DDIM}))
 	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
 	add("ddim, 1", sample(SampleOptions{Sampler: DDIM, Eta: 1}))
@@ -177,7 +177,7 @@ func TestRecordingIsShared(t *testing.T) {
 	})
 }
 
-func TestNoiseSourceTellsStepsApart(t *testing.T) {
+func TestNoiseDiffersByStep(t *testing.T) {
 	s := noiseOf(1, 1, 4, 4)
 	gotorch.Scope(func() {
 		if gotorch.Equal(s.At(0), s.At(1)) || gotorch.Equal(s.XT(), s.At(0)) {

@@ -33,8 +33,8 @@ func composedDDIMReverse(d *GaussianDiffusion, network Denoiser, x gotorch.Tenso
 	return d.QSample(predXStart, after, epsilon), predXStart
 }
 
-// TestStepsAreTheirTwins compares every kind of prediction and of variance.
-func TestStepsAreTheirTwins(t *testing.T) {
+// TestFusedStepMatchesReference compares every kind of prediction and of variance.
+func TestFusedStepMatchesReference(t *testing.T) {
 	steps, after := []int64{0, 1, 25, 0, 48}, []int64{1, 2, 26, 1, 49}
 	for meanName, meanType := range meanTypes {
 		for varName, varType := range varTypes {

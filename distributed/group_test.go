@@ -202,7 +202,7 @@ func TestLoss(t *testing.T) {
 
 // A process that hangs is lost to the others after a while, and one that only takes its
 // time is not.
-func TestHang(t *testing.T) {
+func TestCollectiveTimeout(t *testing.T) {
 	said, ended := asGroup(t, 3, func(t *testing.T, g *Group) {
 		barrier := func() error { return g.Within(time.Second, g.Barrier) }
 		if g.Rank() == 1 {

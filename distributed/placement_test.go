@@ -54,7 +54,7 @@ func TestLocalRank(t *testing.T) {
 	hosts := []string{"a", "b", "a", "b", "b"}
 	for rank, want := range []Placement{{LocalRank: 0, LocalWorldSize: 2}, {LocalRank: 0, LocalWorldSize: 3}, {LocalRank: 1, LocalWorldSize: 2}, {LocalRank: 1, LocalWorldSize: 3}, {LocalRank: 2, LocalWorldSize: 3}} {
 		got := Placement{Rank: rank}
-		got.settle(hosts[rank], hosts)
+		got.resolveLocal(hosts[rank], hosts)
 		if want.Rank = rank; got != want {
 			t.Errorf("%+v, not %+v", got, want)
 		}

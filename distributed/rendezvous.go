@@ -60,7 +60,7 @@ func InitProcessGroup(ctx context.Context, at Placement, r Rendezvous) (*Group, 
 		return nil, err
 	}
 	hosts, err := AllGather(g, host)
-	g.at.settle(host, hosts)
+	g.at.resolveLocal(host, hosts)
 	return g, err
 }
 
@@ -72,9 +72,9 @@ func (p Placement) options() gotorch.ProcessGroupOptions {
 	}
 }
 
-// settle finds out which of this machine's processes this is, where the launcher has
+// resolveLocal finds out which of this machine's processes this is, where the launcher has
 // not said it: hosts are the machines' names, by rank.
-func (p *Placement) settle(host string, hosts []string) {
+func (p *Placement) resolveLocal(host string, hosts []string) {
 	for rank, other := range hosts {
 		if other == host {
 			p.LocalWorldSize++

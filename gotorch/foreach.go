@@ -95,16 +95,16 @@ func TotalNorm(tensors []Tensor) Tensor {
 
 // AdamWOptions are the numbers of one AdamW update (Loshchilov & Hutter 2019).
 type AdamWOptions struct {
-	LR          float64
-	Beta1       float64
-	Beta2       float64
-	Eps         float64
-	WeightDecay float64   // decoupled: the parameter shrinks by LR WeightDecay
-	LRFrom      Tensor    // float64, of one element: what LR is when the update is done, as a [Graph] needs it; undefined: LR
-	Skip        Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
-	Gain        Tensor    // float32, of one element: the gradients count times so much, as clipping asks for; undefined: 1
-	Averages    []Average // moved after the update
-	Copies      []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient may be; undefined where there is none
+	LR             float64
+	Beta1          float64
+	Beta2          float64
+	Eps            float64
+	WeightDecay    float64   // decoupled: the parameter shrinks by LR WeightDecay
+	LRFrom         Tensor    // float64, of one element: what LR is when the update is done, as a [Graph] needs it; undefined: LR
+	Skip           Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
+	GradScale      Tensor    // float32, of one element: the gradients count times so much, as clipping asks for; undefined: 1
+	Averages       []Average // moved after the update
+	WorkingWeights []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient may be; undefined where there is none
 }
 
 // Average is an exponential moving average of parameters: an update sets it to
@@ -121,7 +121,7 @@ type Average struct {
 func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
 	const op = "FusedAdamWI"
 	lists := [][]Tensor{params, grads, expAvg, expAvgSq}
-	copies := o.Copies
+	copies := o.WorkingWeights
 	if copies == nil {
 		copies = make([]Tensor, len(params))
 	}
@@ -140,13 +140,13 @@ func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWO
 	v, _ := cList(op, expAvgSq)
 	moving, _ := cList(op, averages)
 	c := cOptionalList(op, copies)
-	lr, skip, gain := o.LRFrom, o.Skip, o.Gain
+	lr, skip, gradScale := o.LRFrom, o.Skip, o.GradScale
 	check(op, C.gt_fused_adamw_(p, g, m, v, c, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
-		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op), gain.optional(op)))
+		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op), gradScale.optional(op)))
 	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, copies, averages} {
 		runtime.KeepAlive(list)
 	}
-	for _, t := range []Tensor{step, lr, skip, gain} {
+	for _, t := range []Tensor{step, lr, skip, gradScale} {
 		runtime.KeepAlive(t.owner)
 	}
 }

@@ -175,7 +175,7 @@ func largeUpdate(d Device, copies bool) (bytes int64, run func()) {
 	o := AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}}
 	bytes = 9 * 4 << 24
 	if copies {
-		g, o.Copies, bytes = ForeachCastTo(g, BFloat16), ForeachCastTo(p, BFloat16), (8*4+2*2)<<24
+		g, o.WorkingWeights, bytes = ForeachCastTo(g, BFloat16), ForeachCastTo(p, BFloat16), (8*4+2*2)<<24
 	}
 	return bytes, func() { FusedAdamWI(p, g, m, v, step, o) }
 }

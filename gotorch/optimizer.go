@@ -6,17 +6,17 @@ import "fmt"
 type Optimizer struct{ s *optimizerState }
 
 type optimizerState struct {
-	lr      float64
-	lrFrom  Tensor // instead of lr, if defined
-	params  []Tensor
-	update  func(s *optimizerState, grads []Tensor)
-	moments [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
-	step    Tensor      // how many updates there were
-	skip    Tensor      // of the update under way; see StepUnless
-	gain    Tensor      // see SetGain
+	lr        float64
+	lrFrom    Tensor // instead of lr, if defined
+	params    []Tensor
+	update    func(s *optimizerState, grads []Tensor)
+	moments   [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
+	step      Tensor      // how many updates there were
+	skip      Tensor      // of the update under way; see StepUnless
+	gradScale Tensor      // see SetGradScale
 
-	averages []Average
-	copies   []Tensor // see SetWorkingWeights
+	averages       []Average
+	workingWeights []Tensor // see SetWorkingWeights
 }
 
 // AddParameters adds parameters, before the first step; each must be a leaf
@@ -32,20 +32,20 @@ func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.avera
 // SetWorkingWeights names a leaf in bfloat16 or float16 for each parameter that a network uses
 // in place of it; undefined where it uses the parameter itself, nil where it always
 // does. The gradient is then the copy's, in the copy's dtype, and every step writes the
-// copies anew: nothing else casts weights or gradients. Where gradients are summed first,
+// working weights again: nothing else casts weights or gradients. Where gradients are summed first,
 // in a wider dtype, the sum is the parameter's gradient, and the copy has none. They stay
 // the caller's. It is for Adam without weight decay and AdamW.
-func (opt Optimizer) SetWorkingWeights(copies []Tensor) {
-	if copies != nil {
-		sameLength("Optimizer.SetWorkingWeights", opt.s.params, copies)
+func (opt Optimizer) SetWorkingWeights(workingWeights []Tensor) {
+	if workingWeights != nil {
+		sameLength("Optimizer.SetWorkingWeights", opt.s.params, workingWeights)
 	}
-	opt.s.copies = copies
+	opt.s.workingWeights = workingWeights
 }
 
 // ZeroGrad drops the gradients.
 func (opt Optimizer) ZeroGrad() {
 	ZeroGrads(opt.s.params)
-	ZeroGrads(definedOf(opt.s.copies))
+	ZeroGrads(definedOf(opt.s.workingWeights))
 }
 
 func definedOf(tensors []Tensor) (defined []Tensor) {
@@ -60,10 +60,10 @@ func definedOf(tensors []Tensor) (defined []Tensor) {
 // Gradient returns the gradient of parameter i, or of its copy; undefined if there is none.
 func (opt Optimizer) Gradient(i int) Tensor {
 	g := opt.s.params[i].Grad()
-	if opt.s.copies == nil || !opt.s.copies[i].Defined() {
+	if opt.s.workingWeights == nil || !opt.s.workingWeights[i].Defined() {
 		return g
 	}
-	switch of := opt.s.copies[i].Grad(); {
+	switch of := opt.s.workingWeights[i].Grad(); {
 	case !of.Defined():
 		return g
 	case g.Defined():
@@ -94,10 +94,10 @@ func (opt Optimizer) SetLRFrom(lr Tensor) {
 	opt.s.lrFrom = lr
 }
 
-// SetGain lets the next steps take the gradients times gain, a float32 tensor of one
+// SetGradScale lets the next steps take the gradients times gradScale, a float32 tensor of one
 // element that stays the caller's; an undefined one is 1. It is for Adam without weight
 // decay and AdamW.
-func (opt Optimizer) SetGain(gain Tensor) { opt.s.gain = gain }
+func (opt Optimizer) SetGradScale(gradScale Tensor) { opt.s.gradScale = gradScale }
 
 // Step updates every parameter; one without a gradient counts as having a zero
 // gradient.
@@ -185,8 +185,8 @@ func AdamW(o AdamWOptions) Optimizer {
 // & Ba 2015), with eps 1e-8.
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
-		if weightDecay != 0 && (s.copies != nil || s.gain.Defined()) {
-			panic(&Error{Op: "Step", Message: "Adam's weight decay needs gradients as they are: without copies and gain"})
+		if weightDecay != 0 && (s.workingWeights != nil || s.gradScale.Defined()) {
+			panic(&Error{Op: "Step", Message: "Adam's weight decay needs gradients as they are: without working weights and a gradient scale"})
 		}
 		decay(grads, s.params, weightDecay)
 		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, s.fill(AdamWOptions{Beta1: beta1, Beta2: beta2, Eps: 1e-8}))
@@ -195,7 +195,7 @@ func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 
 // fill adds what has been set of the state.
 func (s *optimizerState) fill(o AdamWOptions) AdamWOptions {
-	o.LR, o.LRFrom, o.Skip, o.Gain, o.Averages, o.Copies = s.lr, s.lrFrom, s.skip, s.gain, s.averages, s.copies
+	o.LR, o.LRFrom, o.Skip, o.GradScale, o.Averages, o.WorkingWeights = s.lr, s.lrFrom, s.skip, s.gradScale, s.averages, s.workingWeights
 	return o
 }
 
@@ -211,8 +211,8 @@ func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer 
 		if s.lrFrom.Defined() {
 			panic(&Error{Op: "Step", Message: "SGD takes its learning rate from the host: call SetLR"})
 		}
-		if s.gain.Defined() || s.copies != nil {
-			panic(&Error{Op: "Step", Message: "SGD takes gradients as they are: without copies and gain"})
+		if s.gradScale.Defined() || s.workingWeights != nil {
+			panic(&Error{Op: "Step", Message: "SGD takes gradients as they are: without working weights and a gradient scale"})
 		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {
@@ -270,7 +270,7 @@ func ClipGradNorm(grads []Tensor, maxNorm float64) Tensor {
 }
 
 // ClipCoefficient returns by what gradients of a total 2-norm are to be multiplied so that
-// it is at most maxNorm; see [Optimizer.SetGain].
+// it is at most maxNorm; see [Optimizer.SetGradScale].
 func ClipCoefficient(norm Tensor, maxNorm float64) Tensor {
 	return norm.AddScalar(1e-6).PowScalar(-1).MulScalar(maxNorm).Clamp(0, 1)
 }

@@ -228,7 +228,7 @@ func TestSetWorkingWeights(t *testing.T) {
 		opt, plain := AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1}), AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1})
 		opt.AddParameters([]Tensor{p, own})
 		opt.SetWorkingWeights([]Tensor{copied, {}})
-		opt.SetGain(Full(nil, 0.25, false))
+		opt.SetGradScale(Full(nil, 0.25, false))
 		plain.AddParameters([]Tensor{same})
 		average := p.Clone()
 		opt.AddAverage(Average{0.5, []Tensor{average, own.Detach().Clone()}})

@@ -227,7 +227,7 @@ func refusals() map[string]refusal {
 		"Optimizer.SetGain": {func() {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{leaf})
-			opt.SetGain(two)
+			opt.SetGradScale(two)
 			opt.Step()
 		}, "what the gradients are multiplied by is CPUFloatType[2], not one Float"},
 		"Optimizer.Gradient": {func() {

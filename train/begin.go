@@ -23,27 +23,27 @@ func New(c Config, r Run) (*Trainer, error) {
 		if err := c.Validate(); err != nil {
 			return nil, err
 		}
-		t.config, t.fresh = c, true
+		t.config, t.isNew = c, true
 		t.config.Anchor()
 		return nil, refuseRun(r.Dir)
 	})
 }
 
-// Follow joins in what the leading process of r.Group does, which is a New, a Resume or
+// Join joins in what the leading process of r.Group does, which is a New, a Resume or
 // a ResumeReference, or a [distributed.Group.SyncError] with an error before it. The
 // configuration is that one's, and so is the run folder.
-func Follow(r Run) (*Trainer, error) {
+func Join(r Run) (*Trainer, error) {
 	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Follow: this process leads") })
 }
 
 // begin makes a trainer. plan, which only the leading process calls, decides on the
 // configuration and returns what to go on from, or nil.
-func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
+func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
 	var from *Checkpoint
 	err := t.group.OnLeader(func() (err error) {
-		if from, err = plan(t); err == nil {
-			err = t.settle()
+		if from, err = configure(t); err == nil {
+			err = t.resolve()
 		}
 		return err
 	})
@@ -56,9 +56,9 @@ func begin(r Run, plan func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	return t, nil
 }
 
-// settle makes the configuration one for all processes: batches part evenly, and
+// resolve makes the configuration one for all processes: batches part evenly, and
 // what depends on the machine is as on the leading one.
-func (t *Trainer) settle() error {
+func (t *Trainer) resolve() error {
 	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func Resume(path string, change Change, r Run) (*Trainer, error) {
 		}
 		// A folder of another run would be overwritten: its configuration, its log and
 		// the checkpoints of the same steps.
-		if t.fresh = !BelongsTo(path, t.run.Dir); t.fresh {
+		if t.isNew = !BelongsTo(path, t.run.Dir); t.isNew {
 			if err := refuseRun(t.run.Dir); err != nil {
 				return nil, err
 			}
@@ -115,7 +115,7 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.begun = true
+	t.resumed = true
 	t.config.Train.Threads = t.resumedThreads(from)
 	return from, t.alter(change, from)
 }
@@ -189,18 +189,18 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, log: r.Log, device: r.Device, group: r.Group, health: health{lgLossScale: initialLgLossScale}}
+	return &Trainer{run: r, log: r.Log, device: r.Device, group: r.Group, health: health{log2LossScale: initialLog2LossScale}}
 }
 
 // assemble builds the trainer; with a checkpoint it restores that state. No process
 // takes a step before all have taken the one before it.
 func (t *Trainer) assemble(from *Checkpoint) error {
 	for _, step := range []func() error{
-		t.followConfig,
+		t.broadcastConfig,
 		t.openData,
 		t.sameData,
 		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
-		func() error { return t.onTensorThread(t.followState) },
+		func() error { return t.onTensorThread(t.broadcastState) },
 		t.openRunFolder,
 		t.openLoader,
 	} {
@@ -225,14 +225,14 @@ func (t *Trainer) openRunFolder() (err error) {
 	if err := t.lock(); err != nil {
 		return err
 	}
-	if t.fresh { // another process may have begun a run here since New looked
+	if t.isNew { // another process may have begun a run here since New looked
 		if err := refuseRun(t.run.Dir); err != nil {
 			return err
 		}
 	}
 	removeLeftovers(t.run.Dir)
 	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
-	if t.adopted { // a folder with a configuration alone would begin at step 0
+	if t.importedFromReference { // a folder with a configuration alone would begin at step 0
 		if err := t.saveNow(); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench
 		if err := t.build(nil); err != nil {
 			return err
 		}
-		return t.followState()
+		return t.broadcastState()
 	})
 	return b, err
 }

@@ -52,7 +52,7 @@ const ClassHint = "--labels chooses where classes come from: prefix, folder, sou
 // asMoved adds to the error of images that a run began with, and that are not
 // there any more, how it can go on.
 func (t *Trainer) asMoved(err error, flag string) error {
-	if t.begun && errors.Is(err, fs.ErrNotExist) {
+	if t.resumed && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w\nthe run has used them before: say by --%s where they are now", err, flag)
 	}
 	return err
@@ -76,13 +76,13 @@ func (t *Trainer) build(from *Checkpoint) error {
 		return err
 	}
 	t.sampler = scheduleSamplers[t.config.Train.ScheduleSampler](t.diffusion.NumTimesteps())
-	t.eager = t.asksAtOnce()
+	t.syncEveryStep = t.syncsEveryStep()
 	if err := t.buildNetwork(); err != nil {
 		return err
 	}
 	t.work = t.newStepWork()
 	if !t.group.IsLeader() {
-		return nil // followState brings what the leading process has read
+		return nil // broadcastState brings what the leading process has read
 	}
 	if from != nil {
 		err = t.restore(from)

@@ -26,7 +26,7 @@ func smallest(t testing.TB) *pt.Dict {
 	return dictOf(
 		"format", int64(formatVersion), "config", string(config), "step", int64(3), "model", weights,
 		"ema", dictOf("0.9", weights), "optimizer", dictOf("state", new(pt.Dict)),
-		"timestep_sampler", new(pt.Dict), "health", health{attempt: 1, lgLossScale: 20}.pack(),
+		"timestep_sampler", new(pt.Dict), "health", health{attempt: 1, log2LossScale: 20}.pack(),
 		"data", dictOf("position", int64(12), "name", "n", "fingerprint", "f", "classes", []any{"a"}),
 		"environment", dictOf("libtorch", "2.11.0"),
 	)
@@ -126,7 +126,7 @@ func TestParseCheckpoint(t *testing.T) {
 			old.Set(key, value)
 		}
 	}
-	if c, err := parseCheckpoint("p", old); err != nil || c.health.lgLossScale != initialLgLossScale {
+	if c, err := parseCheckpoint("p", old); err != nil || c.health.log2LossScale != initialLog2LossScale {
 		t.Errorf("a checkpoint without health: %+v, %v", c, err)
 	}
 }

@@ -17,20 +17,20 @@ func (t *Trainer) share() int { return t.config.Train.BatchSize / t.group.Size()
 // first returns the index in the batch of the first image that is this process's.
 func (t *Trainer) first() int { return t.group.Rank() * t.share() }
 
-// plan is what the leading process has decided on.
-type plan struct {
+// sharedConfig is what the leading process has decided on.
+type sharedConfig struct {
 	Config Config
 	Dir    string
 	Begun  bool
 	Known  []string // see Trainer.known
 }
 
-// followConfig takes the leading process's configuration and the name of its run
+// broadcastConfig takes the leading process's configuration and the name of its run
 // folder.
-func (t *Trainer) followConfig() error {
-	p, err := distributed.Broadcast(t.group, plan{t.config, t.run.Dir, t.begun, t.known})
+func (t *Trainer) broadcastConfig() error {
+	p, err := distributed.Broadcast(t.group, sharedConfig{t.config, t.run.Dir, t.resumed, t.known})
 	if err == nil {
-		t.config, t.run.Dir, t.begun, t.known = p.Config, p.Dir, p.Begun, p.Known
+		t.config, t.run.Dir, t.resumed, t.known = p.Config, p.Dir, p.Begun, p.Known
 	}
 	return err
 }
@@ -49,25 +49,25 @@ type state struct {
 	Step, Position   int64
 	Attempt, Skipped int
 	SkippedInARow    int
-	LgLossScale      float64
+	Log2LossScale    float64
 	Updates          int64
 	Sampler          diffusion.SamplerState
 }
 
-// followState takes all that a run has come to from the leading process: it has
+// broadcastState takes all that a run has come to from the leading process: it has
 // read it from a checkpoint, which the others need not see.
-func (t *Trainer) followState() error {
+func (t *Trainer) broadcastState() error {
 	if t.group == nil {
 		return nil
 	}
 	expAvg, expAvgSq, updates := t.optimizer.State()
 	h := t.health
-	s, err := distributed.Broadcast(t.group, state{int64(t.current), t.position, h.attempt, h.skipped, h.inARow, h.lgLossScale, updates, t.sampler.State()})
+	s, err := distributed.Broadcast(t.group, state{int64(t.current), t.position, h.attempt, h.skipped, h.consecutive, h.log2LossScale, updates, t.sampler.State()})
 	if err != nil {
 		return err
 	}
 	t.current, t.position = int(s.Step), s.Position
-	t.health = health{attempt: s.Attempt, skipped: s.Skipped, inARow: s.SkippedInARow, lgLossScale: s.LgLossScale}
+	t.health = health{attempt: s.Attempt, skipped: s.Skipped, consecutive: s.SkippedInARow, log2LossScale: s.Log2LossScale}
 	for _, list := range append([][]gotorch.Tensor{t.network.Tensors(), expAvg, expAvgSq}, t.ema...) {
 		t.group.BroadcastTensors(list)
 	}

@@ -2,32 +2,32 @@ package train
 
 import "github.com/wangkuiyi/gotorch"
 
-// shareBytes is how many bytes of gradients the processes add up at a time, as
+// bucketBytes is how many bytes of gradients the processes add up at a time, as
 // PyTorch's DistributedDataParallel does: many enough to keep the connection busy, few
 // enough that it has work while the way back goes on.
-const shareBytes = 25 << 20
+const bucketBytes = 25 << 20
 
 // gradientSum adds up the gradients of a step's microbatches in float32, whatever a
 // copy of a weight gathers them in: all parameters at once, where autograd would add
 // one after the other, and in its order, so that the sum is the same to the bit. Then it
 // adds up those of all processes.
 type gradientSum struct {
-	t      *Trainer
-	params []gotorch.Tensor
-	sums   []gotorch.Tensor // per parameter, unscoped; undefined where there has been no gradient
-	shared []bool           // per parameter, whether it has been handed to the other processes
+	t       *Trainer
+	params  []gotorch.Tensor
+	sums    []gotorch.Tensor // per parameter, unscoped; undefined where there has been no gradient
+	reduced []bool           // per parameter, whether it has been handed to the other processes
 
-	due      []gotorch.Tensor // sums to hand to them next
-	dueBytes int64
+	bucket      []gotorch.Tensor // sums to hand to them next
+	filledBytes int64
 }
 
 func (t *Trainer) newGradientSum() *gradientSum {
 	params := t.network.Tensors()
-	return &gradientSum{t: t, params: params, sums: make([]gotorch.Tensor, len(params)), shared: make([]bool, len(params))}
+	return &gradientSum{t: t, params: params, sums: make([]gotorch.Tensor, len(params)), reduced: make([]bool, len(params))}
 }
 
-// take moves the gradients that there are to the sum, and returns of which parameters.
-func (s *gradientSum) take() (taken []int) {
+// accumulate moves the gradients that there are to the sum, and returns of which parameters.
+func (s *gradientSum) accumulate() (accumulated []int) {
 	gotorch.Scope(func() {
 		var sums, more []gotorch.Tensor // more is added to sums
 		for i, g := range s.inFloat() {
@@ -39,12 +39,12 @@ func (s *gradientSum) take() (taken []int) {
 			default:
 				s.sums[i] = g.Unscoped()
 			}
-			taken = append(taken, i)
+			accumulated = append(accumulated, i)
 		}
 		gotorch.ForeachAddI(sums, more, 1)
 		s.t.optimizer.ZeroGrad()
 	})
-	return taken
+	return accumulated
 }
 
 // inFloat returns each parameter's gradient in float32.
@@ -64,26 +64,26 @@ func (s *gradientSum) inFloat() []gotorch.Tensor {
 	return grads
 }
 
-// share takes the gradients that there are, which must be those of a last microbatch,
+// reduceReady takes the gradients that there are, which must be those of a last microbatch,
 // and has the processes add up what that makes whole, on GPUs beside the rest of the way
 // back. All processes go the same way back, and so they share in one order.
-func (s *gradientSum) share() {
-	for _, i := range s.take() {
-		s.hand(i)
+func (s *gradientSum) reduceReady() {
+	for _, i := range s.accumulate() {
+		s.addToBucket(i)
 	}
 }
 
-func (s *gradientSum) hand(i int) {
-	s.shared[i] = true
-	s.due = append(s.due, s.sums[i])
-	if s.dueBytes += 4 * s.sums[i].Numel(); s.dueBytes >= shareBytes {
-		s.flush()
+func (s *gradientSum) addToBucket(i int) {
+	s.reduced[i] = true
+	s.bucket = append(s.bucket, s.sums[i])
+	if s.filledBytes += 4 * s.sums[i].Numel(); s.filledBytes >= bucketBytes {
+		s.launchBucket()
 	}
 }
 
-func (s *gradientSum) flush() {
-	s.t.group.AllReduceAsync(s.due)
-	s.due, s.dueBytes = nil, 0
+func (s *gradientSum) launchBucket() {
+	s.t.group.AllReduceAsync(s.bucket)
+	s.bucket, s.filledBytes = nil, 0
 }
 
 // free frees the sums that finish has not, which a GPU may still be adding up.
@@ -97,11 +97,11 @@ func (s *gradientSum) free() {
 // finish shares what is left, and puts the sums where the optimizer looks for them.
 func (s *gradientSum) finish() {
 	for i, sum := range s.sums {
-		if sum.Defined() && !s.shared[i] {
-			s.hand(i)
+		if sum.Defined() && !s.reduced[i] {
+			s.addToBucket(i)
 		}
 	}
-	s.flush()
+	s.launchBucket()
 	s.t.group.Wait()
 	for i, p := range s.params {
 		if s.sums[i].Defined() {

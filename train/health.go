@@ -18,16 +18,16 @@ import (
 
 // health is what a run remembers of numbers that went bad. It is in checkpoints.
 type health struct {
-	attempt     int     // rollbacks so far; it enters the seed, so that the same NaN is not met again
-	skipped     int     // steps whose loss or gradient was not finite, in all
-	inARow      int     // such steps since the last good one
-	lgLossScale float64 // fp16: log2 of the factor on the loss
+	attempt       int     // rollbacks so far; it enters the seed, so that the same NaN is not met again
+	skipped       int     // steps whose loss or gradient was not finite, in all
+	consecutive   int     // such steps since the last good one
+	log2LossScale float64 // fp16: log2 of the factor on the loss
 }
 
 const (
-	initialLgLossScale = 20 // as in the reference
-	minLgLossScale     = 0  // below a factor of 1 no gradient is saved from overflow: the reference falls on
-	defaultMaxSkipped  = 25
+	initialLog2LossScale = 20 // as in the reference
+	minLog2LossScale     = 0  // below a factor of 1 no gradient is saved from overflow: the reference falls on
+	defaultMaxSkipped    = 25
 )
 
 // seed returns the seed of the present attempt.
@@ -42,35 +42,35 @@ func (t *Trainer) lossScale() float64 {
 	if t.precision.dtype != gotorch.Half {
 		return 1
 	}
-	return math.Exp2(t.health.lgLossScale)
+	return math.Exp2(t.health.log2LossScale)
 }
 
-// asksAtOnce reports whether the host is to look at every step's health: where
+// syncsEveryStep reports whether the host is to look at every step's health: where
 // that makes nobody wait, or where it waits anyway. Elsewhere the device decides
 // by itself what to skip, and the host learns of it with the next line of the log.
-func (t *Trainer) asksAtOnce() bool {
+func (t *Trainer) syncsEveryStep() bool {
 	return t.device.Type == gotorch.CPU || t.precision.dtype == gotorch.Half || t.sampler.LossAware()
 }
 
 // errDiverged says that no step has been possible for too long.
 var errDiverged = errors.New("the loss or the gradient is not finite")
 
-// judge counts a step as good or bad, and moves the loss's factor: up a little,
+// countStep counts a step as good or bad, and moves the loss's factor: up a little,
 // or down by half where it has made numbers overflow.
-func (t *Trainer) judge(bad bool) error {
+func (t *Trainer) countStep(nonFinite bool) error {
 	h := &t.health
-	if !bad {
-		h.inARow = 0
-		h.lgLossScale += t.config.Train.FP16ScaleGrowth
+	if !nonFinite {
+		h.consecutive = 0
+		h.log2LossScale += t.config.Train.FP16ScaleGrowth
 		return nil
 	}
 	h.skipped++
-	h.inARow++
-	h.lgLossScale = math.Max(minLgLossScale, h.lgLossScale-1)
-	if h.inARow == 1 && t.precision.dtype != gotorch.Half { // with fp16 it is the ordinary search for the factor
+	h.consecutive++
+	h.log2LossScale = math.Max(minLog2LossScale, h.log2LossScale-1)
+	if h.consecutive == 1 && t.precision.dtype != gotorch.Half { // with fp16 it is the ordinary search for the factor
 		t.log.Warn("the loss or the gradient is not finite: the step is skipped", zap.Int("skipped_in_all", h.skipped))
 	}
-	if h.inARow >= t.config.Train.maxSkipped() {
+	if h.consecutive >= t.config.Train.maxSkipped() {
 		return errDiverged
 	}
 	return nil
@@ -79,9 +79,9 @@ func (t *Trainer) judge(bad bool) error {
 // healthy reports whether the last step was good. It waits for the device.
 func (t *Trainer) healthy() bool {
 	if n := len(t.meter.pending); n > 0 {
-		return !t.meter.pending[n-1].values().bad
+		return !t.meter.pending[n-1].values().nonFinite
 	}
-	return t.health.inARow == 0
+	return t.health.consecutive == 0
 }
 
 // healthValues are the columns of a line that speak of health.
@@ -90,7 +90,7 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 		row = append(row, metrics.Value{Name: "skipped_steps", Value: float64(t.health.skipped)})
 	}
 	if t.precision.dtype == gotorch.Half {
-		row = append(row, metrics.Value{Name: "lg_loss_scale", Value: t.health.lgLossScale})
+		row = append(row, metrics.Value{Name: "lg_loss_scale", Value: t.health.log2LossScale})
 	}
 	return row
 }
@@ -102,7 +102,7 @@ func (t *Trainer) recover() error {
 	if err != nil {
 		return err
 	}
-	steps := t.health.inARow
+	steps := t.health.consecutive
 	if t.rolledBack {
 		return t.group.SyncError(fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
 			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT")))
@@ -130,14 +130,14 @@ func (t *Trainer) rollBack() error {
 	next := t.health.attempt + 1
 	t.loader.Close()
 	t.free()
-	t.network, t.ema, t.current, t.position, t.health = nil, nil, 0, 0, health{attempt: next, lgLossScale: initialLgLossScale}
+	t.network, t.ema, t.current, t.position, t.health = nil, nil, 0, 0, health{attempt: next, log2LossScale: initialLog2LossScale}
 	if err := t.group.SyncError(t.build(from)); err != nil {
 		return err
 	}
-	if err := t.followState(); err != nil {
+	if err := t.broadcastState(); err != nil {
 		return err
 	}
-	t.health.attempt, t.health.inARow, t.due = next, 0, false
+	t.health.attempt, t.health.consecutive, t.due = next, 0, false
 	t.meter.drop()
 	return errors.Join(t.group.OnLeader(t.openMetrics), t.openLoader())
 }
@@ -166,7 +166,7 @@ func (t *Trainer) diagnose() (where string) {
 			return "the weights " + p.Name + " are not finite"
 		}
 	}
-	gotorch.NoGrad(func() { gotorch.Scope(func() { where = t.firstBadBlock() }) })
+	gotorch.NoGrad(func() { gotorch.Scope(func() { where = t.firstNonFiniteBlock() }) })
 	if where != "" {
 		return "the first layer whose activations are not finite is " + where
 	}
@@ -178,8 +178,8 @@ func (t *Trainer) diagnose() (where string) {
 	return allFinite
 }
 
-// firstBadBlock returns the name of the first block, or "the loss", or "".
-func (t *Trainer) firstBadBlock() (where string) {
+// firstNonFiniteBlock returns the name of the first block, or "the loss", or "".
+func (t *Trainer) firstNonFiniteBlock() (where string) {
 	note := func(block string, h gotorch.Tensor) {
 		if where == "" && !Finite(h) {
 			where = block
@@ -207,18 +207,18 @@ func Finite(x gotorch.Tensor) (ok bool) {
 }
 
 func (h health) pack() *pt.Dict {
-	return dictOf("attempt", int64(h.attempt), "skipped", int64(h.skipped), "skipped_in_a_row", int64(h.inARow), "lg_loss_scale", h.lgLossScale)
+	return dictOf("attempt", int64(h.attempt), "skipped", int64(h.skipped), "skipped_in_a_row", int64(h.consecutive), "lg_loss_scale", h.log2LossScale)
 }
 
 // readHealth reads what pack wrote; a checkpoint from before that has none.
 func readHealth(root *fields) (health, error) {
 	if _, ok := root.dict.Get("health"); !ok {
-		return health{lgLossScale: initialLgLossScale}, nil
+		return health{log2LossScale: initialLog2LossScale}, nil
 	}
 	f := root.sub("health")
 	h := health{
-		attempt: int(f.int("attempt")), skipped: int(f.int("skipped")), inARow: int(f.int("skipped_in_a_row")),
-		lgLossScale: f.float("lg_loss_scale"),
+		attempt: int(f.int("attempt")), skipped: int(f.int("skipped")), consecutive: int(f.int("skipped_in_a_row")),
+		log2LossScale: f.float("lg_loss_scale"),
 	}
 	return h, root.failed(f)
 }

@@ -34,7 +34,7 @@ func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *ob
 
 // poisonedAs trains as on a CPU, eager, or as on a GPU, which decides by itself
 // what to skip.
-func poisonedAs(t *testing.T, c Config, eager bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
+func poisonedAs(t *testing.T, c Config, syncEveryStep bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	var trainer *Trainer
@@ -42,25 +42,25 @@ func poisonedAs(t *testing.T, c Config, eager bool, poison func(*Trainer, int)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	trainer.eager = eager
+	trainer.syncEveryStep = syncEveryStep
 	err = trainer.Train(t.Context())
 	return trainer, logs, errors.Join(err, trainer.Close())
 }
 
-// TestBadStepsAreSkipped breaks a weight for two steps: they leave the weights,
+// TestNonFiniteStepIsSkipped breaks a weight for two steps: they leave the weights,
 // the averages and the optimizer as they were, and the run goes on.
-func TestBadStepsAreSkipped(t *testing.T) {
-	for _, eager := range []bool{true, false} {
-		t.Run(fmt.Sprintf("eager %t", eager), func(t *testing.T) { testBadStepsAreSkipped(t, eager) })
+func TestNonFiniteStepIsSkipped(t *testing.T) {
+	for _, syncEveryStep := range []bool{true, false} {
+		t.Run(fmt.Sprintf("eager %t", syncEveryStep), func(t *testing.T) { testNonFiniteStepIsSkipped(t, syncEveryStep) })
 	}
 }
 
-func testBadStepsAreSkipped(t *testing.T, eager bool) {
+func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	c := tiny()
 	c.Train.LogInterval = 1
 	const name = "out.2.bias"
 	var good, after []float64
-	trainer, logs, err := poisonedAs(t, c, eager, func(trainer *Trainer, step int) {
+	trainer, logs, err := poisonedAs(t, c, syncEveryStep, func(trainer *Trainer, step int) {
 		switch step {
 		case 2:
 			good = trainer.parameter("out.2.weight").Float64s()
@@ -85,7 +85,7 @@ func testBadStepsAreSkipped(t *testing.T, eager bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Step != 6 || last.health.skipped != 2 || last.health.inARow != 0 {
+	if last.Step != 6 || last.health.skipped != 2 || last.health.consecutive != 0 {
 		t.Errorf("at step %d, health is %+v", last.Step, last.health)
 	}
 	optimizer := fields{dict: last.Optimizer}
@@ -97,16 +97,16 @@ func testBadStepsAreSkipped(t *testing.T, eager bool) {
 // TestRollBack breaks the weights for good: the run goes back to the checkpoint,
 // and on with other random numbers.
 func TestRollBack(t *testing.T) {
-	for _, eager := range []bool{true, false} {
-		t.Run(fmt.Sprintf("eager %t", eager), func(t *testing.T) { testRollBack(t, eager) })
+	for _, syncEveryStep := range []bool{true, false} {
+		t.Run(fmt.Sprintf("eager %t", syncEveryStep), func(t *testing.T) { testRollBack(t, syncEveryStep) })
 	}
 }
 
-func testRollBack(t *testing.T, eager bool) {
+func testRollBack(t *testing.T, syncEveryStep bool) {
 	c := tiny()
 	c.Train.SaveInterval, c.Train.MaxSkipped, c.Train.Steps, c.Train.LogInterval = 2, 3, 8, 1
 	broken := false
-	trainer, logs, err := poisonedAs(t, c, eager, func(trainer *Trainer, step int) {
+	trainer, logs, err := poisonedAs(t, c, syncEveryStep, func(trainer *Trainer, step int) {
 		if step == 3 && !broken {
 			broken = true
 			trainer.parameter("middle_block.0.in_layers.2.weight").FillI(1e38)
@@ -162,21 +162,21 @@ func TestLossScale(t *testing.T) {
 	c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.MaxSkipped = "fp16", 1e-3, 1000
 	trainer := newTrainer(Run{})
 	trainer.config, trainer.precision = c, precisions["fp16"]
-	judge := func(bad bool) {
-		if err := trainer.judge(bad); err != nil {
+	countStep := func(bad bool) {
+		if err := trainer.countStep(bad); err != nil {
 			t.Fatal(err)
 		}
 	}
-	judge(false)
+	countStep(false)
 	if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
 		t.Errorf("after a good step log2 of the factor is %g", got)
 	}
-	judge(true)
+	countStep(true)
 	if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
 		t.Errorf("after a bad step log2 of the factor is %g", got)
 	}
 	for range 50 {
-		judge(true)
+		countStep(true)
 	}
 	if got := trainer.lossScale(); got != 1 {
 		t.Errorf("the factor falls to %g", got)

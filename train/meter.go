@@ -40,8 +40,8 @@ func (t *Trainer) observe(r *stepResult) error {
 	m.pending = append(m.pending, r)
 	m.shown.Step, m.shown.Total = t.current, t.config.Train.TotalSteps()
 	var err error
-	if t.eager {
-		err = t.judge(r.values().bad)
+	if t.syncEveryStep {
+		err = t.countStep(r.values().nonFinite)
 	}
 	if t.lineDue() || err != nil {
 		err = errors.Join(err, t.writeLine())
@@ -67,8 +67,8 @@ func (t *Trainer) writeLine() error {
 	for _, r := range m.pending {
 		samples += len(r.timesteps)
 		r.addTo(means, t.diffusion.NumTimesteps())
-		if !t.eager && diverged == nil {
-			diverged = t.judge(r.values().bad)
+		if !t.syncEveryStep && diverged == nil {
+			diverged = t.countStep(r.values().nonFinite)
 		}
 		r.free()
 	}
@@ -154,7 +154,7 @@ func (m averages) add(name string, v float64) {
 // the quartile of t. A skipped step has none worth a mean.
 func (r *stepResult) addTo(means averages, numTimesteps int) {
 	values := r.values()
-	if values.bad {
+	if values.nonFinite {
 		return
 	}
 	for name, terms := range map[string][]float64{"loss": values.loss, "mse": values.mse, "vb": values.vb} {

@@ -92,7 +92,7 @@ func choosePrecision(name string, device gotorch.Device) (string, error) {
 // with, since its loss scale and rounding are part of its state.
 func (t *Trainer) choosePrecision() (err error) {
 	t.config.Train.Precision, err = choosePrecision(t.config.Train.Precision, t.device)
-	if err != nil && t.begun {
+	if err != nil && t.resumed {
 		return fmt.Errorf("%w in a new run that starts from these weights; to resume this one, take another GPU, or the CPU", err)
 	}
 	return err

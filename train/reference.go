@@ -80,7 +80,7 @@ func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.config, t.fresh, t.adopted = from.Config, true, true
+		t.config, t.isNew, t.importedFromReference = from.Config, true, true
 		t.config.Anchor()
 		return from, from.Config.Validate()
 	})

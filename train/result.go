@@ -13,7 +13,7 @@ type stepOutputs struct {
 	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
 	noise         []gotorch.Tensor // [] per microbatch, the norm of its share of the gradient; empty unless measured
 	gradNorm      gotorch.Tensor   // []
-	bad           gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
+	nonFinite     gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
 }
 
 // gather makes the outputs those of all processes' microbatches, by rank.
@@ -44,9 +44,9 @@ func (o *stepOutputs) gather(group *distributed.Group) {
 	}
 }
 
-// badness returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
+// nonFinite returns 1 if a loss or the gradient's norm is infinite or NaN, else 0:
 // float32, on the device.
-func badness(o *stepOutputs) gotorch.Tensor {
+func nonFinite(o *stepOutputs) gotorch.Tensor {
 	sum := o.gradNorm
 	for _, loss := range o.loss {
 		sum = sum.Add(loss.Sum(), 1)
@@ -57,7 +57,7 @@ func badness(o *stepOutputs) gotorch.Tensor {
 // pack returns all outputs in one tensor, out of the scope, and what is where.
 func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
 	flat := func(x gotorch.Tensor) gotorch.Tensor { return x.View(-1) }
-	parts := []gotorch.Tensor{flat(o.bad), flat(o.gradNorm)}
+	parts := []gotorch.Tensor{flat(o.nonFinite), flat(o.gradNorm)}
 	for _, norm := range o.noise {
 		parts = append(parts, flat(norm))
 	}
@@ -88,7 +88,7 @@ type stepResult struct {
 
 // stepValues are a step's results on the host; see stepOutputs.
 type stepValues struct {
-	bad           bool
+	nonFinite     bool
 	gradNorm      float64
 	noise         noiseNorms
 	loss, mse, vb []float64 // [N]
@@ -108,7 +108,7 @@ func (r *stepResult) values() *stepValues {
 	}
 	n, l := len(r.timesteps), r.layout
 	v := &stepValues{}
-	v.bad, v.gradNorm = next(1, true)[0] != 0, next(1, true)[0]
+	v.nonFinite, v.gradNorm = next(1, true)[0] != 0, next(1, true)[0]
 	v.noise = noiseNorms{norms: next(len(l.sizes), l.noise), sizes: l.sizes}
 	v.loss, v.mse, v.vb = next(n, true), next(n, l.mse), next(n, l.vb)
 	r.read = v

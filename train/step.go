@@ -66,7 +66,7 @@ func (t *Trainer) drawTimesteps(n int) ([]int64, []float64) {
 // observeLosses lets a loss-aware timestep sampler learn from this step. Only
 // that sampler waits for the device here.
 func (t *Trainer) observeLosses(r *stepResult) error {
-	if !t.sampler.LossAware() || r.values().bad {
+	if !t.sampler.LossAware() || r.values().nonFinite {
 		return nil
 	}
 	return t.sampler.Update(r.timesteps, r.values().loss)

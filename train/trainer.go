@@ -63,30 +63,30 @@ type Trainer struct {
 	group     *distributed.Group
 	precision precision
 
-	network   *model.UNet
-	diffusion *diffusion.GaussianDiffusion
-	sampler   diffusion.TimestepSampler
-	optimizer gotorch.Optimizer
-	work      *stepWork
-	ema       [][]gotorch.Tensor // per rate, per parameter
-	dataset   *data.Dataset
-	heldOut   heldOut // empty where the run does not evaluate
-	loader    *data.Loader
-	metrics   *metrics.Writer // nil where another process leads
-	fresh     bool            // not in its folder before
-	adopted   bool            // begun by the reference
-	begun     bool            // begun here, by an earlier process
-	known     []string        // classes that the run has learnt before, by label; nil: none
-	locked    *folderLock     // the run folder; nil: it is not ours yet
-	saver     saver
-	meter     meter
+	network               *model.UNet
+	diffusion             *diffusion.GaussianDiffusion
+	sampler               diffusion.TimestepSampler
+	optimizer             gotorch.Optimizer
+	work                  *stepWork
+	ema                   [][]gotorch.Tensor // per rate, per parameter
+	dataset               *data.Dataset
+	heldOut               heldOut // empty where the run does not evaluate
+	loader                *data.Loader
+	metrics               *metrics.Writer // nil where another process leads
+	isNew                 bool            // not in its folder before
+	importedFromReference bool            // resumed by the reference
+	resumed               bool            // resumed here, by an earlier process
+	known                 []string        // classes that the run has learnt before, by label; nil: none
+	locked                *folderLock     // the run folder; nil: it is not ours yet
+	saver                 saver
+	meter                 meter
 
-	threads    *threads.Adapter
-	adapted    threadHistory
-	health     health
-	eager      bool // the host looks at every step's health, not only when it reads a line of metrics
-	rolledBack bool // in this process
-	due        bool // a checkpoint is, as soon as a step is good
+	threads       *threads.Adapter
+	adapted       threadHistory
+	health        health
+	syncEveryStep bool // the host looks at every step's health, not only when it reads a line of metrics
+	rolledBack    bool // in this process
+	due           bool // a checkpoint is, as soon as a step is good
 
 	phase    phase
 	current  int   // optimizer steps taken
@@ -233,7 +233,7 @@ func (t *Trainer) withStepTimeout(f func() error) error {
 // log, an evaluation or a checkpoint: what waits for a GPU, which may wait for another process,
 // is to wait with a timeout.
 func (t *Trainer) readsStep() bool {
-	return t.eager || t.lineDue() || t.evaluationDue() || t.due || t.saveDue()
+	return t.syncEveryStep || t.lineDue() || t.evaluationDue() || t.due || t.saveDue()
 }
 
 func (t *Trainer) saveDue() bool { return t.current%t.config.Train.SaveInterval == 0 }

@@ -31,11 +31,11 @@ type stepWork struct {
 
 // What numbers holds: three rows of N numbers, one per image, and then these.
 const (
-	numberStep     = iota
-	numberLR       // learning rate
-	numberGain     // what the sum of the losses is multiplied by
-	numberUnscale  // what takes the loss's factor out of the gradient
-	numbersPerStep // how many there are
+	numberStep         = iota
+	numberLR           // learning rate
+	numberGradScale    // what the sum of the losses is multiplied by
+	numberInvLossScale // what takes the loss's factor out of the gradient
+	numbersPerStep     // how many there are
 )
 
 func (t *Trainer) newStepWork() *stepWork {
@@ -97,7 +97,7 @@ func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64)
 	}
 	copy(numbers[3*n:], []float64{
 		numberStep: float64(t.current), numberLR: t.config.Train.LearningRate(t.current),
-		numberGain: t.lossScale() / float64(t.config.Train.BatchSize), numberUnscale: 1 / t.lossScale(),
+		numberGradScale: t.lossScale() / float64(t.config.Train.BatchSize), numberInvLossScale: 1 / t.lossScale(),
 	})
 	w.pixels.CopyI(t.pinned(gotorch.FromBytes(batch.Pixels, gotorch.Byte, w.pixels.Shape()...)), true)
 	w.numbers.CopyI(t.pinned(gotorch.FromFloat64s(numbers)), true)
@@ -113,9 +113,9 @@ func (t *Trainer) pinned(host gotorch.Tensor) gotorch.Tensor {
 
 // stepInputs are what has been written, as the step needs it, on the device.
 type stepInputs struct {
-	whole             microbatch
-	step              gotorch.Tensor // int64 [1]
-	lr, gain, unscale gotorch.Tensor // float64, float32, float32 []
+	whole                       microbatch
+	step                        gotorch.Tensor // int64 [1]
+	lr, gradScale, invLossScale gotorch.Tensor // float64, float32, float32 []
 }
 
 func (w *stepWork) inputs() (in stepInputs) {
@@ -123,7 +123,7 @@ func (w *stepWork) inputs() (in stepInputs) {
 	row := func(i int64, dtype int8) gotorch.Tensor { return w.numbers.Narrow(0, i*n, n).CastTo(dtype) }
 	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
 	in.step = number(numberStep).CastTo(gotorch.Long)
-	in.lr, in.gain, in.unscale = number(numberLR), number(numberGain).CastTo(gotorch.Float), number(numberUnscale).CastTo(gotorch.Float)
+	in.lr, in.gradScale, in.invLossScale = number(numberLR), number(numberGradScale).CastTo(gotorch.Float), number(numberInvLossScale).CastTo(gotorch.Float)
 	in.whole = microbatch{first: w.t.first(), x: PixelsToTensor(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
 	if w.t.config.Model.ClassCond {
 		in.whole.y = row(2, gotorch.Long)
@@ -142,20 +142,20 @@ func (w *stepWork) run() {
 		gradients := t.optimizer.Gradients()
 		out.gather(t.group)
 		if t.precision.dtype == gotorch.Half {
-			gotorch.ForeachMulI(gradients, in.unscale)
-			gotorch.ForeachMulI(out.noise, in.unscale)
+			gotorch.ForeachMulI(gradients, in.invLossScale)
+			gotorch.ForeachMulI(out.noise, in.invLossScale)
 		}
 		out.gradNorm = gotorch.TotalNorm(gradients)
 		if clip := t.config.Train.GradClip; clip > 0 {
-			t.optimizer.SetGain(gotorch.ClipCoefficient(out.gradNorm, clip))
+			t.optimizer.SetGradScale(gotorch.ClipCoefficient(out.gradNorm, clip))
 		}
-		out.bad = badness(out)
+		out.nonFinite = nonFinite(out)
 		if !t.phase.beginUpdate() {
 			return
 		}
 		t.optimizer.SetLRFrom(in.lr)
 		w.updates = true
-		t.optimizer.StepUnless(out.bad)
+		t.optimizer.StepUnless(out.nonFinite)
 		w.results.Free()
 		w.results, w.layout = out.pack()
 	})
@@ -191,7 +191,7 @@ func (m microbatch) split(size int) (parts []microbatch) {
 func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	microbatches := in.whole.split(t.config.Train.microbatch())
 	last := len(microbatches) - 1
-	if !t.sumsGradients(len(microbatches)) {
+	if !t.accumulatesGradients(len(microbatches)) {
 		for _, m := range microbatches {
 			t.backward(in, m, out, nil)
 		}
@@ -200,44 +200,44 @@ func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	sum := t.newGradientSum()
 	defer sum.free()
 	for k, m := range microbatches {
-		if k == last && t.sharesInParts() {
-			t.backward(in, m, out, sum.share)
+		if k == last && t.overlapsAllReduce() {
+			t.backward(in, m, out, sum.reduceReady)
 			continue
 		}
 		t.backward(in, m, out, nil)
 		if t.config.Train.GradientNoise {
 			out.noise = append(out.noise, gotorch.TotalNorm(t.optimizer.Gradients()))
 		}
-		sum.take()
+		sum.accumulate()
 	}
 	sum.finish()
 }
 
-// sumsGradients reports whether the gradients of microbatches are summed outside of
+// accumulatesGradients reports whether the gradients of microbatches are summed outside of
 // autograd. Where it can do it, autograd needs no room for all of a microbatch's beside
 // the sum.
-func (t *Trainer) sumsGradients(microbatches int) bool {
+func (t *Trainer) accumulatesGradients(microbatches int) bool {
 	return t.group.Size() > 1 || t.config.Train.GradientNoise || microbatches > 1 && len(t.work.working) > 0
 }
 
-// sharesInParts reports whether processes add up gradients while others are not there
+// overlapsAllReduce reports whether processes add up gradients while others are not there
 // yet: not where all of a microbatch's are looked at, and not in float16, whose weights
 // are better cast all at once.
-func (t *Trainer) sharesInParts() bool {
+func (t *Trainer) overlapsAllReduce() bool {
 	return t.group.Size() > 1 && !t.config.Train.GradientNoise && t.precision.dtype != gotorch.Half
 }
 
 // backward adds the gradient of one microbatch's share of the global mean. reached, if
 // not nil, is called after every segment of the backward pass; see [model.Segments.Backward].
-func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, reached func()) {
+func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, onSegmentDone func()) {
 	gotorch.Scope(func() {
-		pass := t.newPass(in, m, reached != nil)
+		pass := t.newPass(in, m, onSegmentDone != nil)
 		losses := t.losses(in, m, pass.denoise)
-		losses.Loss.Mul(m.weights).Sum().Mul(in.gain).Backward()
-		if reached != nil {
-			reached()
+		losses.Loss.Mul(m.weights).Sum().Mul(in.gradScale).Backward()
+		if onSegmentDone != nil {
+			onSegmentDone()
 		}
-		pass.segments.Backward(reached)
+		pass.segments.Backward(onSegmentDone)
 		out.loss = keep(out.loss, losses.Loss)
 		out.mse = keep(out.mse, losses.MSE)
 		out.vb = keep(out.vb, losses.VB)

@@ -210,7 +210,7 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 			return usageError{err}
 		}
 	}
-	return p.together(c.Context, o.sessionOptions, func(s *session) error {
+	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error {
 		if err := s.connectGPUs(); err != nil {
 			return err
 		}

@@ -21,18 +21,18 @@ import (
 // process is the program at work in a process of its own.
 type process struct {
 	*exec.Cmd
-	mu     sync.Mutex
-	begun  chan struct{} // closed when training begins
-	ended  chan struct{} // closed when standard error ends
-	stderr bytes.Buffer
-	saved  int // the newest step that the log calls saved, or -1
+	mu       sync.Mutex
+	training chan struct{} // closed when training begins
+	ended    chan struct{} // closed when standard error ends
+	stderr   bytes.Buffer
+	saved    int // the newest step that the log calls saved, or -1
 }
 
 var savedLine = regexp.MustCompile(`INFO\s+saved\s.*ckpt-(\d+)\.pt`)
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(os.Args[0], args...), begun: make(chan struct{}), ended: make(chan struct{}), saved: -1}
+	p := &process{Cmd: exec.Command(os.Args[0], args...), training: make(chan struct{}), ended: make(chan struct{}), saved: -1}
 	p.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "OMP_NUM_THREADS=1")
 	logs, err := p.StderrPipe()
 	if err != nil {
@@ -61,7 +61,7 @@ func (p *process) take(line string) {
 		p.saved, _ = strconv.Atoi(m[1])
 	}
 	if trainingLine.MatchString(line) {
-		close(p.begun)
+		close(p.training)
 	}
 }
 
@@ -82,7 +82,7 @@ func (p *process) savedSoFar() int {
 // waitForTraining waits until the process trains, or ends.
 func (p *process) waitForTraining() {
 	select {
-	case <-p.begun:
+	case <-p.training:
 	case <-p.ended:
 	}
 }

@@ -94,6 +94,6 @@ func (s *session) imageProgress(what string) func(done, total int) {
 			s.screen.show(done, total, what)
 			return
 		}
-		s.tell(done, total, what, what, zap.Int("images", done), zap.Int("of", total))
+		s.reportProgress(done, total, what, what, zap.Int("images", done), zap.Int("of", total))
 	}
 }

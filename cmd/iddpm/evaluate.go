@@ -166,8 +166,8 @@ func (p *program) evaluate(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// judgement is what evaluate prints. What REF cannot tell is null.
-type judgement struct {
+// evaluateResult is what evaluate prints. What REF cannot tell is null.
+type evaluateResult struct {
 	Samples           []string `json:"samples"`
 	NumSamples        int      `json:"num_samples"`
 	Ref               string   `json:"ref,omitempty"`
@@ -183,7 +183,7 @@ type judgement struct {
 	Seconds           float64  `json:"seconds"`
 }
 
-func (r *judgement) text(w io.Writer) error {
+func (r *evaluateResult) text(w io.Writer) error {
 	t := table{}
 	t.line("samples", "%s: %d of %d x %d pixels", strings.Join(r.Samples, ", "), r.NumSamples, r.ImageSize, r.ImageSize)
 	switch {

@@ -55,7 +55,7 @@ func evaluateWith(t *testing.T, args ...string) outcome {
 	return iddpm(t, append([]string{"evaluate", "--inception", weights, "--device", "cpu"}, args...)...)
 }
 
-func evaluateDone(t *testing.T, args ...string) (r judgement) {
+func evaluateDone(t *testing.T, args ...string) (r evaluateResult) {
 	t.Helper()
 	got := evaluateWith(t, append(args, "--json")...)
 	if got.status != exitDone {

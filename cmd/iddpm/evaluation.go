@@ -25,8 +25,8 @@ type evaluation struct {
 	size      int // pixels a side of all images
 	batchSize int
 	samples   []*data.Dataset
-	ref       *reference // nil: none
-	r         judgement  // what has been found so far
+	ref       *reference     // nil: none
+	r         evaluateResult // what has been found so far
 }
 
 // reference is what samples are compared with.
@@ -208,7 +208,7 @@ func (e *evaluation) close() {
 
 // run looks at all images, by the Inception network whose weights a file holds, and
 // compares them.
-func (e *evaluation) run(ctx context.Context, weights string) (*judgement, error) {
+func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, error) {
 	start := time.Now()
 	e.r.ImageSize = e.size
 	e.setThreads(e.o.threads)
@@ -325,7 +325,7 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 	set := network.NewSet(n)
 	for _, part := range parts {
 		err := e.add(ctx, set, part, func() {
-			e.tell(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("images", set.Len()), zap.Int("of", n))
+			e.reportProgress(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("images", set.Len()), zap.Int("of", n))
 		})
 		if err != nil {
 			return nil, err
@@ -336,7 +336,7 @@ func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what
 }
 
 // add adds all images of a part.
-func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, tell func()) error {
+func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, reportProgress func()) error {
 	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.batchSize, Deterministic: true, End: int64(part.Len())})
 	if err != nil {
 		return err
@@ -355,6 +355,6 @@ func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Data
 		}
 		loader.Recycle(batch)
 		e.threads.Adapt()
-		tell()
+		reportProgress()
 	}
 }

@@ -52,7 +52,7 @@ func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 }
 
 // fetch downloads the file, whole or not at all, and checks its sum.
-func (d download) fetch(ctx context.Context, file string, tell func(done, of int64)) error {
+func (d download) fetch(ctx context.Context, file string, reportProgress func(done, of int64)) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	patience := cmp.Or(d.patience, time.Minute)
@@ -60,7 +60,7 @@ func (d download) fetch(ctx context.Context, file string, tell func(done, of int
 	defer stall.Stop()
 	err := d.get(ctx, file, func(done, of int64) {
 		stall.Reset(patience)
-		tell(done, of)
+		reportProgress(done, of)
 	})
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -68,7 +68,7 @@ func (d download) fetch(ctx context.Context, file string, tell func(done, of int
 	return err
 }
 
-func (d download) get(ctx context.Context, file string, tell func(done, of int64)) error {
+func (d download) get(ctx context.Context, file string, reportProgress func(done, of int64)) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (d download) get(ctx context.Context, file string, tell func(done, of int64
 	}
 	defer pending.Cleanup()
 	sum := sha256.New()
-	counted := &counter{of: response.ContentLength, tell: tell}
+	counted := &counter{of: response.ContentLength, reportProgress: reportProgress}
 	if _, err := io.Copy(io.MultiWriter(pending, sum, counted), response.Body); err != nil {
 		return err
 	}
@@ -102,13 +102,13 @@ func (d download) get(ctx context.Context, file string, tell func(done, of int64
 
 // counter counts what is written to it.
 type counter struct {
-	done, of int64
-	tell     func(done, of int64)
+	done, of       int64
+	reportProgress func(done, of int64)
 }
 
 // Write counts.
 func (c *counter) Write(p []byte) (int, error) {
 	c.done += int64(len(p))
-	c.tell(c.done, c.of)
+	c.reportProgress(c.done, c.of)
 	return len(p), nil
 }

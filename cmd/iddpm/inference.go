@@ -150,7 +150,7 @@ func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o 
 		cond.LowRes = n.config.LowRes(x)
 		var b diffusion.BPD
 		b, err = n.diffusion.CalcBPD(ctx, n.denoise, x, cond, diffusion.BPDOptions{
-			Noise: n.noise(o.seed, o.first, len(labels)).At, Unclipped: o.unclipped, GraphCache: &n.graphs,
+			Noise: n.noise(o.seed, o.first, len(labels)).At, NoClipDenoised: o.unclipped, GraphCache: &n.graphs,
 			Progress: func(int) error { n.session.threads.Adapt(); return o.progress() },
 		})
 		if err == nil && !train.Finite(b.Total) {

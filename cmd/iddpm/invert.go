@@ -65,12 +65,12 @@ func (s *sampler) invertBatch(ctx context.Context, first, n int, drawn *images) 
 		cond := s.cond(labels)
 		var latent, again gotorch.Tensor
 		latent, err = s.diffusion.InvertLoop(ctx, s.denoise, tensorOf(pixels, n, o.size, s.device), cond,
-			diffusion.InvertOptions{Unclipped: !s.clip, Refine: s.refine, Progress: s.progress, GraphCache: &s.graphs})
+			diffusion.InvertOptions{NoClipDenoised: !s.clip, Refine: s.refine, Progress: s.progress, GraphCache: &s.graphs})
 		if err != nil {
 			return
 		}
 		again, err = s.diffusion.SampleLoop(ctx, s.denoise, latent, cond,
-			diffusion.SampleOptions{Sampler: diffusion.DDIM, Unclipped: !s.clip, Progress: s.progress, GraphCache: &s.graphs})
+			diffusion.SampleOptions{Sampler: diffusion.DDIM, NoClipDenoised: !s.clip, Progress: s.progress, GraphCache: &s.graphs})
 		if err != nil {
 			return
 		}

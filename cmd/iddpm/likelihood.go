@@ -247,7 +247,7 @@ func (l *likelihood) progress(perBatch int) error {
 		text = fmt.Sprintf("%d/%d images  %.3f bits/dim ", done, l.settings.Images, mean)
 	}
 	left := time.Since(l.start) / time.Duration(l.steps) * time.Duration(steps-l.steps)
-	l.tell(l.steps, steps, text, "evaluating",
+	l.reportProgress(l.steps, steps, text, "evaluating",
 		zap.Int("images", done), zap.Int("of", l.settings.Images), zap.Stringer("left", left.Round(time.Second)))
 	return nil
 }

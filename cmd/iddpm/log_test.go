@@ -33,12 +33,12 @@ func TestScreenObeys(t *testing.T) {
 
 // Without a bar a job says at once how far it is, and not at every step; so does the
 // next job.
-func TestTell(t *testing.T) {
+func TestReportProgress(t *testing.T) {
 	var out bytes.Buffer
 	s := (&program{stderr: &out}).newSession(false, false)
 	for job := 1; job <= 2; job++ {
 		for step := range 100 {
-			s.tell(step, 100, "bar", "working", zap.Int("step", step))
+			s.reportProgress(step, 100, "bar", "working", zap.Int("step", step))
 		}
 		s.screen.done()
 		if n := strings.Count(out.String(), "working"); n != job || !strings.Contains(out.String(), `{"step": 0}`) {

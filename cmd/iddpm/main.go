@@ -50,15 +50,15 @@ func main() {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	p := program{stdout: results{os.Stdout}, stderr: os.Stderr, env: os.LookupEnv, environ: os.Environ()}
-	go p.heed(signals, cancel)
+	go p.handleSignals(signals, cancel)
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
-// heed cancels at the first signal, and ends the program at the second. A
+// handleSignals cancels at the first signal, and ends the program at the second. A
 // terminal that goes may hang up more than once, without meaning anything by it; and
 // one of several processes gets the same signal from its launcher and from whoever
 // signals all of them.
-func (p *program) heed(signals <-chan os.Signal, cancel context.CancelFunc) {
+func (p *program) handleSignals(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
 	first := time.Now()
 	at, _ := distributed.FromEnvironment(p.env)

@@ -98,13 +98,13 @@ func (p *program) nll(c *cli.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	return p.together(c.Context, o.sessionOptions, func(s *session) error { return s.nllTogether(c, path, o) })
+	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.nllTogether(c, path, o) })
 }
 
 // nllTogether evaluates the bound, by this process or by several.
 func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
 		return err
 	}

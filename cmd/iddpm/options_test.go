@@ -125,7 +125,7 @@ func TestURLsOutOfPlace(t *testing.T) {
 
 // bench refuses what would change nothing there: where images come from, when a run
 // ends, what it logs, saves and evaluates.
-func TestBenchTakesWhatItHeeds(t *testing.T) {
+func TestBenchRefusesUnusedFlags(t *testing.T) {
 	config := train.Defaults()
 	timed := timedOptions(&config)
 	for _, o := range append(evalOptions(&config), chosen(configOptions(&config), "data-dir", "cache", "steps", "log-interval", "gradient-noise",

@@ -157,16 +157,16 @@ func (p *program) sample(c *cli.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	return p.together(c.Context, o.sessionOptions, func(s *session) error { return s.sampleTogether(c, path, o) })
+	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.sampleDistributed(c, path, o) })
 }
 
-// sampleTogether draws the images, by this process or by several.
-func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) error {
+// sampleDistributed draws the images, by this process or by several.
+func (s *session) sampleDistributed(c *cli.Context, path string, o *sampleOptions) error {
 	if o.invert != "" && s.group.Size() > 1 {
 		return s.group.SyncError(wrongUse("--invert is the work of one process: leave out --processes, or the launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadTogether(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (s *session) sampleTogether(c *cli.Context, path string, o *sampleOptions) 
 		return err
 	}
 	s.warnOfUntrained(job.asked, checkpoint)
-	second, err := s.loadTogether(o.cascade.path, func(path string) (*train.Checkpoint, error) {
+	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
 		return o.cascade.load(c.Context, remotes, path, checkpoint)
 	})
 	if err != nil {

@@ -81,7 +81,7 @@ func (s *sampler) batch(ctx context.Context, first, n int) (drawn drawnBatch, er
 		noise, labels := s.noise(s.seed, s.first+first, n), s.classes(first, n)
 		cond := s.cond(labels)
 		cond.LowRes = s.lowRes(first, n)
-		options := diffusion.SampleOptions{Eta: s.eta, Unclipped: !s.clip, Noise: noise.At, Progress: s.progress, GraphCache: &s.graphs}
+		options := diffusion.SampleOptions{Eta: s.eta, NoClipDenoised: !s.clip, Noise: noise.At, Progress: s.progress, GraphCache: &s.graphs}
 		if s.ddim {
 			options.Sampler = diffusion.DDIM
 		}
@@ -144,7 +144,7 @@ func (s *sampler) progress(int, gotorch.Tensor) error {
 	s.steps++
 	done := min(s.steps/s.stepsPerBatch()*s.batchSize*s.group.Size(), s.count)
 	bar := fmt.Sprintf("%d/%d images  %.1f steps/s ", done, s.count, float64(s.steps)/time.Since(s.start).Seconds())
-	s.tell(s.steps, s.stepsInAll(), bar, "drawing",
+	s.reportProgress(s.steps, s.stepsInAll(), bar, "drawing",
 		zap.Int("images", done), zap.Int("of", s.count), zap.Int("step", s.steps), zap.Int("steps", s.stepsInAll()))
 	return nil
 }

@@ -51,7 +51,7 @@ type session struct {
 	json          bool
 	container     bool               // the program runs in one
 	group         *distributed.Group // the processes that work together with this one; nil: none
-	begun         bool               // the others know what is to be trained
+	configured    bool               // the others know what is to be trained
 	threads       *threads.Adapter   // of the CPU; nil: their number stays
 	threadOptions threads.Options
 
@@ -91,9 +91,9 @@ func (s *session) setThreads(n int) {
 	}
 }
 
-// tell says how far a job of n steps is: by the bar, or else, now and then, by a line of
+// reportProgress says how far a job of n steps is: by the bar, or else, now and then, by a line of
 // the log.
-func (s *session) tell(at, n int, bar, line string, fields ...zap.Field) {
+func (s *session) reportProgress(at, n int, bar, line string, fields ...zap.Field) {
 	s.screen.show(at, n, bar)
 	if !s.screen.terminal && s.screen.due.strikes() {
 		s.log.Info(line, fields...)

@@ -106,7 +106,7 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 	if !(r.stepTimeout > 0) {
 		return wrongUse("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
 	}
-	return p.together(ctx, r.sessionOptions, func(s *session) error {
+	return p.distributedSession(ctx, r.sessionOptions, func(s *session) error {
 		s.stepTimeout = time.Duration(min(r.stepTimeout, 1e6) * float64(time.Minute))
 		if err := s.connectGPUs(); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 			return s.follow(ctx)
 		}
 		err := lead(s)
-		if err != nil && !s.begun {
+		if err != nil && !s.configured {
 			err = s.group.SyncError(err)
 		}
 		return err
@@ -124,7 +124,7 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 
 // follow trains as another process says.
 func (s *session) follow(ctx context.Context) error {
-	t, err := train.Follow(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout})
+	t, err := train.Join(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout})
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 	if err != nil {
 		return err
 	}
-	if r.autoResume && folder.holdsRun() { // begun from r.reference.resume, perhaps
+	if r.autoResume && folder.holdsRun() { // configured from r.reference.resume, perhaps
 		from = r.dir
 	}
 	if isReference(from) {
@@ -287,7 +287,7 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 // runIn is what surrounds a run in a folder of this machine. Whoever makes a trainer of
 // it tells the other processes of an error.
 func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
-	s.begun = true
+	s.configured = true
 	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(), StepTimeout: s.stepTimeout,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
 }

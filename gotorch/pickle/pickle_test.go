@@ -68,7 +68,7 @@ func asking() Unpickler {
 	}
 }
 
-func TestAsked(t *testing.T) {
+func TestGlobalsOnRequest(t *testing.T) {
 	for pickle, want := range map[string]any{
 		"cm\nMade\n.":                            Global("m.Made"),
 		"cm\nMade\n)R.":                          &made{args: []any{}},

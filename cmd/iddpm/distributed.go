@@ -44,9 +44,9 @@ func (o sessionOptions) rendezvous(to *screen) distributed.Rendezvous {
 	}
 }
 
-// together has this process work by itself or with others: it starts those that
+// distributedSession has this process work by itself or with others: it starts those that
 // --processes wants, or is one of those that a launcher has started.
-func (p *program) together(ctx context.Context, o sessionOptions, work func(*session) error) (err error) {
+func (p *program) distributedSession(ctx context.Context, o sessionOptions, work func(*session) error) (err error) {
 	at, err := distributed.FromEnvironment(p.env)
 	if err != nil {
 		return usageError{err}
@@ -60,7 +60,7 @@ func (p *program) together(ctx context.Context, o sessionOptions, work func(*ses
 	if at.WorldSize == 1 && o.processes != 1 {
 		return p.launch(ctx, o)
 	}
-	s, err := p.openTogether(ctx, o, at)
+	s, err := p.openDistributed(ctx, o, at)
 	if err != nil {
 		return named(err, at.Rank)
 	}
@@ -85,9 +85,9 @@ func allKnow(err error) bool {
 	return errors.As(err, &synced) || errors.Is(err, train.ErrInterrupted) || errors.Is(err, context.Canceled)
 }
 
-// openTogether opens a session, with the other processes that work on the same, if there
+// openDistributed opens a session, with the other processes that work on the same, if there
 // are any.
-func (p *program) openTogether(ctx context.Context, o sessionOptions, at distributed.Placement) (s *session, err error) {
+func (p *program) openDistributed(ctx context.Context, o sessionOptions, at distributed.Placement) (s *session, err error) {
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
@@ -169,9 +169,9 @@ func (s *session) syncStop(ctx context.Context, mine error) error {
 	return s.group.SyncStop(ctx, mine)
 }
 
-// loadTogether has all processes load the checkpoint that the leading one finds where an
+// loadOnLeader has all processes load the checkpoint that the leading one finds where an
 // argument says: in a run folder the newest may be another a moment later.
-func (s *session) loadTogether(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {
+func (s *session) loadOnLeader(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {
 	if s.group == nil {
 		return load(arg)
 	}

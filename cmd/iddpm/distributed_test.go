@@ -177,7 +177,7 @@ func TestProcesses(t *testing.T) {
 // Processes that add up gradients while others are not there yet, in several parts of
 // the 27 MB that this network has, come to the same bits, in one microbatch or two: with
 // --gradient-noise they wait for all.
-func TestProcessesShareGradientsInParts(t *testing.T) {
+func TestOverlappedAllReduceMatches(t *testing.T) {
 	t.Chdir(t.TempDir())
 	network := []string{"--image-size", "8", "--num-channels", "128", "--channel-mult", "1,2", "--num-res-blocks", "2", "--batch-size", "4", "--steps", "2"}
 	for name, flags := range map[string][]string{
@@ -215,7 +215,7 @@ func TestProcessesInHalfPrecision(t *testing.T) {
 }
 
 // Several processes draw what one draws, and find the same bits/dim.
-func TestProcessesShareASample(t *testing.T) {
+func TestDistributedSample(t *testing.T) {
 	t.Chdir(t.TempDir())
 	succeed(t, nil, trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
 	succeed(t, nil, trainTiny("large", "--class-cond", "--num-classes", "10", "--super-res", "--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16", "--steps", "2")...)
