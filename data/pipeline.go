@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"iddpm/data/imaging"
+	"iddpm/streams"
 )
 
 // pending is a batch being filled.
@@ -132,7 +133,7 @@ func (l *Loader) readSome(dst []byte, i int, position int64) (int, error) {
 }
 
 func (l *Loader) readAugmented(dst []byte, i int, position int64) (err error) {
-	r := generator(l.o.Seed, forAugmentation, uint64(position))
+	r := generator(l.o.Seed, streams.Augmentation, uint64(position))
 	flip := below(r, 2) == 1
 	if l.o.RandomCrop {
 		err = l.ds.readCropped(dst, i, r)

@@ -3,23 +3,17 @@ package data
 import (
 	"math/bits"
 	"math/rand/v2"
+
+	"iddpm/streams"
 )
 
 // What a stored position means must never change, so everything drawn here
 // rests on the documented PCG generator of math/rand/v2 and on our own bounded
 // draw, not on library functions that are free to change how they use it.
 
-// A purpose keeps the streams drawn from one seed apart.
-type purpose uint64
-
-const (
-	forOrder purpose = iota + 1
-	forAugmentation
-)
-
-// generator returns the stream for (seed, purpose, n).
-func generator(seed uint64, p purpose, n uint64) *rand.PCG {
-	return rand.NewPCG(mix(seed^mix(uint64(p))), mix(n))
+// generator returns the generator of (seed, stream, n); see package streams.
+func generator(seed, stream, n uint64) *rand.PCG {
+	return rand.NewPCG(mix(seed^mix(stream)), mix(n))
 }
 
 // mix is the finalizer of splitmix64: neighbouring numbers come out unrelated.
@@ -44,7 +38,7 @@ func below(r *rand.PCG, n uint64) uint64 {
 
 // permutation returns the order of n images in one epoch (Fisher and Yates).
 func permutation(seed, epoch uint64, n int) []int32 {
-	r := generator(seed, forOrder, epoch)
+	r := generator(seed, streams.DataOrder, epoch)
 	order := make([]int32, n)
 	for i := range order {
 		j := below(r, uint64(i)+1)

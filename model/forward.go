@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/streams"
 )
 
 // Input is the network's input in addition to x and t. The zero Input evaluates an
@@ -37,12 +39,9 @@ type pass struct {
 	emb        map[*resBlock]gotorch.Tensor  // each residual block's projection of the embedding, if computed for all at once
 }
 
-// dropoutStreams is the first Philox stream of dropout masks: lower ones are the callers'.
-const dropoutStreams = 1 << 16
-
 func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
 	key := *p.dropout
-	key.Stream = dropoutStreams + layer
+	key.Stream = streams.Dropout + layer
 	return key
 }
 

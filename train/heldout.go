@@ -17,6 +17,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/streams"
 	"iddpm/train/metrics"
 )
 
@@ -197,7 +198,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 		last := min(first+n, len(h.labels))
 		gotorch.Scope(func() {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
-			noise := diffusion.NoiseSource{Device: t.device, Stream: streamNoise, FirstImage: int64(first), Shape: x.Shape()}
+			noise := diffusion.NoiseSource{Device: t.device, Stream: streams.TrainingNoise, FirstImage: int64(first), Shape: x.Shape()}
 			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
 			var bound diffusion.BPD
 			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, GraphCache: graphs, Progress: t.adaptThreadsAt}); err == nil {

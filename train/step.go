@@ -7,13 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/data"
-)
-
-// The streams of random numbers that a step draws from; the network's dropout
-// masks have streams of their own above these.
-const (
-	streamTimestep = iota + 1
-	streamNoise
+	"iddpm/streams"
 )
 
 // step takes one optimizer step on this process's share of a batch: the host draws
@@ -58,7 +52,7 @@ func (t *Trainer) announcedStep(batch data.Batch) (*stepResult, error) {
 // drawTimesteps draws t and its importance weight for each of n samples from
 // (seed, step, index) alone.
 func (t *Trainer) drawTimesteps(n int) ([]int64, []float64) {
-	key := gotorch.PhiloxKey{Seed: t.seed(), Stream: streamTimestep, Step: uint32(t.current)}
+	key := gotorch.PhiloxKey{Seed: t.seed(), Stream: streams.Timesteps, Step: uint32(t.current)}
 	u := gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n))
 	return t.sampler.Sample(u.Float64s())
 }

@@ -10,6 +10,7 @@ import (
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
+	"iddpm/streams"
 )
 
 // stepWork is the device's part of an optimizer step, as work for a
@@ -246,7 +247,7 @@ func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, onSegm
 
 // losses draws the noise of a microbatch and takes its losses.
 func (t *Trainer) losses(in stepInputs, m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
-	return t.diffusion.DrawTrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), t.key(in, m, streamNoise), t.cond(m.x, m.y))
+	return t.diffusion.DrawTrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), t.key(in, m, streams.TrainingNoise), t.cond(m.x, m.y))
 }
 
 // key names the random numbers of one purpose for a microbatch of this step.

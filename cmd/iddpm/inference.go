@@ -10,6 +10,7 @@ import (
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
+	"iddpm/streams"
 	"iddpm/train"
 )
 
@@ -119,9 +120,9 @@ func (n *inference) cond(labels []int64) diffusion.Cond {
 // from the same seed: their noise would return in the first rows of the large
 // ones.
 func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
-	size, stream := int64(n.config.ImageSize), uint32(streamNoise)
+	size, stream := int64(n.config.ImageSize), streams.SampleNoise
 	if n.config.SuperRes() {
-		stream = streamEnlargement
+		stream = streams.UpsampleNoise
 	}
 	return diffusion.NoiseSource{
 		Device: n.device, Seed: seed, Stream: stream, FirstImage: int64(first),

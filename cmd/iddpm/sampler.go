@@ -11,17 +11,11 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/distributed"
+	"iddpm/streams"
 	"iddpm/train"
 )
 
-// The streams of random numbers of sampling, apart from those of training.
-const (
-	streamNoise = 16 + iota
-	streamClass
-	streamEnlargement // the noise of super-resolution
-)
-
-// sampler draws images. It works on the tensor thread.
+// sampler generates images. It works on the tensor thread.
 type sampler struct {
 	*inference
 	*sampleJob
@@ -130,7 +124,7 @@ func (s *sampler) classes(first, n int) []int64 {
 }
 
 func (s *sampler) randomClasses(first, n int) []int64 {
-	key := gotorch.PhiloxKey{Seed: s.seed, Stream: streamClass, FirstSample: int64(first)}
+	key := gotorch.PhiloxKey{Seed: s.seed, Stream: streams.SampleClass, FirstSample: int64(first)}
 	labels := make([]int64, n)
 	for i, u := range gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n)).Float64s() {
 		labels[i] = s.trained[int64(u*float64(len(s.trained)))]
