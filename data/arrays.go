@@ -9,8 +9,8 @@ import (
 	"iddpm/data/imaging"
 )
 
-// arrays is a source of raw images of one size, in one or several stretches
-// of memory or of files, which are read image by image.
+// arrays is a source of raw images of one size, stored in one or several parts
+// of memory or of files. Images are read one at a time.
 type arrays struct {
 	w, h, c int
 	planar  bool // [c, h, w] rather than [h, w, c]
@@ -42,7 +42,7 @@ func (a *arrays) count() int {
 // name numbers the images as NVlabs/edm names them; there is no other name.
 func (a *arrays) name(i int) string { return fmt.Sprintf("img%08d", i) }
 
-// check has nothing to find: that the pixels are all there is seen on opening.
+// check always succeeds: opening the source checks that all pixels are present.
 func (a *arrays) check(int) error { return nil }
 
 func (a *arrays) load(i int, d imaging.Decoder) (imaging.Image, error) {

@@ -23,8 +23,8 @@ type badImages struct {
 	found map[string]error
 }
 
-// add notes an unreadable image; it returns an error that lists all of them
-// when they are more than the limit, or a [ShortageError].
+// add counts an unreadable image. It returns an error that lists all of them
+// once they exceed the limit, or a [ShortageError].
 func (b *badImages) add(name string, err error) error {
 	if isShortage(err) {
 		return &ShortageError{Where: b.where, Err: err}

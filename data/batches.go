@@ -17,13 +17,13 @@ import (
 	"iddpm/data/imaging"
 )
 
-// batchSet is a published data set that comes as a few files of raw pixels.
+// batchSet is a published data set that consists of a few files of raw pixels.
 type batchSet struct {
 	title string
 	parts map[string]*regexp.Regexp // by split
 	read  func(*batchReader, *blob) error
-	names string // the file of the class names, where there is one
-	key   string // of the class names in it, where that is a pickle
+	names string // file of the class names, if the set has one
+	key   string // key of the class names, if that file is a pickle
 }
 
 // blob is one of its files.
@@ -37,7 +37,7 @@ func splits(train, test string) map[string]*regexp.Regexp {
 	return map[string]*regexp.Regexp{"train": regexp.MustCompile("^" + train + "$"), "test": regexp.MustCompile("^" + test + "$")}
 }
 
-// batchSets are the sets known, by the names of their files.
+// batchSets returns the supported sets, recognised by the names of their files.
 func batchSets() []batchSet {
 	return []batchSet{
 		{title: "CIFAR-10", parts: splits(`data_batch_\d\.bin`, `test_batch\.bin`), read: cifarRecords(1), names: "batches.meta.txt"},
@@ -49,8 +49,8 @@ func batchSets() []batchSet {
 	}
 }
 
-// openBatchFolder opens a known set unpacked in dir; it returns nil where dir
-// holds none.
+// openBatchFolder opens a supported set unpacked in dir. It returns nil if dir
+// contains none.
 func openBatchFolder(dir, split string) (*collection, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -108,7 +108,7 @@ func findBatchSet(names []string) (*batchSet, []string) {
 				of = append(of, name)
 			}
 		}
-		// Files named "train" and "test" alone might be anything.
+		// Files named just "train" and "test" may be of any format.
 		if slices.ContainsFunc(of, set.isPart) && (set.key == "" || slices.Contains(of, set.names)) {
 			return &set, of
 		}
@@ -120,8 +120,8 @@ func (s *batchSet) isPart(name string) bool {
 	return s.parts["train"].MatchString(name) || s.parts["test"].MatchString(name)
 }
 
-// openBatchArchive opens a known set as it is downloaded. Compressed files
-// cannot be read here and there, so it lies in memory.
+// openBatchArchive opens a supported set as downloaded. A compressed file has no
+// random access, so the whole set is read into memory.
 func openBatchArchive(file, split string) (*collection, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -150,7 +150,7 @@ func readBatchArchive(r io.Reader, split, where string) (*collection, error) {
 // maxUnpacked bounds what an archive may hold: CIFAR is 184 MB.
 const maxUnpacked = 1 << 30
 
-// unpack reads the files of a .tar.gz that may belong to a known set.
+// unpack reads the files of a .tar.gz that may belong to a supported set.
 func unpack(r io.Reader) (map[string]*blob, error) {
 	z, err := gzip.NewReader(r)
 	if err != nil {

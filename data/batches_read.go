@@ -159,7 +159,7 @@ func pickledBatch(key string, base int64) func(*batchReader, *blob) error {
 	}
 }
 
-// planarSide returns the side of images [N, 3*side*side] that take n bytes.
+// planarSide returns the side of images [N, 3*side*side] that occupy n bytes.
 func planarSide(shape []int64, n int64) (int, error) {
 	if len(shape) == 2 && shape[1] > 0 && shape[1] <= 3*maxSize*maxSize {
 		side := int64(math.Sqrt(float64(shape[1] / 3)))

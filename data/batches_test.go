@@ -14,7 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 )
 
-// made says whether pixels are those of image i of testdata/batches/make.py.
+// made reports whether pixels are those of image i of testdata/batches/make.py.
 func made(pixels []byte, i, side int) bool {
 	for k, v := range pixels {
 		y, x, c := k/3/side, k/3%side, k%3
@@ -102,7 +102,7 @@ func checkMade(t *testing.T, ds *Dataset, first, n, side, classes int, named boo
 			t.Fatal(err)
 		}
 		if !made(pixels, first+i, side) || label != int64((3*(first+i)+1)%classes) {
-			t.Errorf("image %d is another, or its label %d", i, label)
+			t.Errorf("image %d has wrong pixels or the wrong label %d", i, label)
 		}
 	}
 }
@@ -166,7 +166,7 @@ func TestBatchErrors(t *testing.T) {
 	}
 }
 
-// TestFoldersNamedLikeBatches has what might be taken for CIFAR-100 and is not.
+// TestFoldersNamedLikeBatches checks that folders named like CIFAR-100's files are not mistaken for it.
 func TestFoldersNamedLikeBatches(t *testing.T) {
 	dir := folder(t, map[string][]byte{"train/a.png": numbered(1), "test/b.png": numbered(2), "meta": nil})
 	if got := names(open(t, dir, Options{})); !slices.Equal(got, []string{"test/b.png", "train/a.png"}) {
@@ -235,5 +235,5 @@ func TestNPZ(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
-	open(t, npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []float64{1, 2})), Options{}) // nobody asks for labels
+	open(t, npzFile(t, array(t, images, 2, 4, 4, 3), array(t, []float64{1, 2})), Options{}) // labels are not needed
 }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// cache keeps the fitted images of a set, uint8, in one stretch of memory
-// that fills as images are read. The memory is the kernel's and not Go's: on
-// Go's heap it would let as much garbage gather again before each collection.
+// cache keeps the preprocessed images of a set, uint8, in one block of memory
+// that fills as images are read. The memory comes from mmap: on Go's heap it
+// would double the garbage that accumulates before each collection.
 type cache struct {
 	size  int // bytes of an image
 	pix   []byte
@@ -22,8 +22,8 @@ const (
 	present
 )
 
-// newCache returns a cache for n images, or nil where they do not fit in limit
-// bytes (Options.CacheBytes), of which this process is one of several sharers.
+// newCache returns a cache for n images, or nil if they do not fit in this process's
+// part of limit bytes (Options.CacheBytes), divided among sharers processes.
 func newCache(n, size int, limit int64, sharers int) *cache {
 	if limit == 0 {
 		limit = freeMemory(os.DirFS("/")) / 2
@@ -41,7 +41,7 @@ func newCache(n, size int, limit int64, sharers int) *cache {
 	return c
 }
 
-// get copies image i to dst if it is there.
+// get copies image i to dst if it is cached.
 func (c *cache) get(dst []byte, i int) bool {
 	if c == nil || c.state[i].Load() != present {
 		return false
@@ -51,7 +51,7 @@ func (c *cache) get(dst []byte, i int) bool {
 	return true
 }
 
-// put keeps image i, unless somebody else does.
+// put caches image i, unless another goroutine does.
 func (c *cache) put(src []byte, i int) {
 	if c == nil || !c.state[i].CompareAndSwap(absent, writing) {
 		return

@@ -15,66 +15,66 @@ import (
 
 // Options say how images become training examples. The zero value is usable.
 type Options struct {
-	// ImageSize is the side of the square images handed out, in pixels; 0 means 64,
+	// ImageSize is the side of the square images returned, in pixels; 0 means 64,
 	// and OwnSize the shorter side of the first image.
 	ImageSize int
 
-	// ClassCond asks for a class per image; without it there are no labels.
+	// ClassCond requires a class for each image; without it there are no labels.
 	ClassCond bool
 
 	// Labels says where the classes come from: "prefix" (of the file name, up to
 	// the first underscore), "folder" (the first folder that not all images
-	// share, below train and test), "source" (what the data set itself says: dataset.json, an npz's
-	// arr_1, CIFAR's labels), or the path of a .csv, .tsv or .txt file of lines
+	// share, below train and test), "source" (the data set's own labels: dataset.json,
+	// arr_1 of an npz, CIFAR's labels), or the path of a .csv, .tsv or .txt file of lines
 	// NAME,CLASS, as spreadsheets write them; see IsLabelTable.
-	// Empty means the data set's own where it has them, else prefixes, else folders;
-	// where these two disagree, and neither makes one class or nearly one for each
-	// image, it is an error.
+	// Empty means the data set's own labels if it has any, else prefixes, else folders.
+	// It is an error if prefixes and folders disagree and neither gives a single class
+	// or nearly one class per image.
 	Labels string
 
-	// NumClasses is how many classes a network has; 0 means that it will have as many as
-	// there are. Labels that are numbers are kept where they are below it. Otherwise they
-	// are numbered densely where they leave gaps.
+	// NumClasses is the number of classes of the network; 0 means the number of classes
+	// in the data. Numeric labels below it are kept. Otherwise numeric labels with gaps
+	// are renumbered densely.
 	NumClasses int
 
-	// KnownClasses are the names of the classes that a network has learnt, by label.
-	// Images are labelled accordingly, and a class that is not among them is an
-	// UnknownClassError. nil means that there are none.
+	// KnownClasses are the names of the classes that a network was trained on, by label.
+	// Images are labelled accordingly; any other class is an UnknownClassError. nil
+	// means no known classes.
 	KnownClasses []string
 
 	// Split chooses the "train" or the "test" images of CIFAR and the
-	// down-sampled ImageNet; empty means train. Other sets are not split.
+	// downsampled ImageNet; empty means train. Other sets are not split.
 	Split string
 
-	// HoldOut is a share of the images, from 0 to below 1, that Open leaves out,
-	// to evaluate on; with HeldOut it opens them alone.
+	// HoldOut is the fraction of images, in [0, 1), held out for validation: Open
+	// leaves them out, and with HeldOut it opens only them.
 	HoldOut float64
 	HeldOut bool
 
-	// Limit, if positive, keeps at most so many images, spread evenly over the set.
+	// Limit, if positive, is the maximum number of images, spread evenly over the set.
 	Limit int
 
 	// Background is the colour under transparent pixels; nil means white.
 	Background color.Color
 
-	// Orient turns images as their EXIF orientation says. The reference does not.
+	// Orient applies the EXIF orientation. The reference does not.
 	Orient bool
 
-	// JPEGDecoder says what decodes jpeg files: "turbo" is libjpeg-turbo, which
-	// gives the pixels that the reference sees, "go" is Go's own, and "auto", or
-	// nothing, the first where it is installed.
+	// JPEGDecoder chooses the decoder of jpeg files: "turbo" is libjpeg-turbo, which
+	// gives the reference's pixels, "go" is Go's own decoder, and "auto" (or empty) is
+	// libjpeg-turbo if it is installed.
 	JPEGDecoder string
 
-	// MaxBadImages is how many images may turn out unreadable before that is an error.
+	// MaxBadImages is how many unreadable images are tolerated.
 	MaxBadImages int
 
-	// CacheBytes bounds the memory that keeps decoded images: they are kept
-	// when the whole set fits. 0 means half of the memory that is free when the
-	// set is opened; a negative number keeps none.
+	// CacheBytes bounds the memory for decoded images. They are cached only if the
+	// whole set fits. 0 means half of the memory that is free when the set is
+	// opened; a negative number disables the cache.
 	CacheBytes int64
 
-	// Sharers is how many processes on this machine open the same set: each keeps its
-	// own images, and takes its part of the memory. 0 means 1.
+	// Sharers is the number of processes on this machine that open the same set. Each
+	// caches its own copy in its part of the memory. 0 means 1.
 	Sharers int
 }
 
@@ -87,7 +87,7 @@ type Dataset struct {
 	classes *classes // of the collection's images; nil without classes
 	kept    []int32  // images of the collection that Open found readable; nil: all
 	jpegs   bool     // whether there are jpeg files
-	cache   *cache   // nil: images are decoded whenever they are read
+	cache   *cache   // nil: images are decoded at every read
 	bad     badImages
 
 	memories sync.Pool // of *imaging.Memory
@@ -98,16 +98,16 @@ type Dataset struct {
 //   - a folder of jpg, jpeg, png, gif, webp and bmp files, at any depth; what
 //     Dataset.LeftOut lists is left out
 //   - a .zip of such files, that of NVlabs/edm with its dataset.json included
-//   - an .npz with arr_0, uint8 [N, H, W, C], and labels arr_1 [N] if it likes
+//   - an .npz with arr_0, uint8 [N, H, W, C], and optional labels arr_1 [N]
 //   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
-//   - a folder of the down-sampled ImageNet's batches (train_data_batch_1 ...)
-//   - a folder with an LMDB database of image files, as LSUN comes, or its .mdb
+//   - a folder of downsampled ImageNet's batches (train_data_batch_1 ...)
+//   - a folder with an LMDB database of image files, as in LSUN, or its .mdb
 //   - a single image
 //   - the empty path: the built-in emoji set
 //
-// The headers of the images are checked at once, so that a file that is none
-// is found before training starts; in a set of more than 10,000 images, those of
-// 10,000 spread evenly. What is corrupt further on is found when it is read.
+// Open checks the headers of the images, so that files that are not images are found
+// before training starts; in a set of more than 10,000 images it checks 10,000
+// spread evenly. Corrupt pixels are found when an image is read.
 func Open(path string, o Options) (*Dataset, error) {
 	if o.ImageSize == 0 {
 		o.ImageSize = 64
@@ -136,14 +136,14 @@ func Open(path string, o Options) (*Dataset, error) {
 	return d, nil
 }
 
-// OwnSize is the ImageSize of images that need not be fitted.
+// OwnSize is the ImageSize of images that keep their size.
 const OwnSize = -1
 
-// maxSize bounds ImageSize, far beyond what can be trained.
+// maxSize bounds ImageSize, far above any size that can be trained.
 const maxSize = 8192
 
-// apply does what the options say to the images found: it gives them classes, and
-// chooses among them.
+// apply applies the options to the images found: it assigns classes and selects a
+// subset.
 func (d *Dataset) apply(o Options) (err error) {
 	if o.ClassCond {
 		if d.classes, err = d.classify(o); err != nil {
@@ -184,7 +184,7 @@ func (d *Dataset) Name() string { return d.title }
 // ImageSize returns the side of the images, in pixels.
 func (d *Dataset) ImageSize() int { return d.size }
 
-// Cached reports whether decoded images are kept in memory.
+// Cached reports whether decoded images are cached in memory.
 func (d *Dataset) Cached() bool { return d.cache != nil }
 
 // ClassNames returns the names of the classes, by label; nil without classes.
@@ -198,7 +198,7 @@ func (d *Dataset) ClassNames() []string {
 // NumClasses returns the number of classes, 0 without.
 func (d *Dataset) NumClasses() int { return len(d.ClassNames()) }
 
-// ClassRule says where the classes come from, for a log line: "folders", "dataset.json";
+// ClassRule returns the source of the classes, for a log line: "folders", "dataset.json";
 // "" without classes.
 func (d *Dataset) ClassRule() string {
 	if d.classes == nil {
@@ -207,7 +207,7 @@ func (d *Dataset) ClassRule() string {
 	return d.classes.rule
 }
 
-// ClassWarnings says what may be wrong with the classes.
+// ClassWarnings returns warnings about classes that may not be intended.
 func (d *Dataset) ClassWarnings() []string {
 	if d.classes == nil {
 		return nil
@@ -238,9 +238,9 @@ func (d *Dataset) Label(i int) int64 {
 	return d.classes.labels[d.at(i)]
 }
 
-// Fingerprint identifies the images by their names, order and labels, and the
-// size they are fitted to: a position stored by a loader means the same image
-// only where it is equal.
+// Fingerprint identifies the images by their names, order and labels, and by
+// ImageSize. A loader's stored position refers to the same image only if the
+// fingerprint is equal.
 func (d *Dataset) Fingerprint() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d\n", d.Len(), d.size)
@@ -259,9 +259,9 @@ func (d *Dataset) at(i int) int {
 	return i
 }
 
-// Image returns image i, fitted to the size: pixels [ImageSize, ImageSize, 3]
+// Image returns image i, preprocessed: pixels [ImageSize, ImageSize, 3]
 // (row, column, RGB) and the label (0 without classes). The caller may keep and
-// change the slice. An error names the image; it is not held against MaxBadImages.
+// change the slice. An error names the image; it does not count against MaxBadImages.
 func (d *Dataset) Image(i int) (pixels []byte, label int64, err error) {
 	if i < 0 || i >= d.Len() {
 		return nil, 0, fmt.Errorf("%s: image %d is not of 0..%d", d.title, i, d.Len()-1)
@@ -286,7 +286,7 @@ func (d *Dataset) Images() (pixels []byte, labels []int64, err error) {
 	return pixels, labels, nil
 }
 
-// read writes image i, fitted as the reference does, to dst.
+// read writes image i, preprocessed as in the reference, to dst.
 func (d *Dataset) read(dst []byte, i int) error {
 	if d.cache.get(dst, i) {
 		return nil
@@ -298,7 +298,7 @@ func (d *Dataset) read(dst []byte, i int) error {
 	return err
 }
 
-// image decodes image i and hands it to use, which must not keep it.
+// img decodes image i and passes it to use, which must not keep it.
 func (d *Dataset) img(i int, use func(imaging.Image) error) error {
 	decoder := d.decoder
 	decoder.Memory, _ = d.memories.Get().(*imaging.Memory)
@@ -314,7 +314,7 @@ func (d *Dataset) img(i int, use func(imaging.Image) error) error {
 	return use(p)
 }
 
-// SizeOf returns the sides of image i, in pixels, before it is fitted.
+// SizeOf returns the width and height of image i, in pixels, before preprocessing.
 func (d *Dataset) SizeOf(i int) (width, height int, err error) {
 	err = d.img(i, func(p imaging.Image) error {
 		width, height = p.Size().X, p.Size().Y
@@ -326,8 +326,8 @@ func (d *Dataset) SizeOf(i int) (width, height int, err error) {
 	return width, height, err
 }
 
-// readCropped writes a random crop of image i to dst. It depends on the whole
-// image, so the cache is of no use.
+// readCropped writes a random crop of image i to dst. It needs the whole image, so it
+// bypasses the cache.
 func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
 	return d.img(i, func(p imaging.Image) error { return fitRandomly(dst, p, d.size, r) })
 }
@@ -339,17 +339,17 @@ func (d *Dataset) named(i int, err error) error {
 	return fmt.Errorf("%s: %s: %w", d.title, d.ImageName(i), err)
 }
 
-// LeftOut returns the images that Open found and left out because they are no data, by
-// reason.
+// LeftOut returns the images that Open found and excluded because they are not data,
+// by reason.
 func (d *Dataset) LeftOut() []LeftOut { return d.leftOut }
 
 // Bad returns the images found unreadable so far, by name.
 func (d *Dataset) Bad() []BadImage { return d.bad.list() }
 
-// Close closes the set's files. Loaders that read from it are to be closed first.
+// Close closes the set's files. Close its loaders first.
 func (d *Dataset) Close() error { return d.collection.Close() }
 
-// checkedHeaders is how many headers Open reads at most: a second or so.
+// checkedHeaders is the maximum number of headers that Open reads: about a second.
 const checkedHeaders = 10000
 
 // checkHeaders drops the images whose headers cannot be read.

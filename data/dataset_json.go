@@ -15,29 +15,29 @@ import (
 	"iddpm/internal/textfile"
 )
 
-// labelFiles are the files called dataset.json in a folder or an archive. They are read
-// when somebody asks for labels.
+// labelFiles are the files named dataset.json in a folder or an archive. They are read
+// only when labels are needed.
 type labelFiles struct {
 	names []string // paths within the set
 	open  func(name string) (io.ReadCloser, error)
 }
 
-// ownLabels are the labels that a data set brings along.
+// ownLabels are the labels that come with a data set.
 type ownLabels struct {
 	labels []int64  // one per image
-	names  []string // of the labels; nil where they are mere numbers
+	names  []string // of the labels; nil if they are plain numbers
 	from   string   // for a log line: "dataset.json"
 }
 
-// foreignError says why a dataset.json is another program's.
+// foreignError says why a dataset.json is in another program's format.
 type foreignError struct{ is string }
 
 func (e *foreignError) Error() string {
-	return "is another program's: " + e.is + `, not {"labels": [["NAME", CLASS], ...]}`
+	return "is in another program's format: " + e.is + `, not {"labels": [["NAME", CLASS], ...]}`
 }
 
-// ownLabels returns the labels of c itself, or nil where it has none. foreign says which
-// files look like labels and are another program's.
+// ownLabels returns the labels of c itself, or nil if it has none. foreign names the
+// files that look like labels but are in another program's format.
 func (c *collection) ownLabels() (own *ownLabels, foreign error, err error) {
 	if c.readOwn != nil {
 		own, err := c.readOwn()
@@ -73,12 +73,12 @@ func (c *collection) ownLabels() (own *ownLabels, foreign error, err error) {
 	return own, nil, nil
 }
 
-// labelled matches a dataset.json in the folder dir with the images, all of which it must
-// know.
+// labelled matches a dataset.json in the folder dir with the images. Every image must
+// have a label.
 func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 	for i := range c.count() {
 		if dir != "." && !strings.HasPrefix(c.name(i), dir+"/") {
-			return nil, fmt.Errorf("labels the images in %s, and %s lies elsewhere: name the folder %s as the data set, or choose --labels", dir, c.name(i), dir)
+			return nil, fmt.Errorf("labels the images in %s, but %s is not in that folder: name the folder %s as the data set, or choose --labels", dir, c.name(i), dir)
 		}
 	}
 	if d.labels == nil {
@@ -109,7 +109,7 @@ func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 	return own, nil
 }
 
-// errNoLabels is of a set whose folders and file names are of a packer's making.
+// errNoLabels is the error of a packed set, whose folders and file names are not classes.
 var errNoLabels = errors.New("says that the images have no classes: pack them again with --class-cond, or give a table by --labels")
 
 func (f *labelFiles) read(name string) (*datasetJSON, error) {
@@ -125,16 +125,16 @@ func (f *labelFiles) read(name string) (*datasetJSON, error) {
 	return parseDatasetJSON(file)
 }
 
-// datasetJSON is what a dataset.json says.
+// datasetJSON is the parsed content of a dataset.json.
 type datasetJSON struct {
 	labels map[string]int64 // by tableKey of the name; nil: there are no classes
-	names  []string         // of the classes; nil: they are mere numbers
-	form   string           // how labels are written, where not as whole numbers
+	names  []string         // of the classes; nil: they are plain numbers
+	form   string           // how labels are written, unless as integers
 }
 
 // parseDatasetJSON reads NVlabs/edm's labels, {"labels": [["NAME", CLASS], ...]},
 // and the class_names that this package's Prepare adds. Both may be missing or null.
-// edm itself takes one-hot vectors and floating-point numbers for classes, too.
+// edm itself also accepts one-hot vectors and floating-point numbers as classes.
 func parseDatasetJSON(file []byte) (*datasetJSON, error) {
 	text, err := textfile.Decode(file)
 	if err != nil {
@@ -237,7 +237,7 @@ func parseClass(text json.RawMessage) (label int64, form string, err error) {
 	return 0, "", fmt.Errorf("is %s, not a whole number: %s; give classes by name in a table, by --labels", kindOf(text), excerpt(text))
 }
 
-// kindOf says in words what a JSON value is.
+// kindOf names the kind of a JSON value.
 func kindOf(text []byte) string {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {

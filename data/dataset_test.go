@@ -60,7 +60,7 @@ func TestFolderWithLinks(t *testing.T) {
 	}
 }
 
-// A pipe that is called like an image is none; opening it would wait for ever.
+// A pipe with an image extension is not an image; opening it would block.
 func TestPipes(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.png": numbered(1)})
 	pipe := filepath.Join(dir, "b.png")
@@ -126,7 +126,7 @@ func TestLabels(t *testing.T) {
 		"edm, none":      {files: edmNone, err: "dataset.json: says that the images have no classes"},
 		"edm, folders":   {files: edmNone, how: "folder", labels: []int64{0, 1}, classes: []string{"00000", "00001"}},
 		"class names":    {files: named, labels: []int64{1}, classes: []string{"cat", "dog"}},
-		"no own":         {files: plain, how: "source", err: "brings no labels"},
+		"no own":         {files: plain, how: "source", err: "has no labels of its own"},
 		"csv":            {files: plain, how: csv("file,class\n1,zebra\n2.png,ape\n"), labels: []int64{1, 0}, classes: []string{"ape", "zebra"}},
 		"csv, numbers":   {files: plain, how: csv("1.png,2\n2.png,0\n"), labels: []int64{2, 0}, classes: []string{"0", "1", "2"}},
 		"csv, missing":   {files: plain, how: csv("1.png,2\n"), err: "no label for 2.png"},
@@ -159,7 +159,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// hugePNG is the beginning of a png whose header promises 4e12 pixels.
+// hugePNG is the beginning of a png whose header declares 4e12 pixels.
 const hugePNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x1e\x84\x80\x00\x1e\x84\x80\x08\x02\x00\x00\x00\x7b\x25\x63\x9b"
 
 func TestOpenErrors(t *testing.T) {

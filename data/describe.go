@@ -12,19 +12,19 @@ import (
 	"iddpm/data/imaging"
 )
 
-// Description is what there is to know about a set of images before training on it.
+// Description summarises a set of images before training.
 type Description struct {
 	Name     string         // of the set, as Dataset.Name
 	Images   int            // those that can be read
 	Sizes    []SizeCount    // by decreasing count
 	Classes  []ClassCount   // by label; nil where the set has no classes
 	Bad      []BadImage     // by name
-	LeftOut  []LeftOut      // images that are no data
-	Warnings []WarningCount // by decreasing count: images that were decoded, but hardly to what was wanted
-	Sheet    *image.NRGBA   // some of the images, fitted to ImageSize, spread evenly over the set
+	LeftOut  []LeftOut      // excluded images that are not data
+	Warnings []WarningCount // by decreasing count: images that were decoded, but look wrong
+	Sheet    *image.NRGBA   // contact sheet of images at ImageSize, spread evenly over the set
 
 	Rule          string   // where classes come from, see Dataset.ClassRule
-	ClassWarnings []string // what may be wrong with the classes
+	ClassWarnings []string // about classes that may not be intended
 	NoClass       error    // why the set has no classes; nil where it has some
 }
 
@@ -44,22 +44,22 @@ type WarningCount struct {
 	First   string // the first image's name
 }
 
-// DescribeOptions say how a set is looked through. The zero value is usable.
+// DescribeOptions are options of Describe. The zero value is usable.
 type DescribeOptions struct {
-	// Options are the set's. MaxBadImages does not count here; classes are
-	// counted where there are any, and required only with ClassCond.
+	// Options are the set's. MaxBadImages is ignored; classes are counted if
+	// there are any, and required only with ClassCond.
 	Options
 
-	// Columns and Rows are of the contact sheet; 0 means 8.
+	// Columns and Rows of the contact sheet; 0 means 8.
 	Columns, Rows int
 
-	// Progress, if set, is told how many images of all have been read. It is
-	// called from several goroutines, one at a time.
+	// Progress, if set, is called with the number of images read so far and the
+	// total. It is called from several goroutines, one at a time.
 	Progress func(done, total int)
 }
 
-// Describe decodes every image that path names and says what it found. Bad
-// images are no error as long as one can be read.
+// Describe decodes every image under path and summarises them. Unreadable images
+// are not an error as long as one image is readable.
 func Describe(ctx context.Context, path string, o DescribeOptions) (*Description, error) {
 	ds, noClass, err := openToDescribe(path, o.Options)
 	if err != nil {
@@ -152,7 +152,7 @@ func (d *Description) countClasses(ds *Dataset, good []int) {
 	}
 }
 
-// sheet lays out images spread evenly over those given.
+// sheet returns a contact sheet of images spread evenly over those given.
 func sheet(ds *Dataset, of []int, columns, rows int) (*image.NRGBA, error) {
 	n := min(columns*rows, len(of))
 	var all []byte

@@ -58,8 +58,8 @@ func cause(err error) error {
 }
 
 // lister collects the images of a folder, in the reference's order. above holds the
-// folders on the way to the current one, so that a link to one of them does not lead in
-// circles.
+// parents of the current folder, so that a symbolic link to one of them does not cause
+// infinite recursion.
 type lister struct {
 	names      []string
 	labelFiles []string   // dataset.json, wherever there is one
@@ -147,8 +147,7 @@ func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
 	return nil
 }
 
-// leaveOut counts the images under a folder that is left out, so far as it can be
-// listed.
+// leaveOut counts the images under an excluded folder, as far as it can be listed.
 func (l *lister) leaveOut(dir, prefix, reason string) {
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if _, image := whyFormat(path); err == nil && image && e.Type().IsRegular() {
@@ -160,7 +159,7 @@ func (l *lister) leaveOut(dir, prefix, reason string) {
 }
 
 // isFile reports whether e is a regular file, or a link to one or to nothing, which
-// is an image that cannot be read. To open a pipe would wait for who writes to it.
+// counts as an unreadable image. Opening a pipe would block until it has a writer.
 func isFile(full string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return e.Type().IsRegular()

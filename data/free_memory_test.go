@@ -9,7 +9,7 @@ import (
 func TestFreeMemory(t *testing.T) {
 	const (
 		machine = "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n" // 8 GiB
-		nothing = "9223372036854771712"                               // v1's word for no limit
+		nothing = "9223372036854771712"                               // v1's value for no limit
 		gib     = 1 << 30
 	)
 	for what, c := range map[string]struct {

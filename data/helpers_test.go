@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails when a goroutine outlives its loader.
+// TestMain fails if a goroutine outlives its loader.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pngOf returns a png of w x h pixels of one colour.

@@ -19,23 +19,23 @@ func (d *Dataset) limit(n int) {
 	d.kept = part
 }
 
-// holdOut divides the set as the options say. The images kept apart are spread
-// evenly over the set, and are the same whenever it is opened.
-func (d *Dataset) holdOut(share float64, only bool) error {
-	if share == 0 && !only {
+// holdOut splits the set into training and validation images. The held-out images are
+// spread evenly over the set, and are the same every time it is opened.
+func (d *Dataset) holdOut(fraction float64, only bool) error {
+	if fraction == 0 && !only {
 		return nil
 	}
-	if !(share > 0 && share < 1) {
-		return fmt.Errorf("%s: a share of %g cannot be held out: it must lie between 0 and 1", d.title, share)
+	if !(fraction > 0 && fraction < 1) {
+		return fmt.Errorf("%s: a fraction of %g cannot be held out: it must be between 0 and 1", d.title, fraction)
 	}
-	part := []int32{} // not nil, which stands for all
+	part := []int32{} // not nil, which means all
 	for i := range d.Len() {
-		if apart := int(float64(i+1)*share) > int(float64(i)*share); apart == only {
+		if apart := int(float64(i+1)*fraction) > int(float64(i)*fraction); apart == only {
 			part = append(part, int32(d.at(i)))
 		}
 	}
 	if len(part) == 0 || len(part) == d.Len() {
-		return fmt.Errorf("%s: of its %d images a share of %g leaves nothing on one side: choose another", d.title, d.Len(), share)
+		return fmt.Errorf("%s: holding out a fraction of %g of its %d images leaves one side empty: choose another fraction", d.title, fraction, d.Len())
 	}
 	d.kept = part
 	return nil

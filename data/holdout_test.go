@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// Both parts together are the set, and neither has an image of the other.
+// The training and held-out images are disjoint, and together are the whole set.
 func TestHoldOut(t *testing.T) {
-	open := func(share float64, only bool) *Dataset {
+	open := func(fraction float64, only bool) *Dataset {
 		t.Helper()
-		d, err := Open("", Options{ImageSize: 8, HoldOut: share, HeldOut: only, CacheBytes: -1})
+		d, err := Open("", Options{ImageSize: 8, HoldOut: fraction, HeldOut: only, CacheBytes: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -19,8 +19,8 @@ func TestHoldOut(t *testing.T) {
 		return d
 	}
 	all := open(0, false)
-	for _, share := range []float64{0.01, 0.1, 0.5, 0.9} {
-		training, apart := open(share, false), open(share, true)
+	for _, fraction := range []float64{0.01, 0.1, 0.5, 0.9} {
+		training, apart := open(fraction, false), open(fraction, true)
 		seen := map[string]int{}
 		for _, d := range []*Dataset{training, apart} {
 			for i := range d.Len() {
@@ -29,17 +29,17 @@ func TestHoldOut(t *testing.T) {
 		}
 		for i := range all.Len() {
 			if n := seen[all.ImageName(i)]; n != 1 {
-				t.Fatalf("share %g: %s is in %d parts", share, all.ImageName(i), n)
+				t.Fatalf("fraction %g: %s is in %d parts", fraction, all.ImageName(i), n)
 			}
 		}
-		if got, want := float64(apart.Len()), share*float64(all.Len()); math.Abs(got-want) > 1 {
-			t.Errorf("share %g: %v of %d images are held out", share, got, all.Len())
+		if got, want := float64(apart.Len()), fraction*float64(all.Len()); math.Abs(got-want) > 1 {
+			t.Errorf("fraction %g: %v of %d images are held out", fraction, got, all.Len())
 		}
 		if training.Fingerprint() == all.Fingerprint() {
-			t.Errorf("share %g: the rest has the fingerprint of the whole", share)
+			t.Errorf("fraction %g: the rest has the fingerprint of the whole", fraction)
 		}
 		if pixels, _, err := apart.Image(0); err != nil || len(pixels) != 8*8*3 {
-			t.Errorf("share %g: %d bytes, %v", share, len(pixels), err)
+			t.Errorf("fraction %g: %d bytes, %v", fraction, len(pixels), err)
 		}
 	}
 }
@@ -47,7 +47,7 @@ func TestHoldOut(t *testing.T) {
 func TestHoldOutRefuses(t *testing.T) {
 	for _, o := range []Options{{HoldOut: 1}, {HoldOut: -0.1}, {HoldOut: math.NaN()}, {HeldOut: true}, {HoldOut: 1e-9}} {
 		o.ImageSize = 8
-		if d, err := Open("", o); err == nil || !strings.Contains(err.Error(), "share") {
+		if d, err := Open("", o); err == nil || !strings.Contains(err.Error(), "fraction") {
 			t.Errorf("%+v: %v, %v", o, d, err)
 		}
 	}

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// JPEGDecoder says what decodes the jpeg files of the set, libjpeg-turbo or Go:
-// their pixels differ by a few grey levels. It is empty where no file is named as
-// one.
+// JPEGDecoder names the decoder of the set's jpeg files, libjpeg-turbo or Go: their
+// pixels differ by a few grey levels. It is empty if the set has no jpeg files.
 func (d *Dataset) JPEGDecoder() string {
 	switch {
 	case !d.jpegs:
@@ -24,7 +23,7 @@ func (d *Dataset) mayHoldJPEG() bool {
 	}
 	for i := range d.Len() {
 		switch strings.ToLower(path.Ext(d.ImageName(i))) {
-		case ".jpg", ".jpeg", "": // LMDB's keys do not tell
+		case ".jpg", ".jpeg", "": // LMDB keys have no extension
 			return true
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// TestJPEGDecoder checks the option, and what the set says it came to.
+// TestJPEGDecoder checks the option and the decoder that the set reports.
 func TestJPEGDecoder(t *testing.T) {
 	photos := folder(t, map[string][]byte{"a.png": numbered(1), "b.JPG": jpegFile(t, "rgb_420.jpg")})
 	drawings := folder(t, map[string][]byte{"a.png": numbered(1)})

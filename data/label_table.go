@@ -38,8 +38,8 @@ func (c *collection) byTable(file string) ([]string, error) {
 	return of, nil
 }
 
-// classesInTable reads a table with the delimiter that finds the images: a comma, or
-// what Excel writes where a comma is the decimal sign.
+// classesInTable reads a table with the delimiter for which the names match: a comma, or
+// the one that Excel writes in locales with a decimal comma.
 func (c *collection) classesInTable(text string) ([]string, error) {
 	var first error
 	for _, delimiter := range delimiters(&text) {
@@ -57,8 +57,8 @@ func (c *collection) classesInTable(text string) ([]string, error) {
 	return nil, first
 }
 
-// delimiters lists those that the first line has, the most frequent first. It drops
-// the "sep=;" by which Excel names its own.
+// delimiters lists the delimiters in the first line, the most frequent first. It drops
+// Excel's line "sep=;".
 func delimiters(text *string) []rune {
 	line, rest, _ := strings.Cut(*text, "\n")
 	if separator, ok := strings.CutPrefix(strings.TrimRight(line, "\r"), "sep="); ok && len(separator) == 1 {
@@ -83,8 +83,8 @@ func delimiters(text *string) []rune {
 	return found
 }
 
-// isComment reports whether a line before the first row is a remark, by its first cell:
-// no image whose name begins so.
+// isComment reports whether a line before the first row is a comment, by its first
+// cell.
 func isComment(cell string) bool {
 	cell = strings.TrimSpace(cell)
 	return strings.HasPrefix(cell, "#") && !isImageFile(cell)
@@ -101,8 +101,8 @@ type tableRow struct {
 	name, class string // name as [tableKey] spells it
 }
 
-// parseTable reads rows of a name and a class. A first line that names the columns
-// says which ones they are; without it there are two.
+// parseTable reads rows of a name and a class. A header line may name the columns;
+// without it there must be two.
 func parseTable(text string, delimiter rune) (*labelTable, error) {
 	in := csv.NewReader(strings.NewReader(text))
 	in.Comma, in.FieldsPerRecord = delimiter, -1
@@ -138,8 +138,8 @@ func parseTable(text string, delimiter rune) (*labelTable, error) {
 	}
 }
 
-// trimmed drops the space around cells, and empty cells at the end, which spreadsheets
-// leave behind.
+// trimmed drops white space around cells, and trailing empty cells, which spreadsheets
+// write.
 func trimmed(record []string) []string {
 	for i := range record {
 		record[i] = strings.TrimSpace(record[i])
@@ -165,20 +165,20 @@ func (t *labelTable) add(record []string, columns tableColumns, line int) error 
 	return nil
 }
 
-// tableColumns says which columns hold the image and the class.
+// tableColumns are the columns of the image name and of the class.
 type tableColumns struct {
 	name, class int
-	named       bool // by a first line
+	named       bool // by a header line
 }
 
-// The titles of columns, as data sets and spreadsheets have them.
+// Accepted column titles.
 var (
 	nameTitles  = []string{"filename", "file_name", "file name", "file", "name", "image", "images", "image_name", "img", "path", "file_path", "filepath", "image_path", "image_id", "img_id", "id", "fname"}
 	classTitles = []string{"label", "labels", "class", "classes", "class_name", "classname", "class_id", "label_name", "category", "category_id", "target", "tag", "breed", "species"}
 )
 
 // headerColumns finds the columns by their titles. A first line of two unknown titles
-// counts as an image that is not there.
+// counts as a missing image.
 func headerColumns(record []string) (tableColumns, error) {
 	if slices.ContainsFunc(record, isImageFile) {
 		return tableColumns{name: 0, class: 1}, nil
@@ -205,10 +205,10 @@ func headerColumns(record []string) (tableColumns, error) {
 	return tableColumns{name: 0, class: 1}, nil
 }
 
-// classes looks every image up.
+// classes returns the class of every image.
 func (t *labelTable) classes(s source) ([]string, error) {
 	of := make([]string, s.count())
-	used := map[int]int{} // the image that a row was for
+	used := map[int]int{} // image by row
 	missing, firstMissing := 0, 0
 	for i := range of {
 		row, err := t.find(s.name(i))
@@ -232,8 +232,8 @@ func (t *labelTable) classes(s source) ([]string, error) {
 	return of, nil
 }
 
-// find returns the row of an image, or -1: the one whose path has most in common with
-// its own, from the end. Two that differ in class are an error.
+// find returns the row of an image, or -1: the row whose path shares the longest suffix
+// with the image's. Two such rows with different classes are an error.
 func (t *labelTable) find(name string) (int, error) {
 	name = tableKey(name)
 	best, most := -1, 0
@@ -249,8 +249,8 @@ func (t *labelTable) find(name string) (int, error) {
 	return best, nil
 }
 
-// commonEnd returns how well a row's path and an image's fit: 0 where neither is the
-// end of the other; more for more folders, and for the extension.
+// commonEnd scores how well a row's path matches an image's: 0 if neither is a suffix
+// of the other; more for more folders, and for the extension.
 func commonEnd(row, image string) int {
 	fit := 1
 	if ext := path.Ext(row); isImageFile(row) {
@@ -281,8 +281,8 @@ func withoutExtension(name string) string {
 	return name
 }
 
-// tableKey spells a name alike whichever system wrote it: with slashes, without ./,
-// and with accents as single characters, which macOS takes apart.
+// tableKey normalises a name across operating systems: slashes, no ./, and composed
+// accents (macOS decomposes them).
 func tableKey(name string) string {
 	return norm.NFC.String(path.Clean(strings.ReplaceAll(strings.TrimSpace(name), `\`, "/")))
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// utf16 encodes text as Excel's "Unicode text" is.
+// utf16 encodes text like Excel's "Unicode text".
 func utf16LE(text string) string {
 	var b strings.Builder
 	b.WriteString("\xff\xfe")
@@ -66,7 +66,7 @@ func labelTableFile(t testing.TB, text string) string {
 func TestLabelTablesInFolders(t *testing.T) {
 	images := map[string][]byte{"a/0.png": numbered(0), "b/0.png": numbered(1), "b/e\u0301.png": numbered(2)}
 	for name, text := range map[string]string{
-		"paths":           "a/0.png,x\nb/0.png,y\nb/\u00e9.png,z\n", // the accent as Windows spells it
+		"paths":           "a/0.png,x\nb/0.png,y\nb/\u00e9.png,z\n", // composed accent, as on Windows
 		"Windows' paths":  "a\\0.png,x\nb\\0.png,y\nb\\e\u0301.png,z\n",
 		"longer paths":    "set/a/0.png,x\nset/b/0.png,y\nset/b/\u00e9.png,z\n",
 		"no extensions":   "a/0,x\nb/0,y\nb/\u00e9,z\n",

@@ -9,7 +9,7 @@ import (
 )
 
 // TestLargeFolder opens a folder of 200,000 images, which are links to a few,
-// and reads some: the set costs memory for its names alone.
+// and reads some: the set needs memory only for its names.
 func TestLargeFolder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 200,000 files")

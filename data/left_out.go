@@ -8,14 +8,14 @@ import (
 	"iddpm/data/imaging"
 )
 
-// LeftOut says how many images Open left out of a set for one reason.
+// LeftOut counts the images that Open excluded from a set for one reason.
 type LeftOut struct {
 	Reason string // one of the Reason constants, or a format followed by " is not supported"
 	Images int
 	First  string // name of the first of them
 }
 
-// Why images are left out. They are no data: what programs keep beside images.
+// Why images are excluded. They are not data but files that programs keep next to images.
 const (
 	ReasonHidden = "hidden files and folders"                              // .ipynb_checkpoints, .thumbnails, .Trash-1000
 	ReasonSystem = "files of the system (@eaDir, __MACOSX, ._NAME, ...)"   // thumbnails, metadata, recycle bins
@@ -23,7 +23,7 @@ const (
 	unsupported  = " is not supported: convert them, or leave them behind" // after the format
 )
 
-// leftOut gathers what is left out, by reason in the order of appearance.
+// leftOut collects exclusions by reason, in order of appearance.
 type leftOut []LeftOut
 
 func (l *leftOut) add(reason, name string) {
@@ -35,7 +35,7 @@ func (l *leftOut) add(reason, name string) {
 	(*l)[i].Images++
 }
 
-// String lists what was left out, for an error of a set without images.
+// String lists the exclusions, for the error of a set without images.
 func (l leftOut) String() string {
 	var parts []string
 	for _, r := range l {
@@ -44,10 +44,10 @@ func (l leftOut) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// jpegExtensions are those of JPEG files that imaging does not list.
+// jpegExtensions are JPEG extensions that imaging does not list.
 var jpegExtensions = []string{".jfif", ".jpe", ".pjpeg", ".pjp"}
 
-// isImageFile reports whether a file's name ends as an image's does.
+// isImageFile reports whether a file has an image extension.
 func isImageFile(name string) bool {
 	return imaging.HasExtension(name) || slices.Contains(jpegExtensions, strings.ToLower(path.Ext(name)))
 }
@@ -60,8 +60,8 @@ var unsupportedFormats = map[string]string{
 	".dng": "camera raw", ".cr2": "camera raw", ".cr3": "camera raw", ".nef": "camera raw", ".arw": "camera raw", ".orf": "camera raw", ".rw2": "camera raw", ".raf": "camera raw",
 }
 
-// whyFormat returns why a file that is an image by its name cannot be one of the set:
-// "" where it can. ok is false for files that are no images.
+// whyFormat returns why a file with an image extension cannot be in the set, or "" if
+// it can. ok is false for files that are not images.
 func whyFormat(name string) (reason string, ok bool) {
 	if isImageFile(name) {
 		return "", true
@@ -77,8 +77,7 @@ func whyFormat(name string) (reason string, ok bool) {
 // deleted files and metadata.
 var systemNames = []string{"__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information"}
 
-// whyName returns why a file or folder of this name, without its path, is left out: ""
-// where it is not.
+// whyName returns why a file or folder of this base name is excluded, or "".
 func whyName(name string) string {
 	switch {
 	case strings.HasPrefix(name, "._"), slices.Contains(systemNames, strings.ToLower(name)):
@@ -89,7 +88,7 @@ func whyName(name string) string {
 	return ""
 }
 
-// whyPath returns why a slash-separated path within an archive is left out.
+// whyPath returns why a slash-separated path within an archive is excluded, or "".
 func whyPath(name string) string {
 	for part := range strings.SplitSeq(name, "/") {
 		if why := whyName(part); why != "" {
@@ -99,15 +98,15 @@ func whyPath(name string) string {
 	return ""
 }
 
-// What is in every run folder; samplesFolder has the images.
+// The content of every run folder; samplesFolder contains the images.
 const (
 	runConfig      = "config.json"
 	runCheckpoints = "checkpoints"
 	samplesFolder  = "samples"
 )
 
-// runFolders returns the folders among an archive's names that are of runs, each with a
-// slash at its end.
+// runFolders returns the run folders among an archive's names, each with a trailing
+// slash.
 func runFolders(names []string) (runs []string) {
 	configs := map[string]bool{}
 	for _, name := range names {
@@ -129,8 +128,8 @@ func runFolders(names []string) (runs []string) {
 	return runs
 }
 
-// inRun reports whether a path lies in one of the run folders. Of a set that is a run
-// folder as a whole only its samples do.
+// inRun reports whether a path is in one of the run folders. If the whole set is a run
+// folder, only its samples are.
 func inRun(name string, runs []string) bool {
 	return slices.ContainsFunc(runs, func(dir string) bool {
 		if dir == "" {

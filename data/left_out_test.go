@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// What programs keep beside images is counted, and not trained on: in a folder and in a zip.
+// Files that programs keep next to images are counted and excluded, in a folder and in a zip.
 func TestLeftOut(t *testing.T) {
 	image := numbered(7)
 	files := map[string][]byte{
@@ -48,7 +48,7 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-// A folder that is called so is the user's choice, and a run folder as a whole lacks its samples alone.
+// A data set may itself be a hidden folder. Of a run folder only the samples are images.
 func TestLeftOutOfTheRoot(t *testing.T) {
 	hidden := filepath.Join(folder(t, map[string][]byte{".cache/@eaDir/a.png": numbered(1)}), ".cache", "@eaDir")
 	if got := names(open(t, hidden, Options{})); !slices.Equal(got, []string{"a.png"}) {
@@ -68,7 +68,7 @@ func TestLeftOutOfTheRoot(t *testing.T) {
 	}
 }
 
-// asNobody has f run without root's right to read everything.
+// asNobody runs f without root's permission to read everything.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -117,7 +117,7 @@ func TestUnreadableFolder(t *testing.T) {
 	})
 }
 
-// Too few file descriptors are no image's fault, however many bad ones are allowed.
+// Too many open files is not counted as a bad image, whatever MaxBadImages.
 func TestTooFewDescriptors(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.png": numbered(1), "b.png": numbered(2), "sub/c.png": numbered(3)})
 	ds := open(t, dir, Options{ImageSize: 4, MaxBadImages: 100, CacheBytes: -1})
@@ -135,13 +135,13 @@ func TestTooFewDescriptors(t *testing.T) {
 	_, err = l.Next(t.Context())
 	checkShortage(t, "loading a batch", err)
 	if bad := ds.Bad(); len(bad) > 0 {
-		t.Errorf("blamed %v", bad)
+		t.Errorf("counted as bad: %v", bad)
 	}
 }
 
 func checkShortage(t *testing.T, what string, err error) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), "too many open files: no image is at fault; raise the limit on open files (ulimit -n)") || strings.Contains(err.Error(), "a.png") {
+	if err == nil || !strings.Contains(err.Error(), "too many open files: the images are fine; raise the limit on open files (ulimit -n)") || strings.Contains(err.Error(), "a.png") {
 		t.Errorf("%s: %v", what, err)
 	}
 }
@@ -165,7 +165,7 @@ func exhaust(t *testing.T) {
 	})
 }
 
-// Packers of Windows write backslashes, and others lead from the root or up: the same set as a folder's.
+// Entries with backslashes, absolute paths or ".." give the same set as a folder.
 func TestZipPaths(t *testing.T) {
 	image := numbered(1)
 	edm := []byte(`{"labels": [["00000/img00000000.png", 1], ["00000/img00000001.png", 0]]}`)

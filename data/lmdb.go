@@ -12,10 +12,10 @@ import (
 	"github.com/PowerDNS/lmdb-go/lmdb"
 )
 
-// lmdbFile is the file that an LMDB database keeps in its folder, as LSUN's do.
+// lmdbFile is the data file of an LMDB database, as in LSUN.
 const lmdbFile = "data.mdb"
 
-// openLMDBFolder opens the database in dir; it returns nil where there is none.
+// openLMDBFolder opens the database in dir. It returns nil if there is none.
 func openLMDBFolder(dir string) (*collection, error) {
 	file := filepath.Join(dir, lmdbFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -24,9 +24,9 @@ func openLMDBFolder(dir string) (*collection, error) {
 	return openLMDB(file, "LMDB "+dir)
 }
 
-// openLMDB opens a database whose values are image files, as those of LSUN are,
-// named by their keys. It is read without a lock, so that it may lie on a disk
-// that cannot be written to: nobody is to change it meanwhile.
+// openLMDB opens a database whose values are image files, as in LSUN, named by their
+// keys. It is read without a lock, so that it may be on a read-only disk. The database
+// must not change meanwhile.
 func openLMDB(file, title string) (*collection, error) {
 	env, err := openEnvironment(file)
 	if err != nil {
@@ -61,8 +61,8 @@ func openEnvironment(file string) (*lmdb.Env, error) {
 	return env, nil
 }
 
-// checkComplete compares the file's size with what the database says. LMDB maps
-// the file into memory: reading behind its end would end the program.
+// checkComplete compares the file's size with the database's header. LMDB maps
+// the file into memory: reading past its end would raise SIGBUS.
 func checkComplete(env *lmdb.Env, file string) error {
 	on, err := os.Stat(file)
 	if err != nil {

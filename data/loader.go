@@ -9,12 +9,12 @@ import (
 	"sync"
 )
 
-// LoaderOptions say which images a loader hands out. BatchSize is required.
+// LoaderOptions are the options of a Loader. BatchSize is required.
 type LoaderOptions struct {
 	// BatchSize is the number of images in a batch of this rank.
 	BatchSize int
 
-	// Seed decides the order of the images and their augmentation.
+	// Seed is the random seed of the image order and of data augmentation.
 	Seed uint64
 
 	// Position is where to start in the endless sequence of images: 0, or what
@@ -33,14 +33,14 @@ type LoaderOptions struct {
 	// BatchSize. A WorldSize of 0 means 1.
 	Rank, WorldSize int
 
-	// Deterministic keeps the images in the set's own order.
+	// Deterministic disables shuffling: images are in the set's order.
 	Deterministic bool
 
-	// Flip mirrors every other image, on average.
+	// Flip mirrors each image with probability 1/2.
 	Flip bool
 
-	// RandomCrop crops anywhere, from an image scaled by up to 1.25, instead of
-	// from the centre. Such images are not cached.
+	// RandomCrop crops at a random place, from an image scaled by up to 1.25, instead of
+	// at the centre. Such images are not cached.
 	RandomCrop bool
 }
 
@@ -51,31 +51,31 @@ type Batch struct {
 	Position int64   // of the step's first image, on whichever rank it is
 }
 
-// Loader hands out batches in order, and decodes the next ones meanwhile.
+// Loader returns batches in order and prefetches the next ones.
 //
 // The images form one endless sequence, epoch after epoch; position p holds
 // image permutation(seed, p/Len)[p%Len], with an augmentation that depends
 // on (seed, p) alone. So batches do not depend on the number of threads, one
-// position says where to go on, and no image is lost where an epoch ends
+// position is enough to resume, and no image is dropped if an epoch ends
 // within a batch.
 type Loader struct {
 	ds    *Dataset
 	o     LoaderOptions
-	ready chan *pending // in order, its capacity bounds how far decoding runs ahead
+	ready chan *pending // in order; its capacity bounds how far decoding prefetches
 	jobs  chan job
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	free  chan []byte // recycled pixels
 
-	head     *pending // the next batch, taken from ready but not yet handed out
+	head     *pending // the next batch, received from ready but not yet returned
 	position int64    // of the next batch that Next returns
-	err      error    // what Next goes on returning
+	err      error    // sticky error of Next
 }
 
-// ahead is how many batches are decoded beyond the one handed out.
+// ahead is the number of prefetched batches.
 const ahead = 3
 
-// NewLoader starts a loader on ds, which must outlive it. It is to be closed.
+// NewLoader starts a loader on ds, which must outlive it. The caller must close it.
 func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 	if o.WorldSize == 0 {
 		o.WorldSize = 1
@@ -105,14 +105,14 @@ func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 	return l, nil
 }
 
-// Next returns the next batch. It waits for images to be decoded, or for ctx.
-// The sequence's end is io.EOF; an image that cannot be read, and that
-// MaxBadImages does not allow for, ends the sequence with an error that names it.
+// Next returns the next batch. It blocks until the images are decoded or ctx ends.
+// At the end of the sequence it returns io.EOF. An unreadable image beyond
+// MaxBadImages ends the sequence with an error that names it.
 func (l *Loader) Next(ctx context.Context) (Batch, error) {
 	if l.err != nil {
 		return Batch{}, l.err
 	}
-	if ctx.Err() != nil { // else a batch that is there may be handed out all the same
+	if ctx.Err() != nil { // select might still choose a batch that is ready
 		return Batch{}, context.Cause(ctx)
 	}
 	p, err := l.await(ctx)
@@ -149,11 +149,11 @@ func (l *Loader) await(ctx context.Context) (*pending, error) {
 	}
 }
 
-// Position returns where to start a loader that goes on after the last batch
-// that Next returned. It is the same on every rank.
+// Position returns the position from which a new loader continues after the last
+// batch that Next returned. It is the same on every rank.
 func (l *Loader) Position() int64 { return l.position }
 
-// Recycle lets the loader use a batch's pixels again; the caller must not.
+// Recycle lets the loader reuse a batch's pixels; the caller must not use them any more.
 func (l *Loader) Recycle(b Batch) {
 	if cap(b.Pixels) < l.o.BatchSize*l.imageBytes() {
 		return
@@ -168,7 +168,7 @@ func (l *Loader) Recycle(b Batch) {
 // while Next runs.
 func (l *Loader) Close() {
 	l.stop()
-	for range l.ready { // lets dispatch go on to see that it is to stop
+	for range l.ready { // unblock dispatch, so that it sees the cancellation
 	}
 	l.wg.Wait()
 	if l.err == nil {
@@ -178,7 +178,7 @@ func (l *Loader) Close() {
 
 var errClosed = errors.New("the loader is closed")
 
-// step is how many positions a step takes, on all ranks.
+// step is the number of positions per step, over all ranks.
 func (l *Loader) step() int64 { return int64(l.o.BatchSize) * int64(l.o.WorldSize) }
 
 func (l *Loader) imageBytes() int { return l.ds.size * l.ds.size * 3 }

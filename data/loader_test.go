@@ -51,7 +51,7 @@ func values(ds *Dataset, b Batch) []byte {
 }
 
 func TestPermutation(t *testing.T) {
-	// What a position means must not change with the Go release.
+	// The meaning of a position must not change with the Go release.
 	for _, c := range []struct {
 		seed, epoch uint64
 		want        []int32
@@ -73,8 +73,8 @@ func TestPermutation(t *testing.T) {
 	}
 }
 
-// TestPermutationIsUniform counts where each of five images stands over many
-// epochs; each count is binomial, and the bound some six standard deviations.
+// TestPermutationIsUniform counts the positions of five images over many epochs. Each
+// count is binomial; the bound is about six standard deviations.
 func TestPermutationIsUniform(t *testing.T) {
 	const n, epochs = 5, 20000
 	var at [n][n]int
@@ -233,7 +233,7 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestBadImagesInLoader has images whose headers are good and whose pixels are cut off.
+// TestBadImagesInLoader has images with valid headers and truncated pixels.
 func TestBadImagesInLoader(t *testing.T) {
 	cut := numbered(200)
 	cut = cut[:len(cut)-30]
@@ -284,7 +284,7 @@ func TestNextCanBeCancelled(t *testing.T) {
 	cancel()
 	var got [][]byte
 	for len(got) < 3 {
-		// A cancelled wait may succeed if the batch is there; it never loses one.
+		// A cancelled wait may succeed if the batch is ready; it never loses one.
 		b, err := l.Next(ctx)
 		if errors.Is(err, context.Canceled) {
 			b, err = l.Next(t.Context())
@@ -302,7 +302,7 @@ func TestNextCanBeCancelled(t *testing.T) {
 	}
 }
 
-// TestClose closes loaders in every stage; TestMain sees to it that no
+// TestClose closes loaders in every stage; TestMain checks that no
 // goroutine is left.
 func TestClose(t *testing.T) {
 	ds := open(t, small(t, 10), Options{ImageSize: 4})
@@ -324,8 +324,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestLoaderWaits checks that decoding runs ahead by a few batches and no more:
-// a full pipeline holds its buffers and reads nothing else.
+// TestLoaderWaits checks that prefetching is limited to a few batches: a full pipeline
+// reads nothing more.
 func TestLoaderWaits(t *testing.T) {
 	ds := open(t, small(t, 200), Options{ImageSize: 4})
 	l, err := NewLoader(ds, LoaderOptions{BatchSize: 1, Deterministic: true, Threads: 2})
@@ -346,7 +346,7 @@ func TestLoaderWaits(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(20 * time.Millisecond)
-	// Full: those that are ready. The dispatcher holds one more, not yet sent.
+	// A full pipeline has ahead ready batches; the dispatcher has one more, not yet sent.
 	if n := read(); n < ahead || n > ahead+1 {
 		t.Errorf("%d images were read ahead, want %d", n, ahead)
 	}
@@ -371,7 +371,7 @@ func TestLoaderOptions(t *testing.T) {
 	}
 }
 
-// TestLoaderStopsAtOnce asks with a context that has ended, while batches lie ready.
+// TestLoaderStopsAtOnce calls Next with a cancelled context while batches are ready.
 func TestLoaderStopsAtOnce(t *testing.T) {
 	ds := open(t, small(t, 20), Options{ImageSize: 4})
 	l, err := NewLoader(ds, LoaderOptions{BatchSize: 2, Deterministic: true})

@@ -10,8 +10,8 @@ import (
 	"iddpm/data/imaging"
 )
 
-// openNPZ opens what the reference samples: arr_0, uint8 [N, H, W, C] with C of
-// 1, 3 or 4, and, where there is one, arr_1, the labels [N]. It lies in memory.
+// openNPZ opens samples in the reference's format: arr_0, uint8 [N, H, W, C] with C of
+// 1, 3 or 4, and optionally arr_1, the labels [N]. It is read into memory.
 func openNPZ(path string) (*collection, error) {
 	z, err := npy.OpenNPZ(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func readNPZ(z *npy.NPZ) (*collection, error) {
 		return c, nil
 	}
 	b, err := z.Read(labels)
-	c.readOwn = func() (*ownLabels, error) { // what nobody asks for may be anything
+	c.readOwn = func() (*ownLabels, error) { // arr_1 is checked only if labels are needed
 		if err != nil {
 			return nil, fmt.Errorf("arr_1: %w", err)
 		}
@@ -57,7 +57,7 @@ func readNPZ(z *npy.NPZ) (*collection, error) {
 	return c, nil
 }
 
-// nhwc makes a source of an array uint8 [N, H, W, C].
+// nhwc returns a source of an array uint8 [N, H, W, C].
 func nhwc(a *npy.Array) (*arrays, error) {
 	if a.DType != npy.Uint8 || len(a.Shape) != 4 || !slices.Contains([]int64{1, 3, 4}, a.Shape[3]) {
 		return nil, fmt.Errorf("%v %v is not uint8 [N, H, W, C] with 1, 3 or 4 channels", a.DType, a.Shape)

@@ -31,7 +31,7 @@ func parallel(ctx context.Context, n int, f func(i int) error) error {
 	return context.Cause(ctx)
 }
 
-// progress counts what is done, from several goroutines, and tells a callback.
+// progress counts finished items from several goroutines and reports them to a callback.
 type progress struct {
 	mu    sync.Mutex
 	done  int

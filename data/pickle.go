@@ -10,10 +10,10 @@ import (
 	"iddpm/data/imaging"
 )
 
-// CIFAR and the down-sampled ImageNet come as Python pickles of one dictionary
-// that holds a NumPy array of pixels and a list of labels. unpickle reads those
-// and no others: it knows a few names of NumPy, and leaves the pixels in the file,
-// since an ImageNet batch is larger than what one wants in memory.
+// CIFAR and downsampled ImageNet are Python pickles of one dictionary that
+// contains a NumPy array of pixels and a list of labels. unpickle reads only
+// those: it allows a few NumPy names, and leaves the pixels in the file,
+// since an ImageNet batch may not fit in memory.
 
 type (
 	dtype struct{ code string }
@@ -25,8 +25,8 @@ type (
 	}
 )
 
-// longBytes is from how many bytes on a string is left in the file: fewer than
-// the smallest image has, more than any name.
+// longBytes is the length from which a string is left in the file: shorter than
+// the smallest image, longer than any name.
 const longBytes = 128
 
 // unpickle reads the dictionary in the first size bytes of r.
@@ -46,14 +46,14 @@ func unpickle(r io.ReaderAt, size int64) (*pickle.Dict, error) {
 	return d, nil
 }
 
-// member returns a value of a dictionary, the zero T where it has none of that type.
+// member returns a value of a dictionary, or the zero T if it has none of that type.
 func member[T any](d *pickle.Dict, key string) (T, bool) {
 	v, _ := d.Get(key)
 	t, ok := v.(T)
 	return t, ok
 }
 
-// findNumPy allows what makes NumPy's arrays.
+// findNumPy allows the globals from which NumPy arrays are unpickled.
 func findNumPy(name string) error {
 	switch name {
 	case "numpy.ndarray", "numpy.dtype",
@@ -64,7 +64,7 @@ func findNumPy(name string) error {
 	return fmt.Errorf("a call of %s does not occur in the files this reads", name)
 }
 
-// callNumPy makes NumPy's values.
+// callNumPy constructs NumPy values.
 func callNumPy(function pickle.Global, args []any) (any, error) {
 	switch function {
 	case "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct":
@@ -86,7 +86,7 @@ func callNumPy(function pickle.Global, args []any) (any, error) {
 	return nil, errors.New("it cannot be called")
 }
 
-// setNumPy gives an array its state; a dtype's says nothing more about bytes.
+// setNumPy sets an array's state; a dtype's state is not needed.
 func setNumPy(object, state any) error {
 	switch v := object.(type) {
 	case *dtype:
@@ -100,7 +100,7 @@ func setNumPy(object, state any) error {
 	return fmt.Errorf("a state for a %s", pickle.TypeName(object))
 }
 
-// set takes NumPy's state: version, shape, dtype, Fortran order, bytes.
+// set reads NumPy's state: version, shape, dtype, Fortran order, bytes.
 func (a *ndarray) set(state []any) error {
 	if len(state) != 5 {
 		return errors.New("not the state of an array")
@@ -112,7 +112,7 @@ func (a *ndarray) set(state []any) error {
 		return errors.New("not the state of an array in C order")
 	}
 	a.dtype = kind.code
-	a.data, _ = state[4].(pickle.Span) // an array without an image is of no interest
+	a.data, _ = state[4].(pickle.Span) // arrays without pixels are ignored
 	a.shape = nil
 	for _, d := range shape.Items {
 		n, ok := d.(int64)

@@ -15,15 +15,15 @@ import (
 // pending is a batch being filled.
 type pending struct {
 	Batch
-	missing atomic.Int64  // images yet to come
-	done    chan struct{} // closed when there are none
+	missing atomic.Int64  // images not yet decoded
+	done    chan struct{} // closed when missing is 0
 
 	mu    sync.Mutex
-	err   error // the first image's, in the order of the batch
+	err   error // of the first failed image, in batch order
 	errAt int
 }
 
-// job is a run of images of a batch: positions first.. go to places at..at+len(images).
+// job is a range of images of a batch: positions first.. go to places at..at+len(images).
 type job struct {
 	batch  *pending
 	at     int
@@ -31,8 +31,8 @@ type job struct {
 	images []int32
 }
 
-// dispatch cuts the sequence into batches and hands their images to the
-// workers, as far ahead as ready has room.
+// dispatch divides the sequence into batches and sends their images to the
+// workers, as far ahead as ready has capacity.
 func (l *Loader) dispatch(ctx context.Context) {
 	defer close(l.jobs)
 	defer close(l.ready)
@@ -75,7 +75,7 @@ func (l *Loader) newPending(at int64, n int) *pending {
 }
 
 // send splits a batch into jobs, a few per worker. It reports whether all were
-// taken before the loader was closed.
+// accepted before the loader was closed.
 func (l *Loader) send(ctx context.Context, p *pending, images []int32, first int64) bool {
 	run := max(len(images)/(4*l.o.Threads), 1)
 	for at := 0; at < len(images); at += run {
@@ -89,7 +89,7 @@ func (l *Loader) send(ctx context.Context, p *pending, images []int32, first int
 	return true
 }
 
-// work decodes until there are no more jobs, or nobody waits for them.
+// work decodes until there are no more jobs or the loader is closed.
 func (l *Loader) work(ctx context.Context) {
 	for j := range l.jobs {
 		if ctx.Err() != nil {
@@ -102,7 +102,7 @@ func (l *Loader) work(ctx context.Context) {
 	}
 }
 
-// fill puts image i, which stands at position, in its place of the batch.
+// fill writes image i, which is at position of the sequence, to its place in the batch.
 func (l *Loader) fill(p *pending, place int, position int64, i int) {
 	size := l.imageBytes()
 	dst := p.Pixels[place*size : (place+1)*size]
@@ -116,8 +116,8 @@ func (l *Loader) fill(p *pending, place int, position int64, i int) {
 	}
 }
 
-// readSome reads image i, or, where that is bad and may be, the next good
-// one; it returns which. Nothing here depends on what was read before.
+// readSome reads image i or, if that is unreadable and MaxBadImages allows it, the
+// next readable one. It returns which. The result does not depend on earlier reads.
 func (l *Loader) readSome(dst []byte, i int, position int64) (int, error) {
 	for range l.ds.Len() {
 		err := l.readAugmented(dst, i, position)
@@ -146,8 +146,8 @@ func (l *Loader) readAugmented(dst []byte, i int, position int64) (err error) {
 	return err
 }
 
-// fitRandomly is Fit with a short side drawn from [size, size/0.8] and a crop
-// anywhere: the random crop of the reference's successor, guided-diffusion.
+// fitRandomly is Fit with a random short side in [size, size/0.8] and a crop at a
+// random place: the random crop of the reference's successor, guided-diffusion.
 func fitRandomly(dst []byte, p imaging.Image, size int, r *rand.PCG) error {
 	longest := int(math.Ceil(float64(size) / 0.8))
 	short := size + int(below(r, uint64(longest-size+1)))
@@ -170,7 +170,7 @@ func mirror(pix []byte, size int) {
 	}
 }
 
-// fail notes an error at a place of the batch; the first place's is kept.
+// fail stores an error at a place of the batch; that of the first place is kept.
 func (p *pending) fail(place int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +179,7 @@ func (p *pending) fail(place int, err error) {
 	}
 }
 
-// filled counts images that have come.
+// filled counts decoded images.
 func (p *pending) filled(n int) {
 	if p.missing.Add(int64(-n)) == 0 {
 		close(p.done)

@@ -19,38 +19,38 @@ import (
 	"iddpm/data/imaging"
 )
 
-// PrepareOptions say how images are packed. The zero value is usable.
+// PrepareOptions are options of Prepare. The zero value is usable.
 type PrepareOptions struct {
-	// Options are the source's: ImageSize is the size of the packed images,
-	// which hold classes with ClassCond alone. CacheBytes is of no use here.
+	// Options are the source's. ImageSize is the size of the packed images.
+	// Classes are stored only with ClassCond. CacheBytes is ignored.
 	Options
 
-	// Progress, if set, is told how many images of all have been packed (what
-	// is "packing") and then, in the finished zip, read again ("checking"). It is
-	// called from several goroutines, one at a time.
+	// Progress, if set, is called with the number of images packed (what is
+	// "packing") and then verified in the finished zip ("checking"), and the total. It
+	// is called from several goroutines, one at a time.
 	Progress func(what string, done, total int)
 }
 
-// Prepared says what Prepare did.
+// Prepared is the result of Prepare.
 type Prepared struct {
 	Images   int        // packed
 	Resumed  int        // of these, packed by an earlier run that was interrupted
 	Classes  int        // in dataset.json; 0 without
 	Bytes    int64      // size of the zip
 	Bad      []BadImage // left out, by name
-	LeftOut  []LeftOut  // images that are no data
-	Rule     string     // where the classes come from, see Dataset.ClassRule
-	Warnings []string   // what may be wrong with them
+	LeftOut  []LeftOut  // excluded images that are not data
+	Rule     string     // source of the classes, see Dataset.ClassRule
+	Warnings []string   // about classes that may not be intended
 }
 
-// Prepare packs the images of src, anything that Open opens, into a zip as
-// NVlabs/edm's tools make and read it: png files 00000/img00000000.png, ...,
-// stored, fitted to ImageSize as the reference fits them, and dataset.json with
-// the labels, to which it adds the class_names.
+// Prepare packs the images of src, anything that Open opens, into a zip in the
+// format of NVlabs/edm's tools: uncompressed png files 00000/img00000000.png, ...,
+// preprocessed to ImageSize as in the reference, and dataset.json with the labels
+// and, in addition, the class_names.
 //
-// The images are packed in parts of 1000 that lie in a folder beside dst,
-// DST.parts, until the zip has been written and read again. A run that was
-// interrupted goes on from there; the zip comes out the same.
+// The images are packed in parts of 1000 in the folder DST.parts, until the zip has
+// been written and verified. An interrupted run resumes from these parts and writes
+// the same zip.
 func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared, error) {
 	if !strings.EqualFold(filepath.Ext(dst), ".zip") {
 		return nil, fmt.Errorf("%s: the name of the file to write must end in .zip", dst)
@@ -83,10 +83,10 @@ func Prepare(ctx context.Context, src, dst string, o PrepareOptions) (*Prepared,
 	return &p.result, os.RemoveAll(p.dir)
 }
 
-// UnfinishedError says that Prepare stopped with some images packed, which the
-// same call takes over.
+// UnfinishedError says that Prepare stopped with some images packed; the same call
+// resumes from them.
 type UnfinishedError struct {
-	Packed int // images of the source that are done with
+	Packed int // images of the source that are finished
 	Err    error
 }
 
@@ -103,7 +103,7 @@ func unfinished(packed int, err error) error {
 	return &UnfinishedError{packed, err}
 }
 
-// partLength is how many images a part holds: what an interruption may cost.
+// partLength is the number of images of a part: the most work that an interruption loses.
 const partLength = 1000
 
 // packing is one run of Prepare.
@@ -123,7 +123,7 @@ func (p *packing) newProgress(what string, total int) *progress {
 	return &progress{total: total, tell: func(done, total int) { p.told(what, done, total) }}
 }
 
-// encoderBuffers keeps the encoder from making a compressor for every image.
+// encoderBuffers lets the encoder reuse its compressors.
 type encoderBuffers struct{ sync.Pool }
 
 func (b *encoderBuffers) Get() *png.EncoderBuffer {
@@ -133,8 +133,8 @@ func (b *encoderBuffers) Get() *png.EncoderBuffer {
 
 func (b *encoderBuffers) Put(buffer *png.EncoderBuffer) { b.Pool.Put(buffer) }
 
-// begin makes the folder of parts, or takes over what an earlier run with the
-// same images and options left there.
+// begin creates the folder of parts, or resumes from the parts of an earlier run with
+// the same images and options.
 func (p *packing) begin(o Options) error {
 	const mark = "images packed by iddpm"
 	plan := fmt.Sprintf("%s: %s background %v orient %v jpeg %q\n", mark, p.ds.Fingerprint(), imaging.NewBackground(o.Background), o.Orient, p.ds.JPEGDecoder())
@@ -161,8 +161,8 @@ func (p *packing) part(first int) string {
 	return filepath.Join(p.dir, fmt.Sprintf("part%08d.zip", first))
 }
 
-// pack writes the part with the images from first on, unless it is there.
-// Within a part images go by their number in the source.
+// pack writes the part with the images from first on, unless it exists.
+// Within a part images are named by their number in the source.
 func (p *packing) pack(ctx context.Context, first int) error {
 	n := min(partLength, p.ds.Len()-first)
 	if done, err := p.packed(first, n); done || err != nil {
@@ -196,7 +196,7 @@ func (p *packing) pack(ctx context.Context, first int) error {
 }
 
 // packed reports whether an earlier run has packed the part with n images
-// from first on; it notes those that it had to leave out.
+// from first on. It counts the images that were unreadable then.
 func (p *packing) packed(first, n int) (bool, error) {
 	z, err := zip.OpenReader(p.part(first))
 	if err != nil {
@@ -213,7 +213,7 @@ func (p *packing) packed(first, n int) (bool, error) {
 		}
 		_, _, err := p.ds.Image(first + k)
 		if err == nil {
-			return false, nil // it can be read by now
+			return false, nil // it has become readable
 		}
 		if err := p.ds.bad.add(p.ds.ImageName(first+k), errors.Unwrap(err)); err != nil {
 			return false, err
@@ -224,7 +224,7 @@ func (p *packing) packed(first, n int) (bool, error) {
 	return true, nil
 }
 
-// join puts the parts together, reads the result again and gives it its name.
+// join concatenates the parts, verifies the result and renames it to dst.
 func (p *packing) join(ctx context.Context) error {
 	var labels [][2]any
 	err := writeZip(p.dst, func(z *zip.Writer) error {
@@ -251,7 +251,7 @@ func (p *packing) join(ctx context.Context) error {
 	return err
 }
 
-// copyPart copies a part's images, numbered anew so that none is missing.
+// copyPart copies a part's images and renumbers them without gaps.
 func (p *packing) copyPart(z *zip.Writer, first int, labels *[][2]any) error {
 	part, err := zip.OpenReader(p.part(first))
 	if err != nil {
@@ -302,7 +302,7 @@ func (p *packing) verify(ctx context.Context, file string) error {
 			err = fmt.Errorf("it is %d x %d pixels large", size.X, size.Y)
 		}
 		if err != nil {
-			return fmt.Errorf("%s was not written well: %w", c.name(i), err)
+			return fmt.Errorf("%s was not written correctly: %w", c.name(i), err)
 		}
 		return nil
 	})

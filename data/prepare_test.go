@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// many is a zip of n images of two classes, one of which is cut short in its pixels.
+// many is a zip of n images of two classes, one of which has truncated pixels.
 func many(t testing.TB, n, bad int) string {
 	files := map[string][]byte{}
 	for i := range n {
@@ -53,7 +53,7 @@ func TestPrepare(t *testing.T) {
 	}
 	comparePacked(t, src, whole, bad)
 
-	// An interruption in the second part costs that part; the zip is the same.
+	// An interruption in the second part loses only that part; the zip is the same.
 	resumed := filepath.Join(t.TempDir(), "resumed.zip")
 	ctx, stop := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")

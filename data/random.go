@@ -7,16 +7,16 @@ import (
 	"iddpm/streams"
 )
 
-// What a stored position means must never change, so everything drawn here
-// rests on the documented PCG generator of math/rand/v2 and on our own bounded
-// draw, not on library functions that are free to change how they use it.
+// The meaning of a stored position must never change. So all random numbers here
+// come from the documented PCG generator of math/rand/v2 and our own bounded draw,
+// not from library functions that may change how they use it.
 
 // generator returns the generator of (seed, stream, n); see package streams.
 func generator(seed, stream, n uint64) *rand.PCG {
 	return rand.NewPCG(mix(seed^mix(stream)), mix(n))
 }
 
-// mix is the finalizer of splitmix64: neighbouring numbers come out unrelated.
+// mix is the finalizer of splitmix64: neighbouring inputs give unrelated outputs.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -48,14 +48,14 @@ func permutation(seed, epoch uint64, n int) []int32 {
 	return order
 }
 
-// ordering knows which image stands at each position of the sequence.
+// ordering maps each position of the sequence to an image.
 type ordering struct {
 	seed       uint64
 	n          int
 	sequential bool
 
-	epoch int64   // that order is of
-	order []int32 // nil until it is needed
+	epoch int64   // epoch of order
+	order []int32 // nil until needed
 }
 
 // images returns the images at n positions from first on.

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// ShortageError says that this machine, not an image, is why an image could not be read.
+// ShortageError says that an image could not be read because of a system limit, not
+// because of the image.
 type ShortageError struct {
 	Where string // the data set
 	Err   error
@@ -18,15 +19,15 @@ func (e *ShortageError) Error() string { return fmt.Sprintf("%s: %v", e.Where, e
 // Unwrap returns the cause.
 func (e *ShortageError) Unwrap() error { return e.Err }
 
-// isShortage reports whether the system lacks what it takes to open any file.
+// isShortage reports whether the system lacks resources to open any file.
 func isShortage(err error) bool {
 	return err != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM))
 }
 
-// explained adds to a shortage what can be done about it.
+// explained adds a hint to a shortage.
 func explained(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return fmt.Errorf("%w: no image is at fault; raise the limit on open files (ulimit -n)", err)
+		return fmt.Errorf("%w: the images are fine; raise the limit on open files (ulimit -n)", err)
 	}
 	return err
 }

@@ -9,9 +9,9 @@ import (
 	"iddpm/data/imaging"
 )
 
-// CommonSize returns the size in pixels that most images of the set have, of several the
-// one that comes first, and the names of the images of other sizes. It reads headers
-// alone; images whose header cannot be read count as neither.
+// CommonSize returns the most frequent image size in pixels (of equally frequent ones
+// the first), and the names of the images of other sizes. It reads only headers, and
+// ignores images with an unreadable header.
 func (d *Dataset) CommonSize(ctx context.Context) (common SizeCount, others []string, err error) {
 	sizes := make([]image.Point, d.Len())
 	err = parallel(ctx, len(sizes), func(i int) error {
@@ -41,8 +41,8 @@ func (d *Dataset) CommonSize(ctx context.Context) (common SizeCount, others []st
 	return SizeCount{Width: best.X, Height: best.Y, Count: counts[best]}, others, nil
 }
 
-// headerSize returns the size that an image's header names, or that it is decoded to; it
-// is zero where neither can be read.
+// headerSize returns an image's size from its header or, failing that, from its decoded
+// pixels; it is zero if neither can be read.
 func (d *Dataset) headerSize(i int) image.Point {
 	if f, ok := d.source.(*files); ok {
 		r, err := f.open(d.at(i))

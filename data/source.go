@@ -23,20 +23,20 @@ type source interface {
 	Close() error
 }
 
-// collection is an opened source and what it says about itself.
+// collection is an opened source with its metadata.
 type collection struct {
 	source
 	title string // for a log line
-	split bool   // whether train and test were told apart
+	split bool   // whether the set has train and test splits
 
-	readOwn    func() (*ownLabels, error) // labels of the set itself, when they are asked for; nil: see labelFiles
+	readOwn    func() (*ownLabels, error) // reads the set's own labels on demand; nil: see labelFiles
 	labelFiles *labelFiles                // nil: none
-	leftOut    leftOut                    // images that are no data
-	unreadable []BadImage                 // folders that cannot be listed, with a slash at the end
+	leftOut    leftOut                    // excluded images that are not data
+	unreadable []BadImage                 // folders that cannot be listed, with a trailing slash
 }
 
-// openSource opens what path names; the empty path is the built-in set. split
-// chooses between what a published set trains and tests on.
+// openSource opens the set at path; the empty path is the built-in set. split selects
+// the train or test split of a published set.
 func openSource(path, split string) (*collection, error) {
 	if split != "" && split != "train" && split != "test" {
 		return nil, fmt.Errorf("split %q: choose train or test", split)

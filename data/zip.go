@@ -87,8 +87,8 @@ func listZip(z *zip.Reader) (*lister, map[string]*zip.File, error) {
 	return l, entries, nil
 }
 
-// entryName returns an entry's path as a folder would have it. Some packers of Windows
-// write backslashes; others lead from the root, or out of the folder.
+// entryName returns an entry's normalised path. Some Windows tools write backslashes;
+// others write absolute paths, or paths outside the folder.
 func entryName(f *zip.File) string {
 	name := strings.ReplaceAll(f.Name, `\`, "/")
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
@@ -98,7 +98,7 @@ func entryName(f *zip.File) string {
 	return clean
 }
 
-// whyEntry returns why an entry is left out, and whether it is an image.
+// whyEntry returns why an entry is excluded, and whether it is an image.
 func whyEntry(name string, runs []string) (why string, image bool) {
 	format, image := whyFormat(name)
 	why = whyPath(name)

@@ -38,8 +38,8 @@ func storeLabels(z *zip.Writer, labels [][2]any, classes []string) error {
 	return store(z, labelFile, file)
 }
 
-// store adds a file, uncompressed and without a time, so that equal images
-// make equal zips.
+// store adds an uncompressed file without a modification time, so that equal images
+// give equal zips.
 func store(z *zip.Writer, name string, file []byte) error {
 	w, err := z.CreateRaw(&zip.FileHeader{
 		Name: name, Method: zip.Store, CRC32: crc32.ChecksumIEEE(file),
@@ -52,7 +52,7 @@ func store(z *zip.Writer, name string, file []byte) error {
 	return err
 }
 
-// writeZip writes a zip whole or not at all; checks see it before it gets its name.
+// writeZip writes a zip atomically: checks run on the temporary file before it is renamed.
 func writeZip(path string, fill func(*zip.Writer) error, checks ...func(file string) error) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {

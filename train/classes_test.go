@@ -89,7 +89,7 @@ func TestClassesOfARun(t *testing.T) {
 		t.Errorf("logged %q", said)
 	}
 	c.Data.Dir = photos(t, "cat/0.png", "dog/0.png")
-	if _, err := Resume(dir, func(own *Config) error { own.Data = c.Data; own.Data.Labels = "folder"; return upTo(3)(own) }, Run{}); err == nil || !strings.Contains(err.Error(), "has not learnt the class cat") {
+	if _, err := Resume(dir, func(own *Config) error { own.Data = c.Data; own.Data.Labels = "folder"; return upTo(3)(own) }, Run{}); err == nil || !strings.Contains(err.Error(), "was not trained on the class cat") {
 		t.Errorf("images of other classes: %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func TestDataInfoOnClasses(t *testing.T) {
 	}{
 		{
 			[]string{"cat/IMG_0.png", "cat/IMG_1.png", "dog/IMG_0.png", "dog/IMG_1.png", "@eaDir/x.png", ".cache/y.png", "z.heic"},
-			`"class_rule":"folders","class_warnings":["4 of 4 file names have an underscore; what stands before it would make other classes: IMG"],"left_out":[{"reason":"hidden files and folders","images":1,"first":".cache/y.png"}`,
+			`"class_rule":"folders","class_warnings":["4 of 4 file names have an underscore; their prefixes would give other classes: IMG"],"left_out":[{"reason":"hidden files and folders","images":1,"first":".cache/y.png"}`,
 			[]string{"classes by                folders", "4 of 4 file names", "--labels chooses", "left out                  1: hidden", "1: HEIC is not supported"},
 		},
 		{

@@ -130,7 +130,7 @@ func TestBaseSamplesBringClasses(t *testing.T) {
 	}
 	writeImage(t, filepath.Join(folder, "unheard of"), 0)
 	got := iddpm(t, "sample", run, "--base-samples", folder, "--device", "cpu")
-	if got.status != exitFailed || !strings.Contains(got.stderr, "has not learnt the class unheard of") {
+	if got.status != exitFailed || !strings.Contains(got.stderr, "was not trained on the class unheard of") {
 		t.Errorf("status %d, %s", got.status, got.stderr)
 	}
 }

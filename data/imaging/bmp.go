@@ -10,7 +10,7 @@ import (
 	"github.com/jsummers/gobmp"
 )
 
-// Kinds of compression of a bmp.
+// Compression methods of BMP.
 const (
 	bmpRLE8      = 1
 	bmpRLE4      = 2
@@ -23,7 +23,7 @@ func (d Decoder) decodeBMP(file []byte, config image.Config) (Image, error) {
 	source := &exhausted{r: io.MultiReader(d.Memory.open(file), bytes.NewReader(make([]byte, bmpPadding(file, config))))}
 	img, err := gobmp.Decode(source)
 	if err == nil && source.asked {
-		err = io.ErrUnexpectedEOF // which gobmp forgives run lengths
+		err = io.ErrUnexpectedEOF // gobmp ignores it in run lengths
 	}
 	if err != nil {
 		return Image{}, decodeError("bmp", err, d.Turbo)
@@ -38,7 +38,7 @@ func (d Decoder) decodeBMP(file []byte, config image.Config) (Image, error) {
 	return p, err
 }
 
-// exhausted remembers whether it was asked for more than there was.
+// exhausted records whether a read went past the end.
 type exhausted struct {
 	r     io.Reader
 	asked bool
@@ -50,7 +50,7 @@ func (e *exhausted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// bmpDepth returns the bits per pixel that a bmp's header names, 0 where it is cut short.
+// bmpDepth returns the bits per pixel of a bmp's header, or 0 if the header is truncated.
 func bmpDepth(file []byte) int {
 	switch {
 	case len(file) < 30:
@@ -61,7 +61,7 @@ func bmpDepth(file []byte) int {
 	return int(binary.LittleEndian.Uint16(file[28:]))
 }
 
-// bmpCompression returns the kind of compression that a bmp's header names.
+// bmpCompression returns the compression method of a bmp's header.
 func bmpCompression(file []byte) uint32 {
 	const at = 30
 	if len(file) < at+4 || binary.LittleEndian.Uint32(file[14:]) == 12 {
@@ -70,8 +70,8 @@ func bmpCompression(file []byte) uint32 {
 	return binary.LittleEndian.Uint32(file[at:])
 }
 
-// bmpPadding returns how many bytes lie between the last pixel of a row and the next
-// row. Some files lack them after the last row, and Pillow does not miss them.
+// bmpPadding returns the number of padding bytes per row. Some files lack them after
+// the last row; Pillow accepts that.
 func bmpPadding(file []byte, config image.Config) int {
 	if c := bmpCompression(file); c == bmpRLE8 || c == bmpRLE4 {
 		return 0
@@ -80,7 +80,7 @@ func bmpPadding(file []byte, config image.Config) int {
 	return -bytes & 3
 }
 
-// bmpBits returns how many bits a 16-bit bmp has for red, green and blue; zeros for
+// bmpBits returns the number of bits of red, green and blue in a 16-bit bmp; zeros for
 // other files.
 func bmpBits(file []byte) (bits [3]int) {
 	const masksAt = 54
@@ -98,8 +98,8 @@ func bmpBits(file []byte) (bits [3]int) {
 	return bits
 }
 
-// expandBMP corrects RGBA pixels of fewer than 8 bits, which gobmp rounds to the nearest
-// of 256 levels, to Pillow's values, which are rounded down.
+// expandBMP corrects RGBA pixels of fewer than 8 bits: gobmp rounds them to the nearest
+// of 256 levels, Pillow rounds down.
 func expandBMP(pix []byte, bits [3]int) {
 	for channel, n := range bits {
 		if n < 1 || n > 7 {

@@ -17,7 +17,7 @@ func div255(v int) int {
 // Background is the colour under transparent pixels, RGB. The zero value is black.
 type Background [3]byte
 
-// NewBackground returns a colour as a background; nil is white.
+// NewBackground converts a colour to a background; nil is white.
 func NewBackground(c color.Color) Background {
 	if c == nil {
 		return Background{255, 255, 255}
@@ -34,7 +34,7 @@ func (bg Background) blend(dst, rgb []byte, alpha byte) {
 	}
 }
 
-// toImage converts what Go's decoders return for a format. 16-bit values keep
+// toImage converts the output of Go's decoders. 16-bit values are truncated to
 // their high byte; transparent pixels are composited on the background.
 func (d Decoder) toImage(img image.Image, format string) (Image, error) {
 	m, bg, b := d.Memory, d.Background, img.Bounds()
@@ -54,7 +54,7 @@ func (d Decoder) toImage(img image.Image, format string) (Image, error) {
 	case *image.NRGBA:
 		return fromStraight(m, w, h, img.Pix, img.Stride, 4, bg), nil
 	case *image.RGBA64:
-		// The decoders use RGBA64 for opaque images only.
+		// The decoders use RGBA64 only for opaque images.
 		p := newImage(m, w, h, 3)
 		copyRows(p, img.Pix, img.Stride, 8)
 		p.warning = darkWarning(largest16(img.Pix, img.Stride, w, h, 4, 3))
@@ -83,8 +83,8 @@ func (d Decoder) toImage(img image.Image, format string) (Image, error) {
 	return Image{}, fmt.Errorf("pixels of type %T are not supported", img)
 }
 
-// largest16 returns the largest of the first few of each pixel's 16-bit channels (big
-// endian).
+// largest16 returns the largest value of the first few 16-bit channels (big endian) of
+// each pixel.
 func largest16(pix []byte, stride, w, h, channels, few int) (largest uint16) {
 	for y := range h {
 		row := pix[y*stride : y*stride+2*channels*w]
@@ -97,8 +97,8 @@ func largest16(pix []byte, stride, w, h, channels, few int) (largest uint16) {
 	return largest
 }
 
-// copyRows fills p from rows of pixels that are step bytes apart; for 16-bit
-// values (big endian) every other byte is taken.
+// copyRows fills p from rows of pixels that are step bytes apart; of 16-bit
+// values (big endian) it copies the high byte.
 func copyRows(p Image, pix []byte, stride, step int) {
 	wide := step >= 2*p.c
 	for y := range p.h {
@@ -157,7 +157,8 @@ func fromStraight(m *Memory, w, h int, pix []byte, stride, step int, bg Backgrou
 	return p
 }
 
-// warnIfInvisible sets the warning of an image whose alpha values, ored, are seen.
+// warnIfInvisible sets the Transparent warning if seen, the bitwise OR of all alpha
+// values, is 0.
 func (p *Image) warnIfInvisible(seen byte) {
 	if seen == 0 {
 		p.warning = Transparent

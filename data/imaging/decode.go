@@ -19,34 +19,34 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// Formats are what is decoded, by the endings of file names.
+// Formats lists the supported formats by file name extension.
 const Formats = "jpg, jpeg, png, gif, webp, bmp"
 
 // extensions are Formats as a set.
 var extensions = map[string]bool{"jpg": true, "jpeg": true, "png": true, "gif": true, "webp": true, "bmp": true}
 
-// HasExtension reports whether a file's name ends as an image's does.
+// HasExtension reports whether a file name has one of these extensions.
 func HasExtension(name string) bool {
 	return extensions[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]
 }
 
-// MaxPixels bounds an image's width times height, checked before it is
-// decoded: Pillow's own limit against decompression bombs.
+// MaxPixels bounds an image's width times height, checked before decoding. It is
+// Pillow's limit against decompression bombs.
 const MaxPixels = 178956970
 
-// ErrNotAImage is the error of files in none of the Formats.
+// ErrNotAImage is the error for files in none of the Formats.
 var ErrNotAImage = errors.New("not an image (" + Formats + ")")
 
-// Decoder is how encoded images are turned into pixels. The zero value decodes with
-// Go's decoders, over black.
+// Decoder decodes image files to pixels. The zero value uses Go's decoders and a black
+// background.
 type Decoder struct {
 	Background Background
-	Orient     bool    // turn images as their EXIF orientation says
+	Orient     bool    // apply the EXIF orientation
 	Turbo      bool    // decode jpeg with libjpeg-turbo, where UseTurbo allows it
-	Memory     *Memory // for one image at a time; nil: new for each
+	Memory     *Memory // buffers for one image at a time; nil: allocate for each
 }
 
-// Read reads an image file to its end, and decodes it.
+// Read reads an image file and decodes it.
 func (d Decoder) Read(r io.Reader) (Image, error) {
 	file, err := d.Memory.readFile(r)
 	if err != nil {
@@ -55,9 +55,9 @@ func (d Decoder) Read(r io.Reader) (Image, error) {
 	return d.Decode(file)
 }
 
-// Decode decodes an image file, by what it holds and not by its name. The image lives
-// until d's Memory is reset. A panic in a decoder, which hostile files have provoked in
-// the past, is an error like any other.
+// Decode decodes an image file; it detects the format from the content. The image is
+// valid until d's Memory is reset. A panic in a decoder, which hostile files have caused
+// in the past, is returned as an error.
 func (d Decoder) Decode(file []byte) (p Image, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -74,7 +74,7 @@ func (d Decoder) Decode(file []byte) (p Image, err error) {
 	return p, err
 }
 
-// decodeFast decodes what there is a faster way for than Go's decoders.
+// decodeFast decodes formats for which there is a faster decoder than Go's.
 func (d Decoder) decodeFast(file []byte) (p Image, ok bool) {
 	switch {
 	case d.Turbo && isJPEG(file):
@@ -104,10 +104,10 @@ func (d Decoder) decodeImage(file []byte) (Image, error) {
 	return d.decodeWebP(file)
 }
 
-// decodeGIF decodes the first frame of a gif onto its screen. Pixels beside the frame
-// are transparent, or, as with Pillow, of the first colour where no colour is.
+// decodeGIF decodes the first frame of a gif onto its logical screen. Pixels outside the
+// frame are transparent or, as in Pillow, have the first colour if no colour is transparent.
 func (d Decoder) decodeGIF(file []byte, config image.Config) (Image, error) {
-	// Pillow does not miss the byte that ends the pixels of a file cut off after them.
+	// Pillow accepts files that are truncated before the byte that terminates the pixels.
 	img, err := gif.Decode(io.MultiReader(d.Memory.open(file), bytes.NewReader([]byte{0})))
 	if err != nil {
 		return Image{}, decodeError("gif", err, d.Turbo)
@@ -126,9 +126,9 @@ func (d Decoder) decodeGIF(file []byte, config image.Config) (Image, error) {
 	return beside.canvas(p, img.Bounds().Min, config.Width, config.Height), nil
 }
 
-// decodeJPEG decodes with image/jpeg. That refuses CMYK without Adobe's marker, which
-// libjpeg and Pillow read as though it were there: so it is put in front, where the
-// file's own, if any, comes later and holds.
+// decodeJPEG decodes with image/jpeg, which refuses CMYK without Adobe's marker.
+// libjpeg and Pillow assume the marker, so it is inserted at the start; a marker in the
+// file itself comes later and takes precedence.
 func (d Decoder) decodeJPEG(file []byte, config image.Config) (Image, error) {
 	r := d.Memory.open(file)
 	if config.ColorModel == color.CMYKModel {
@@ -142,7 +142,7 @@ func (d Decoder) decodeJPEG(file []byte, config image.Config) (Image, error) {
 	return d.toImage(img, "jpeg")
 }
 
-// decodeAnyPNG decodes with image/png, after a repair where that fails.
+// decodeAnyPNG decodes with image/png and, if that fails, again after a repair.
 func (d Decoder) decodeAnyPNG(file []byte) (Image, error) {
 	if err := checkCgBI(file); err != nil {
 		return Image{}, err
@@ -162,8 +162,8 @@ func (d Decoder) decodeAnyPNG(file []byte) (Image, error) {
 	return p, err
 }
 
-// CheckHeader returns the error that an image's header shows, without decoding it: that
-// it is no image, is cut short, is too large, or of a kind that is not supported.
+// CheckHeader checks an image's header without decoding the pixels. It returns an error
+// if the file is not an image, is truncated, too large, or of an unsupported kind.
 func CheckHeader(r io.Reader) error {
 	turbo := turbojpeg.Available() == nil
 	_, _, err := decodeConfig(r, turbo)
@@ -174,14 +174,14 @@ func CheckHeader(r io.Reader) error {
 	return err
 }
 
-// HeaderSize returns the width and height, in pixels, that an image's header names.
+// HeaderSize returns the width and height, in pixels, from an image's header.
 func HeaderSize(r io.Reader) (image.Point, error) {
 	config, _, err := decodeConfig(r, false)
 	return image.Pt(config.Width, config.Height), err
 }
 
 // decodeConfig reads an image's header and checks that its size can be decoded. turbo
-// says whether libjpeg-turbo has its turn before Go's decoders.
+// says whether libjpeg-turbo is tried before Go's decoders.
 func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {
 	b := bufio.NewReader(r)
 	head, _ := b.Peek(16)
@@ -201,7 +201,7 @@ func decodeConfig(r io.Reader, turbo bool) (image.Config, string, error) {
 	return config, format, nil
 }
 
-// EndsEarly says what an end of file means to whoever reads the message.
+// EndsEarly replaces an end-of-file error by a readable one.
 func EndsEarly(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the file ends too early")
@@ -209,7 +209,7 @@ func EndsEarly(err error) error {
 	return err
 }
 
-// canvas puts the first frame of an animation, whose corner is at, on its screen.
+// canvas places the first frame of an animation on its canvas, with its top left corner at at.
 func (bg Background) canvas(p Image, at image.Point, w, h int) Image {
 	if at == (image.Point{}) && p.w == w && p.h == h {
 		return p
@@ -225,15 +225,15 @@ func (bg Background) canvas(p Image, at image.Point, w, h int) Image {
 	return out
 }
 
-// isBilevel reports whether a png is grey with one bit per pixel, which Pillow
-// resizes as it does palettes.
+// isBilevel reports whether a png is grey with one bit per pixel. Pillow resizes such
+// images like those with a palette.
 func isBilevel(file []byte) bool {
 	const bitDepth, colourType = 24, 25
 	return len(file) > colourType && file[bitDepth] == 1 && file[colourType] == 0
 }
 
 // isGreyRamp reports whether every index of a palette is the grey of that value. Pillow
-// takes such gif and bmp files for grey ones, and resizes them as such.
+// treats such gif and bmp files as grey images.
 func isGreyRamp(p color.Palette) bool {
 	for i, c := range p {
 		if v := uint8(i); c != (color.RGBA{v, v, v, 255}) {

@@ -5,14 +5,13 @@ import (
 	"encoding/binary"
 )
 
-// orientation returns the EXIF orientation (1..8) of a jpeg, png or webp file,
-// 1 where there is none. It never fails: an image whose EXIF data cannot be
-// read is still an image.
+// orientation returns the EXIF orientation (1..8) of a jpeg, png or webp file, or 1
+// if there is none or if the EXIF data is unreadable.
 func orientation(file []byte) int {
 	return tiffOrientation(exifOf(file))
 }
 
-// exifOf returns the TIFF structure that holds an image's EXIF data, or nil.
+// exifOf returns the TIFF structure with an image's EXIF data, or nil.
 func exifOf(file []byte) []byte {
 	switch {
 	case bytes.HasPrefix(file, []byte("\xff\xd8")):
@@ -26,7 +25,7 @@ func exifOf(file []byte) []byte {
 	return nil
 }
 
-// jpegExif walks the segments before the image data.
+// jpegExif searches the segments before the image data.
 func jpegExif(b []byte) []byte {
 	for len(b) >= 4 && b[0] == 0xff && b[1] != 0xda {
 		n := int(binary.BigEndian.Uint16(b[2:]))

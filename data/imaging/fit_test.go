@@ -16,13 +16,13 @@ func TestFitRefuses(t *testing.T) {
 		x, y              int
 		want              string
 	}{
-		"size 0":           {p, 300, 0, 6, 0, 0, "cannot be fitted"},
-		"shorter than it":  {p, 300, 4, 3, 0, 0, "cannot be fitted"},
-		"no room":          {p, 47, 4, 4, 0, 0, "into 47 bytes"},
+		"size 0":           {p, 300, 0, 6, 0, 0, "cannot be resized"},
+		"shorter than it":  {p, 300, 4, 3, 0, 0, "cannot be resized"},
+		"no room":          {p, 47, 4, 4, 0, 0, "in 47 bytes"},
 		"nothing":          {Image{}, 300, 4, 4, 0, 0, "0 x 0 pixels"},
-		"left of it":       {p, 300, 4, 6, -1, 0, "from (-1, 0)"},
+		"left of it":       {p, 300, 4, 6, -1, 0, "at (-1, 0)"},
 		"too far right":    {p, 300, 4, 6, 6, 0, "9 x 6"},
-		"too far down":     {p, 300, 4, 6, 0, 3, "from (0, 3)"},
+		"too far down":     {p, 300, 4, 6, 0, 3, "at (0, 3)"},
 		"the last corner":  {p, 48, 4, 6, 5, 2, ""},
 		"scaled, too far":  {p, 300, 4, 4, 3, 0, "6 x 4"},
 		"scaled, in place": {p, 300, 4, 4, 2, 0, ""},

@@ -17,8 +17,8 @@ import (
 	"iddpm/internal/golden"
 )
 
-// TestGoldenImages compares the fitted images with the reference's: every
-// array NAME_at_SIZE of image/expected.npz is what it makes of image/NAME.*.
+// TestGoldenImages compares preprocessed images with the reference's: array
+// NAME_at_SIZE of image/expected.npz is its output for image/NAME.*.
 func TestGoldenImages(t *testing.T) {
 	path := golden.Files(t, "image/expected.npz")[0]
 	images := imagesByName(t, filepath.Dir(path))
@@ -49,7 +49,7 @@ func TestGoldenImages(t *testing.T) {
 }
 
 // imagesByName returns the paths of a folder's images, by their names
-// without the ending.
+// without the extension.
 func imagesByName(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -87,8 +87,8 @@ func compareGolden(t *testing.T, path, sizeText string, want *npy.Array) {
 	if near, share := pillowTolerance(filepath.Base(path)); !d.Turbo && near > tolerance {
 		tolerance, equal = near, share // of Go's JPEG decoder
 	}
-	// The folder does not say which Pillow the reference ran on: what either order
-	// makes of an image is right.
+	// The folder does not say which version of Pillow the reference used: the result of
+	// either order is accepted.
 	got := fitted(t, p, size, verticalFirst)
 	if older := fitted(t, p, size, pillow12); !agree(got, want.Data, tolerance, equal) && agree(older, want.Data, tolerance, equal) {
 		t.Log("agrees with Pillow before 13 only")
@@ -97,8 +97,8 @@ func compareGolden(t *testing.T, path, sizeText string, want *npy.Array) {
 	comparePixels(t, got, want.Data, tolerance, equal)
 }
 
-// pillow12 is the order of Pillow 12: the horizontal pass comes first but in
-// images that are threads. Earlier ones differ in these only.
+// pillow12 is the order of Pillow 12: the horizontal pass comes first except in images
+// with an extreme aspect ratio. Earlier versions differ only in these.
 func pillow12(p Image, _, h int) bool { return p.h > 100*p.w && p.h > h }
 
 func fitted(t *testing.T, p Image, size int, order passOrder) []byte {
@@ -110,8 +110,8 @@ func fitted(t *testing.T, p Image, size int, order passOrder) []byte {
 	return got
 }
 
-// unlikeReference returns why the reference makes other pixels of an image than
-// this program does on purpose; empty if it does not.
+// unlikeReference returns why this program deliberately differs from the reference on
+// an image; empty if it does not.
 func unlikeReference(file []byte) string {
 	const bitDepth, colourType = 24, 25
 	if bytes.HasPrefix(file, []byte(pngSignature)) && len(file) > colourType && file[bitDepth] == 16 && file[colourType] == 0 {
@@ -119,7 +119,7 @@ func unlikeReference(file []byte) string {
 	}
 	img, _, err := image.Decode(bytes.NewReader(file))
 	if err != nil {
-		return "" // the comparison will say
+		return "" // the comparison reports it
 	}
 	if see, ok := img.(interface{ Opaque() bool }); ok && !see.Opaque() {
 		return "of a transparent image the reference drops the alpha channel; here it is laid over white"
@@ -176,7 +176,7 @@ func TestImagesByName(t *testing.T) {
 }
 
 // agree reports whether got is within tolerance grey levels of want everywhere
-// and equal to it in at least the share equal of the values.
+// and equal to it in at least the fraction equal of the values.
 func agree(got, want []byte, tolerance int, equal float64) bool {
 	share, worst := difference(got, want)
 	return len(got) == len(want) && worst <= tolerance && share >= equal
@@ -195,8 +195,8 @@ func comparePixels(t *testing.T, got, want []byte, tolerance int, equal float64)
 	}
 }
 
-// difference returns the share of equal values, which is one of no values, and
-// the largest difference.
+// difference returns the fraction of equal values (1 if there are none) and the
+// largest difference.
 func difference(got, want []byte) (share float64, worst int) {
 	if len(want) == 0 {
 		return 1, 0

@@ -6,11 +6,11 @@ import (
 	"image/draw"
 )
 
-// gridGap is how many pixels lie between the images of a grid, and around them.
+// gridGap is the width, in pixels, of the gap between the images of a grid, and around them.
 const gridGap = 2
 
-// Grid lays images [N, size, size, 3] out on a background, left to right and top to
-// bottom, at most so many a row. There are no columns without images.
+// Grid arranges images [N, size, size, 3] on a background, left to right and top to
+// bottom, in at most the given number of columns. Fewer images give fewer columns.
 func Grid(pixels []byte, size, columns int, background color.Color) *image.NRGBA {
 	if size < 1 || columns < 1 {
 		return image.NewNRGBA(image.Rectangle{})
@@ -30,7 +30,7 @@ func Grid(pixels []byte, size, columns int, background color.Color) *image.NRGBA
 	return grid
 }
 
-// ToImage turns pixels [size, size, 3] into an image.
+// ToImage converts pixels [size, size, 3] to an image.
 func ToImage(pixels []byte, size int) *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, size, size))
 	for i := range min(size*size, len(pixels)/3) {

@@ -16,8 +16,8 @@ func halve(p Image, order passOrder) Image {
 	return halveHeight(halveWidth(p))
 }
 
-// halveBoth halves width and height, in this order and both even, row by row, so
-// that what lies between the two passes stays in the nearest cache.
+// halveBoth halves an even width and an even height, in this order. It works row by
+// row, so that the intermediate rows stay in the L1 cache.
 func halveBoth(p Image) Image {
 	out := newImage(p.memory, p.w/2, p.h/2, p.c)
 	top, bottom := p.memory.Take(out.w*p.c), p.memory.Take(out.w*p.c)
@@ -57,8 +57,8 @@ func average8(a, b uint64) uint64 { return (a | b) - (a^b)>>1&0x7f7f7f7f7f7f7f7f
 // halveRow averages pairs of pixels of c channels.
 func halveRow(dst, src []byte, c int) {
 	if c == 3 {
-		// Eight bytes hold the two pixels, and the four that are written a pixel and
-		// one byte of the next, which comes to overwrite it.
+		// Eight bytes contain both pixels. The four bytes written are one pixel and one
+		// byte of the next, which is overwritten later.
 		for len(src) >= 8 && len(dst) >= 4 {
 			two := binary.LittleEndian.Uint64(src)
 			binary.LittleEndian.PutUint32(dst, uint32(average8(two, two>>24)))
@@ -83,8 +83,8 @@ func averageRows(dst, a, b []byte) {
 	}
 }
 
-// nearest scales p to w x h by the nearest pixel and returns the part crop: what
-// Pillow does with palette and bilevel images whatever filter is asked for.
+// nearest scales p to w x h by nearest-neighbour interpolation and returns the part crop.
+// Pillow uses it for palette and bilevel images whatever the filter.
 func nearest(p Image, w, h int, crop rect) Image {
 	columns := nearestPositions(p.w, w)[crop.x : crop.x+crop.w]
 	rows := nearestPositions(p.h, h)[crop.y : crop.y+crop.h]
@@ -98,8 +98,8 @@ func nearest(p Image, w, h int, crop rect) Image {
 	return out
 }
 
-// nearestPositions steps by addition, as Pillow does: the rounding errors that
-// gather are part of the result.
+// nearestPositions steps by repeated addition, as Pillow does: the accumulated rounding
+// errors are part of the result.
 func nearestPositions(in, out int) []int {
 	at := make([]int, out)
 	step := float64(in) / float64(out)

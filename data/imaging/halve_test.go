@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// randomImage has every byte drawn anew.
+// randomImage returns an image of random bytes.
 func randomImage(r *rand.Rand, w, h, c int) Image {
 	p := newImage(nil, w, h, c)
 	for i := range p.pix {
@@ -21,8 +21,8 @@ func horizontalFirst(Image, int, int) bool { return false }
 
 func alwaysVerticalFirst(Image, int, int) bool { return true }
 
-// TestHalve compares the short ways with the general one, which TestPillow and
-// TestGolden compare with Pillow.
+// TestHalve compares the specialised code with the general filter, which TestPillow and
+// TestGoldenImages compare with Pillow.
 func TestHalve(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	orders := map[string]passOrder{"vertical": alwaysVerticalFirst, "horizontal": horizontalFirst, "pillow": verticalFirst}

@@ -27,7 +27,7 @@ func deflated(b []byte) []byte {
 	return out.Bytes()
 }
 
-// hugePNG is a png whose header promises 4e12 pixels.
+// hugePNG is a png whose header declares 4e12 pixels.
 func hugePNG() []byte {
 	b := []byte("\x89PNG\r\n\x1a\n")
 	return append(b, pngChunk("IHDR", "\x00\x1e\x84\x80\x00\x1e\x84\x80\x08\x02\x00\x00\x00")...)

@@ -6,24 +6,23 @@ import (
 	"math/bits"
 )
 
-// Image is a decoded image of any size, before it is fitted to the training
-// size. Rows are contiguous.
+// Image is a decoded image of any size, before preprocessing. Rows are contiguous.
 type Image struct {
 	w, h int
 	c    int    // channels: 1 grey, 3 RGB, 4 CMYK (0 is no ink)
 	pix  []byte // [h, w, c]
 
-	// palette says that the image came with a palette or as one bit per
-	// pixel; such images are resized by the nearest pixel, as Pillow does.
+	// palette says that the file has a palette or one bit per pixel. Such images are
+	// resized by nearest-neighbour interpolation, as in Pillow.
 	palette bool
 
 	warning Warning
 
-	memory *Memory // that pix is from, and that what is made of the image will be from
+	memory *Memory // owner of pix and of the images derived from this one
 }
 
-// FromPixels makes an image of w x h pixels, [h, w, c], which it may keep: c is 1 for
-// grey, 3 for RGB, and 4 for RGB and straight alpha, which goes over the background.
+// FromPixels returns an image of w x h pixels, [h, w, c], and may keep pix. c is 1 for
+// grey, 3 for RGB, and 4 for RGB and straight alpha, which is composited on the background.
 func (d Decoder) FromPixels(w, h, c int, pix []byte) (Image, error) {
 	if w < 1 || h < 1 || w > MaxPixels/h || len(pix) != w*h*c {
 		return Image{}, fmt.Errorf("%d bytes are not %d x %d pixels of %d channels", len(pix), w, h, c)
@@ -34,21 +33,21 @@ func (d Decoder) FromPixels(w, h, c int, pix []byte) (Image, error) {
 	case 4:
 		return fromStraight(d.Memory, w, h, pix, 4*w, 4, d.Background), nil
 	}
-	return Image{}, fmt.Errorf("pixels of %d channels: only 1, 3 and 4 are known", c)
+	return Image{}, fmt.Errorf("pixels of %d channels: only 1, 3 and 4 are supported", c)
 }
 
-// Warning says why the pixels of an image that was decoded without error are hardly those
-// that somebody wanted; empty where nothing speaks against them.
+// Warning says why an image that was decoded without error is probably wrong; empty if
+// it looks right.
 type Warning string
 
-// Transparent is the warning of images whose every pixel is transparent.
+// Transparent is the warning of fully transparent images.
 const Transparent Warning = "transparent everywhere: only the background colour is left"
 
-// darkBits is the most bits in use of 16 that are worth a warning: with 14, as raw images
-// of cameras have them, an image has at most a quarter of its brightness.
+// darkBits is the largest number of used bits, of 16, that causes a warning. With 14, as
+// in raw camera images, an image has at most a quarter of its brightness.
 const darkBits = 14
 
-// darkWarning returns the warning of an image with 16 bits per channel whose largest
+// darkWarning returns the warning for an image with 16 bits per channel whose largest
 // value is most.
 func darkWarning(most uint16) Warning {
 	n := bits.Len16(most)
@@ -58,13 +57,13 @@ func darkWarning(most uint16) Warning {
 	return Warning(fmt.Sprintf("only the low %d of 16 bits are in use, so nearly black: multiply the values by %d", n, 1<<(16-n)))
 }
 
-// Warning returns what is doubtful about the image's pixels.
+// Warning returns the image's warning, or "".
 func (p Image) Warning() Warning { return p.warning }
 
 // Size returns the image's width and height, in pixels.
 func (p Image) Size() image.Point { return image.Pt(p.w, p.h) }
 
-// newImage returns an image of any content.
+// newImage returns an image with uninitialised pixels.
 func newImage(m *Memory, w, h, c int) Image {
 	return Image{w: w, h: h, c: c, pix: m.Take(w * h * c), memory: m}
 }

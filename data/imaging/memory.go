@@ -9,10 +9,9 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// Memory is what one image needs on its way from the file to the batch: the
-// file, and the pixels at each stage. The next image uses the same again;
-// without that the collector would run every few images. The nil Memory
-// allocates everything anew. It serves one goroutine at a time.
+// Memory holds the buffers for decoding and preprocessing one image. The next image
+// reuses them; otherwise the garbage collector would run every few images. A nil
+// Memory allocates every buffer. Only one goroutine may use it at a time.
 type Memory struct {
 	file     bytes.Buffer
 	source   bytes.Reader
@@ -26,10 +25,10 @@ type Memory struct {
 // maxFile bounds the bytes of one encoded image.
 const maxFile = 1 << 28
 
-// keptBuffer bounds the buffers that wait for the next image.
+// keptBuffer bounds the size of a buffer that is kept for the next image.
 const keptBuffer = 16 << 20
 
-// Take returns n bytes of any content, until Reset.
+// Take returns n uninitialised bytes, valid until Reset.
 func (m *Memory) Take(n int) []byte {
 	if m == nil {
 		return make([]byte, n)
@@ -45,7 +44,7 @@ func (m *Memory) Take(n int) []byte {
 	return (*b)[:n]
 }
 
-// Reset takes everything back.
+// Reset makes all buffers reusable.
 func (m *Memory) Reset() {
 	for i, b := range m.buffers {
 		if cap(b) > keptBuffer {

@@ -19,8 +19,8 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// TestOddKinds compares images of kinds that few programs write with what Pillow made of
-// them (testdata/odd/make.py).
+// TestOddKinds compares images in rare formats with Pillow's output
+// (testdata/odd/make.py).
 func TestOddKinds(t *testing.T) {
 	d := Decoder{Background: Background{200, 30, 60}}
 	t.Run("go", func(t *testing.T) { testOddKinds(t, d) })
@@ -67,8 +67,8 @@ func testOddKinds(t *testing.T, d Decoder) {
 	}
 }
 
-// TestCutTails cuts files off after their last pixel, which Pillow does not notice, and
-// one byte earlier, which nobody may miss.
+// TestCutTails truncates files after their last pixel, which Pillow accepts, and one
+// byte earlier, which must be an error.
 func TestCutTails(t *testing.T) {
 	read := func(path ...string) []byte {
 		file, err := os.ReadFile(filepath.Join(append([]string{"testdata"}, path...)...))
@@ -80,8 +80,8 @@ func TestCutTails(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		file     []byte
-		harmless int // bytes that may be missing
-		harmful  int // bytes that take a pixel along
+		harmless int // number of bytes that may be missing
+		harmful  int // number of bytes whose loss damages a pixel
 	}{
 		{"gif", read("pillow", "palette.gif"), 2, 3}, // the trailer, and the end of the sub-blocks
 		{"bmp", read("odd", "rgb24_os2.bmp"), 3, 4},  // padding
@@ -168,8 +168,8 @@ func splitIDAT(t *testing.T, file []byte) []byte {
 	return append(out, pngChunk("IEND", "")...)
 }
 
-// TestDamageAfterPixels checks that what is wrong behind the last pixel of a png costs
-// nothing, and damaged pixels are still found.
+// TestDamageAfterPixels checks that damage after the last pixel of a png is ignored, and
+// that damaged pixels are still an error.
 func TestDamageAfterPixels(t *testing.T) {
 	whole := encodePNG(t, noise(3))
 	want, err := Decoder{}.Decode(whole)
@@ -228,7 +228,7 @@ func TestDamageAfterPixels(t *testing.T) {
 	}
 }
 
-// TestUnsupported checks that images of kinds that are not decoded are not called corrupt.
+// TestUnsupported checks that unsupported images are not reported as corrupt.
 func TestUnsupported(t *testing.T) {
 	jpeg, err := os.ReadFile(filepath.Join("testdata", "pillow", "rgb_444.jpg"))
 	if err != nil {
@@ -269,8 +269,8 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
-// TestHostileAnimation checks that a frame cannot claim another size than it has, or a
-// canvas beyond the limit.
+// TestHostileAnimation checks that a frame with a wrong size, or a canvas beyond the
+// limit, is an error.
 func TestHostileAnimation(t *testing.T) {
 	file, err := os.ReadFile(filepath.Join("testdata", "odd", "animated_part_alpha_lossy.webp"))
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// TestPillow compares decoding, and decoding and fitting, with what Pillow made
-// of the same files (testdata/pillow/make.py): keys are FILE@whole and FILE@SIZE.
+// TestPillow compares decoding and preprocessing with Pillow's output for the same
+// files (testdata/pillow/make.py): keys are FILE@whole and FILE@SIZE.
 func TestPillow(t *testing.T) {
 	d := Decoder{Background: NewBackground(color.NRGBA{200, 30, 60, 255}), Orient: true}
 	t.Run("go", func(t *testing.T) { testPillow(t, d, pillowTolerance) })
@@ -26,8 +26,8 @@ func TestPillow(t *testing.T) {
 	})
 }
 
-// needTurbo skips a test where libjpeg-turbo is not installed; Go's decoder,
-// which takes its place there, is tested everywhere.
+// needTurbo skips a test if libjpeg-turbo is not installed; Go's decoder is tested
+// everywhere.
 func needTurbo(t *testing.T) bool {
 	t.Helper()
 	if err := turbojpeg.Available(); err != nil {
@@ -80,9 +80,9 @@ func wholeOrFitted(p Image, how string) ([]byte, error) {
 	return got, p.Fit(got, size)
 }
 
-// pillowTolerance is that of Go's decoders: exact but for JPEG, where its inverse
-// cosine transform rounds differently from libjpeg's, and, with colours and black
-// (YCCK), where it brings the colour planes to full size itself, unsmoothed.
+// pillowTolerance is the tolerance of Go's decoders: exact except for JPEG, whose inverse
+// DCT rounds differently from libjpeg's and, for YCCK, whose colour planes are upsampled
+// without a filter.
 func pillowTolerance(name string) (tolerance int, equal float64) {
 	switch {
 	case strings.HasPrefix(name, "ycck"):

@@ -9,12 +9,11 @@ import (
 	"io"
 )
 
-// image/png makes a decompressor, an image and a copy of it for every file, which
-// takes as long as the decompressing itself where files are as small as training
-// images are. So the kind that nearly all files are, with 8 bits per channel and
-// not interlaced, is read here into memory that the next one uses again. Whatever
-// is of another kind, or not quite right, is left to image/png, which has the last
-// word on whether a file is corrupt.
+// image/png allocates a decompressor, an image and a copy of it for every file. For
+// files as small as training images this takes as long as the decompression. So the
+// most common kind of file, with 8 bits per channel and not interlaced, is decoded here
+// into reused memory. All other files, and files with any irregularity, are left to
+// image/png, which decides whether a file is corrupt.
 
 // The colour types of a png.
 const (
@@ -23,7 +22,7 @@ const (
 
 const pngSignature = "\x89PNG\r\n\x1a\n"
 
-// pngFile is what decoding needs of a file.
+// pngFile holds the parts of a file that decoding needs.
 type pngFile struct {
 	w, h     int
 	colour   byte
@@ -33,7 +32,8 @@ type pngFile struct {
 	pixels   []byte // compressed
 }
 
-// decodePNG decodes the common kind of png. It is not ok where image/png is to.
+// decodePNG decodes the common kind of png. ok is false for files that image/png has to
+// decode.
 func (d Decoder) decodePNG(file []byte) (p Image, ok bool) {
 	f, ok := parsePNG(d.Memory, file)
 	if !ok {
@@ -57,7 +57,7 @@ func (d Decoder) decodePNG(file []byte) (p Image, ok bool) {
 	return d.fromPNG(f, pix), true
 }
 
-// parsePNG finds its way through the chunks, each with its checksum.
+// parsePNG reads the chunks and verifies their checksums.
 func parsePNG(m *Memory, file []byte) (f pngFile, ok bool) {
 	if !bytes.HasPrefix(file, []byte(pngSignature)) {
 		return f, false
@@ -105,7 +105,7 @@ func pngChunkOf(b []byte) (name string, body, after []byte, ok bool) {
 	return string(b[4:8]), b[8:end], b[end+4:], true
 }
 
-// header takes IHDR, and reports whether the file is of the common kind.
+// header reads IHDR and reports whether the file is of the common kind.
 func (f *pngFile) header(b []byte) bool {
 	if len(b) != 13 {
 		return false
@@ -139,8 +139,8 @@ func (f *pngFile) addPixels(m *Memory, body []byte) {
 	f.pixels = joined
 }
 
-// addPalette takes PLTE and tRNS. Other files than those with a palette have them
-// for a purpose of theirs: to suggest a palette, or one colour for transparent.
+// addPalette reads PLTE and tRNS. In files without a palette these chunks mean a
+// suggested palette, or the transparent colour.
 func (f *pngFile) addPalette(name string, body []byte) bool {
 	const most = 256
 	n := len(body)
@@ -155,14 +155,13 @@ func (f *pngFile) addPalette(name string, body []byte) bool {
 	return n <= len(f.palette)/3
 }
 
-// inflater decompresses one zlib stream after the other.
+// inflater is a reusable zlib decompressor.
 type inflater struct {
 	source bytes.Reader
 	zlib   io.ReadCloser
 }
 
-// inflate decompresses a stream that is to hold just len(dst) bytes, and checks
-// its checksum.
+// inflate decompresses a stream of exactly len(dst) bytes and verifies its checksum.
 func (m *Memory) inflate(dst, compressed []byte) (err error) {
 	z := &inflater{}
 	if m != nil {
@@ -183,13 +182,13 @@ func (m *Memory) inflate(dst, compressed []byte) (err error) {
 	}
 	var more [1]byte
 	if n, err := z.zlib.Read(more[:]); n > 0 || err != io.EOF || z.source.Len() > 0 {
-		return errors.New("more pixels than there is room for, or a wrong checksum")
+		return errors.New("too many pixels, or a wrong checksum")
 	}
 	return nil
 }
 
-// unfilter undoes the prediction of a row from the pixel before, at a distance of
-// bpp bytes, and from the row above. It reports whether there is such a filter.
+// unfilter undoes the prediction of a row from the previous pixel, bpp bytes before,
+// and from the row above. It reports whether the filter exists.
 func unfilter(dst, src, above []byte, filter byte, bpp int) bool {
 	src, above = src[:len(dst)], above[:len(dst)]
 	switch filter {
@@ -228,7 +227,7 @@ func unfilterPaeth(dst, src, above []byte, bpp int) {
 	src, above = src[:len(dst)], above[:len(dst)]
 	for i := 0; i < len(dst); i += bpp {
 		up := int(above[i])
-		toUp := left - corner // the distance to up: the prediction less up
+		toUp := left - corner // prediction minus up
 		toLeft := up - corner
 		toCorner := magnitude(toLeft + toUp)
 		nearest, best := left, magnitude(toLeft)
@@ -249,7 +248,7 @@ func magnitude(v int) int {
 	return (v ^ sign) - sign
 }
 
-// fromPNG makes an image of unfiltered pixels.
+// fromPNG converts unfiltered pixels to an image.
 func (d Decoder) fromPNG(f pngFile, pix []byte) Image {
 	switch f.colour {
 	case pngRGBA:

@@ -9,11 +9,11 @@ import (
 	"io"
 )
 
-// Pillow stops reading a png after its last pixel: what follows may be missing or
-// damaged. image/png reads on to the last chunk. So where image/png fails, the file is
-// rebuilt from what stands before its pixels and the pixels, if all of these are there.
+// Pillow stops reading a png after its last pixel: the rest may be missing or damaged.
+// image/png reads all chunks. So if image/png fails, the file is rebuilt from its
+// header and its pixels, provided that all pixels are intact.
 
-// repairPNG returns the file rebuilt, or false where pixels are missing or damaged.
+// repairPNG returns the rebuilt file, or false if pixels are missing or damaged.
 func repairPNG(file []byte) ([]byte, bool) {
 	head, pixels, ok := splitPNG(file)
 	if !ok {
@@ -66,8 +66,8 @@ func splitPNG(file []byte) (head, pixels []byte, ok bool) {
 	return head, pixels, len(head) >= header
 }
 
-// pngRawSize returns how many bytes the pixels of an IHDR chunk's image take before
-// compression: a filter byte and the pixels, row by row, of each pass of interlacing.
+// pngRawSize returns the uncompressed size, in bytes, of the pixels of an image with this
+// IHDR chunk: for each interlacing pass and row a filter byte and the pixels.
 func pngRawSize(ihdr []byte) int64 {
 	w, h := int64(binary.BigEndian.Uint32(ihdr)), int64(binary.BigEndian.Uint32(ihdr[4:]))
 	depth, channels := int64(ihdr[8]), int64(1)

@@ -14,8 +14,7 @@ import (
 	"testing"
 )
 
-// samePNG checks that decodePNG, where it is ok, does what image/png does, and
-// returns whether it was.
+// samePNG checks that decodePNG, if ok, agrees with image/png. It returns ok.
 func samePNG(t testing.TB, what string, file []byte) bool {
 	t.Helper()
 	d := Decoder{Background: Background{200, 30, 60}, Memory: &Memory{}}
@@ -33,8 +32,7 @@ func samePNG(t testing.TB, what string, file []byte) bool {
 	return true
 }
 
-// commonPNGs are images of every common kind, of pixels that every filter is of
-// use for.
+// commonPNGs are images of every common kind, whose pixels use every filter.
 func commonPNGs(t testing.TB) map[string][]byte {
 	t.Helper()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -91,7 +89,7 @@ func TestPNG(t *testing.T) {
 	}
 }
 
-// TestPNGFilters encodes each filter in turn, which Go's encoder chooses at will.
+// TestPNGFilters encodes with each filter in turn; Go's encoder chooses filters itself.
 func TestPNGFilters(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for colour, channels := range map[byte]int{pngGrey: 1, pngGreyAlpha: 2, pngRGB: 3, pngRGBA: 4} {
@@ -113,7 +111,7 @@ func TestPNGFilters(t *testing.T) {
 	}
 }
 
-// rawPNG makes a file of rows as they are, in three IDAT chunks.
+// rawPNG returns a file of the given filtered rows in three IDAT chunks.
 func rawPNG(w, h uint32, colour byte, rows []byte) []byte {
 	header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, w), h)
 	packed := string(deflated(rows))
@@ -124,8 +122,8 @@ func rawPNG(w, h uint32, colour byte, rows []byte) []byte {
 	return append(file, pngChunk("IEND", "")...)
 }
 
-// TestPNGDamaged changes every byte of files, and cuts them everywhere, with and
-// without mending the checksums: what is decoded is what image/png decodes.
+// TestPNGDamaged changes every byte of files, and truncates them at every byte, with and
+// without repaired checksums. The result must agree with image/png.
 func TestPNGDamaged(t *testing.T) {
 	indexed := pngSignature + string(pngChunk("IHDR", "\x00\x00\x00\x03\x00\x00\x00\x02\x08\x03\x00\x00\x00")) +
 		string(pngChunk("PLTE", "abcdefghi")) + string(pngChunk("tRNS", "\x00\x80")) +
@@ -153,7 +151,7 @@ func TestPNGDamaged(t *testing.T) {
 	}
 }
 
-// mendPNG makes the checksums of chunks right, if it finds its way through.
+// mendPNG corrects the checksums of chunks, if the chunks can be parsed.
 func mendPNG(file []byte) bool {
 	for rest := file[len(pngSignature):]; len(rest) > 0; {
 		n := uint64(0)

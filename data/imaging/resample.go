@@ -2,14 +2,13 @@ package imaging
 
 import "math"
 
-// The resampling below is Pillow's, to the bit: separable, the passes in its
-// order, coefficients rounded to 22 bits, the intermediate image rounded back
-// to 8 bits. Another rounding anywhere shows up as grey levels that differ from
-// the reference's, so the arithmetic follows Pillow's order even where a
-// shorter formula would do.
+// The resampling below is bit-identical to Pillow's: separable, the same order of
+// passes, coefficients rounded to 22 bits, and an 8-bit intermediate image. Any other
+// rounding changes grey levels, so the arithmetic keeps Pillow's order of operations
+// even where a shorter formula exists.
 
-// precisionBits is what remains of 32 bits after 8 for the value and 2 for the
-// overshoot of a filter with negative lobes.
+// precisionBits is 32 bits minus 8 for the value and 2 for the overshoot of a filter
+// with negative lobes.
 const precisionBits = 32 - 8 - 2
 
 // filter is a resampling kernel, zero outside [-support, support].
@@ -30,9 +29,9 @@ func boxWeight(x float64) float64 {
 	return 0
 }
 
-// bicubicWeight is Keys' cubic with a = -0.5. The conversions to float64 keep
-// the compiler from fusing a multiplication with an addition, which rounds
-// differently on other processors.
+// bicubicWeight is Keys' cubic with a = -0.5. The conversions to float64 prevent the
+// compiler from emitting fused multiply-adds, which round differently across
+// processors.
 func bicubicWeight(x float64) float64 {
 	const a = -0.5
 	x = math.Abs(x)
@@ -74,8 +73,8 @@ func newTaps(f filter, in, out, from, to int) taps {
 	return t
 }
 
-// weigh fills k with the filter's values at the centers of the input positions
-// from lo on, seen from center and scaled by step, normalised to a sum of one.
+// weigh fills k with the filter's values at the centers of the input positions from lo
+// on, relative to center and scaled by step, normalised to a sum of one.
 func weigh(k []float64, f filter, lo int, center, step float64) {
 	sum := 0.0
 	for j := range k {
@@ -116,20 +115,19 @@ const half = int32(1) << (precisionBits - 1)
 // rect is a part of an image, in pixels.
 type rect struct{ x, y, w, h int }
 
-// passOrder tells whether the vertical pass comes first where p is scaled to
-// w x h, another height.
+// passOrder reports whether the vertical pass comes first when p is scaled to w x h.
 type passOrder func(p Image, w, h int) bool
 
-// verticalFirst is the order of Pillow 13: the vertical pass comes first where
-// it takes away more than twice as many rows as the horizontal one takes away
-// columns. Before 13 the horizontal pass came first.
+// verticalFirst is the order of Pillow 13: the vertical pass comes first if it removes
+// more than twice as many rows as the horizontal pass removes columns. Before
+// version 13 the horizontal pass came first.
 func verticalFirst(p Image, w, h int) bool {
 	return p.h > h && p.h-h > 2*(p.w-w)
 }
 
 // resample scales p to w x h with f and returns the part crop of the result;
 // only the rows and columns that the crop needs are computed, except that a
-// vertical pass that comes first takes all columns.
+// vertical pass that comes first computes all columns.
 func resample(p Image, f filter, w, h int, crop rect, order passOrder) Image {
 	if h == p.h {
 		return resampleWidth(p.cropped(rect{y: crop.y, w: p.w, h: crop.h}), f, w, crop)
@@ -200,8 +198,8 @@ func row3(dst, src []byte, t taps) {
 	}
 }
 
-// pixel2 is both of two taps at once: those of the box filter that halves an odd
-// width, nearly all of them.
+// pixel2 applies two taps at once: nearly all taps of the box filter that halves an odd
+// width are pairs.
 func pixel2(dst, src []byte, k, l int32) {
 	in, out := src[:6:6], dst[:3:3]
 	out[0] = clip8(half + int32(in[0])*k + int32(in[3])*l)

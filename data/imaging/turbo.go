@@ -7,8 +7,8 @@ import (
 	"iddpm/data/imaging/turbojpeg"
 )
 
-// UseTurbo reports whether to decode jpeg with libjpeg-turbo, by the name of a decoder:
-// "turbo", or "go", or, where it is empty or "auto", the first if that is installed.
+// UseTurbo reports whether to decode jpeg with libjpeg-turbo. decoder is "turbo", "go",
+// or "auto" (or empty): turbo if it is installed.
 func UseTurbo(decoder string) (bool, error) {
 	switch decoder {
 	case "", "auto":
@@ -19,14 +19,14 @@ func UseTurbo(decoder string) (bool, error) {
 	case "go":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q decodes no jpeg: choose auto, turbo or go", decoder)
+	return false, fmt.Errorf("%q is not a jpeg decoder: choose auto, turbo or go", decoder)
 }
 
 func isJPEG(file []byte) bool { return bytes.HasPrefix(file, []byte("\xff\xd8\xff")) }
 
-// decodeTurbo decodes a jpeg file with libjpeg-turbo. Where that so much as
-// warns, it is not ok, and Go's decoder has the last word on whether the file is
-// corrupt: so the same files are readable on every machine.
+// decodeTurbo decodes a jpeg file with libjpeg-turbo. If that fails or warns, ok is
+// false, and Go's decoder decides whether the file is corrupt: so the same files
+// are readable on every machine.
 func (d Decoder) decodeTurbo(file []byte) (p Image, ok bool) {
 	decoder, err := d.Memory.turbo()
 	if err != nil {

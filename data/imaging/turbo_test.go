@@ -16,8 +16,8 @@ func jpegFile(t testing.TB, name string) []byte {
 	return file
 }
 
-// TestBothDecoders checks that the choice changes a few grey levels and nothing
-// else: not which files can be read, and not what is said of those that cannot.
+// TestBothDecoders checks that the choice of decoder changes only a few grey levels: not
+// which files are readable, and not the error messages.
 func TestBothDecoders(t *testing.T) {
 	turbo, golang := Decoder{Turbo: needTurbo(t), Orient: true}, Decoder{Orient: true}
 	whole := jpegFile(t, "rgb_420.jpg")

@@ -1,6 +1,6 @@
 package imaging
 
-// turned returns p as it is meant to be seen, for an EXIF orientation of 1..8.
+// turned applies an EXIF orientation of 1..8 to p.
 func (p Image) turned(orientation int) Image {
 	if orientation < 2 || orientation > 8 {
 		return p
@@ -20,8 +20,8 @@ func (p Image) turned(orientation int) Image {
 	return out
 }
 
-// turnedFrom returns where in a stored w x h image the pixel (x, y) of the
-// seen image lies.
+// turnedFrom returns the position in the stored w x h image of the pixel (x, y) of the
+// turned image.
 func turnedFrom(orientation, x, y, w, h int) (int, int) {
 	switch orientation {
 	case 2:

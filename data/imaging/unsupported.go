@@ -10,11 +10,11 @@ import (
 	"github.com/jsummers/gobmp"
 )
 
-// UnsupportedError says that a file holds an image of a kind that is not decoded. Such
-// a file is not corrupt.
+// UnsupportedError says that a file is an image in an unsupported format or with an
+// unsupported feature. Such a file is not corrupt.
 type UnsupportedError struct {
-	Format  string // as people call it: jpeg, png, HEIC, ...
-	Feature string // of the format, that is not decoded; empty: the whole format
+	Format  string // common name: jpeg, png, HEIC, ...
+	Feature string // unsupported feature of the format; empty: the whole format
 	Hint    string // what to do; may be empty
 }
 
@@ -31,11 +31,11 @@ func (e *UnsupportedError) Error() string {
 	return text
 }
 
-// convertHint is the cure for whole formats.
+// convertHint is the hint for unsupported formats.
 const convertHint = "convert it to one of " + Formats
 
-// jpegFeatures are image/jpeg's names of what it does not decode, in the field's words.
-// libjpeg-turbo decodes those that are true here.
+// jpegFeatures translates image/jpeg's names of unsupported features. libjpeg-turbo
+// decodes those that are true here.
 var jpegFeatures = map[jpeg.UnsupportedError]struct {
 	name  string
 	turbo bool
@@ -46,8 +46,8 @@ var jpegFeatures = map[jpeg.UnsupportedError]struct {
 	"number of components":          {"other than 1, 3 or 4 components", false},
 }
 
-// decodeError says what a decoder's error means for a file of a format: that it is
-// corrupt, or of a kind that is not supported.
+// decodeError classifies a decoder's error: the file is corrupt, or its kind is not
+// supported.
 func decodeError(format string, err error, turbo bool) error {
 	var jpegError jpeg.UnsupportedError
 	var pngError png.UnsupportedError
@@ -70,8 +70,8 @@ func decodeError(format string, err error, turbo bool) error {
 	return fmt.Errorf("corrupt %s: %w", format, EndsEarly(err))
 }
 
-// foreign are the first bytes of formats that files named as images often have; a dot
-// matches any byte.
+// foreign are the first bytes of unsupported formats that files with image extensions
+// often have; a dot matches any byte.
 var foreign = []struct{ format, magic string }{
 	{"HEIC", "....ftyphei"}, {"HEIC", "....ftyphev"}, {"HEIC", "....ftypmif1"}, {"HEIC", "....ftypmsf1"},
 	{"AVIF", "....ftypavi"},
@@ -82,8 +82,8 @@ var foreign = []struct{ format, magic string }{
 	{"QOI", "qoif"}, {"PNM", "P5\n"}, {"PNM", "P6\n"}, {"JNG", "\x8bJNG"}, {"MNG", "\x8aMNG"},
 }
 
-// foreignFormat names the format of a file that starts with head, if it is an image
-// format that is not decoded; else it returns nil.
+// foreignFormat returns an UnsupportedError if head is the start of a file in an
+// unsupported image format, else nil.
 func foreignFormat(head []byte) error {
 	for _, f := range foreign {
 		if len(head) < len(f.magic) {
@@ -100,8 +100,8 @@ func foreignFormat(head []byte) error {
 	return nil
 }
 
-// checkCgBI refuses the png variant of Apple's build tools, whose pixels are stored
-// in another order and with another compression.
+// checkCgBI refuses the png variant of Apple's build tools, which has another pixel
+// order and another compression.
 func checkCgBI(file []byte) error {
 	const name = len(pngSignature) + 4
 	if len(file) > name && bytes.HasPrefix(file, []byte(pngSignature)) && bytes.HasPrefix(file[name:], []byte("CgBI")) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestWarnings checks which decoded images are doubtful.
+// TestWarnings checks which decoded images have a warning.
 func TestWarnings(t *testing.T) {
 	square := image.Rect(0, 0, 3, 3)
 	grey16 := func(values ...uint16) image.Image {
@@ -109,7 +109,7 @@ func TestTransparentBMP(t *testing.T) {
 	}
 }
 
-// TestFilesWithoutWarning checks that what only looks odd is not doubted.
+// TestFilesWithoutWarning checks that unusual but valid images have no warning.
 func TestFilesWithoutWarning(t *testing.T) {
 	for _, pattern := range []string{"pillow/*.*", "odd/*.*"} {
 		files, err := filepath.Glob(filepath.Join("testdata", pattern))

@@ -11,9 +11,8 @@ import (
 )
 
 // Lossy WebP stores video-range YUV with halved colour planes. golang.org/x/image
-// hands the planes out under a type that means JPEG's full range, so the
-// conversion is done here, as libwebp does it: smoothed planes, then its
-// fixed-point matrix.
+// returns the planes as a type that means JPEG's full range, so the conversion is
+// done here, as in libwebp: fancy upsampling, then its fixed-point matrix.
 
 // fromWebP converts the planes of a lossy WebP image to RGB.
 func fromWebP(m *Memory, img *image.YCbCr) Image {
@@ -57,7 +56,7 @@ func webpRow(dst, luma, us, vs []byte) {
 	}
 }
 
-// webpFrame is the first image of a WebP file with an extended header.
+// webpFrame is the first frame of a WebP file with an extended header.
 type webpFrame struct {
 	file   []byte          // the image as a file of its own
 	at     image.Rectangle // where on the canvas
@@ -65,12 +64,12 @@ type webpFrame struct {
 	alpha  bool            // whether the file says that it is not opaque
 }
 
-// firstWebP finds the first frame of an animation, or the still image of a file that has
-// an extended header. It is nil where the file has none, and so is an image of its own.
+// firstWebP finds the first frame of an animation, or the still image of a file with an
+// extended header. It returns nil if the file has no extended header.
 //
-// golang.org/x/image decodes no animation, and refuses files whose header and chunks
-// disagree about alpha; as in libwebp, the header decides, or, of a lossless still image,
-// either.
+// golang.org/x/image does not decode animations, and refuses files whose header and
+// chunks disagree about alpha. As in libwebp, the header decides; a lossless still image
+// has alpha if either says so.
 func firstWebP(file []byte) (*webpFrame, error) {
 	const animated, hasAlpha = 1 << 1, 1 << 4
 	chunks := file[12:]
@@ -88,7 +87,7 @@ func firstWebP(file []byte) (*webpFrame, error) {
 		corner := image.Pt(2*uint24(frame), 2*uint24(frame[3:]))
 		f.at = image.Rectangle{Min: corner, Max: corner.Add(image.Pt(1+uint24(frame[6:]), 1+uint24(frame[9:])))}
 		if !f.at.In(image.Rectangle{Max: f.canvas}) {
-			return nil, fmt.Errorf("a frame at %v lies outside of the canvas of %d x %d pixels", f.at, f.canvas.X, f.canvas.Y)
+			return nil, fmt.Errorf("a frame at %v is outside the canvas of %d x %d pixels", f.at, f.canvas.X, f.canvas.Y)
 		}
 		chunks = frame[16:]
 	}
@@ -102,8 +101,8 @@ func firstWebP(file []byte) (*webpFrame, error) {
 	return f, nil
 }
 
-// simpleWebP returns a file with the image among chunks, of the given size, and no more
-// than it takes. It is nil where there is none.
+// simpleWebP returns a minimal file with the image among chunks, of the given size, or
+// nil if there is none.
 func simpleWebP(chunks []byte, size image.Point, alpha bool) []byte {
 	name, body := "VP8L", chunk(chunks, "VP8L", binary.LittleEndian, 0, 0)
 	var plane []byte
@@ -125,7 +124,7 @@ func simpleWebP(chunks []byte, size image.Point, alpha bool) []byte {
 	return file
 }
 
-// losslessAlpha reports whether the lossless image among chunks says that it has alpha.
+// losslessAlpha reports whether the lossless image among chunks declares alpha.
 func losslessAlpha(chunks []byte) bool {
 	body := chunk(chunks, "VP8L", binary.LittleEndian, 0, 0)
 	return len(body) >= 5 && binary.LittleEndian.Uint32(body[1:])>>28&1 == 1
@@ -140,8 +139,8 @@ func appendRIFFChunk(b []byte, name string, body []byte) []byte {
 
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
-// decodeWebP decodes a WebP file, of an animation the first frame on its canvas. As with
-// Pillow the canvas is transparent, or black where the file says that it is opaque.
+// decodeWebP decodes a WebP file; of an animation, the first frame on its canvas. As in
+// Pillow, the canvas is transparent, or black if the file is opaque.
 func (d Decoder) decodeWebP(file []byte) (Image, error) {
 	frame, err := firstWebP(file)
 	if err != nil {
@@ -154,7 +153,7 @@ func (d Decoder) decodeWebP(file []byte) (Image, error) {
 			return Image{}, err
 		}
 		if size := image.Pt(config.Width, config.Height); size != frame.at.Size() {
-			return Image{}, fmt.Errorf("corrupt webp: a frame of %v pixels holds an image of %v", frame.at.Size(), size)
+			return Image{}, fmt.Errorf("corrupt webp: a frame of %v pixels contains an image of %v", frame.at.Size(), size)
 		}
 	}
 	img, err := webp.Decode(d.Memory.open(file))

@@ -2,10 +2,9 @@ package imaging
 
 import "image"
 
-// Go's image/jpeg hands out the colour planes as they were stored. Libjpeg,
-// which the reference reads with, smooths the halved colour planes when it
-// brings them back to full size ("fancy upsampling": a triangle filter), so the
-// same is done here, to its rounding.
+// Go's image/jpeg returns the colour planes as stored. libjpeg, which the reference
+// uses, upsamples halved colour planes with a triangle filter ("fancy upsampling").
+// The same is done here, with libjpeg's rounding.
 
 // fromYCbCr converts planes of any subsampling to RGB.
 func fromYCbCr(m *Memory, img *image.YCbCr) Image {
@@ -37,7 +36,7 @@ func ycbcrRow(dst, luma, cb, cr []byte) {
 		red := y + (crToR*r+round)>>16
 		green := y + (-cbToG*b-crToG*r+round)>>16
 		blue := y + (cbToB*b+round)>>16
-		if uint32(red|green|blue) > 255 { // one question for all three
+		if uint32(red|green|blue) > 255 { // one test for all three
 			red, green, blue = clamp(red), clamp(green), clamp(blue)
 		}
 		out := dst[3*x : 3*x+3 : 3*x+3]
@@ -47,7 +46,7 @@ func ycbcrRow(dst, luma, cb, cr []byte) {
 
 func clamp(v int32) int32 { return min(max(v, 0), 255) }
 
-// upsampler brings rows of a colour plane to the width of the image.
+// upsampler upsamples rows of a colour plane to the width of the image.
 type upsampler struct {
 	stride int
 	w, h   int // of the plane that holds the image, without padding
@@ -75,7 +74,7 @@ func newUpsampler(m *image.YCbCr) *upsampler {
 	return u
 }
 
-// width is the length of the rows that row writes, the image's or a little more.
+// width is the length of the rows that row writes: at least the image's width.
 func (u *upsampler) width() int { return u.w * u.dx }
 
 // row writes the colour samples of image row y.
@@ -97,14 +96,14 @@ func (u *upsampler) row(dst, plane []byte, y int) {
 	}
 }
 
-// line returns row y of the plane, the outermost one for rows beyond an edge.
+// line returns row y of the plane, clamped to the plane.
 func (u *upsampler) line(plane []byte, y int) []byte {
 	y = min(max(y, 0), u.h-1)
 	return plane[y*u.stride : y*u.stride+u.w]
 }
 
-// neighbour is the second nearest colour row to image row y, where a colour
-// row covers two: above for the upper of the two, below for the lower.
+// neighbour is the second nearest colour row to image row y if a colour row covers two
+// rows: the row above for the upper of the two, the row below for the lower.
 func neighbour(y int) int { return y/2 - 1 + 2*(y%2) }
 
 func blendRows(dst, near, far []byte, bias int32) {
@@ -120,7 +119,7 @@ func triangle2(dst, in []byte) {
 	out, a := dst[1:], int32(in[0])
 	for _, v := range in[1:] {
 		if len(out) < 2 {
-			break // never: it spares the checks below
+			break // never happens; it eliminates the bounds checks below
 		}
 		b := int32(v)
 		out[0], out[1] = byte((3*a+b+2)>>2), byte((3*b+a+1)>>2)

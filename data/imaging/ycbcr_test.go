@@ -13,7 +13,7 @@ func BenchmarkYCbCr(b *testing.B) {
 			r := rand.New(rand.NewPCG(1, 2))
 			for _, plane := range [][]byte{img.Y, img.Cb, img.Cr} {
 				for i := range plane {
-					plane[i] = byte(96 + r.IntN(64)) // colours that a photograph has: nothing is clipped
+					plane[i] = byte(96 + r.IntN(64)) // colours of a photograph: no value is clipped
 				}
 			}
 			for b.Loop() {

@@ -1,4 +1,4 @@
-// The library is opened at run time: the program is to start where there is none.
+// The library is opened at run time, so that the program starts without it.
 #include "binding.h"
 
 #include <dlfcn.h>

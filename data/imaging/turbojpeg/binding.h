@@ -1,9 +1,9 @@
-// What there is of TurboJPEG's API (libjpeg-turbo 2.0 and later) to decode a file.
+// The part of TurboJPEG's API (libjpeg-turbo 2.0 and later) that decodes a file.
 #ifndef IDDPM_TURBOJPEG_BINDING_H
 #define IDDPM_TURBOJPEG_BINDING_H
 
-// turbojpeg_load opens the library. On failure it returns what the dynamic
-// loader says, which lives until the thread's next call of it; else NULL.
+// turbojpeg_load opens the library and returns NULL. On failure it returns the dynamic
+// loader's message, which is valid until the thread's next call.
 const char *turbojpeg_load(const char *name);
 
 void *turbojpeg_init(void);

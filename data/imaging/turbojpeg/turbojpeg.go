@@ -1,6 +1,6 @@
-// Package turbojpeg decodes JPEG files with libjpeg-turbo where that is
-// installed: several times as fast as image/jpeg, and to the very pixels that
-// Pillow, and so the reference, sees.
+// Package turbojpeg decodes JPEG files with libjpeg-turbo if it is installed. It is
+// several times as fast as image/jpeg, and its pixels are identical to those of
+// Pillow, and so of the reference.
 //
 // The library is TurboJPEG, libturbojpeg.so.0 of libjpeg-turbo 2.0 or later,
 // opened at run time. (libjpeg's own interface needs its header at build time,
@@ -27,12 +27,11 @@ import (
 	"unsafe"
 )
 
-// library is the name by which the dynamic loader finds TurboJPEG; the number is
-// that of its interface, which has not changed since 2010.
+// library is TurboJPEG's soname; its ABI version has not changed since 2010.
 const library = "libturbojpeg.so.0"
 
-// Available returns nil where libjpeg-turbo can be used, else why it cannot. The
-// library is opened by the first call, once for the process.
+// Available returns nil if libjpeg-turbo can be used, else the reason. The first call
+// opens the library, once per process.
 var Available = sync.OnceValue(func() error { return load(library) })
 
 func load(library string) error {
@@ -47,8 +46,7 @@ func load(library string) error {
 	return nil
 }
 
-// Decoder decodes one file at a time. It holds memory of the library's, which the
-// collector frees with it.
+// Decoder decodes one file at a time. The garbage collector frees it and its C memory.
 type Decoder struct{ handle unsafe.Pointer }
 
 // NewDecoder returns a decoder, or Available's error.
@@ -58,14 +56,14 @@ func NewDecoder() (*Decoder, error) {
 	}
 	handle := C.turbojpeg_init()
 	if handle == nil {
-		return nil, errors.New("libjpeg-turbo has no memory for a decoder")
+		return nil, errors.New("libjpeg-turbo failed to allocate a decoder")
 	}
 	d := &Decoder{handle}
 	runtime.AddCleanup(d, func(handle unsafe.Pointer) { C.turbojpeg_destroy(handle) }, handle)
 	return d, nil
 }
 
-// Header is what a file says of its image.
+// Header describes a file's image.
 type Header struct {
 	Width, Height int // in pixels, above 0
 	Channels      int // that Decode writes: 1 grey, 3 RGB, 4 CMYK
@@ -86,8 +84,8 @@ func (d *Decoder) Header(file []byte) (Header, error) {
 	defer runtime.KeepAlive(d)
 	var w, h, subsampling, space C.int = 0, 0, -1, -1
 	status := C.turbojpeg_header(d.handle, (*C.uchar)(&file[0]), C.ulong(len(file)), &w, &h, &subsampling, &space)
-	// Version 2 calls it an error, after all else is known, that it has no name for a
-	// file's subsampling; it decodes the file to RGB all the same.
+	// Version 2 reports an error, after it has set all other values, if a file's subsampling
+	// has no name; it still decodes the file to RGB.
 	if status != 0 && (subsampling >= 0 || space < 0) {
 		return Header{}, d.error()
 	}
@@ -105,10 +103,10 @@ func (d *Decoder) Header(file []byte) (Header, error) {
 }
 
 // Decode decodes a file whose header is h into pixels [h.Height, h.Width,
-// h.Channels], as libjpeg does by default: the accurate inverse cosine transform
-// and smoothed colour planes. CMYK comes as it is stored, which is inverted in
-// the files of Adobe's programs, and so in all there are. Where libjpeg only
-// warns and makes do, as it does with a file that is cut short, this is an error.
+// h.Channels], with libjpeg's defaults: the accurate inverse DCT and fancy
+// upsampling. CMYK is returned as stored; Adobe's programs, and so practically all
+// files, store it inverted. Where libjpeg only warns, as for a truncated file, this
+// is an error.
 func (d *Decoder) Decode(pixels, file []byte, h Header) error {
 	var format C.int
 	switch h.Channels {
@@ -122,7 +120,7 @@ func (d *Decoder) Decode(pixels, file []byte, h Header) error {
 		return fmt.Errorf("images of %d channels are not decoded", h.Channels)
 	}
 	if n := h.Width * h.Height * h.Channels; n == 0 || len(pixels) < n || len(file) == 0 {
-		return fmt.Errorf("%d bytes are no room for %d x %d pixels of %d channels", len(pixels), h.Width, h.Height, h.Channels)
+		return fmt.Errorf("%d bytes are too few for %d x %d pixels of %d channels", len(pixels), h.Width, h.Height, h.Channels)
 	}
 	defer runtime.KeepAlive(d)
 	status := C.turbojpeg_decode(d.handle, (*C.uchar)(&file[0]), C.ulong(len(file)), (*C.uchar)(&pixels[0]),
@@ -133,5 +131,5 @@ func (d *Decoder) Decode(pixels, file []byte, h Header) error {
 	return nil
 }
 
-// error is what the library says of the last call; the caller keeps d alive.
+// error returns the library's error message of the last call; the caller keeps d alive.
 func (d *Decoder) error() error { return errors.New(C.GoString(C.turbojpeg_message(d.handle))) }

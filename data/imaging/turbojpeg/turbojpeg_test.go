@@ -89,7 +89,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Decoders work side by side, and go when nobody holds them.
+// Decoders work concurrently, and are freed when unreachable.
 func TestManyDecoders(t *testing.T) {
 	newDecoder(t)
 	file := flat(t, image.NewNRGBA(image.Rect(0, 0, 40, 40)), color.Gray{130})
