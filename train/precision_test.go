@@ -9,29 +9,31 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// lossSteps is how long TestBFloat16Loss trains: hardly, or as
-// $IDDPM_LOSS_STEPS says; 500 take minutes.
-func lossSteps() int {
+// lossSteps returns how many steps TestBFloat16Loss trains for, and with what batch size:
+// 5 steps of 8 images, since bfloat16 is slow on most CPUs. IDDPM_LOSS_STEPS sets another
+// number of steps of the preset's batch size; 500 steps take minutes.
+func lossSteps(presetBatchSize int) (steps, batchSize int) {
 	n, err := strconv.Atoi(os.Getenv("IDDPM_LOSS_STEPS"))
 	if err != nil {
-		return 5
+		return 5, 8
 	}
-	return n
+	return n, presetBatchSize
 }
 
 // TestBFloat16Loss trains on the built-in images in float32 and in bfloat16,
 // from the same weights with the same noise. The losses of the last fifth of the
 // steps agree within 1 %.
 func TestBFloat16Loss(t *testing.T) {
-	steps := lossSteps()
 	preset, err := LookupPreset("emoji")
 	if err != nil {
 		t.Fatal(err)
 	}
+	steps, batchSize := lossSteps(preset.Config.Train.BatchSize)
 	mean := map[string]float64{}
 	for _, precision := range []string{"fp32", "bf16"} {
 		c := preset.Config
 		c.Train.Precision, c.Train.Steps, c.Train.Seed = precision, steps, 11
+		c.Train.BatchSize = batchSize
 		c.Train.WarmupSteps = steps / 5
 		losses := stepLosses(t, c)
 		last := losses[len(losses)-len(losses)/5:]

@@ -126,7 +126,7 @@ func TestDataInfo(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
 		t.Fatalf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
-	want := fmt.Sprintf(`{"source":"folder %s","images":5,"sizes":[{"width":12,"height":9,"count":5}],"classes":[{"name":"even","count":3},{"name":"odd","count":2}],`+
+	want := fmt.Sprintf(`{"source":"folder %s","pictures":5,"sizes":[{"width":12,"height":9,"count":5}],"classes":[{"name":"even","count":3},{"name":"odd","count":2}],`+
 		`"class_rule":"prefixes of file names","bad":[{"name":"odd_broken.png","cause":"not an image (jpg, jpeg, png, gif, webp, bmp)"}],"contact_sheet":"sheet.png"}`, src)
 	if strings.TrimSpace(got.stdout) != want {
 		t.Errorf("%s\nwant %s", got.stdout, want)
@@ -145,7 +145,7 @@ func TestDataInfo(t *testing.T) {
 	}
 	got = iddpm(t, "data", "info", src)
 	for _, line := range []string{
-		"images                  5", "       5 of 12 x 9 pixels",
+		"images                    5", "       5 of 12 x 9 pixels",
 		"       3  even  ########################################\n         2  odd   ###########################\n",
 		"bad                       1\n  odd_broken.png: not an image",
 	} {

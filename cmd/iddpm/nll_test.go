@@ -124,7 +124,7 @@ func TestNLLGoesOn(t *testing.T) {
 		t.Errorf("a finished evaluation began again: %s", again.stderr)
 	}
 	other := iddpm(t, append(args, "--seed", "1", "--num-samples", "2")...)
-	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (images, seed): name another folder by -o") {
+	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (pictures, seed): name another folder by -o") {
 		t.Errorf("another seed: %d, %s", other.status, other.stderr)
 	}
 }
