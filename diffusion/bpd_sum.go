@@ -8,11 +8,11 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// BPDSum adds up the bounds of images, batch by batch, on the host. The zero
-// value holds none.
+// BPDSum accumulates the bounds of images over batches, on the host. The zero
+// value is empty.
 type BPDSum struct {
-	Total, Prior, Decoder []float64 // of every image, bits/dim: the bound, L_T and L_0
-	// Sums over the images, [T], in the order of [BPD]: the last step's first.
+	Total, Prior, Decoder []float64 // per image, bits/dim: the bound, L_T and L_0
+	// Sums over the images, [T], in the order of [BPD]: t = T-1 first.
 	VB         []float64 // bits/dim
 	XStartMSE  []float64
 	EpsilonMSE []float64
@@ -28,7 +28,7 @@ func (s *BPDSum) Add(b BPD) {
 	s.EpsilonMSE = addColumns(s.EpsilonMSE, b.EpsilonMSE)
 }
 
-// Join adds the images of another sum, which come after those of s.
+// Join appends the images of another sum.
 func (s *BPDSum) Join(o BPDSum) {
 	s.Total = append(s.Total, o.Total...)
 	s.Prior = append(s.Prior, o.Prior...)
@@ -38,10 +38,10 @@ func (s *BPDSum) Join(o BPDSum) {
 	s.EpsilonMSE = addTo(s.EpsilonMSE, o.EpsilonMSE)
 }
 
-// Len returns how many images have been added.
+// Len returns the number of images.
 func (s *BPDSum) Len() int { return len(s.Total) }
 
-// Mean returns the mean over the images of one of the sums over them, [T].
+// Mean divides one of the sums, [T], by the number of images.
 func (s *BPDSum) Mean(sum []float64) []float64 {
 	mean := make([]float64, len(sum))
 	for t, v := range sum {
@@ -50,14 +50,13 @@ func (s *BPDSum) Mean(sum []float64) []float64 {
 	return mean
 }
 
-// addColumns adds the sums of x's columns, [N, T], to sum, [T] or nothing yet.
-// They are taken in float64: the terms of the first steps are a million times
-// the last ones'.
+// addColumns adds the column sums of x, [N, T], to sum, [T] or nil. It sums in
+// float64: the terms range over six orders of magnitude.
 func addColumns(sum []float64, x gotorch.Tensor) []float64 {
 	return addTo(sum, x.CastTo(gotorch.Double).SumDims(false, 0).Float64s())
 }
 
-// addTo returns sum, or nothing yet, plus more, element by element.
+// addTo returns sum + more, element-wise; sum may be nil.
 func addTo(sum, more []float64) []float64 {
 	total := slices.Clone(more)
 	for t, v := range sum {

@@ -11,7 +11,7 @@ import (
 	"iddpm/internal/golden"
 )
 
-// Batches add up to what all images at once give.
+// TestBPDSum compares two batches with one batch of all images.
 func TestBPDSum(t *testing.T) {
 	d := process(t, Cosine, 7, Objective{LossType: KL})
 	network := gaussianData(d, 0.5)

@@ -12,8 +12,9 @@ import (
 	"iddpm/internal/golden"
 )
 
-// Every column is the training loss of its step, and the total their sum.
-func TestCalcBPDIsTheTrainingLoss(t *testing.T) {
+// TestCalcBPDMatchesTrainingLosses: each column is the KL loss at its timestep, and the
+// total is their sum plus the prior term.
+func TestCalcBPDMatchesTrainingLosses(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{LossType: KL})
 	gotorch.Scope(func() {
 		xStart, noise := images(3, 2, 4, 4), noiseOf(3, 2, 4, 4)
@@ -40,14 +41,14 @@ func TestCalcBPDIsTheTrainingLoss(t *testing.T) {
 			t.Errorf("shapes %v, %v", b.VB.Shape(), b.EpsilonMSE.Shape())
 		}
 		if b.Total.RequiresGrad() {
-			t.Error("the bound records gradients")
+			t.Error("the bound tracks gradients")
 		}
 	})
 }
 
-// With x_0 known nothing is left but the decoder: the bound is what the
-// quantisation of the images costs.
-func TestCalcBPDOfAnOracle(t *testing.T) {
+// TestCalcBPDWithTrueXStart: for a network that returns the true x_0 all terms but the
+// decoder's vanish.
+func TestCalcBPDWithTrueXStart(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{VarType: FixedSmall})
 	gotorch.Scope(func() {
 		xStart := images(2, 3, 4, 4)
@@ -78,9 +79,10 @@ func TestPriorBPD(t *testing.T) {
 	})
 }
 
-func TestCalcBPDStops(t *testing.T) {
+// TestCalcBPDProgressError: an error of Progress ends the evaluation.
+func TestCalcBPDProgressError(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{})
-	stop := errors.New("enough")
+	stop := errors.New("stop")
 	gotorch.Scope(func() {
 		_, err := d.CalcBPD(context.Background(), gaussianData(d, 1), images(1, 1, 4, 4), Cond{}, BPDOptions{
 			Noise:    noiseOf(1, 1, 4, 4).At,

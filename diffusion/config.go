@@ -7,21 +7,21 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Config chooses a diffusion by the reference's flags, whose names the JSON keys
-// are.
+// Config selects a diffusion process and its objective. The JSON keys are the
+// reference's flags.
 type Config struct {
 	Steps                int    `json:"diffusion_steps"`        // T of the process that the network is trained on
 	NoiseSchedule        string `json:"noise_schedule"`         // Linear or Cosine
-	TimestepRespacing    string `json:"timestep_respacing"`     // the steps to keep, see SpaceTimesteps; "": all
-	LearnSigma           bool   `json:"learn_sigma"`            // LearnedRange variance: the network gives 2C channels
-	SigmaSmall           bool   `json:"sigma_small"`            // FixedSmall variance instead of FixedLarge; no matter with LearnSigma
+	TimestepRespacing    string `json:"timestep_respacing"`     // the timesteps to keep, see SpaceTimesteps; "": all
+	LearnSigma           bool   `json:"learn_sigma"`            // LearnedRange variance: the network has 2C output channels
+	SigmaSmall           bool   `json:"sigma_small"`            // FixedSmall variance instead of FixedLarge; ignored with LearnSigma
 	UseKL                bool   `json:"use_kl"`                 // train on L_vlb alone
 	PredictXStart        bool   `json:"predict_xstart"`         // the network predicts x_0, not the noise
-	RescaleTimesteps     bool   `json:"rescale_timesteps"`      // the network sees 1000 t/T
-	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"` // L_hybrid's lambda: L_vlb/1000; without it the bound counts T times less
+	RescaleTimesteps     bool   `json:"rescale_timesteps"`      // scale the timesteps that the network receives to 1000 t/T
+	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"` // weight the bound's term by T/1000 (L_hybrid's lambda = 0.001); else by 1
 }
 
-// Validate reports every problem of c at once.
+// Validate returns an error that lists every problem of c.
 func (c Config) Validate() error {
 	_, scheduleErr := NamedBetas(c.NoiseSchedule, c.Steps)
 	var spacingErr error
@@ -52,8 +52,8 @@ func (c Config) Objective() Objective {
 	return o
 }
 
-// New makes the diffusion that c describes for tensors on device. Like any
-// tensors that outlive a step, it is made outside of a scope.
+// New creates the diffusion that c describes, for tensors on device. Call it
+// outside any scope: it owns tensors.
 func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
 	return newGaussian(spaced, useTimesteps, c.Steps, c.Objective(), device)
 }
 
-// NewGaussian makes the diffusion with the given betas and no respacing.
+// NewGaussian creates the diffusion with the given betas, without respacing.
 func NewGaussian(betas []float64, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
 	s, err := NewSchedule(betas)
 	if err != nil {

@@ -7,24 +7,24 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// DDIMSample goes from x_t to x_{t-1} by equation 12 of the DDIM paper (Song et
-// al. 2021) and also returns the predicted x_0. All are [N, C, H, W]. eta scales
-// the noise from 0, none, to 1, the posterior's; noise may be undefined with eta
-// 0, or where all t are 0. There are no gradients. The first call with an eta copies
-// a table to the device, and waits for it.
+// DDIMSample returns x_{t-1} by equation 12 of the DDIM paper (Song et al. 2021),
+// and the predicted x_0. All images are [N, C, H, W]. eta scales the noise from 0
+// (deterministic) to 1 (the posterior's variance). noise may be undefined if eta is 0
+// or all t are 0. No gradients are tracked. The first call with an eta computes its
+// table of coefficients.
 func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
 	return d.step(d.ddimSampleCoefficients(eta), denoise, x, t, noise, cond, clipDenoised)
 }
 
-// DDIMReverseSample goes from x_t to x_{t+1} along the same path as DDIMSample
-// with eta 0, so that noise becomes what an image was made from, and also
-// returns the predicted x_0. At t = T-1 all signal goes. There are no gradients.
+// DDIMReverseSample returns x_{t+1}, the inverse direction of DDIMSample with eta 0
+// (DDIM's encoding), and the predicted x_0. At t = T-1 no signal remains. No
+// gradients are tracked.
 func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return d.step(d.ddimReverseSample, denoise, x, t, gotorch.Tensor{}, cond, clipDenoised)
 }
 
-// ddimPrediction returns the predicted x_0 and the noise that it implies, which
-// after clipping is not the noise that the network predicted.
+// ddimPrediction returns the predicted x_0 and the noise consistent with it. After
+// clipping that differs from the noise that the network predicted.
 func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (predXStart, epsilon gotorch.Tensor) {
 	mean, _ := d.splitModelOutput(denoise, x, t, cond)
 	predXStart = d.predictXStart(mean, x, t)
@@ -34,24 +34,24 @@ func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t
 	return predXStart, d.predictEpsFromXStart(predXStart, x, t)
 }
 
-// InvertOptions says how to invert. The zero value is the reference's way.
+// InvertOptions are the options of InvertLoop. The zero value is the reference's
+// inversion.
 type InvertOptions struct {
-	NoClipDenoised bool // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	// Refine is how many more times the network is asked at each step. Without,
-	// a step takes the noise that the network sees before it, where sampling will
-	// take what it sees after it, and with few steps the image comes back
-	// blurred; each round brings the two closer together.
+	NoClipDenoised bool // do not clip the predicted x_0 to [-1, 1]
+	// Refine is the number of fixed-point iterations per timestep, one forward pass
+	// each. With 0 a step uses the noise predicted from x_t where sampling will use the
+	// noise predicted from x_{t+1}, so that with few steps the reconstruction is blurred.
 	Refine int
-	// Progress, if not nil, is called after every step with t, rising, and the
-	// predicted x_0, which lives until it returns. Its error ends the loop.
+	// Progress, if not nil, is called after every timestep with t, ascending, and the
+	// predicted x_0, which is valid until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
-	// GraphCache is that of earlier batches; nil: this one has its own.
+	// GraphCache is shared with earlier batches; nil: one for this call.
 	GraphCache *GraphCache
 }
 
-// InvertLoop turns images, [N, C, H, W], into the noise from which SampleLoop
-// with DDIM and eta 0 makes them again. xStart stays the caller's; the noise
-// belongs to the caller's scope.
+// InvertLoop returns the noise from which SampleLoop with DDIM and eta 0
+// reconstructs the images xStart, [N, C, H, W]. The noise belongs to the caller's
+// scope.
 func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xStart gotorch.Tensor, cond Cond, o InvertOptions) (gotorch.Tensor, error) {
 	if o.Refine < 0 {
 		return gotorch.Tensor{}, fmt.Errorf("refine is %d: it must be 0 or more", o.Refine)
@@ -66,14 +66,14 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 	}))
 }
 
-// invertKind are the options that change the work of a step.
+// invertKind are the options that change the operators of a step.
 type invertKind struct {
-	refine    int
-	unclipped bool
+	refine         int
+	noClipDenoised bool
 }
 
-// invertDDIMStep returns the inverse of DDIMSample's step t: from x_{t-1} it finds
-// the x_t which that step takes there, by fixed-point iteration on the noise in it.
+// invertDDIMStep returns the inverse of DDIMSample at t: it finds the x_t that
+// DDIMSample maps to the given x_{t-1}, by fixed-point iteration on the noise in x_t.
 func (d *GaussianDiffusion) invertDDIMStep(refine int) func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 		sqrtAlphaBarPrev, sqrtOneMinusAlphaBarPrev := t.extract(colSqrtAlphasCumprodPrev), t.extract(colOneMinusAlphasCumprodPrev).Sqrt()

@@ -10,7 +10,7 @@ import (
 	"iddpm/internal/golden"
 )
 
-// process makes a diffusion or ends the test.
+// process creates a diffusion or fails the test.
 func process(t testing.TB, schedule string, steps int, o Objective) *GaussianDiffusion {
 	t.Helper()
 	betas, err := NamedBetas(schedule, steps)
@@ -28,14 +28,14 @@ func normal(stream uint32, shape ...int64) gotorch.Tensor {
 	return gotorch.PhiloxNormal(cpu, gotorch.Float, gotorch.PhiloxKey{Seed: 7, Stream: stream}, shape...)
 }
 
-// images are values of 256 grey levels in [-1, 1], as images are.
+// images returns 8-bit values scaled to [-1, 1].
 func images(shape ...int64) gotorch.Tensor {
 	u := gotorch.PhiloxUniform(cpu, gotorch.Float, gotorch.PhiloxKey{Seed: 8}, shape...)
 	return u.MulScalar(255).Round().MulScalar(2. / 255).AddScalar(-1)
 }
 
-// oracle is the network that knows x_0, with v = -1 as its variance where it
-// gives one: LearnedRange's smallest, the true posterior's.
+// oracle returns a network whose prediction is exact for xStart. Its variance output is
+// v = -1: for LearnedRange the posterior's variance.
 func oracle(d *GaussianDiffusion, xStart gotorch.Tensor) Denoiser {
 	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
 		at := d.At(scaledTimesteps.Int64s())
@@ -53,7 +53,7 @@ func oracle(d *GaussianDiffusion, xStart gotorch.Tensor) Denoiser {
 	}
 }
 
-func TestPMeanVarianceOfAnOracle(t *testing.T) {
+func TestPMeanVarianceWithTrueXStart(t *testing.T) {
 	for name, meanType := range meanTypes {
 		for varName, varType := range varTypes {
 			d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: varType})
@@ -73,31 +73,31 @@ func TestPMeanVarianceOfAnOracle(t *testing.T) {
 	}
 }
 
-// However the steps are given, what follows from them is the same.
-func TestTimestepsAgree(t *testing.T) {
+// TestTimestepsConstructorsAgree compares At, AtTensor, AtStep and atDeviceStep.
+func TestTimestepsConstructorsAgree(t *testing.T) {
 	d := process(t, Linear, 50, Objective{VarType: LearnedRange, LossType: RescaledMSE})
 	gotorch.Scope(func() {
 		x, noise := images(3, 2, 4, 4), normal(1, 3, 2, 4, 4)
 		network := echo(normal(2, 3, 4, 4, 4))
 		for _, steps := range [][]int64{{0, 3, 49}, {7, 7, 7}, {0, 0, 0}} {
 			want := d.TrainingLosses(network, x, d.At(steps), noise, Cond{}).Loss.Float32s()
-			blind := d.AtTensor(gotorch.FromInt64s(steps), nil)
-			golden.WithinOfMax(t, "unknown to the host", d.TrainingLosses(network, x, blind, noise, Cond{}).Loss.Float32s(), want, 0)
+			deviceOnly := d.AtTensor(gotorch.FromInt64s(steps), nil)
+			golden.WithinOfMax(t, "AtTensor without host copy", d.TrainingLosses(network, x, deviceOnly, noise, Cond{}).Loss.Float32s(), want, 0)
 			if steps[0] == steps[1] {
 				one := d.AtStep(int(steps[0]), 3)
-				golden.WithinOfMax(t, "one step", d.TrainingLosses(network, x, one, noise, Cond{}).Loss.Float32s(), want, 0)
-				golden.WithinOfMax(t, "what the network sees", one.scaled.Float32s(), blind.scaled.Float32s(), 0)
+				golden.WithinOfMax(t, "AtStep", d.TrainingLosses(network, x, one, noise, Cond{}).Loss.Float32s(), want, 0)
+				golden.WithinOfMax(t, "scaled timesteps", one.scaled.Float32s(), deviceOnly.scaled.Float32s(), 0)
 			}
 			if steps[0] == 7 {
-				known := d.atDeviceStep(gotorch.FromInt64s(steps[:1]), 3)
-				golden.WithinOfMax(t, "known to the device", d.TrainingLosses(network, x, known, noise, Cond{}).Loss.Float32s(), want, 0)
-				golden.WithinOfMax(t, "what the network sees", known.scaled.Float32s(), blind.scaled.Float32s(), 0)
+				scalar := d.atDeviceStep(gotorch.FromInt64s(steps[:1]), 3)
+				golden.WithinOfMax(t, "atDeviceStep", d.TrainingLosses(network, x, scalar, noise, Cond{}).Loss.Float32s(), want, 0)
+				golden.WithinOfMax(t, "scaled timesteps", scalar.scaled.Float32s(), deviceOnly.scaled.Float32s(), 0)
 			}
 		}
 	})
 }
 
-func TestWhatTheNetworkSees(t *testing.T) {
+func TestScaledTimesteps(t *testing.T) {
 	for _, c := range []struct {
 		respacing string
 		rescale   bool
@@ -119,7 +119,7 @@ func TestWhatTheNetworkSees(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestOperatorErrors(t *testing.T) {
 	d := process(t, Linear, 50, Objective{})
 	learned := process(t, Linear, 50, Objective{VarType: LearnedRange})
 	x := images(2, 3, 4, 4)
@@ -158,8 +158,8 @@ func TestBFloat16Output(t *testing.T) {
 	})
 }
 
-// The bins' probabilities add up to 1, whatever the mean and the scale.
-func TestLikelihoodIsADistribution(t *testing.T) {
+// TestDiscretizedLikelihoodSumsToOne sums the probabilities of all 256 bins.
+func TestDiscretizedLikelihoodSumsToOne(t *testing.T) {
 	gotorch.Scope(func() {
 		x := gotorch.ArangeOn(cpu, gotorch.Float, 0, 256, 1).MulScalar(2. / 255).AddScalar(-1)
 		for _, mean := range []float64{-1, -0.3, 0.9, 1.5} {
@@ -167,7 +167,7 @@ func TestLikelihoodIsADistribution(t *testing.T) {
 				constant := func(v float64) gotorch.Tensor { return gotorch.FullOn(cpu, gotorch.Float, v, 1) }
 				total := DiscretizedGaussianLogLikelihood(x, constant(mean), constant(logScale)).Exp().Sum().Float64()
 				if math.Abs(total-1) > 1e-4 {
-					t.Errorf("mean %v, log scale %v: the probabilities add up to %v", mean, logScale, total)
+					t.Errorf("mean %v, log scale %v: the probabilities sum to %v", mean, logScale, total)
 				}
 			}
 		}
@@ -179,11 +179,11 @@ func TestNormalKL(t *testing.T) {
 		mean, logVariance := normal(1, 20), normal(2, 20)
 		same := NormalKL(mean, logVariance, mean, logVariance)
 		if most := same.Abs().Max().Float64(); most > 2.5e-7 { // -1 + v - v + 1 rounds
-			t.Errorf("a divergence from itself is %v", most)
+			t.Errorf("the KL divergence of equal Gaussians is %v", most)
 		}
 		other := NormalKL(mean, logVariance, normal(3, 20), normal(4, 20))
 		if least := other.Min().Float64(); least < 0 {
-			t.Errorf("a divergence is %v", least)
+			t.Errorf("a KL divergence is %v", least)
 		}
 	})
 }

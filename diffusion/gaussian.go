@@ -6,78 +6,77 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// ModelMeanType is what the network predicts.
+// ModelMeanType is the quantity that the network predicts.
 type ModelMeanType int
 
-// The kinds of prediction. No Config asks for PreviousX: the reference has it, though
-// its flags do not, and its numbers are compared with it.
+// The prediction types. Config selects Epsilon or XStart. As in the reference, no flag
+// selects PreviousX; the golden tests cover it.
 const (
 	Epsilon   ModelMeanType = iota // the noise in x_t
 	XStart                         // x_0
 	PreviousX                      // the mean of x_{t-1}
 )
 
-// ModelVarType is where the variance of p(x_{t-1} | x_t) comes from.
+// ModelVarType is the source of the variance of p(x_{t-1} | x_t).
 type ModelVarType int
 
-// The kinds of variance. No Config asks for Learned: the reference has it, though its
-// flags do not, and its numbers are compared with it.
+// The variance types. As in the reference, no flag selects Learned; the golden tests
+// cover it.
 const (
 	FixedLarge   ModelVarType = iota // beta_t
 	FixedSmall                       // betaTilde_t
-	LearnedRange                     // between the two, equation 15: the network's v is -1 for betaTilde_t and 1 for beta_t
-	Learned                          // the network gives the log variance
+	LearnedRange                     // interpolated between both, equation 15: the network's v is -1 for betaTilde_t and 1 for beta_t
+	Learned                          // the network predicts the log variance
 )
 
-// LossType is what training minimises.
+// LossType is the training objective.
 type LossType int
 
-// The objectives. The first two are L_simple where the variance is fixed. No Config
-// asks for KL: the reference has it, though its flags do not, and the terms that CalcBPD
-// adds up are compared with it.
+// The objectives. The first two are L_simple if the variance is fixed. As in the
+// reference, no flag selects KL; tests compare CalcBPD's terms with it.
 const (
-	MSE         LossType = iota // L_simple, plus L_vlb's term of step t where the variance is learned
-	RescaledMSE                 // the same with that term times T/1000: L_hybrid
-	KL                          // L_vlb's term of step t
-	RescaledKL                  // that term times T, an estimate of the whole L_vlb
+	MSE         LossType = iota // L_simple, plus L_vlb's term at t if the variance is learned
+	RescaledMSE                 // the same, the term weighted by T/1000: L_hybrid
+	KL                          // L_vlb's term at t
+	RescaledKL                  // the term times T, an unbiased estimate of L_vlb
 )
 
-// Objective is what the network predicts and how it is trained. The zero value
-// is Ho et al.'s: noise, a fixed variance beta_t, L_simple.
+// Objective selects the prediction type, the variance type and the loss. The zero
+// value is Ho et al.'s: noise prediction, fixed variance beta_t, L_simple.
 type Objective struct {
 	MeanType         ModelMeanType
 	VarType          ModelVarType
 	LossType         LossType
-	RescaleTimesteps bool // the network sees 1000 t/T
+	RescaleTimesteps bool // scale the timesteps that the network receives to 1000 t/T
 }
 
-// learnsVariance reports whether the network gives 2C channels.
+// learnsVariance reports whether the network has 2C output channels.
 func (o Objective) learnsVariance() bool { return o.VarType == LearnedRange || o.VarType == Learned }
 
-// Cond is what a network is conditioned on besides the step. Either tensor is
-// undefined where there is none.
+// Cond is the network's conditioning besides the timestep. Either tensor may be
+// undefined.
 type Cond struct {
 	Y      gotorch.Tensor // class labels, int64 [N]
-	LowRes gotorch.Tensor // the small images of super-resolution, [N, C, h, w]
+	LowRes gotorch.Tensor // the low-resolution images of super-resolution, [N, C, h, w]
 }
 
-// Denoiser is a network: it takes x_t [N, C, H, W] and the steps t, float32 [N],
-// and returns [N, C, H, W], or [N, 2C, H, W] where it also predicts variances.
+// Denoiser evaluates the network at x_t [N, C, H, W] and timesteps t, float32 [N]. It
+// returns [N, C, H, W], or [N, 2C, H, W] if it also predicts variances.
 type Denoiser func(x, t gotorch.Tensor, cond Cond) gotorch.Tensor
 
 // GaussianDiffusion is a diffusion process of T steps, respaced or not.
 type GaussianDiffusion struct {
 	Schedule
 	Objective
-	TimestepMap      []int // the step of the original process that each step is
-	OriginalNumSteps int   // T of the original process, on which the network is trained
+	TimestepMap      []int // the timestep of the original process of each timestep
+	OriginalNumSteps int   // T of the original process, which the network is trained on
 
-	scaledTimesteps []float32      // [T], the steps as the network sees them: the reference's _scale_timesteps
+	scaledTimesteps []float32      // [T], the timesteps that the network receives: the reference's _scale_timesteps
 	table           gotorch.Tensor // [T, columns]
 	device          gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
-	ddimSample                 map[float64]stepCoefficients // by eta, as they are asked for
+	ddimSample                 map[float64]stepCoefficients // by eta, computed on first use
 }
 
 func newGaussian(s Schedule, useTimesteps []int, originalNumSteps int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
@@ -122,17 +121,17 @@ func (d *GaussianDiffusion) QPosteriorMeanVariance(xStart, xT gotorch.Tensor, t 
 	return mean, t.extract(colPosteriorVariance), t.extract(colPosteriorLogVariance)
 }
 
-// Prediction is what a network's output says about one step back.
+// Prediction is p(x_{t-1} | x_t) as derived from the network's output.
 type Prediction struct {
-	Mean        gotorch.Tensor // of p(x_{t-1} | x_t), [N, C, H, W]
-	Variance    gotorch.Tensor // [N, C, H, W], or [N, 1, 1, 1] where it is fixed
+	Mean        gotorch.Tensor // [N, C, H, W]
+	Variance    gotorch.Tensor // [N, C, H, W], or [N, 1, 1, 1] if fixed
 	LogVariance gotorch.Tensor // nats, shaped as Variance
-	PredXStart  gotorch.Tensor // the x_0 that the output implies, [N, C, H, W]
+	PredXStart  gotorch.Tensor // the predicted x_0, [N, C, H, W]
 }
 
-// PMeanVariance asks the network for p(x_{t-1} | x_t), equation 3. clipDenoised
-// clips the predicted x_0 to [-1, 1], as sampling and likelihoods do and training
-// does not.
+// PMeanVariance evaluates the network and returns p(x_{t-1} | x_t), equation 3.
+// clipDenoised clips the predicted x_0 to [-1, 1], as sampling and likelihoods do and
+// training does not.
 func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) Prediction {
 	mean, variance := d.splitModelOutput(denoise, x, t, cond)
 	p := d.predictionOf(mean, variance, x, t, clipDenoised)
@@ -147,8 +146,8 @@ func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t 
 	return p
 }
 
-// splitModelOutput runs the network and splits what it gives into the prediction
-// and, where variances are learned, the variance's values.
+// splitModelOutput evaluates the network and splits its output into the prediction
+// and, if variances are learned, the variance's values.
 func (d *GaussianDiffusion) splitModelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) (mean, variance gotorch.Tensor) {
 	modelOutput := d.modelOutput(denoise, x, t, cond)
 	if !d.learnsVariance() {
@@ -158,7 +157,7 @@ func (d *GaussianDiffusion) splitModelOutput(denoise Denoiser, x gotorch.Tensor,
 	return halves[0], halves[1]
 }
 
-// modelOutput runs the network and returns what it gives, in float32.
+// modelOutput evaluates the network and returns its output in float32.
 func (d *GaussianDiffusion) modelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) gotorch.Tensor {
 	out := denoise(x, t.scaled, cond).CastTo(gotorch.Float)
 	want := x.Shape()
@@ -166,12 +165,12 @@ func (d *GaussianDiffusion) modelOutput(denoise Denoiser, x gotorch.Tensor, t Ti
 		want[1] *= 2
 	}
 	if got := out.Shape(); !slices.Equal(got, want) {
-		refuse("Denoiser", "the network turned x %v into %v, but this diffusion needs %v: its learn_sigma and the network's channels must agree", x.Shape(), got, want)
+		refuse("Denoiser", "the network's output for x %v is %v, this diffusion needs %v: learn_sigma must match the network's number of output channels", x.Shape(), got, want)
 	}
 	return out
 }
 
-// predictionOf turns a network's outputs into all of Prediction but the variance.
+// predictionOf derives a Prediction, except Variance, from the network's output.
 func (d *GaussianDiffusion) predictionOf(mean, variance, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
 	p := Prediction{LogVariance: d.logVariance(variance, t), PredXStart: d.predictXStart(mean, x, t)}
 	if clipDenoised {
@@ -184,7 +183,7 @@ func (d *GaussianDiffusion) predictionOf(mean, variance, x gotorch.Tensor, t Tim
 	return p
 }
 
-// predictXStart returns the x_0 that the network's prediction and x_t imply.
+// predictXStart returns the predicted x_0.
 func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	switch d.MeanType {
 	case XStart:
@@ -196,13 +195,13 @@ func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timest
 	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).Addcmul(t.extract(colSqrtRecipm1AlphasCumprod), prediction, -1)
 }
 
-// predictEpsFromXStart returns the noise in x_t that a predicted x_0 implies.
+// predictEpsFromXStart returns the noise in x_t, given x_0.
 func (d *GaussianDiffusion) predictEpsFromXStart(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.extract(colSqrtRecipm1AlphasCumprod))
 }
 
 // logVariance returns the model's log variance, nats. For LearnedRange it is
-// equation 15 with v running from -1 to 1, rounded as the reference does.
+// equation 15 with v in [-1, 1], in the reference's order of operations.
 func (d *GaussianDiffusion) logVariance(v gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	switch d.VarType {
 	case FixedSmall:

@@ -25,7 +25,7 @@ func tensor(a golden.Archive, name string) gotorch.Tensor {
 	return gotorch.FromFloat32s(a.Float32s(name), a.Shape(name)...)
 }
 
-// echo is a network that gives what it was told to give.
+// echo returns a network whose output is always out.
 func echo(out gotorch.Tensor) Denoiser {
 	return func(_, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return out }
 }
@@ -152,7 +152,7 @@ func comparePMeanVariance(t *testing.T, a golden.Archive, key string) {
 	meanType, ok1 := meanTypes[part[0]]
 	varType, ok2 := varTypes[part[1]]
 	if !ok1 || !ok2 {
-		t.Fatalf("case %q has a mean or a variance type of no name known", key)
+		t.Fatalf("case %q has an unknown mean or variance type", key)
 	}
 	betas, err := NamedBetas(part[2], int(a.Int64s("T")[0]))
 	if err != nil {
@@ -191,8 +191,8 @@ func TestGoldenLossSecondMoment(t *testing.T) {
 	}
 }
 
-// modelCase is one golden network. These tests have no network, but where the
-// steps are not rescaled the stored forward_at_raw_t is what it said about x_t.
+// modelCase is one golden network. These tests do not run the network: without rescaled
+// timesteps the stored forward_at_raw_t is its output at x_t.
 type modelCase struct {
 	golden.Archive
 	config   Config
@@ -221,7 +221,7 @@ func openModelCase(t *testing.T, path string) modelCase {
 	return modelCase{Archive: golden.Open(t, path), config: c.Diffusion.Config}
 }
 
-// diffusion returns the case's process, or one that is respaced otherwise.
+// diffusion returns the case's process, respaced if respacing is not empty.
 func (c modelCase) diffusion(t *testing.T, respacing string) *GaussianDiffusion {
 	config := c.config
 	if respacing != "" {
@@ -234,7 +234,7 @@ func (c modelCase) diffusion(t *testing.T, respacing string) *GaussianDiffusion 
 	return d
 }
 
-// compare skips, by name, what another folder of cases may lack.
+// compare logs and skips arrays that the case lacks.
 func (c modelCase) compare(t *testing.T, name string, got gotorch.Tensor, relative, ofMax float64) {
 	t.Helper()
 	if !c.Has(name) {
@@ -244,7 +244,7 @@ func (c modelCase) compare(t *testing.T, name string, got gotorch.Tensor, relati
 	golden.Add(c.compared, name, int(got.Size(0)), got.Float32s(), c.Float32s(name), golden.Tolerance{Relative: relative, OfMax: ofMax})
 }
 
-// need skips a test of which the case lacks one of the arrays that it begins with.
+// need skips the test if the case lacks one of its input arrays.
 func (c modelCase) need(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -254,8 +254,8 @@ func (c modelCase) need(t *testing.T, names ...string) {
 	}
 }
 
-// eachModelCase calls f for every case, and once more where that shows whether what is
-// off may be: see [golden.Conditioned].
+// eachModelCase calls f for every case, repeatedly with nudged inputs if a comparison
+// fails: see [golden.Conditioned].
 func eachModelCase(t *testing.T, f func(t *testing.T, c modelCase)) {
 	for _, path := range golden.Files(t, "model/*/io.npz") {
 		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
@@ -281,8 +281,7 @@ func TestGoldenForward(t *testing.T) {
 			t.Log("the case has no bpd_prior_bpd, or no bpd_vb")
 			return
 		}
-		// The prior's term needs no network either, and with it the sum can be
-		// checked.
+		// The prior term needs no network, and completes the sum.
 		prior := c.diffusion(t, "25").PriorBPD(tensor(c.Archive, "x_start"))
 		c.compare(t, "bpd_prior_bpd", prior, 1e-3, 0)
 		c.compare(t, "bpd_total_bpd", tensor(c.Archive, "bpd_vb").SumDims(false, 1).Add(prior, 1), 1e-3, 0)
@@ -292,10 +291,10 @@ func TestGoldenForward(t *testing.T) {
 func TestGoldenStep(t *testing.T) {
 	eachModelCase(t, func(t *testing.T, c modelCase) {
 		if c.config.RescaleTimesteps {
-			t.Skip("the network sees rescaled steps, and its output for those is not stored")
+			t.Skip("the network's output at rescaled timesteps is not stored")
 		}
 		if c.config.TimestepRespacing != "" {
-			t.Skip("the network sees the steps that were kept, and its output for those is not stored")
+			t.Skip("the network's output at the respaced timesteps is not stored")
 		}
 		c.need(t, "forward_at_raw_t", "x_t", "step_noise")
 		d, denoise := c.diffusion(t, ""), echo(tensor(c.Archive, "forward_at_raw_t"))
@@ -320,8 +319,8 @@ func TestGoldenStep(t *testing.T) {
 
 		sample, _ := d.PSample(denoise, x, at, noise, Cond{}, true)
 		c.compare(t, "p_sample", sample, 0, 1e-3)
-		// The reference takes the early steps' small sigmas from float32 differences
-		// of numbers close to 1, so these agree to fewer digits.
+		// The reference computes the small sigmas of early timesteps from float32
+		// differences of numbers close to 1, so these agree to fewer digits.
 		for _, eta := range []float64{0, 0.7} {
 			sample, _ := d.DDIMSample(denoise, x, at, noise, Cond{}, true, eta)
 			c.compare(t, fmt.Sprintf("ddim_eta_%.1f", eta), sample, 0, 1e-3)
@@ -331,8 +330,8 @@ func TestGoldenStep(t *testing.T) {
 	})
 }
 
-// compareReverse leaves out the images at t = T-1: ddim_reverse was taken one
-// step earlier for those, where forward_at_raw_t is not what the network says.
+// compareReverse skips images at t = T-1: the stored ddim_reverse is at T-2 for those,
+// where forward_at_raw_t is not the network's output.
 func (c modelCase) compareReverse(t *testing.T, got gotorch.Tensor, steps int) {
 	if !c.Has("ddim_reverse") {
 		t.Log("the case has no ddim_reverse")

@@ -8,49 +8,50 @@ import (
 
 // GraphCache captures one step of a loop as a [gotorch.Graph] on a GPU and replays it for
 // all other steps, including those of later loops, such as one loop per batch of images.
-// Loops with the same GraphCache must use the same network, and may differ in images,
+// Loops that share a GraphCache must use the same network. They may differ in images,
 // noise and conditions; a loop of another kind or shape replaces the captured step. The
-// zero value is ready to use, and holds memory from the first loop until Close.
+// zero value is ready to use. It holds device memory from the first loop until Close.
 type GraphCache struct {
 	Off             bool        // run every step eagerly
-	OnCaptureFailed func(error) // if not nil, called where capture fails and the step runs eagerly, which is slower
+	OnCaptureFailed func(error) // if not nil, called when capture fails and the step runs eagerly
 
-	kept *capturedStep // of the last loop; its kind is the cache key
+	step *capturedStep // of the last loop; its kind is the cache key
 }
 
-// Close frees the captured step. A later loop captures another. Closing a nil GraphCache
-// does nothing.
+// Close frees the captured step; a later loop captures a new one. Closing a nil
+// GraphCache does nothing.
 func (r *GraphCache) Close() {
-	if r != nil && r.kept != nil {
-		r.kept.free()
-		r.kept = nil
+	if r != nil && r.step != nil {
+		r.step.free()
+		r.step = nil
 	}
 }
 
-// begin has the kept step's buffers hold a loop's batch, or keeps a step for it.
+// begin copies a loop's batch into the cached step's buffers, creating the step if the
+// cache has none of this kind.
 func (r *GraphCache) begin(d *GaussianDiffusion, l loop) {
 	kind := l.kind(d)
-	if r.kept == nil || r.kept.kind != kind {
-		r.Close() // before, since memory may not do for both
-		r.kept = &capturedStep{kind: kind}
-		r.kept.allocate(l)
-		r.kept.prepare(l, r)
+	if r.step == nil || r.step.kind != kind {
+		r.Close() // first: there may not be memory for both
+		r.step = &capturedStep{kind: kind}
+		r.step.allocate(l)
+		r.step.prepare(l, r)
 	}
-	r.kept.fill(l)
+	r.step.fill(l)
 }
 
-// loopKind tells apart loops whose steps cannot be replayed for one another.
+// loopKind is the cache key: loops of the same kind can replay one another's step.
 type loopKind struct {
 	process *GaussianDiffusion
 	name    string
 	options any
 	noisy   bool
-	seen    bool
+	output  bool
 	inputs  string // their dtypes, devices and shapes
 }
 
 func (l loop) kind(d *GaussianDiffusion) loopKind {
-	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, seen: l.seen != nil,
+	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, output: l.newOutput != nil,
 		inputs: kindOf(l.x) + kindOf(l.cond.Y) + kindOf(l.cond.LowRes)}
 }
 
@@ -61,13 +62,13 @@ func kindOf(t gotorch.Tensor) string {
 	return fmt.Sprintf("%s %s %v ", gotorch.DtypeName(t.Dtype()), t.Device(), t.Shape())
 }
 
-// capturedStep is the work of one step, and the memory that it works on.
+// capturedStep is one step of a loop with the buffers that it reads and writes.
 type capturedStep struct {
 	kind loopKind
 	stepBuffers
-	step     int            // at hand
-	captured gotorch.Tensor // int64 [1], step on the device; undefined where nothing is captured
-	graph    *gotorch.Graph // the work of step
+	t       int            // current timestep
+	deviceT gotorch.Tensor // int64 [1], t on the device; undefined without capture
+	graph   *gotorch.Graph
 }
 
 func (s *capturedStep) allocate(l loop) {
@@ -81,31 +82,31 @@ func (s *capturedStep) allocate(l loop) {
 	if l.noise != nil {
 		s.noise = like(l.x)
 	}
-	if l.seen != nil {
-		s.seen = l.seen(l.x).Unscoped()
+	if l.newOutput != nil {
+		s.output = l.newOutput(l.x).Unscoped()
 	}
 }
 
-// prepare makes the graph of the step; the second run captures it.
+// prepare creates the step's graph; its second run captures it.
 func (s *capturedStep) prepare(l loop, r *GraphCache) {
-	d, do := s.kind.process, l.step
+	d, step := s.kind.process, l.step
 	if !r.Off && d.device.Type == gotorch.CUDA {
-		s.captured = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
+		s.deviceT = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
 	}
-	s.graph = gotorch.NewGraph(d.device, func() { do(s.stepBuffers, s.timesteps()) })
+	s.graph = gotorch.NewGraph(d.device, func() { step(s.stepBuffers, s.timesteps()) })
 	s.graph.Eager, s.graph.OnCaptureFailed = r.Off, r.OnCaptureFailed
 }
 
-// timesteps are those of the step at hand. What is captured knows it by a tensor alone.
+// timesteps returns the current timestep. A captured graph reads it from deviceT.
 func (s *capturedStep) timesteps() Timesteps {
 	d, n := s.kind.process, s.x.Size(0)
-	if s.captured.Defined() {
-		return d.atDeviceStep(s.captured, n)
+	if s.deviceT.Defined() {
+		return d.atDeviceStep(s.deviceT, n)
 	}
-	return d.AtStep(s.step, n)
+	return d.AtStep(s.t, n)
 }
 
-// fill writes a batch where the step reads it.
+// fill copies a loop's batch into the buffers.
 func (s *capturedStep) fill(l loop) {
 	s.x.CopyI(l.x)
 	if s.cond.Y.Defined() {
@@ -116,8 +117,8 @@ func (s *capturedStep) fill(l loop) {
 	}
 }
 
-// run does the work of step t of a loop. The noise is drawn here, since it is
-// another for each batch.
+// run executes timestep t of a loop. It copies the noise in first, since each batch
+// has its own.
 func (s *capturedStep) run(t int, l loop) {
 	if l.noise != nil {
 		if noise := l.noise(t); noise.Defined() {
@@ -125,16 +126,16 @@ func (s *capturedStep) run(t int, l loop) {
 			s.noise.CopyI(noise)
 		}
 	}
-	s.step = t
-	if s.captured.Defined() {
-		s.captured.FillI(float64(t))
+	s.t = t
+	if s.deviceT.Defined() {
+		s.deviceT.FillI(float64(t))
 	}
 	s.graph.Run()
 }
 
 func (s *capturedStep) free() {
 	s.graph.Close()
-	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.seen, s.captured} {
+	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.output, s.deviceT} {
 		t.Free()
 	}
 }

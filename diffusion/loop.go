@@ -6,58 +6,58 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// loop is a way through the steps of the process, up or down, for one batch.
+// loop runs a step at every timestep from first to last, ascending or descending, for
+// one batch.
 type loop struct {
-	name    string // what refusals call it
-	options any    // what else changes the work of a step, compared by ==
+	name    string // names the loop in errors
+	options any    // whatever else changes the operators of a step; compared by ==
 
-	x           gotorch.Tensor // [N, C, H, W], stays the caller's
+	x           gotorch.Tensor // [N, C, H, W], not modified
 	cond        Cond
-	noise       func(t int) gotorch.Tensor            // of step t, like x, or undefined where it needs none; nil: no step does
-	seen        func(x gotorch.Tensor) gotorch.Tensor // makes room for what is looked at after a step; nil: nobody looks
+	noise       func(t int) gotorch.Tensor            // like x, or undefined if t needs none; nil: no timestep does
+	newOutput   func(x gotorch.Tensor) gotorch.Tensor // allocates the output buffer; nil: there is none
 	first, last int
 
-	// step is the device's work of one step. A GPU records it once, so it must not
-	// ask the host for anything that changes from step to step.
+	// step runs the operators of one timestep. A GPU captures them once, so step must not
+	// read anything from the host that changes between timesteps.
 	step func(b stepBuffers, t Timesteps)
-	// after, if not nil, is called after every step; its error ends the loop.
-	after func(b stepBuffers, t int) error
+	// onStep, if not nil, is called after every step; its error ends the loop.
+	onStep func(b stepBuffers, t int) error
 }
 
-// stepBuffers are the memory that a step reads and writes.
+// stepBuffers are the tensors that a step reads and writes.
 type stepBuffers struct {
-	x     gotorch.Tensor // [N, C, H, W]
-	cond  Cond
-	noise gotorch.Tensor // like x; undefined where no step needs any
-	seen  gotorch.Tensor // undefined where nobody looks
+	x      gotorch.Tensor // [N, C, H, W]
+	cond   Cond
+	noise  gotorch.Tensor // like x; undefined if no timestep needs any
+	output gotorch.Tensor // what onStep reads; may be undefined
 }
 
-// imageLoop is a loop that turns x_t into its neighbour: the reference's
-// p_sample_loop and ddim_sample_loop, and the inversion. progress, if not nil, sees
-// the predicted x_0 of every step.
+// imageLoop is a loop from x_t to x_{t-1} or x_{t+1}: the reference's p_sample_loop and
+// ddim_sample_loop, and the inversion. progress, if not nil, is called with the
+// predicted x_0 after every step.
 func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, step func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor)) loop {
 	if progress != nil {
-		l.seen = gotorch.EmptyLike
-		l.after = func(b stepBuffers, t int) error { return progress(t, b.seen) }
+		l.newOutput = gotorch.EmptyLike
+		l.onStep = func(b stepBuffers, t int) error { return progress(t, b.output) }
 	}
 	l.step = func(b stepBuffers, t Timesteps) {
 		next, predXStart := step(b, t)
 		b.x.CopyI(next)
-		if b.seen.Defined() {
-			b.seen.CopyI(predXStart)
+		if b.output.Defined() {
+			b.output.CopyI(predXStart)
 		}
 	}
 	return l
 }
 
-// runImageLoop returns what becomes of x, which belongs to the caller's scope.
+// runImageLoop runs a loop and returns the final x, which belongs to the caller's scope.
 func (d *GaussianDiffusion) runImageLoop(ctx context.Context, r *GraphCache, l loop) (x gotorch.Tensor, err error) {
 	err = d.runLoop(ctx, r, l, func(b stepBuffers) { x = b.x.Clone() })
 	return x, err
 }
 
-// runLoop goes through the steps without recording gradients, and then has done
-// look at where they have led, in the caller's scope.
+// runLoop runs all steps without gradients, then calls done in the caller's scope.
 func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, done func(b stepBuffers)) error {
 	if r == nil {
 		r = new(GraphCache)
@@ -70,15 +70,15 @@ func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, 
 	}
 	for t := l.first; err == nil && t != l.last+direction; t += direction {
 		err = withoutGradients(ctx, func() error {
-			r.kept.run(t, l)
-			if l.after == nil {
+			r.step.run(t, l)
+			if l.onStep == nil {
 				return nil
 			}
-			return l.after(r.kept.stepBuffers, t)
+			return l.onStep(r.step.stepBuffers, t)
 		})
 	}
 	if err == nil {
-		err = gotorch.Try(func() { done(r.kept.stepBuffers) })
+		err = gotorch.Try(func() { done(r.step.stepBuffers) })
 	}
 	if err != nil {
 		r.Close()
@@ -86,20 +86,20 @@ func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, 
 	return err
 }
 
-// withoutGradients runs f without recording gradients and in a scope of its own,
-// so that a loop holds the tensors of one step only, and returns a tensor
-// operator's refusal as an error. Nothing is run once ctx has ended.
+// withoutGradients runs f without gradient tracking in its own scope, so that a loop
+// holds the tensors of one step only. It returns an operator's panic as an error, and
+// ctx's error without running f.
 func withoutGradients(ctx context.Context, f func() error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	refused := gotorch.Try(func() {
+	panicked := gotorch.Try(func() {
 		gotorch.NoGrad(func() {
 			gotorch.Scope(func() { err = f() })
 		})
 	})
-	if refused != nil {
-		return refused
+	if panicked != nil {
+		return panicked
 	}
 	return err
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// BenchmarkLosses times L_hybrid of a batch, forward and backward, by the kernel
-// and by the operators that it joins.
+// BenchmarkLosses times L_hybrid, forward and backward: the fused kernel and the
+// reference implementation.
 func BenchmarkLosses(b *testing.B) {
 	d := process(b, Cosine, 1000, Objective{VarType: LearnedRange, LossType: RescaledMSE})
 	at := d.At([]int64{0, 100, 200, 300, 400, 500, 600, 700})

@@ -11,9 +11,9 @@ import (
 	"iddpm/internal/golden"
 )
 
-// A network that knows x_0 and the posterior's variance leaves nothing to learn:
-// its bound's terms are 0 after the first step.
-func TestLossesOfAnOracle(t *testing.T) {
+// TestLossesOfExactPrediction: with the true x_0 and the posterior's variance the losses
+// are 0 for t > 0.
+func TestLossesOfExactPrediction(t *testing.T) {
 	for name, meanType := range meanTypes {
 		d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: LearnedRange, LossType: RescaledMSE})
 		gotorch.Scope(func() {
@@ -29,8 +29,7 @@ func TestLossesOfAnOracle(t *testing.T) {
 	}
 }
 
-// composed computes the losses with the operators that likelihoods use: the reference
-// implementation of gotorch.DiffusionLosses.
+// composed is the reference (unfused) implementation of gotorch.DiffusionLosses.
 func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) (mse, vb gotorch.Tensor) {
 	xT := d.QSample(xStart, t, noise)
 	mean, variance := d.splitModelOutput(echo(out), xT, t, Cond{})
@@ -41,8 +40,8 @@ func composed(d *GaussianDiffusion, out, xStart gotorch.Tensor, t Timesteps, noi
 	return mse, d.vbTermsBPD(d.predictionOf(mean, variance, xT, t, false), xStart, xT, t)
 }
 
-// TestFusedLossesMatchReference compares every objective's losses and gradients, over
-// odd shapes, with the darkest and the brightest values among the images'.
+// TestFusedLossesMatchReference compares losses and gradients of every objective, with
+// odd shapes and with pixels in the outermost bins.
 func TestFusedLossesMatchReference(t *testing.T) {
 	steps := []int64{0, 1, 25, 0, 49}
 	for meanName, meanType := range meanTypes {
@@ -94,9 +93,9 @@ func compareLosses(t *testing.T, d *GaussianDiffusion, out, x gotorch.Tensor, at
 	}
 }
 
-// With the noise drawn in the same kernel the losses stay what they are, whoever
-// knows the steps.
-func TestDrawnLossesAreThoseOfTheNoise(t *testing.T) {
+// TestDrawTrainingLossesMatchesTrainingLosses compares noise drawn in the kernel with the
+// same noise as a tensor.
+func TestDrawTrainingLossesMatchesTrainingLosses(t *testing.T) {
 	key, steps := gotorch.PhiloxKey{Seed: 9, Stream: 2, Step: 3, FirstSample: 5}, []int64{0, 1, 49}
 	for name, meanType := range meanTypes {
 		d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: LearnedRange, LossType: RescaledMSE})
@@ -112,7 +111,7 @@ func TestDrawnLossesAreThoseOfTheNoise(t *testing.T) {
 	}
 }
 
-// gradient returns d(mean loss)/d(output) of a network that gives out.
+// gradient returns d(mean loss)/d(output) at the network output out.
 func gradient(d *GaussianDiffusion, out gotorch.Tensor, steps []int64) gotorch.Tensor {
 	leaf := out.Detach().Clone()
 	leaf.SetRequiresGrad(true)
@@ -125,9 +124,9 @@ func gradient(d *GaussianDiffusion, out gotorch.Tensor, steps []int64) gotorch.T
 	return leaf.Grad()
 }
 
-// L_hybrid's bound must not touch the mean: there the gradient is L_simple's, bit
-// for bit, and on the variance it is the bound's alone.
-func TestHybridStopsTheMeansGradient(t *testing.T) {
+// TestHybridStopsGradientAtMean: L_hybrid's gradient with respect to the mean is that of
+// L_simple, to the bit, and with respect to the variance that of the bound.
+func TestHybridStopsGradientAtMean(t *testing.T) {
 	steps := []int64{0, 1, 30}
 	for _, lossType := range []LossType{MSE, RescaledMSE} {
 		hybrid := process(t, Linear, 50, Objective{VarType: LearnedRange, LossType: lossType})
@@ -145,15 +144,15 @@ func TestHybridStopsTheMeansGradient(t *testing.T) {
 			kl := gradient(bound, out, steps).Chunk(2, 1)
 			golden.WithinOfMax(t, "the variance's gradient", halves[1].Float32s(), kl[1].MulScalar(scale).Float32s(), 1e-6)
 			if kl[0].Abs().Max().Float64() == 0 || kl[1].Abs().Max().Float64() == 0 {
-				t.Error("L_vlb has no gradient on a half of the output")
+				t.Error("L_vlb has no gradient with respect to one half of the output")
 			}
 		})
 	}
 }
 
-// The decoder's term is computed for batches with t = 0 in them, and must not
-// leak into the other images' losses or gradients.
-func TestMixedBatchIsItsParts(t *testing.T) {
+// TestMixedTimestepsMatchSingleImages: the decoder term of images at t = 0 does not
+// affect the losses and gradients of other images.
+func TestMixedTimestepsMatchSingleImages(t *testing.T) {
 	for name, o := range map[string]Objective{
 		"hybrid":     {VarType: LearnedRange, LossType: RescaledMSE},
 		"vlb":        {VarType: LearnedRange, LossType: RescaledKL},
@@ -198,7 +197,7 @@ func TestLossTypes(t *testing.T) {
 		golden.WithinRelative(t, "rescaled vb", hybrid.VB.Float32s(), kl.Loss.MulScalar(steps/1000.).Float32s(), 1e-6)
 		golden.WithinRelative(t, "rescaled bound", vlb.Loss.Float32s(), kl.Loss.MulScalar(steps).Float32s(), 1e-6)
 		if vlb.MSE.Defined() || vlb.VB.Defined() {
-			t.Error("the bound alone has a term besides itself")
+			t.Error("RescaledKL defines MSE or VB")
 		}
 	})
 }

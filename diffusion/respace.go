@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// SpaceTimesteps returns, in rising order, the steps that a respaced diffusion
+// SpaceTimesteps returns, in ascending order, the timesteps that a respaced diffusion
 // keeps out of numTimesteps (section 4 of the paper). spec is one of
 //
-//	"", "all"   every step
-//	"25"        25 steps, evenly from the first to the last
-//	"10,15,20"  the steps cut into three equal sections, with 10, 15 and 20 kept
-//	"ddim50"    50 steps by a whole stride from step 0 on, as the DDIM paper's
+//	"", "all"   all timesteps
+//	"25"        25 timesteps, evenly spaced from the first to the last
+//	"10,15,20"  three equal sections, with 10, 15 and 20 timesteps kept
+//	"ddim50"    50 timesteps with an integer stride from t = 0, as in the DDIM paper
 func SpaceTimesteps(numTimesteps int, spec string) ([]int, error) {
 	if numTimesteps < 2 {
 		return nil, fmt.Errorf("a diffusion needs at least 2 steps, got %d", numTimesteps)
@@ -30,7 +30,7 @@ func SpaceTimesteps(numTimesteps int, spec string) ([]int, error) {
 		return nil, fmt.Errorf("timestep_respacing %q: %w", spec, err)
 	}
 	if len(kept) < 2 {
-		return nil, fmt.Errorf("timestep_respacing %q keeps %d of %d steps: keep at least 2, since the posterior variance at the first step is taken from the second", spec, len(kept), numTimesteps)
+		return nil, fmt.Errorf("timestep_respacing %q keeps %d of %d steps: keep at least 2: the log posterior variance at t = 0 is that of t = 1", spec, len(kept), numTimesteps)
 	}
 	return kept, nil
 }
@@ -50,10 +50,10 @@ func ddimTimesteps(numTimesteps int, count string) ([]int, error) {
 		}
 		return kept, nil
 	}
-	return nil, fmt.Errorf("no whole stride over %d steps gives exactly %d of them; near ones are %s", numTimesteps, want, nearStrides(numTimesteps, want))
+	return nil, fmt.Errorf("no integer stride over %d steps gives exactly %d of them: use %s", numTimesteps, want, nearStrides(numTimesteps, want))
 }
 
-// nearStrides names the counts just above and below want that do have a stride.
+// nearStrides names the nearest counts below and above want that have a stride.
 func nearStrides(numTimesteps, want int) string {
 	above, below := numTimesteps, 2
 	for stride := 1; stride < numTimesteps; stride++ {
@@ -68,7 +68,7 @@ func nearStrides(numTimesteps, want int) string {
 	if above == below {
 		return fmt.Sprintf("ddim%d", above)
 	}
-	return fmt.Sprintf("ddim%d and ddim%d", below, above)
+	return fmt.Sprintf("ddim%d or ddim%d", below, above)
 }
 
 func sectionTimesteps(numTimesteps int, spec string) ([]int, error) {
@@ -87,7 +87,7 @@ func sectionTimesteps(numTimesteps int, spec string) ([]int, error) {
 			size++
 		}
 		if count > size {
-			return nil, fmt.Errorf("section %d has %d steps, %d cannot be kept of them", i+1, size, count)
+			return nil, fmt.Errorf("section %d has %d steps: cannot keep %d", i+1, size, count)
 		}
 		kept = append(kept, spread(start, size, count)...)
 		start += size
@@ -96,9 +96,9 @@ func sectionTimesteps(numTimesteps int, spec string) ([]int, error) {
 	return slices.Compact(kept), nil
 }
 
-// spread places count steps evenly from the first to the last of a section. The
-// stride is summed up, and halves go to the even side, as in the reference: both
-// decide which step a fraction falls on.
+// spread returns count evenly spaced timesteps from the first to the last of a section.
+// As in the reference it accumulates the stride and rounds half to even: both decide
+// which timestep a fraction rounds to.
 func spread(start, size, count int) []int {
 	stride := 1.0
 	if count > 1 {
@@ -131,7 +131,7 @@ func parseCount(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a number of steps: write N, N,N,... or ddimN", s)
 	}
 	if n < 0 {
-		return 0, fmt.Errorf("%d steps cannot be kept: a number of steps is never negative", n)
+		return 0, fmt.Errorf("cannot keep %d steps: the number must be 0 or more", n)
 	}
 	return n, nil
 }

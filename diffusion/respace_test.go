@@ -18,12 +18,12 @@ func TestSpaceTimesteps(t *testing.T) {
 		{5, "5", []int{0, 1, 2, 3, 4}},
 		{10, "2", []int{0, 9}},
 		{10, "4", []int{0, 3, 6, 9}},
-		{6, "3", []int{0, 2, 5}}, // 2.5 goes to the even 2
-		{8, "3", []int{0, 4, 7}}, // 3.5 to the even 4
+		{6, "3", []int{0, 2, 5}}, // 2.5 rounds to even
+		{8, "3", []int{0, 4, 7}}, // 3.5 rounds to even
 		{10, "ddim5", []int{0, 2, 4, 6, 8}},
-		{10, " 2 , 1", []int{0, 4, 5}}, // blanks are no matter
+		{10, " 2 , 1", []int{0, 4, 5}}, // spaces are ignored
 		{10, "1,0,1", []int{0, 7}},
-		{7, "1,1,1", []int{0, 3, 5}}, // the first section takes the odd step
+		{7, "1,1,1", []int{0, 3, 5}}, // the first section has the extra step
 		{2, "1,1,0", []int{0, 1}},    // more sections than steps
 	} {
 		got, err := SpaceTimesteps(c.steps, c.spec)
@@ -33,23 +33,23 @@ func TestSpaceTimesteps(t *testing.T) {
 	}
 }
 
-func TestSpaceTimestepsRefuses(t *testing.T) {
+func TestSpaceTimestepsErrors(t *testing.T) {
 	for _, c := range []struct {
 		steps int
 		spec  string
 		want  string
 	}{
-		{1000, "ddim999", "ddim500 and ddim1000"},
+		{1000, "ddim999", "ddim500 or ddim1000"},
 		{1000, "ddim2000", "ddim1000"},
-		{1000, "ddim0", "no whole stride"},
-		{1000, "ddim1", "no whole stride"},
-		{1000, "ddim-5", "never negative"},
+		{1000, "ddim0", "no integer stride"},
+		{1000, "ddim1", "no integer stride"},
+		{1000, "ddim-5", "must be 0 or more"},
 		{1000, "ddim", "not a number"},
-		{1000, "2000", "cannot be kept"},
+		{1000, "2000", "cannot keep"},
 		{300, "10,200", "section 2 has 150 steps"},
 		{300, "10,x", `"x"`},
 		{300, "10,", `""`},
-		{300, "-10,20", "never negative"},
+		{300, "-10,20", "must be 0 or more"},
 		{300, "0,0", "at least 2"},
 		{300, "1", "at least 2"},
 		{300, "1.5", "not a number"},
@@ -79,15 +79,15 @@ func FuzzSpaceTimesteps(f *testing.F) {
 		}
 		for i := 1; i < len(kept); i++ {
 			if kept[i] <= kept[i-1] {
-				t.Fatalf("%d steps to %q: %v does not rise", steps, spec, kept)
+				t.Fatalf("%d steps to %q: %v is not ascending", steps, spec, kept)
 			}
 		}
 	})
 }
 
-// A respaced process is the base process looked at less often: the same noise at
-// the steps kept.
-func TestRespacedCumprodsAreTheBase(t *testing.T) {
+// TestRespacedCumprodsMatchBase: a respaced process has the base process's
+// alphas_cumprod at the timesteps that it keeps.
+func TestRespacedCumprodsMatchBase(t *testing.T) {
 	for _, schedule := range []string{Linear, Cosine} {
 		for _, spec := range []string{"", "7", "20,3", "ddim50"} {
 			base, err := New(Config{Steps: 1000, NoiseSchedule: schedule}, cpu)
@@ -104,7 +104,7 @@ func TestRespacedCumprodsAreTheBase(t *testing.T) {
 	}
 }
 
-func TestRespacedToAllIsTheBase(t *testing.T) {
+func TestRespacedToAllMatchesBase(t *testing.T) {
 	betas, err := NamedBetas(Linear, 1000)
 	if err != nil {
 		t.Fatal(err)

@@ -8,14 +8,14 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// PSample draws x_{t-1} from p(x_{t-1} | x_t) and also returns the predicted x_0
-// (Ho et al. 2020, algorithm 2). All are [N, C, H, W]; no noise is added where
-// t = 0, and noise may be undefined where all t are. There are no gradients.
+// PSample samples x_{t-1} from p(x_{t-1} | x_t), and also returns the predicted x_0
+// (Ho et al. 2020, algorithm 2). All images are [N, C, H, W]. No noise is added at
+// t = 0; noise may be undefined if all t are 0. No gradients are tracked.
 func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return d.step(d.pSample, denoise, x, t, noise, cond, clipDenoised)
 }
 
-// Sampler is how a loop goes from x_t to x_{t-1}.
+// Sampler is the update rule from x_t to x_{t-1}.
 type Sampler int
 
 // The samplers.
@@ -24,22 +24,22 @@ const (
 	DDIM                     // DDIMSample
 )
 
-// SampleOptions says how to sample. The zero value is ancestral sampling, which
-// needs Noise.
+// SampleOptions are the options of SampleLoop. The zero value is ancestral sampling,
+// which requires Noise.
 type SampleOptions struct {
 	Sampler        Sampler
-	Eta            float64 // DDIM's noise, 0 (none) to 1 (as much as the posterior has)
-	NoClipDenoised bool    // leaves the predicted x_0 as it is instead of clipping it to [-1, 1]
-	// SkipSteps leaves out that many steps at the start of the reverse process,
-	// the noisiest, as in the paper's figure 4.
+	Eta            float64 // DDIM's noise scale: 0 (deterministic) to 1 (the posterior's variance)
+	NoClipDenoised bool    // do not clip the predicted x_0 to [-1, 1]
+	// SkipSteps omits that many timesteps at the start of the reverse process (the
+	// noisiest), as in the paper's figure 4.
 	SkipSteps int
-	// Noise returns the noise of step t, [N, C, H, W], as NoiseSource.At does. It
-	// is not asked at t = 0, nor by DDIM without noise.
+	// Noise returns the noise of timestep t, [N, C, H, W], such as NoiseSource.At. It is
+	// not called at t = 0, nor by DDIM with eta 0.
 	Noise func(t int) gotorch.Tensor
-	// Progress, if not nil, is called after every step with t and the predicted
-	// x_0, which lives until it returns. Its error ends the loop.
+	// Progress, if not nil, is called after every timestep with t and the predicted
+	// x_0, which is valid until it returns. Its error ends the loop.
 	Progress func(t int, predXStart gotorch.Tensor) error
-	// GraphCache is that of earlier batches; nil: this one has its own.
+	// GraphCache is shared with earlier batches; nil: one for this call.
 	GraphCache *GraphCache
 }
 
@@ -48,20 +48,19 @@ func (o SampleOptions) validate(steps int) error {
 	case o.Sampler != Ancestral && o.Sampler != DDIM:
 		return fmt.Errorf("sampler %d is neither Ancestral nor DDIM", o.Sampler)
 	case !(o.Eta >= 0 && o.Eta <= 1):
-		return fmt.Errorf("eta is %v: it must lie between 0 and 1", o.Eta)
+		return fmt.Errorf("eta is %v: it must be between 0 and 1", o.Eta)
 	case o.Eta != 0 && o.Sampler != DDIM:
-		return fmt.Errorf("eta is %v, but only DDIM has an eta", o.Eta)
+		return fmt.Errorf("eta is %v, but only DDIM uses eta: set it to 0, or use DDIM", o.Eta)
 	case o.SkipSteps < 0 || o.SkipSteps >= steps:
-		return fmt.Errorf("%d steps cannot be skipped: the process has %d, and one must be left", o.SkipSteps, steps)
+		return fmt.Errorf("cannot skip %d of %d steps: at least one must remain", o.SkipSteps, steps)
 	case o.Noise == nil && (o.Sampler == Ancestral || o.Eta > 0):
-		return fmt.Errorf("sampling with noise needs a source of it")
+		return fmt.Errorf("ancestral sampling, and DDIM with eta above 0, need noise: set SampleOptions.Noise")
 	}
 	return nil
 }
 
-// SampleLoop turns the noise xT, [N, C, H, W], into images, step by step down
-// to t = 0, without recording gradients. xT stays the caller's; the images
-// belong to the caller's scope.
+// SampleLoop samples images from the noise xT, [N, C, H, W], down to t = 0, without
+// gradients. xT is not modified; the images belong to the caller's scope.
 func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT gotorch.Tensor, cond Cond, o SampleOptions) (gotorch.Tensor, error) {
 	if err := o.validate(d.NumTimesteps()); err != nil {
 		return gotorch.Tensor{}, err
@@ -86,19 +85,19 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	}))
 }
 
-// sampleKind are the options that change the work of a step.
+// sampleKind are the options that change the operators of a step.
 type sampleKind struct {
-	sampler   Sampler
-	eta       float64
-	unclipped bool
+	sampler        Sampler
+	eta            float64
+	noClipDenoised bool
 }
 
-// NoiseSource draws the noise of samples. An image's noise depends on the seed
-// and its own index alone, never on the batch that it is drawn in.
+// NoiseSource draws the noise of samples. An image's noise depends on the seed, the
+// stream and its index only, not on its batch.
 type NoiseSource struct {
 	Device     gotorch.Device
 	Seed       uint64
-	Stream     uint32  // keeps this use of the seed apart from others
+	Stream     uint32  // separates uses of the same seed
 	FirstImage int64   // the index of the batch's first image
 	Shape      []int64 // [N, C, H, W]
 }
@@ -114,9 +113,9 @@ func (s NoiseSource) draw(key gotorch.PhiloxKey) gotorch.Tensor {
 	return gotorch.PhiloxNormal(s.Device, gotorch.Float, key, s.Shape...)
 }
 
-// Slerp goes from the noise a to the noise b, [N, C, H, W], along a great circle
-// per image: weight 0 is a, 1 is b, and what lies between has a norm like
-// theirs, as a straight line would not.
+// Slerp is spherical linear interpolation from the noise a to the noise b, [N, C, H,
+// W], per image: weight 0 is a, 1 is b. Unlike linear interpolation it preserves the
+// norm.
 func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
 	mustMatch("Slerp", "b", b, a)
 	n := a.Size(0)
@@ -132,8 +131,8 @@ func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
 	return linearCombination(factor(from), a, factor(to), b)
 }
 
-// slerpFactors returns the factors of both ends, given the cosine of the angle
-// between them. Nearly parallel ends are joined by a straight line.
+// slerpFactors returns the factors of both ends, given the cosine of the angle between
+// them. Nearly parallel ends are interpolated linearly.
 func slerpFactors(cosine, weight float64) (from, to float64) {
 	angle := math.Acos(max(-1, min(1, cosine)))
 	if math.Sin(angle) < 1e-6 || math.IsNaN(angle) {

@@ -13,8 +13,8 @@ import (
 	"iddpm/internal/golden"
 )
 
-// gaussianData is the best network for data whose values are independent and
-// N(0, stdv^2): all is known about such a process.
+// gaussianData returns the optimal network for data whose values are independent and
+// N(0, stdv^2), which is known in closed form.
 func gaussianData(d *GaussianDiffusion, stdv float64) Denoiser {
 	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
 		at := d.At(scaledTimesteps.Int64s())
@@ -37,8 +37,9 @@ func sampled(t *testing.T, d *GaussianDiffusion, denoise Denoiser, xT gotorch.Te
 
 func stdvOf(x gotorch.Tensor) float64 { return math.Sqrt(x.Mul(x).Mean().Float64()) }
 
-// With the best network, every sampler draws from the data's distribution.
-func TestSamplersReachTheData(t *testing.T) {
+// TestSamplersMatchDataDistribution: with the optimal network every sampler reproduces
+// the data's standard deviation.
+func TestSamplersMatchDataDistribution(t *testing.T) {
 	const stdv = 0.3
 	d := process(t, Cosine, 200, Objective{VarType: FixedSmall})
 	for name, o := range map[string]SampleOptions{
@@ -49,14 +50,15 @@ func TestSamplersReachTheData(t *testing.T) {
 		gotorch.Scope(func() {
 			x := sampled(t, d, gaussianData(d, stdv), noiseOf(4, 3, 32, 32).XT(), o)
 			if got := stdvOf(x); math.Abs(got-stdv) > 0.03*stdv {
-				t.Errorf("%s: the samples' deviation is %v, the data's %v", name, got, stdv)
+				t.Errorf("%s: the samples' standard deviation is %v, the data's %v", name, got, stdv)
 			}
 		})
 	}
 }
 
-// DDIM with eta 1 is ancestral sampling with the posterior's variance.
-func TestDDIMWithEtaOneIsAncestral(t *testing.T) {
+// TestDDIMEtaOneMatchesAncestral: DDIM with eta 1 is ancestral sampling with the
+// posterior's variance.
+func TestDDIMEtaOneMatchesAncestral(t *testing.T) {
 	d := process(t, Linear, 100, Objective{VarType: FixedSmall})
 	gotorch.Scope(func() {
 		noise := noiseOf(2, 3, 8, 8)
@@ -67,8 +69,8 @@ func TestDDIMWithEtaOneIsAncestral(t *testing.T) {
 	})
 }
 
-// A loop is its steps, one after the other, whoever knows them.
-func TestSampleLoopIsItsSteps(t *testing.T) {
+// TestSampleLoopMatchesSteps compares SampleLoop with calls of PSample and DDIMSample.
+func TestSampleLoopMatchesSteps(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{VarType: LearnedRange})
 	network := oracle(d, images(2, 3, 4, 5))
 	noise := noiseOf(2, 3, 4, 5)
@@ -93,16 +95,16 @@ func TestSampleLoopIsItsSteps(t *testing.T) {
 	}
 }
 
-// An image is the same in whatever batch it is drawn.
-func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
+// TestSamplesAreBatchInvariant compares one batch with two smaller ones.
+func TestSamplesAreBatchInvariant(t *testing.T) {
 	d := process(t, Cosine, 20, Objective{})
 	gotorch.Scope(func() {
-		draw := func(first, n int64) []float32 {
+		sample := func(first, n int64) []float32 {
 			noise := NoiseSource{Seed: 5, Stream: 2, FirstImage: first, Shape: []int64{n, 3, 4, 4}}
 			return sampled(t, d, gaussianData(d, 0.5), noise.XT(), SampleOptions{Noise: noise.At}).Float32s()
 		}
-		whole := draw(10, 3)
-		parts := append(draw(10, 1), draw(11, 2)...)
+		whole := sample(10, 3)
+		parts := append(sample(10, 1), sample(11, 2)...)
 		golden.WithinOfMax(t, "images", parts, whole, 0)
 		if slices.Equal(whole[:48], whole[48:96]) {
 			t.Error("two images are the same")
@@ -110,8 +112,9 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	})
 }
 
-// Loops that share a GraphCache are as if each had its own, whatever comes after what.
-func TestCapturedGraphIsShared(t *testing.T) {
+// TestGraphCacheShared compares loops that share a GraphCache, in any order, with loops
+// that have their own.
+func TestGraphCacheShared(t *testing.T) {
 	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
 	conditioned := func(x, scaled gotorch.Tensor, cond Cond) gotorch.Tensor {
 		shift := cond.Y.To(cpu, gotorch.Float).View(-1, 1, 1, 1).Add(cond.LowRes.MeanDims(true, 1, 2, 3), 1)
@@ -140,7 +143,7 @@ func TestCapturedGraphIsShared(t *testing.T) {
 	}
 	add("ancestral", sample(SampleOptions{}))
 	add("with progress", sample(SampleOptions{Progress: func(int, gotorch.Tensor) error { return nil }}))
-	add("in part", sample(SampleOptions{SkipSteps: 3}))
+	add("skipping steps", sample(SampleOptions{SkipSteps: 3}))
 	add("unclipped", sample(SampleOptions{NoClipDenoised: true}))
 	add("ddim", sample(SampleOptions{Sampler: DDIM}))
 	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
@@ -159,16 +162,16 @@ func TestCapturedGraphIsShared(t *testing.T) {
 		var shared GraphCache
 		defer shared.Close()
 		for range 2 {
-			for name, loop := range loops { // in another order every time
+			for name, loop := range loops { // map order differs each time
 				for i, b := range []batch{{0, 2}, {2, 2}, {4, 1}, {4, 3}} {
-					before := shared.kept
+					before := shared.step
 					want, err := loop(b, nil)
 					got, err2 := loop(b, &shared)
 					if err != nil || err2 != nil {
 						t.Fatal(name, err, err2)
 					}
-					if again := shared.kept == before; again != (i == 1) {
-						t.Errorf("%s, batch %d: the step of the batch before is done again: %v", name, i, again)
+					if reused := shared.step == before; reused != (i == 1) {
+						t.Errorf("%s, batch %d: the previous batch's step is reused: %v", name, i, reused)
 					}
 					golden.WithinOfMax(t, fmt.Sprint(name, b), got, want, 0)
 				}
@@ -184,21 +187,21 @@ func TestNoiseDiffersByStep(t *testing.T) {
 			t.Error("two steps have the same noise")
 		}
 		if !gotorch.Equal(s.At(1), s.At(1)) {
-			t.Error("the same step has other noise when asked again")
+			t.Error("a second call returns other noise for the same timestep")
 		}
 	})
 }
 
 func TestSampleLoopProgress(t *testing.T) {
 	d := process(t, Cosine, 6, Objective{})
-	stop := errors.New("enough")
+	stop := errors.New("stop")
 	gotorch.Scope(func() {
 		noise := noiseOf(2, 3, 4, 4)
-		var steps, asked []int
+		var steps, noiseSteps []int
 		o := SampleOptions{
 			SkipSteps: 2,
 			Noise: func(t int) gotorch.Tensor {
-				asked = append(asked, t)
+				noiseSteps = append(noiseSteps, t)
 				return noise.At(t)
 			},
 			Progress: func(step int, predXStart gotorch.Tensor) error {
@@ -210,8 +213,8 @@ func TestSampleLoopProgress(t *testing.T) {
 			},
 		}
 		sampled(t, d, gaussianData(d, 0.5), noise.XT(), o)
-		if !slices.Equal(steps, []int{3, 2, 1, 0}) || !slices.Equal(asked, []int{3, 2, 1}) {
-			t.Errorf("steps %v, noise for %v; want 3 to 0, and none for 0", steps, asked)
+		if !slices.Equal(steps, []int{3, 2, 1, 0}) || !slices.Equal(noiseSteps, []int{3, 2, 1}) {
+			t.Errorf("steps %v, noise for %v; want steps 3 to 0, and noise for 3 to 1", steps, noiseSteps)
 		}
 		o.Progress = func(step int, _ gotorch.Tensor) error {
 			if step == 1 {
@@ -225,17 +228,18 @@ func TestSampleLoopProgress(t *testing.T) {
 	})
 }
 
-// Loops hold one step's tensors, whether they end well or not.
-func TestLoopsLeaveNothingBehind(t *testing.T) {
+// TestLoopsDoNotLeak counts live tensors during and after loops that succeed, fail or
+// are cancelled.
+func TestLoopsDoNotLeak(t *testing.T) {
 	d := process(t, Cosine, 10, Objective{})
 	noise := noiseOf(1, 1, 4, 4)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	refusing := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.View(7) }
+	failing := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.View(7) }
 	gotorch.Scope(func() {
 		xT := noise.XT()
-		d.ddimSampleCoefficients(1) // which d keeps
-		gotorch.GC()                // other tests' processes must not die while these are counted
+		d.ddimSampleCoefficients(1) // cached in d
+		gotorch.GC()                // collect other tests' tensors before counting
 		var during []int64
 		count := func(int, gotorch.Tensor) error { during = append(during, gotorch.LiveTensors()); return nil }
 		before := gotorch.LiveTensors()
@@ -246,7 +250,7 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 		}{
 			"good":      {context.Background(), gaussianData(d, 0.5), false},
 			"cancelled": {ended, gaussianData(d, 0.5), true},
-			"refused":   {context.Background(), refusing, true},
+			"failing":   {context.Background(), failing, true},
 		} {
 			x, err := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Noise: noise.At, Progress: count})
 			x.Free()
@@ -257,10 +261,10 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 			b, err3 := d.CalcBPD(c.ctx, c.network, xT, Cond{}, BPDOptions{Noise: noise.At})
 			b.Free()
 			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails || (err4 != nil) != c.fails {
-				t.Errorf("%s: errors %v, %v, %v, %v; want some: %v", name, err, err2, err3, err4, c.fails)
+				t.Errorf("%s: errors %v, %v, %v, %v; want errors: %v", name, err, err2, err3, err4, c.fails)
 			}
 			if after := gotorch.LiveTensors(); after > before {
-				t.Errorf("%s: %d tensors more than before", name, after-before)
+				t.Errorf("%s: %d more tensors than before", name, after-before)
 			}
 		}
 		if len(during) == 0 || slices.Max(during)-slices.Min(during) > 20 {
@@ -269,7 +273,7 @@ func TestLoopsLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-func TestSampleOptionsRefused(t *testing.T) {
+func TestSampleOptionsErrors(t *testing.T) {
 	d := process(t, Cosine, 10, Objective{})
 	noise := noiseOf(1, 1, 2, 2)
 	for name, o := range map[string]SampleOptions{
@@ -280,7 +284,7 @@ func TestSampleOptionsRefused(t *testing.T) {
 		"eta NaN":            {Sampler: DDIM, Eta: math.NaN(), Noise: noise.At},
 		"ancestral eta":      {Eta: 0.5, Noise: noise.At},
 		"all skipped":        {SkipSteps: 10, Noise: noise.At},
-		"less than none":     {SkipSteps: -1, Noise: noise.At},
+		"negative skip":      {SkipSteps: -1, Noise: noise.At},
 		"sampler":            {Sampler: 7, Noise: noise.At},
 	} {
 		gotorch.Scope(func() {
@@ -294,9 +298,9 @@ func TestSampleOptionsRefused(t *testing.T) {
 	}
 }
 
-// What is inverted comes back: roughly with many steps, closely with refinement
-// even with few.
-func TestInversion(t *testing.T) {
+// TestInvertLoopReconstructs: sampling from an inverted image reconstructs it,
+// approximately with many steps, accurately with refinement even with few.
+func TestInvertLoopReconstructs(t *testing.T) {
 	const stdv = 0.3
 	for name, c := range map[string]struct {
 		steps, refine int
@@ -315,11 +319,11 @@ func TestInversion(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := stdvOf(latent); math.Abs(got-1) > 0.15 {
-				t.Errorf("%s: the latent's deviation is %v, want noise's 1", name, got)
+				t.Errorf("%s: the latent's standard deviation is %v, want 1", name, got)
 			}
-			again := sampled(t, d, network, latent, SampleOptions{Sampler: DDIM})
-			if off := stdvOf(again.Sub(img, 1)); off > c.off {
-				t.Errorf("%s: the image comes back off by %v, more than %v", name, off, c.off)
+			reconstruction := sampled(t, d, network, latent, SampleOptions{Sampler: DDIM})
+			if off := stdvOf(reconstruction.Sub(img, 1)); off > c.off {
+				t.Errorf("%s: the reconstruction differs by %v, more than %v", name, off, c.off)
 			}
 		})
 	}
@@ -329,9 +333,9 @@ func TestInversion(t *testing.T) {
 	}
 }
 
-// A step and its inverse go along the same path: with x_0 known they undo each
-// other.
-func TestDDIMReverseUndoesDDIM(t *testing.T) {
+// TestDDIMReverseInvertsDDIM: for a network that returns the true x_0 the two steps are
+// inverse to each other.
+func TestDDIMReverseInvertsDDIM(t *testing.T) {
 	d := process(t, Linear, 50, Objective{MeanType: XStart})
 	gotorch.Scope(func() {
 		xStart := images(2, 3, 4, 4)
@@ -349,7 +353,7 @@ func TestSlerp(t *testing.T) {
 		golden.WithinOfMax(t, "end", Slerp(a, b, 1).Float32s(), b.Float32s(), 1e-6)
 		golden.WithinOfMax(t, "same ends", Slerp(a, a, 0.3).Float32s(), a.Float32s(), 1e-6)
 		if got := stdvOf(Slerp(a, b, 0.5)); math.Abs(got-1) > 0.05 {
-			t.Errorf("half-way the deviation is %v, want noise's 1", got)
+			t.Errorf("at weight 0.5 the standard deviation is %v, want 1", got)
 		}
 	})
 }

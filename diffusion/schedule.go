@@ -16,11 +16,11 @@ const (
 	Cosine = "cosine" // equation 17
 )
 
-// maxSteps bounds T, so that a slip of a flag does not fill the memory.
+// maxSteps bounds T, so that a typo in a flag does not exhaust memory.
 const maxSteps = 1_000_000
 
 // NamedBetas returns the T variances beta_t of a named noise schedule. Linear
-// needs T > 20, for its last beta is 20/T; cosine needs T >= 2.
+// needs T > 20, since its last beta is 20/T; cosine needs T >= 2.
 func NamedBetas(name string, steps int) ([]float64, error) {
 	if steps > maxSteps {
 		return nil, fmt.Errorf("diffusion_steps is %d: use at most %d", steps, maxSteps)
@@ -40,7 +40,7 @@ func NamedBetas(name string, steps int) ([]float64, error) {
 	return nil, fmt.Errorf("unknown noise_schedule %q: use %s or %s", name, Linear, Cosine)
 }
 
-// linearBetas goes evenly from 0.1/T to 20/T: with T = 1000 from 1e-4 to 0.02.
+// linearBetas are evenly spaced from 0.1/T to 20/T: from 1e-4 to 0.02 for T = 1000.
 func linearBetas(steps int) []float64 {
 	scale := 1000 / float64(steps)
 	first, last := scale*0.0001, scale*0.02
@@ -71,10 +71,10 @@ func alphaBar(t float64) float64 {
 	return float64(C.pow(C.cos(C.double((t+0.008)/1.008*math.Pi/2)), 2))
 }
 
-// Schedule holds all that follows from the betas alone, in float64, each [T].
+// Schedule holds the betas and the quantities derived from them, float64, each [T].
 type Schedule struct {
-	Betas             []float64 // beta_t, the variance that step t adds
-	AlphasCumprod     []float64 // alphaBar_t, the share of the signal's variance left after step t
+	Betas             []float64 // beta_t, the variance of the noise added at step t
+	AlphasCumprod     []float64 // alphaBar_t, the fraction of the signal's variance left after step t
 	AlphasCumprodPrev []float64 // alphaBar_{t-1}; 1 at t = 0
 	AlphasCumprodNext []float64 // alphaBar_{t+1}; 0 at t = T-1
 
@@ -90,8 +90,8 @@ type Schedule struct {
 	PosteriorMeanCoef2          []float64 // x_t's factor in equation 11
 }
 
-// NewSchedule computes a Schedule. It needs two betas or more, each between 0
-// and 1: at t = 0 the posterior's log variance is taken from t = 1.
+// NewSchedule computes a Schedule. It needs at least two betas, each between 0 and 1:
+// at t = 0 the clipped log posterior variance is that of t = 1.
 func NewSchedule(betas []float64) (Schedule, error) {
 	if err := checkBetas(betas); err != nil {
 		return Schedule{}, err
@@ -99,7 +99,7 @@ func NewSchedule(betas []float64) (Schedule, error) {
 	s := Schedule{Betas: append([]float64(nil), betas...)}
 	s.setCumprods()
 	if last := s.AlphasCumprod[len(betas)-1]; last == 0 {
-		return Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod has vanished in float64")
+		return Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
 	}
 	s.setForward()
 	s.setPosterior()
@@ -112,7 +112,7 @@ func checkBetas(betas []float64) error {
 	}
 	for t, b := range betas {
 		if !(b > 0 && b < 1) {
-			return fmt.Errorf("beta is %v at step %d of %d: each must lie between 0 and 1", b, t, len(betas))
+			return fmt.Errorf("beta is %v at step %d of %d: each must be between 0 and 1", b, t, len(betas))
 		}
 	}
 	return nil

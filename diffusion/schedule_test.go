@@ -8,7 +8,7 @@ import (
 	"iddpm/internal/golden"
 )
 
-func TestNamedBetasRefuses(t *testing.T) {
+func TestNamedBetasErrors(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps int
@@ -37,15 +37,15 @@ func TestNamedBetasRefuses(t *testing.T) {
 	}
 }
 
-func TestNewScheduleRefuses(t *testing.T) {
+func TestNewScheduleErrors(t *testing.T) {
 	for name, betas := range map[string][]float64{
-		"none":       nil,
-		"one":        {0.5},
-		"zero":       {0.1, 0},
-		"one in all": {0.1, 1},
-		"negative":   {-0.1, 0.5},
-		"NaN":        {0.1, math.NaN()},
-		"no signal":  repeated(0.999, 200),
+		"none":      nil,
+		"one":       {0.5},
+		"zero":      {0.1, 0},
+		"beta of 1": {0.1, 1},
+		"negative":  {-0.1, 0.5},
+		"NaN":       {0.1, math.NaN()},
+		"no signal": repeated(0.999, 200),
 	} {
 		if _, err := NewSchedule(betas); err == nil {
 			t.Errorf("%s: no error", name)
@@ -57,7 +57,7 @@ func repeated(v float64, n int) []float64 {
 	return each(n, func(int) float64 { return v })
 }
 
-func TestScheduleIsOrdered(t *testing.T) {
+func TestScheduleIsMonotonic(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps int
@@ -72,7 +72,7 @@ func TestScheduleIsOrdered(t *testing.T) {
 		}
 		for i := range s.Betas {
 			if !(s.AlphasCumprod[i] < s.AlphasCumprodPrev[i] && s.AlphasCumprodNext[i] < s.AlphasCumprod[i]) {
-				t.Errorf("%s %d: alphas_cumprod does not fall at step %d", c.name, c.steps, i)
+				t.Errorf("%s %d: alphas_cumprod does not decrease at step %d", c.name, c.steps, i)
 			}
 			if !(s.PosteriorVariance[i] < s.Betas[i]) {
 				t.Errorf("%s %d: the posterior variance is not below beta at step %d", c.name, c.steps, i)
@@ -81,9 +81,9 @@ func TestScheduleIsOrdered(t *testing.T) {
 	}
 }
 
-// Where x_t is its signal alone, sqrt(alphaBar_t) x_0, the posterior's mean is
-// the signal one step earlier.
-func TestPosteriorMeanFollowsTheSignal(t *testing.T) {
+// TestPosteriorMeanWithoutNoise: for x_t = sqrt(alphaBar_t) x_0 the posterior mean is
+// sqrt(alphaBar_{t-1}) x_0.
+func TestPosteriorMeanWithoutNoise(t *testing.T) {
 	betas, err := NamedBetas(Cosine, 100)
 	if err != nil {
 		t.Fatal(err)

@@ -6,10 +6,10 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// stepCoefficients are the factors of a sampler's step from x_t to the images
-// beside it, x_{t-1} or x_{t+1}: what gotorch.DiffusionReverseStep needs at every t.
+// stepCoefficients are the coefficients of a sampler's step from x_t to x_{t-1} or
+// x_{t+1}: a row of gotorch.DiffusionReverseStep per timestep.
 type stepCoefficients struct {
-	op        string         // the step's name, for refusals
+	op        string         // names the step in errors
 	rows      gotorch.Tensor // [T, ReverseStepColumns]
 	addsNoise bool           // except at t = 0
 }
@@ -19,8 +19,8 @@ func (c stepCoefficients) needsNoise(t Timesteps) bool {
 	return c.addsNoise && t.mayIncludeNonzero()
 }
 
-// step asks the network and takes the step, without recording gradients, and also
-// returns the predicted x_0. noise is looked at where it is needed.
+// step evaluates the network and returns the next image and the predicted x_0, without
+// gradients. It reads noise only if the step needs it.
 func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (next, predXStart gotorch.Tensor) {
 	o := gotorch.ReverseStepOptions{Clip: clipDenoised}
 	if c.needsNoise(t) {
@@ -35,7 +35,7 @@ func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch
 	return next, predXStart
 }
 
-// pSampleCoefficients are those of PSample: equations 3, 11 and 15.
+// pSampleCoefficients are the coefficients of PSample: equations 3, 11 and 15.
 func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
 	return stepCoefficients{op: "PSample", addsNoise: true, rows: d.newTable(func(t int) []float64 {
 		c := d.coefficients(t)
@@ -48,7 +48,7 @@ func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
 	})}
 }
 
-// ddimSampleCoefficients are those of DDIMSample.
+// ddimSampleCoefficients are the coefficients of DDIMSample, computed once per eta.
 func (d *GaussianDiffusion) ddimSampleCoefficients(eta float64) stepCoefficients {
 	c, known := d.ddimSample[eta]
 	if !known {
@@ -67,7 +67,7 @@ func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficie
 	})}
 }
 
-// ddimReverseSampleCoefficients are those of DDIMReverseSample.
+// ddimReverseSampleCoefficients are the coefficients of DDIMReverseSample.
 func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
 	return stepCoefficients{op: "DDIMReverseSample", rows: d.newTable(func(t int) []float64 {
 		alphaBarNext := d.AlphasCumprodNext[t]
@@ -75,17 +75,17 @@ func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
 	})}
 }
 
-// ddimRow is equation 12 of the DDIM paper: images are made of the predicted
-// x_0, of the noise that it implies (epsilon, which after clipping is not what the
-// network predicted) and of new noise, sigma times.
+// ddimRow is equation 12 of the DDIM paper: xStartFactor times the predicted x_0, plus
+// epsilonFactor times the noise consistent with it (after clipping not the predicted
+// noise), plus sigma times new noise.
 func (d *GaussianDiffusion) ddimRow(c [columns]float64, xStartFactor, epsilonFactor, sigma float64) []float64 {
 	ofX, ofPrediction := d.predictXStartFactors(c)
 	perXStart := epsilonFactor / c[colSqrtRecipm1AlphasCumprod]
 	return []float64{ofX, ofPrediction, xStartFactor - perXStart, perXStart * c[colSqrtRecipAlphasCumprod], 0, 0, 0, sigma}
 }
 
-// predictXStartFactors returns what the predicted x_0 is of x_t and of the
-// network's prediction: predictXStart's numbers.
+// predictXStartFactors returns predictXStart's factors of x_t and of the network's
+// prediction.
 func (d *GaussianDiffusion) predictXStartFactors(c [columns]float64) (ofX, ofPrediction float64) {
 	switch d.MeanType {
 	case XStart:

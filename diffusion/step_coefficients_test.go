@@ -9,14 +9,14 @@ import (
 	"iddpm/internal/golden"
 )
 
-// composedPSample is PSample by the operators that likelihoods are computed with.
+// composedPSample is the reference (unfused) implementation of PSample.
 func composedPSample(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, clip bool) (next, predXStart gotorch.Tensor) {
 	p := d.PMeanVariance(network, x, t, Cond{}, clip)
 	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.extract(colNonzeroMask))
 	return p.Mean.Addcmul(stdv, noise, 1), p.PredXStart
 }
 
-// composedDDIM is DDIMSample by the same.
+// composedDDIM is the reference implementation of DDIMSample.
 func composedDDIM(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, clip bool, eta float64) (next, predXStart gotorch.Tensor) {
 	predXStart, epsilon := d.ddimPrediction(network, x, t, Cond{}, clip)
 	_, variance, _ := d.QPosteriorMeanVariance(predXStart, x, t)
@@ -26,25 +26,25 @@ func composedDDIM(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Ti
 	return next.Addcmul(variance.Sqrt(), noise, 1), predXStart
 }
 
-// composedDDIMReverse is DDIMReverseSample by the same: at the next step is what is
-// left of x_0.
+// composedDDIMReverse is the reference implementation of DDIMReverseSample; after are
+// the timesteps t + 1.
 func composedDDIMReverse(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t, after Timesteps, clip bool) (next, predXStart gotorch.Tensor) {
 	predXStart, epsilon := d.ddimPrediction(network, x, t, Cond{}, clip)
 	return d.QSample(predXStart, after, epsilon), predXStart
 }
 
-// TestFusedStepMatchesReference compares every kind of prediction and of variance.
+// TestFusedStepMatchesReference covers every prediction and variance type.
 func TestFusedStepMatchesReference(t *testing.T) {
 	steps, after := []int64{0, 1, 25, 0, 48}, []int64{1, 2, 26, 1, 49}
 	for meanName, meanType := range meanTypes {
 		for varName, varType := range varTypes {
 			d := process(t, Cosine, 50, Objective{MeanType: meanType, VarType: varType})
 			for name, at := range map[string][2]Timesteps{
-				"many":     {d.At(steps), d.At(after)},
-				"unknown":  {d.AtTensor(gotorch.FromInt64s(steps), nil), d.At(after)},
-				"one":      {d.AtStep(25, 5), d.AtStep(26, 5)},
-				"first":    {d.AtStep(0, 5), d.AtStep(1, 5)},
-				"recorded": {d.atDeviceStep(gotorch.FromInt64s(steps[2:3]), 5), d.AtStep(26, 5)},
+				"many":    {d.At(steps), d.At(after)},
+				"no host": {d.AtTensor(gotorch.FromInt64s(steps), nil), d.At(after)},
+				"one":     {d.AtStep(25, 5), d.AtStep(26, 5)},
+				"first":   {d.AtStep(0, 5), d.AtStep(1, 5)},
+				"device":  {d.atDeviceStep(gotorch.FromInt64s(steps[2:3]), 5), d.AtStep(26, 5)},
 			} {
 				t.Run(fmt.Sprint(meanName, varName, name), func(t *testing.T) {
 					gotorch.Scope(func() { compareSteps(t, d, at[0], at[1]) })
@@ -78,8 +78,8 @@ func compareSteps(t *testing.T, d *GaussianDiffusion, at, after Timesteps) {
 	}
 }
 
-// Steps may be taken where gradients are recorded, and record none.
-func TestStepsRecordNoGradients(t *testing.T) {
+// TestStepsTrackNoGradients: steps disable gradient tracking and restore it.
+func TestStepsTrackNoGradients(t *testing.T) {
 	d := process(t, Cosine, 50, Objective{})
 	gotorch.Scope(func() {
 		x, out := normal(1, 2, 3, 4, 4), normal(2, 2, 3, 4, 4)
@@ -88,7 +88,7 @@ func TestStepsRecordNoGradients(t *testing.T) {
 		ancestral, _ := d.PSample(network, x, d.AtStep(3, 2), x, Cond{}, true)
 		ddim, _ := d.DDIMSample(echo(out), x, d.AtStep(3, 2), gotorch.Tensor{}, Cond{}, true, 0)
 		if ancestral.RequiresGrad() || ddim.RequiresGrad() || !gotorch.IsGradEnabled() {
-			t.Error("a step records gradients, or leaves them off")
+			t.Error("a step tracks gradients, or leaves tracking disabled")
 		}
 	})
 }

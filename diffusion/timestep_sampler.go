@@ -6,44 +6,43 @@ import (
 	"sort"
 )
 
-// TimestepSampler draws the steps to train on. Its results depend on its
-// arguments alone, so that ranks which call it alike stay alike.
+// TimestepSampler draws the timesteps to train on. It is deterministic: ranks that make
+// the same calls stay in the same state.
 type TimestepSampler interface {
-	// Weights returns a positive weight per step, [T]; they need not sum to 1.
+	// Weights returns a positive weight per timestep, [T]; they need not sum to 1.
 	Weights() []float64
-	// Sample draws one step per uniform number u from (0, 1), in proportion to
-	// the weights, and the factors 1/(T p(t)) that keep the loss's mean what it is
-	// under uniform steps.
+	// Sample draws one timestep per uniform number u from (0, 1), in proportion to the
+	// weights, and returns the importance weights 1/(T p(t)): with these factors the
+	// expected loss equals that of uniform sampling.
 	Sample(u []float64) (t []int64, factors []float64)
 	// LossAware reports whether Update changes anything.
 	LossAware() bool
-	// Update learns from the losses, one per step of t and unweighted. An error
-	// leaves the sampler as it was.
+	// Update records the unweighted losses, one per element of t. An error leaves the
+	// sampler unchanged.
 	Update(t []int64, losses []float64) error
-	// State returns all that the sampler has learnt.
+	// State returns a copy of the sampler's state.
 	State() SamplerState
-	// SetState restores what State returned. An error leaves the sampler as
-	// it was.
+	// SetState restores a state. An error leaves the sampler unchanged.
 	SetState(s SamplerState) error
 }
 
-// SamplerState is what a checkpoint keeps of a TimestepSampler; both are empty
-// for Uniform.
+// SamplerState is the state of a TimestepSampler in a checkpoint. Both fields are
+// empty for Uniform.
 type SamplerState struct {
-	LossHistory []float64 // [T x 10], each step's last losses, oldest first
-	LossCounts  []int64   // [T], how many of those are there
+	LossHistory []float64 // [T x 10], the last losses of each timestep, oldest first
+	LossCounts  []int64   // [T], how many losses each timestep has
 }
 
-// Uniform draws every step alike.
+// Uniform samples every timestep with the same probability.
 type Uniform struct{ weights []float64 }
 
-// NewUniform returns a Uniform over numTimesteps steps.
+// NewUniform returns a Uniform over numTimesteps timesteps.
 func NewUniform(numTimesteps int) *Uniform { return &Uniform{ones(numTimesteps)} }
 
 // Weights returns ones.
 func (s *Uniform) Weights() []float64 { return s.weights }
 
-// Sample draws steps; the factors are all 1.
+// Sample draws timesteps; the importance weights are all 1.
 func (s *Uniform) Sample(u []float64) ([]int64, []float64) { return sampleTimesteps(s.weights, u) }
 
 // LossAware returns false.
@@ -55,35 +54,35 @@ func (s *Uniform) Update([]int64, []float64) error { return nil }
 // State returns an empty state.
 func (s *Uniform) State() SamplerState { return SamplerState{} }
 
-// SetState takes an empty state and refuses another sampler's.
+// SetState accepts an empty state only.
 func (s *Uniform) SetState(state SamplerState) error {
 	if len(state.LossHistory)+len(state.LossCounts) > 0 {
-		return fmt.Errorf("the state of a loss-second-moment sampler does not fit a uniform one: choose the schedule_sampler that the state came from")
+		return fmt.Errorf("cannot restore the state of a loss-second-moment sampler into a uniform one: use the schedule_sampler of the checkpoint")
 	}
 	return nil
 }
 
-// The numbers of section 3.3 of the paper, which calls them enough.
+// The constants of section 3.3 of the paper.
 const (
-	historyPerTerm = 10    // losses remembered per step
-	uniformProb    = 0.001 // share of the draws that is uniform
+	historyPerTerm = 10    // losses kept per timestep
+	uniformProb    = 0.001 // probability of sampling uniformly
 )
 
-// LossSecondMoment draws steps in proportion to the root mean square of their
-// last ten losses, equation 18, which lowers the variance of L_vlb's estimate.
-// Until every step has ten it draws them alike.
+// LossSecondMoment samples timesteps in proportion to the root mean square of their
+// last ten losses, which reduces the variance of the estimate of L_vlb: equation 18.
+// Until every timestep has ten losses it samples uniformly.
 type LossSecondMoment struct {
 	lossHistory []float64 // [T x historyPerTerm]
 	lossCounts  []int64   // [T]
-	notWarmedUp int       // steps whose history is not full
+	notWarmedUp int       // number of timesteps whose history is not full
 }
 
-// NewLossSecondMoment returns a LossSecondMoment over numTimesteps steps.
+// NewLossSecondMoment returns a LossSecondMoment over numTimesteps timesteps.
 func NewLossSecondMoment(numTimesteps int) *LossSecondMoment {
 	return &LossSecondMoment{make([]float64, numTimesteps*historyPerTerm), make([]int64, numTimesteps), numTimesteps}
 }
 
-// Weights returns the probability of every step, or ones before every history is
+// Weights returns the probability of every timestep, or ones until every history is
 // full.
 func (s *LossSecondMoment) Weights() []float64 {
 	weights := ones(len(s.lossCounts))
@@ -100,7 +99,7 @@ func (s *LossSecondMoment) Weights() []float64 {
 		total += weights[t]
 	}
 	for t := range weights {
-		if total > 0 { // a loss that is zero everywhere leaves the uniform share alone
+		if total > 0 { // if all losses are zero, only the uniform part remains
 			weights[t] /= total
 		}
 		weights[t] = weights[t]*(1-uniformProb) + uniformProb/float64(len(weights))
@@ -108,7 +107,7 @@ func (s *LossSecondMoment) Weights() []float64 {
 	return weights
 }
 
-// Sample draws steps.
+// Sample draws timesteps.
 func (s *LossSecondMoment) Sample(u []float64) ([]int64, []float64) {
 	return sampleTimesteps(s.Weights(), u)
 }
@@ -116,8 +115,8 @@ func (s *LossSecondMoment) Sample(u []float64) ([]int64, []float64) {
 // LossAware returns true.
 func (s *LossSecondMoment) LossAware() bool { return true }
 
-// Update remembers losses, forgetting the oldest of a full history. A loss that
-// is not finite is refused: it would spoil the weights of all steps for good.
+// Update appends losses, dropping the oldest of a full history. A non-finite loss is an
+// error: it would make all weights non-finite.
 func (s *LossSecondMoment) Update(t []int64, losses []float64) error {
 	if len(t) != len(losses) {
 		return fmt.Errorf("%d losses for %d steps", len(losses), len(t))
@@ -127,16 +126,16 @@ func (s *LossSecondMoment) Update(t []int64, losses []float64) error {
 			return fmt.Errorf("step %d is not one of 0 to %d", step, len(s.lossCounts)-1)
 		}
 		if math.IsNaN(losses[i]) || math.IsInf(losses[i], 0) {
-			return fmt.Errorf("the loss at step %d is %v: the timestep sampler cannot learn from it", step, losses[i])
+			return fmt.Errorf("the loss at step %d is %v: the timestep sampler needs finite losses", step, losses[i])
 		}
 	}
 	for i, step := range t {
-		s.remember(step, losses[i])
+		s.push(step, losses[i])
 	}
 	return nil
 }
 
-func (s *LossSecondMoment) remember(t int64, loss float64) {
+func (s *LossSecondMoment) push(t int64, loss float64) {
 	history := s.historyOf(t)
 	if s.lossCounts[t] == historyPerTerm {
 		copy(history, history[1:])
@@ -150,7 +149,7 @@ func (s *LossSecondMoment) remember(t int64, loss float64) {
 	}
 }
 
-// historyOf returns the history of step t.
+// historyOf returns the history of timestep t.
 func (s *LossSecondMoment) historyOf(t int64) []float64 {
 	return s.lossHistory[t*historyPerTerm : (t+1)*historyPerTerm]
 }
@@ -163,7 +162,7 @@ func (s *LossSecondMoment) State() SamplerState {
 // SetState replaces the histories.
 func (s *LossSecondMoment) SetState(state SamplerState) error {
 	if len(state.LossCounts) != len(s.lossCounts) || len(state.LossHistory) != len(s.lossHistory) {
-		return fmt.Errorf("the state is for %d steps with %d losses in all, this sampler has %d steps with %d each", len(state.LossCounts), len(state.LossHistory), len(s.lossCounts), historyPerTerm)
+		return fmt.Errorf("the state has %d steps and %d losses, this sampler %d steps with %d losses each", len(state.LossCounts), len(state.LossHistory), len(s.lossCounts), historyPerTerm)
 	}
 	notWarmedUp := 0
 	for t, n := range state.LossCounts {
@@ -185,7 +184,7 @@ func (s *LossSecondMoment) SetState(state SamplerState) error {
 	return nil
 }
 
-// sampleTimesteps inverts the weights' cumulative distribution at every u.
+// sampleTimesteps inverts the cumulative distribution of the weights at every u.
 func sampleTimesteps(weights, u []float64) (t []int64, factors []float64) {
 	cumulative := make([]float64, len(weights))
 	total := 0.0

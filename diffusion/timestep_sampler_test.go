@@ -13,8 +13,8 @@ func grid(n int) []float64 {
 	return each(n, func(i int) float64 { return (float64(i) + 0.5) / float64(n) })
 }
 
-// warm returns a sampler whose histories are full of losses that grow with t.
-func warm(t *testing.T, steps int) *LossSecondMoment {
+// warmedUp returns a sampler with full histories of losses that increase with t.
+func warmedUp(t *testing.T, steps int) *LossSecondMoment {
 	t.Helper()
 	s := NewLossSecondMoment(steps)
 	for round := range historyPerTerm + 3 {
@@ -27,10 +27,10 @@ func warm(t *testing.T, steps int) *LossSecondMoment {
 	return s
 }
 
-// Whatever the weights, the factors keep the mean over all steps what it was.
+// TestSampleIsUnbiased compares the importance-weighted mean loss with the uniform mean.
 func TestSampleIsUnbiased(t *testing.T) {
 	const steps = 8
-	for name, s := range map[string]TimestepSampler{"uniform": NewUniform(steps), "warming up": NewLossSecondMoment(steps), "second moment": warm(t, steps)} {
+	for name, s := range map[string]TimestepSampler{"uniform": NewUniform(steps), "warming up": NewLossSecondMoment(steps), "second moment": warmedUp(t, steps)} {
 		loss := func(step int64) float64 { return math.Sin(float64(step)) + 2 }
 		want := 0.0
 		for step := range int64(steps) {
@@ -47,8 +47,8 @@ func TestSampleIsUnbiased(t *testing.T) {
 	}
 }
 
-func TestSampleFollowsTheWeights(t *testing.T) {
-	s := warm(t, 5)
+func TestSampleFrequenciesMatchWeights(t *testing.T) {
+	s := warmedUp(t, 5)
 	weights := s.Weights()
 	counts := make([]float64, 5)
 	drawn, _ := s.Sample(grid(100000))
@@ -61,7 +61,7 @@ func TestSampleFollowsTheWeights(t *testing.T) {
 		}
 	}
 	if !(weights[4] > weights[0]) {
-		t.Errorf("weights %v do not grow with the losses", weights)
+		t.Errorf("weights %v do not increase with the losses", weights)
 	}
 	ends, _ := s.Sample([]float64{1e-300, math.Nextafter(1, 0)})
 	if !slices.Equal(ends, []int64{0, 4}) {
@@ -82,7 +82,7 @@ func TestWeightsOfZeroLosses(t *testing.T) {
 }
 
 func TestSamplerState(t *testing.T) {
-	s := warm(t, 4)
+	s := warmedUp(t, 4)
 	if err := s.Update([]int64{2}, []float64{1. / 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +101,14 @@ func TestSamplerState(t *testing.T) {
 	if !reflect.DeepEqual(s, again) {
 		t.Errorf("after the round trip %+v, want %+v", again, s)
 	}
-	s.State().LossHistory[0] = 99 // a copy: the sampler must not notice
+	s.State().LossHistory[0] = 99 // must be a copy
 	if !reflect.DeepEqual(s, again) {
-		t.Error("State hands out the sampler's own memory")
+		t.Error("State returns the sampler's own memory")
 	}
 }
 
-func TestSamplerRefuses(t *testing.T) {
-	s := warm(t, 3)
+func TestSamplerErrors(t *testing.T) {
+	s := warmedUp(t, 3)
 	before := s.State()
 	full := int64(historyPerTerm)
 	for name, err := range map[string]error{
@@ -118,7 +118,7 @@ func TestSamplerRefuses(t *testing.T) {
 		"NaN":               s.Update([]int64{0, 1}, []float64{1, math.NaN()}),
 		"infinite":          s.Update([]int64{0, 1}, []float64{1, math.Inf(1)}),
 		"empty state":       s.SetState(SamplerState{}),
-		"another T":         s.SetState(NewLossSecondMoment(4).State()),
+		"different T":       s.SetState(NewLossSecondMoment(4).State()),
 		"count":             s.SetState(SamplerState{make([]float64, 30), []int64{0, full + 1, 0}}),
 		"negative count":    s.SetState(SamplerState{make([]float64, 30), []int64{0, -1, 0}}),
 		"NaN in the state":  s.SetState(SamplerState{repeated(math.NaN(), 30), []int64{full, full, full}}),
@@ -129,7 +129,7 @@ func TestSamplerRefuses(t *testing.T) {
 		}
 	}
 	if !reflect.DeepEqual(s.State(), before) {
-		t.Error("a refused call changed the sampler")
+		t.Error("a failed call changed the sampler")
 	}
 	if err := NewUniform(3).SetState(NewUniform(3).State()); err != nil {
 		t.Error(err)

@@ -8,10 +8,10 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// The columns of the table of coefficients, one row per step: a batch's numbers
-// are one gather, whatever it computes.
+// The columns of the table of coefficients, one row per timestep. One gather returns
+// all coefficients of a batch.
 const (
-	colScaledTimestep = iota // what the network sees
+	colScaledTimestep = iota // the timestep that the network receives
 	colNonzeroMask           // 0 at t = 0, else 1: the reference's nonzero_mask
 	colSqrtAlphasCumprod
 	colSqrtOneMinusAlphasCumprod // right after it: see colQSample
@@ -25,7 +25,7 @@ const (
 	colPosteriorMeanCoefRatio // coef2/coef1
 	colPosteriorVariance
 	colPosteriorLogVariance // clipped
-	colFixedLargeVariance   // beta; betaTilde_1 at t = 0, which gives a better decoder
+	colFixedLargeVariance   // beta; betaTilde_1 at t = 0, for a better decoder likelihood
 	colFixedLargeLogVariance
 	colLogVarianceMid       // (log beta + log betaTilde)/2
 	colLogVarianceHalfRange // (log beta - log betaTilde)/2
@@ -50,8 +50,8 @@ func (d *GaussianDiffusion) coefficients(t int) (r [columns]float64) {
 	return r
 }
 
-// newTable returns rows of float64 numbers, one per step, on the device, rounded
-// once: [T, columns].
+// newTable returns a table [T, columns] on the device, one row per timestep, rounded to
+// float32.
 func (d *GaussianDiffusion) newTable(row func(t int) []float64) (table gotorch.Tensor) {
 	var numbers []float32
 	for t := range d.Betas {
@@ -102,7 +102,7 @@ func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
 		scale = -r[colPosteriorMeanCoef1]
 	case PreviousX:
 		scale = -1
-	default: // x_0 less the predicted x_0 is so many times the noise's error
+	default: // the error of x_0 over the error of the noise, times coef1
 		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
 	}
 	maxLog, minLog, between := d.logVarianceRange(*r)
@@ -110,7 +110,7 @@ func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
 }
 
 // logVarianceRange returns the model's largest and smallest log variance, nats, and
-// whether the network says where between them it lies (1) or what it is (0).
+// whether the network interpolates between them (1) or predicts it (0).
 func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (maxLog, minLog, between float64) {
 	switch d.VarType {
 	case FixedSmall:
@@ -123,8 +123,8 @@ func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (maxLog, minLog
 	return r[colFixedLargeLogVariance], 0, 0
 }
 
-// logVarianceFactors returns the model's log variance, nats, where the network
-// gives none or 0, and what a 1 of the network adds to it.
+// logVarianceFactors returns the model's log variance, nats, at v = 0 and its
+// derivative with respect to the network's output v.
 func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance, slope float64) {
 	switch d.VarType {
 	case FixedSmall:
@@ -137,48 +137,47 @@ func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance,
 	return r[colFixedLargeLogVariance], 0
 }
 
-// Timesteps are the steps t of a batch and the numbers that follow from them.
-// Its tensors belong to the scope it was made in.
+// Timesteps are the timesteps t of a batch with their coefficients. Its tensors belong
+// to the scope in which it was created.
 type Timesteps struct {
-	host     []int64        // [N], or one step for the whole batch; nil where the host does not know them
-	onDevice gotorch.Tensor // the same, int64 on the device; undefined where the host alone knows the one step
-	scaled   gotorch.Tensor // [N] float32, what the network sees: the reference's _scale_timesteps
-	coef     gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one step
+	host     []int64        // [N], or one timestep for the whole batch; nil if only the device has them
+	onDevice gotorch.Tensor // the same, int64 on the device; undefined if only the host has them
+	scaled   gotorch.Tensor // [N] float32, the timesteps that the network receives: the reference's _scale_timesteps
+	coef     gotorch.Tensor // [N, columns, 1, 1], or [1, columns, 1, 1] for one timestep
 }
 
-// At returns the steps t, one per image, 0 <= t < T.
+// At returns the timesteps t, one per image, 0 <= t < T.
 func (d *GaussianDiffusion) At(t []int64) Timesteps {
 	steps := gotorch.FromInt64s(t)
 	if d.device.Type == gotorch.CUDA {
-		// A copy that blocks, or from pageable memory, may wait for all the work queued before it.
+		// A synchronous copy, or one from pageable memory, may wait for all queued work.
 		steps = steps.PinMemory().CUDA(d.device, true)
 	}
 	return d.AtTensor(steps, t)
 }
 
-// AtTensor is At for steps that are on the device already, an int64 tensor [N].
-// host is a copy of them, which saves work, or nil where the host does not know
-// them (as when a step is captured once and replayed with others).
+// AtTensor is At for timesteps that are on the device already, an int64 tensor [N].
+// host is a copy of them, or nil if the host does not know them (a captured graph is
+// replayed with other timesteps). With a copy, terms that no t needs are not computed.
 func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
 	d.checkSteps(host)
 	return d.withCoefficients(Timesteps{host: host, onDevice: t}, t.Numel())
 }
 
-// AtStep returns one step t for a batch of n images. Nothing is copied to the
-// device.
+// AtStep returns one timestep t for a batch of n images, without a host-to-device
+// copy.
 func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
 	host := []int64{int64(t)}
 	d.checkSteps(host)
 	return d.withCoefficients(Timesteps{host: host}, n)
 }
 
-// atDeviceStep is AtStep for a step that only the device knows: an int64 [1] there.
+// atDeviceStep is AtStep for a timestep on the device, an int64 tensor [1].
 func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
 	return d.withCoefficients(Timesteps{onDevice: t}, n)
 }
 
-// withCoefficients adds the numbers that follow from the steps of n images, one
-// gather for all that extract returns.
+// withCoefficients gathers the coefficients of n images.
 func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
 	rows := t.extractRows(d.table)
 	t.scaled = rows.Select(1, colScaledTimestep).Expand(n)
@@ -194,8 +193,8 @@ func (d *GaussianDiffusion) checkSteps(host []int64) {
 	}
 }
 
-// extractRows returns the steps' rows of a table [T, columns]: [N, columns], or
-// [1, columns] for one step. Nothing is copied to the device.
+// extractRows returns the rows of a table [T, columns] at t: [N, columns], or [1,
+// columns] for one timestep. There is no host-to-device copy.
 func (t Timesteps) extractRows(table gotorch.Tensor) gotorch.Tensor {
 	if !t.onDevice.Defined() {
 		return table.Narrow(0, t.host[0], 1)
@@ -207,23 +206,24 @@ func (t Timesteps) extractRows(table gotorch.Tensor) gotorch.Tensor {
 // _extract_into_tensor.
 func (t Timesteps) extract(column int64) gotorch.Tensor { return t.coef.Narrow(1, column, 1) }
 
-// coefficientRows returns columns of the table as a kernel takes them, one row for
-// each of n images.
+// coefficientRows returns consecutive columns as the rows of a fused kernel, one per
+// image.
 func (t Timesteps) coefficientRows(first, width, n int64) gotorch.Tensor {
 	return t.coef.Narrow(1, first, width).View(-1, width).Expand(n, width)
 }
 
-// mayIncludeZero and mayIncludeNonzero report whether any t is 0, and whether any
-// is not, as far as the host knows.
+// mayIncludeZero reports whether some t may be 0. It is true if the host does not know
+// them.
 func (t Timesteps) mayIncludeZero() bool {
 	return t.host == nil || slices.Contains(t.host, 0)
 }
 
+// mayIncludeNonzero reports whether some t may be above 0.
 func (t Timesteps) mayIncludeNonzero() bool {
 	return t.host == nil || slices.ContainsFunc(t.host, func(t int64) bool { return t != 0 })
 }
 
-// refuse panics as gotorch's operators do.
+// refuse panics with a *gotorch.Error, as gotorch's operators do.
 func refuse(op, format string, a ...any) {
 	panic(&gotorch.Error{Op: "diffusion." + op, Message: fmt.Sprintf(format, a...)})
 }

@@ -6,51 +6,51 @@ import (
 	"math/bits"
 )
 
-// Config names a network by the reference's command-line flags; the JSON keys
-// are the flags' names.
+// Config describes a network by the reference's command-line flags, whose names are
+// the JSON keys.
 type Config struct {
-	ImageSize            int     `json:"image_size"`            // pixels a side
+	ImageSize            int     `json:"image_size"`            // width and height in pixels
 	InChannels           int     `json:"in_channels"`           // 3 for RGB
-	NumChannels          int     `json:"num_channels"`          // width of the first level
+	NumChannels          int     `json:"num_channels"`          // channels of the first level
 	NumResBlocks         int     `json:"num_res_blocks"`        // residual blocks per level
-	ChannelMult          []int   `json:"channel_mult"`          // width of each level over NumChannels; none: by image size
-	AttentionResolutions []int   `json:"attention_resolutions"` // sides in pixels at which blocks attend
+	ChannelMult          []int   `json:"channel_mult"`          // channels of each level as multiples of NumChannels; none: DefaultChannelMult
+	AttentionResolutions []int   `json:"attention_resolutions"` // feature-map sizes in pixels with self-attention
 	NumHeads             int     `json:"num_heads"`
-	NumHeadsUpsample     int     `json:"num_heads_upsample"` // in the decoder; -1 (or 0): NumHeads
+	NumHeadsUpsample     int     `json:"num_heads_upsample"` // in the decoder; -1 or 0: NumHeads
 	Dropout              float64 `json:"dropout"`
-	LearnSigma           bool    `json:"learn_sigma"` // the output holds a variance per value, too
+	LearnSigma           bool    `json:"learn_sigma"` // the output has 2 InChannels: prediction and variance
 	ClassCond            bool    `json:"class_cond"`
 	NumClasses           int     `json:"num_classes"` // with ClassCond
 	UseCheckpoint        bool    `json:"use_checkpoint"`
 	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
-	// SmallSize is the side in pixels of the low-resolution input of a super-resolution
-	// network; 0: not one.
+	// SmallSize is the size in pixels of the low-resolution input of a super-resolution
+	// network; 0: no super-resolution.
 	SmallSize int `json:"small_size,omitempty"`
 }
 
-// SuperRes reports whether it is a super-resolution network.
+// SuperRes reports whether c describes a super-resolution network.
 func (c Config) SuperRes() bool { return c.SmallSize != 0 }
 
-// UNetConfig holds the arguments of the reference's UNetModel, under their
-// names in JSON.
+// UNetConfig holds the arguments of the reference's UNetModel, whose names are the
+// JSON keys.
 type UNetConfig struct {
 	InChannels           int     `json:"in_channels"`
 	ModelChannels        int     `json:"model_channels"`
 	OutChannels          int     `json:"out_channels"`
 	NumResBlocks         int     `json:"num_res_blocks"`
-	AttentionResolutions []int   `json:"attention_resolutions"` // down-sampling factors, not pixels
+	AttentionResolutions []int   `json:"attention_resolutions"` // downsampling factors, not pixels
 	Dropout              float64 `json:"dropout"`
 	ChannelMult          []int   `json:"channel_mult"`
 	NumClasses           int     `json:"num_classes"` // 0: not class-conditional
 	UseCheckpoint        bool    `json:"use_checkpoint"`
 	NumHeads             int     `json:"num_heads"`
-	NumHeadsUpsample     int     `json:"num_heads_upsample"` // -1 (or 0): NumHeads
+	NumHeadsUpsample     int     `json:"num_heads_upsample"` // -1 or 0: NumHeads
 	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
-	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the upsampled low-resolution image is concatenated to the input
+	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the upsampled low-resolution image is concatenated with the input
 }
 
-// DefaultChannelMult returns the multipliers that the reference uses at an
-// image size (guided-diffusion's at 128), or nil where it has none.
+// DefaultChannelMult returns the reference's channel multipliers for an image size
+// (guided-diffusion's for 128), or nil if there are none.
 func DefaultChannelMult(imageSize int) []int {
 	switch imageSize {
 	case 256:
@@ -65,8 +65,7 @@ func DefaultChannelMult(imageSize int) []int {
 	return nil
 }
 
-// UNet returns the arguments of the network that c describes, or an error that
-// lists all that is wrong with it.
+// UNet returns the network's arguments, or an error that lists every problem of c.
 func (c Config) UNet() (UNetConfig, error) {
 	u := UNetConfig{
 		InChannels:        c.InChannels,
@@ -83,7 +82,7 @@ func (c Config) UNet() (UNetConfig, error) {
 	}
 	var errs []error
 	if c.SuperRes() && (c.SmallSize < 1 || c.SmallSize >= c.ImageSize) {
-		errs = append(errs, fmt.Errorf("small-size %d must be above 0 and below the size of the output, %d", c.SmallSize, c.ImageSize))
+		errs = append(errs, fmt.Errorf("small-size %d must be above 0 and below image-size %d", c.SmallSize, c.ImageSize))
 	}
 	if c.LearnSigma {
 		u.OutChannels *= 2
@@ -103,7 +102,7 @@ func (c Config) UNet() (UNetConfig, error) {
 		}
 	}
 	if levels := len(u.ChannelMult); levels > 0 && levels < 31 && c.ImageSize%(1<<(levels-1)) != 0 {
-		errs = append(errs, fmt.Errorf("image-size %d does not halve %d times, as %d levels need: use a multiple of %d, or fewer --channel-mult levels",
+		errs = append(errs, fmt.Errorf("image-size %d cannot be halved %d times for %d levels: use a multiple of %d, or fewer --channel-mult levels",
 			c.ImageSize, levels-1, levels, 1<<(levels-1)))
 	}
 	for _, resolution := range c.AttentionResolutions {
@@ -116,8 +115,8 @@ func (c Config) UNet() (UNetConfig, error) {
 	return u, errors.Join(append(errs, u.Validate())...)
 }
 
-// LevelSizes returns the sides of the feature maps, in pixels, from the input down: those
-// that attention can be at.
+// LevelSizes returns the sizes of the feature maps in pixels, from the input down: the
+// possible attention resolutions.
 func (c Config) LevelSizes() []int {
 	mult := c.ChannelMult
 	if len(mult) == 0 {
@@ -130,8 +129,9 @@ func (c Config) LevelSizes() []int {
 	return sizes
 }
 
-// UnusedAttention returns the resolutions of AttentionResolutions that no feature map has.
-// As in the reference, a resolution stands for image size / resolution, rounded down.
+// UnusedAttention returns the elements of AttentionResolutions that match no feature
+// map. As in the reference, a resolution selects the downsampling factor image size /
+// resolution, rounded down.
 func (c Config) UnusedAttention() (unused []int) {
 	sizes := c.LevelSizes()
 	for _, resolution := range c.AttentionResolutions {
@@ -146,7 +146,7 @@ func (c Config) UnusedAttention() (unused []int) {
 	return unused
 }
 
-// Validate returns an error that lists all that is wrong with u.
+// Validate returns an error that lists every problem of u.
 func (u UNetConfig) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -169,7 +169,7 @@ func (u UNetConfig) Validate() error {
 		bad("channel-mult names no level")
 	}
 	if len(u.ChannelMult) > 16 {
-		bad("channel-mult: %d levels are too many", len(u.ChannelMult))
+		bad("channel-mult has %d levels: use at most 16", len(u.ChannelMult))
 	}
 	for level, mult := range u.ChannelMult {
 		if err := u.validateWidth(level, mult); err != nil {
@@ -179,15 +179,16 @@ func (u UNetConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// validateWidth checks one level: group norm splits its channels in 32, and
-// attention, where there is any, in heads. The middle attends on the last level's.
+// validateWidth checks one level: its channels must be divisible by group norm's 32
+// groups and, with attention, by the number of heads. The middle block has attention on
+// the last level's channels.
 func (u UNetConfig) validateWidth(level, mult int) error {
 	width := mult * u.ModelChannels
 	if mult <= 0 {
 		return fmt.Errorf("channel-mult: %d is not above 0", mult)
 	}
 	if width%normGroups != 0 {
-		return fmt.Errorf("level %d has %d channels, which group norm cannot split in %d: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
+		return fmt.Errorf("level %d has %d channels, which is not divisible by the %d groups of group norm: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
 	}
 	var counts []int
 	if u.attends(1<<level) || level == len(u.ChannelMult)-1 {
@@ -198,7 +199,7 @@ func (u UNetConfig) validateWidth(level, mult int) error {
 	}
 	for _, heads := range counts {
 		if heads > 0 && width%heads != 0 {
-			return fmt.Errorf("level %d has %d channels, which do not split into %d heads", level, width, heads)
+			return fmt.Errorf("level %d has %d channels, which is not divisible by %d heads", level, width, heads)
 		}
 	}
 	return nil
@@ -211,7 +212,7 @@ func (u UNetConfig) headsUpsample() int {
 	return u.NumHeadsUpsample
 }
 
-// inputWidth is the number of channels that the first convolution sees.
+// inputWidth is the number of input channels of the first convolution.
 func (u UNetConfig) inputWidth() int {
 	if u.SuperRes {
 		return 2 * u.InChannels

@@ -6,15 +6,14 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// TimestepEmbedding returns the sinusoidal embedding [N, dim] of timesteps [N],
-// which may be fractional: cosines, then sines, of t / 10000^(k / (dim / 2)),
-// and a zero column where dim is odd (Vaswani et al. 2017, as the reference
-// arranges it).
+// TimestepEmbedding returns the sinusoidal embedding [N, dim] of timesteps [N], which
+// may be fractional: cosines, then sines, of t / 10000^(k / (dim / 2)), then a zero
+// column if dim is odd (Vaswani et al. 2017, in the reference's order).
 func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
 	half := dim / 2
 	device := t.Device()
 	k := gotorch.ArangeOn(device, gotorch.Float, 0, float64(half), 1)
-	// A product with 1 / half would round otherwise than the reference's quotient.
+	// The reference divides: multiplying by 1 / half rounds differently.
 	frequencies := k.MulScalar(-math.Log(10000)).DivI(gotorch.FullOn(device, gotorch.Float, float64(half))).Exp()
 	args := t.CastTo(gotorch.Float).Unsqueeze(1).Mul(frequencies.Unsqueeze(0))
 	parts := []gotorch.Tensor{args.Cos(), args.Sin()}
@@ -24,7 +23,7 @@ func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
 	return gotorch.Cat(parts, 1)
 }
 
-// timeEmbed is the two-layer network on top of the timestep's embedding.
+// timeEmbed is the two-layer MLP on the timestep embedding.
 type timeEmbed struct {
 	first, second *linear
 	channels      int64

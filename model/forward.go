@@ -9,34 +9,34 @@ import (
 	"iddpm/streams"
 )
 
-// Input is the network's input in addition to x and t. The zero Input evaluates an
+// Input are the optional arguments of [UNet.Forward]. The zero Input evaluates an
 // unconditional network in float32, without dropout.
 type Input struct {
 	Y       gotorch.Tensor     // class labels [N], int64; needed if and only if the network is class-conditional
 	LowRes  gotorch.Tensor     // for super-resolution: the low-resolution images [N, C, h, w] in [-1, 1]
 	Dtype   int8               // compute dtype: Float (or 0), BFloat16 or Half; embeddings, sums of norms and softmax stay float32
-	Dropout *gotorch.PhiloxKey // key of the dropout masks (Stream is set per layer); nil: no dropout
+	Dropout *gotorch.PhiloxKey // key of the dropout masks (each layer sets Stream); nil: no dropout
 	// Segments, if not nil, runs the backward pass in segments: Segments.Backward must follow
 	// the loss's Backward.
 	Segments *Segments
 
-	// WorkingWeights are the weights in Dtype, beside the float32 master weights. They get the
-	// gradients, and the optimizer updates them with the master weights. nil: each forward
-	// pass casts the weights.
+	// WorkingWeights are copies in Dtype of the float32 master weights. They receive the
+	// gradients, and the optimizer updates them together with the master weights. nil: each
+	// forward pass casts the weights.
 	WorkingWeights map[*Parameter]gotorch.Tensor
 
-	// Watch is called with the output of each block, in order, and its name in the
-	// state_dict: to find where values become non-finite. May be nil.
+	// Watch, if not nil, is called with the output of each block, in order, and the block's
+	// name in the state_dict. It serves to locate non-finite values.
 	Watch func(block string, h gotorch.Tensor)
 }
 
-// pass is what all blocks of one forward pass share.
+// pass holds the state that all blocks of one forward pass share.
 type pass struct {
-	defersBias bool // the next operator adds a convolution's bias: on a GPU the convolution would need a kernel of its own for it
+	defersBias bool // the next operator adds a convolution's bias: on a GPU cuDNN would add it in a separate kernel
 	dropout    *gotorch.PhiloxKey
 	segments   *Segments
 	casts      map[*Parameter]gotorch.Tensor // weights in the compute dtype: Input.WorkingWeights, or UNet.castWeights
-	emb        map[*resBlock]gotorch.Tensor  // each residual block's projection of the embedding, if computed for all at once
+	emb        map[*resBlock]gotorch.Tensor  // each residual block's embedding projection, if computed for all at once
 }
 
 func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
@@ -45,13 +45,14 @@ func (p pass) dropoutKey(layer uint32) gotorch.PhiloxKey {
 	return key
 }
 
-// Forward returns the network's output [N, OutChannels, H, W], float32, for
-// x [N, InChannels, H, W] in [-1, 1] at timesteps t [N].
+// Forward evaluates the network at x [N, InChannels, H, W] and timesteps t [N], and
+// returns [N, OutChannels, H, W] in float32.
 func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	return m.forward(x, t, in, defersBias(x))
 }
 
-// defersBias reports whether convolutions on x's device defer their biases: see pass.
+// defersBias reports whether convolutions on x's device leave their biases to the next
+// operator.
 func defersBias(x gotorch.Tensor) bool { return x.Device().Type == gotorch.CUDA }
 
 func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.Tensor {
@@ -60,7 +61,7 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}
-	if in.Segments == nil && in.WorkingWeights == nil { // each segment has a graph of its own, so it casts its own weights
+	if in.Segments == nil && in.WorkingWeights == nil { // with segments, each segment's graph has its own casts
 		p.casts = m.castWeights(dtype, defersBias)
 	}
 	if m.config.SuperRes {
@@ -78,14 +79,14 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	h := x.CastTo(dtype).ChannelsLast()
 	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
 	for i, bl := range m.inputBlocks {
-		h = tight(func() gotorch.Tensor { return bl.forward(h, gotorch.Tensor{}, emb, p) })
+		h = releasing(func() gotorch.Tensor { return bl.forward(h, gotorch.Tensor{}, emb, p) })
 		watch(fmt.Sprintf("input_blocks.%d", i), h)
 		hs = append(hs, h)
 	}
-	h = tight(func() gotorch.Tensor { return m.middleBlock.forward(h, gotorch.Tensor{}, emb, p) })
+	h = releasing(func() gotorch.Tensor { return m.middleBlock.forward(h, gotorch.Tensor{}, emb, p) })
 	watch("middle_block", h)
 	for i, bl := range m.outputBlocks {
-		h = tight(func() gotorch.Tensor { return bl.forward(h, hs[len(hs)-1-i], emb, p) }, h, hs[len(hs)-1-i])
+		h = releasing(func() gotorch.Tensor { return bl.forward(h, hs[len(hs)-1-i], emb, p) }, h, hs[len(hs)-1-i])
 		watch(fmt.Sprintf("output_blocks.%d", i), h)
 	}
 	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)), p)
@@ -93,8 +94,8 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	return h
 }
 
-// embed returns SiLU of the embedding of t and y, [N, 4 channels]: all blocks
-// start with that SiLU.
+// embed returns SiLU of the embedding of t and y, [N, 4 channels]: every block's
+// projection starts with this SiLU.
 func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 	emb := m.timeEmbed.forward(t, p)
 	if m.labelEmb != nil {
@@ -103,7 +104,7 @@ func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 	return emb.Silu()
 }
 
-// projections returns every residual block's projection of the embedding, by one
+// projections returns every residual block's embedding projection, computed by one
 // matrix multiplication.
 func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Tensor {
 	var blocks []*resBlock
@@ -122,7 +123,7 @@ func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Ten
 	return all
 }
 
-// forward maps h; in the decoder, h and the skip connection from the encoder.
+// forward evaluates the block at h and, in the decoder, the skip connection.
 func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	if bl.conv != nil {
 		h = p.segments.leaf(bl.conv.forward(h, p))
@@ -142,9 +143,9 @@ func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	return h
 }
 
-// tight runs a block and, if no gradients are needed, frees everything but its result,
-// inputs that it was the last to use included.
-func tight(block func() gotorch.Tensor, used ...gotorch.Tensor) (h gotorch.Tensor) {
+// releasing runs a block. Without gradient tracking it frees the block's intermediate
+// tensors and the inputs in used.
+func releasing(block func() gotorch.Tensor, used ...gotorch.Tensor) (h gotorch.Tensor) {
 	if gotorch.IsGradEnabled() {
 		return block()
 	}

@@ -54,7 +54,7 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 	return cases
 }
 
-// open reads the case's numbers, or skips the test where they lack one of those named.
+// open reads the case's arrays, or skips the test if one of names is missing.
 func (c *goldenCase) open(t *testing.T, names ...string) {
 	path := filepath.Join(c.dir, "io.npz")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -165,8 +165,8 @@ func TestGoldenParameterNames(t *testing.T) {
 	}
 }
 
-// TestTimestepEmbeddingRounds takes late steps at a width whose half is no power of two:
-// an ulp of a frequency is 1e-4 of a cosine there. The values are the reference's.
+// TestTimestepEmbeddingRounds uses a late timestep and a width whose half is no power of
+// two: there an ulp of a frequency changes a cosine by 1e-4. The values are the reference's.
 func TestTimestepEmbeddingRounds(t *testing.T) {
 	gotorch.Scope(func() {
 		got := TimestepEmbedding(gotorch.FromFloat32s([]float32{4000}), 192).Float64s()

@@ -31,13 +31,13 @@ func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return gotorch.Conv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype), c.stride, c.padding, []int64{1}, 1)
 }
 
-// withoutBias convolves x and leaves the bias to the next operator.
+// withoutBias convolves x; the next operator adds the bias.
 func (c *conv) withoutBias(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return gotorch.Conv2d(x, p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
 }
 
-// linear is x weight^T + bias. A convolution of kernel 1 over a sequence, as
-// the reference's attention uses, is the same with a weight of [O, I, 1].
+// linear is x weight^T + bias. The reference's attention uses 1-D convolutions with
+// kernel 1, which are the same with a weight of [O, I, 1].
 type linear struct {
 	weight, bias *Parameter
 	out, in      int64
@@ -93,24 +93,24 @@ func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
 	return n.with(x, gotorch.GroupNormSiluOptions{})
 }
 
-// beside normalises x and does all that o asks for; what else takes x is to take
-// the second result.
-func (n *norm) beside(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same gotorch.Tensor) {
+// withInput is with for an x that has a second use (the residual connection), which must
+// use the second result: the backward pass then adds both gradients in the norm's kernel.
+func (n *norm) withInput(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same gotorch.Tensor) {
 	return gotorch.GroupNormSiluBeside(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
-// joined is beside of two tensors, joined along their channels.
-func (n *norm) joined(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, both gotorch.Tensor) {
+// concat is withInput of two tensors, concatenated along their channels.
+func (n *norm) concat(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, both gotorch.Tensor) {
 	return gotorch.GroupNormSiluJoined(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
-// with normalises x and does all that o asks for.
+// with normalises x with the fused operations in o.
 func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
-// castWeights returns the weights of the autocast region in its dtype, cast all at once,
-// except those that are frozen, folded, or biases left to the next operator.
+// castWeights casts the weights of the compute-dtype region, all at once, except those
+// that are frozen or folded, and deferred biases.
 func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
@@ -126,9 +126,9 @@ func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.T
 	return casts
 }
 
-// WorkingWeights returns, by parameter, the weights of the autocast region in dtype, as
+// WorkingWeights returns copies of the weights of the compute-dtype region in dtype, as
 // leaves that require gradients: see [Input.WorkingWeights]. In float32 there are none.
-// Call it outside any scope; the caller owns them.
+// Call it outside any scope; the caller owns the tensors.
 func (m *UNet) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor) {
 	gotorch.NoGrad(func() { working = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
 	for _, leaf := range working {
@@ -137,7 +137,7 @@ func (m *UNet) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor
 	return working
 }
 
-// as returns a parameter in dtype, from this pass's casts if it is among them.
+// as returns a parameter in dtype, from this pass's casts if they include it.
 func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 	if cast, made := p.casts[w]; made {
 		return cast
@@ -145,8 +145,8 @@ func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 	return w.as(dtype)
 }
 
-// as returns the parameter in dtype: itself, the copy that Freeze made, or a cast
-// that gradients flow through. Where it folds, it is folded.
+// as returns the parameter in dtype: the tensor itself, Freeze's copy, or a cast that
+// gradients flow through. It folds the weight if folds reports so.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	switch {
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
@@ -159,15 +159,15 @@ func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	return p.Tensor.CastTo(dtype)
 }
 
-// folds reports whether an up-sampling and its convolution by this weight are one
-// transposed convolution: on a CPU, whose speed has been measured.
+// folds reports whether an upsampling and the convolution by this weight run as one
+// transposed convolution, which is faster on a CPU.
 func (p *Parameter) folds(dtype int8) bool {
 	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
 }
 
-// Freeze keeps a copy of the weights in dtype, so that evaluations in that
-// dtype need not cast or fold them each time. The weights must not change any
-// more, and no gradient reaches them. Call it outside any scope.
+// Freeze keeps copies of the weights in dtype, cast and folded once for all later
+// evaluations. Afterwards the weights must not change, and get no gradients. Call it
+// outside any scope.
 func (m *UNet) Freeze(dtype int8) {
 	if dtype == 0 {
 		dtype = gotorch.Float

@@ -2,9 +2,9 @@ package model
 
 import "testing"
 
-// TestStepBytes counts by hand, in values per pixel, what one image more takes of a network
-// with one resolution: a convolution; a residual block; two of them and attention in the
-// middle; two that join 32 channels of the encoder's in the decoder; the last norm and
+// TestStepBytes counts by hand, in values per pixel, the memory of one additional image
+// for a network with one resolution: a convolution; a residual block; the middle block;
+// two decoder blocks that concatenate 32 channels of the encoder; the last norm and
 // convolution.
 func TestStepBytes(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
@@ -13,17 +13,17 @@ func TestStepBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		images    = 3 * 4 // image, noise, x_t, and x_t as the network takes it
+		images    = 3 * 4 // image, noise, x_t, and x_t in the compute dtype
 		conv      = 32
 		res       = 32 + 4*32           // norm; convolution, norm, convolution, sum
 		attention = 7*32 + 1            // norm, q k v, attention and its log-sum-exp, projection, sum
-		joined    = 64 + 64 + 4*32 + 32 // joined input and its norm; as above; skip convolution
+		decoder   = 64 + 64 + 4*32 + 32 // concatenated input and its norm; as above; skip convolution
 		last      = 32 + 6
-		all       = images + conv + res + (res + attention + res) + 2*joined + last
-		// Most gradients are alive in the middle's attention: 7 times its channels, while
-		// those of two outputs of the encoder wait.
+		all       = images + conv + res + (res + attention + res) + 2*decoder + last
+		// The peak of the gradients is in the middle block's attention: 7 times its channels,
+		// plus the gradients of two skip connections.
 		gradients = 7*32 + 2*32
-		// With checkpointing a block's result stays, and its other outputs are made again.
+		// With checkpointing a block's result is kept, and its other outputs are recomputed.
 		kept = images + conv + 32 + 3*32 + 2*32 + last
 	)
 	for _, c := range []struct {
@@ -32,7 +32,7 @@ func TestStepBytes(t *testing.T) {
 	}{
 		{StepMemory{ElementBytes: 4}, 4 * (all + gradients)},
 		{StepMemory{ElementBytes: 4, Checkpointing: true}, 4 * (kept + attention + gradients)},
-		// In 16 bits image, noise, x_t, log-sum-exp and the last layers stay in 32, and the last norm's input is cast.
+		// In 16 bits, image, noise, x_t, log-sum-exp and the last layers stay in float32, and the last norm's input is cast.
 		{StepMemory{ElementBytes: 2, WorkingWeights: true}, 2*(all+gradients) + 2*(9+1+last) + 4*32},
 	} {
 		bytes := func(images int) int64 {
@@ -41,12 +41,12 @@ func TestStepBytes(t *testing.T) {
 			return m.StepBytes(s)
 		}
 		if got := bytes(1001) - bytes(1000); got != 64*c.want {
-			t.Errorf("%+v: one image more takes %d bytes, want %d", c.s, got, 64*c.want)
+			t.Errorf("%+v: one additional image needs %d bytes, want %d", c.s, got, 64*c.want)
 		}
 	}
 }
 
-// TestStepBytesOfWeights looks at what does not grow with the images.
+// TestStepBytesOfWeights checks the part that is independent of the batch size.
 func TestStepBytesOfWeights(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 128, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1, 4}, NumHeads: 1}
 	m, err := Plan(u)
@@ -57,7 +57,7 @@ func TestStepBytesOfWeights(t *testing.T) {
 		s.Images, s.ImageSize = 1, 4
 		return float64(m.StepBytes(s)) / float64(m.NumParameters())
 	}
-	// Gradients of all weights, of most of them in 16 bits where working weights get them; the projections' weights once more.
+	// Gradients of all weights, most of them in 16 bits with working weights, plus the projections' weights once more.
 	for name, c := range map[string]struct {
 		s           StepMemory
 		least, most float64
@@ -75,7 +75,7 @@ func TestStepBytesOfWeights(t *testing.T) {
 	}
 }
 
-// TestRecomputedMACs leaves out what stands beside the blocks.
+// TestRecomputedMACs subtracts the layers that are not recomputed from MACs.
 func TestRecomputedMACs(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1, 2}, NumHeads: 1}
 	m, err := Plan(u)

@@ -6,29 +6,29 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Parameter is one tensor that training learns.
+// Parameter is one trainable tensor.
 type Parameter struct {
 	Name   string // as in PyTorch's state_dict
 	Shape  []int64
-	Tensor gotorch.Tensor // float32; undefined in a network that was only planned
+	Tensor gotorch.Tensor // float32; undefined in a network of Plan
 
 	frozen    gotorch.Tensor // see UNet.Freeze
-	autocast  bool           // used in the compute dtype, as PyTorch's autocast would
-	deferred  bool           // the bias of a convolution that may leave it, in float32, to the next operator
+	autocast  bool           // in the compute-dtype region (PyTorch's autocast)
+	deferred  bool           // a convolution's bias that the next operator may add, in float32
 	upsamples bool           // the weight of a convolution after an upsampling
 }
 
-// builder makes parameters in the order of PyTorch's named_parameters(). Its
-// generator is drawn from in the order in which the reference's constructor
-// draws, so a seed gives the weights that torch.manual_seed gives there.
+// builder creates parameters in the order of PyTorch's named_parameters(). It draws
+// from the generator in the order of the reference's constructor, so a seed yields the
+// weights that torch.manual_seed yields there.
 type builder struct {
 	params    *[]*Parameter
 	path      string
-	generator *gotorch.Generator // nil: plan shapes, make no tensors
-	dropouts  *uint32            // dropout layers so far
+	generator *gotorch.Generator // nil: shapes only, no tensors
+	dropouts  *uint32            // number of dropout layers so far
 }
 
-// at returns a builder one step further down the state_dict's path.
+// at returns a builder for a submodule.
 func (b builder) at(name string) builder {
 	if b.path != "" {
 		name = b.path + "." + name
@@ -37,9 +37,9 @@ func (b builder) at(name string) builder {
 	return b
 }
 
-// param makes one parameter; init fills it, on the CPU. A convolution's weight
-// then lies in memory as its inputs do, channels last: so neither the weight nor
-// its gradient is rearranged in a step.
+// param creates one parameter on the CPU and initialises it with init. Convolution
+// weights are channels-last like their inputs, so that no step converts the layout of a
+// weight or its gradient.
 func (b builder) param(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
 	p := &Parameter{Name: b.path + "." + name, Shape: shape}
 	if b.generator != nil {
@@ -53,7 +53,7 @@ func (b builder) param(name string, init func(gotorch.Tensor), shape ...int64) *
 	return p
 }
 
-// autocast makes a parameter that is used in the compute dtype.
+// autocast creates a parameter of the compute-dtype region.
 func (b builder) autocast(name string, init func(gotorch.Tensor), shape ...int64) *Parameter {
 	p := b.param(name, init, shape...)
 	p.autocast = true
@@ -68,8 +68,8 @@ func (b builder) uniformFanIn(fanIn int64) func(gotorch.Tensor) {
 	return func(t gotorch.Tensor) { t.UniformI(-bound, bound, b.generator) }
 }
 
-// zeroed draws as init does and then clears: the reference zeroes the last
-// layer of each block after its constructor has drawn.
+// zeroed draws like init and then sets zero: the reference zeroes the last layer of each
+// block after its constructor has drawn.
 func zeroed(init func(gotorch.Tensor)) func(gotorch.Tensor) {
 	return func(t gotorch.Tensor) {
 		init(t)

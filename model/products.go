@@ -1,22 +1,22 @@
 package model
 
-// Product is a convolution or a matrix multiplication of a forward pass of the unfused
-// network: the convolution after an upsampling has kernel 3 over the upsampled feature
-// map, and attention is two products, queries by keys and weights by values.
+// Product is a convolution or matrix multiplication of a forward pass without fusion: the
+// convolution after an upsampling has kernel 3 on the upsampled feature map, and attention
+// is two products, queries by keys and attention weights by values.
 type Product struct {
-	Weight, Bias *Parameter // nil where both factors are activations
+	Weight, Bias *Parameter // nil if both factors are activations
 	Input        []int64    // [N, I, H, W] of a convolution; [..., I] of a linear layer; [B, M, K] of attention
-	Other        []int64    // [B, K, N], the second factor where there is no Weight
-	Transposed   bool       // Other lies in memory as [B, N, K]
+	Other        []int64    // [B, K, N], the second factor if Weight is nil
+	Transposed   bool       // Other's memory layout is [B, N, K]
 	Stride       int64      // of a convolution
 	Padding      int64      // of a convolution
-	Half         bool       // computed in the compute dtype, not always in float32
-	NoGradient   bool       // the input needs no gradient: it is the image, or t
+	Half         bool       // in the compute-dtype region; else always float32
+	NoGradient   bool       // the input (the image, or t) needs no gradient
 	MACs         int64      // multiply-accumulate operations, forward
 }
 
-// TrainingMACs returns those of the product and of its gradients with respect to
-// both factors.
+// TrainingMACs returns the multiply-accumulate operations of the product and of its
+// gradients with respect to both factors.
 func (p Product) TrainingMACs() int64 {
 	if p.NoGradient {
 		return 2 * p.MACs
@@ -24,8 +24,8 @@ func (p Product) TrainingMACs() int64 {
 	return 3 * p.MACs
 }
 
-// Products returns the convolutions and matrix products of one evaluation on n
-// images of the given side, in order.
+// Products returns the convolutions and matrix multiplications of one forward pass of n
+// images, in order. imageSize is the width and height in pixels.
 func (m *UNet) Products(n, imageSize int) []Product {
 	e := products{n: int64(n)}
 	e.linear(m.timeEmbed.first, []int64{e.n}, false)
@@ -38,8 +38,8 @@ func (m *UNet) Products(n, imageSize int) []Product {
 	return e.list
 }
 
-// MACs returns the multiply-accumulate operations of one evaluation on one
-// image of the given side: convolutions, linear layers and attention.
+// MACs returns the multiply-accumulate operations of a forward pass of one image:
+// convolutions, linear layers and attention.
 func (m *UNet) MACs(imageSize int) (total int64) {
 	for _, p := range m.Products(1, imageSize) {
 		total += p.MACs
@@ -47,12 +47,12 @@ func (m *UNet) MACs(imageSize int) (total int64) {
 	return total
 }
 
-// RecomputedMACs returns those that gradient checkpointing adds to a training step
-// on one image: residual and attention blocks are evaluated once more.
+// RecomputedMACs returns the multiply-accumulate operations that gradient checkpointing
+// adds to a training step of one image: residual and attention blocks are recomputed.
 func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
 	e := products{n: 1}
 	m.each(imageSize, func(bl block, side int64) {
-		bl.conv, bl.up = nil, nil // the graph is cut after these: what they gave is kept
+		bl.conv, bl.up = nil, nil // not recomputed: a segment ends after these
 		e.block(bl, side)
 	})
 	for _, p := range e.list {
@@ -61,7 +61,7 @@ func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
 	return total
 }
 
-// each visits the blocks in order, with the side of each one's input.
+// each visits the blocks in order, with the size of each block's input in pixels.
 func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	side := int64(imageSize)
 	for _, bl := range m.inputBlocks {
@@ -80,7 +80,7 @@ func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	visit(block{conv: m.outConv}, side)
 }
 
-// products gathers the products of an evaluation on n images.
+// products collects the products of a forward pass of n images.
 type products struct {
 	n    int64
 	list []Product
@@ -121,8 +121,7 @@ func (e *products) conv(c *conv, side int64) {
 	})
 }
 
-// linear adds a linear layer over an input of the given shape before its last
-// dimension.
+// linear appends a linear layer; shape is the input's without its last dimension.
 func (e *products) linear(l *linear, shape []int64, half bool) {
 	p := Product{Weight: l.weight, Bias: l.bias, Input: append(shape, l.in), Half: half, MACs: l.in * l.out}
 	for _, s := range shape {

@@ -2,9 +2,8 @@ package model
 
 import "testing"
 
-// TestProducts compares the work that the products add up to with what PyTorch's
-// torch.utils.flop_counter counted in the reference's network, forward and
-// backward.
+// TestProducts compares the sum of all products with the count of PyTorch's
+// torch.utils.flop_counter for the reference's network, forward and backward.
 func TestProducts(t *testing.T) {
 	base := Config{InChannels: 3, LearnSigma: true, AttentionResolutions: []int{16, 8}, NumHeads: 4, UseScaleShiftNorm: true}
 	with := func(change func(*Config)) Config {
@@ -20,8 +19,8 @@ func TestProducts(t *testing.T) {
 	}{
 		{"one image", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 1, 2187821056, 4372070400},
 		{"two images", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 32, 64, 1 }), 2, 4375642112, 8744140800},
-		{"of 64", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 64, 2 }), 1, 15318417408, 30622646272},
-		{"of classes", with(func(c *Config) {
+		{"64 pixels", with(func(c *Config) { c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 64, 2 }), 1, 15318417408, 30622646272},
+		{"class-conditional", with(func(c *Config) {
 			c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 32, 1
 			c.NumHeads, c.NumHeadsUpsample, c.ClassCond, c.NumClasses, c.UseScaleShiftNorm = 2, 4, true, 1000, false
 		}), 1, 2690867200, 5374648320},
@@ -41,10 +40,10 @@ func TestProducts(t *testing.T) {
 				training += 2 * p.TrainingMACs()
 			}
 			if forward != test.forward || training != test.forward+test.backward {
-				t.Errorf("%d FLOPs forward and %d of a step, want %d and %d", forward, training, test.forward, test.forward+test.backward)
+				t.Errorf("%d FLOPs forward and %d per step, want %d and %d", forward, training, test.forward, test.forward+test.backward)
 			}
 			if got := 2 * int64(test.n) * network.MACs(test.config.ImageSize); got != test.forward {
-				t.Errorf("MACs gives %d FLOPs, want %d", got, test.forward)
+				t.Errorf("MACs returns %d FLOPs, want %d", got, test.forward)
 			}
 		})
 	}

@@ -2,8 +2,8 @@ package model
 
 import "github.com/wangkuiyi/gotorch"
 
-// upsample doubles the sides by repeating pixels, then convolves; where the
-// weight folds, both at once.
+// upsample is nearest-neighbour upsampling by 2 and a convolution, fused if the weight
+// folds.
 type upsample struct{ conv *conv }
 
 func newUpsample(b builder, channels int) *upsample {
@@ -20,15 +20,14 @@ func (u *upsample) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)), p)
 }
 
-// newDownsample returns the convolution of stride 2 that halves the sides.
+// newDownsample returns the convolution of stride 2 that halves the feature map's size.
 func newDownsample(b builder, channels int) *conv {
 	return newConv(b.at("op"), channels, channels, 3, 2, false)
 }
 
-// LowRes returns what a super-resolution network sees of images x, [N, C, H,
-// W], beside them: [N, C, SmallSize, SmallSize], each value the mean of the area
-// that it covers, as the reference's interpolation by mode "area". It is undefined
-// for a network of another kind.
+// LowRes returns the low-resolution conditioning of a super-resolution network for images
+// x [N, C, H, W]: [N, C, SmallSize, SmallSize] by average pooling, the reference's
+// interpolation mode "area". It is undefined if c is no super-resolution network.
 func (c Config) LowRes(x gotorch.Tensor) gotorch.Tensor {
 	if !c.SuperRes() {
 		return gotorch.Tensor{}

@@ -2,9 +2,9 @@ package model
 
 import "github.com/wangkuiyi/gotorch"
 
-// resBlock is the reference's ResBlock: norm, SiLU, convolution; the timestep
+// resBlock is the reference's ResBlock: norm, SiLU, convolution; the timestep embedding,
 // added, or applied as scale and shift of the second norm; norm, SiLU, dropout,
-// convolution; and the skip connection around it all.
+// convolution; and the residual connection.
 type resBlock struct {
 	inNorm, outNorm *norm
 	inConv, outConv *conv
@@ -12,7 +12,7 @@ type resBlock struct {
 	skip            *conv // nil: the identity
 	scaleShift      bool
 	dropout         float64
-	stream          uint32 // of the dropout mask
+	stream          uint32 // Philox stream of the dropout mask
 }
 
 func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
@@ -38,31 +38,31 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 	return r
 }
 
-// forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep's
-// embedding, [N, 4 channels]. Where skip is defined, x and skip are the input,
-// joined along their channels.
+// forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep embedding,
+// [N, 4 channels]. If skip is defined, the input is x and skip, concatenated along their
+// channels.
 func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	var h gotorch.Tensor
 	if skip.Defined() {
-		h, x = r.inNorm.joined(x, skip, gotorch.GroupNormSiluOptions{})
+		h, x = r.inNorm.concat(x, skip, gotorch.GroupNormSiluOptions{})
 	} else {
-		h, x = r.inNorm.beside(x, gotorch.GroupNormSiluOptions{})
+		h, x = r.inNorm.withInput(x, gotorch.GroupNormSiluOptions{})
 	}
 	e, known := p.emb[r]
 	if !known {
 		e = r.emb.forward(emb, p)
 	}
-	h, o := r.before(h, e, p)
+	h, o := r.firstConv(h, e, p)
 	if r.dropout > 0 && p.dropout != nil {
 		key := p.dropoutKey(r.stream)
 		o.Dropout, o.Key = r.dropout, &key
 	}
-	return r.add(x, r.outNorm.with(h, o), p)
+	return r.lastConv(x, r.outNorm.with(h, o), p)
 }
 
-// before is the first convolution, and what the norm after it does with its
-// result and e, the timestep's part.
-func (r *resBlock) before(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
+// firstConv returns the first convolution of h, and the options by which the second norm
+// applies the embedding projection e.
+func (r *resBlock) firstConv(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
 	switch {
 	case r.scaleShift && p.defersBias:
 		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
@@ -74,8 +74,8 @@ func (r *resBlock) before(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.
 	return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{Before: e}
 }
 
-// add is the last convolution, of h, and the sum with what goes around the block.
-func (r *resBlock) add(x, h gotorch.Tensor, p pass) gotorch.Tensor {
+// lastConv returns the last convolution of h plus the residual connection of x.
+func (r *resBlock) lastConv(x, h gotorch.Tensor, p pass) gotorch.Tensor {
 	switch {
 	case p.defersBias && r.skip != nil:
 		return gotorch.ResidualAdd(r.skip.withoutBias(x, p), r.outConv.withoutBias(h, p), r.outConv.bias.Tensor.Add(r.skip.bias.Tensor, 1))

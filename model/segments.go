@@ -17,19 +17,20 @@ type Segments struct {
 	list []segment
 }
 
-// segment is one part of the graph of gradients.
+// segment is one part of the autograd graph.
 type segment struct {
-	// recompute returns the segment's outputs with their graph, recomputed if need be.
+	// recompute returns the segment's outputs with their graph, recomputed if necessary.
 	recompute func() []gotorch.Tensor
-	// leaves are the outputs as detached leaves, which the next segments use.
+	// leaves are the detached outputs, which the next segments use.
 	leaves []gotorch.Tensor
 }
 
 // recomputes reports whether the backward pass recomputes blocks. A nil s does not.
 func (s *Segments) recomputes() bool { return s != nil && !s.RetainGraph }
 
-// leaf ends a segment at t and returns its detached leaf. A nil s returns t, whose gradient
-// is laid out as a leaf's is: it is the same with segments and without, to the bit.
+// leaf ends a segment at t and returns its detached leaf. A nil s returns t and fixes the
+// memory layout of its gradient to a leaf's: so gradients are the same with and without
+// segments, to the bit.
 func (s *Segments) leaf(t gotorch.Tensor) gotorch.Tensor { return s.leaves(t)[0] }
 
 // leaves is leaf for several outputs of one segment.
@@ -58,8 +59,8 @@ func (s *Segments) add(detached []gotorch.Tensor, recompute func() []gotorch.Ten
 	return detached
 }
 
-// checkpoint runs f on inputs, which are leaves, as a segment of its own, without a graph
-// unless s retains graphs. A nil s runs f as it is.
+// checkpoint runs f on inputs, which are leaves, as a segment, without a graph unless s
+// retains graphs. A nil s runs f in the surrounding graph.
 func (s *Segments) checkpoint(f func(...gotorch.Tensor) gotorch.Tensor, inputs ...gotorch.Tensor) gotorch.Tensor {
 	if !s.recomputes() {
 		return s.leaf(f(inputs...))
@@ -73,8 +74,8 @@ func (s *Segments) checkpoint(f func(...gotorch.Tensor) gotorch.Tensor, inputs .
 
 // Backward continues the backward pass where the loss's own Backward ended, at the leaf of
 // the last segment. Recomputed dropout masks are the same, since their keys are. After each
-// segment it calls onSegmentDone, unless that is nil: gradients that parameters have by
-// then are complete.
+// segment it calls onSegmentDone, if not nil: all gradients that parameters have at that
+// point are complete.
 func (s *Segments) Backward(onSegmentDone func()) {
 	if s == nil {
 		return

@@ -9,12 +9,11 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-// StateDict copies the weights to host memory, as the OrderedDict that PyTorch
-// calls state_dict.
+// StateDict copies the weights to host memory, as PyTorch's state_dict, an OrderedDict.
 func (m *UNet) StateDict() *pt.Dict { return m.PackStateDict(m.Tensors()) }
 
-// PackStateDict copies tensors, one per parameter in the parameters' order, to
-// host memory under the parameters' names: weights, or a moving average of them.
+// PackStateDict copies tensors, one per parameter in order, to host memory under the
+// parameters' names: weights, or EMA weights.
 func (m *UNet) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
 	dict := &pt.Dict{Ordered: true}
 	for i, p := range m.params {
@@ -23,14 +22,14 @@ func (m *UNet) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
 	return dict
 }
 
-// LoadStateDict overwrites the weights with those of a state_dict, converting
-// them to float32. It is strict: a [*StateDictError] says which
-// parameters are missing, unknown or of another shape, and then no weight has changed.
+// LoadStateDict overwrites the weights with those of a state_dict, converted to float32.
+// It is strict: it returns a [*StateDictError] that lists missing, unknown and mismatched
+// parameters, and then changes no weight.
 func (m *UNet) LoadStateDict(dict *pt.Dict) error {
 	return m.UnpackStateDict(dict, m.Tensors())
 }
 
-// UnpackStateDict is [UNet.LoadStateDict] into other tensors than the weights.
+// UnpackStateDict is [UNet.LoadStateDict] into the given tensors.
 func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 	if err := m.CheckStateDict(dict); err != nil {
 		return err
@@ -44,8 +43,8 @@ func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 	return nil
 }
 
-// CheckStateDict returns the error that [UNet.LoadStateDict] has for a state_dict
-// that does not fit. A network of [Plan] will do.
+// CheckStateDict returns the error of [UNet.LoadStateDict] without loading. It works on
+// a network of [Plan].
 func (m *UNet) CheckStateDict(dict *pt.Dict) error {
 	if mismatches := m.Mismatches(dict); len(mismatches) > 0 {
 		return &StateDictError{mismatches}
@@ -53,17 +52,17 @@ func (m *UNet) CheckStateDict(dict *pt.Dict) error {
 	return nil
 }
 
-// StateDictError says that a state_dict does not fit a network.
+// StateDictError reports that a state_dict does not match a network.
 type StateDictError struct {
 	Mismatches []*Mismatch // at least one
 }
 
-// shownMismatches are the lines of one kind in a StateDictError's text.
+// shownMismatches is the number of mismatches of each kind in the error message.
 const shownMismatches = 2
 
-// Error counts the mismatches, and lists the first of each kind.
+// Error counts the mismatches and lists the first of each kind.
 func (e *StateDictError) Error() string {
-	kinds := []struct{ name, count string }{{"missing", "missing"}, {"unknown", "unknown"}, {"shape", "of another shape"}}
+	kinds := []struct{ name, count string }{{"missing", "missing"}, {"unknown", "unknown"}, {"shape", "with another shape"}}
 	var counts, lines []string
 	for _, kind := range kinds {
 		n := 0
@@ -82,17 +81,17 @@ func (e *StateDictError) Error() string {
 	if more := len(e.Mismatches) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("the weights do not fit the network (%s):\n%s", strings.Join(counts, ", "), strings.Join(lines, "\n"))
+	return fmt.Sprintf("the weights do not match the network (%s):\n%s", strings.Join(counts, ", "), strings.Join(lines, "\n"))
 }
 
-// Mismatch is one parameter in which a state_dict and a network disagree.
+// Mismatch is one parameter that differs between a state_dict and a network.
 type Mismatch struct {
 	Name string
-	Want []int64 // the network's shape; nil: the network has no such parameter
-	Got  []int64 // the state_dict's shape; nil: it has no such tensor
+	Want []int64 // the network's shape; nil: no such parameter
+	Got  []int64 // the state_dict's shape; nil: no such tensor
 }
 
-// kind is the word before the colon of [Mismatch.Error].
+// kind is the prefix of [Mismatch.Error].
 func (x *Mismatch) kind() string {
 	switch {
 	case x.Got == nil:
@@ -142,13 +141,12 @@ func (m *UNet) Mismatches(dict *pt.Dict) (all []*Mismatch) {
 // shapeOf returns a tensor's shape, not nil for a scalar.
 func shapeOf(t *pt.Tensor) []int64 { return append([]int64{}, t.Shape...) }
 
-// topModules are the modules at the top of every UNet: no wrapper has one of these names.
+// topModules are a UNet's top-level modules. A name in this list is no wrapper's.
 var topModules = []string{"time_embed", "label_emb", "input_blocks", "middle_block", "out"}
 
-// StripPrefix returns a state_dict without the modules that all of its names begin with:
-// "module." of DistributedDataParallel, "_orig_mod." of torch.compile, "model." of Lightning,
-// and what else a network has been wrapped in. prefix is what is gone; where it is empty, the
-// result is the given one.
+// StripPrefix removes the wrapper modules that all names of a state_dict start with, such
+// as "module." of DistributedDataParallel, "_orig_mod." of torch.compile or "model." of
+// Lightning. prefix is the removed part; if it is empty, stripped is dict itself.
 func StripPrefix(dict *pt.Dict) (stripped *pt.Dict, prefix string) {
 	for {
 		wrapper := sharedModule(dict, prefix)
@@ -167,8 +165,8 @@ func StripPrefix(dict *pt.Dict) (stripped *pt.Dict, prefix string) {
 	return stripped, prefix
 }
 
-// sharedModule returns the module, with its dot, that every name has after a prefix; empty
-// if there is none, or if it is one of the network's own.
+// sharedModule returns the module, with its dot, that follows the prefix in every name, or
+// "" if there is none or it is one of topModules.
 func sharedModule(dict *pt.Dict, prefix string) (module string) {
 	for key := range dict.All() {
 		name, ok := key.(string)

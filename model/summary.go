@@ -21,7 +21,7 @@ func (m *UNet) Tensors() []gotorch.Tensor {
 	return tensors
 }
 
-// NumParameters returns the number of values that training learns.
+// NumParameters returns the number of trainable values.
 func (m *UNet) NumParameters() int64 {
 	total := int64(0)
 	for _, p := range m.params {
@@ -34,22 +34,22 @@ func (m *UNet) NumParameters() int64 {
 	return total
 }
 
-// To moves the parameters to a device. It must come before the parameters'
-// tensors are handed to an optimizer.
+// To moves the parameters to a device. Call it before passing the parameters' tensors to
+// an optimizer.
 func (m *UNet) To(device gotorch.Device) {
 	for _, p := range m.params {
 		p.Tensor = p.Tensor.To(device)
 	}
 }
 
-// SetRequiresGrad sets whether gradients are recorded for the parameters.
+// SetRequiresGrad enables or disables gradient tracking for the parameters.
 func (m *UNet) SetRequiresGrad(on bool) {
 	for _, p := range m.params {
 		p.Tensor.SetRequiresGrad(on)
 	}
 }
 
-// Free ends the parameters' tensors.
+// Free frees the parameters' tensors.
 func (m *UNet) Free() {
 	for _, p := range m.params {
 		p.Tensor.Free()
@@ -57,7 +57,7 @@ func (m *UNet) Free() {
 	}
 }
 
-// String names the network's size in a line.
+// String returns the network's size, such as "UNet of 121.1 M parameters".
 func (m *UNet) String() string {
 	return fmt.Sprintf("UNet of %.1f M parameters", float64(m.NumParameters())/1e6)
 }

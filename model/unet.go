@@ -6,7 +6,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// UNet is the reference's UNetModel, block for block.
+// UNet is the reference's UNetModel, with the same blocks.
 type UNet struct {
 	config UNetConfig
 	params []*Parameter
@@ -20,20 +20,20 @@ type UNet struct {
 	outConv      *conv
 }
 
-// block is one entry of input_blocks, middle_block or output_blocks: what is
-// there runs in the order of the fields, res2 last.
+// block is one entry of input_blocks, middle_block or output_blocks. The layers that are
+// not nil run in the order of the fields.
 type block struct {
-	conv      *conv // the first convolution, or a down-sampling
+	conv      *conv // the first convolution, or a downsampling
 	res       *resBlock
 	attention *attention
 	up        *upsample
 	res2      *resBlock
 
-	kept int64 // in the decoder: how many of res's input channels come from the skip connection
+	skipChannels int64 // in the decoder: the number of res's input channels from the skip connection
 }
 
-// New builds the network on the CPU in float32, its weights drawn from seed as
-// the reference's are after torch.manual_seed(seed).
+// New builds the network on the CPU in float32, with the initial weights that the
+// reference has after torch.manual_seed(seed).
 func New(u UNetConfig, seed uint64) (*UNet, error) {
 	if err := u.Validate(); err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func New(u UNetConfig, seed uint64) (*UNet, error) {
 	return build(u, gotorch.NewGenerator(gotorch.Device{}, seed)), nil
 }
 
-// Plan builds the network without its tensors: names, shapes and costs only.
+// Plan builds the network without tensors, for names, shapes and costs.
 func Plan(u UNetConfig) (*UNet, error) {
 	if err := u.Validate(); err != nil {
 		return nil, err
@@ -64,11 +64,11 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	width := u.ModelChannels * u.ChannelMult[0]
 	m.outNorm = newNorm(out.at("0"), width)
 	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
-	m.outConv.weight.autocast, m.outConv.bias.autocast = false, false // float32, as the reference's last layer
+	m.outConv.weight.autocast, m.outConv.bias.autocast = false, false // float32, as in the reference
 	return m
 }
 
-// buildInput makes the encoder and returns the number of channels of each block's skip
+// buildInput builds the encoder and returns the number of channels of each block's skip
 // connection.
 func (m *UNet) buildInput(b builder) (channels []int) {
 	u := m.config
@@ -106,7 +106,7 @@ func (m *UNet) buildMiddle(b builder, ch int) {
 	}
 }
 
-// buildOutput makes the decoder; each block also takes the channels of its skip
+// buildOutput builds the decoder, whose blocks concatenate their input with the skip
 // connection.
 func (m *UNet) buildOutput(b builder, channels []int) {
 	u := m.config
@@ -115,7 +115,7 @@ func (m *UNet) buildOutput(b builder, channels []int) {
 		for i := range u.NumResBlocks + 1 {
 			at := b.at(fmt.Sprint(len(m.outputBlocks)))
 			last := len(channels) - 1
-			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u), kept: int64(channels[last])}
+			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u), skipChannels: int64(channels[last])}
 			channels = channels[:last]
 			ch = u.ChannelMult[level] * u.ModelChannels
 			layer := 1

@@ -12,7 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-// small is a network with everything in it that a UNet can have.
+// small is a network with every kind of layer.
 func small() UNetConfig {
 	return UNetConfig{
 		InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, AttentionResolutions: []int{2},
@@ -20,15 +20,15 @@ func small() UNetConfig {
 	}
 }
 
-// kinds are networks whose ways back differ.
+// kinds are networks with different backward passes.
 var kinds = map[string]func(*UNetConfig){
 	"scale-shift": func(*UNetConfig) {},
 	"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
 	"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
 }
 
-// awake returns a network of a kind, with dropout, whose gradients are recorded.
-func awake(t *testing.T, change func(*UNetConfig)) *UNet {
+// newTrainable returns a network of a kind, with dropout and gradient tracking.
+func newTrainable(t *testing.T, change func(*UNetConfig)) *UNet {
 	t.Helper()
 	u := small()
 	u.Dropout = 0.3
@@ -37,13 +37,14 @@ func awake(t *testing.T, change func(*UNetConfig)) *UNet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wake(network)
+	randomizeZeros(network)
 	network.SetRequiresGrad(true)
 	return network
 }
 
-// wake gives the zeroed layers weights, without which most gradients are zero.
-func wake(network *UNet) {
+// randomizeZeros gives the zero-initialised layers random weights: otherwise most
+// gradients are zero.
+func randomizeZeros(network *UNet) {
 	g := gotorch.NewGenerator(gotorch.Device{}, 99)
 	gotorch.NoGrad(func() {
 		for _, p := range network.Parameters() {
@@ -116,17 +117,17 @@ func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, 
 	return out, grads
 }
 
-// TestSegmentsRetainGraph compares the backward pass in segments with one in one piece, which
-// must come to the same bits; and a parameter's gradient must be there at once.
+// TestSegmentsRetainGraph: the backward pass in segments has the same gradients as the
+// whole one, to the bit, and each gradient is complete when it first appears.
 func TestSegmentsRetainGraph(t *testing.T) {
 	for name, change := range kinds {
 		for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
 			t.Run(name+" "+gotorch.DtypeName(dtype), func(t *testing.T) {
-				network := awake(t, change)
+				network := newTrainable(t, change)
 				defer network.Free()
-				segments, seen, parts := &Segments{RetainGraph: true}, map[int][]float32{}, 0
+				segments, seen, done := &Segments{RetainGraph: true}, map[int][]float32{}, 0
 				onSegmentDone := func() {
-					parts++
+					done++
 					for k, p := range network.Tensors() {
 						if g := p.Grad(); g.Defined() && seen[k] == nil {
 							seen[k] = g.Float32s()
@@ -143,24 +144,24 @@ func TestSegmentsRetainGraph(t *testing.T) {
 						t.Errorf("%s: the gradients differ", p.Name)
 					}
 					if !slices.Equal(whole[k], seen[k]) {
-						t.Errorf("%s: its gradient was not whole when it was first seen", p.Name)
+						t.Errorf("%s: its gradient was not complete when it first appeared", p.Name)
 					}
 				}
-				if parts < 10 {
-					t.Errorf("the way back had %d parts", parts)
+				if done < 10 {
+					t.Errorf("the backward pass had %d segments", done)
 				}
 			})
 		}
 	}
 }
 
-// TestCheckpointing compares gradient checkpointing with plain back-propagation,
-// dropout included: the recomputed masks must be the same.
+// TestCheckpointing compares gradient checkpointing with plain backpropagation,
+// including dropout: the recomputed masks must be the same.
 func TestCheckpointing(t *testing.T) {
 	for name, change := range kinds {
 		t.Run(name, func(t *testing.T) {
 			gotorch.Scope(func() {
-				network := awake(t, change)
+				network := newTrainable(t, change)
 				out, grads := gradients(t, network, nil, gotorch.Float)
 				outCheckpointed, gradsCheckpointed := gradients(t, network, new(Segments), gotorch.Float)
 				for i := range out {
@@ -194,7 +195,7 @@ func TestBFloat16(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		wake(network)
+		randomizeZeros(network)
 		network.SetRequiresGrad(true)
 		out, grads := gradients(t, network, nil, gotorch.Float)
 		half, gradsHalf := gradients(t, network, nil, gotorch.BFloat16)
@@ -214,14 +215,14 @@ func TestBFloat16(t *testing.T) {
 	})
 }
 
-// TestFreeze checks that frozen weights compute what casting them would.
+// TestFreeze compares frozen weights with weights that are cast in each evaluation.
 func TestFreeze(t *testing.T) {
 	network, err := New(small(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer network.Free()
-	wake(network)
+	randomizeZeros(network)
 	forward := func() (out []float32) {
 		gotorch.NoGrad(func() {
 			gotorch.Scope(func() {
@@ -240,12 +241,12 @@ func TestFreeze(t *testing.T) {
 			t.Fatalf("value %d is %v with frozen weights, %v without", i, v, before[i])
 		}
 	}
-	if now := gotorch.LiveTensors(); now > live { // other tests' may die meanwhile
+	if now := gotorch.LiveTensors(); now > live { // other tests' tensors may be collected meanwhile
 		t.Errorf("%d tensors live after an evaluation, %d before", now, live)
 	}
 }
 
-// TestDropout checks that masks follow the key, and that evaluation has none.
+// TestDropout: masks depend on the key only, and without a key there are none.
 func TestDropout(t *testing.T) {
 	gotorch.Scope(func() {
 		u := small()
@@ -255,7 +256,7 @@ func TestDropout(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		wake(network)
+		randomizeZeros(network)
 		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 4, 3, 16, 16)
 		steps, y := gotorch.FromInt64s([]int64{1, 2, 3, 4}), gotorch.FromInt64s([]int64{0, 1, 2, 3})
 		forward := func(x, steps, y gotorch.Tensor, key *gotorch.PhiloxKey) []float32 {
@@ -277,8 +278,7 @@ func TestDropout(t *testing.T) {
 	})
 }
 
-// TestLoadStateDict lists every parameter that does not fit, and changes
-// nothing then.
+// TestLoadStateDict: an error lists every mismatch, and no weight changes.
 func TestLoadStateDict(t *testing.T) {
 	gotorch.Scope(func() {
 		network, err := New(small(), 1)
@@ -303,7 +303,7 @@ func TestLoadStateDict(t *testing.T) {
 			}
 		}
 		if after := network.Tensors()[0].Float32s(); after[0] != before[0] {
-			t.Error("a refused state_dict changed the weights")
+			t.Error("a failed LoadStateDict changed the weights")
 		}
 	})
 }
@@ -314,17 +314,17 @@ func TestConfigErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Config){
-		"image-size 33 does not halve 3 times": func(c *Config) { c.ImageSize, c.ChannelMult = 33, []int{1, 2, 3, 4} },
-		"image-size 48 has no default":         func(c *Config) { c.ImageSize = 48 },
-		"image-size 0":                         func(c *Config) { c.ImageSize = 0 },
-		"num-channels must be":                 func(c *Config) { c.NumChannels = -1 },
-		"use a multiple of 32":                 func(c *Config) { c.NumChannels = 40 },
-		"do not split into 5 heads":            func(c *Config) { c.NumHeads = 5 },
-		"dropout must be in [0, 1)":            func(c *Config) { c.Dropout = 1 },
-		"num-res-blocks must not be below 0":   func(c *Config) { c.NumResBlocks = -1 },
-		"channel-mult: 0 is not above 0":       func(c *Config) { c.ChannelMult = []int{1, 0} },
-		"num-classes above 0":                  func(c *Config) { c.ClassCond = true },
-		"attention-resolutions: 0":             func(c *Config) { c.AttentionResolutions = []int{0} },
+		"image-size 33 cannot be halved 3 times": func(c *Config) { c.ImageSize, c.ChannelMult = 33, []int{1, 2, 3, 4} },
+		"image-size 48 has no default":           func(c *Config) { c.ImageSize = 48 },
+		"image-size 0":                           func(c *Config) { c.ImageSize = 0 },
+		"num-channels must be":                   func(c *Config) { c.NumChannels = -1 },
+		"use a multiple of 32":                   func(c *Config) { c.NumChannels = 40 },
+		"not divisible by 5 heads":               func(c *Config) { c.NumHeads = 5 },
+		"dropout must be in [0, 1)":              func(c *Config) { c.Dropout = 1 },
+		"num-res-blocks must not be below 0":     func(c *Config) { c.NumResBlocks = -1 },
+		"channel-mult: 0 is not above 0":         func(c *Config) { c.ChannelMult = []int{1, 0} },
+		"num-classes above 0":                    func(c *Config) { c.ClassCond = true },
+		"attention-resolutions: 0":               func(c *Config) { c.AttentionResolutions = []int{0} },
 	} {
 		c := good
 		change(&c)
@@ -334,8 +334,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// TestConfigAttention: heads must divide the channels where there is attention, and in
-// the middle; elsewhere nothing is divided.
+// TestConfigAttention: the number of heads must divide the channels of levels with
+// attention and of the middle block only.
 func TestConfigAttention(t *testing.T) {
 	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 3, NumResBlocks: 1, ChannelMult: []int{1, 3}, NumHeads: 3, AttentionResolutions: []int{2}}
 	if err := u.Validate(); err != nil {
@@ -343,7 +343,7 @@ func TestConfigAttention(t *testing.T) {
 	}
 	u.AttentionResolutions = []int{1}
 	if err := u.Validate(); err == nil {
-		t.Error("32 channels split into 3 heads")
+		t.Error("32 channels with 3 heads are valid")
 	}
 	u.ChannelMult = nil
 	if err := u.Validate(); err == nil {
@@ -376,7 +376,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestWatch sees every block once, in order, and changes nothing.
+// TestWatch: Watch is called once per block, in order, and does not change the output.
 func TestWatch(t *testing.T) {
 	gotorch.Scope(func() {
 		network, err := New(small(), 1)
@@ -384,7 +384,7 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer network.Free()
-		wake(network)
+		randomizeZeros(network)
 		x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 1, 3, 16, 16)
 		steps := gotorch.FromInt64s([]int64{3})
 		var blocks []string
@@ -393,7 +393,7 @@ func TestWatch(t *testing.T) {
 		want := network.Forward(x, steps, in)
 		in.Watch = func(block string, h gotorch.Tensor) { blocks, last = append(blocks, block), h }
 		if got := network.Forward(x, steps, in); !gotorch.Equal(got, want) || !gotorch.Equal(last, want) {
-			t.Error("watching changes the output, or does not see it")
+			t.Error("Watch changes the output, or does not receive it")
 		}
 		if n := 3 + len(network.inputBlocks) + len(network.outputBlocks); len(blocks) != n || blocks[0] != "time_embed" || blocks[1] != "input_blocks.0" || blocks[n-1] != "out" {
 			t.Errorf("%d blocks: %v", len(blocks), blocks)
@@ -401,11 +401,11 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// The small images are means of areas, also where the sizes do not divide.
+// TestLowRes checks average pooling, also if the sizes are not divisible.
 func TestLowRes(t *testing.T) {
 	gotorch.Scope(func() {
 		if small := (Config{ImageSize: 4}).LowRes(gotorch.FromFloat32s(make([]float32, 16), 1, 1, 4, 4)); small.Defined() {
-			t.Error("a network of another kind sees small images")
+			t.Error("LowRes is defined without super-resolution")
 		}
 		for _, test := range []struct {
 			size int64
@@ -413,7 +413,7 @@ func TestLowRes(t *testing.T) {
 			want []float32
 		}{
 			{4, []float32{1, 2, 0, 0, 3, 4, 0, 8, 1, 1, 1, 1, 1, 1, -1, -1}, []float32{2.5, 2, 1, 0}},
-			{3, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, []float32{3, 4, 6, 7}}, // areas that share a row
+			{3, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, []float32{3, 4, 6, 7}}, // overlapping areas
 		} {
 			c := Config{ImageSize: int(test.size), SmallSize: 2}
 			got := c.LowRes(gotorch.FromFloat32s(test.x, 1, 1, test.size, test.size)).Float32s()
@@ -424,21 +424,21 @@ func TestLowRes(t *testing.T) {
 	})
 }
 
-// TestAsOnGPU compares what is done on a GPU alone, biases that are left to the
-// next operator and up-sampling before its convolution, with the CPU's way.
-func TestAsOnGPU(t *testing.T) {
+// TestGPUPathMatchesCPUPath runs the GPU's operators, deferred biases and unfolded
+// upsampling, on the CPU and compares them with the CPU's.
+func TestGPUPathMatchesCPUPath(t *testing.T) {
 	for name, change := range kinds {
-		for way, segments := range map[string]func() *Segments{"whole": func() *Segments { return nil }, "recomputed": func() *Segments { return new(Segments) },
-			"in parts": func() *Segments { return &Segments{RetainGraph: true} }} {
-			t.Run(name+" "+way, func(t *testing.T) {
-				network := awake(t, change)
+		for mode, segments := range map[string]func() *Segments{"whole": func() *Segments { return nil }, "recomputed": func() *Segments { return new(Segments) },
+			"segments": func() *Segments { return &Segments{RetainGraph: true} }} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				network := newTrainable(t, change)
 				defer network.Free()
 				want, wantGrads := gradients(t, network, nil, gotorch.Float)
 				for _, p := range network.Parameters() {
 					p.upsamples = false
 				}
-				asOnGPU := func(x, t gotorch.Tensor, in Input) gotorch.Tensor { return network.forward(x, t, in, true) }
-				got, grads := gradientsOf(t, network, asOnGPU, segments(), gotorch.Float, nil)
+				gpuPath := func(x, t gotorch.Tensor, in Input) gotorch.Tensor { return network.forward(x, t, in, true) }
+				got, grads := gradientsOf(t, network, gpuPath, segments(), gotorch.Float, nil)
 				if d, largest := distance(want, got); d > 1e-5*largest {
 					t.Errorf("the outputs differ by %g of %g", d, largest)
 				}

@@ -51,7 +51,7 @@ func TestCheckpointCheck(t *testing.T) {
 	}{
 		"fits":       {good, "none", ""},
 		"no average": {good, "0.5", "no average of rate 0.5"},
-		"too narrow": {wider, "", "checkpoint p: the weights do not fit the network"},
+		"too narrow": {wider, "", "checkpoint p: the weights do not match the network"},
 		"no network": {broken, "", "num-res-blocks must not be below 0"},
 	} {
 		err := test.c.Check(test.ema)

@@ -130,7 +130,7 @@ func TestReferenceErrors(t *testing.T) {
 	dir, from := reference(t, c)
 	run := Run{Dir: filepath.Join(t.TempDir(), "run")}
 	c.Model.NumChannels = 64
-	if _, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, run); err == nil || !strings.Contains(err.Error(), "do not fit the network") {
+	if _, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, run); err == nil || !strings.Contains(err.Error(), "do not match the network") {
 		t.Errorf("another network: %v", err)
 	}
 	if _, err := ResumeReference(from.Path, c, run); err == nil || !strings.Contains(err.Error(), "is not a model file of the reference") {

@@ -100,7 +100,7 @@ func TestReferenceLayout(t *testing.T) {
 	if got := iddpm(t, "resume", model, "--device", "cpu"); got.status != exitUsage || !strings.Contains(got.lastLine(), "holds weights alone") {
 		t.Errorf("without a network: %d, %s", got.status, got.stderr)
 	}
-	if got := iddpm(t, "resume", model, "--num-channels", "64", "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "do not fit the network") {
+	if got := iddpm(t, "resume", model, "--num-channels", "64", "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "do not match the network") {
 		t.Errorf("another network: %d, %s", got.status, got.stderr)
 	}
 	if left, _ := filepath.Glob("runs/*"); len(left) > 0 {

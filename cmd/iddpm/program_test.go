@@ -150,7 +150,7 @@ func TestWrongUse(t *testing.T) {
 		{"missing folder", []string{"train", "--data-dir", filepath.Join(empty, "nowhere")}, exitFailed, "nowhere"},
 		{"empty folder", []string{"train", "--data-dir", empty}, exitFailed, empty},
 		{"text named png", []string{"train", "--data-dir", images}, exitFailed, "a.png"},
-		{"odd image size", []string{"train", "--image-size", "33", "--channel-mult", "1,2,2,2"}, exitUsage, "image-size 33 does not halve 3 times"},
+		{"odd image size", []string{"train", "--image-size", "33", "--channel-mult", "1,2,2,2"}, exitUsage, "image-size 33 cannot be halved 3 times"},
 		{"no steps", []string{"train", "--diffusion-steps", "0"}, exitUsage, "steps"},
 		{"microbatch", []string{"train", "--batch-size", "2", "--microbatch", "4"}, exitUsage, "microbatch 4 is larger than batch-size 2"},
 		{"precision", []string{"train", "--precision", "fp8"}, exitUsage, `precision "fp8" is not one of`},
