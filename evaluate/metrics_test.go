@@ -21,6 +21,8 @@ type golden struct {
 	RankDeficient   float64    `json:"rank_deficient"`
 	Score           [2]float64 `json:"score"`
 	PrecisionRecall [2]float64 `json:"precision_recall"`
+	KID             [2]float64 `json:"kid"`       // torch-fidelity's mean and standard deviation
+	KIDSmall        [2]float64 `json:"kid_small"` // of sets below 1000 images
 }
 
 func readGolden(t *testing.T) (g golden) {

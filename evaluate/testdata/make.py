@@ -16,6 +16,7 @@ import scipy.linalg
 import torch
 import torchvision
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -80,6 +81,12 @@ def precision_recall(reference, samples, k=3):
     return [(square(samples, reference) <= radii(reference)).any(1).mean(), (square(reference, samples) <= radii(samples)).any(1).mean()]
 
 
+def kid(a, b, subset_size=1000):
+    """torch-fidelity's mean and standard deviation over subsets."""
+    found = kid_features_to_metric(torch.from_numpy(a), torch.from_numpy(b), kid_subset_size=subset_size, verbose=False)
+    return [found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]]
+
+
 def main():
     arrays = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +98,8 @@ def main():
     a, b = numbers("a", 40, 6), numbers("b", 50, 6) * 1.5 + 0.1
     wide = numbers("pool", 5003, 2048) + 0.5
     near, far = numbers("near", 70, 4), numbers("far", 60, 4) * 0.6 + 0.3
-    results = {"frechet": frechet(a, b), "rank_deficient": frechet(a[:4], b[:5]), "score": score(wide, 5000), "precision_recall": precision_recall(near, far)}
+    kids = {"kid": kid(numbers("kid a", 1500, 16) * 4, numbers("kid b", 1100, 16) * 4.4 + 0.1), "kid_small": kid(numbers("a", 40, 6), numbers("b", 50, 6) * 1.5 + 0.1, 40)}
+    results = {"frechet": frechet(a, b), "rank_deficient": frechet(a[:4], b[:5]), "score": score(wide, 5000), "precision_recall": precision_recall(near, far)} | kids
     (HERE / "metrics.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
