@@ -236,7 +236,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assertTrue(32 <= chosen <= 256, chosen)
         self.iddpm("resume", self.folder / "tight", "--device", "cuda", "--steps", 5)
         self.assertEqual(microbatch("tight"), chosen)
-        self.iddpm("resume", self.folder / "roomy", "--device", "cuda", "--steps", 6, memory=round(0.6 * alone), says="out of memory: smaller")
+        self.iddpm("resume", self.folder / "roomy", "--device", "cuda", "--steps", 6, memory=round(0.6 * alone), says="out of memory: continuing with smaller")
         self.assertLess(microbatch("roomy"), 512)
         events, done = dry_gpu.run([dry_gpu.iddpm(), "train", *NETWORK, *map(str, big), "--microbatch=512", "--steps", "3", "--run-dir",
                                     str(self.folder / "explicit")], round(0.6 * alone), stderr=subprocess.PIPE, text=True)

@@ -9,32 +9,32 @@ import (
 	"go.uber.org/zap"
 )
 
-// stopGrace is how long a step may go on after an interrupt before it is abandoned. Docker
-// kills a container ten seconds after it has asked it to stop, and saving takes some of them.
+// stopGrace is how long a running step may continue after an interrupt before it is abandoned.
+// Docker kills a container ten seconds after SIGTERM, and the save must fit in that time.
 const stopGrace = 3 * time.Second
 
-// phase is what the tensor thread does to the state of the run.
+// phase is what the tensor thread is doing to the run's state.
 type phase struct{ atomic.Int32 }
 
 const (
-	betweenSteps = iota // saves, evaluates, or prepares a step
-	computing           // gradients: the state stays as it was before the step
-	updating            // weights, averages and the optimizer's state
-	abandoned           // nothing, from now on: the step must not update
+	betweenSteps = iota // saving, evaluating or preparing a step
+	computing           // forward and backward pass: the state is still that before the step
+	updating            // changing weights, EMA weights and optimizer state
+	abandoned           // the running step must not update the state
 )
 
-// beginUpdate reports whether the step may change the state: no, if it is abandoned.
+// beginUpdate reports whether the step may change the state. An abandoned step may not.
 func (p *phase) beginUpdate() bool { return p.CompareAndSwap(computing, updating) }
 
-// abandonable reports whether a step can be left where it stands. On a GPU it is one CUDA
-// graph, and other processes wait for their share of the gradient.
+// abandonable reports whether a step can be abandoned midway. On a GPU a step is one CUDA
+// graph, and among several processes the others wait for its gradients.
 func (t *Trainer) abandonable() bool {
 	return t.device.Type == gotorch.CPU && t.group.Size() == 1
 }
 
-// loopOrAbandon trains as loop does, on the tensor thread. After an interrupt it waits for a
-// step for stopGrace only, and then saves the state before it while that thread is still at
-// work; the step changes nothing any more.
+// loopOrAbandon runs loop on the tensor thread. After an interrupt it waits at most stopGrace
+// for the running step. Then it abandons that step, which no longer changes the state, and
+// saves the state before it while the tensor thread is still busy.
 func (t *Trainer) loopOrAbandon(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() {

@@ -9,8 +9,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// TestAbandonedStep interrupts a run within a step that does not end: the state before that
-// step is saved, and the run goes on from there to the state of one that nobody interrupted.
+// TestAbandonedStep interrupts a run during a step that does not end: the state before that
+// step is saved, and the resumed run ends in the state of an uninterrupted one.
 func TestAbandonedStep(t *testing.T) {
 	whole := train(t, tiny(), filepath.Join(t.TempDir(), "whole"))
 	dir := filepath.Join(t.TempDir(), "run")

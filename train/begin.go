@@ -15,9 +15,8 @@ import (
 	"iddpm/train/metrics"
 )
 
-// New begins a run: it checks the configuration, opens the data, builds the
-// network and makes the run folder, which must not hold a run yet and is locked
-// against other processes.
+// New starts a run: it validates the configuration, opens the data, builds the network,
+// and creates and locks the run folder, which must not hold a run yet.
 func New(c Config, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if err := c.Validate(); err != nil {
@@ -29,15 +28,15 @@ func New(c Config, r Run) (*Trainer, error) {
 	})
 }
 
-// Join joins in what the leading process of r.Group does, which is a New, a Resume or
-// a ResumeReference, or a [distributed.Group.SyncError] with an error before it. The
-// configuration is that one's, and so is the run folder.
+// Join starts a rank other than 0 of r.Group, while rank 0 calls New, Resume or
+// ResumeReference, or [distributed.Group.SyncError] with an error before that. Rank 0
+// sends the configuration and the run folder.
 func Join(r Run) (*Trainer, error) {
-	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Follow: this process leads") })
+	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Join: called by rank 0") })
 }
 
-// begin makes a trainer. plan, which only the leading process calls, decides on the
-// configuration and returns what to go on from, or nil.
+// begin makes a trainer. configure, which only rank 0 calls, sets the configuration and
+// returns the checkpoint to resume from, or nil.
 func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
 	var from *Checkpoint
@@ -56,8 +55,8 @@ func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, erro
 	return t, nil
 }
 
-// resolve makes the configuration one for all processes: batches part evenly, and
-// what depends on the machine is as on the leading one.
+// resolve checks that batches can be divided among the processes, and replaces "auto"
+// settings by rank 0's choice.
 func (t *Trainer) resolve() error {
 	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
 		return err
@@ -70,27 +69,26 @@ func (t *Trainer) resolve() error {
 
 func refuseRun(dir string) error {
 	if Exists(dir) {
-		return fmt.Errorf("%s holds a run already: go on with it by `iddpm resume %s`, or name another --run-dir", dir, dir)
+		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", dir, dir)
 	}
 	return nil
 }
 
-// Change alters the configuration of a run that is to go on.
+// Change alters the configuration of a run before it is resumed.
 type Change func(*Config) error
 
-// Resume goes on with the run that a checkpoint, or the newest readable
-// checkpoint of a run folder, belongs to. A run that was killed before its first
-// checkpoint begins again, to the same numbers. A run folder that is not the
-// run's own must not hold a run yet. change, unless it is nil, may alter where the
-// images are, how many of them may be bad, when training ends, and the threads:
-// of the rest of the configuration the checkpoint is made.
+// Resume resumes a run from a checkpoint file, or from the newest readable checkpoint
+// of a run folder. A run killed before its first checkpoint starts again, with the same
+// results. A run folder other than the run's own must not hold a run yet. change, if not
+// nil, may alter the location of the images, how many of them may be unreadable, the last
+// step and the number of threads: the checkpoint depends on the rest of the configuration.
 func Resume(path string, change Change, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if t.run.Dir == "" {
 			t.run.Dir = RunDirOf(path)
 		}
-		// A folder of another run would be overwritten: its configuration, its log and
-		// the checkpoints of the same steps.
+		// The configuration, log and equal-numbered checkpoints of another run's folder
+		// would be overwritten.
 		if t.isNew = !BelongsTo(path, t.run.Dir); t.isNew {
 			if err := refuseRun(t.run.Dir); err != nil {
 				return nil, err
@@ -102,7 +100,7 @@ func Resume(path string, change Change, r Run) (*Trainer, error) {
 
 func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
-		// Before the newest checkpoint is chosen: another process may be writing a
+		// Lock before choosing the newest checkpoint: another process may be writing a
 		// newer one.
 		if err := t.lock(); err != nil {
 			return nil, err
@@ -120,9 +118,9 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	return from, t.alter(change, from)
 }
 
-// resumedThreads returns how many threads a run goes on with: as many as it had, so far
-// as there are cores. With more they would wait for one another, and with many more
-// practically forever. Among another number of processes they are parted anew.
+// resumedThreads returns the number of threads of a resumed run: as many as it had, but at
+// most one per core, since oversubscribed OpenMP threads wait for one another. With another
+// number of processes it is 0: the cores are divided again.
 func (t *Trainer) resumedThreads(from *Checkpoint) int {
 	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.group.Size()) {
 		return 0
@@ -130,8 +128,8 @@ func (t *Trainer) resumedThreads(from *Checkpoint) int {
 	return min(t.config.Train.Threads, t.group.CPUs())
 }
 
-// alter has the configuration changed, and refuses an end that the run has
-// passed: it would only make the configuration wrong.
+// alter applies change to the configuration, and refuses a last step that the run has
+// already passed.
 func (t *Trainer) alter(change Change, from *Checkpoint) error {
 	if change == nil {
 		return nil
@@ -142,13 +140,13 @@ func (t *Trainer) alter(change Change, from *Checkpoint) error {
 	}
 	t.config.Anchor()
 	if end := t.config.Train.TotalSteps(); from != nil && end != was && end > 0 && end < from.Step {
-		return fmt.Errorf("%s: has taken %d steps, so it cannot end at step %d: raise --steps, or leave it out", from.Path, from.Step, end)
+		return fmt.Errorf("%s: is at step %d, so the run cannot end at step %d: raise --steps, or leave it out", from.Path, from.Step, end)
 	}
 	return t.config.Validate()
 }
 
-// find reads the checkpoint to go on from and takes its configuration. It is nil
-// for a run folder without one.
+// find reads the checkpoint to resume from and uses its configuration. It returns nil
+// for a run folder without a checkpoint.
 func (t *Trainer) find(path string) (*Checkpoint, error) {
 	c, err := LoadCheckpoint(path)
 	if errors.Is(err, errNoCheckpoint) {
@@ -156,7 +154,7 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 		if errors.Is(configErr, os.ErrNotExist) {
 			return nil, err
 		}
-		t.log.Info("the run was stopped before its first checkpoint: it begins again", zap.String("run", path))
+		t.log.Info("the run was stopped before its first checkpoint: starting again from step 0", zap.String("run", path))
 		t.config = config
 		return nil, configErr
 	}
@@ -171,18 +169,17 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
-// warnOfNewer speaks up where the run folder holds a newer checkpoint than the
-// one that path led to.
+// warnOfNewer warns if the run folder holds a newer checkpoint than the one resumed.
 func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
 	files := checkpointsIn(t.run.Dir)
 	if len(files) == 0 || stepOf(files[0]) <= c.Step {
 		return
 	}
-	message := "the newest checkpoint cannot be read: an older one is taken"
+	message := "the newest checkpoint cannot be read: resuming from an older one"
 	if path == c.Path {
-		message = "the folder holds a newer checkpoint, which resuming the folder takes until this run is beyond it: move it away, or name another --run-dir"
+		message = "the folder holds a newer checkpoint: resuming the folder uses that one until this run has passed its step; move it away, or name another --run-dir"
 	}
-	t.log.Warn(message, zap.String("newest", files[0]), zap.String("taken", c.Path))
+	t.log.Warn(message, zap.String("newest", files[0]), zap.String("used", c.Path))
 }
 
 func newTrainer(r Run) *Trainer {
@@ -192,8 +189,8 @@ func newTrainer(r Run) *Trainer {
 	return &Trainer{run: r, log: r.Log, device: r.Device, group: r.Group, health: health{log2LossScale: initialLog2LossScale}}
 }
 
-// assemble builds the trainer; with a checkpoint it restores that state. No process
-// takes a step before all have taken the one before it.
+// assemble builds the trainer, and restores the state of a checkpoint if there is one. Each
+// stage ends in all processes before the next begins.
 func (t *Trainer) assemble(from *Checkpoint) error {
 	for _, step := range []func() error{
 		t.broadcastConfig,
@@ -211,8 +208,8 @@ func (t *Trainer) assemble(from *Checkpoint) error {
 	return nil
 }
 
-// openRunFolder makes the run folder, its configuration and its metrics, where
-// this process leads.
+// openRunFolder creates the run folder, its configuration file and its metrics files, on
+// rank 0.
 func (t *Trainer) openRunFolder() (err error) {
 	if !t.group.IsLeader() {
 		return nil
@@ -225,14 +222,14 @@ func (t *Trainer) openRunFolder() (err error) {
 	if err := t.lock(); err != nil {
 		return err
 	}
-	if t.isNew { // another process may have begun a run here since New looked
+	if t.isNew { // another process may have started a run here since New checked
 		if err := refuseRun(t.run.Dir); err != nil {
 			return err
 		}
 	}
 	removeLeftovers(t.run.Dir)
 	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
-	if t.importedFromReference { // a folder with a configuration alone would begin at step 0
+	if t.importedFromReference { // a folder with nothing but a configuration would start at step 0
 		if err := t.saveNow(); err != nil {
 			return err
 		}
@@ -243,7 +240,7 @@ func (t *Trainer) openRunFolder() (err error) {
 	return t.openMetrics()
 }
 
-// openMetrics opens the run folder's metrics at the present step.
+// openMetrics opens the metrics files of the run folder at the current step.
 func (t *Trainer) openMetrics() (err error) {
 	if t.metrics != nil {
 		err = t.metrics.Close()
@@ -257,7 +254,7 @@ func (t *Trainer) openMetrics() (err error) {
 
 func (t *Trainer) openLoader() (err error) {
 	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
-		BatchSize:  t.share(),
+		BatchSize:  t.localBatch(),
 		Rank:       t.group.Rank(),
 		WorldSize:  t.group.Size(),
 		Seed:       t.seed(),
@@ -268,8 +265,8 @@ func (t *Trainer) openLoader() (err error) {
 	return err
 }
 
-// warnOfDifferences says what makes a resumed run differ, in the last bits or
-// at all, from one that was never stopped.
+// warnOfDifferences logs what makes a resumed run differ, in the last bits or entirely,
+// from an uninterrupted one.
 func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	now := t.environment()
 	for _, key := range []string{"libtorch", "cpu_capability", "device", "processes", "jpeg_decoder"} {
@@ -280,7 +277,7 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 	}
 	if changes := c.Environment[adaptedThreads]; changes != "" {
 		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-			zap.String("reason", "the number of threads followed what other programs left free"), zap.String("threads", changes))
+			zap.String("reason", "the number of threads was adapted to the load of other programs"), zap.String("threads", changes))
 		t.adapted = parseThreadHistory(changes)
 		t.adapted.note(t.config.Train.Threads, c.Step)
 	}
@@ -290,6 +287,6 @@ func (t *Trainer) warnOfDifferences(c *Checkpoint) {
 			zap.String("reason", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
 	}
 	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
-		t.log.Warn("the images are not those that the run began with", zap.String("data", t.dataset.Name()))
+		t.log.Warn("the images differ from those that the run was started with", zap.String("data", t.dataset.Name()))
 	}
 }

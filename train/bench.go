@@ -12,22 +12,22 @@ import (
 	"iddpm/model"
 )
 
-// Bench takes the steps of a real run on one made-up batch, without files: what
-// remains is what there is to time.
+// Bench runs the steps of a real run on one synthetic batch, without files, so that they
+// can be timed.
 type Bench struct {
 	trainer *Trainer
 	batch   data.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
 
 	sampling *gotorch.Graph // nil before Sample
-	noise    gotorch.Tensor // for it, [N, C, H, W]
-	drawn    gotorch.Tensor // by it, [N, C, H, W]
+	noise    gotorch.Tensor // its input, [N, C, H, W]
+	sampled  gotorch.Tensor // its output, [N, C, H, W]
 
 	products *benchProducts // nil before Products
 }
 
-// NewBench builds a run's network, optimizer and averages on a device. Of several
-// processes each works on its share of the batch.
+// NewBench builds the network, the optimizer and the EMA weights of c on a device. Each
+// process of group works on its part of the batch.
 func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench, error) {
 	if err := errors.Join(c.Validate(), c.Train.CheckParts(group.Size())); err != nil {
 		return nil, err
@@ -35,15 +35,15 @@ func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench
 	t := &Trainer{config: c, run: Run{Device: device}, log: zap.NewNop(), device: device, group: group}
 	b := &Bench{trainer: t}
 	size := int64(c.Model.ImageSize)
-	b.batch = data.Batch{Pixels: make([]byte, int64(t.share())*size*size*int64(c.Model.InChannels))}
+	b.batch = data.Batch{Pixels: make([]byte, int64(t.localBatch())*size*size*int64(c.Model.InChannels))}
 	for i := range b.batch.Pixels {
 		b.batch.Pixels[i] = byte(i * 37)
 	}
 	if c.Model.ClassCond {
-		b.batch.Labels = make([]int64, t.share())
+		b.batch.Labels = make([]int64, t.localBatch())
 	}
 	err := t.onTensorThread(func() error {
-		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(t.share()), int64(c.Model.InChannels), size, size)
+		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(t.localBatch()), int64(c.Model.InChannels), size, size)
 		if err := t.build(nil); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench
 	return b, err
 }
 
-// Train takes one optimizer step and returns its loss: reading it waits for the
+// Train runs one optimizer step and returns its mean loss. Reading that waits for the
 // device.
 func (b *Bench) Train() (loss float64, err error) {
 	err = b.trainer.onTensorThread(func() error {
@@ -62,19 +62,19 @@ func (b *Bench) Train() (loss float64, err error) {
 			loss += v / float64(len(r.timesteps))
 		}
 		r.free()
-		return errors.Join(err, b.trainer.work.graph.Err()) // what is timed shall be what is said
+		return errors.Join(err, b.trainer.work.graph.Err()) // do not time eager execution as a CUDA graph
 	})
 	return loss, err
 }
 
-// Sample takes one step of the ancestral sampler in the middle of the process, as
+// Sample runs one step of the ancestral sampler at timestep T/2, as
 // [diffusion.GaussianDiffusion.SampleLoop] does, without waiting for the device.
 func (b *Bench) Sample() error {
 	return b.trainer.onTensorThread(func() error {
 		b.trainer.adaptThreads()
 		if b.sampling == nil {
 			b.trainer.network.Freeze(b.trainer.precision.dtype)
-			b.drawn, b.noise = b.x.Clone(), b.x.Clone()
+			b.sampled, b.noise = b.x.Clone(), b.x.Clone()
 			b.sampling = b.trainer.newGraph(b.sample)
 		}
 		gotorch.Scope(func() {
@@ -86,7 +86,7 @@ func (b *Bench) Sample() error {
 	})
 }
 
-// sample is the work of a sampling step.
+// sample is a sampling step, as captured on a GPU.
 func (b *Bench) sample() {
 	t := b.trainer
 	gotorch.Scope(func() {
@@ -98,13 +98,12 @@ func (b *Bench) sample() {
 			y = gotorch.ZerosOn(t.device, gotorch.Long, n)
 		}
 		next, _ := t.diffusion.PSample(denoise, b.x, step, b.noise, t.cond(b.x, y), true)
-		b.drawn.CopyI(next)
+		b.sampled.CopyI(next)
 	})
 }
 
-// Products computes the convolutions and matrix products of a training step
-// alone, their gradients included, without waiting for the device. The first call
-// makes their tensors.
+// Products runs only the convolutions and matrix multiplications of a training step,
+// forward and backward, without waiting for the device. The first call makes their tensors.
 func (b *Bench) Products() error {
 	return b.trainer.onTensorThread(func() error {
 		if b.products == nil {
@@ -115,8 +114,8 @@ func (b *Bench) Products() error {
 	})
 }
 
-// StepFLOPs returns the floating-point operations of a training step's
-// convolutions and matrix products, in the network's plain form.
+// StepFLOPs returns the floating-point operations of a training step's convolutions and
+// matrix multiplications, in the unfused network.
 func (b *Bench) StepFLOPs() (total int64) {
 	c := b.Config()
 	for _, p := range b.Network().Products(c.Train.BatchSize, c.Model.ImageSize) {
@@ -136,7 +135,7 @@ func (b *Bench) Close() error {
 	gotorch.Run(b.sampling.Close)
 	b.x.Free()
 	b.noise.Free()
-	b.drawn.Free()
+	b.sampled.Free()
 	if b.products != nil {
 		b.products.free()
 	}

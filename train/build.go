@@ -30,10 +30,10 @@ func (t *Trainer) openData() (err error) {
 	return t.openHeldOut()
 }
 
-// LogData logs what a set leaves out, and where its classes come from.
+// LogData logs which images a set leaves out, and the rule that assigns its classes.
 func LogData(log *zap.Logger, set *data.Dataset) {
 	for _, left := range set.LeftOut() {
-		log.Warn("left out images that are no data", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
+		log.Warn("left out files that are not images of the data set", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
 	}
 	names := set.ClassNames()
 	if names == nil {
@@ -46,19 +46,18 @@ func LogData(log *zap.Logger, set *data.Dataset) {
 	}
 }
 
-// ClassHint says how to choose where classes come from.
+// ClassHint is a hint on how to choose the rule that assigns classes.
 const ClassHint = "--labels chooses where classes come from: prefix, folder, source, or a table of lines NAME,CLASS"
 
-// asMoved adds to the error of images that a run began with, and that are not
-// there any more, how it can go on.
+// asMoved adds a hint to the error of images that a resumed run no longer finds.
 func (t *Trainer) asMoved(err error, flag string) error {
 	if t.resumed && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w\nthe run has used them before: say by --%s where they are now", err, flag)
+		return fmt.Errorf("%w\nthe run was started with them: if they have moved, name their new location by --%s", err, flag)
 	}
 	return err
 }
 
-// build makes all tensors of the run, on the tensor thread.
+// build makes all tensors of the run. It must run on the tensor thread.
 func (t *Trainer) build(from *Checkpoint) error {
 	if err := t.choosePrecision(); err != nil {
 		return err
@@ -82,7 +81,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	}
 	t.work = t.newStepWork()
 	if !t.group.IsLeader() {
-		return nil // broadcastState brings what the leading process has read
+		return nil // broadcastState sends what rank 0 has read
 	}
 	if from != nil {
 		err = t.restore(from)
@@ -95,7 +94,7 @@ func (t *Trainer) build(from *Checkpoint) error {
 	return err
 }
 
-// buildNetwork draws the weights and makes the optimizer and the averages.
+// buildNetwork initialises the weights and makes the optimizer and the EMA weights.
 func (t *Trainer) buildNetwork() error {
 	u, err := t.config.Model.UNet()
 	if err != nil {
@@ -109,7 +108,7 @@ func (t *Trainer) buildNetwork() error {
 	o := t.config.Train
 	t.optimizer = gotorch.AdamW(gotorch.AdamWOptions{LR: o.LR, WeightDecay: o.WeightDecay})
 	t.optimizer.AddParameters(t.network.Tensors())
-	t.optimizer.State() // makes the moments: amid the first step they would lie between what is freed after it
+	t.optimizer.State() // allocates the moments now: within the first step they would fragment the allocator's memory
 	for _, rate := range o.EMARates {
 		average := make([]gotorch.Tensor, 0, len(t.network.Parameters()))
 		for _, p := range t.network.Tensors() {
@@ -121,7 +120,7 @@ func (t *Trainer) buildNetwork() error {
 	return nil
 }
 
-// initialise takes the weights of another checkpoint, if one is named.
+// initialise loads the weights of the checkpoint that InitFrom names, if any.
 func (t *Trainer) initialise() error {
 	path := t.config.Train.InitFrom
 	if path == "" {
@@ -147,7 +146,7 @@ func (t *Trainer) initialise() error {
 		weights = t.fitted(weights)
 	}
 	if err := t.network.LoadStateDict(weights); err != nil {
-		return fmt.Errorf("--init-from %s: %w\n(--reinit-mismatched begins those layers afresh)", path, err)
+		return fmt.Errorf("--init-from %s: %w\n(--reinit-mismatched re-initialises those layers)", path, err)
 	}
 	for _, average := range t.ema {
 		gotorch.ForeachCopyI(average, t.network.Tensors())
@@ -155,14 +154,14 @@ func (t *Trainer) initialise() error {
 	return nil
 }
 
-// fitted returns a state_dict that fits the network: where the given one does
-// not, it holds the weights that were drawn, and the log says so.
+// fitted returns a state_dict that fits the network. Parameters whose shapes do not match
+// keep their initial values, and the log names them.
 func (t *Trainer) fitted(weights *pt.Dict) *pt.Dict {
 	all := t.network.StateDict()
 	bad := map[string]bool{}
 	for _, x := range t.network.Mismatches(weights) {
 		bad[x.Name] = true
-		t.log.Warn("begins afresh", zap.Error(x))
+		t.log.Warn("re-initialised", zap.Error(x))
 	}
 	for _, p := range t.network.Parameters() {
 		if value, ok := weights.Get(p.Name); ok && !bad[p.Name] {

@@ -24,30 +24,30 @@ import (
 // formatVersion is the "format" of the checkpoints written here.
 const formatVersion = 1
 
-// Checkpoint is what a file holds: of a run, all that it needs to go on; or a
-// bare state_dict, in which case Model alone is set.
+// Checkpoint is the content of a checkpoint file: all the state needed to resume a run, or
+// a bare state_dict, of which only Model is set.
 type Checkpoint struct {
 	Path            string
 	Step            int
 	Config          Config
 	Bare            bool                // the file is a bare state_dict: there is no Config
-	Prefix          string              // that all names of a bare state_dict had, and Model's have not: "module."
+	Prefix          string              // stripped from all names of a bare state_dict, such as "module."
 	Model           *pt.Dict            // weights
-	EMA             map[string]*pt.Dict // averaged weights, by rate
+	EMA             map[string]*pt.Dict // EMA weights, by decay rate
 	Optimizer       *pt.Dict            // torch.optim.AdamW's state_dict; nil in a file of weights
 	TimestepSampler *pt.Dict
-	Position        int64 // images taken from the data
+	Position        int64 // images consumed from the data
 	DataName        string
 	DataFingerprint string
 	ClassNames      []string // by label; empty without classes
-	ClassCounts     []int64  // training images of each, by label; empty: not known
+	ClassCounts     []int64  // training images of each class, by label; empty if unknown
 	health          health
 	Environment     map[string]string
 
 	sum string // sha256 of the file; "": not computed yet
 }
 
-// Sum returns the sha256 of the file, in hexadecimal. It is read for that only once.
+// Sum returns the sha256 of the file, in hexadecimal. It reads the file once.
 func (c *Checkpoint) Sum() (string, error) {
 	if c.sum != "" {
 		return c.sum, nil
@@ -84,15 +84,15 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		errs = append(errs, err)
 	}
 	if _, err := os.Stat(filepath.Join(path, ConfigFile)); err == nil && len(errs) == 0 {
-		return nil, fmt.Errorf("the run %s %w yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", path, errNoCheckpoint, path)
+		return nil, fmt.Errorf("the run %s %w yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", path, errNoCheckpoint, path)
 	}
 	if len(errs) == 0 {
 		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
 	}
-	return nil, fmt.Errorf("no checkpoint of %s can be read; without them in %s the run would begin again: %w", path, checkpointDir, errors.Join(errs...))
+	return nil, fmt.Errorf("no checkpoint of %s can be read; if they are removed from %s, the run starts again: %w", path, checkpointDir, errors.Join(errs...))
 }
 
-// errNoCheckpoint is a folder without any, readable or not.
+// errNoCheckpoint says that a folder holds no checkpoint, readable or not.
 var errNoCheckpoint = errors.New("holds no checkpoint")
 
 func readCheckpoint(path string) (*Checkpoint, error) {
@@ -103,7 +103,7 @@ func readCheckpoint(path string) (*Checkpoint, error) {
 	return parseCheckpoint(path, value)
 }
 
-// parseCheckpoint takes what a file holds for a checkpoint.
+// parseCheckpoint reads the unpickled value of a file as a checkpoint.
 func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	dict, ok := value.(*pt.Dict)
 	if !ok {
@@ -119,14 +119,14 @@ func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	return c, nil
 }
 
-// TellPrefix logs that the names of a bare state_dict have lost a prefix.
+// TellPrefix logs the prefix that was stripped from a bare state_dict's names, if any.
 func (c *Checkpoint) TellPrefix(log *zap.Logger) {
 	if c.Prefix != "" {
 		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
 	}
 }
 
-// readBare takes a dict of tensors alone for a state_dict.
+// readBare reads a dict that holds only tensors as a state_dict.
 func (c *Checkpoint) readBare(dict *pt.Dict) error {
 	if dict.Len() == 0 {
 		return fmt.Errorf("checkpoint %s: is empty", c.Path)
@@ -141,7 +141,7 @@ func (c *Checkpoint) readBare(dict *pt.Dict) error {
 
 func (c *Checkpoint) read(f fields) error {
 	if v := f.int("format"); f.err == nil && v != formatVersion {
-		return fmt.Errorf("is of format %d, this program reads format %d: update it", v, formatVersion)
+		return fmt.Errorf("has format %d, this program reads format %d: update iddpm", v, formatVersion)
 	}
 	text := f.string("config")
 	c.Step = int(f.int("step"))
@@ -173,7 +173,7 @@ func (c *Checkpoint) read(f fields) error {
 		return err
 	}
 	if c.Step < 0 || c.Position < 0 {
-		return fmt.Errorf("stands at step %d and image %d: neither can be negative", c.Step, c.Position)
+		return fmt.Errorf("is at step %d and image %d: neither can be negative", c.Step, c.Position)
 	}
 	var err error
 	if c.health, err = readHealth(&f); err != nil {
@@ -183,7 +183,7 @@ func (c *Checkpoint) read(f fields) error {
 	return err
 }
 
-// pack copies the whole state to host memory, in the form of the file.
+// pack copies the whole state to host memory, in the layout of the file.
 func (t *Trainer) pack() (*pt.Dict, error) {
 	config, err := json.Marshal(t.config)
 	if err != nil {
@@ -201,7 +201,7 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 		counts = append(counts, int64(count))
 	}
 	environment, now := new(pt.Dict), t.environment()
-	for _, key := range slices.Sorted(maps.Keys(now)) { // the same state makes the same file
+	for _, key := range slices.Sorted(maps.Keys(now)) { // equal states give equal files
 		environment.Set(key, now[key])
 	}
 	return dictOf(
@@ -219,7 +219,7 @@ func (t *Trainer) pack() (*pt.Dict, error) {
 	), nil
 }
 
-// restore puts a checkpoint's state into a freshly built trainer.
+// restore loads a checkpoint's state into a newly built trainer.
 func (t *Trainer) restore(c *Checkpoint) error {
 	t.current, t.position, t.health = c.Step, c.Position, c.health
 	if err := t.network.LoadStateDict(c.Model); err != nil {
@@ -228,10 +228,10 @@ func (t *Trainer) restore(c *Checkpoint) error {
 	for i, rate := range t.config.Train.EMARates {
 		average := c.EMA[emaKey(rate)]
 		if average == nil {
-			return fmt.Errorf("checkpoint %s: holds no moving average of rate %s", c.Path, emaKey(rate))
+			return fmt.Errorf("checkpoint %s: holds no EMA of decay rate %s", c.Path, emaKey(rate))
 		}
 		if err := t.network.UnpackStateDict(average, t.ema[i]); err != nil {
-			return fmt.Errorf("checkpoint %s: average of rate %s: %w", c.Path, emaKey(rate), err)
+			return fmt.Errorf("checkpoint %s: EMA of decay rate %s: %w", c.Path, emaKey(rate), err)
 		}
 	}
 	if err := t.unpackOptimizer(c.Optimizer); err != nil {
@@ -246,8 +246,8 @@ func (t *Trainer) restore(c *Checkpoint) error {
 	return nil
 }
 
-// TrainedClasses returns the labels of the classes that the network has seen images of:
-// all of them, where the checkpoint does not say.
+// TrainedClasses returns the labels of the classes with training images, or all labels if
+// the checkpoint does not list the counts.
 func (c *Checkpoint) TrainedClasses() (trained []int64) {
 	named := len(c.ClassNames)
 	for label := range c.Config.Model.NumClasses {
@@ -260,11 +260,11 @@ func (c *Checkpoint) TrainedClasses() (trained []int64) {
 	return trained
 }
 
-// rates yields the rates of the averages.
+// rates yields the decay rates of the EMAs.
 func (c *Checkpoint) rates() iter.Seq[string] { return maps.Keys(c.EMA) }
 
-// Check returns the error that [Checkpoint.Network] has for weights that do not
-// fit, or that are not there, without building the network.
+// Check returns the error that [Checkpoint.Network] returns for weights that are missing
+// or do not fit, without building the network.
 func (c *Checkpoint) Check(ema string) error {
 	u, err := c.Config.Model.UNet()
 	if err != nil {
@@ -284,9 +284,8 @@ func (c *Checkpoint) Check(ema string) error {
 	return nil
 }
 
-// Network builds the network of the checkpoint on a device, for evaluation,
-// with the weights that `ema` names, see [Checkpoint.Weights]. It must run on the tensor
-// thread.
+// Network builds the checkpoint's network on a device, for inference, with the weights
+// that ema names: see [Checkpoint.Weights]. It must run on the tensor thread.
 func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, error) {
 	u, err := c.Config.Model.UNet()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"iddpm/model"
 )
 
-// smallest is a checkpoint that can be read, of a network of one weight.
+// smallest is a valid checkpoint of a network with one weight.
 func smallest(t testing.TB) *pt.Dict {
 	t.Helper()
 	config, err := json.Marshal(tiny())
@@ -32,7 +32,7 @@ func smallest(t testing.TB) *pt.Dict {
 	)
 }
 
-// Check says what Network would, before anything is built.
+// Check returns Network's error without building the network.
 func TestCheckpointCheck(t *testing.T) {
 	network, err := model.New(tinyUNet(t), 1)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestCheckpointCheck(t *testing.T) {
 		want string
 	}{
 		"fits":       {good, "none", ""},
-		"no average": {good, "0.5", "no average of rate 0.5"},
+		"no EMA":     {good, "0.5", "no EMA of decay rate 0.5"},
 		"too narrow": {wider, "", "checkpoint p: the weights do not match the network"},
 		"no network": {broken, "", "num-res-blocks must not be below 0"},
 	} {
@@ -58,7 +58,7 @@ func TestCheckpointCheck(t *testing.T) {
 		if built, other := test.c.Network(test.ema, gotorch.Device{}); other == nil {
 			built.Free()
 		} else if err == nil || err.Error() != other.Error() {
-			t.Errorf("%s: Check says %v, Network %v", name, err, other)
+			t.Errorf("%s: Check returns %v, Network %v", name, err, other)
 		}
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
@@ -66,7 +66,7 @@ func TestCheckpointCheck(t *testing.T) {
 	}
 }
 
-// The file is read once for its sum, which is that of the bytes then.
+// Sum reads the file once.
 func TestCheckpointSum(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ckpt-000001.pt")
 	if err := os.WriteFile(path, []byte("abc"), 0o666); err != nil {
@@ -105,7 +105,7 @@ func TestParseCheckpoint(t *testing.T) {
 		want  string
 	}{
 		{"step", "3", "step is a str"},
-		{"step", int64(-1), "stands at step -1"},
+		{"step", int64(-1), "is at step -1"},
 		{"model", []any{}, "model is a list"},
 		{"ema", dictOf(int64(1), new(pt.Dict)), "ema.1 is not a name"},
 		{"ema", dictOf("0.9", nil), "ema.0.9 is a NoneType"},

@@ -16,7 +16,7 @@ const checkpointDir = "checkpoints"
 
 var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
 
-// checkpointFile returns where a run folder keeps the checkpoint of a step.
+// checkpointFile returns the path of a step's checkpoint in a run folder.
 func checkpointFile(dir string, step int) string {
 	return filepath.Join(dir, checkpointDir, fmt.Sprintf("ckpt-%06d.pt", step))
 }
@@ -34,9 +34,8 @@ func stepOf(path string) int {
 	return step
 }
 
-// CheckpointStep returns the step of a checkpoint by its name, from the run folder on
-// and with slashes: 200 for checkpoints/ckpt-000200.pt. ok is false for the folder's
-// other files.
+// CheckpointStep returns the step of a checkpoint from its slash-separated name relative to
+// the run folder: 200 for checkpoints/ckpt-000200.pt. ok is false for other files.
 func CheckpointStep(name string) (step int, ok bool) {
 	if dir := path.Dir(name); dir != checkpointDir && dir != "." {
 		return 0, false
@@ -45,8 +44,8 @@ func CheckpointStep(name string) (step int, ok bool) {
 	return step, step >= 0
 }
 
-// Checkpoints returns which of the files of a run folder, named as for
-// [CheckpointStep], are its checkpoints, the newest first.
+// Checkpoints returns those files of a run folder that are checkpoints, the newest first.
+// Names are as for [CheckpointStep].
 func Checkpoints(names []string) (all []string) {
 	for _, name := range names {
 		if _, ok := CheckpointStep(name); ok {
@@ -92,9 +91,9 @@ func RunDirOf(path string) string {
 	return dir
 }
 
-// replaced returns which checkpoint files are to go now that the newest is safe:
-// all but the newest `keep` up to it, and those whose step is a multiple of
-// keepEvery. Files beyond its step belong to another course of the run, and stay.
+// replaced returns the checkpoint files to delete once the newest is on the disk: all but
+// the newest `keep` and those whose step is a multiple of keepEvery. Files of later steps
+// belong to another branch of the run and are kept.
 func replaced(files []string, newest string, keep, keepEvery int) (old []string) {
 	if keep == 0 {
 		return nil
@@ -112,9 +111,9 @@ func replaced(files []string, newest string, keep, keepEvery int) (old []string)
 	return old
 }
 
-// Replaced returns which files of a copy of the run folder are to go now that
-// those of `sent`, the newest first, have arrived there whole: the checkpoints
-// that Keep and KeepEvery do not keep here either.
+// Replaced returns the files to delete from a remote copy of the run folder once the
+// uploads of `sent`, the newest first, are complete: the checkpoints that Keep and
+// KeepEvery do not keep.
 func (o Options) Replaced(there, sent []string) []string {
 	for _, name := range sent {
 		if _, ok := CheckpointStep(name); ok {

@@ -31,13 +31,13 @@ func TestReplaced(t *testing.T) {
 		{2, 200, []string{"ckpt-000300.pt", "ckpt-000100.pt"}},
 	} {
 		if got := replaced(files, "ckpt-000500.pt", c.keep, c.every); !slices.Equal(got, c.want) {
-			t.Errorf("keep %d, every %d: %v go, want %v", c.keep, c.every, got, c.want)
+			t.Errorf("keep %d, every %d: deletes %v, want %v", c.keep, c.every, got, c.want)
 		}
 	}
 }
 
-// Of a copy elsewhere the same goes as here, whatever else lies there.
-func TestReplacedElsewhere(t *testing.T) {
+// The same checkpoints are deleted from a remote copy, and no other files.
+func TestReplacedInCopy(t *testing.T) {
 	there := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt", "config.json",
 		"log.jsonl", "samples/ckpt-000100.pt", "checkpoints/x/ckpt-000100.pt", "checkpoints/other.pt", "checkpoints/.ckpt-000100.pt12"}
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestReplacedElsewhere(t *testing.T) {
 		{0, []string{"checkpoints/ckpt-000900.pt"}, nil},
 	} {
 		if got := (Options{Keep: c.keep}).Replaced(there, c.sent); !slices.Equal(got, c.want) {
-			t.Errorf("keep %d, sent %v: %v go, want %v", c.keep, c.sent, got, c.want)
+			t.Errorf("keep %d, sent %v: deletes %v, want %v", c.keep, c.sent, got, c.want)
 		}
 	}
 	want := []string{"checkpoints/ckpt-000900.pt", "checkpoints/ckpt-000500.pt", "checkpoints/ckpt-000400.pt", "ckpt-000300.pt"}

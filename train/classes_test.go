@@ -60,9 +60,9 @@ func TestTrainedClasses(t *testing.T) {
 	}
 }
 
-// A run notes how many images each class has, logs where classes come from, and goes on with them
-// where another rule would now be chosen.
-func TestClassesOfARun(t *testing.T) {
+// A checkpoint stores the number of images of each class. The log names the rule that assigns
+// classes, and a resumed run keeps its classes even if another rule is now the default.
+func TestClassesAreRecorded(t *testing.T) {
 	c, dir := tiny(), t.TempDir()
 	c.Data.Dir = photos(t, "cat/IMG_0.png", "cat/IMG_1.png", "dog/IMG_0.png", ".thumbnails/IMG_0.png")
 	c.Data.Labels = "prefix"
@@ -77,7 +77,7 @@ func TestClassesOfARun(t *testing.T) {
 		return upTo(2)(c)
 	}, Run{Log: zap.New(core)})
 	if last := finish(t, resumed, err); !slices.Equal(last.ClassNames, []string{"IMG"}) {
-		t.Errorf("goes on with %v", last.ClassNames)
+		t.Errorf("resumes with %v", last.ClassNames)
 	}
 	var said []string
 	for _, entry := range logs.All() {
@@ -85,7 +85,7 @@ func TestClassesOfARun(t *testing.T) {
 			said = append(said, entry.Message)
 		}
 	}
-	if !slices.Equal(said, []string{"left out images that are no data", "classes", "check the classes"}) {
+	if !slices.Equal(said, []string{"left out files that are not images of the data set", "classes", "check the classes"}) {
 		t.Errorf("logged %q", said)
 	}
 	c.Data.Dir = photos(t, "cat/0.png", "dog/0.png")

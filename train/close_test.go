@@ -11,12 +11,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestCancelledRunClosesEverything leaves no goroutine and no open file, whether
-// the run was cancelled between two steps or before the first.
+// A cancelled run leaves no goroutine and no open file, whether it was cancelled between two
+// steps or before the first.
 func TestCancelledRunClosesEverything(t *testing.T) {
 	c := tiny()
 	c.Data.Dir = filepath.Join("..", "data", "noto-emoji-64.zip")
-	train(t, c, t.TempDir()) // what stays for the process is there after a first run
+	train(t, c, t.TempDir()) // starts what lives as long as the process
 	for _, last := range []int{0, 2} {
 		goroutines, files := goleak.IgnoreCurrent(), openFiles(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -45,7 +45,7 @@ func TestCancelledRunClosesEverything(t *testing.T) {
 	}
 }
 
-// openFiles returns what this process's file descriptors stand for, sorted.
+// openFiles returns the paths of this process's file descriptors, sorted.
 func openFiles(t *testing.T) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -53,7 +53,7 @@ func openFiles(t *testing.T) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		// The folder just listed is among them, and closed.
+		// The list includes the descriptor of the folder itself, which is closed by now.
 		if name, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil {
 			names = append(names, name)
 		}

@@ -15,8 +15,8 @@ import (
 	"iddpm/model"
 )
 
-// Config is all that makes a run what it is. It is stored, as JSON, in the run
-// folder and in every checkpoint.
+// Config is the full configuration of a run. It is stored as JSON in the run folder and
+// in every checkpoint.
 type Config struct {
 	Data      DataConfig       `json:"data"`
 	Model     model.Config     `json:"model"`
@@ -29,22 +29,22 @@ type Config struct {
 type DataConfig struct {
 	Dir          string `json:"data_dir"`         // folder, zip or archive; empty: the built-in emoji
 	Labels       string `json:"labels"`           // where classes come from: prefix, folder, source or a .csv file; empty: see data.Options
-	Flip         bool   `json:"random_flip"`      // mirror every other image, by chance
-	RandomCrop   bool   `json:"random_crop"`      // crop anywhere, not from the centre
-	Orient       bool   `json:"exif_orientation"` // turn images as their EXIF orientation says
+	Flip         bool   `json:"random_flip"`      // random horizontal flip, with probability 1/2
+	RandomCrop   bool   `json:"random_crop"`      // random crop instead of center crop
+	Orient       bool   `json:"exif_orientation"` // apply the EXIF orientation
 	JPEGDecoder  string `json:"jpeg_decoder"`     // auto, turbo or go, see data.Options; empty: auto
 	Background   string `json:"background"`       // colour under transparent pixels, see data.ParseColour; empty: white
-	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable images to leave out
-	Cache        string `json:"cache"`            // memory that keeps decoded images, see data.ParseCache; empty: auto
+	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable images to skip
+	Cache        string `json:"cache"`            // memory for decoded images, see data.ParseCache; empty: auto
 }
 
-// Validate returns an error that lists all that is wrong with c.
+// Validate returns an error that lists all invalid settings of c.
 func (c DataConfig) Validate() error {
 	_, err := c.options()
 	return err
 }
 
-// options returns what the configuration says of decoding and caching.
+// options returns the settings of decoding and caching.
 func (c DataConfig) options() (data.Options, error) {
 	o := data.Options{Labels: c.Labels, Orient: c.Orient, JPEGDecoder: c.JPEGDecoder, MaxBadImages: c.MaxBadImages}
 	var errs [4]error
@@ -67,16 +67,15 @@ func (c DataConfig) options() (data.Options, error) {
 	return o, errors.Join(errs[:]...)
 }
 
-// DataOptions returns how the images of a valid configuration become training
-// examples.
+// DataOptions returns the preprocessing options of a valid configuration.
 func (c Config) DataOptions() data.Options {
 	o, _ := c.Data.options()
 	o.ImageSize, o.ClassCond, o.NumClasses = c.Model.ImageSize, c.Model.ClassCond, c.Model.NumClasses
 	return o
 }
 
-// Anchor makes the paths in c absolute, so that a run can go on from whichever
-// folder it is named in.
+// Anchor makes the paths in c absolute, so that a run can be resumed from any working
+// folder.
 func (c *Config) Anchor() {
 	paths := []*string{&c.Data.Dir, &c.Eval.Dir, &c.Train.InitFrom}
 	if data.IsLabelTable(c.Data.Labels) {
@@ -84,7 +83,7 @@ func (c *Config) Anchor() {
 	}
 	for _, path := range paths {
 		if _, err := os.Stat(*path); err != nil {
-			continue // empty, or a URL
+			continue // an empty path or a URL
 		}
 		if whole, err := filepath.Abs(*path); err == nil {
 			*path = whole
@@ -92,41 +91,41 @@ func (c *Config) Anchor() {
 	}
 }
 
-// Options are the numbers of the training loop; the JSON keys are the
-// reference's flags where it has them.
+// Options are the hyperparameters and intervals of the training loop. The JSON keys are
+// the reference's flags where it has them.
 type Options struct {
 	BatchSize        int       `json:"batch_size"`                // images per step
-	Microbatch       int       `json:"microbatch"`                // images per backward pass; below 1: BatchSize
-	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"` // choose Microbatch where it is below 1, and lower it where memory runs out
+	Microbatch       int       `json:"microbatch"`                // gradient accumulation: images per backward pass; below 1: BatchSize
+	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"` // choose Microbatch if it is below 1, and lower it when out of memory
 	LR               float64   `json:"lr"`                        // AdamW's learning rate
 	WeightDecay      float64   `json:"weight_decay"`              // decoupled
-	LRAnnealSteps    int       `json:"lr_anneal_steps"`           // the rate falls linearly to 0 at this step; 0: it stays
-	WarmupSteps      int       `json:"warmup_steps"`              // the rate rises linearly over this many steps
-	EMARates         []float64 `json:"ema_rate"`                  // of the averaged weights
+	LRAnnealSteps    int       `json:"lr_anneal_steps"`           // the learning rate decays linearly to 0 at this step; 0: constant
+	WarmupSteps      int       `json:"warmup_steps"`              // linear learning rate warm-up over this many steps
+	EMARates         []float64 `json:"ema_rate"`                  // decay rates of the EMAs of the weights
 	GradClip         float64   `json:"grad_clip"`                 // largest gradient norm; 0: no limit
 	ScheduleSampler  string    `json:"schedule_sampler"`          // uniform or loss-second-moment
-	Steps            int       `json:"steps"`                     // optimizer steps in all; 0: LRAnnealSteps, or until interrupted
-	LogInterval      int       `json:"log_interval"`              // steps between two lines of metrics
+	Steps            int       `json:"steps"`                     // total optimizer steps; 0: LRAnnealSteps, or until interrupted
+	LogInterval      int       `json:"log_interval"`              // steps between two rows of metrics
 	GradientNoise    bool      `json:"gradient_noise"`            // measures the gradient noise scale, from microbatches
 	SaveInterval     int       `json:"save_interval"`             // steps between two checkpoints
-	Keep             int       `json:"keep"`                      // newest checkpoints that stay; 0: all
-	KeepEvery        int       `json:"keep_every"`                // whatever Keep says, those at multiples of this step stay; 0: none
-	Seed             uint64    `json:"seed"`                      // of weights, order, timesteps, noise and dropout
+	Keep             int       `json:"keep"`                      // newest checkpoints to keep; 0: all
+	KeepEvery        int       `json:"keep_every"`                // also keep checkpoints at multiples of this step; 0: none
+	Seed             uint64    `json:"seed"`                      // of weights, data order, timesteps, noise and dropout
 	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
-	Deterministic    bool      `json:"deterministic"`             // on CUDA too, the same bits at every run
-	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // every step runs eagerly on a GPU
+	Deterministic    bool      `json:"deterministic"`             // use deterministic algorithms on CUDA too
+	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // run every step eagerly on a GPU
 	Threads          int       `json:"threads"`                   // of libtorch on the CPU; 0: one per core
-	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // of log2 of the loss's factor per step, with fp16
-	MaxSkipped       int       `json:"max_skipped_steps"`         // in a row, for numbers that are not finite, before the run goes back; 0: 25
-	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint whose weights training began from
+	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // growth of log2(loss scale) per step, with fp16
+	MaxSkipped       int       `json:"max_skipped_steps"`         // consecutive non-finite steps before the run rolls back; 0: 25
+	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint that the weights were initialised from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
 
-	// AdaptThreads says that Threads was 0: it is the number on an idle machine, and there
-	// are fewer while other programs use the cores.
+	// AdaptThreads is set if Threads was 0: Threads is then the number on an idle machine,
+	// and fewer are used while other programs use the cores.
 	AdaptThreads bool `json:"adapt_threads,omitempty"`
 }
 
-// TotalSteps returns the step at which training is done, or 0 if it never is.
+// TotalSteps returns the last step of the run, or 0 if it has none.
 func (o Options) TotalSteps() int {
 	if o.Steps > 0 {
 		return o.Steps
@@ -134,7 +133,7 @@ func (o Options) TotalSteps() int {
 	return o.LRAnnealSteps
 }
 
-// LearningRate returns the rate of the step that follows `step` finished ones.
+// LearningRate returns the learning rate of the step that follows `step` finished ones.
 func (o Options) LearningRate(step int) float64 {
 	lr := o.LR
 	if o.LRAnnealSteps > 0 {
@@ -146,8 +145,8 @@ func (o Options) LearningRate(step int) float64 {
 	return lr
 }
 
-// maxSkipped returns after how many skipped steps in a row the run goes back to
-// its last checkpoint.
+// maxSkipped returns after how many consecutive skipped steps the run rolls back to its
+// last checkpoint.
 func (o Options) maxSkipped() int {
 	if o.MaxSkipped == 0 {
 		return defaultMaxSkipped
@@ -155,7 +154,7 @@ func (o Options) maxSkipped() int {
 	return o.MaxSkipped
 }
 
-// microbatch returns how many images go through one backward pass.
+// microbatch returns the number of images per backward pass.
 func (o Options) microbatch() int {
 	if o.Microbatch < 1 {
 		return o.BatchSize
@@ -163,20 +162,19 @@ func (o Options) microbatch() int {
 	return o.Microbatch
 }
 
-// CheckParts returns what is wrong with how batches part among so many processes, and
-// into microbatches there.
+// CheckParts returns an error if batches cannot be divided among so many processes, or if
+// the gradient noise scale has no microbatches to compare.
 func (o Options) CheckParts(processes int) error {
 	switch {
 	case o.BatchSize%processes != 0:
-		return fmt.Errorf("batch-size %d does not part evenly among %d processes: it counts the images of all of them together", o.BatchSize, processes)
+		return fmt.Errorf("batch-size %d is not divisible by the %d processes: it is the total over all processes", o.BatchSize, processes)
 	case o.GradientNoise && min(o.microbatch(), o.BatchSize/processes) == o.BatchSize:
-		return fmt.Errorf("gradient-noise compares microbatches, or the shares of several processes, with the whole batch: set microbatch below batch-size %d", o.BatchSize)
+		return fmt.Errorf("gradient-noise compares microbatches, or the parts of several processes, with the whole batch: set microbatch below batch-size %d", o.BatchSize)
 	}
 	return nil
 }
 
-// Validate returns an error that lists all that is wrong with the whole
-// configuration, each by its flag.
+// Validate returns an error that lists all invalid settings, each by its flag.
 func (c Config) Validate() error {
 	_, err := c.Model.UNet()
 	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion)}
@@ -186,7 +184,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate returns an error that lists all that is wrong with o.
+// Validate returns an error that lists all invalid settings of o.
 func (o Options) Validate() error {
 	var errs []error
 	require := func(ok bool, format string, args ...any) {
@@ -219,8 +217,8 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// emaKey names a rate as Python prints it, which is how checkpoints and the
-// reference's file names spell it: 0.9999, not 9.999e-01.
+// emaKey formats a decay rate as Python prints it, as in checkpoints and in the
+// reference's file names: 0.9999, not 9.999e-01.
 func emaKey(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) }
 
 // parseConfig reads the JSON of a checkpoint or run folder.

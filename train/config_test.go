@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestValidateNumbers gives each setting a number that is none, or makes no sense.
+// TestValidateNumbers sets each number to a value out of range, NaN or infinite.
 func TestValidateNumbers(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"lr must be a number above 0":     func(c *Config) { c.Train.LR = math.Inf(1) },

@@ -7,44 +7,43 @@ import (
 	"iddpm/distributed"
 )
 
-// What of a run differs from process to process: the share of the batch, and who
-// has the run folder. All else is equal in all of them, on like machines to the bit, so
-// that they come to the same decisions without asking one another.
+// Data-parallel training: each rank works on its part of the batch, and rank 0 owns the run
+// folder. All other state is equal on all ranks, on equal machines to the bit, so that all
+// ranks make the same decisions without communication.
 
-// share returns how many images of a batch are this process's.
-func (t *Trainer) share() int { return t.config.Train.BatchSize / t.group.Size() }
+// localBatch returns the number of images of a batch on this rank.
+func (t *Trainer) localBatch() int { return t.config.Train.BatchSize / t.group.Size() }
 
-// first returns the index in the batch of the first image that is this process's.
-func (t *Trainer) first() int { return t.group.Rank() * t.share() }
+// first returns the index in the global batch of this rank's first image.
+func (t *Trainer) first() int { return t.group.Rank() * t.localBatch() }
 
-// sharedConfig is what the leading process has decided on.
+// sharedConfig is what rank 0 sends to the other ranks.
 type sharedConfig struct {
-	Config Config
-	Dir    string
-	Begun  bool
-	Known  []string // see Trainer.known
+	Config  Config
+	Dir     string
+	Resumed bool
+	Known   []string // see Trainer.known
 }
 
-// broadcastConfig takes the leading process's configuration and the name of its run
-// folder.
+// broadcastConfig sends rank 0's configuration and run folder to all ranks.
 func (t *Trainer) broadcastConfig() error {
 	p, err := distributed.Broadcast(t.group, sharedConfig{t.config, t.run.Dir, t.resumed, t.known})
 	if err == nil {
-		t.config, t.run.Dir, t.resumed, t.known = p.Config, p.Dir, p.Begun, p.Known
+		t.config, t.run.Dir, t.resumed, t.known = p.Config, p.Dir, p.Resumed, p.Known
 	}
 	return err
 }
 
-// sameData refuses images that are not the leading process's: on another machine,
-// say.
+// sameData returns an error if the ranks do not have the same images, for example on
+// different machines.
 func (t *Trainer) sameData() error {
 	if t.group == nil {
-		return nil // the fingerprint of a large set takes a moment
+		return nil // computing the fingerprint of a large set takes time
 	}
 	return t.group.CheckSame("set of images", t.dataset.Fingerprint())
 }
 
-// state is what a run has come to, beside tensors.
+// state is the state of a run without its tensors.
 type state struct {
 	Step, Position   int64
 	Attempt, Skipped int
@@ -54,8 +53,7 @@ type state struct {
 	Sampler          diffusion.SamplerState
 }
 
-// broadcastState takes all that a run has come to from the leading process: it has
-// read it from a checkpoint, which the others need not see.
+// broadcastState sends rank 0's state to all ranks. Only rank 0 reads checkpoints.
 func (t *Trainer) broadcastState() error {
 	if t.group == nil {
 		return nil

@@ -17,10 +17,10 @@ const RawWeights = "none"
 // Weights are one of a checkpoint's sets of weights.
 type Weights struct {
 	Rate       string   // decay rate of the EMA, as the checkpoint spells it, or [RawWeights]
-	Name       string   // for people: "EMA 0.9999", or "of the last step"
+	Name       string   // for logs: "EMA 0.9999", or "of the last step"
 	Dict       *pt.Dict // tensors by parameter name
-	Reason     string   // why these, where that may surprise; else empty
-	PassedOver string   // decay rate of the EMA that is not used by default yet; empty: none
+	Reason     string   // why these are the default, if that may surprise; else empty
+	PassedOver string   // decay rate of the EMA that is not the default yet; empty: none
 }
 
 // Weights returns the weights that ema names: the decay rate of an EMA, "none" for the
@@ -39,7 +39,7 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 		w.Rate, w.PassedOver, w.Reason = defaultEMA(slices.Collect(c.rates()), c.Step)
 	}
 	if w.Rate == "" {
-		return Weights{}, fmt.Errorf("%s holds no average of rate %s: there are %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
+		return Weights{}, fmt.Errorf("%s holds no EMA of decay rate %s: it holds %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
 	}
 	if w.Rate != RawWeights {
 		w.Name, w.Dict = "EMA "+w.Rate, c.EMA[w.Rate]
@@ -47,8 +47,7 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 	return w, nil
 }
 
-// spelling returns the key of the EMA of a decay rate, however the rate is written, or
-// "" if there is none.
+// spelling returns the key of the EMA whose decay rate equals rate as a number, or "".
 func (c *Checkpoint) spelling(rate string) string {
 	wanted, err := strconv.ParseFloat(rate, 64)
 	for _, key := range slices.Sorted(c.rates()) {
@@ -59,11 +58,11 @@ func (c *Checkpoint) spelling(rate string) string {
 	return ""
 }
 
-// defaultEMA returns which of the EMAs of the given decay rates is used at a step where
-// nobody names one: that of the highest rate, or [RawWeights] while that EMA is mostly
-// initial weights. An EMA begins as a copy of these, and after n steps they still are
-// rate^n of it: while that is above one half, it samples little but noise. passedOver is
-// the rate of such an EMA, and reason says so.
+// defaultEMA returns which of the EMAs of the given decay rates is used by default at a
+// step: that of the highest rate, or [RawWeights] while that EMA is mostly initial weights.
+// An EMA starts as a copy of the initial weights, whose coefficient after n steps is rate^n:
+// while that is above one half, samples are mostly noise. passedOver is the rate of such
+// an EMA, and reason explains it.
 func defaultEMA(rates []string, step int) (rate, passedOver, reason string) {
 	best := -1.0
 	for _, key := range slices.Sorted(slices.Values(rates)) {
@@ -80,8 +79,8 @@ func defaultEMA(rates []string, step int) (rate, passedOver, reason string) {
 	return rate, "", ""
 }
 
-// mostlyInitial says so of an EMA that still consists of initial weights by more than
-// half at a step; empty for any other.
+// mostlyInitial returns an explanation if the initial weights are more than half of an EMA
+// at a step, and else "".
 func mostlyInitial(name string, rate float64, step int) string {
 	initial := math.Pow(rate, float64(step))
 	if !(initial > 0.5) {
@@ -93,8 +92,8 @@ func mostlyInitial(name string, rate float64, step int) string {
 
 var referenceEMAName = regexp.MustCompile(`^ema_([0-9.]+)_(\d+)\.pt$`)
 
-// mostlyInitialFile is [mostlyInitial] of a file that the reference has named as an EMA,
-// such as ema_0.9999_010000.pt.
+// mostlyInitialFile is [mostlyInitial] for a file with the reference's name of an EMA, such
+// as ema_0.9999_010000.pt.
 func mostlyInitialFile(path string) string {
 	m := referenceEMAName.FindStringSubmatch(filepath.Base(path))
 	if m == nil {
@@ -111,9 +110,9 @@ func mostlyInitialFile(path string) string {
 	return ""
 }
 
-// defaultWeights returns which weights stand for the run at its present step: an index
-// into t.ema and the name of that EMA, or -1 and "of the last step", with the reason if
-// an EMA is passed over.
+// defaultWeights returns the weights that are used by default at the current step: an index
+// into t.ema and the name of that EMA, or -1 and "of the last step", with the reason if an
+// EMA is passed over.
 func (t *Trainer) defaultWeights() (index int, w Weights) {
 	keys := make([]string, len(t.config.Train.EMARates))
 	for i, rate := range t.config.Train.EMARates {

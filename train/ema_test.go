@@ -56,8 +56,8 @@ func TestCheckpointWeights(t *testing.T) {
 	}
 }
 
-// Of one run the first evaluation is of the raw weights, and the second of the EMA, as
-// the log says. The bound is that of a run without the other weights.
+// The first evaluation of a run uses the raw weights, and the second the EMA, as the log
+// says. The bound of the raw weights equals that of a run without an EMA.
 func TestEvaluationByDefaultWeights(t *testing.T) {
 	run := func(steps int, rates ...float64) ([]float64, []string) {
 		core, log := observer.New(zap.InfoLevel)

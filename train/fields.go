@@ -7,15 +7,15 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-// fields reads a dict whose values may be anything: the first surprise is kept
-// in err, and the rest then reads as zero.
+// fields reads a dict of unchecked values. The first error is kept in err; later reads
+// return zero values.
 type fields struct {
 	dict *pt.Dict
 	path string
 	err  error
 }
 
-// dictOf makes a dict of keys and values in turn.
+// dictOf makes a dict of alternating keys and values.
 func dictOf(pairs ...any) *pt.Dict {
 	d := new(pt.Dict)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -45,7 +45,7 @@ func (f *fields) string(key any) string     { return get[string](f, key) }
 func (f *fields) tensor(key any) *pt.Tensor { return get[*pt.Tensor](f, key) }
 func (f *fields) list(key any) []any        { return get[[]any](f, key) }
 
-// sub descends into a dict within the dict; its surprises are its own.
+// sub returns the reader of a nested dict, which keeps its own error.
 func (f *fields) sub(key any) *fields {
 	d := get[*pt.Dict](f, key)
 	return &fields{dict: d, path: fmt.Sprintf("%s%v.", f.path, key)}
@@ -67,7 +67,7 @@ func (f *fields) keys() (names []string) {
 	return names
 }
 
-// failed gathers the surprises of f and of the dicts within it.
+// failed joins the errors of f and of nested dicts.
 func (f *fields) failed(subs ...*fields) error {
 	err := f.err
 	for _, s := range subs {

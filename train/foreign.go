@@ -12,11 +12,11 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-// A file of another trainer, such as Lightning's or lucidrains', holds its state_dicts
-// under keys of its own. Which of them is wanted only the user knows.
+// Files of other trainers, such as Lightning's or lucidrains', hold state_dicts under keys of
+// their own. Only the user knows which one to use.
 
-// foreign says of a dict that is no bare state_dict what it holds instead, and how to get
-// weights out of it; nil for a dict of tensors alone.
+// foreign returns an error that lists what a dict holds if it is not a bare state_dict, and
+// how to extract weights from it. It is nil for a dict of tensors only.
 func foreign(path string, dict *pt.Dict) error {
 	var odd []string
 	for key, value := range dict.All() {
@@ -37,15 +37,15 @@ func foreign(path string, dict *pt.Dict) error {
 		for _, f := range found {
 			keys = append(keys, fmt.Sprintf("%s (%d tensors)", f.index, f.tensors))
 		}
-		return fmt.Errorf("belongs to another program: it holds weights under %s. Get those out that you want, in Python:\n%s", strings.Join(keys, ", "), extraction(path, found))
+		return fmt.Errorf("was written by another program: it holds weights under %s. Extract those that you want, in Python:\n%s", strings.Join(keys, ", "), extraction(path, found))
 	case len(odd) < dict.Len():
-		return fmt.Errorf("belongs to another program: %s stands among its tensors. Leave it out, in Python:\n%s", odd[0],
+		return fmt.Errorf("was written by another program: %s is not a tensor, unlike its other entries. Remove it, in Python:\n%s", odd[0],
 			saveCommand(fmt.Sprintf("{k: v for k, v in torch.load(%s, map_location=\"cpu\").items() if torch.is_tensor(v)}", pythonString(path))))
 	}
-	return fmt.Errorf("belongs to another program: %s is neither a tensor nor an entry of iddpm's format, and it holds no state_dict", odd[0])
+	return fmt.Errorf("was written by another program: %s is neither a tensor nor an entry of iddpm's format, and it holds no state_dict", odd[0])
 }
 
-// isOptimizer reports whether a dict is what an optimizer of PyTorch saves.
+// isOptimizer reports whether a dict is the state_dict of a PyTorch optimizer.
 func isOptimizer(dict *pt.Dict) bool {
 	_, state := dict.Get("state")
 	_, groups := dict.Get("param_groups")
@@ -54,23 +54,23 @@ func isOptimizer(dict *pt.Dict) bool {
 
 var referenceOptimizerName = regexp.MustCompile(`^opt(\d+)\.pt$`)
 
-// besideOptimizer says what to name instead of an optimizer's file.
+// besideOptimizer returns a hint at the weights file that belongs to an optimizer's file.
 func besideOptimizer(path string) string {
 	m := referenceOptimizerName.FindStringSubmatch(filepath.Base(path))
 	if m == nil {
 		return "name the file of the weights"
 	}
-	return fmt.Sprintf("name model%s.pt, with which it is read where a run goes on", m[1])
+	return fmt.Sprintf("name model%s.pt: resuming from that reads this file too", m[1])
 }
 
-// stateDict is a dict of tensors somewhere in a file.
+// stateDict is a nested dict of tensors in a file.
 type stateDict struct {
 	index   string // as in Python: ["ema"]["0.9999"]
 	tensors int
-	ema     bool // its names begin with ema_model., which others beside them do not
+	ema     bool // it holds EMA weights, under names that begin with ema_model.
 }
 
-// stateDicts finds dicts that hold tensors, down to some depth; an optimizer's are none.
+// stateDicts finds nested dicts that hold tensors, down to a depth, without optimizers'.
 func stateDicts(dict *pt.Dict, index string, depth int) (found []stateDict) {
 	for key, value := range dict.All() {
 		sub, ok := value.(*pt.Dict)
@@ -98,12 +98,12 @@ func stateDicts(dict *pt.Dict, index string, depth int) (found []stateDict) {
 	return found
 }
 
-// emaModel is what ema_pytorch, which lucidrains' trainers use, puts before the names of
-// the averaged weights; the raw ones are beside them.
+// emaModel is the prefix of the names of EMA weights in ema_pytorch, which lucidrains'
+// trainers use; the same dict holds the raw weights under other names.
 const emaModel = "ema_model."
 
-// extraction is the line of Python that gets weights out of a file: averaged ones, if some
-// are known to be.
+// extraction returns the line of Python that extracts weights from a file: EMA weights, if
+// it finds any.
 func extraction(path string, found []stateDict) string {
 	best := max(0, slices.IndexFunc(found, func(s stateDict) bool { return s.ema || strings.Contains(strings.ToLower(s.index), "ema") }))
 	load := fmt.Sprintf("torch.load(%s, map_location=\"cpu\", weights_only=False)%s", pythonString(path), found[best].index)
@@ -117,11 +117,11 @@ func saveCommand(what string) string {
 	return fmt.Sprintf("import torch; torch.save(%s, \"weights.pt\")", what)
 }
 
-// pythonString quotes a text for Python, whose escapes Go's are a part of.
+// pythonString quotes a text for Python, which accepts all of Go's escapes.
 func pythonString(text string) string { return fmt.Sprintf("%+q", text) }
 
-// referenceModel returns the model file beside an EMA of the reference: model000010.pt
-// beside ema_0.9999_000010.pt. ok is false for the name of another file.
+// referenceModel returns the reference's model file of the same step as an EMA file:
+// model000010.pt for ema_0.9999_000010.pt. ok is false for other names.
 func referenceModel(path string) (model string, ok bool) {
 	m := referenceEMAName.FindStringSubmatch(filepath.Base(path))
 	if m == nil {
@@ -130,18 +130,18 @@ func referenceModel(path string) (model string, ok bool) {
 	return filepath.Join(filepath.Dir(path), "model"+m[2]+".pt"), true
 }
 
-// ResumePath returns what to resume from where a user has named path: of the reference's
-// EMA files, the model file of the same step, since the rest of the run is beside that.
+// ResumePath returns the file to resume from if a user names path: for an EMA file of the
+// reference it is the model file of the same step, else path.
 func ResumePath(path string) (string, error) {
 	model, ok := referenceModel(path)
 	if !ok {
 		return path, nil
 	}
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return path, nil // whoever opens it says so
+		return path, nil // opening it returns the error
 	}
 	if _, err := os.Stat(model); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%s is an EMA alone, and the run goes on from %s, which is not beside it", path, filepath.Base(model))
+		return "", fmt.Errorf("%s holds EMA weights only: resuming needs %s in the same folder, which is missing", path, filepath.Base(model))
 	}
 	return model, nil
 }

@@ -41,7 +41,7 @@ func prefixed(dict *pt.Dict, prefix string) *pt.Dict {
 	return with
 }
 
-// Wrappers of PyTorch and of trainers leave their names before every parameter's.
+// Wrappers of PyTorch and of trainers prefix every parameter's name.
 func TestPrefixes(t *testing.T) {
 	weights := tinyWeights(t)
 	dir := t.TempDir()
@@ -75,8 +75,8 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// What does not fit is counted, and a few lines show it.
-func TestUnfitWeightsInBrief(t *testing.T) {
+// The error counts the mismatches and lists only a few.
+func TestMismatchesAreAbbreviated(t *testing.T) {
 	c := Checkpoint{Path: "p", Config: tiny(), Model: prefixed(tinyWeights(t), "odd_")}
 	err := c.Check("")
 	var unfit *model.StateDictError
@@ -88,7 +88,7 @@ func TestUnfitWeightsInBrief(t *testing.T) {
 	}
 }
 
-// A file of another trainer, and an optimizer's, say what they are and what to do.
+// The error for a file of another trainer, or of an optimizer, says what it is and what to do.
 func TestForeignCheckpoints(t *testing.T) {
 	w := tinyWeights(t)
 	optimizer := dictOf("state", new(pt.Dict), "param_groups", []any{})
@@ -102,10 +102,10 @@ func TestForeignCheckpoints(t *testing.T) {
 		"lucidrains.pt": {dictOf("step", int64(5), "model", prefixed(w, "model."), "opt", optimizer, "ema", prefixed(w, "ema_model."), "scaler", nil),
 			[]string{`["model"] (`, `["ema"] (`, `k.removeprefix("ema_model.")`, `k.startswith("ema_model.")`}},
 		"nested.pt":      {dictOf("ema", dictOf("0.999", w), "step", int64(1)), []string{`["ema"]["0.999"] (`}},
-		"with-step.pt":   {dictOf("a", &pt.Tensor{DType: pt.Float32, Shape: []int64{}, Data: make([]byte, 4)}, "step", int64(100)), []string{"step stands among its tensors", "torch.is_tensor"}},
+		"with-step.pt":   {dictOf("a", &pt.Tensor{DType: pt.Float32, Shape: []int64{}, Data: make([]byte, 4)}, "step", int64(100)), []string{"step is not a tensor, unlike its other entries", "torch.is_tensor"}},
 		"opt000010.pt":   {optimizer, []string{"an optimizer's state_dict", "model000010.pt"}},
 		"my-opt.pt":      {optimizer, []string{"an optimizer's state_dict", "name the file of the weights"}},
-		"settings.pt":    {dictOf("epoch", int64(3)), []string{"belongs to another program", "holds no state_dict"}},
+		"settings.pt":    {dictOf("epoch", int64(3)), []string{"was written by another program", "holds no state_dict"}},
 		"model000010.pt": {dictOf("model", w, "step", int64(1)), []string{`["model"] (`}},
 	} {
 		path := filepath.Join(t.TempDir(), name)

@@ -16,8 +16,8 @@ import (
 	"iddpm/model"
 )
 
-// goldenRun is one folder of testdata/golden/model: a network, a process, and
-// all that the reference computed with them.
+// goldenRun is one folder of testdata/golden/model: a network, a diffusion process, and the
+// reference's results for them.
 type goldenRun struct {
 	testing.TB
 	io      golden.Archive
@@ -25,14 +25,14 @@ type goldenRun struct {
 	network *model.UNet
 	cond    diffusion.Cond
 
-	checkpointing bool // of gradients, where any are wanted
+	checkpointing bool // gradient checkpointing
 	segments      *model.Segments
 
 	compared *golden.Comparisons
 }
 
-// forEachGoldenRun calls f for every case, in a scope of its own, and once more where
-// that shows whether what is off may be: see [golden.Conditioned].
+// forEachGoldenRun calls f for every case, in a scope of its own, and again with nudged
+// inputs if a difference may be due to conditioning: see [golden.Conditioned].
 func forEachGoldenRun(t *testing.T, f func(r *goldenRun)) {
 	for _, file := range golden.Files(t, "model/*/config.json") {
 		dir := filepath.Dir(file)
@@ -122,7 +122,7 @@ func (r *goldenRun) tensor(name string) gotorch.Tensor {
 	return gotorch.FromFloat32s(r.io.Float32s(name), r.io.Shape(name)...)
 }
 
-// diffusion returns the case's process, or one that is respaced otherwise.
+// diffusion returns the case's process, or one with another respacing.
 func (r *goldenRun) diffusion(respacing string) *diffusion.GaussianDiffusion {
 	c := r.process
 	if respacing != "" {
@@ -139,8 +139,7 @@ func (r *goldenRun) denoise(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Te
 	return r.network.Forward(x, t, model.Input{Y: cond.Y, LowRes: cond.LowRes, Segments: r.segments})
 }
 
-// losses takes the losses of a step back that gradients will be asked of, by
-// checkpointing if the case does so.
+// losses returns the training losses, with gradient checkpointing if the case uses it.
 func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor, t []int64, noise gotorch.Tensor, cond diffusion.Cond) diffusion.Losses {
 	if r.checkpointing {
 		r.segments = new(model.Segments)
@@ -148,14 +147,14 @@ func (r *goldenRun) losses(d *diffusion.GaussianDiffusion, xStart gotorch.Tensor
 	return d.TrainingLosses(r.denoise, xStart, d.At(t), noise, cond)
 }
 
-// backward goes back from a loss of losses.
+// backward runs the backward pass from a loss of losses.
 func (r *goldenRun) backward(loss gotorch.Tensor) {
 	loss.Backward()
 	r.segments.Backward(nil)
 	r.segments = nil
 }
 
-// compare skips, by name, what another folder of cases may lack.
+// compare adds a comparison, and skips arrays that the case lacks.
 func (r *goldenRun) compare(name string, got gotorch.Tensor, tolerance float64) {
 	r.Helper()
 	if !r.io.Has(name) {
@@ -177,7 +176,7 @@ func (r *goldenRun) compareLosses(name string, got gotorch.Tensor) {
 	}
 }
 
-// compareEach compares numbers that have nothing to do with one another.
+// compareEach compares unrelated numbers, each with its own tolerance.
 func (r *goldenRun) compareEach(name string, got []float64, tolerance golden.Tolerance) {
 	r.Helper()
 	if !r.io.Has(name) {
@@ -187,7 +186,7 @@ func (r *goldenRun) compareEach(name string, got []float64, tolerance golden.Tol
 	golden.Add(r.compared, name, len(got), got, r.io.Float64s(name), tolerance)
 }
 
-// need skips a test of which the case lacks one of the numbers that it begins with.
+// need skips a test if the case lacks one of its inputs.
 func (r *goldenRun) need(names ...string) {
 	r.Helper()
 	for _, name := range names {
@@ -247,15 +246,14 @@ func TestGoldenLosses(t *testing.T) {
 		norms := r.gradNorms()
 		r.compareEach("grad_norms", norms, golden.Tolerance{Relative: 1e-3, OfMax: 1e-5})
 		if norms[0] < 1e-5*slices.Max(norms) {
-			r.Log("grad_first is what rounding leaves of a zero")
+			r.Log("grad_first is zero up to rounding")
 			return
 		}
 		r.compare("grad_first", r.network.Tensors()[0].Grad(), 1e-3)
 	})
 }
 
-// TestGoldenDecoderGradients takes the first sample alone: t = 0, the decoder's
-// term.
+// TestGoldenDecoderGradients uses only the first sample: t = 0, the decoder's term.
 func TestGoldenDecoderGradients(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		r.need("grad_norms_t0", "x_start", "t", "noise")
@@ -306,7 +304,7 @@ func TestGoldenChains(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		r.need("noise", "step_noise")
 		for name, c := range chains {
-			if !r.io.Has(name) { // as where T leaves no stride for it
+			if !r.io.Has(name) { // for some T there is no such stride
 				r.Logf("the case has no %s", name)
 				continue
 			}
@@ -338,7 +336,7 @@ func TestGoldenBPD(t *testing.T) {
 	})
 }
 
-// TestGoldenTraining repeats five steps of AdamW with an average of rate 0.9.
+// TestGoldenTraining repeats five steps of AdamW with an EMA of decay rate 0.9.
 func TestGoldenTraining(t *testing.T) {
 	forEachGoldenRun(t, func(r *goldenRun) {
 		r.need("train_t", "train_noise", "x_start")
@@ -387,8 +385,8 @@ func sumNorm(norms []float64) float64 {
 	return math.Sqrt(sum)
 }
 
-// compareTrained leaves out the parameters whose gradients are rounding errors:
-// AdamW makes steps of full size from them.
+// compareTrained omits the parameters whose gradients are rounding errors: AdamW normalises
+// them to full-sized updates.
 func (r *goldenRun) compareTrained(name string, got []float64) {
 	r.Helper()
 	if !r.io.Has(name) || !r.io.Has("grad_norms") {

@@ -2,22 +2,21 @@ package train
 
 import "github.com/wangkuiyi/gotorch"
 
-// bucketBytes is how many bytes of gradients the processes add up at a time, as
-// PyTorch's DistributedDataParallel does: many enough to keep the connection busy, few
-// enough that it has work while the way back goes on.
+// bucketBytes is the size of an all-reduce bucket, as in PyTorch's DistributedDataParallel:
+// large enough for full bandwidth, small enough to overlap with the backward pass.
 const bucketBytes = 25 << 20
 
-// gradientSum adds up the gradients of a step's microbatches in float32, whatever a
-// copy of a weight gathers them in: all parameters at once, where autograd would add
-// one after the other, and in its order, so that the sum is the same to the bit. Then it
-// adds up those of all processes.
+// gradientSum accumulates the gradients of a step's microbatches in float32, also those of
+// bfloat16 working weights, and then all-reduces them. It adds all parameters in one call,
+// where autograd adds one after the other, and in the same order, so that the sum is equal
+// to the bit.
 type gradientSum struct {
 	t       *Trainer
 	params  []gotorch.Tensor
-	sums    []gotorch.Tensor // per parameter, unscoped; undefined where there has been no gradient
-	reduced []bool           // per parameter, whether it has been handed to the other processes
+	sums    []gotorch.Tensor // per parameter, unscoped; undefined without a gradient
+	reduced []bool           // per parameter, whether its sum is in a bucket
 
-	bucket      []gotorch.Tensor // sums to hand to them next
+	bucket      []gotorch.Tensor // sums of the next all-reduce
 	filledBytes int64
 }
 
@@ -26,7 +25,8 @@ func (t *Trainer) newGradientSum() *gradientSum {
 	return &gradientSum{t: t, params: params, sums: make([]gotorch.Tensor, len(params)), reduced: make([]bool, len(params))}
 }
 
-// accumulate moves the gradients that there are to the sum, and returns of which parameters.
+// accumulate adds the parameters' gradients to the sums, clears them, and returns the
+// indices of the parameters that had one.
 func (s *gradientSum) accumulate() (accumulated []int) {
 	gotorch.Scope(func() {
 		var sums, more []gotorch.Tensor // more is added to sums
@@ -51,7 +51,7 @@ func (s *gradientSum) accumulate() (accumulated []int) {
 func (s *gradientSum) inFloat() []gotorch.Tensor {
 	grads := make([]gotorch.Tensor, len(s.params))
 	var narrow []gotorch.Tensor
-	var of []int // the parameters that narrow are of
+	var of []int // the parameter of each element of narrow
 	for i := range s.params {
 		grads[i] = s.t.optimizer.Gradient(i)
 		if grads[i].Defined() && grads[i].Dtype() != gotorch.Float {
@@ -64,9 +64,10 @@ func (s *gradientSum) inFloat() []gotorch.Tensor {
 	return grads
 }
 
-// reduceReady takes the gradients that there are, which must be those of a last microbatch,
-// and has the processes add up what that makes whole, on GPUs beside the rest of the way
-// back. All processes go the same way back, and so they share in one order.
+// reduceReady accumulates the gradients that the backward pass of the last microbatch has
+// finished, and launches the all-reduce of full buckets, which on GPUs overlaps with the
+// rest of the backward pass. All processes run the same backward pass, so their buckets are
+// in the same order.
 func (s *gradientSum) reduceReady() {
 	for _, i := range s.accumulate() {
 		s.addToBucket(i)
@@ -86,7 +87,7 @@ func (s *gradientSum) launchBucket() {
 	s.bucket, s.filledBytes = nil, 0
 }
 
-// free frees the sums that finish has not, which a GPU may still be adding up.
+// free frees the sums, after the all-reduces that may still use them.
 func (s *gradientSum) free() {
 	_ = gotorch.Try(s.t.group.Wait)
 	for _, sum := range s.sums {
@@ -94,7 +95,7 @@ func (s *gradientSum) free() {
 	}
 }
 
-// finish shares what is left, and puts the sums where the optimizer looks for them.
+// finish all-reduces the remaining sums and sets them as the parameters' gradients.
 func (s *gradientSum) finish() {
 	for i, sum := range s.sums {
 		if sum.Defined() && !s.reduced[i] {

@@ -12,8 +12,8 @@ import (
 	"iddpm/train/metrics"
 )
 
-// Gradients are drawn whose true mean and covariance are known; over many steps
-// both estimates must come to them, whatever the sizes of the microbatches.
+// Gradients are drawn from a distribution of known mean and covariance. Over many steps both
+// estimates must converge to them, for any sizes of the microbatches.
 func TestGradNoiseEstimates(t *testing.T) {
 	const dims, steps = 20, 6000
 	random := rand.New(rand.NewPCG(1, 2))
@@ -37,12 +37,12 @@ func TestGradNoiseEstimates(t *testing.T) {
 				for _, size := range sizes {
 					square := 0.0
 					for d := range dims {
-						share := 0.0
+						term := 0.0
 						for range size {
-							share += (mean[d] + deviation[d]*random.NormFloat64()) / float64(total)
+							term += (mean[d] + deviation[d]*random.NormFloat64()) / float64(total)
 						}
-						whole[d] += share
-						square += share * share
+						whole[d] += term
+						square += term * term
 					}
 					n.norms = append(n.norms, math.Sqrt(square))
 				}
@@ -56,10 +56,10 @@ func TestGradNoiseEstimates(t *testing.T) {
 			})
 		}
 		if got := means[GradNoiseVariance].mean(); math.Abs(got/wantVariance-1) > 0.05 {
-			t.Errorf("%s: tr(Sigma) comes to %v, want %v", name, got, wantVariance)
+			t.Errorf("%s: tr(Sigma) is %v, want %v", name, got, wantVariance)
 		}
 		if got := means[GradNoiseSquared].mean(); math.Abs(got-wantSquared) > 0.2 {
-			t.Errorf("%s: |G|^2 comes to %v, want %v", name, got, wantSquared)
+			t.Errorf("%s: |G|^2 is %v, want %v", name, got, wantSquared)
 		}
 		row := means.noiseValues()
 		if len(row) != 3 || row[0].Name != GradNoiseScale || math.Abs(row[0].Value/(row[1].Value/row[2].Value)-1) > 1e-12 {
@@ -70,12 +70,11 @@ func TestGradNoiseEstimates(t *testing.T) {
 	negative.add(GradNoiseVariance, 3)
 	negative.add(GradNoiseSquared, -1)
 	if row := negative.noiseValues(); len(row) != 2 {
-		t.Errorf("a scale is given though |G|^2 came out below 0: %v", row)
+		t.Errorf("there is a scale although |G|^2 is below 0: %v", row)
 	}
 }
 
-// Measuring changes nothing else: the same weights to the bit, and without it no
-// columns.
+// Measuring the noise scale does not change the weights, and adds columns only if enabled.
 func TestGradientNoiseLeavesTrainingAlone(t *testing.T) {
 	c := tiny()
 	c.Train.Microbatch = 3
@@ -105,11 +104,11 @@ func TestGradientNoiseNeedsMicrobatches(t *testing.T) {
 		if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "set microbatch below batch-size 4") {
 			t.Errorf("microbatch %d: %v", microbatch, err)
 		}
-		if err := c.Train.CheckParts(2); err != nil { // each has a part
+		if err := c.Train.CheckParts(2); err != nil { // each process has a part of the batch
 			t.Errorf("microbatch %d of two processes: %v", microbatch, err)
 		}
 	}
-	if err := c.Train.CheckParts(3); err == nil || !strings.Contains(err.Error(), "batch-size 4 does not part evenly among 3 processes") {
+	if err := c.Train.CheckParts(3); err == nil || !strings.Contains(err.Error(), "batch-size 4 is not divisible by the 3 processes") {
 		t.Error(err)
 	}
 }

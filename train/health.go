@@ -16,28 +16,28 @@ import (
 	"iddpm/train/metrics"
 )
 
-// health is what a run remembers of numbers that went bad. It is in checkpoints.
+// health counts non-finite steps and holds the loss scale. It is part of a checkpoint.
 type health struct {
-	attempt       int     // rollbacks so far; it enters the seed, so that the same NaN is not met again
-	skipped       int     // steps whose loss or gradient was not finite, in all
-	consecutive   int     // such steps since the last good one
-	log2LossScale float64 // fp16: log2 of the factor on the loss
+	attempt       int     // rollbacks so far; it changes the seed, so that the same NaN does not recur
+	skipped       int     // total steps whose loss or gradient was not finite
+	consecutive   int     // such steps since the last finite one
+	log2LossScale float64 // fp16: log2 of the loss scale
 }
 
 const (
 	initialLog2LossScale = 20 // as in the reference
-	minLog2LossScale     = 0  // below a factor of 1 no gradient is saved from overflow: the reference falls on
+	minLog2LossScale     = 0  // a loss scale below 1 prevents no overflow; the reference has no minimum
 	defaultMaxSkipped    = 25
 )
 
-// seed returns the seed of the present attempt.
+// seed returns the seed of the current attempt.
 func (t *Trainer) seed() uint64 {
-	const odd = 0x9e3779b97f4a7c15 // so that attempts do not meet the seeds next to the user's
+	const odd = 0x9e3779b97f4a7c15 // keeps the attempts' seeds away from the user's next seeds
 	return t.config.Train.Seed + uint64(t.health.attempt)*odd
 }
 
-// lossScale returns the factor on the loss that keeps the gradients of
-// half-precision activations from vanishing.
+// lossScale returns the loss scale, which keeps float16 gradients from underflowing. It is
+// 1 in other precisions.
 func (t *Trainer) lossScale() float64 {
 	if t.precision.dtype != gotorch.Half {
 		return 1
@@ -45,18 +45,18 @@ func (t *Trainer) lossScale() float64 {
 	return math.Exp2(t.health.log2LossScale)
 }
 
-// syncsEveryStep reports whether the host is to look at every step's health: where
-// that makes nobody wait, or where it waits anyway. Elsewhere the device decides
-// by itself what to skip, and the host learns of it with the next line of the log.
+// syncsEveryStep reports whether the host reads every step's result: if that costs no wait,
+// or if it must wait anyway. Otherwise the device skips non-finite steps by itself, and the
+// host reads the results at the next log interval.
 func (t *Trainer) syncsEveryStep() bool {
 	return t.device.Type == gotorch.CPU || t.precision.dtype == gotorch.Half || t.sampler.LossAware()
 }
 
-// errDiverged says that no step has been possible for too long.
+// errDiverged says that too many consecutive steps were skipped.
 var errDiverged = errors.New("the loss or the gradient is not finite")
 
-// countStep counts a step as good or bad, and moves the loss's factor: up a little,
-// or down by half where it has made numbers overflow.
+// countStep counts a step as finite or skipped, and adjusts the loss scale: it grows a
+// little, or is halved after an overflow.
 func (t *Trainer) countStep(nonFinite bool) error {
 	h := &t.health
 	if !nonFinite {
@@ -67,7 +67,7 @@ func (t *Trainer) countStep(nonFinite bool) error {
 	h.skipped++
 	h.consecutive++
 	h.log2LossScale = math.Max(minLog2LossScale, h.log2LossScale-1)
-	if h.consecutive == 1 && t.precision.dtype != gotorch.Half { // with fp16 it is the ordinary search for the factor
+	if h.consecutive == 1 && t.precision.dtype != gotorch.Half { // with fp16, overflows are part of dynamic loss scaling
 		t.log.Warn("the loss or the gradient is not finite: the step is skipped", zap.Int("skipped_in_all", h.skipped))
 	}
 	if h.consecutive >= t.config.Train.maxSkipped() {
@@ -76,7 +76,7 @@ func (t *Trainer) countStep(nonFinite bool) error {
 	return nil
 }
 
-// healthy reports whether the last step was good. It waits for the device.
+// healthy reports whether the last step was finite. It waits for the device.
 func (t *Trainer) healthy() bool {
 	if n := len(t.meter.pending); n > 0 {
 		return !t.meter.pending[n-1].values().nonFinite
@@ -84,7 +84,7 @@ func (t *Trainer) healthy() bool {
 	return t.health.consecutive == 0
 }
 
-// healthValues are the columns of a line that speak of health.
+// healthValues returns a row's columns of skipped steps and loss scale.
 func (t *Trainer) healthValues() (row []metrics.Value) {
 	if t.health.skipped > 0 {
 		row = append(row, metrics.Value{Name: "skipped_steps", Value: float64(t.health.skipped)})
@@ -95,8 +95,8 @@ func (t *Trainer) healthValues() (row []metrics.Value) {
 	return row
 }
 
-// recover goes back to the last checkpoint, once; the second time it gives up
-// and says where numbers went bad in the last batch.
+// recover rolls back to the last checkpoint, once. The second time it returns an error that
+// names the first non-finite layer in the last batch.
 func (t *Trainer) recover() error {
 	where, err := t.diagnoseAll()
 	if err != nil {
@@ -104,19 +104,19 @@ func (t *Trainer) recover() error {
 	}
 	steps := t.health.consecutive
 	if t.rolledBack {
-		return t.group.SyncError(fmt.Errorf("%w in %d steps in a row up to step %d, even after going back once: %s\nbegin from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
+		return t.group.SyncError(fmt.Errorf("%w in %d consecutive steps up to step %d, even after rolling back once: %s\nstart from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
 			errDiverged, steps, t.current, where, filepath.Join(t.run.Dir, checkpointDir, "CKPT")))
 	}
-	t.log.Error("the loss or the gradient is not finite: going back to the last checkpoint, with another seed",
+	t.log.Error("the loss or the gradient is not finite: rolling back to the last checkpoint, with another seed",
 		zap.Int("steps", steps), zap.Int("step", t.current), zap.String("where", where))
 	t.rolledBack = true
 	return t.rollBack()
 }
 
-// rollBack builds the run afresh as the last checkpoint has it, but for the
-// attempt. Without a checkpoint it begins again.
+// rollBack rebuilds the run from its last checkpoint with the next attempt's seed. Without
+// a checkpoint it starts from step 0.
 func (t *Trainer) rollBack() error {
-	_ = t.saver.wait() // its failure is in the log
+	_ = t.saver.wait() // an error is already in the log
 	var from *Checkpoint
 	err := t.group.OnLeader(func() (err error) {
 		if t.saver.safe != "" {
@@ -137,13 +137,13 @@ func (t *Trainer) rollBack() error {
 	if err := t.broadcastState(); err != nil {
 		return err
 	}
-	t.health.attempt, t.health.consecutive, t.due = next, 0, false
+	t.health.attempt, t.health.consecutive, t.saveOverdue = next, 0, false
 	t.meter.drop()
 	return errors.Join(t.group.OnLeader(t.openMetrics), t.openLoader())
 }
 
-// diagnoseAll diagnoses in all processes, and returns what the first of them has
-// found that has found something.
+// diagnoseAll runs diagnose on all ranks, and returns the finding of the lowest rank that
+// has one.
 func (t *Trainer) diagnoseAll() (string, error) {
 	all, err := distributed.AllGather(t.group, t.diagnose())
 	for _, where := range all {
@@ -154,12 +154,11 @@ func (t *Trainer) diagnoseAll() (string, error) {
 	return allFinite, err
 }
 
-// allFinite is what diagnose says where it finds nothing.
+// allFinite is diagnose's result if it finds no non-finite number.
 const allFinite = "all activations and each weight's gradient are finite now"
 
-// diagnose evaluates the network once more on the batch of the last step, which
-// still lies where the step has read it, and names the first place whose numbers
-// are not finite.
+// diagnose evaluates the network again on the batch of the last step, which is still in the
+// step's input tensors, and names the first weight, layer or gradient that is not finite.
 func (t *Trainer) diagnose() (where string) {
 	for _, p := range t.network.Parameters() {
 		if !Finite(p.Tensor.Detach()) {
@@ -178,7 +177,8 @@ func (t *Trainer) diagnose() (where string) {
 	return allFinite
 }
 
-// firstNonFiniteBlock returns the name of the first block, or "the loss", or "".
+// firstNonFiniteBlock returns the name of the first block whose activations are not finite,
+// or "the loss", or "".
 func (t *Trainer) firstNonFiniteBlock() (where string) {
 	note := func(block string, h gotorch.Tensor) {
 		if where == "" && !Finite(h) {
@@ -210,7 +210,7 @@ func (h health) pack() *pt.Dict {
 	return dictOf("attempt", int64(h.attempt), "skipped", int64(h.skipped), "skipped_in_a_row", int64(h.consecutive), "lg_loss_scale", h.log2LossScale)
 }
 
-// readHealth reads what pack wrote; a checkpoint from before that has none.
+// readHealth reads what pack wrote. The first checkpoints did not have it.
 func readHealth(root *fields) (health, error) {
 	if _, ok := root.dict.Get("health"); !ok {
 		return health{log2LossScale: initialLog2LossScale}, nil

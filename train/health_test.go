@@ -32,8 +32,8 @@ func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *ob
 	return poisonedAs(t, c, true, poison)
 }
 
-// poisonedAs trains as on a CPU, eager, or as on a GPU, which decides by itself
-// what to skip.
+// poisonedAs trains as on a CPU, whose host reads every step, or as on a GPU, which skips
+// steps by itself.
 func poisonedAs(t *testing.T, c Config, syncEveryStep bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
@@ -47,11 +47,11 @@ func poisonedAs(t *testing.T, c Config, syncEveryStep bool, poison func(*Trainer
 	return trainer, logs, errors.Join(err, trainer.Close())
 }
 
-// TestNonFiniteStepIsSkipped breaks a weight for two steps: they leave the weights,
-// the averages and the optimizer as they were, and the run goes on.
+// TestNonFiniteStepIsSkipped makes a weight infinite for two steps: they change no weights,
+// EMA weights or optimizer state, and training continues.
 func TestNonFiniteStepIsSkipped(t *testing.T) {
 	for _, syncEveryStep := range []bool{true, false} {
-		t.Run(fmt.Sprintf("eager %t", syncEveryStep), func(t *testing.T) { testNonFiniteStepIsSkipped(t, syncEveryStep) })
+		t.Run(fmt.Sprintf("sync every step %t", syncEveryStep), func(t *testing.T) { testNonFiniteStepIsSkipped(t, syncEveryStep) })
 	}
 }
 
@@ -59,11 +59,11 @@ func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	c := tiny()
 	c.Train.LogInterval = 1
 	const name = "out.2.bias"
-	var good, after []float64
+	var before, after []float64
 	trainer, logs, err := poisonedAs(t, c, syncEveryStep, func(trainer *Trainer, step int) {
 		switch step {
 		case 2:
-			good = trainer.parameter("out.2.weight").Float64s()
+			before = trainer.parameter("out.2.weight").Float64s()
 			trainer.parameter(name).FillI(math.Inf(1))
 		case 4:
 			after = trainer.parameter("out.2.weight").Float64s()
@@ -73,9 +73,9 @@ func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range good {
-		if good[i] != after[i] {
-			t.Fatalf("weight %d went from %g to %g in skipped steps", i, good[i], after[i])
+	for i := range before {
+		if before[i] != after[i] {
+			t.Fatalf("weight %d changed from %g to %g in skipped steps", i, before[i], after[i])
 		}
 	}
 	if logs.FilterMessageSnippet("the step is skipped").Len() != 1 {
@@ -94,11 +94,11 @@ func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	}
 }
 
-// TestRollBack breaks the weights for good: the run goes back to the checkpoint,
-// and on with other random numbers.
+// TestRollBack makes the weights diverge: the run rolls back to the checkpoint and continues
+// with other random numbers.
 func TestRollBack(t *testing.T) {
 	for _, syncEveryStep := range []bool{true, false} {
-		t.Run(fmt.Sprintf("eager %t", syncEveryStep), func(t *testing.T) { testRollBack(t, syncEveryStep) })
+		t.Run(fmt.Sprintf("sync every step %t", syncEveryStep), func(t *testing.T) { testRollBack(t, syncEveryStep) })
 	}
 }
 
@@ -115,7 +115,7 @@ func testRollBack(t *testing.T, syncEveryStep bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := logs.FilterMessageSnippet("going back to the last checkpoint").All()
+	said := logs.FilterMessageSnippet("rolling back to the last checkpoint").All()
 	if len(said) != 1 || said[0].ContextMap()["where"] != "the first layer whose activations are not finite is middle_block" {
 		t.Errorf("the log says %v", said)
 	}
@@ -134,12 +134,12 @@ func testRollBack(t *testing.T, syncEveryStep bool) {
 	a, _ := whole.Model.Get("out.2.weight")
 	b, _ := last.Model.Get("out.2.weight")
 	if string(a.(*pt.Tensor).Data) == string(b.(*pt.Tensor).Data) {
-		t.Error("the second attempt meets the numbers of the first")
+		t.Error("the second attempt has the weights of the first")
 	}
 }
 
-// TestDiverged has no checkpoint to go back to; and then it cannot
-// be helped, and the report names the layer.
+// TestDiverged diverges without a checkpoint, and again after starting over: the error names
+// the layer.
 func TestDiverged(t *testing.T) {
 	for name, want := range map[string]string{
 		"middle_block.0.in_layers.2.weight": "the first layer whose activations are not finite is middle_block",
@@ -148,7 +148,7 @@ func TestDiverged(t *testing.T) {
 		c := tiny()
 		c.Train.MaxSkipped, c.Train.Steps = 2, 100
 		_, _, err := poisoned(t, c, func(trainer *Trainer, step int) { trainer.parameter(name).FillI(3e38) })
-		for _, want := range []string{want, "even after going back once", "2 steps in a row"} {
+		for _, want := range []string{want, "even after rolling back once", "2 consecutive steps"} {
 			if !errors.Is(err, errDiverged) || !strings.Contains(err.Error(), want) {
 				t.Errorf("the error lacks %q: %v", want, err)
 			}
@@ -156,30 +156,30 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
-// TestLossScale follows the factor: it grows slowly, and falls by half down to 1.
+// The loss scale grows slowly, and is halved down to 1.
 func TestLossScale(t *testing.T) {
 	c := tiny()
 	c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.MaxSkipped = "fp16", 1e-3, 1000
 	trainer := newTrainer(Run{})
 	trainer.config, trainer.precision = c, precisions["fp16"]
-	countStep := func(bad bool) {
-		if err := trainer.countStep(bad); err != nil {
+	countStep := func(nonFinite bool) {
+		if err := trainer.countStep(nonFinite); err != nil {
 			t.Fatal(err)
 		}
 	}
 	countStep(false)
 	if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
-		t.Errorf("after a good step log2 of the factor is %g", got)
+		t.Errorf("after a finite step log2 of the loss scale is %g", got)
 	}
 	countStep(true)
 	if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
-		t.Errorf("after a bad step log2 of the factor is %g", got)
+		t.Errorf("after a non-finite step log2 of the loss scale is %g", got)
 	}
 	for range 50 {
 		countStep(true)
 	}
 	if got := trainer.lossScale(); got != 1 {
-		t.Errorf("the factor falls to %g", got)
+		t.Errorf("the loss scale falls to %g", got)
 	}
 }
 

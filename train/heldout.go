@@ -21,14 +21,14 @@ import (
 	"iddpm/train/metrics"
 )
 
-// EvalConfig says when and on what the bound is evaluated during training. The
-// zero value evaluates nothing.
+// EvalConfig configures the evaluation of the variational bound during training. The zero
+// value evaluates nothing.
 type EvalConfig struct {
-	Interval  int     `json:"eval_interval"`  // steps between two evaluations, of which the last step is one too; 0: none
+	Interval  int     `json:"eval_interval"`  // steps between evaluations; the last step is evaluated too; 0: none
 	Dir       string  `json:"eval_data"`      // images to evaluate on; empty: those of HoldOut
-	HoldOut   float64 `json:"hold_out"`       // share of the training images kept for it, and from training
-	Images    int     `json:"eval_pictures"`  // how many to evaluate on, spread over those there are; 0: 64
-	Respacing string  `json:"eval_respacing"` // evaluates the respaced process, which is faster and another bound; "": as trained
+	HoldOut   float64 `json:"hold_out"`       // fraction of the training images held out for evaluation, in [0, 1)
+	Images    int     `json:"eval_pictures"`  // number of images to evaluate on, evenly spaced in the set; 0: 64
+	Respacing string  `json:"eval_respacing"` // timestep respacing of the evaluation: faster, and another bound; "": as trained
 }
 
 // The columns of an evaluation.
@@ -38,7 +38,7 @@ const (
 	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
 )
 
-// Validate returns an error that lists all that is wrong with e, for a run on d.
+// Validate returns an error that lists all invalid settings of e, for a run with process d.
 func (e EvalConfig) Validate(d diffusion.Config) error {
 	var errs []error
 	if e.Interval < 0 {
@@ -51,7 +51,7 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 		errs = append(errs, fmt.Errorf("hold-out must be in [0, 1), not %g", e.HoldOut))
 	}
 	if e.Interval > 0 && e.Dir == "" && e.HoldOut == 0 {
-		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, such as 0.05"))
+		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, for example to 0.05"))
 	}
 	if e.Respacing != "" {
 		d.TimestepRespacing = e.Respacing
@@ -62,7 +62,7 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	return errors.Join(errs...)
 }
 
-// heldOut are the images that a run evaluates on.
+// heldOut are the images to evaluate on.
 type heldOut struct {
 	pixels  []byte  // [N, H, W, C]
 	labels  []int64 // [N]
@@ -92,15 +92,15 @@ func (t *Trainer) openHeldOut() error {
 	return err
 }
 
-// evaluationDue reports whether the present step ends with an evaluation.
+// evaluationDue reports whether the current step ends with an evaluation.
 func (t *Trainer) evaluationDue() bool {
 	every := t.config.Eval.Interval
 	return every > 0 && (t.current%every == 0 || t.done())
 }
 
-// evaluateHeldOut writes a line with the bound on the held-out images. Their
-// noise is the same in every evaluation of every run, so that curves differ by
-// what was learnt. The training state is as before.
+// evaluateHeldOut writes a row with the bound on the held-out images. All evaluations of all
+// runs use the same noise, so that curves differ only by the weights. The training state
+// does not change.
 func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	begin := time.Now()
 	if t.heldOut.process == nil {
@@ -134,11 +134,11 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	mse := stat.Mean(sum.Mean(sum.EpsilonMSE), nil)
 	t.log.Info("evaluated", zap.Int("step", t.current), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("images", sum.Len()))
 	t.writeMetrics([]metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
-	t.meter.since = t.meter.since.Add(time.Since(begin)) // the speed of training is without it
+	t.meter.since = t.meter.since.Add(time.Since(begin)) // the reported speed of training excludes evaluations
 	return nil
 }
 
-// withEMA calls f while the network has the weights of t.ema[index], or its own if index
+// withEMA calls f while the network holds the weights of t.ema[index], or its own if index
 // is negative.
 func (t *Trainer) withEMA(index int, f func()) {
 	if index < 0 {
@@ -158,7 +158,7 @@ func (t *Trainer) withEMA(index int, f func()) {
 	})
 }
 
-// upload sends images and labels to the device.
+// upload copies images and labels to the device.
 func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
@@ -169,11 +169,11 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	return x, y
 }
 
-// heldOutParts are the bounds of microbatches of the held-out images, by the index
-// of their first image.
+// heldOutParts are the bounds of microbatches of the held-out images, keyed by the index of
+// the first image.
 type heldOutParts map[int]diffusion.BPDSum
 
-// joined puts all processes' parts together, in the order of the images.
+// joined gathers the parts of all ranks, in the order of the images.
 func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
 	each, err := distributed.AllGather(t.group, mine)
 	all := heldOutParts{}
@@ -186,10 +186,10 @@ func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
 	return sum, err
 }
 
-// heldOutBound returns the bounds of this process's share of the held-out images:
-// every so many microbatches one is its own.
+// heldOutBound returns the bounds of this rank's held-out images: microbatches are assigned
+// to the ranks in turn.
 func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err error) {
-	h, n := t.heldOut, min(t.config.Train.microbatch(), t.share())
+	h, n := t.heldOut, min(t.config.Train.microbatch(), t.localBatch())
 	size := len(h.pixels) / len(h.labels)
 	parts = heldOutParts{}
 	graphs := t.evaluationGraphs()
@@ -211,8 +211,8 @@ func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err err
 	return parts, err
 }
 
-// evaluationGraphs is for all microbatches of an evaluation: training needs its
-// memory afterwards.
+// evaluationGraphs returns the graph cache of one evaluation. It is closed afterwards, since
+// training needs its memory.
 func (t *Trainer) evaluationGraphs() *diffusion.GraphCache {
 	return &diffusion.GraphCache{Off: t.config.Train.NoCUDAGraphs, OnCaptureFailed: func(err error) {
 		t.log.Warn("CUDA graph capture of the evaluation failed: falling back to eager execution, which is slower", zap.Error(err))

@@ -28,8 +28,8 @@ func evaluations(t *testing.T, dir string) (steps []int, bits []float64) {
 	return steps, bits
 }
 
-// Evaluating is reading: the run comes out as one that only holds images out.
-// The images' batches do not matter.
+// An evaluation does not change the training state, and its result does not depend on the
+// size of its batches.
 func TestEvaluation(t *testing.T) {
 	c := tiny()
 	c.Eval = EvalConfig{HoldOut: 0.05}

@@ -9,8 +9,8 @@ import (
 	"iddpm/model"
 )
 
-// Inference sets the process's modes for evaluating a network on a device in a
-// precision of [Options] and returns the type of the network's activations.
+// Inference sets the process-wide modes for inference on a device in a precision of
+// [Options], and returns the dtype of the network's activations.
 func Inference(precision string, device gotorch.Device) (dtype int8, err error) {
 	if _, ok := precisions[precision]; !ok {
 		return 0, fmt.Errorf("precision %q is not one of auto, fp32, tf32, bf16, fp16", precision)
@@ -23,12 +23,12 @@ func Inference(precision string, device gotorch.Device) (dtype int8, err error) 
 	return p.dtype, nil
 }
 
-// Denoiser returns the network as diffusion asks it. Classes and small images come
-// with each question; in says the rest.
+// Denoiser returns the network as package diffusion evaluates it. The labels and
+// low-resolution images come from each call's Cond, all other inputs from in.
 func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
 	return func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-		asked := in
-		asked.Y, asked.LowRes = cond.Y, cond.LowRes
-		return network.Forward(x, t, asked)
+		input := in
+		input.Y, input.LowRes = cond.Y, cond.LowRes
+		return network.Forward(x, t, input)
 	}
 }

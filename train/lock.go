@@ -12,18 +12,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// LockFile keeps a second process out of a run folder. Its text names the
-// process that has it; what counts is the lock on it, which ends with that
-// process however it ends.
+// LockFile keeps a second process out of a run folder. Its text names the process that
+// holds the lock. The lock itself is flock's, which the kernel releases when the process ends.
 const LockFile = "run.lock"
 
 // folderLock is a locked run folder.
 type folderLock struct{ file *os.File }
 
-// errCannotLock is a file system without locks.
+// errCannotLock says that the file system has no locks.
 var errCannotLock = errors.New("the file system has no locks")
 
-// lockFolder locks a folder that exists, or says which process has locked it.
+// lockFolder locks an existing folder, or returns an error that names the process that
+// holds its lock.
 func lockFolder(dir string) (*folderLock, error) {
 	path := filepath.Join(dir, LockFile)
 	for {
@@ -34,8 +34,8 @@ func lockFolder(dir string) (*folderLock, error) {
 		if err := flock(f, dir); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		// Whoever had it may have removed the file between the two calls: a lock on a
-		// file without a name would keep nobody out.
+		// The previous holder may have unlinked the file between the two calls. A lock on
+		// an unlinked file excludes nobody.
 		opened, err := f.Stat()
 		named, nameErr := os.Stat(path)
 		if err == nil && nameErr == nil && os.SameFile(opened, named) {
@@ -58,7 +58,7 @@ func flock(f *os.File, dir string) error {
 	return fmt.Errorf("cannot lock %s: %w", f.Name(), err)
 }
 
-// holder names the process that has locked f.
+// holder names the process that holds the lock on f.
 func holder(f *os.File) string {
 	text, _ := io.ReadAll(io.LimitReader(f, 300))
 	if name := strings.TrimSpace(string(text)); name != "" {
@@ -78,27 +78,27 @@ func signLock(f *os.File) error {
 	return nil
 }
 
-// release unlocks the folder. The file goes while the lock still holds, so that
-// it is never another process's that goes.
+// release unlocks the folder. It removes the file before it releases the lock, so that it
+// never removes another process's file.
 func (l *folderLock) release() error {
 	if l == nil {
 		return nil
 	}
 	err := os.Remove(l.file.Name())
-	if errors.Is(err, os.ErrNotExist) { // the run folder has vanished
+	if errors.Is(err, os.ErrNotExist) { // the run folder was removed
 		err = nil
 	}
 	return errors.Join(err, l.file.Close())
 }
 
-// lock locks the run folder, once. Where that cannot be, the log says so.
+// lock locks the run folder, once. It logs a warning if the file system has no locks.
 func (t *Trainer) lock() error {
 	if t.locked != nil {
 		return nil
 	}
 	l, err := lockFolder(t.run.Dir)
 	if errors.Is(err, errCannotLock) {
-		t.log.Warn("nothing keeps a second process out of the run folder", zap.String("reason", err.Error()))
+		t.log.Warn("the run folder cannot be locked: do not start a second process in it", zap.String("reason", err.Error()))
 		return nil
 	}
 	if err != nil {

@@ -2,19 +2,19 @@ package train
 
 import "iddpm/model"
 
-// MemoryEstimate is what training takes of one GPU, in bytes, if the step is one process's.
+// MemoryEstimate is the GPU memory of training in one process, in bytes.
 type MemoryEstimate struct {
 	State int64 // master and working weights, optimizer state, EMA weights, the batch's images
-	Step  int64 // the most that a step adds: activations and gradients
+	Step  int64 // peak of a step: activations and gradients
 }
 
-// Bytes returns the most bytes in tensors at once. Workspaces of cuDNN and cuBLAS, the CUDA
-// context and what the allocator cannot use between its blocks are extra.
+// Bytes returns the peak of memory in tensors. It excludes workspaces of cuDNN and cuBLAS,
+// the CUDA context and the allocator's fragmentation.
 func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
 
-// EstimateMemory follows from the network's structure: see [model.UNet.StepBytes]. batch is the
-// process's share of the global batch, of which each microbatch has so many images. The
-// precision "auto" counts as bfloat16.
+// EstimateMemory computes the estimate from the network's structure: see
+// [model.UNet.StepBytes]. batch is the number of images per process, microbatch those of a
+// backward pass. The precision "auto" counts as bfloat16.
 func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) MemoryEstimate {
 	o, p := c.Train, precisions[c.Train.Precision]
 	if o.Precision == "auto" {

@@ -6,7 +6,7 @@ import (
 	"iddpm/model"
 )
 
-// TestEstimateMemory grows with all that takes memory.
+// The estimate grows with everything that needs memory.
 func TestEstimateMemory(t *testing.T) {
 	u, err := tiny().Model.UNet()
 	if err != nil {
@@ -35,6 +35,6 @@ func TestEstimateMemory(t *testing.T) {
 		}
 	}
 	if a, b := bytes("auto", same, 64, 64), bytes("bf16", same, 64, 64); a != b {
-		t.Errorf("auto takes %d bytes, bf16 %d", a, b)
+		t.Errorf("auto needs %d bytes, bf16 %d", a, b)
 	}
 }

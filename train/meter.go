@@ -10,15 +10,15 @@ import (
 	"iddpm/train/metrics"
 )
 
-// meter gathers steps until a line of metrics is due.
+// meter collects the results of steps until the log interval ends.
 type meter struct {
 	pending []*stepResult
-	started time.Time     // of the process's training
-	since   time.Time     // of the present line
-	waited  time.Duration // for data, in the present line
+	started time.Time     // start of training in this process
+	since   time.Time     // start of the current log interval
+	waited  time.Duration // for data, in the current log interval
 	shown   Progress
-	first   float64 // loss of the first line
-	lines   int
+	first   float64 // loss of the first row
+	rows    int     // written by this process
 }
 
 func (m *meter) start() {
@@ -26,15 +26,15 @@ func (m *meter) start() {
 	m.since = m.started
 }
 
-// waiting starts a clock for time spent waiting for data; the function that it
-// returns stops it.
+// waiting starts the clock of time spent waiting for data. The function that it returns
+// stops it.
 func (m *meter) waiting() func() {
 	begin := time.Now()
 	return func() { m.waited += time.Since(begin) }
 }
 
-// observe takes note of a step, and at the logging interval reads the metrics
-// from the device and writes a line.
+// observe records a step, and at the log interval reads the metrics from the device and
+// writes a row.
 func (t *Trainer) observe(r *stepResult) error {
 	m := &t.meter
 	m.pending = append(m.pending, r)
@@ -43,8 +43,8 @@ func (t *Trainer) observe(r *stepResult) error {
 	if t.syncEveryStep {
 		err = t.countStep(r.values().nonFinite)
 	}
-	if t.lineDue() || err != nil {
-		err = errors.Join(err, t.writeLine())
+	if t.logs() || err != nil {
+		err = errors.Join(err, t.writeRow())
 	}
 	if t.run.Progress != nil {
 		t.run.Progress(m.shown)
@@ -52,14 +52,14 @@ func (t *Trainer) observe(r *stepResult) error {
 	return err
 }
 
-// lineDue reports whether a line of metrics is to be written after the present step.
-func (t *Trainer) lineDue() bool {
-	return t.current%t.config.Train.LogInterval == 0 || t.done() || t.meter.lines == 0
+// logs reports whether the current step ends a log interval.
+func (t *Trainer) logs() bool {
+	return t.current%t.config.Train.LogInterval == 0 || t.done() || t.meter.rows == 0
 }
 
-// writeLine averages the pending steps into one line of metrics, with the
-// reference's names.
-func (t *Trainer) writeLine() error {
+// writeRow averages the pending steps into one row of metrics, with the reference's column
+// names.
+func (t *Trainer) writeRow() error {
 	m := &t.meter
 	means := averages{}
 	samples := 0
@@ -76,10 +76,10 @@ func (t *Trainer) writeLine() error {
 	m.shown.Loss = means["loss"].mean()
 	m.shown.ImagesPerSecond = float64(samples) / elapsed
 	dataWait := m.waited.Seconds() / elapsed
-	if m.lines == 0 {
+	if m.rows == 0 {
 		m.first = m.shown.Loss
 	}
-	m.lines++
+	m.rows++
 	m.pending, m.waited, m.since = nil, 0, time.Now()
 	t.writeMetrics(t.row(means, dataWait))
 	t.log.Info("step", zap.Int("step", t.current), zap.Float64("loss", m.shown.Loss), zap.Float64("grad_norm", means["grad_norm"].mean()),
@@ -87,18 +87,18 @@ func (t *Trainer) writeLine() error {
 	return diverged
 }
 
-// writeMetrics writes a line to the run folder, where this process leads.
+// writeMetrics writes a row to the run folder, on rank 0.
 func (t *Trainer) writeMetrics(row []metrics.Value) {
 	if !t.group.IsLeader() {
 		return
 	}
 	if err := t.metrics.Write(t.current, row); err != nil {
-		// Of a full disk, say. A run is worth more than a line of its log.
-		t.log.Error("metrics are missing from the run folder", zap.Int("step", t.current), zap.Error(err))
+		// Such as a full disk. Losing a row of metrics is better than ending the run.
+		t.log.Error("cannot write a row of metrics; training continues without it", zap.Int("step", t.current), zap.Error(err))
 	}
 }
 
-// drop forgets the steps that no line has counted.
+// drop discards the pending steps.
 func (m *meter) drop() {
 	for _, r := range m.pending {
 		r.free()
@@ -106,8 +106,8 @@ func (m *meter) drop() {
 	m.pending = nil
 }
 
-// row orders a line of metrics. dataWait is the share of the time spent waiting for
-// images.
+// row returns a row of metrics in column order. dataWait is the fraction of time spent
+// waiting for images.
 func (t *Trainer) row(means averages, dataWait float64) []metrics.Value {
 	row := []metrics.Value{{Name: "step", Value: float64(t.current)}, {Name: "samples", Value: float64(t.position)}}
 	for _, name := range metricNames {
@@ -150,8 +150,8 @@ func (m averages) add(name string, v float64) {
 	m[name] = average{a.sum + v, a.count + 1}
 }
 
-// addTo adds a step's losses, each times its importance weight, overall and by
-// the quartile of t. A skipped step has none worth a mean.
+// addTo adds a step's losses, each times its importance weight, overall and by the quartile
+// of t. A skipped step is left out of the means.
 func (r *stepResult) addTo(means averages, numTimesteps int) {
 	values := r.values()
 	if values.nonFinite {
@@ -172,7 +172,7 @@ func (r *stepResult) addTo(means averages, numTimesteps int) {
 	}
 }
 
-// Summary returns what the run has come to in this process.
+// Summary returns the result of the run in this process.
 func (t *Trainer) Summary() Summary {
 	_, weights := t.defaultWeights()
 	return Summary{

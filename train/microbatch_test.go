@@ -10,7 +10,7 @@ import (
 	"iddpm/model"
 )
 
-// TestLargestMicrobatch looks for the largest of nearly equal parts that fits.
+// TestLargestMicrobatch checks the largest of nearly equal parts that fits.
 func TestLargestMicrobatch(t *testing.T) {
 	c := tiny()
 	u, err := c.Model.UNet()
@@ -22,20 +22,20 @@ func TestLargestMicrobatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	room := func(n int) int64 {
-		return int64(roomOfAllocator*float64(EstimateMemory(network, c, 50, n).Bytes())) + 1
+		return int64(memoryMargin*float64(EstimateMemory(network, c, 50, n).Bytes())) + 1
 	}
 	for free, want := range map[int64]int{0: 1, room(25): 25, room(25) - 2: 17, room(17): 17, room(50): 50, 1 << 60: 50} {
 		if got := largestMicrobatch(network, c, 50, free); got != want {
-			t.Errorf("in %d bytes %d images, want %d", free, got, want)
+			t.Errorf("%d free bytes: %d images, want %d", free, got, want)
 		}
 	}
 	if got := largestMicrobatch(network, c, 1, 0); got != 1 {
-		t.Errorf("of one image %d", got)
+		t.Errorf("batch of one image: %d", got)
 	}
 }
 
-// TestLowerMicrobatch takes steps that run out of memory with more than two images at once:
-// the weights become what they are with microbatches of two, to the bit.
+// TestLowerMicrobatch runs steps that run out of memory with microbatches of more than two
+// images: the weights equal those of microbatches of two, to the bit.
 func TestLowerMicrobatch(t *testing.T) {
 	for _, precision := range []string{"fp32", "bf16"} {
 		c := tiny()
@@ -55,8 +55,8 @@ func TestLowerMicrobatch(t *testing.T) {
 	}
 }
 
-// afterMemoryRanOut returns the parameters after three steps, on a device that has room for
-// two images.
+// afterMemoryRanOut returns the parameters after three steps on a device with memory for two
+// images.
 func afterMemoryRanOut(t *testing.T, c Config) (values [][]float64, b *Bench) {
 	t.Helper()
 	b, err := NewBench(c, gotorch.Device{}, nil)
@@ -85,7 +85,7 @@ func afterMemoryRanOut(t *testing.T, c Config) (values [][]float64, b *Bench) {
 	return values, b
 }
 
-// limit lets steps with larger microbatches run out of memory, after they have left gradients.
+// limit makes steps with larger microbatches run out of memory, after their backward pass.
 func limit(tr *Trainer, most int) {
 	run := tr.work.run
 	tr.work.graph = gotorch.NewGraph(gotorch.Device{}, func() {
@@ -97,8 +97,8 @@ func limit(tr *Trainer, most int) {
 	})
 }
 
-// Only an automatic microbatch is lowered, and never below one image; a step that has come to
-// the weights is not taken again.
+// Only an automatic microbatch is lowered, and never below one image. A step that has started
+// to update the weights is not repeated.
 func TestMicrobatchIsNotLowered(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Trainer)
@@ -124,7 +124,7 @@ func TestMicrobatchIsNotLowered(t *testing.T) {
 			err = b.trainer.onTensorThread(func() error { _, err := b.trainer.stepThatFits(b.batch); return err })
 			var refused *gotorch.Error
 			if !errors.As(err, &refused) {
-				t.Errorf("ends with %v", err)
+				t.Errorf("error %v", err)
 			}
 			if b.trainer.Step() != 0 {
 				t.Errorf("counts %d steps", b.trainer.Step())
@@ -133,7 +133,7 @@ func TestMicrobatchIsNotLowered(t *testing.T) {
 	}
 }
 
-// late lets memory run out behind the update of the weights.
+// late makes a step run out of memory after the update of the weights.
 func late(tr *Trainer) {
 	run := tr.work.run
 	tr.work.graph = gotorch.NewGraph(gotorch.Device{}, func() {

@@ -27,8 +27,7 @@ func (t *Trainer) packOptimizer() *pt.Dict {
 	return dictOf("state", state, "param_groups", []any{group})
 }
 
-// The numbers of AdamW that are not options: PyTorch's defaults, as in the
-// reference.
+// AdamW's hyperparameters that are not options: PyTorch's defaults, as in the reference.
 const (
 	adamBeta1 = 0.9
 	adamBeta2 = 0.999
@@ -44,7 +43,7 @@ func (t *Trainer) unpackOptimizer(dict *pt.Dict) error {
 		return root.err
 	}
 	if state.dict.Len() == 0 {
-		return nil // saved before the first step
+		return nil // the checkpoint is of step 0
 	}
 	if state.dict.Len() == 1 && len(params) > 1 {
 		whole, err := t.unflatten(state.dict)
@@ -54,7 +53,7 @@ func (t *Trainer) unpackOptimizer(dict *pt.Dict) error {
 		state.dict = whole
 	}
 	if state.dict.Len() != len(params) {
-		return fmt.Errorf("it has state for %d parameters, the network has %d", state.dict.Len(), len(params))
+		return fmt.Errorf("the state is of %d parameters, the network has %d", state.dict.Len(), len(params))
 	}
 	expAvg, expAvgSq := make([]gotorch.Tensor, len(params)), make([]gotorch.Tensor, len(params))
 	var updates int64
@@ -74,8 +73,8 @@ func (t *Trainer) unpackOptimizer(dict *pt.Dict) error {
 	return err
 }
 
-// scalar reads a number that PyTorch keeps as a tensor of one element, and once
-// kept as an int.
+// scalar reads a number that PyTorch stores as a tensor of one element; old versions stored
+// an int.
 func (f *fields) scalar(key any) float64 {
 	if v, _ := f.dict.Get(key); v != nil {
 		switch v := v.(type) {

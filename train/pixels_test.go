@@ -22,9 +22,9 @@ func TestTensorToPixels(t *testing.T) {
 	}
 }
 
-// The channels and the order of an image come back, and so does each grey level, at
-// most one lower: the reference cuts fractions off.
-func TestPixelsAgain(t *testing.T) {
+// A round trip preserves channels and order, and each value up to 1, since the reference
+// truncates fractions.
+func TestPixelsRoundTrip(t *testing.T) {
 	gotorch.Scope(func() {
 		pixels := make([]byte, 2*8*16*3)
 		for i := range pixels {
@@ -36,7 +36,7 @@ func TestPixelsAgain(t *testing.T) {
 		}
 		for i, again := range TensorToPixels(x) {
 			if again != pixels[i] && again+1 != pixels[i] {
-				t.Fatalf("byte %d was %d and is %d", i, pixels[i], again)
+				t.Fatalf("byte %d changes from %d to %d", i, pixels[i], again)
 			}
 		}
 	})

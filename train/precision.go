@@ -7,13 +7,12 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// precision is how the network computes; weights and optimizer state are
-// float32 in all of them.
+// precision is the number type of the network's activations. Master weights and optimizer
+// state are always float32.
 type precision struct {
-	dtype int8 // of activations
-	tf32  bool // on CUDA, whether float32 factors may be rounded to TensorFloat-32
-	// ampere: its number type came to GPUs with compute capability 8.0.
-	ampere bool
+	dtype  int8 // of activations
+	tf32   bool // on CUDA, allow TensorFloat-32 in float32 matrix multiplications and convolutions
+	ampere bool // needs a GPU of compute capability 8.0
 }
 
 // precisions are the values of --precision.
@@ -25,9 +24,8 @@ var precisions = map[string]precision{
 	"fp16": {dtype: gotorch.Half, tf32: true},
 }
 
-// ResolvePrecision turns "auto" into what suits the device: bf16 where the hardware
-// multiplies bfloat16, fp16 on a GPU that has tensor cores for float16 alone, else
-// fp32.
+// ResolvePrecision replaces "auto" by the device's best precision: bf16 if the hardware
+// multiplies bfloat16, fp16 on a GPU whose tensor cores support only float16, else fp32.
 func ResolvePrecision(name string, device gotorch.Device) string {
 	if name != "auto" {
 		return name
@@ -41,14 +39,13 @@ func ResolvePrecision(name string, device gotorch.Device) string {
 	return "fp32"
 }
 
-// turingTensorCores matches the Turing cards with tensor cores, which are eight times
-// as fast in float16 as in float32: the RTX cards and the T4. Turing's GTX 16, T400 to
-// T2000 and MX have none.
+// turingTensorCores matches the Turing GPUs with tensor cores, eight times as fast in
+// float16 as in float32: the RTX cards and the T4. Turing's GTX 16, T400 to T2000 and MX have
+// none.
 var turingTensorCores = regexp.MustCompile(`\b(RTX|T4G?)\b`)
 
-// automaticPrecision suits a GPU. float16 on a Turing card is what the paper's networks
-// were trained in, and the dynamic loss scale guards it; sampling in it is nearer to
-// float32 than in bfloat16.
+// automaticPrecision returns the precision of "auto" on a GPU. On Turing that is float16, in
+// which the paper's networks were trained, with dynamic loss scaling.
 func automaticPrecision(gpu gotorch.CUDAProperties) string {
 	switch {
 	case gpu.AtLeast(8, 0):
@@ -59,7 +56,7 @@ func automaticPrecision(gpu gotorch.CUDAProperties) string {
 	return "fp32"
 }
 
-// PrecisionError says that a GPU lacks a precision's number type.
+// PrecisionError says that a GPU does not support a precision's number type.
 type PrecisionError struct {
 	Precision string
 	Device    gotorch.Device
@@ -75,8 +72,8 @@ func (e *PrecisionError) Error() string {
 		e.Precision, e.Device, e.GPU.Name, e.GPU.Major, e.GPU.Minor, instead)
 }
 
-// choosePrecision resolves a name of precisions, and refuses one that the device
-// lacks with a [*PrecisionError].
+// choosePrecision resolves "auto", and returns a [*PrecisionError] if the device does not
+// support the precision.
 func choosePrecision(name string, device gotorch.Device) (string, error) {
 	name = ResolvePrecision(name, device)
 	if device.Type != gotorch.CUDA || !precisions[name].ampere {
@@ -88,12 +85,12 @@ func choosePrecision(name string, device gotorch.Device) (string, error) {
 	return name, nil
 }
 
-// choosePrecision settles the run's precision. One that goes on keeps what it began
-// with, since its loss scale and rounding are part of its state.
+// choosePrecision resolves the run's precision. A resumed run keeps its precision, since
+// loss scale and rounding are part of its state.
 func (t *Trainer) choosePrecision() (err error) {
 	t.config.Train.Precision, err = choosePrecision(t.config.Train.Precision, t.device)
 	if err != nil && t.resumed {
-		return fmt.Errorf("%w in a new run that starts from these weights; to resume this one, take another GPU, or the CPU", err)
+		return fmt.Errorf("%w in a new run that starts from these weights; to resume this one, use another GPU, or the CPU", err)
 	}
 	return err
 }
@@ -106,11 +103,11 @@ func (p precision) bytes() int64 {
 	return 2
 }
 
-// hasWorkingWeights reports whether 16-bit working weights stand beside the master weights:
-// see stepWork.makeWorkingWeights.
+// hasWorkingWeights reports whether there are 16-bit working weights in addition to the
+// master weights: see stepWork.makeWorkingWeights.
 func (p precision) hasWorkingWeights() bool { return p.dtype == gotorch.BFloat16 }
 
-// apply sets the process's modes for a precision.
+// apply sets the process-wide modes of a precision.
 func (p precision) apply(device gotorch.Device) {
 	if device.Type == gotorch.CUDA {
 		gotorch.SetAllowTF32(p.tf32)

@@ -83,7 +83,7 @@ func stepLosses(t *testing.T, c Config) (losses []float64) {
 	return losses
 }
 
-// TestAutomaticPrecision gives GPUs the number type that they have tensor cores for.
+// The automatic precision is one that the GPU has tensor cores for.
 func TestAutomaticPrecision(t *testing.T) {
 	for _, c := range []struct {
 		name         string

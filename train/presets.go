@@ -8,14 +8,14 @@ import (
 	"iddpm/model"
 )
 
-// Preset is a configuration with a name.
+// Preset is a named configuration.
 type Preset struct {
 	Name    string
-	Summary string // in a line
+	Summary string // one line
 	Config  Config
 }
 
-// Defaults returns the reference's configuration where no flag says otherwise.
+// Defaults returns the configuration of the reference's default flags.
 func Defaults() Config {
 	return Config{
 		Model: model.Config{
@@ -32,8 +32,8 @@ func Defaults() Config {
 	}
 }
 
-// presets begin with the built-in set; then come the paper's runs
-// (its appendix A and the reference's README).
+// presets are those of the built-in set, then the paper's runs (its appendix A and the
+// reference's README).
 var presets = []struct {
 	name, summary string
 	change        func(*Config)
@@ -49,7 +49,7 @@ var presets = []struct {
 	{"lsun-bedroom", "LSUN bedrooms at 256 pixels, linear schedule: 1,200,000 steps", lsunBedroom},
 }
 
-// Presets returns all presets: the built-in set's first, then the paper's.
+// Presets returns all presets: those of the built-in set first, then the paper's.
 func Presets() []Preset {
 	all := make([]Preset, len(presets))
 	for i, p := range presets {
@@ -59,8 +59,7 @@ func Presets() []Preset {
 	return all
 }
 
-// LookupPreset returns the preset of a name, or an error that lists the names
-// there are.
+// LookupPreset returns the preset of a name, or an error that lists all names.
 func LookupPreset(name string) (Preset, error) {
 	var names []string
 	for _, p := range Presets() {
@@ -69,10 +68,10 @@ func LookupPreset(name string) (Preset, error) {
 		}
 		names = append(names, p.Name)
 	}
-	return Preset{}, fmt.Errorf("there is no preset %q: there are %s", name, strings.Join(names, ", "))
+	return Preset{}, fmt.Errorf("there is no preset %q: the presets are %s", name, strings.Join(names, ", "))
 }
 
-// both makes one change and then another.
+// both applies first, then second.
 func both(first, second func(*Config)) func(*Config) {
 	return func(c *Config) {
 		first(c)
@@ -80,8 +79,7 @@ func both(first, second func(*Config)) func(*Config) {
 	}
 }
 
-// hybrid is what the paper settles on: learned variances and the cosine
-// schedule over 4000 steps.
+// hybrid is the paper's L_hybrid with learned variances and the cosine schedule, T = 4000.
 func hybrid(c *Config) {
 	learnSigma(c)
 	c.Diffusion.Steps, c.Diffusion.NoiseSchedule = 4000, diffusion.Cosine

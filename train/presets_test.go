@@ -8,8 +8,7 @@ import (
 	"iddpm/model"
 )
 
-// The sizes are those in the names of the paper's checkpoints, which round them
-// boldly.
+// The sizes are those in the names of the paper's checkpoints, which are rounded.
 func TestPresets(t *testing.T) {
 	millions := map[string]float64{
 		"emoji": 0, "emoji-gpu": 0, "cifar10": 50, "cifar10-vlb": 50, "imagenet64": 100, "imagenet64-vlb": 100,

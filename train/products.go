@@ -6,14 +6,13 @@ import (
 	"iddpm/model"
 )
 
-// benchProducts are the convolutions and matrix products of a training step
-// alone, as plain calls of libtorch on tensors of their own: what a step comes
-// down to if all else cost nothing. They have the shapes, dtype and memory layout
-// that they have in the network, in its plain form (see model.Product): nothing
-// is folded, and nothing computed again for gradient checkpointing.
+// benchProducts runs only the convolutions and matrix multiplications of a training step,
+// as plain libtorch calls on tensors of their own: a lower bound of the step's time. Shapes,
+// dtype and memory format are those of the unfused network (see model.Product), without
+// recomputation for gradient checkpointing.
 //
-// A GPU records them, as it does the step: else their share would be the better,
-// the longer the host takes to launch them.
+// On a GPU they are a captured graph, like the step: otherwise their measured time would
+// include launch overhead that the step does not have.
 type benchProducts struct {
 	microbatches [][]benchProduct
 	graph        *gotorch.Graph
@@ -23,7 +22,7 @@ type benchProducts struct {
 type benchProduct struct {
 	model.Product
 	input, other, bias gotorch.Tensor // other is the weight, or the second of two activations
-	gradient           gotorch.Tensor // of the result
+	gradient           gotorch.Tensor // of the loss with respect to the result
 	leaves             []gotorch.Tensor
 }
 
@@ -48,15 +47,15 @@ func newBenchProduct(p model.Product, t *Trainer) benchProduct {
 		dtype = t.precision.dtype
 	}
 	made := benchProduct{Product: p}
-	leaf := func(x gotorch.Tensor, learns bool) gotorch.Tensor {
+	leaf := func(x gotorch.Tensor, requiresGrad bool) gotorch.Tensor {
 		x = x.CastTo(dtype).Detach().MoveOut()
-		if learns {
+		if requiresGrad {
 			x.SetRequiresGrad(true)
 			made.leaves = append(made.leaves, x)
 		}
 		return x
 	}
-	draw := func(shape []int64) gotorch.Tensor {
+	normal := func(shape []int64) gotorch.Tensor {
 		x := gotorch.PhiloxNormal(t.device, gotorch.Float, gotorch.PhiloxKey{}, shape...)
 		if len(shape) == 4 {
 			x = x.ChannelsLast()
@@ -65,24 +64,24 @@ func newBenchProduct(p model.Product, t *Trainer) benchProduct {
 	}
 	other := func() gotorch.Tensor {
 		if p.Transposed {
-			return draw([]int64{p.Other[0], p.Other[2], p.Other[1]}).Permute([]int64{0, 2, 1})
+			return normal([]int64{p.Other[0], p.Other[2], p.Other[1]}).Permute([]int64{0, 2, 1})
 		}
-		return draw(p.Other)
+		return normal(p.Other)
 	}
-	made.input = leaf(draw(p.Input), !p.NoGradient)
+	made.input = leaf(normal(p.Input), !p.NoGradient)
 	if p.Weight == nil {
 		made.other = leaf(other(), true)
 	} else {
 		made.other, made.bias = leaf(weightOf(p), true), leaf(p.Bias.Tensor, true)
 	}
 	gotorch.NoGrad(func() {
-		made.gradient = leaf(draw(made.forward().Shape()), false)
+		made.gradient = leaf(normal(made.forward().Shape()), false)
 	})
 	return made
 }
 
-// weightOf returns a product's weight as the product takes it: that of a
-// convolution over a sequence, as a matrix.
+// weightOf returns a product's weight in the shape of its operand: the weight of a 1x1
+// Conv1d is a matrix.
 func weightOf(p model.Product) gotorch.Tensor {
 	if s := p.Weight.Shape; len(s) == 3 {
 		return p.Weight.Tensor.View(s[0], s[1])
@@ -100,7 +99,7 @@ func (p *benchProduct) forward() gotorch.Tensor {
 	return gotorch.Linear(p.input, p.other, p.bias)
 }
 
-// run computes all products of a step forward, and then, from the last to the
+// run computes the forward pass of all products of a step and then, from the last to the
 // first, their gradients.
 func (b *benchProducts) run() {
 	for _, list := range b.microbatches {

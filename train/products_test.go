@@ -6,8 +6,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// TestBenchProducts checks the tensors of the products alone: their shapes
-// multiply to the work that the network's list says, and no run leaves any behind.
+// The shapes of the products' tensors give the MACs of the network's list, and a run leaks no
+// tensors.
 func TestBenchProducts(t *testing.T) {
 	c := Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []int{1, 2}

@@ -13,17 +13,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// The reference saves a run as files side by side: model010000.pt, the weights;
-// ema_0.9999_010000.pt, an average of them per rate; and opt010000.pt, AdamW's
-// state. Nothing in them says what network they belong to.
+// The reference saves a run as several files in one folder: model010000.pt, the weights;
+// ema_0.9999_010000.pt, the EMA weights of each decay rate; and opt010000.pt, AdamW's state.
+// They do not contain the network's configuration.
 
 var referenceName = regexp.MustCompile(`^model(\d+)\.pt$`)
 
 func referenceEMA(rate string, step int) string { return fmt.Sprintf("ema_%s_%06d.pt", rate, step) }
 func referenceOptimizer(step int) string        { return fmt.Sprintf("opt%06d.pt", step) }
 
-// ReferenceStep returns the step in the name of the reference's model file, or
-// -1 if it is another's.
+// ReferenceStep returns the step in the name of a model file of the reference, or -1 for
+// other names.
 func ReferenceStep(name string) int {
 	m := referenceName.FindStringSubmatch(name)
 	if m == nil {
@@ -36,15 +36,15 @@ func ReferenceStep(name string) int {
 	return step
 }
 
-// IsReference reports whether a path names the weights of a run of the
-// reference, as in model010000.pt.
+// IsReference reports whether a path is a model file of the reference, such as
+// model010000.pt.
 func IsReference(path string) bool {
 	info, err := os.Stat(path)
 	return referenceName.MatchString(filepath.Base(path)) && err == nil && info.Mode().IsRegular()
 }
 
-// WriteReference writes a checkpoint as the reference would have saved it, into
-// a folder that it makes, and returns the files' paths, the weights' first.
+// WriteReference writes a checkpoint in the reference's format into a folder, which it
+// creates, and returns the files' paths, the weights' first.
 func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 	if c.Optimizer == nil {
 		return nil, fmt.Errorf("%s holds weights but no training state: export it with --format pt", c.Path)
@@ -67,10 +67,10 @@ func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 	return files, err
 }
 
-// ResumeReference goes on with a run of the reference: path is its model file,
-// whose siblings it finds, and c says what network and training it was. The run
-// gets a folder of its own, which must not hold one yet, and a checkpoint there at
-// once.
+// ResumeReference resumes a run of the reference. path is its model file, the EMA and
+// optimizer files are found in the same folder, and c is the configuration of the network
+// and the training. The new run folder must not hold a run yet; a checkpoint is saved there
+// at once.
 func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if err := refuseRun(r.Dir); err != nil {
@@ -86,7 +86,7 @@ func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
 	})
 }
 
-// readReference gathers the reference's files in the form of a checkpoint.
+// readReference reads the reference's files into a checkpoint.
 func (t *Trainer) readReference(path string, config Config) (*Checkpoint, error) {
 	weights, err := LoadCheckpoint(path)
 	if err != nil {
@@ -110,16 +110,15 @@ func (t *Trainer) readReference(path string, config Config) (*Checkpoint, error)
 	return c, t.readSiblings(c)
 }
 
-// readSiblings reads the averages and the optimizer. As in the reference, an
-// average without a file begins with the weights; so does an optimizer's state,
-// with zeros.
+// readSiblings reads the EMA weights and the optimizer's state. As in the reference, an EMA
+// without a file starts as a copy of the weights, and a missing optimizer state as zeros.
 func (t *Trainer) readSiblings(c *Checkpoint) error {
 	dir := filepath.Dir(c.Path)
 	for _, rate := range c.Config.Train.EMARates {
 		path := filepath.Join(dir, referenceEMA(emaKey(rate), c.Step))
 		average, err := readBareFile(path)
 		if errors.Is(err, os.ErrNotExist) {
-			t.log.Warn("the average begins with the weights", zap.String("reason", err.Error()))
+			t.log.Warn("no EMA file: the EMA starts as a copy of the weights", zap.String("reason", err.Error()))
 			average, err = c.Model, nil
 		}
 		if err != nil {
@@ -130,7 +129,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 	t.warnOfOthers(c)
 	value, err := pt.ReadFile(filepath.Join(dir, referenceOptimizer(c.Step)))
 	if errors.Is(err, os.ErrNotExist) {
-		t.log.Warn("the optimizer begins without moments", zap.String("reason", err.Error()))
+		t.log.Warn("no optimizer file: AdamW's moments start at zero", zap.String("reason", err.Error()))
 		c.Optimizer = dictOf("state", new(pt.Dict))
 		return nil
 	}
@@ -144,7 +143,7 @@ func (t *Trainer) readSiblings(c *Checkpoint) error {
 	return nil
 }
 
-// warnOfOthers names averages that nobody asked to go on with.
+// warnOfOthers warns of EMA files whose decay rates are not in the configuration.
 func (t *Trainer) warnOfOthers(c *Checkpoint) {
 	for _, file := range matching(filepath.Dir(c.Path), referenceEMA("*", c.Step)) {
 		known := false
@@ -152,7 +151,7 @@ func (t *Trainer) warnOfOthers(c *Checkpoint) {
 			known = known || filepath.Base(file) == referenceEMA(rate, c.Step)
 		}
 		if !known {
-			t.log.Warn("this average ends here; name its rate in --ema-rate to go on with it", zap.String("file", file))
+			t.log.Warn("this EMA is not continued: add its decay rate to --ema-rate to continue it", zap.String("file", file))
 		}
 	}
 }
@@ -168,8 +167,8 @@ func readBareFile(path string) (*pt.Dict, error) {
 	return c.Model, nil
 }
 
-// unflatten gives each parameter its part of the moments that the reference's
-// --use_fp16 keeps as one vector over all of them.
+// unflatten splits the moments, which the reference's --use_fp16 stores as one vector over
+// all parameters, by parameter.
 func (t *Trainer) unflatten(state *pt.Dict) (*pt.Dict, error) {
 	f := fields{dict: state}
 	entry := f.sub(0)
@@ -178,7 +177,7 @@ func (t *Trainer) unflatten(state *pt.Dict) (*pt.Dict, error) {
 		return nil, err
 	}
 	if n := t.network.NumParameters(); len(m.Shape) != 1 || m.Shape[0] != n || len(v.Shape) != 1 || v.Shape[0] != n {
-		return nil, fmt.Errorf("it has state for one parameter, of shape %v, where the network has %d in all", m.Shape, n)
+		return nil, fmt.Errorf("the state is of one parameter of shape %v, but the network has %d elements in total", m.Shape, n)
 	}
 	step, _ := entry.dict.Get("step")
 	whole, at := new(pt.Dict), int64(0)

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// reference writes a finished run as the reference would have.
+// reference writes a finished run in the reference's format.
 func reference(t *testing.T, c Config) (dir string, from *Checkpoint) {
 	t.Helper()
 	dir = t.TempDir()
@@ -37,24 +37,24 @@ func referenceConfig() Config {
 	return c
 }
 
-// TestReferenceResumes writes a run as the reference would, and goes on from
-// that to the same bits as the run itself.
+// A run written in the reference's format and resumed from that equals the run itself, to the
+// bit.
 func TestReferenceResumes(t *testing.T) {
 	c := referenceConfig()
 	c.Model.ClassCond, c.Model.NumClasses = true, 12
 	dir, _ := reference(t, c)
 	c.Train.Steps = 5
 	whole := train(t, c, t.TempDir())
-	c.Model.NumClasses = 0 // the weights know
+	c.Model.NumClasses = 0 // read from the weights
 	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
 	if err == nil && (trainer.Step() != 3 || filepath.Base(trainer.saver.safe) != "ckpt-000003.pt") {
-		t.Errorf("it goes on at step %d, with checkpoint %q", trainer.Step(), trainer.saver.safe)
+		t.Errorf("resumes at step %d, with checkpoint %q", trainer.Step(), trainer.saver.safe)
 	}
 	sameState(t, whole, finish(t, trainer, err))
 }
 
-// TestReferenceFP16 goes on from the one vector of moments that the reference's
-// --use_fp16 keeps.
+// TestReferenceFP16 resumes from the single vector of moments that the reference's --use_fp16
+// stores.
 func TestReferenceFP16(t *testing.T) {
 	c := referenceConfig()
 	dir, from := reference(t, c)
@@ -84,13 +84,12 @@ func TestReferenceFP16(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
-	if err == nil || !strings.Contains(err.Error(), "it has state for one parameter, of shape") {
+	if err == nil || !strings.Contains(err.Error(), "the state is of one parameter of shape") {
 		t.Errorf("too few moments: %v", err)
 	}
 }
 
-// TestReferenceWithoutSiblings has the weights alone: averages begin with them,
-// the optimizer without moments.
+// With only the model file, EMAs start as copies of the weights and AdamW's moments at zero.
 func TestReferenceWithoutSiblings(t *testing.T) {
 	c := referenceConfig()
 	dir, from := reference(t, c)
@@ -100,14 +99,14 @@ func TestReferenceWithoutSiblings(t *testing.T) {
 		}
 	}
 	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
-	got := finish(t, trainer, err) // there is nothing left to do
+	got := finish(t, trainer, err) // the run has no steps left
 	sameDict(t, "model", from.Model, got.Model)
 	sameDict(t, "ema 0.5", from.Model, got.EMA["0.5"])
 	sameDict(t, "ema 0.9999", from.EMA["0.9999"], got.EMA["0.9999"])
 }
 
-// An average that nobody asks to go on with is named, whatever the folder is called.
-func TestReferenceWarnsOfOtherAverages(t *testing.T) {
+// The log warns of an EMA file whose decay rate is not configured, for any name of the folder.
+func TestReferenceWarnsOfOtherEMAs(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[theirs]")
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		t.Fatal(err)

@@ -8,15 +8,15 @@ import (
 	"iddpm/distributed"
 )
 
-// stepOutputs are what a step computes beside the new weights, on the device.
+// stepOutputs are the metrics of a step, on the device.
 type stepOutputs struct {
-	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty where the objective has none
-	noise         []gotorch.Tensor // [] per microbatch, the norm of its share of the gradient; empty unless measured
+	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty if not part of the objective
+	noise         []gotorch.Tensor // [] per microbatch, the norm of its term of the gradient; empty unless measured
 	gradNorm      gotorch.Tensor   // []
 	nonFinite     gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
 }
 
-// gather makes the outputs those of all processes' microbatches, by rank.
+// gather all-gathers the outputs, which are then those of all ranks' microbatches, by rank.
 func (o *stepOutputs) gather(group *distributed.Group) {
 	if group == nil {
 		return
@@ -54,7 +54,8 @@ func nonFinite(o *stepOutputs) gotorch.Tensor {
 	return sum.IsFinite().CastTo(gotorch.Float).MulScalar(-1).AddScalar(1)
 }
 
-// pack returns all outputs in one tensor, out of the scope, and what is where.
+// pack concatenates all outputs into one tensor, moved out of the scope, and returns its
+// layout.
 func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
 	flat := func(x gotorch.Tensor) gotorch.Tensor { return x.View(-1) }
 	parts := []gotorch.Tensor{flat(o.nonFinite), flat(o.gradNorm)}
@@ -70,14 +71,13 @@ func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
 	return gotorch.Cat(parts, 0).MoveOut(), l
 }
 
-// resultLayout says what a packed result holds.
+// resultLayout is the layout of a packed result.
 type resultLayout struct {
 	sizes          []int // of the microbatches
 	noise, mse, vb bool
 }
 
-// stepResult is what one step leaves behind for the metrics: it stays on the
-// device until somebody asks for its values.
+// stepResult is the result of one step. It stays on the device until values reads it.
 type stepResult struct {
 	timesteps []int64   // [N]
 	weights   []float64 // [N], of importance sampling
@@ -94,7 +94,7 @@ type stepValues struct {
 	loss, mse, vb []float64 // [N]
 }
 
-// values waits for the device the first time.
+// values returns the result. The first call waits for the device.
 func (r *stepResult) values() *stepValues {
 	if r.read != nil {
 		return r.read

@@ -28,7 +28,7 @@ import (
 	"iddpm/model"
 )
 
-// tiny is a run of a few milliseconds a step on the built-in images.
+// tiny is a run on the built-in images with steps of a few milliseconds.
 func tiny() Config {
 	return Config{
 		Model: model.Config{
@@ -49,7 +49,7 @@ func train(t *testing.T, c Config, dir string) *Checkpoint {
 	return finish(t, trainer, err)
 }
 
-// upTo changes the step at which a run ends.
+// upTo changes the last step of a run.
 func upTo(steps int) Change {
 	return func(c *Config) error {
 		c.Train.Steps = steps
@@ -126,17 +126,17 @@ func same(t *testing.T, path string, a, b any) {
 	}
 }
 
-// TestResume stops runs half-way, goes on, and compares all that a checkpoint
-// holds, bit for bit, with runs that were never stopped.
+// TestResume stops runs half-way, resumes them, and compares their checkpoints bit for bit
+// with those of uninterrupted runs.
 func TestResume(t *testing.T) {
 	images := fiveImages(t)
 	for name, change := range map[string]func(*Config){
-		"plain":      func(*Config) {},
-		"dropout":    func(c *Config) { c.Model.Dropout = 0.3 },
-		"classes":    func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
-		"microbatch": func(c *Config) { c.Train.Microbatch = 3 },
-		"averages":   func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
-		"annealing":  func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
+		"plain":       func(*Config) {},
+		"dropout":     func(c *Config) { c.Model.Dropout = 0.3 },
+		"classes":     func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
+		"microbatch":  func(c *Config) { c.Train.Microbatch = 3 },
+		"several EMA": func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
+		"annealing":   func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
 		"importance": func(c *Config) {
 			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30
 		},
@@ -168,8 +168,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// sameFile fails unless two files are equal: what holds the same state can be
-// compared by cmp alone.
+// sameFile fails unless two files are equal byte by byte, as checkpoints of equal states are.
 func sameFile(t *testing.T, a, b string) {
 	t.Helper()
 	want, err := os.ReadFile(a)
@@ -179,7 +178,7 @@ func sameFile(t *testing.T, a, b string) {
 	}
 }
 
-// fiveImages makes a folder of images of one colour each.
+// fiveImages makes a folder of five uniform images.
 func fiveImages(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -199,8 +198,7 @@ func fiveImages(t *testing.T) (dir string) {
 	return dir
 }
 
-// TestMicrobatch checks that the size of microbatches changes no more than the
-// order of additions.
+// TestMicrobatch checks that the size of microbatches changes results only by rounding.
 func TestMicrobatch(t *testing.T) {
 	c := tiny()
 	c.Train.Steps, c.Model.Dropout = 2, 0.2
@@ -211,8 +209,8 @@ func TestMicrobatch(t *testing.T) {
 		for key, value := range whole.Model.All() {
 			other, _ := parts.Model.Get(key)
 			a, b := gotorch.FromPT(value.(*pt.Tensor)), gotorch.FromPT(other.(*pt.Tensor))
-			// AdamW's first steps are of full size whatever the gradient's: where that
-			// is rounding alone, its sign is, too.
+			// AdamW's first updates are of full size for any gradient, and the sign of a
+			// gradient that is rounding error is arbitrary.
 			if d := a.Sub(b, 1).Abs().Mean().Float64(); d > 1e-4 {
 				t.Errorf("%v differs by %g on average", key, d)
 			}
@@ -220,8 +218,8 @@ func TestMicrobatch(t *testing.T) {
 	})
 }
 
-// TestInterrupt cancels a run at its third step: it saves, and goes on from
-// there to the same end.
+// TestInterrupt cancels a run at its third step: it saves, and resumes to the same final
+// state.
 func TestInterrupt(t *testing.T) {
 	whole := train(t, tiny(), t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -242,7 +240,7 @@ func TestInterrupt(t *testing.T) {
 	}
 	resumed, err := Resume(dir, nil, Run{})
 	if err == nil && resumed.Step() != 3 {
-		t.Errorf("the run goes on at step %d, want 3", resumed.Step())
+		t.Errorf("the run resumes at step %d, want 3", resumed.Step())
 	}
 	sameState(t, whole, finish(t, resumed, err))
 }
@@ -271,7 +269,7 @@ func TestNewestReadable(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	resumed, err := Resume(dir, nil, Run{Log: zap.New(core)})
 	if last := finish(t, resumed, err); last.Step != 6 || filepath.Base(last.Path) != filepath.Base(newest) {
-		t.Errorf("the run goes on to %s", last.Path)
+		t.Errorf("the resumed run ends at %s", last.Path)
 	}
 	if logs.FilterMessageSnippet("the newest checkpoint cannot be read").Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
@@ -298,9 +296,9 @@ func TestLoadCheckpointErrors(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "nothing.pt"): "no checkpoint or run folder",
 		empty:                            "holds no checkpoint",
-		write("other.pt", other):         "belongs to another program",
+		write("other.pt", other):         "was written by another program",
 		write("list.pt", []any{}):        "not a checkpoint of iddpm",
-		write("future.pt", future):       "is of format 2",
+		write("future.pt", future):       "has format 2",
 		write("bare.pt", new(pt.Dict)):   "is empty",
 	} {
 		if _, err := LoadCheckpoint(path); err == nil || !strings.Contains(err.Error(), want) {
@@ -385,9 +383,8 @@ func TestDataOptions(t *testing.T) {
 	}
 }
 
-// TestJPEGDecoderIsNoted checks that a run of photographs stores what decodes
-// them, and says so where another decoder goes on.
-func TestJPEGDecoderIsNoted(t *testing.T) {
+// A checkpoint stores the JPEG decoder, and resuming with another one logs a warning.
+func TestJPEGDecoderIsRecorded(t *testing.T) {
 	c := tiny()
 	c.Train.Steps, c.Data.Dir, c.Data.JPEGDecoder = 1, t.TempDir(), "go"
 	var file bytes.Buffer
@@ -418,13 +415,13 @@ func TestJPEGDecoderIsNoted(t *testing.T) {
 	}
 }
 
-// TestResumeRefusesItsPast names an end that the run has passed.
-func TestResumeRefusesItsPast(t *testing.T) {
+// TestResumeRejectsEarlierEnd resumes with a last step that the run has passed.
+func TestResumeRejectsEarlierEnd(t *testing.T) {
 	dir := t.TempDir()
 	train(t, tiny(), dir)
 	before := read(t, filepath.Join(dir, ConfigFile))
 	for steps, want := range map[int]string{
-		5:  "has taken 6 steps, so it cannot end at step 5: raise --steps",
+		5:  "is at step 6, so the run cannot end at step 5: raise --steps",
 		-1: "steps must not be negative, but is -1",
 		6:  "",
 	} {
@@ -440,9 +437,9 @@ func TestResumeRefusesItsPast(t *testing.T) {
 	}
 }
 
-// TestBadImageSaves meets an image that cannot be read amid training: the run
-// is saved before it ends, and goes on once that image may be left out.
-func TestBadImageSaves(t *testing.T) {
+// An image that cannot be read ends the run, which is saved first, and can be resumed if that
+// image may be skipped.
+func TestUnreadableImageSavesRun(t *testing.T) {
 	c, dir := tiny(), t.TempDir()
 	c.Data.Dir, c.Data.Cache, c.Train.Steps = fiveImages(t), "none", 20 // far beyond what is read ahead
 	trainer, err := New(c, Run{Dir: dir})
@@ -453,7 +450,7 @@ func TestBadImageSaves(t *testing.T) {
 	err = trainer.Train(t.Context())
 	saved := trainer.checkpointPath()
 	closeTrainer(t, trainer)
-	for _, want := range []string{"3.png", "bad images: ", "the run is saved, as " + saved + ": iddpm resume " + dir} {
+	for _, want := range []string{"3.png", "bad images: ", "the run is saved as " + saved + ": resume it by iddpm resume " + dir} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}
@@ -463,7 +460,7 @@ func TestBadImageSaves(t *testing.T) {
 		err = errors.Join(resumed.Train(t.Context()), resumed.Close())
 	}
 	if err == nil || !strings.Contains(err.Error(), "3.png") {
-		t.Errorf("the run goes on in spite of the image: %v", err)
+		t.Errorf("the run resumes in spite of the image: %v", err)
 	}
 	resumed, err = Resume(dir, func(c *Config) error { c.Data.MaxBadImages = 1; return nil }, Run{})
 	if last := finish(t, resumed, err); last.Step != 20 || last.Config.Data.MaxBadImages != 1 {
@@ -471,7 +468,7 @@ func TestBadImageSaves(t *testing.T) {
 	}
 }
 
-// truncate cuts off the end of an image, which its header does not show.
+// truncate cuts off the end of an image file, after its header.
 func truncate(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Truncate(path, int64(len(read(t, path)))-30); err != nil {
@@ -479,8 +476,8 @@ func truncate(t *testing.T, path string) {
 	}
 }
 
-// TestResumeMovedData goes on with images that lie elsewhere now, to the end of
-// a run whose images stayed, and speaks up where they are others.
+// TestResumeMovedData resumes with images that have moved, to the final state of an
+// uninterrupted run. It logs a warning if the images are others.
 func TestResumeMovedData(t *testing.T) {
 	c, home := tiny(), t.TempDir()
 	t.Chdir(home)
@@ -492,7 +489,7 @@ func TestResumeMovedData(t *testing.T) {
 	c.Train.Steps = 3
 	dir := t.TempDir()
 	if got, want := train(t, c, dir).Config.Data.Dir, filepath.Join(home, "photos"); got != want {
-		t.Errorf("the run notes its images as %s, not %s", got, want)
+		t.Errorf("the configuration names the images %s, not %s", got, want)
 	}
 	if err := os.Rename("photos", "moved"); err != nil {
 		t.Fatal(err)
@@ -510,39 +507,39 @@ func TestResumeMovedData(t *testing.T) {
 	}
 	logs, last := to("moved")
 	if logs.Len() > 0 || last.Config.Data.Dir != filepath.Join(home, "moved") {
-		t.Errorf("the run notes %s, and says %v", last.Config.Data.Dir, logs.All())
+		t.Errorf("the configuration names %s, and the log says %v", last.Config.Data.Dir, logs.All())
 	}
 	sameState(t, whole, last)
 	if err := os.Remove("moved/3.png"); err != nil {
 		t.Fatal(err)
 	}
-	if logs, _ = to("moved"); logs.FilterMessage("the images are not those that the run began with").Len() != 1 {
-		t.Errorf("of other images it says %v", logs.All())
+	if logs, _ = to("moved"); logs.FilterMessage("the images differ from those that the run was started with").Len() != 1 {
+		t.Errorf("other images: the log says %v", logs.All())
 	}
 }
 
-// TestResumeThreads goes on with a run of more threads than there are cores: with
-// as many as there are, or as many as are asked for, and says so.
+// TestResumeThreads resumes a run of more threads than cores: with one thread per core or the
+// requested number, and a log message.
 func TestResumeThreads(t *testing.T) {
 	var alone *distributed.Group
 	cores, c := alone.CPUs(), tiny()
 	c.Train.Steps, c.Train.Threads = 2, cores+3
 	path := train(t, c, t.TempDir()).Path
-	for asked, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {
+	for requested, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {
 		core, logs := observer.New(zapcore.WarnLevel)
 		resumed, err := Resume(path, func(c *Config) error {
-			if asked > 0 {
-				c.Train.Threads = asked
+			if requested > 0 {
+				c.Train.Threads = requested
 			}
 			return upTo(3)(c)
 		}, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core)})
 		last := finish(t, resumed, err)
 		if got := last.Config.Train.Threads; got != want || int(gotorch.GetNumThreads()) != want {
-			t.Errorf("asked for %d threads it takes %d, not %d", asked, got, want)
+			t.Errorf("%d threads requested: %d used, want %d", requested, got, want)
 		}
 		said := logs.FilterField(zap.Int("was", cores+3)).FilterField(zap.Int("is", want)).FilterField(zap.Int("cores", cores))
 		if (said.Len() == 1) != (want != cores+3) {
-			t.Errorf("asked for %d threads it says %v", asked, logs.All())
+			t.Errorf("%d threads requested: the log says %v", requested, logs.All())
 		}
 	}
 }

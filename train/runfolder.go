@@ -14,7 +14,7 @@ import (
 	"iddpm/train/metrics"
 )
 
-// ConfigFile is the file in a run folder that holds its configuration.
+// ConfigFile is the name of the configuration file in a run folder.
 const ConfigFile = "config.json"
 
 // Exists reports whether a folder holds a run.
@@ -23,12 +23,12 @@ func Exists(dir string) bool {
 	return err == nil || len(checkpointsIn(dir)) > 0
 }
 
-// Texts returns the names of the files that a run folder's checkpoints need
-// beside them for the run to go on, and its figures to be drawn.
+// Texts returns the names of a run folder's text files: with them and a checkpoint a copy of
+// the folder can be resumed and plotted.
 func Texts() []string { return append([]string{ConfigFile}, metrics.Names()...) }
 
-// SameRun reports whether two run folders are copies of one run, which may stand
-// at different steps and end at different ones.
+// SameRun reports whether two run folders are copies of one run, which may be at different
+// steps and have different last steps.
 func SameRun(a, b string) (bool, error) {
 	var c [2]Config
 	for i, dir := range []string{a, b} {
@@ -54,7 +54,7 @@ func writeConfig(dir string, c Config) error {
 	return nil
 }
 
-// readConfig reads the configuration that a run folder began with.
+// readConfig reads the configuration of a run folder.
 func readConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, ConfigFile)
 	file, err := regularfile.Read(path)
@@ -77,13 +77,12 @@ func readConfig(dir string) (Config, error) {
 func ReadConfig(dir string) (Config, error) {
 	c, err := readConfig(dir)
 	if err != nil {
-		return c, fmt.Errorf("%s is no run folder that can be read: %w", dir, err)
+		return c, fmt.Errorf("%s is not a readable run folder: %w", dir, err)
 	}
 	return c, nil
 }
 
-// BelongsTo reports whether a checkpoint file, or a run folder, is the run's in
-// dir.
+// BelongsTo reports whether a checkpoint file or run folder belongs to the run in dir.
 func BelongsTo(path, dir string) bool {
 	own := RunDirOf(path)
 	a, err := os.Stat(own)
@@ -94,20 +93,19 @@ func BelongsTo(path, dir string) bool {
 	return os.SameFile(a, b)
 }
 
-// removeLeftovers removes what a process that was killed had begun to write. The
-// folder is locked, so nobody is writing it now.
+// removeLeftovers removes temporary files of a killed process. The folder is locked, so no
+// other process is writing them.
 func removeLeftovers(dir string) {
 	left := append(matching(filepath.Join(dir, checkpointDir), ".ckpt-*.pt*"), matching(dir, "."+ConfigFile+"*")...)
 	for _, file := range left {
-		os.Remove(file) // at worst it stays
+		os.Remove(file) // a remaining file does no harm
 	}
 }
 
-// matching returns the files of a folder whose names match a pattern of
-// [filepath.Match]. Of a pattern that has the folder in it, as filepath.Glob takes,
-// a [ in the folder's name would be a part.
+// matching returns the files of a folder whose names match a pattern of [filepath.Match].
+// filepath.Glob would also interpret a [ in the folder's name.
 func matching(dir, pattern string) (files []string) {
-	entries, _ := os.ReadDir(dir) // without a folder there are no files
+	entries, _ := os.ReadDir(dir) // a missing folder has no files
 	for _, e := range entries {
 		if ok, err := filepath.Match(pattern, e.Name()); ok && err == nil {
 			files = append(files, filepath.Join(dir, e.Name()))

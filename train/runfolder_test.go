@@ -19,7 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// names returns the names of the checkpoints folder's files, hidden ones too.
+// names returns the names of the files in the checkpoint folder, including hidden ones.
 func names(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(dir, checkpointDir))
@@ -39,8 +39,8 @@ func closeTrainer(t *testing.T, trainer *Trainer) {
 	}
 }
 
-// TestResumeBeforeFirstCheckpoint goes on with a run that was killed before it
-// had saved anything: it begins again, and ends where it would have ended.
+// TestResumeBeforeFirstCheckpoint resumes a run that was killed before its first save: it
+// starts again, and ends in the same state.
 func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 	whole := train(t, tiny(), t.TempDir())
 	dir := t.TempDir()
@@ -48,11 +48,11 @@ func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTrainer(t, killed) // which saves nothing
+	closeTrainer(t, killed) // does not save
 	if !Exists(dir) {
 		t.Error("the folder holds no run")
 	}
-	want := fmt.Sprintf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", dir, dir)
+	want := fmt.Sprintf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", dir, dir)
 	if _, err := LoadCheckpoint(dir); err == nil || err.Error() != want {
 		t.Errorf("LoadCheckpoint returned %v", err)
 	}
@@ -68,7 +68,7 @@ func TestRunFolderLock(t *testing.T) {
 	}
 	owner := fmt.Sprintf("is in use by process %d on ", os.Getpid())
 	if _, err := Resume(dir, nil, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
-		t.Errorf("Resume of a run that is at work: %v", err)
+		t.Errorf("Resume of a running run: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, ConfigFile)); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestRunFolderLock(t *testing.T) {
 	}
 	closeTrainer(t, first)
 	if _, err := os.Stat(filepath.Join(dir, LockFile)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the lock's file stays: %v", err)
+		t.Errorf("the lock file still exists: %v", err)
 	}
 	second, err := New(tiny(), Run{Dir: dir})
 	if err != nil {
@@ -87,7 +87,7 @@ func TestRunFolderLock(t *testing.T) {
 	closeTrainer(t, second)
 }
 
-// TestResumeCleansUp removes what a killed process left half written.
+// TestResumeCleansUp removes the temporary file of a killed process.
 func TestResumeCleansUp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[run]") // no pattern
 	train(t, tiny(), dir)
@@ -101,8 +101,8 @@ func TestResumeCleansUp(t *testing.T) {
 	}
 }
 
-// TestResumeOlder goes back to an older checkpoint, and is told of the newer one,
-// which pruning leaves alone.
+// TestResumeOlder resumes from an older checkpoint: the log warns of the newer one, which is
+// not deleted.
 func TestResumeOlder(t *testing.T) {
 	c := tiny()
 	c.Train.SaveInterval, c.Train.Keep = 2, 2
@@ -129,8 +129,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// faultyDisk fails to write the checkpoints of some steps: it leaves nothing
-// under the final name, as pt.WriteFile does not.
+// faultyDisk fails to write the checkpoints of some steps. Like pt.WriteFile, it then leaves
+// no file under the final name.
 type faultyDisk struct {
 	err    error
 	steps  []int
@@ -163,9 +163,9 @@ func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, log
 	return dir, logs, err
 }
 
-// TestSaveIsTriedAgain trains over failing writes: what was saved before stays,
-// even where it was to be pruned, and the next interval saves.
-func TestSaveIsTriedAgain(t *testing.T) {
+// TestFailedSaveIsRepeated trains while a write fails: the previous checkpoint is kept even
+// if Keep is 1, and the next interval saves.
+func TestFailedSaveIsRepeated(t *testing.T) {
 	for _, fault := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO} {
 		d := &faultyDisk{err: fault, steps: []int{4}}
 		dir, logs, err := trainOn(t, d, func(c *Config) { c.Train.Keep = 1 })
@@ -183,12 +183,12 @@ func TestSaveIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestLastSaveFails ends a run whose last checkpoint cannot be written: that is
-// an error, which names the last good one.
+// TestLastSaveFails ends a run whose last checkpoint cannot be written: Train returns an error
+// that names the last good one.
 func TestLastSaveFails(t *testing.T) {
 	dir, logs, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
-	if n := logs.FilterMessageSnippet("training goes on").Len(); n != 1 { // after step 4
-		t.Errorf("it says %d times that training goes on", n)
+	if n := logs.FilterMessageSnippet("training continues").Len(); n != 1 { // after step 4
+		t.Errorf("it says %d times that training continues", n)
 	}
 	for _, want := range []string{"cannot save the run", syscall.ENOSPC.Error(), "the last good checkpoint is", "ckpt-000002.pt"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -200,9 +200,9 @@ func TestLastSaveFails(t *testing.T) {
 	}
 }
 
-// TestVanishedFolder moves the checkpoints' folder away during a run: the next checkpoint
+// TestCheckpointFolderRemoved moves the checkpoint folder away during a run: the next save
 // creates it again.
-func TestVanishedFolder(t *testing.T) {
+func TestCheckpointFolderRemoved(t *testing.T) {
 	c := tiny()
 	c.Train.SaveInterval = 1
 	dir := t.TempDir()
@@ -225,7 +225,7 @@ func TestVanishedFolder(t *testing.T) {
 	}
 }
 
-// TestInterruptCannotSave is interrupted where nothing can be written.
+// TestInterruptCannotSave interrupts a run whose disk is read-only.
 func TestInterruptCannotSave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -235,16 +235,15 @@ func TestInterruptCannotSave(t *testing.T) {
 	}
 	trainer.saver.write = (&faultyDisk{err: syscall.EROFS, steps: []int{0}}).write
 	err = trainer.Train(ctx)
-	if errors.Is(err, ErrInterrupted) || !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "there is no checkpoint yet") {
+	if errors.Is(err, ErrInterrupted) || !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "which has no checkpoint yet") {
 		t.Errorf("Train returned %v", err)
 	}
 	closeTrainer(t, trainer)
 }
 
-// TestSaveBesideTraining has a disk that is done with the checkpoint of step 4
-// only after step 6: were a step to wait for it, this would never end. What it
-// then holds is the state of step 4.
-func TestSaveBesideTraining(t *testing.T) {
+// TestSaveRunsInBackground writes the checkpoint of step 4 only after step 6: if a step waited
+// for it, the test would not end. The checkpoint holds the state of step 4.
+func TestSaveRunsInBackground(t *testing.T) {
 	c := tiny()
 	dir, later := t.TempDir(), make(chan struct{})
 	c.Train.SaveInterval, c.Train.Steps = 4, 7
@@ -270,8 +269,8 @@ func TestSaveBesideTraining(t *testing.T) {
 	sameState(t, train(t, c, t.TempDir()), snapshot)
 }
 
-// TestResumeElsewhere goes on from a checkpoint in another folder: a new one it
-// takes, that of another run it leaves as it is.
+// TestResumeElsewhere resumes a checkpoint in another run folder: it uses a new folder, and
+// leaves that of another run unchanged.
 func TestResumeElsewhere(t *testing.T) {
 	from, other, c := t.TempDir(), t.TempDir(), tiny()
 	c.Train.Steps = 2
@@ -285,7 +284,7 @@ func TestResumeElsewhere(t *testing.T) {
 	}
 	for _, path := range []string{checkpoint, from} {
 		_, err := Resume(path, upTo(4), Run{Dir: other})
-		if err == nil || !strings.Contains(err.Error(), other+" holds a run already: go on with it by `iddpm resume "+other) {
+		if err == nil || !strings.Contains(err.Error(), other+" already holds a run: resume it by `iddpm resume "+other) {
 			t.Errorf("Resume(%s) in another run's folder: %v", path, err)
 		}
 	}
@@ -311,7 +310,7 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-// TestResumeCheckpointsFolder names the checkpoints' folder for the run's.
+// TestResumeCheckpointsFolder resumes by the path of the checkpoint folder.
 func TestResumeCheckpointsFolder(t *testing.T) {
 	for name, c := range map[string]struct {
 		below string

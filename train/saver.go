@@ -10,21 +10,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// saver writes one checkpoint at a time in the background, and removes old ones
-// once a newer one is safe.
+// saver writes one checkpoint at a time in the background, and deletes old ones once a
+// newer one is on the disk.
 type saver struct {
 	log       *zap.Logger
-	keep      int                            // newest checkpoints that stay; 0: all
-	keepEvery int                            // multiples of this step stay too; 0: none
+	keep      int                            // newest checkpoints to keep; 0: all
+	keepEvery int                            // also keep multiples of this step; 0: none
 	write     func(path string, v any) error // nil: pt.WriteFile
-	safe      string                         // the newest checkpoint that is whole on the disk
-	writing   string                         // the one under way
-	done      chan error                     // of the write under way; nil: there is none
+	safe      string                         // the newest complete checkpoint on the disk
+	writing   string                         // the one being written
+	done      chan error                     // receives the result of the write in progress; nil: none
 }
 
-// start begins to write a checkpoint. If the one before it could not be written,
-// the log has said so, and this one is the new attempt; the error of the last one
-// is what wait returns, and what the program ends with.
+// start starts writing a checkpoint. An error of the previous write has been logged, and this
+// write is the next attempt. wait returns the error of the last write, with which the
+// program exits.
 func (s *saver) start(path string, dict *pt.Dict, last bool) {
 	_ = s.wait()
 	write := s.write
@@ -35,18 +35,18 @@ func (s *saver) start(path string, dict *pt.Dict, last bool) {
 	go func(done chan<- error) {
 		err := s.put(write, path, dict)
 		if err != nil && !last {
-			s.log.Error("cannot save; training goes on, and the next save interval tries again", zap.Error(err), zap.String("last_good", s.safe))
+			s.log.Error("cannot save; training continues, and the next save interval tries again", zap.Error(err), zap.String("last_good", s.safe))
 		}
 		done <- err
 	}(s.done)
 }
 
-// put writes a checkpoint, and then removes those that it replaces. It may use
-// only what does not change while it runs.
+// put writes a checkpoint, and then deletes those that it replaces. It runs concurrently
+// with training and uses no fields that change meanwhile.
 func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) error {
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		s.log.Warn("the folder of the checkpoints has been removed: creating it again", zap.String("folder", dir))
+		s.log.Warn("the checkpoint folder has been removed: creating it again", zap.String("folder", dir))
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) e
 	return nil
 }
 
-// wait returns when nothing is being written, with the error of what was.
+// wait waits for the write in progress and returns its error.
 func (s *saver) wait() error {
 	if s.done == nil {
 		return nil
@@ -76,24 +76,22 @@ func (s *saver) wait() error {
 	}
 	s.writing = ""
 	if s.safe == "" {
-		return fmt.Errorf("cannot save the run, of which there is no checkpoint yet: %w", err)
+		return fmt.Errorf("cannot save the run, which has no checkpoint yet: %w", err)
 	}
 	return fmt.Errorf("cannot save the run: %w\nthe last good checkpoint is %s", err, s.safe)
 }
 
-// holds reports whether a checkpoint is safe, or about to be.
+// holds reports whether a checkpoint is on the disk or being written.
 func (s *saver) holds(path string) bool { return path == s.safe || path == s.writing && s.done != nil }
 
-// checkpointPath returns where the checkpoint of the present step is, or would
-// be.
+// checkpointPath returns the path of the current step's checkpoint.
 func (t *Trainer) checkpointPath() string {
 	return checkpointFile(t.run.Dir, t.current)
 }
 
-// save copies the state to host memory and writes it to the run folder beside
-// training: a step never waits for a disk, only the next checkpoint does. A
-// write that fails is logged, and tried again at the next save; of the last one,
-// for which there is no next, wait tells.
+// save copies the state to host memory and writes it to the run folder in the background:
+// only the next checkpoint waits for the disk, steps do not. A failed write is logged and
+// repeated at the next save interval; wait returns the error of the last one.
 func (t *Trainer) save(last bool) error {
 	path := t.checkpointPath()
 	if t.saver.holds(path) || !t.group.IsLeader() {
@@ -107,14 +105,15 @@ func (t *Trainer) save(last bool) error {
 	return nil
 }
 
-// saveNow saves, and waits until the checkpoint is safe.
+// saveNow saves, and waits until the checkpoint is on the disk.
 func (t *Trainer) saveNow() error {
 	err := t.onTensorThread(func() error { return t.save(true) })
 	return errors.Join(err, t.saver.wait())
 }
 
-// saveLast saves, and waits until that is safe; where the last step was bad, an
-// older checkpoint is worth more than a newer one that may hold what broke it.
+// saveLast saves, and waits until the checkpoint is on the disk. If the last step was
+// non-finite and there is an older checkpoint, it keeps that one: the newer state may be
+// what causes the non-finite numbers.
 func (t *Trainer) saveLast() error {
 	if t.healthy() || t.saver.safe == "" {
 		if err := t.save(true); err != nil {

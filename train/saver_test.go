@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// TestSaverFolderRemoved saves after somebody has removed the folder of the checkpoints.
+// A save creates a removed checkpoint folder again.
 func TestSaverFolderRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", checkpointDir, "ckpt-000002.pt")
 	s := saver{log: zap.NewNop()}

@@ -10,9 +10,9 @@ import (
 	"iddpm/internal/threads"
 )
 
-// setThreads sets how many threads compute on the CPU, and whether that number follows
-// what other programs leave free. Several processes keep it: with different numbers the
-// norm of their common gradient could differ in its last bit, and with it their weights.
+// setThreads sets libtorch's number of threads on the CPU, and whether it adapts to the load
+// of other programs. It does not adapt with several processes: with different numbers of
+// threads the gradient norm, and so the weights, could differ in the last bit between ranks.
 func (t *Trainer) setThreads() {
 	o, onCPU := &t.config.Train, t.device.Type == gotorch.CPU
 	if o.Threads == 0 {
@@ -24,28 +24,27 @@ func (t *Trainer) setThreads() {
 	}
 }
 
-// adaptThreads leaves cores to other programs that use them, if the run may.
+// adaptThreads adapts the number of threads to the load of other programs, if enabled.
 func (t *Trainer) adaptThreads() {
 	if n := t.threads.Adapt(zap.Int("step", t.current)); n > 0 {
 		t.adapted.note(n, t.current)
 	}
 }
 
-// adaptThreadsAt is adaptThreads between two timesteps.
+// adaptThreadsAt calls adaptThreads between two timesteps of an evaluation.
 func (t *Trainer) adaptThreadsAt(int) error {
 	t.adaptThreads()
 	return nil
 }
 
-// adaptedThreads is the entry of a checkpoint's environment that says from which step on
-// the run computed with how many threads, where that has changed by itself: the last bits
-// depend on it.
+// adaptedThreads is the key in a checkpoint's environment that lists automatic changes of the
+// number of threads. The last bits of the results depend on them.
 const adaptedThreads = "adapted_threads"
 
-// threadHistory lists the latest changes of the number of threads, as "1 from step 120".
+// threadHistory lists the latest changes of the number of threads, such as "1 from step 120".
 type threadHistory []string
 
-// maxThreadChanges is how many changes a checkpoint lists.
+// maxThreadChanges is the length of the list in a checkpoint.
 const maxThreadChanges = 50
 
 func (h *threadHistory) note(threads, step int) {

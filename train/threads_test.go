@@ -13,7 +13,7 @@ import (
 	"iddpm/internal/threads"
 )
 
-// twoThreads has libtorch begin with two threads, as on a machine of two cores.
+// twoThreads sets libtorch to two threads, as on a machine of two cores.
 func twoThreads(t *testing.T) {
 	t.Helper()
 	before := gotorch.GetNumThreads()
@@ -22,8 +22,8 @@ func twoThreads(t *testing.T) {
 	t.Setenv("OMP_NUM_THREADS", "")
 }
 
-// contended returns an adapter to a machine of two cores, one of which another program
-// uses from the beginning: a second passes with every step.
+// contended returns an adapter to a simulated machine of two cores, one of which another
+// program uses. Its clock advances by a second per step.
 func contended(trainer *Trainer) *threads.Adapter {
 	s := threads.Sample{At: time.Unix(1e9, 0), Cores: 2}
 	return threads.NewAdapter(threads.Options{
@@ -36,8 +36,8 @@ func contended(trainer *Trainer) *threads.Adapter {
 	})
 }
 
-// A run beside another program goes on with a thread less, and log and checkpoint say so,
-// unless somebody has chosen the number of threads.
+// A run uses one thread less while another program uses a core, and log and checkpoint say
+// so, unless the user has chosen the number of threads.
 func TestAdaptThreads(t *testing.T) {
 	twoThreads(t)
 	c := tiny()
@@ -93,7 +93,7 @@ func TestAdaptThreads(t *testing.T) {
 	}
 }
 
-// A checkpoint lists the latest changes.
+// A checkpoint lists only the latest changes.
 func TestThreadHistory(t *testing.T) {
 	var h threadHistory
 	for step := range 3 * maxThreadChanges {

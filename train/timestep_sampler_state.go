@@ -16,9 +16,9 @@ var scheduleSamplers = map[string]func(numTimesteps int) diffusion.TimestepSampl
 	"loss-second-moment": func(n int) diffusion.TimestepSampler { return diffusion.NewLossSecondMoment(n) },
 }
 
-// packSampler writes a timestep sampler's state as two tensors: the losses
-// float64 [T x history], the counts int64 [T]. Exact: what it draws next
-// depends on the last bit.
+// packSampler writes a timestep sampler's state as two tensors: the loss history, float64
+// [T x history], and the counts, int64 [T]. It is exact, since the next timesteps depend on
+// the last bit.
 func packSampler(s diffusion.TimestepSampler) *pt.Dict {
 	state := s.State()
 	history, counts := make([]byte, 0, 8*len(state.LossHistory)), make([]byte, 0, 8*len(state.LossCounts))

@@ -20,41 +20,41 @@ import (
 	"iddpm/train/metrics"
 )
 
-// Run is what surrounds a run and is not part of its configuration.
+// Run is the environment of a run, which is not part of its configuration.
 type Run struct {
 	Dir      string             // the run folder
-	Device   gotorch.Device     // where tensors are
-	Group    *distributed.Group // the processes that train the run together; nil: this one alone
-	Log      *zap.Logger        // nil: silent; of several processes one is enough to log
-	Progress func(Progress)     // called after every step; nil: nobody listens
-	// StepTimeout is how long processes wait for one another within a step, and for its batch;
-	// 0: an hour. Whoever does not come in that time is lost.
+	Device   gotorch.Device     // device of all tensors
+	Group    *distributed.Group // the data-parallel processes; nil: only this one
+	Log      *zap.Logger        // nil: silent; only rank 0 needs to log
+	Progress func(Progress)     // called after every step, on the tensor thread; may be nil
+	// StepTimeout is how long processes wait for one another within a step and for its batch;
+	// 0: an hour. After that, a missing process counts as lost.
 	StepTimeout time.Duration
 	// Load reads a checkpoint that the configuration names, such as InitFrom; nil:
-	// LoadCheckpoint does.
+	// [LoadCheckpoint].
 	Load func(checkpoint string) (*Checkpoint, error)
 }
 
-// Progress is where a run stands after a step. The metrics are those of the
-// last line of the log.
+// Progress is the progress of a run after a step. The metrics are those of the last log
+// interval.
 type Progress struct {
-	Step, Total     int // Total is 0 for a run without an end
+	Step, Total     int // Total is 0 for a run without a last step
 	Loss            float64
 	ImagesPerSecond float64
 }
 
-// Summary is what a run came to.
+// Summary is the result of a run.
 type Summary struct {
 	Step       int     `json:"step"`
-	FirstLoss  float64 `json:"first_loss"` // mean over the first line of the log
-	LastLoss   float64 `json:"last_loss"`  // mean over the last line of the log
+	FirstLoss  float64 `json:"first_loss"` // mean over the first log interval
+	LastLoss   float64 `json:"last_loss"`  // mean over the last log interval
 	Seconds    float64 `json:"seconds"`    // of training in this process
-	Checkpoint string  `json:"checkpoint"` // the newest
+	Checkpoint string  `json:"checkpoint"` // path of the newest
 	RunDir     string  `json:"run_dir"`
 	Weights    Weights `json:"-"` // those used by default, without the tensors
 }
 
-// Trainer holds the state of a run: all of it that changes is in a checkpoint.
+// Trainer trains one run. A checkpoint holds all of its state that changes.
 type Trainer struct {
 	config    Config
 	run       Run
@@ -70,31 +70,30 @@ type Trainer struct {
 	work                  *stepWork
 	ema                   [][]gotorch.Tensor // per rate, per parameter
 	dataset               *data.Dataset
-	heldOut               heldOut // empty where the run does not evaluate
+	heldOut               heldOut // empty unless the run evaluates
 	loader                *data.Loader
-	metrics               *metrics.Writer // nil where another process leads
-	isNew                 bool            // not in its folder before
-	importedFromReference bool            // resumed by the reference
-	resumed               bool            // resumed here, by an earlier process
-	known                 []string        // classes that the run has learnt before, by label; nil: none
-	locked                *folderLock     // the run folder; nil: it is not ours yet
+	metrics               *metrics.Writer // nil except on rank 0
+	isNew                 bool            // the run folder must not hold a run yet
+	importedFromReference bool            // the state is from files of the reference
+	resumed               bool            // an earlier process started the run
+	known                 []string        // names of the classes trained before, by label; nil: none
+	locked                *folderLock     // the lock on the run folder; nil: not locked
 	saver                 saver
 	meter                 meter
 
 	threads       *threads.Adapter
 	adapted       threadHistory
 	health        health
-	syncEveryStep bool // the host looks at every step's health, not only when it reads a line of metrics
+	syncEveryStep bool // the host reads every step's result, not only at the log interval
 	rolledBack    bool // in this process
-	due           bool // a checkpoint is, as soon as a step is good
+	saveOverdue   bool // save after the next finite step
 
 	phase    phase
-	current  int   // optimizer steps taken
-	position int64 // images taken from the data's endless sequence
+	current  int   // optimizer steps so far
+	position int64 // images consumed from the data's endless sequence
 }
 
-// onTensorThread runs f where tensors are worked on, and turns what libtorch
-// refuses into an error.
+// onTensorThread runs f on the tensor thread, and returns libtorch's exceptions as errors.
 func (t *Trainer) onTensorThread(f func() error) error {
 	if err := gotorch.LoadLibrary(); err != nil {
 		return err
@@ -105,11 +104,11 @@ func (t *Trainer) onTensorThread(f func() error) error {
 // Config returns the run's configuration, with "auto" resolved.
 func (t *Trainer) Config() Config { return t.config }
 
-// Step returns how many optimizer steps the run has taken.
+// Step returns the number of optimizer steps so far.
 func (t *Trainer) Step() int { return t.current }
 
-// Close stops the loader, waits for a checkpoint being written, frees the
-// tensors and unlocks the run folder.
+// Close stops the loader, waits for a checkpoint that is being written, frees the tensors
+// and unlocks the run folder.
 func (t *Trainer) Close() error {
 	if t.loader != nil {
 		t.loader.Close()
@@ -122,7 +121,7 @@ func (t *Trainer) Close() error {
 		err = errors.Join(err, t.dataset.Close())
 	}
 	switch {
-	case t.network == nil || t.group.Lost(): // freeing waits for a GPU, and that for who is gone
+	case t.network == nil || t.group.Lost(): // freeing would wait for the GPU, and the GPU for the lost process
 	case t.phase.Load() == abandoned:
 		go gotorch.Run(t.free) // once the step has ended
 	default:
@@ -132,7 +131,7 @@ func (t *Trainer) Close() error {
 }
 
 func (t *Trainer) free() {
-	if t.work != nil { // it is made last
+	if t.work != nil { // nil if building failed
 		t.work.free()
 	}
 	t.network.Free()
@@ -144,7 +143,7 @@ func (t *Trainer) free() {
 	}
 }
 
-// announce logs the line that says what is being trained.
+// announce logs what is being trained.
 func (t *Trainer) announce() {
 	device := t.device.String()
 	if t.device.Type == gotorch.CPU {
@@ -159,14 +158,14 @@ func (t *Trainer) announce() {
 		zap.String("run", t.run.Dir))
 }
 
-// ErrInterrupted says that training stopped because its context was cancelled,
-// and that the run is saved.
+// ErrInterrupted says that training stopped because its context was cancelled, and that the
+// run is saved.
 var ErrInterrupted = errors.New("interrupted; the run is saved")
 
-// Train trains until the run's last step, or until ctx is cancelled: then it
-// saves and returns ErrInterrupted. A step on a CPU that then takes more than some seconds
-// is abandoned, and the state before it saved; the tensor thread is busy with it until it
-// ends, or the program does.
+// Train trains until the run's last step, or until ctx is cancelled: then it saves and
+// returns ErrInterrupted. On a CPU it abandons a step that continues for more than some
+// seconds after that, and saves the state before the step. The tensor thread stays busy
+// until the abandoned step ends.
 func (t *Trainer) Train(ctx context.Context) error {
 	t.announce()
 	if t.abandonable() {
@@ -186,18 +185,18 @@ func (t *Trainer) loop(ctx context.Context) error {
 				return t.stopped(err)
 			}
 		}
-		t.due = t.due || t.saveDue()
-		if t.done() || t.due && t.healthy() {
+		t.saveOverdue = t.saveOverdue || t.savesNow()
+		if t.done() || t.saveOverdue && t.healthy() {
 			if err := t.save(t.done()); err != nil {
 				return err
 			}
-			t.due = false
+			t.saveOverdue = false
 		}
 	}
 	return t.group.OnLeader(t.saver.wait)
 }
 
-// next takes one step, or saves and stops if ctx is cancelled in any process.
+// next runs one step, or saves and stops if ctx is cancelled in any process.
 func (t *Trainer) next(ctx context.Context) error {
 	batch, err := t.waitForBatch(ctx)
 	err = t.withStepTimeout(func() error { return t.syncStop(ctx, err) })
@@ -222,24 +221,25 @@ func (t *Trainer) next(ctx context.Context) error {
 	return err
 }
 
-// withStepTimeout bounds how long processes wait for one another while f runs: for an image
-// from a slow disk, or a step on a CPU, but not for a process that hangs. What may take longer,
-// such as an evaluation or the writing of a checkpoint, is not for f.
+// withStepTimeout limits how long processes wait for one another while f runs. The limit is
+// generous enough for a slow disk or a step on a CPU, but not for an evaluation or for
+// writing a checkpoint.
 func (t *Trainer) withStepTimeout(f func() error) error {
 	return t.group.Within(cmp.Or(t.run.StepTimeout, time.Hour), f)
 }
 
-// readsStep reports whether the results of the step just taken are to be read at once, for the
-// log, an evaluation or a checkpoint: what waits for a GPU, which may wait for another process,
-// is to wait with a timeout.
+// readsStep reports whether the result of the last step is needed at once, for the log, an
+// evaluation or a checkpoint. Reading it waits for a GPU, which may wait for another process,
+// so it is read within the timeout.
 func (t *Trainer) readsStep() bool {
-	return t.syncEveryStep || t.lineDue() || t.evaluationDue() || t.due || t.saveDue()
+	return t.syncEveryStep || t.logs() || t.evaluationDue() || t.saveOverdue || t.savesNow()
 }
 
-func (t *Trainer) saveDue() bool { return t.current%t.config.Train.SaveInterval == 0 }
+// savesNow reports whether the current step ends a save interval.
+func (t *Trainer) savesNow() bool { return t.current%t.config.Train.SaveInterval == 0 }
 
-// syncStop returns nil if all processes go on, and ErrInterrupted in all of them if ctx
-// is cancelled in one.
+// syncStop returns nil in all processes, or an error in all of them: ErrInterrupted if ctx
+// is cancelled in one, or the error of one.
 func (t *Trainer) syncStop(ctx context.Context, mine error) error {
 	err := t.group.SyncStop(ctx, mine)
 	if errors.Is(err, context.Canceled) {
@@ -253,10 +253,10 @@ func (t *Trainer) waitForBatch(ctx context.Context) (data.Batch, error) {
 	return t.loader.Next(ctx)
 }
 
-// stopped saves before training ends by an interrupt, or by an error that the
-// weights have no part in, such as an image that cannot be read.
+// stopped saves before training ends by an interrupt, or by an error that does not affect
+// the weights, such as an image that cannot be read.
 func (t *Trainer) stopped(cause error) error {
-	if t.group.Lost() { // saving waits for a GPU, and that for who is gone
+	if t.group.Lost() { // saving would wait for the GPU, and the GPU for the lost process
 		return cause
 	}
 	err := t.withStepTimeout(func() error { t.healthy(); return nil })
@@ -274,7 +274,7 @@ func (t *Trainer) stopped(cause error) error {
 	if !t.group.IsLeader() {
 		return fmt.Errorf("%w\nthe run is saved", cause)
 	}
-	return fmt.Errorf("%w\nthe run is saved, as %s: iddpm resume %s goes on", cause, t.saver.safe, t.run.Dir)
+	return fmt.Errorf("%w\nthe run is saved as %s: resume it by iddpm resume %s", cause, t.saver.safe, t.run.Dir)
 }
 
 func (t *Trainer) done() bool {
@@ -282,8 +282,7 @@ func (t *Trainer) done() bool {
 	return total > 0 && t.current >= total
 }
 
-// deviceKind names a device by what its results depend on: which of a machine's GPUs it
-// is does not matter, but what kind of GPU.
+// deviceKind names a device by what the results depend on: the model of GPU, not its index.
 func deviceKind(d gotorch.Device) string {
 	if d.Type != gotorch.CUDA {
 		return d.String()
@@ -292,7 +291,8 @@ func deviceKind(d gotorch.Device) string {
 	return fmt.Sprintf("%s (compute capability %d.%d)", p.Name, p.Major, p.Minor)
 }
 
-// environment is what results depend on beside the configuration, bit for bit.
+// environment returns what the results depend on, bit for bit, in addition to the
+// configuration.
 func (t *Trainer) environment() map[string]string {
 	e := map[string]string{
 		"libtorch":       gotorch.Version,

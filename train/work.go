@@ -13,9 +13,8 @@ import (
 	"iddpm/streams"
 )
 
-// stepWork is the device's part of an optimizer step, as work for a
-// [gotorch.Graph]: it finds what it needs of the host, and leaves what it has to
-// say, at the same places every time.
+// stepWork is the device's part of an optimizer step, as a [gotorch.Graph] captures it: its
+// inputs and results are the same tensors at every step.
 type stepWork struct {
 	t     *Trainer
 	graph *gotorch.Graph
@@ -27,21 +26,21 @@ type stepWork struct {
 
 	working map[*model.Parameter]gotorch.Tensor // see makeWorkingWeights
 
-	updates bool // the step under way has come to the weights: it must not be taken again
+	updates bool // the step has started to update the weights: it must not be repeated
 }
 
-// What numbers holds: three rows of N numbers, one per image, and then these.
+// The layout of numbers: three rows of N numbers, one per image, and then these.
 const (
 	numberStep         = iota
 	numberLR           // learning rate
-	numberGradScale    // what the sum of the losses is multiplied by
-	numberInvLossScale // what takes the loss's factor out of the gradient
-	numbersPerStep     // how many there are
+	numberGradScale    // factor of the sum of the losses: loss scale / batch size
+	numberInvLossScale // 1 / loss scale, which unscales the gradient
+	numbersPerStep     // their count
 )
 
 func (t *Trainer) newStepWork() *stepWork {
 	w := &stepWork{t: t}
-	n, size, channels := int64(t.share()), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
+	n, size, channels := int64(t.localBatch()), int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	w.pixels = gotorch.EmptyOn(t.device, gotorch.Byte, n, size, size, channels)
 	w.numbers = gotorch.EmptyOn(t.device, gotorch.Double, 3*n+numbersPerStep)
 	w.graph = t.newGraph(w.run)
@@ -51,11 +50,11 @@ func (t *Trainer) newStepWork() *stepWork {
 	if t.group != nil {
 		w.graph.Agree = t.group.SyncError
 	}
-	w.graph.BeforeCapture = t.optimizer.ZeroGrad // the first step's gradients: the captured step has its own
+	w.graph.BeforeCapture = t.optimizer.ZeroGrad // frees the eager step's gradients: the captured step has its own
 	return w
 }
 
-// newGraph returns work that a GPU captures, unless it is not to.
+// newGraph returns a graph of work, which a GPU captures unless CUDA graphs are disabled.
 func (t *Trainer) newGraph(work func()) *gotorch.Graph {
 	g := gotorch.NewGraph(t.device, work)
 	g.Eager = t.config.Train.NoCUDAGraphs
@@ -71,8 +70,8 @@ func (w *stepWork) free() {
 
 // makeWorkingWeights makes the bfloat16 working weights, once the master weights are
 // loaded. The network computes with them and the optimizer updates them, so that a step
-// casts no weights. Gradients are cast where they are summed before the optimizer sees them.
-// In float16 each evaluation casts the weights.
+// casts no weights. Gradients are cast when they are accumulated. In float16 each forward
+// pass casts the weights.
 func (w *stepWork) makeWorkingWeights() {
 	if !w.t.precision.hasWorkingWeights() {
 		return
@@ -85,8 +84,8 @@ func (w *stepWork) makeWorkingWeights() {
 	w.t.optimizer.SetWorkingWeights(list)
 }
 
-// write sends this process's share of a batch and of its timesteps, without waiting
-// for the device.
+// write copies this rank's images, timesteps and the step's scalars to the device, without
+// waiting for it.
 func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64) {
 	t, n := w.t, len(timesteps)
 	numbers := make([]float64, 3*n+numbersPerStep)
@@ -104,7 +103,7 @@ func (w *stepWork) write(batch data.Batch, timesteps []int64, weights []float64)
 	w.numbers.CopyI(t.pinned(gotorch.FromFloat64s(numbers)), true)
 }
 
-// pinned returns host memory from which a GPU copies by itself.
+// pinned returns page-locked host memory, which a GPU copies asynchronously.
 func (t *Trainer) pinned(host gotorch.Tensor) gotorch.Tensor {
 	if t.device.Type != gotorch.CUDA {
 		return host
@@ -112,7 +111,7 @@ func (t *Trainer) pinned(host gotorch.Tensor) gotorch.Tensor {
 	return host.PinMemory()
 }
 
-// stepInputs are what has been written, as the step needs it, on the device.
+// stepInputs are the inputs of a step on the device, as the step uses them.
 type stepInputs struct {
 	whole                       microbatch
 	step                        gotorch.Tensor // int64 [1]
@@ -132,7 +131,7 @@ func (w *stepWork) inputs() (in stepInputs) {
 	return in
 }
 
-// run is the work.
+// run is the work of a step: forward and backward pass, clipping, AdamW and EMA.
 func (w *stepWork) run() {
 	t, out := w.t, new(stepOutputs)
 	w.updates = false
@@ -170,8 +169,7 @@ type microbatch struct {
 	weights   gotorch.Tensor // float32 [n], of importance sampling
 }
 
-// split cuts a part of the global batch into parts of a size; the last may be
-// smaller.
+// split divides m into microbatches of a size; the last may be smaller.
 func (m microbatch) split(size int) (parts []microbatch) {
 	total := int(m.x.Size(0))
 	for first := 0; first < total; first += size {
@@ -187,8 +185,8 @@ func (m microbatch) split(size int) (parts []microbatch) {
 	return parts
 }
 
-// backwardAll leaves the gradient of the global mean. Where one microbatch of one
-// process is all of it, it is in the dtype that the network computes in.
+// backwardAll computes the gradient of the mean loss over the global batch. If that is one
+// microbatch of one process, the gradient is in the network's compute dtype, else float32.
 func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	microbatches := in.whole.split(t.config.Train.microbatch())
 	last := len(microbatches) - 1
@@ -214,21 +212,20 @@ func (t *Trainer) backwardAll(in stepInputs, out *stepOutputs) {
 	sum.finish()
 }
 
-// accumulatesGradients reports whether the gradients of microbatches are summed outside of
-// autograd. Where it can do it, autograd needs no room for all of a microbatch's beside
-// the sum.
+// accumulatesGradients reports whether a gradientSum accumulates the gradients. Autograd's
+// own accumulation needs less memory, but adds in the working weights' dtype.
 func (t *Trainer) accumulatesGradients(microbatches int) bool {
 	return t.group.Size() > 1 || t.config.Train.GradientNoise || microbatches > 1 && len(t.work.working) > 0
 }
 
-// overlapsAllReduce reports whether processes add up gradients while others are not there
-// yet: not where all of a microbatch's are looked at, and not in float16, whose weights
-// are better cast all at once.
+// overlapsAllReduce reports whether the all-reduce overlaps with the backward pass: not if
+// the norm of a whole microbatch's gradient is measured, and not in float16, which casts all
+// weights at once.
 func (t *Trainer) overlapsAllReduce() bool {
 	return t.group.Size() > 1 && !t.config.Train.GradientNoise && t.precision.dtype != gotorch.Half
 }
 
-// backward adds the gradient of one microbatch's share of the global mean. reached, if
+// backward adds the gradient of one microbatch's term of the global mean. onSegmentDone, if
 // not nil, is called after every segment of the backward pass; see [model.Segments.Backward].
 func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, onSegmentDone func()) {
 	gotorch.Scope(func() {
@@ -245,22 +242,23 @@ func (t *Trainer) backward(in stepInputs, m microbatch, out *stepOutputs, onSegm
 	})
 }
 
-// losses draws the noise of a microbatch and takes its losses.
+// losses draws the noise of a microbatch and returns its losses.
 func (t *Trainer) losses(in stepInputs, m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
 	return t.diffusion.DrawTrainingLosses(denoise, m.x, t.diffusion.AtTensor(m.timesteps, nil), t.key(in, m, streams.TrainingNoise), t.cond(m.x, m.y))
 }
 
-// key names the random numbers of one purpose for a microbatch of this step.
+// key returns the Philox key of a stream for a microbatch of this step.
 func (t *Trainer) key(in stepInputs, m microbatch, stream uint32) gotorch.PhiloxKey {
 	return gotorch.PhiloxKey{Seed: t.seed(), Stream: stream, StepOf: in.step, FirstSample: int64(m.first)}
 }
 
-// cond returns what the network is told of images x beside their timesteps.
+// cond returns the conditioning of images x: labels y, and low-resolution images for
+// super-resolution.
 func (t *Trainer) cond(x, y gotorch.Tensor) diffusion.Cond {
 	return diffusion.Cond{Y: y, LowRes: t.config.Model.LowRes(x)}
 }
 
-// keep appends a metric, if there is one, out of the microbatch's scope.
+// keep appends a metric, if defined, moved out of the microbatch's scope.
 func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
 	if !x.Defined() {
 		return list
@@ -268,13 +266,13 @@ func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
 	return append(list, x.Detach().MoveOut())
 }
 
-// pass is one evaluation of the network within a step.
+// pass is one forward and backward pass of the network.
 type pass struct {
 	denoise  diffusion.Denoiser
-	segments *model.Segments // nil: the backward pass is one
+	segments *model.Segments // nil: the backward pass is not divided
 }
 
-// newPass evaluates the network; inParts: the way back is to go in parts.
+// newPass prepares a pass. inParts divides the backward pass into segments.
 func (t *Trainer) newPass(in stepInputs, m microbatch, inParts bool) pass {
 	var p pass
 	if t.config.Model.UseCheckpoint || inParts {

@@ -133,7 +133,7 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 		s.log.Warn("left out an image", zap.String("name", bad.Name), zap.Error(bad.Err))
 	}
 	for _, left := range done.LeftOut {
-		s.log.Warn("left out images that are no data", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
+		s.log.Warn("left out files that are not images of the data set", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
 	}
 	if done.Rule != "" {
 		s.log.Info("classes", zap.Int("count", done.Classes), zap.String("rule", done.Rule))

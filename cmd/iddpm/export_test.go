@@ -131,7 +131,7 @@ func TestExportWrongUse(t *testing.T) {
 		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "one of them is enough"},
 		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "leave out"},
 		{[]string{bare, "-o", out}, exitFailed, "nowhere"},
-		{[]string{bare, "-o", out, "--ema", "0.5"}, exitFailed, "no average of rate 0.5"},
+		{[]string{bare, "-o", out, "--ema", "0.5"}, exitFailed, "no EMA of decay rate 0.5"},
 		{[]string{bare, "--reference-layout", filepath.Dir(out)}, exitFailed, "no training state"},
 		{[]string{bare + "x", "-o", out}, exitFailed, "no checkpoint or run folder"},
 	} {
@@ -145,7 +145,7 @@ func TestExportWrongUse(t *testing.T) {
 	}
 }
 
-// Weights alone do not take the place of what training goes on from.
+// Weights alone do not take the place of what training continues from.
 func TestExportRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {

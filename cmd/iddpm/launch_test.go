@@ -25,13 +25,13 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"batch size", trainTiny("a", "--processes", "3"), exitUsage, "batch-size 4 does not part evenly among 3 processes"},
+		{"batch size", trainTiny("a", "--processes", "3"), exitUsage, "batch-size 4 is not divisible by the 3 processes"},
 		{"one part", trainTiny("a", "--gradient-noise"), exitUsage, "gradient-noise compares microbatches"},
 		{"number", trainTiny("a", "--processes", "-1"), exitUsage, "--processes must not be negative"},
 		{"no GPU", trainTiny("a", "--processes", "0"), exitUsage, "one process per GPU"},
 		{"options", trainTiny("a", "--processes", "2", "--lr", "-1"), exitUsage, "lr must be a number above 0"},
 		{"a flag", []string{"train", "--processes", "2", "--steps", "many"}, exitUsage, "many"},
-		{"taken", trainTiny("taken", "--processes", "2"), exitFailed, "taken holds a run already"},
+		{"taken", trainTiny("taken", "--processes", "2"), exitFailed, "taken already holds a run"},
 		{"no run", []string{"resume", "nothing", "--device", "cpu", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
 		{"no images", trainTiny("a", "--processes", "2", "--data-dir", "nowhere"), exitFailed, "nowhere does not exist"},
 		{"one GPU for all", []string{"train", "--processes", "2", "--device", "cuda:1"}, exitUsage, "2 processes cannot all have it"},
@@ -55,7 +55,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 func TestProcessesThatDiverge(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--lr", "1e30", "--max-skipped-steps", "2")...)
-	if got.status != exitFailed || strings.Count(got.stderr, "even after going back once") != 1 || strings.Count(got.stderr, "going back to the last checkpoint") != 1 {
+	if got.status != exitFailed || strings.Count(got.stderr, "even after rolling back once") != 1 || strings.Count(got.stderr, "rolling back to the last checkpoint") != 1 {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 }
@@ -71,7 +71,7 @@ func TestProcessesThatMeetABadImage(t *testing.T) {
 	writeTo(t, bad, content[:len(content)-30])
 	dir := filepath.Join(t.TempDir(), "run")
 	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--data-dir", images)...)
-	if got.status != exitFailed || strings.Count(got.stderr, "odd_00005.png") != 1 || strings.Count(got.stderr, "the run is saved, as") != 1 {
+	if got.status != exitFailed || strings.Count(got.stderr, "odd_00005.png") != 1 || strings.Count(got.stderr, "the run is saved as") != 1 {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 }

@@ -209,7 +209,7 @@ func TestNLLRefuses(t *testing.T) {
 		{"no batch", []string{run, "--batch-size", "0"}, exitUsage, "batch-size must be above 0"},
 		{"bare weights", append([]string{bare}, tiny[:16]...), exitUsage, "name some by --data-dir"},
 		{"no such data", []string{run, "--data-dir", "nowhere"}, exitFailed, "nowhere"},
-		{"no such average", []string{run, "--ema", "0.5", "--num-samples", "1"}, exitFailed, "no average of rate 0.5"},
+		{"no such average", []string{run, "--ema", "0.5", "--num-samples", "1"}, exitFailed, "no EMA of decay rate 0.5"},
 		{"precision", []string{run, "--precision", "fp8"}, exitUsage, "fp8"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

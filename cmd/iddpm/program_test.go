@@ -157,7 +157,7 @@ func TestWrongUse(t *testing.T) {
 		{"background", []string{"train", "--background", "whitish"}, exitUsage, `background: "whitish" is not a colour`},
 		{"cache", []string{"train", "--cache", "much"}, exitUsage, `cache: "much" is not a size of memory`},
 		{"schedule", []string{"train", "--noise-schedule", "cubic"}, exitUsage, "cubic"},
-		{"checkpoint of another program", []string{"resume", other}, exitFailed, "belongs to another program"},
+		{"checkpoint of another program", []string{"resume", other}, exitFailed, "was written by another program"},
 		{"no checkpoint", []string{"sample", noZip}, exitFailed, "text.pt"},
 		{"missing checkpoint", []string{"sample", filepath.Join(empty, "a.pt")}, exitFailed, "a.pt"},
 		{"folder without a run", []string{"resume", empty}, exitFailed, "is it a run folder?"},
@@ -205,7 +205,7 @@ func TestLastWords(t *testing.T) {
 		status int
 		want   string // the last line
 	}{
-		{t.Context(), []string{"train", "--run-dir", "a", "--log-json"}, exitFailed, `"msg":"a holds a run already: go on with it by`},
+		{t.Context(), []string{"train", "--run-dir", "a", "--log-json"}, exitFailed, `"msg":"a already holds a run: resume it by`},
 		{t.Context(), []string{"train", "--threads", "-1", "--log-json"}, exitUsage, `{"level":"error",`},
 		{cancelled, []string{"sample", "a", "--device", "cpu"}, exitInterrupted, "iddpm: " + nothing + "\n"},
 		{cancelled, []string{"sample", "a", "--device", "cpu", "--log-json"}, exitInterrupted, `"msg":"` + nothing + `"}`},
@@ -477,8 +477,8 @@ func TestBenchProcesses(t *testing.T) {
 		t.Errorf("%s", got.stdout)
 	}
 	for refused, flags := range map[string][]string{
-		"--products times one process":                        {"--processes", "2", "--products"},
-		"batch-size 4 does not part evenly among 3 processes": {"--processes", "3"},
+		"--products times one process":                     {"--processes", "2", "--products"},
+		"batch-size 4 is not divisible by the 3 processes": {"--processes", "3"},
 	} {
 		got := programAlone(append(append([]string{"bench", "train", "--device", "cpu"}, tiny...), flags...)...)
 		if got.status != exitUsage || !strings.Contains(got.stderr, refused) {

@@ -63,7 +63,7 @@ func TestFullDisk(t *testing.T) {
 	p := start(t, trainTiny(dir, "--steps", "1000000", "--save-interval", "20")...)
 	p.await(t, "saved")
 	p.limitFiles(t, 100_000)
-	p.await(t, "cannot save; training goes on")
+	p.await(t, "cannot save; training continues")
 	if got := checkRun(t, dir, p.saved); got != p.saved {
 		t.Errorf("the newest checkpoint is of step %d, saved was %d", got, p.saved)
 	}

@@ -38,7 +38,7 @@ func (r *remote) holdsRun() bool {
 // noCheckpoint says that a folder holds none, and what to do.
 func (r *remote) noCheckpoint() error {
 	if r.holdsRun() {
-		return fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, go on with it by `iddpm resume %s`", r.At, shellWord(r.At.String()))
+		return fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", r.At, shellWord(r.At.String()))
 	}
 	return fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", r.At)
 }
@@ -47,7 +47,7 @@ func (r *remote) noCheckpoint() error {
 func (r *remote) refuse() error {
 	switch {
 	case r.holdsRun():
-		return fmt.Errorf("%s holds a run already: go on with it by `iddpm resume %s`, or name another --run-dir", r.At, shellWord(r.At.String()))
+		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, shellWord(r.At.String()))
 	case train.Exists(r.dir):
 		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` goes on with that and uploads it; to begin anew, remove the copy", r.At, r.dir, shellWord(r.At.String()))
 	}

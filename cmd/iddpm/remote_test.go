@@ -132,7 +132,7 @@ func TestRemoteRun(t *testing.T) {
 		t.Fatalf("there are %q, want %q", there, want)
 	}
 	again := iddpm(t, append(trainTiny(run, flags...), "--remote-cache", away)...)
-	if again.status != exitFailed || !strings.Contains(again.lastLine(), "holds a run already") {
+	if again.status != exitFailed || !strings.Contains(again.lastLine(), "already holds a run") {
 		t.Errorf("a second run: %d, %s", again.status, again.stderr)
 	}
 

@@ -31,11 +31,11 @@ func TestResumeFlags(t *testing.T) {
 		{"preset", resume("--preset", "cifar10"), exitDone, ignored + `  {"flags": ["--preset"]}`},
 		{"no steps", resume("--steps", "0"), exitUsage, "--steps must be above 0, not 0"},
 		{"negative steps", resume("--steps", "-1"), exitUsage, "--steps must be above 0, not -1"},
-		{"steps of the past", resume("--steps", "1"), exitFailed, "has taken 2 steps, so it cannot end at step 1"},
+		{"steps of the past", resume("--steps", "1"), exitFailed, "is at step 2, so the run cannot end at step 1"},
 		{"no time for a step", resume("--step-timeout", "0"), exitUsage, "--step-timeout must be above 0 minutes, not 0"},
 		{"auto, the same", auto("--steps", "2", "--precision", "fp32"), exitDone, ""},
 		{"auto, ignored", auto("--steps", "2", "--lr", "5", "--keep", "1"), exitDone, ignored + `  {"flags": ["--lr", "--keep"]}`},
-		{"auto, steps of the past", auto("--steps", "1"), exitFailed, "has taken 2 steps, so it cannot end at step 1"},
+		{"auto, steps of the past", auto("--steps", "1"), exitFailed, "is at step 2, so the run cannot end at step 1"},
 		{"threads", resume("--threads", "2"), exitDone, `{"reason": "threads", "was": 1, "is": 2, `},
 	} {
 		before := config(t, "a")

@@ -273,7 +273,7 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "wants to know classes"},
 		{"half a cascade", []string{"sample", plain, "--upsample-use-ddim"}, exitUsage, "are for --upsample"},
 		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is DDIM's"},
-		{"no such average", []string{"sample", plain, "--upsample", run, "--upsample-ema", "0.1"}, exitFailed, "no average of rate 0.1"},
+		{"no such average", []string{"sample", plain, "--upsample", run, "--upsample-ema", "0.1"}, exitFailed, "no EMA of decay rate 0.1"},
 		{"cascade to unnamed weights", []string{"sample", plain, "--upsample", bare}, exitUsage, "say by --upsample-preset"},
 		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "enlarges images of 64"},
 		{"classes numbered differently", []string{"sample", two, "--upsample", classes}, exitFailed, "number their classes differently"},

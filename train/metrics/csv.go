@@ -10,18 +10,18 @@ import (
 	"strconv"
 )
 
-// referenceColumns stand first, in the order of the reference's progress.csv,
-// whether or not a run has them (a loss without a vb term does not).
+// referenceColumns come first, in the order of the reference's progress.csv, even if a run
+// lacks them (a loss without a vb term does).
 var referenceColumns = []string{"step", "samples", "loss", "mse", "vb", "loss_q0", "loss_q1", "loss_q2", "loss_q3", "grad_norm"}
 
-// table is progress.csv. As in the logger of OpenAI's baselines, a value that has
-// no column yet widens the file.
+// table is progress.csv. As in the logger of OpenAI's baselines, a new value adds a column
+// to the file.
 type table struct {
 	file    *file
 	columns []string
 }
 
-// append adds a row, and columns for what is new in it.
+// append adds a row, and columns for its new values.
 func (t *table) append(r Row) error {
 	columns := slices.Clone(t.columns)
 	for _, v := range r.Values {
@@ -53,7 +53,7 @@ func (t *table) widen(columns []string) error {
 		}
 		header = false
 	}
-	// Closed first, so that after a failure nothing goes on under the old header.
+	// Closed first, so that after a failure no row is written under the old header.
 	if err := t.file.close(); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (r Row) csv(columns []string) []byte {
 	return csvLine(cells)
 }
 
-// cell writes a number as Python's str does where JSON has no number.
+// cell formats a number as JSON does, and NaN and the infinities as Python's str does.
 func cell(v float64) string {
 	switch {
 	case math.IsNaN(v):
@@ -94,14 +94,14 @@ func cell(v float64) string {
 func csvLine(cells []string) []byte {
 	var line bytes.Buffer
 	w := csv.NewWriter(&line)
-	_ = w.Write(cells) // a buffer takes everything
+	_ = w.Write(cells) // writing to a buffer does not fail
 	w.Flush()
 	return line.Bytes()
 }
 
-// tableUpTo returns the columns of a progress.csv and its text without the rows
-// beyond a step. The cells that stay are not touched: a table that a user has
-// worked on, or the reference has begun, goes on as it is.
+// tableUpTo returns the columns of a progress.csv and its text without the rows after a
+// step. It does not change the other cells, so that a table that was edited by a user or
+// started by the reference is continued as it is.
 func tableUpTo(step int, path string, text []byte) (columns []string, kept []byte, err error) {
 	err = eachLine(path, text, func(line []byte) error {
 		cells, err := csv.NewReader(bytes.NewReader(line)).Read()

@@ -30,8 +30,8 @@ const (
 	valueSimpleValue = 2 // float
 )
 
-// events is one TensorBoard file. TensorBoard reads the files of a folder in the
-// order of their names, and what one start of the run has written from one file.
+// events is one TensorBoard file. TensorBoard reads the files of a folder in the order of
+// their names; each start of a run writes one file.
 type events struct{ file *file }
 
 func newEvents(dir string, step int) (*events, error) {
@@ -42,8 +42,8 @@ func newEvents(dir string, step int) (*events, error) {
 		return nil, err
 	}
 	e := &events{f}
-	// The version is what makes TensorBoard heed START: it then hides what earlier
-	// files hold at this step or later. The resumed step's own row must stay.
+	// With this version TensorBoard handles START: it hides the events of earlier files from
+	// this step on. The row of the resumed step itself must stay visible.
 	head := record(event(step+1, eventFileVersion, []byte("brain.Event:2")))
 	head = append(head, record(event(step+1, eventSessionLog, varint(nil, sessionLogStatus, statusStart)))...)
 	if err := f.append(head); err != nil {
@@ -64,7 +64,7 @@ func (e *events) scalars(r Row) error {
 	return e.file.append(record(event(r.Step, eventSummary, summary)))
 }
 
-// event returns an Event of now, with one of its possible contents.
+// event returns an Event with the current time and one of its possible contents.
 func event(step int, number protowire.Number, content []byte) []byte {
 	seconds := float64(time.Now().UnixNano()) / 1e9
 	b := protowire.AppendTag(nil, eventWallTime, protowire.Fixed64Type)
@@ -83,7 +83,7 @@ func varint(b []byte, number protowire.Number, v int) []byte {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// record frames data as TFRecord does: its length, both with their checksums.
+// record frames data as a TFRecord: length, data, and a checksum of each.
 func record(data []byte) []byte {
 	length := binary.LittleEndian.AppendUint64(nil, uint64(len(data)))
 	b := binary.LittleEndian.AppendUint32(length, maskedCRC(length))
@@ -91,8 +91,8 @@ func record(data []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, maskedCRC(data))
 }
 
-// maskedCRC is a CRC-32C, rotated and moved so that the checksum of data that
-// holds checksums stays a good one.
+// maskedCRC is TFRecord's masked CRC-32C. The mask keeps the checksum of data that contains
+// checksums effective.
 func maskedCRC(data []byte) uint32 {
 	crc := crc32.Checksum(data, castagnoli)
 	return (crc>>15 | crc<<17) + 0xa282ead8

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// records takes a TFRecord file apart and checks its framing.
+// records splits a TFRecord file and checks its framing.
 func records(t *testing.T, b []byte) (all [][]byte) {
 	t.Helper()
 	for len(b) > 0 {
@@ -40,9 +40,9 @@ func eventFiles(t *testing.T, dir string) []string {
 	return paths // in TensorBoard's order
 }
 
-// testdata/make.py has Python's tensorboard write the same events: all but the
-// wall times is equal, byte for byte.
-func TestEventsArePythons(t *testing.T) {
+// Python's tensorboard writes the same events (testdata/make.py): they are equal byte by byte
+// except for the wall times.
+func TestEventsMatchTensorBoard(t *testing.T) {
 	dir := t.TempDir()
 	w := open(t, dir, 4)
 	err := w.Write(7, []Value{{"step", 7}, {"samples", 56}, {"loss", 0.1}, {"vb", math.NaN()}, {"mse", math.Inf(1)},
@@ -50,7 +50,7 @@ func TestEventsArePythons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Before Close: what is written is there, whatever becomes of the process.
+	// Before Close: the events are in the file even if the process is killed.
 	got := records(t, []byte(read(t, eventFiles(t, dir)[0])))
 	want := records(t, []byte(read(t, "testdata", "python.tfevents")))
 	if len(got) != len(want) {
@@ -71,8 +71,8 @@ func TestEventsArePythons(t *testing.T) {
 	}
 }
 
-// Each start of a run has its own file, after the earlier ones in the order of
-// the names, whose START says from where on they are void.
+// Each start of a run writes its own file, named after the earlier ones in sort order. Its
+// START names the step from which the earlier files are void.
 func TestEventsPerStart(t *testing.T) {
 	dir := t.TempDir()
 	steps := []int{0, 300, 7, 0}
@@ -100,7 +100,7 @@ func TestEventFileExists(t *testing.T) {
 	}
 }
 
-// A disk that is full is all that the error speaks of, where the file closes.
+// On a full disk the error names only that, not an error of closing the file.
 func TestEventsOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	err := withFileLimit(t, 8, func() error {

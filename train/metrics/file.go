@@ -11,7 +11,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// file grows by whole records: one that cannot be written in full is taken back.
+// file is an append-only file of records. A record that cannot be written in full is
+// truncated again.
 type file struct {
 	path string
 	f    *os.File
@@ -25,7 +26,7 @@ func openFile(path string, flag int) (*file, error) {
 	return &file{path, f}, nil
 }
 
-// reopen opens a file to append to after its text has become another.
+// reopen replaces the file's text if it has changed, and opens it for appending.
 func reopen(path string, before, after []byte) (*file, error) {
 	if !bytes.Equal(before, after) {
 		if err := replace(path, after); err != nil {
@@ -35,8 +36,7 @@ func reopen(path string, before, after []byte) (*file, error) {
 	return openFile(path, 0)
 }
 
-// replace gives a file another text at once: whatever happens, one of the two is
-// there whole.
+// replace replaces a file's text atomically: after a crash it holds either text in full.
 func replace(path string, text []byte) error {
 	if err := renameio.WriteFile(path, text, 0o666); err != nil {
 		return fmt.Errorf("cannot rewrite %s: %w", path, err)
@@ -52,14 +52,14 @@ func readIfExists(path string) ([]byte, error) {
 	return text, err
 }
 
-// append goes straight to the operating system, so that a crash of the process
-// costs no record.
+// append writes to the operating system at once, so that a crash of the process loses no
+// record.
 func (f *file) append(record []byte) error {
 	n, err := f.f.Write(record)
 	if err == nil || n == 0 {
 		return err
 	}
-	// Half a record, of a full disk say, would spoil the one after it.
+	// Half a record, on a full disk for example, would corrupt the next one.
 	end, seekErr := f.f.Seek(0, io.SeekEnd)
 	if seekErr != nil {
 		return errors.Join(err, seekErr)
@@ -71,23 +71,23 @@ func (f *file) close() error {
 	return errors.Join(f.f.Sync(), f.f.Close())
 }
 
-// eachLine calls parse with every line of a text file that is not blank. What
-// follows the last newline was being written when the process died, or is being
-// written now, and is passed over; so is a last line that parse refuses, if it
-// took one before. Any other line that it refuses is an error.
+// eachLine calls parse with every line of a text file that is not blank. It ignores the text
+// after the last newline, which is a line being written now or when a process died, and a
+// last line that parse rejects if it accepted one before. Any other line that parse rejects
+// is an error.
 func eachLine(path string, text []byte, parse func(line []byte) error) error {
 	text = bytes.TrimRight(text[:bytes.LastIndexByte(text, '\n')+1], "\r\n")
 	last := bytes.Count(text, []byte("\n")) + 1
-	number, taken := 0, 0
+	number, accepted := 0, 0
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		number++
 		if line = bytes.TrimSuffix(line, []byte("\r")); len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		if err := parse(line); err == nil {
-			taken++
-		} else if number < last || taken == 0 {
-			return fmt.Errorf("%s, line %d: %w: mend that line, or move the file elsewhere", path, number, err)
+			accepted++
+		} else if number < last || accepted == 0 {
+			return fmt.Errorf("%s, line %d: %w: correct that line, or move the file elsewhere", path, number, err)
 		}
 	}
 	return nil

@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// json returns the row as a line of log.jsonl. JSON has no numbers for NaN and
-// the infinities; the strings "NaN", "Infinity" and "-Infinity" keep the line
-// valid and are what float() of Python and parseFloat of JavaScript take.
+// json returns the row as a line of log.jsonl. JSON has no numbers for NaN and the
+// infinities: they become the strings "NaN", "Infinity" and "-Infinity", which Python's
+// float() and JavaScript's parseFloat accept.
 func (r Row) json() []byte {
 	line := append([]byte(`{"step":`), strconv.Itoa(r.Step)...)
 	for _, v := range r.Values {
@@ -25,7 +25,7 @@ func (r Row) json() []byte {
 }
 
 func quote(name string) []byte {
-	text, _ := json.Marshal(name) // a string always has its JSON
+	text, _ := json.Marshal(name) // a string does not fail
 	return text
 }
 
@@ -38,7 +38,7 @@ func number(v float64) []byte {
 	case math.IsInf(v, -1):
 		return quote("-Infinity")
 	}
-	text, _ := json.Marshal(v) // and so has a finite number
+	text, _ := json.Marshal(v) // a finite number does not fail
 	return text
 }
 
@@ -97,13 +97,13 @@ func parseRow(line []byte) (Row, error) {
 	return newRow(n, values)
 }
 
-// parseMember reads a name and its number, and the number as it is written too.
+// parseMember reads a name and its number, which it also returns as text.
 func parseMember(d *json.Decoder) (name string, v float64, text string, err error) {
 	key, err := d.Token()
 	if err != nil {
 		return "", 0, "", err
 	}
-	name = key.(string) // no other token stands before a colon
+	name = key.(string) // the decoder accepts no other token before a colon
 	value, err := d.Token()
 	if err != nil {
 		return "", 0, "", err

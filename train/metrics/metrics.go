@@ -1,14 +1,13 @@
-// Package metrics writes what a training run measures into its run folder,
-// beside its checkpoints, in three forms of the same rows:
+// Package metrics writes the metrics of a training run to its run folder. The same rows are
+// written to three files:
 //
 //   - log.jsonl: one JSON object a row, for programs, and for [Read];
 //   - progress.csv: the reference's table, its columns first;
 //   - events.out.tfevents.*: what TensorBoard reads.
 //
-// A row lies in the files when [Writer.Write] returns, so a killed process has
-// lost none, and at worst leaves a line without its end. A run that resumes
-// drops that line and the rows beyond its checkpoint, and its files then read
-// as if it had never stopped.
+// A row is in the files when [Writer.Write] returns, so a killed process loses no row, and
+// leaves at most one incomplete line. A resumed run drops that line and the rows after its
+// checkpoint, so that its files equal those of an uninterrupted run.
 package metrics
 
 import (
@@ -27,24 +26,23 @@ const (
 	maxStep = 1 << 53 // readers of JSON and CSV may hold a step as a float64
 )
 
-// Names returns the names of the files that a resumed run goes on with.
+// Names returns the names of the files that a resumed run continues.
 func Names() []string { return []string{logFile, tableFile} }
 
-// Value is one named number of a row: a mean since the row before it, a rate.
-// NaN and the infinities are as good as any other number, since a diverging run
-// is what a log is read for.
+// Value is one named number of a row: a rate, or a mean since the previous row. NaN and the
+// infinities are valid, since they show where a run diverges.
 type Value struct {
 	Name  string
 	Value float64
 }
 
-// Row is what was measured at one optimizer step, in the order written.
+// Row holds the metrics of one optimizer step, in the order written.
 type Row struct {
-	Step   int     // optimizer steps taken
-	Values []Value // all but the step
+	Step   int     // optimizer steps so far
+	Values []Value // all except the step
 }
 
-// Get returns the row's value of that name, and whether it has one.
+// Get returns the value of a name; ok is false if the row has none.
 func (r Row) Get(name string) (value float64, ok bool) {
 	for _, v := range r.Values {
 		if v.Name == name {
@@ -54,8 +52,7 @@ func (r Row) Get(name string) (value float64, ok bool) {
 	return 0, false
 }
 
-// Writer appends rows to the files of one run folder. One goroutine at a time
-// may use it.
+// Writer appends rows to the files of one run folder. It is not safe for concurrent use.
 type Writer struct {
 	log    *file
 	table  *table
@@ -63,11 +60,11 @@ type Writer struct {
 	last   int // step of the newest row
 }
 
-// Open opens the files of a run folder whose run stands at a step, and makes
-// what is missing: the folder, the files, and always one more TensorBoard file.
-// Rows beyond that step, and a last line that a kill has torn, are dropped.
+// Open opens the files of a run folder whose run is at a step. It creates a missing folder
+// and missing files, and always a new TensorBoard file. It drops rows after that step and an
+// incomplete last line.
 //
-// A file whose other lines are not rows is refused, and no file is changed.
+// If another line of a file is not a row, Open returns an error and changes no file.
 func Open(dir string, step int) (*Writer, error) {
 	if err := checkStep(step); err != nil {
 		return nil, fmt.Errorf("cannot open the metrics of %s: %w", dir, err)
@@ -111,13 +108,13 @@ func (w *Writer) open(dir string, step int) (err error) {
 	return err
 }
 
-// Write appends the row of a step to all files. Steps never go down. Names are
-// not empty, not repeated, and have no control characters; "step" may be among
-// them, with the step's value. A row that breaks these rules is written nowhere.
+// Write appends the row of a step to all files. Steps must not decrease. Names must be
+// unique and not empty, without control characters; a value "step" must equal the step. A
+// row that breaks these rules is not written to any file.
 func (w *Writer) Write(step int, row []Value) error {
 	r, err := newRow(step, row)
 	if err != nil {
-		return fmt.Errorf("%s: no such row can be written: %w", w.log.path, err)
+		return fmt.Errorf("%s: invalid row: %w", w.log.path, err)
 	}
 	if step < w.last {
 		return fmt.Errorf("%s: step %d cannot follow step %d", w.log.path, step, w.last)
@@ -143,13 +140,13 @@ func newRow(step int, values []Value) (Row, error) {
 			return r, err
 		}
 		if seen[v.Name] {
-			return r, fmt.Errorf("%s is there twice", v.Name)
+			return r, fmt.Errorf("%s occurs twice", v.Name)
 		}
 		seen[v.Name] = true
 		if v.Name != "step" {
 			r.Values = append(r.Values, v)
 		} else if v.Value != float64(step) {
-			return r, fmt.Errorf("the row of step %d says that it is of step %g", step, v.Value)
+			return r, fmt.Errorf("the row of step %d holds a value step of %g", step, v.Value)
 		}
 	}
 	return r, nil
@@ -157,12 +154,12 @@ func newRow(step int, values []Value) (Row, error) {
 
 func checkStep(step int) error {
 	if step < 0 || step > maxStep {
-		return fmt.Errorf("a step lies in 0..%d, %d does not", maxStep, step)
+		return fmt.Errorf("a step must be in 0..%d, not %d", maxStep, step)
 	}
 	return nil
 }
 
-// checkName refuses names that a line of CSV, or TensorBoard, cannot hold.
+// checkName rejects names that CSV or TensorBoard cannot hold.
 func checkName(name string) error {
 	if name == "" {
 		return errors.New("a value has no name")
@@ -178,8 +175,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// Close brings the files to the disk and closes them. Writing to a closed Writer
-// is an error.
+// Close syncs the files to the disk and closes them. Writing to a closed Writer is an
+// error.
 func (w *Writer) Close() error {
 	var errs []error
 	if w.log != nil {
@@ -194,8 +191,8 @@ func (w *Writer) Close() error {
 	return errors.Join(errs...)
 }
 
-// Read returns the rows of a run folder, from its log.jsonl. The run may be
-// under way: a last line that is not whole yet is passed over.
+// Read returns the rows of a run folder from its log.jsonl. The run may be in progress: an
+// incomplete last line is ignored.
 func Read(dir string) ([]Row, error) {
 	path := filepath.Join(dir, logFile)
 	text, err := os.ReadFile(path)

@@ -34,7 +34,7 @@ func open(t *testing.T, dir string, step int) *Writer {
 	return w
 }
 
-// writeRows is one process of a run: it goes on at a step and writes rows.
+// writeRows is one process of a run: it resumes at a step and writes rows.
 func writeRows(t *testing.T, dir string, step int, rows ...Row) {
 	t.Helper()
 	w := open(t, dir, step)
@@ -64,7 +64,7 @@ func write(t *testing.T, text string, path ...string) {
 	}
 }
 
-// sameRows holds NaN equal to NaN and 0 different from -0.
+// sameRows treats NaN as equal to NaN and 0 as different from -0.
 func sameRows(a, b []Row) bool {
 	return slices.EqualFunc(a, b, func(a, b Row) bool {
 		return a.Step == b.Step && slices.EqualFunc(a.Values, b.Values, func(a, b Value) bool {
@@ -97,7 +97,7 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// The header of a run without rows, for whoever looks at it in its first seconds.
+// A new run without rows has the table's header.
 func TestEmptyRun(t *testing.T) {
 	dir := t.TempDir()
 	writeRows(t, dir, 0)
@@ -128,7 +128,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// numbered are rows whose columns grow on the way.
+// numbered returns n rows, of which later ones have more columns.
 func numbered(n int) (rows []Row) {
 	for step := 1; step <= n; step++ {
 		row := Row{step, []Value{{"samples", float64(8 * step)}, {"loss", 1 / float64(step)}}}
@@ -143,8 +143,8 @@ func numbered(n int) (rows []Row) {
 	return rows
 }
 
-// A resumed run's files are those of a run that never stopped, byte for byte,
-// however far it went before.
+// A resumed run's files equal those of an uninterrupted run, byte for byte, for any number of
+// rows that it wrote after its checkpoint.
 func TestResume(t *testing.T) {
 	rows := numbered(10)
 	whole := t.TempDir()
@@ -163,9 +163,9 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// A process may be killed at any byte that it writes: what has its newline stays,
-// and with the other rows written again, the text is what it would have been.
-func TestKilled(t *testing.T) {
+// A process may be killed at any byte that it writes: complete lines are kept, and with the
+// other rows written again the text is that of an uninterrupted run.
+func TestTruncatedFiles(t *testing.T) {
 	rows := numbered(9)
 	whole := t.TempDir()
 	writeRows(t, whole, 0, rows...)
@@ -201,8 +201,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// The same through files, and what else than half a row may stand at the end.
-func TestTornLine(t *testing.T) {
+// The same through files, also with other text than half a row at the end.
+func TestIncompleteLastLine(t *testing.T) {
 	for _, torn := range []string{"\x00\x00\x00\x00", `{"step":2`, "{\"step\":2\n", "\x00\x00\n", `{"step":1}`, "{\"loss\":3}\r\n\r\n", "  \n"} {
 		dir := t.TempDir()
 		write(t, "{\"step\":1}\n\n"+torn, dir, logFile)
@@ -220,8 +220,8 @@ func TestTornLine(t *testing.T) {
 	}
 }
 
-// A table in another order, of the reference or from a spreadsheet, goes on as
-// it is: only rows beyond the checkpoint go, and columns come.
+// A table with other columns, from the reference or a spreadsheet, is continued as it is: only
+// rows after the checkpoint are dropped, and columns added.
 func TestForeignTable(t *testing.T) {
 	dir := t.TempDir()
 	write(t, "grad_norm,loss,step,\"my, note\"\r\n0.10,1e0,1,\"so, so\"\r\n0.2,2,2,\r\n0.3,3,3,\r\n", dir, tableFile)
@@ -239,12 +239,12 @@ func TestRefusedFiles(t *testing.T) {
 		{logFile, "{\"step\":1}\n\n{\"step\":2,\"lo\n{\"step\":3}\n", "line 3: "},
 		{logFile, "{\"loss\":1}\n", `line 1: the step ""`},
 		{logFile, "{\"step\":1.5}\n", `line 1: the step "1.5"`},
-		{logFile, "{\"step\":-1}\n", "line 1: a step lies in 0..9007199254740992"},
-		{logFile, "{\"step\":9007199254740993}\n", "line 1: a step lies in"},
+		{logFile, "{\"step\":-1}\n", "line 1: a step must be in 0..9007199254740992"},
+		{logFile, "{\"step\":9007199254740993}\n", "line 1: a step must be in"},
 		{logFile, "{\"step\":99999999999999999999}\n", "line 1: the step"},
 		{logFile, "{\"step\":\"NaN\"}\n", "line 1: the step"},
-		{logFile, "{\"step\":1,\"step\":1}\n", "line 1: step is there twice"},
-		{logFile, "{\"step\":1,\"loss\":1,\"loss\":1}\n", "line 1: loss is there twice"},
+		{logFile, "{\"step\":1,\"step\":1}\n", "line 1: step occurs twice"},
+		{logFile, "{\"step\":1,\"loss\":1,\"loss\":1}\n", "line 1: loss occurs twice"},
 		{logFile, "{\"step\":1,\"\":1}\n", "line 1: a value has no name"},
 		{logFile, "{\"step\":1,\"loss\":null}\n", `line 1: the value of "loss" is not a number`},
 		{logFile, "{\"step\":1,\"loss\":\"1\"}\n", `line 1: the value of "loss" is not a number`},
@@ -276,12 +276,12 @@ func TestRefusedFiles(t *testing.T) {
 			t.Errorf("%q: the files have become %q", c.text, after)
 		}
 		if _, err := Read(dir); (err != nil) != (c.file == logFile) {
-			t.Errorf("%q: Read says %v", c.text, err)
+			t.Errorf("%q: Read returns %v", c.text, err)
 		}
 	}
 }
 
-// files returns what lies in a folder, but for TensorBoard's files.
+// files returns the texts of the files in a folder, without TensorBoard's.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -310,13 +310,13 @@ func TestRefusedRows(t *testing.T) {
 		want string
 	}{
 		{6, []Value{{"", 1}}, "a value has no name"},
-		{6, []Value{{"loss", 1}, {"loss", 1}}, "loss is there twice"},
+		{6, []Value{{"loss", 1}, {"loss", 1}}, "loss occurs twice"},
 		{6, []Value{{"lo\nss", 1}}, `the name "lo\nss" has a control character`},
 		{6, []Value{{"\xff", 1}}, `the name "\xff" is not UTF-8`},
-		{6, []Value{{"step", 7}}, "the row of step 6 says that it is of step 7"},
+		{6, []Value{{"step", 7}}, "the row of step 6 holds a value step of 7"},
 		{4, []Value{{"loss", 1}}, "step 4 cannot follow step 5"},
-		{-1, nil, "a step lies in 0..9007199254740992, -1 does not"},
-		{maxStep + 1, nil, "a step lies in"},
+		{-1, nil, "a step must be in 0..9007199254740992, not -1"},
+		{maxStep + 1, nil, "a step must be in"},
 	} {
 		err := w.Write(c.step, c.row)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Join(dir, logFile)) {
@@ -334,7 +334,7 @@ func TestRefusedRows(t *testing.T) {
 	}
 }
 
-// Every error names the file that it is about.
+// Every error names its file.
 func TestErrorsNameTheFile(t *testing.T) {
 	for _, name := range []string{logFile, tableFile} {
 		dir := t.TempDir()
@@ -377,19 +377,18 @@ func TestClosed(t *testing.T) {
 	}
 	for _, row := range [][]Value{{{"loss", 1}}, {{"new", 1}}} {
 		if err := w.Write(1, row); !errors.Is(err, os.ErrClosed) {
-			t.Errorf("Write says %v", err)
+			t.Errorf("Write returns %v", err)
 		}
 		if err := w.table.append(Row{1, row}); !errors.Is(err, os.ErrClosed) || !strings.Contains(err.Error(), tableFile) {
-			t.Errorf("progress.csv says %v", err)
+			t.Errorf("progress.csv returns %v", err)
 		}
 	}
 	if err := w.Close(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("the second Close says %v", err)
+		t.Errorf("the second Close returns %v", err)
 	}
 }
 
-// A limit on the size of files stands in for a full disk: the kernel takes a part
-// of a record and refuses the rest.
+// A limit on the size of files simulates a full disk: the kernel writes a part of a record.
 func TestFullDisk(t *testing.T) {
 	f, err := openFile(filepath.Join(t.TempDir(), "full"), 0)
 	if err != nil {
@@ -436,7 +435,7 @@ func FuzzLog(f *testing.F) {
 		rows, err := parseLog("x", text)
 		kept, keptErr := logUpTo(step, "x", text)
 		if (err == nil) != (keptErr == nil) {
-			t.Fatalf("Read says %v, Open %v", err, keptErr)
+			t.Fatalf("Read returns %v, Open %v", err, keptErr)
 		}
 		if err != nil {
 			return

@@ -8,9 +8,9 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// TestCopiedWeights takes steps by copies of the weights and by casting them: the
-// weights come out the same to the bit, where a step is skipped, too.
-func TestCopiedWeights(t *testing.T) {
+// Steps with working weights and steps that cast the master weights give the same weights to
+// the bit, also if a step is skipped.
+func TestWorkingWeightsMatchCasting(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"plain":                  func(*Config) {},
 		"clipped gradients":      func(c *Config) { c.Train.GradClip = 1e-3 },
@@ -25,8 +25,8 @@ func TestCopiedWeights(t *testing.T) {
 			c := tiny()
 			c.Train.Precision = "bf16"
 			change(&c)
-			copied, cast := stepped(t, c, true), stepped(t, c, false)
-			for i, x := range copied {
+			working, cast := stepped(t, c, true), stepped(t, c, false)
+			for i, x := range working {
 				if !slices.Equal(x, cast[i]) {
 					t.Errorf("parameter %d differs", i)
 				}
@@ -35,9 +35,9 @@ func TestCopiedWeights(t *testing.T) {
 	}
 }
 
-// stepped returns the parameters after four steps, of which the third meets a gradient
-// that is not finite.
-func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
+// stepped returns the parameters after four steps, of which the third has a non-finite
+// gradient.
+func stepped(t *testing.T, c Config, workingWeights bool) (values [][]float64) {
 	t.Helper()
 	b, err := NewBench(c, gotorch.Device{}, nil)
 	if err != nil {
@@ -46,15 +46,15 @@ func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
 	defer b.Close()
 	w := b.trainer.work
 	if len(w.working) == 0 {
-		t.Fatal("there are no copies")
+		t.Fatal("there are no working weights")
 	}
-	if !copies {
+	if !workingWeights {
 		w.working = nil
 		b.trainer.optimizer.SetWorkingWeights(nil)
 	}
 	bias := b.trainer.parameter("time_embed.2.bias")
 	for step := range 4 {
-		good := bias.Detach().Clone()
+		finite := bias.Detach().Clone()
 		if step == 2 {
 			bias.Detach().FillI(math.Inf(1))
 		}
@@ -62,12 +62,12 @@ func stepped(t *testing.T, c Config, copies bool) (values [][]float64) {
 			t.Fatal(err)
 		}
 		if step == 2 {
-			bias.Detach().CopyI(good, false)
+			bias.Detach().CopyI(finite, false)
 		}
 	}
-	for p, copied := range w.working {
-		if !slices.Equal(copied.Float64s(), p.Tensor.CastTo(copied.Dtype()).Float64s()) {
-			t.Errorf("the copy of %s is not what it has become", p.Name)
+	for p, working := range w.working {
+		if !slices.Equal(working.Float64s(), p.Tensor.CastTo(working.Dtype()).Float64s()) {
+			t.Errorf("the working weights of %s differ from its cast master weights", p.Name)
 		}
 	}
 	for _, p := range b.trainer.network.Tensors() {
