@@ -18,8 +18,8 @@ import (
 
 var weights = sync.OnceValue(madeup.InceptionWeights)
 
-// onTensorThread runs f with the network of made-up weights, and checks that it
-// leaves no tensor behind.
+// onTensorThread runs f with a network of pseudorandom weights, and checks that it leaks
+// no tensor.
 func onTensorThread(t *testing.T, f func(n *evaluate.Inception)) {
 	t.Helper()
 	gotorch.Run(func() {
@@ -36,8 +36,8 @@ func onTensorThread(t *testing.T, f func(n *evaluate.Inception)) {
 	})
 }
 
-// near fails where a value is further from what is wanted than share of the
-// largest that is wanted.
+// near fails if a value differs from the wanted one by more than share times the largest
+// wanted value.
 func near(t *testing.T, what string, got []float32, want *npy.Array, share float64) {
 	t.Helper()
 	values := want.Float64s()
@@ -53,8 +53,8 @@ func near(t *testing.T, what string, got []float32, want *npy.Array, share float
 	}
 }
 
-// TestGoldenInception compares with torch-fidelity's network: of small images,
-// which it upsamples, and of a large one.
+// TestGoldenInception compares with torch-fidelity's network: for small images, which are
+// upsampled, and for a large one.
 func TestGoldenInception(t *testing.T) {
 	want, err := npy.ReadNPZ(filepath.Join("testdata", "inception.npz"))
 	if err != nil {
@@ -63,7 +63,8 @@ func TestGoldenInception(t *testing.T) {
 	onTensorThread(t, func(n *evaluate.Inception) {
 		for _, c := range []struct{ count, size int }{{3, 24}, {1, 321}} {
 			name := func(kind string) string { return fmt.Sprintf("%s_%d", kind, c.size) }
-			x := gotorch.FromBytes(madeup.Images(fmt.Sprintf("images %d", c.size), c.count, c.size), gotorch.Byte, int64(c.count), int64(c.size), int64(c.size), 3)
+			// The name is the seed of the pixels, in testdata/make.py too.
+			x := gotorch.FromBytes(madeup.Images(fmt.Sprintf("pictures %d", c.size), c.count, c.size), gotorch.Byte, int64(c.count), int64(c.size), int64(c.size), 3)
 			pool, spatial := n.Features(x)
 			near(t, name("pool"), pool.Float32s(), want[name("pool")], 1e-4)
 			near(t, name("spatial"), spatial.Float32s(), want[name("spatial")], 1e-4)
