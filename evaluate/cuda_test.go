@@ -12,8 +12,8 @@ import (
 	"iddpm/internal/madeup"
 )
 
-// TestCUDAEvaluate looks at the same images on the GPU and on the CPU. Without a
-// GPU it fails: it was asked for.
+// TestCUDAEvaluate compares the features and metrics of the same images on the GPU and
+// the CPU. It fails without a GPU: it is built only on request.
 func TestCUDAEvaluate(t *testing.T) {
 	const n, size = 8, 16
 	if err := gotorch.LoadCUDA(); err != nil {

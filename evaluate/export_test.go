@@ -2,8 +2,8 @@ package evaluate
 
 import "github.com/wangkuiyi/gotorch"
 
-// NewMoments is newMoments for the tests outside.
+// NewMoments exports newMoments to the external tests.
 var NewMoments = newMoments
 
-// Logits is logits for the tests outside.
+// Logits exports logits to the external tests.
 func (n *Inception) Logits(pool gotorch.Tensor) gotorch.Tensor { return n.logits(pool) }

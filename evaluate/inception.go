@@ -2,17 +2,17 @@ package evaluate
 
 import "github.com/wangkuiyi/gotorch"
 
-// What the network makes of an image.
+// The sizes of the network's outputs for an image.
 const (
 	PoolFeatures    = 2048        // of the last pooling layer: FID, precision and recall
 	SpatialFeatures = 17 * 17 * 7 // the first 7 channels of mixed_6/conv, [17, 17, 7]: sFID
 	Classes         = 1008        // Inception Score
 )
 
-// inputSize is the side of the images that the network sees.
+// inputSize is the side of the network's input, in pixels.
 const inputSize = 299
 
-// layer is a part of the network: from [N, C, H, W] to the same.
+// layer is a part of the network: from [N, C, H, W] to [N, C', H', W'].
 type layer func(x gotorch.Tensor) gotorch.Tensor
 
 // Inception is the network of 2015-12-05, in float32. It works on the tensor
@@ -27,9 +27,9 @@ type Inception struct {
 	classify gotorch.Tensor // [1008, 2048]
 }
 
-// Features returns what the network makes of images, bytes [N, H, W, 3], on any
-// device: the pooled features [N, 2048] and the spatial ones [N, 2023], a
-// image's in the order row, column, channel.
+// Features computes the Inception features of images, bytes [N, H, W, 3], on any device:
+// the pooled features [N, 2048] and the spatial features [N, 2023], each image's in the
+// order row, column, channel.
 func (n *Inception) Features(images gotorch.Tensor) (pool, spatial gotorch.Tensor) {
 	gotorch.NoGrad(func() {
 		x := images.To(n.device).CastTo(gotorch.Float).Permute([]int64{0, 3, 1, 2})
@@ -54,8 +54,8 @@ func (n *Inception) Free() {
 	}
 }
 
-// build makes the layers of the weights that b has. The names are those of
-// PyTorch's state_dict; TensorFlow's mixed_K follow in the comments.
+// build builds the layers from b's weights. The names are those of PyTorch's state_dict;
+// the comments give TensorFlow's names mixed_K.
 func (n *Inception) build(b builder) {
 	n.stem = chain(
 		b.valid("Conv2d_1a_3x3", 3, 32, 3, 2), b.valid("Conv2d_2a_3x3", 32, 32, 3, 1), b.conv("Conv2d_2b_3x3", 32, 64, 3, 3), maxPool,
@@ -72,7 +72,7 @@ func (n *Inception) build(b builder) {
 		b.at("Mixed_6e").blockC(192),                  // mixed_7
 		b.at("Mixed_7a").blockD(),                     // mixed_8
 		b.at("Mixed_7b").blockE(1280, average),        // mixed_9
-		b.at("Mixed_7c").blockE(2048, maxPoolInPlace), // mixed_10, which takes the largest, not the mean
+		b.at("Mixed_7c").blockE(2048, maxPoolInPlace), // mixed_10, with max instead of average pooling
 	)
 	n.classify = b.at("fc").weight("weight", Classes, PoolFeatures)
 }

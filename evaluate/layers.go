@@ -2,7 +2,7 @@ package evaluate
 
 import "github.com/wangkuiyi/gotorch"
 
-// chain takes one layer after the other, and keeps nothing between them.
+// chain composes layers and frees the intermediate results.
 func chain(layers ...layer) layer {
 	return func(x gotorch.Tensor) (y gotorch.Tensor) {
 		gotorch.Scope(func() {
@@ -16,7 +16,8 @@ func chain(layers ...layer) layer {
 	}
 }
 
-// join joins what several layers make of the same along the channels.
+// join applies several layers to the same input and concatenates their outputs along the
+// channels.
 func join(layers ...layer) layer {
 	return func(x gotorch.Tensor) (y gotorch.Tensor) {
 		gotorch.Scope(func() {
@@ -30,24 +31,25 @@ func join(layers ...layer) layer {
 	}
 }
 
-// maxPool halves the sides.
+// maxPool is max pooling with stride 2: it halves height and width.
 func maxPool(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.MaxPool2d(x, []int64{3}, []int64{2}, []int64{0}, []int64{1}, false)
 }
 
-// maxPoolInPlace keeps the sides.
+// maxPoolInPlace is max pooling with stride 1: it keeps height and width.
 func maxPoolInPlace(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.MaxPool2d(x, []int64{3}, []int64{1}, []int64{1}, []int64{1}, false)
 }
 
-// average keeps the sides; what lies outside an image does not count, as in TensorFlow.
+// average is average pooling with stride 1; padding is excluded from the mean, as in
+// TensorFlow.
 func average(x gotorch.Tensor) gotorch.Tensor {
 	return gotorch.AvgPool2d(x, []int64{3}, []int64{1}, []int64{1}, false)
 }
 
-// resize returns x [N, C, H, W] at size x size pixels by TensorFlow 1's bilinear
-// filter: output pixel i is at input position i side/size, not at that of its centre,
-// and nothing is blurred before.
+// resize returns x [N, C, H, W] at size x size pixels by TensorFlow 1's bilinear filter:
+// output pixel i is at input position i side/size, not at the pixel's centre, without
+// antialiasing.
 func resize(x gotorch.Tensor, size int64) gotorch.Tensor {
 	return resizeAlong(resizeAlong(x, 3, size), 2, size)
 }

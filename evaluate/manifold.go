@@ -6,17 +6,18 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// neighbours is k: a ball reaches to its centre's k-th nearest neighbour. The paper
-// and guided-diffusion take 3.
+// neighbours is k: a ball's radius is the distance to its centre's k-th nearest
+// neighbour. The paper and guided-diffusion use 3.
 const neighbours = 3
 
-// block bounds how many rows and columns of distances are worked out at a time.
+// block is the number of rows and columns of distances that are computed at a time.
 const block = 4096
 
-// PrecisionRecall returns the share of sampled images that lie in the manifold of
-// the reference ones, and the share of the reference ones in that of the sampled
-// (Kynkäänniemi et al. 2019), by pooled features [N, D] on one device. A set's manifold
-// is a union of balls, one around each image, that reach to its third nearest other.
+// PrecisionRecall returns the fraction of samples in the manifold of the reference
+// images, and the fraction of reference images in the manifold of the samples
+// (Kynkäänniemi et al. 2019), by pooled features [N, D] on one device. A set's manifold is
+// a union of balls, one around each image, with the distance to its third nearest
+// neighbour as radius.
 func PrecisionRecall(reference, samples gotorch.Tensor) (precision, recall float64, err error) {
 	if n := min(reference.Size(0), samples.Size(0)); n <= neighbours {
 		return 0, 0, fmt.Errorf("%d images have no %d neighbours each", n, neighbours)
@@ -49,8 +50,8 @@ func radii(x gotorch.Tensor) (all gotorch.Tensor) {
 	return gotorch.Cat(parts, 0)
 }
 
-// within returns the share of rows of x [N, D] that lie in one of the balls around the
-// rows of centres [M, D] of squared radii [M].
+// within returns the fraction of rows of x [N, D] that are in one of the balls around the
+// rows of centres [M, D] with squared radii [M].
 func within(x, centres, radii gotorch.Tensor) float64 {
 	inside := 0.0
 	eachBlock(x, func(rows gotorch.Tensor) {
@@ -76,7 +77,7 @@ func distances(a, b gotorch.Tensor) gotorch.Tensor {
 	return d.Add(square(a).View(-1, 1), 1).Add(square(b).View(1, -1), 1).ClampMin(0)
 }
 
-// eachBlock calls f with some rows of x at a time.
+// eachBlock calls f with successive blocks of rows of x.
 func eachBlock(x gotorch.Tensor, f func(rows gotorch.Tensor)) {
 	for first := int64(0); first < x.Size(0); first += block {
 		f(x.Narrow(0, first, min(block, x.Size(0)-first)))

@@ -15,7 +15,7 @@ import (
 	"iddpm/internal/madeup"
 )
 
-// golden are the results of numpy and scipy.
+// golden are results of numpy and scipy.
 type golden struct {
 	Frechet         float64    `json:"frechet"`
 	RankDeficient   float64    `json:"rank_deficient"`
@@ -44,12 +44,12 @@ func close(t *testing.T, what string, got, want, tolerance float64) {
 	}
 }
 
-// numbers returns made-up features [n, d], scaled and moved.
+// numbers returns pseudorandom features [n, d] with a scale and an offset.
 func numbers(name string, n, d int64, scale, offset float64) gotorch.Tensor {
 	return gotorch.FromFloat64s(madeup.Numbers(name, n*d), n, d).MulScalar(scale).AddScalar(offset)
 }
 
-// statistics adds features up, some rows at a time.
+// statistics accumulates features, some rows at a time.
 func statistics(t *testing.T, x gotorch.Tensor) evaluate.Statistics {
 	t.Helper()
 	m := evaluate.NewMoments(x.Size(1), gotorch.Device{})
@@ -131,8 +131,8 @@ func TestGoldenInceptionScore(t *testing.T) {
 	})
 }
 
-// A network that is sure of as many classes as there are images scores that many,
-// and one to which all look alike scores one.
+// A network that predicts N different classes for N images with certainty has score N;
+// one that predicts the same for all images has score 1.
 func TestInceptionScoreLimits(t *testing.T) {
 	onTensorThread(t, func(n *evaluate.Inception) {
 		alike := gotorch.FullOn(gotorch.Device{}, gotorch.Float, 1, 5, evaluate.PoolFeatures)
@@ -157,8 +157,8 @@ func TestGoldenPrecisionRecall(t *testing.T) {
 	})
 }
 
-// Of more images than are compared at a time, the same as one by one; and of few
-// images nothing.
+// More images than a block give the same result as one by one; too few images are an
+// error.
 func TestPrecisionRecallInBlocks(t *testing.T) {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
@@ -175,7 +175,7 @@ func TestPrecisionRecallInBlocks(t *testing.T) {
 	})
 }
 
-// share is what PrecisionRecall says, by its definition.
+// share computes precision or recall by definition.
 func share(x, centres gotorch.Tensor) float64 {
 	rows := func(t gotorch.Tensor) (all [][]float64) {
 		for row := range slices.Chunk(t.Contiguous().Float64s(), int(t.Size(1))) {
@@ -210,7 +210,7 @@ func share(x, centres gotorch.Tensor) float64 {
 	return float64(inside) / float64(len(points))
 }
 
-// TestSet adds images in batches, and finds what the network sees in all at once.
+// TestSet compares features of images added in batches with those of all images at once.
 func TestSet(t *testing.T) {
 	const n, size = 5, 8
 	pixels := madeup.Images("set", n, size)

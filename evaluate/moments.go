@@ -7,14 +7,13 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Statistics are the mean and the covariance of features: what FID and sFID
-// compare.
+// Statistics are the mean and the covariance of features, which FID and sFID compare.
 type Statistics struct {
 	Mu    []float64 // [D]
 	Sigma []float64 // [D, D], divided by N - 1
 }
 
-// moments add up features for their [Statistics], in float64. It works on the
+// moments accumulates the [Statistics] of features in float64. It must be used on the
 // tensor thread.
 type moments struct {
 	n     int64
@@ -22,8 +21,8 @@ type moments struct {
 	outer gotorch.Tensor // [D, D], sum of x x^T
 }
 
-// newMoments returns the sums, still zero, of d features on a device. They belong to
-// the scope that it is called in, or are to be freed.
+// newMoments returns zero sums of d features on a device. They belong to the caller's
+// scope, or must be freed.
 func newMoments(d int64, device gotorch.Device) *moments {
 	return &moments{sum: gotorch.ZerosOn(device, gotorch.Double, d), outer: gotorch.ZerosOn(device, gotorch.Double, d, d)}
 }
@@ -38,8 +37,8 @@ func (m *moments) Add(features gotorch.Tensor) {
 	m.n += features.Size(0)
 }
 
-// Statistics returns the mean and the covariance of what was added: of two images
-// or more.
+// Statistics returns the mean and the covariance of the added features. It needs at least
+// two images.
 func (m *moments) Statistics() (s Statistics, err error) {
 	if m.n < 2 {
 		return s, fmt.Errorf("%d images have no covariance: it takes 2, and thousands for a sound one", m.n)
@@ -58,9 +57,9 @@ func (m *moments) Free() {
 	m.outer.Free()
 }
 
-// FrechetDistance returns |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the distance
-// of two Gaussians (Heusel et al. 2017, equation 6): FID of pooled features, sFID of
-// spatial ones. It works on the tensor thread, in float64.
+// FrechetDistance returns |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the Fréchet
+// distance of two Gaussians (Heusel et al. 2017, equation 6): FID for pooled features,
+// sFID for spatial ones. It must be called on the tensor thread and computes in float64.
 func FrechetDistance(a, b Statistics) (float64, error) {
 	d := len(a.Mu)
 	if len(b.Mu) != d || len(a.Sigma) != d*d || len(b.Sigma) != d*d {
@@ -74,11 +73,11 @@ func FrechetDistance(a, b Statistics) (float64, error) {
 	if distance -= 2 * traceOfRoot(a.Sigma, b.Sigma, int64(d)); math.IsNaN(distance) || math.IsInf(distance, 0) {
 		return 0, fmt.Errorf("the distance is %g: the features are not finite", distance)
 	}
-	return max(distance, 0), nil // below it but by rounding
+	return max(distance, 0), nil // rounding may make it negative
 }
 
-// traceOfRoot returns tr((A B)^(1/2)) of covariances [d, d]. A B has the eigenvalues
-// of R B R with R = A^(1/2), which is symmetric; none is negative but by rounding.
+// traceOfRoot returns tr((A B)^(1/2)) of covariances [d, d]. A B has the eigenvalues of
+// R B R with R = A^(1/2), which is symmetric; only rounding makes any of them negative.
 func traceOfRoot(a, b []float64, d int64) (trace float64) {
 	gotorch.Scope(func() {
 		values, vectors := gotorch.Eigh(gotorch.FromFloat64s(a, d, d))

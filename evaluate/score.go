@@ -6,12 +6,12 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// scoreSplit is how many images a split of the Inception Score has.
+// scoreSplit is the number of images of a split of the Inception Score.
 const scoreSplit = 5000
 
-// InceptionScore returns exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016) of the
-// classes that the network finds by pooled features [N, 2048]: the mean over splits
-// of 5000 images, of which the last may be smaller, and their standard deviation.
+// InceptionScore returns exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016) of the predicted
+// class distributions for pooled features [N, 2048]: the mean over splits of 5000 images,
+// of which the last may be smaller, and the standard deviation.
 func (n *Inception) InceptionScore(pool gotorch.Tensor) (mean, std float64) {
 	var sum, squares float64
 	splits := 0.0
@@ -23,8 +23,8 @@ func (n *Inception) InceptionScore(pool gotorch.Tensor) (mean, std float64) {
 	return mean, math.Sqrt(max(squares/splits-mean*mean, 0))
 }
 
-// splitScore is the score of a split: the KL divergence is the mean of sum p log p
-// less sum q log q, where q is the mean of p.
+// splitScore is the score of a split. The KL divergence is the mean of sum p log p minus
+// sum q log q, where q is the mean of p.
 func (n *Inception) splitScore(pool gotorch.Tensor) (score float64) {
 	gotorch.Scope(func() {
 		logP := n.logits(pool).CastTo(gotorch.Double).LogSoftmax(1)

@@ -6,8 +6,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Set is what the network has seen in a set of images. It works on the tensor
-// thread.
+// Set accumulates the Inception features of a set of images. It must be used on the
+// tensor thread.
 type Set struct {
 	network  *Inception
 	features gotorch.Tensor // [size, 2048], on the network's device; the first n are filled
@@ -16,8 +16,8 @@ type Set struct {
 	spatial  *moments
 }
 
-// NewSet makes room for a number of images. It belongs to the scope that it is
-// called in, or is to be freed.
+// NewSet allocates a set for a number of images. It belongs to the caller's scope, or must
+// be freed.
 func (n *Inception) NewSet(images int) *Set {
 	return &Set{
 		network: n, features: gotorch.EmptyOn(n.device, gotorch.Float, int64(images), PoolFeatures),
@@ -44,7 +44,7 @@ func (s *Set) Add(pixels []byte, size int) error {
 // Len returns how many images were added.
 func (s *Set) Len() int { return int(s.n) }
 
-// Features returns the pooled features [N, 2048] of what was added.
+// Features returns the pooled features [N, 2048] of the added images.
 func (s *Set) Features() gotorch.Tensor { return s.features.Narrow(0, 0, s.n) }
 
 // Pool returns the statistics of the pooled features: FID's.
@@ -53,7 +53,7 @@ func (s *Set) Pool() (Statistics, error) { return s.pool.Statistics() }
 // Spatial returns the statistics of the spatial features: sFID's.
 func (s *Set) Spatial() (Statistics, error) { return s.spatial.Statistics() }
 
-// Free frees what was kept.
+// Free frees the tensors.
 func (s *Set) Free() {
 	s.features.Free()
 	s.pool.Free()

@@ -11,9 +11,9 @@ import (
 	"iddpm/model"
 )
 
-// Load reads the weights of the network from a PyTorch state_dict (.pth), as
-// pytorch-fid and torch-fidelity publish them, and puts them on a device. An error
-// lists every tensor that is missing or of another shape.
+// Load reads the network's weights from a PyTorch state_dict (.pth), as published by
+// pytorch-fid and torch-fidelity, and moves them to a device. An error lists every tensor
+// that is missing or has another shape.
 func Load(path string, device gotorch.Device) (*Inception, error) {
 	value, err := pt.ReadFile(path)
 	if err != nil {
@@ -30,8 +30,8 @@ func Load(path string, device gotorch.Device) (*Inception, error) {
 	return n, nil
 }
 
-// New makes the network of a state_dict; what it holds beyond the network's own
-// tensors is ignored. The error wraps a [model.Mismatch] for each that does not fit.
+// New builds the network from a state_dict; extra tensors are ignored. The error wraps a
+// [model.Mismatch] for each missing or mismatched tensor.
 func New(dict *pt.Dict, device gotorch.Device) (*Inception, error) {
 	n := &Inception{device: device}
 	var errs []error
@@ -43,7 +43,7 @@ func New(dict *pt.Dict, device gotorch.Device) (*Inception, error) {
 	return n, nil
 }
 
-// builder makes layers of a state_dict's tensors below a prefix.
+// builder builds layers from a state_dict's tensors below a prefix.
 type builder struct {
 	dict    *pt.Dict
 	network *Inception
@@ -56,13 +56,12 @@ func (b builder) at(name string) builder {
 	return b
 }
 
-// conv is a convolution of odd height and width that keeps the sides, with its
-// batch norm and ReLU.
+// conv is a convolution with an odd kernel and "same" padding, with batch norm and ReLU.
 func (b builder) conv(name string, in, out, height, width int64) layer {
 	return b.unit(name, []int64{out, in, height, width}, 1, []int64{height / 2, width / 2})
 }
 
-// valid is a convolution without padding, with its batch norm and ReLU.
+// valid is a convolution without padding, with batch norm and ReLU.
 func (b builder) valid(name string, in, out, side, stride int64) layer {
 	return b.unit(name, []int64{out, in, side, side}, stride, []int64{0, 0})
 }
@@ -77,8 +76,8 @@ func (b builder) unit(name string, shape []int64, stride int64, padding []int64)
 // batchNormEps is the network's, not PyTorch's default.
 const batchNormEps = 1e-3
 
-// folded returns the weight and bias of a convolution with the batch norm after
-// it: w' = w g / sqrt(var + eps), b' = b - mean g / sqrt(var + eps).
+// folded returns the weight and bias of a convolution with the batch norm folded in:
+// w' = w g / sqrt(var + eps), b' = b - mean g / sqrt(var + eps).
 func (b builder) folded(shape []int64) (weight, bias gotorch.Tensor) {
 	channels := shape[0]
 	w := b.tensor("conv.weight", shape...)
@@ -105,7 +104,7 @@ func (b builder) weight(name string, shape ...int64) (weight gotorch.Tensor) {
 	return weight
 }
 
-// keep puts a tensor on the device, for as long as the network lives.
+// keep moves a tensor to the device and ties its lifetime to the network's.
 func (b builder) keep(t gotorch.Tensor) gotorch.Tensor {
 	t = t.To(b.network.device).MoveOut()
 	b.network.tensors = append(b.network.tensors, t)

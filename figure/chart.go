@@ -23,11 +23,10 @@ type Panel struct {
 	Lines []Line
 }
 
-// Axis says what is measured along an axis, and how it is scaled. The zero
-// limits mean what the lines need.
+// Axis is the label and the scale of an axis. Zero limits are computed from the lines.
 type Axis struct {
 	Label    string // with the unit
-	Log      bool   // values that are not above 0 are left out of the drawing
+	Log      bool   // logarithmic; values <= 0 are not drawn
 	Min, Max float64
 }
 
@@ -35,8 +34,7 @@ type Axis struct {
 type Line struct {
 	Name string // in the legend; lines with the same name share a colour
 	X, Y []float64
-	// Faint marks raw numbers behind their smoothed Line; the legend leaves them
-	// out.
+	// Faint marks raw values behind their smoothed Line; they are not in the legend.
 	Faint bool
 	Marks bool // draws the points themselves too
 }
@@ -83,7 +81,7 @@ func (c Chart) draw(canvas draw.Canvas) {
 	}
 }
 
-// colours gives each name the same colour in all panels.
+// colours maps each name to the same colour in all panels.
 func (c Chart) colours() map[string]int {
 	of := map[string]int{}
 	for _, p := range c.Panels {
@@ -96,7 +94,7 @@ func (c Chart) colours() map[string]int {
 	return of
 }
 
-// check refuses a panel that would come out empty.
+// check refuses a panel that would be empty.
 func (p Panel) check() error {
 	points := 0
 	for _, l := range p.Lines {
@@ -115,10 +113,10 @@ func (p Panel) check() error {
 	return nil
 }
 
-// shows reports whether a point has a place on the axes.
+// shows reports whether a point can be drawn on the axes.
 func (p Panel) shows(x, y float64) bool { return p.X.takes(x) && p.Y.takes(y) }
 
-// label returns what stands along the axis.
+// label returns the text along the axis.
 func (a Axis) label() string {
 	if a.Log {
 		return a.Label + " (log scale)"
@@ -128,8 +126,8 @@ func (a Axis) label() string {
 
 func (a Axis) takes(v float64) bool { return finite(v) && (!a.Log || v > 0) }
 
-// spans reports whether a logarithmic axis suits the values of lines: all are
-// above 0 and they span more than a decade.
+// spans reports whether a logarithmic axis suits the values of lines: all are > 0 and
+// they span more than a decade.
 func spans(lines []Line) bool {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, l := range lines {
@@ -144,9 +142,9 @@ func spans(lines []Line) bool {
 
 func (a Axis) whyNot() string {
 	if a.Log {
-		return ": the axis is logarithmic, and none is above 0"
+		return ": the axis is logarithmic, and no value is above 0"
 	}
-	return ": none is a finite number"
+	return ": no value is finite"
 }
 
 // namesOf reports whether all names of p are also the other panel's.

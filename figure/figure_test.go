@@ -22,7 +22,7 @@ import (
 	"iddpm/internal/golden"
 )
 
-// drawn is a saved figure: what Save wrote.
+// drawn is a saved figure: the files that Save wrote.
 type drawn struct {
 	img     image.Image
 	svg     string
@@ -177,7 +177,7 @@ func TestAlphaBarIsTheReferences(t *testing.T) {
 	compared := 0
 	for name, lengths := range goldenSchedules(t) {
 		for n, archive := range lengths {
-			if n <= 20 { // the linear schedule, which is drawn beside, has no such T
+			if n <= 20 { // the linear schedule in the same figure does not support such a small T
 				continue
 			}
 			chart, err := AlphaBar(n)
@@ -216,8 +216,7 @@ func TestCompareSchedulesIsTheReferences(t *testing.T) {
 	}
 }
 
-// A respaced process has the alphaBar of the steps that it keeps, at their
-// places.
+// A respaced process has the alphaBar of the steps that it keeps, at their positions.
 func TestCompareRespaced(t *testing.T) {
 	whole, err := named(diffusion.Cosine, 1000)
 	if err != nil {
@@ -271,8 +270,8 @@ func TestNoising(t *testing.T) {
 			if s := signal[k]*signal[k] + noise[k]*noise[k]; math.Abs(s-1) > 1e-12 {
 				t.Errorf("%s: the variance at column %d is %v", name, k, s)
 			}
-			// Equation 9, seen in the pixels: the mean of x_t over the columns of the
-			// gradient follows the signal. At middle grey clipping is even on both sides.
+			// Equation 9 in pixels: the mean of x_t over the columns of the gradient follows the
+			// signal. At middle grey both sides are clipped equally.
 			if got, want := correlation(strip.Cells[row][k].(*image.NRGBA), p), signal[k]; k > 0 && k < 4 && math.Abs(got-want) > 0.25*want+0.05 {
 				t.Errorf("%s: column %d shows %.3f of the signal, want about %.3f", name, k, got, want)
 			}
@@ -287,8 +286,7 @@ func TestNoising(t *testing.T) {
 	}
 }
 
-// correlation returns the factor with which an image stands in another, by
-// least squares.
+// correlation returns the least-squares factor of an image in another.
 func correlation(img *image.NRGBA, p Image) float64 {
 	product, square := 0.0, 0.0
 	for i, b := range p.RGB {
@@ -337,8 +335,8 @@ func TestTermsAndSkipSteps(t *testing.T) {
 	}
 	d = saved(t, chart.Save)
 	bits, share := d.column(t, "m", "bits_per_dim"), d.column(t, "m", "skipped_share")
-	// The whole process' bound, with its prior by equation 7 as the divergence of
-	// N(m, v) from N(0, 1) with the mean square of m.
+	// The bound of the whole process. Its prior term (equation 7) is the KL divergence of
+	// N(m, v) from N(0, 1), with the mean square of m.
 	a := s.AlphasCumprod[49]
 	prior := 0.5 * (-math.Log(1-a) + (1 - a) + a*square - 1) / math.Ln2
 	if share[49] != 0 || math.Abs(bits[49]-(sum+prior)) > 1e-9 {
@@ -405,8 +403,8 @@ func TestSaveRefuses(t *testing.T) {
 		{good, dir + "/", "names no file"},
 		{good, filepath.Join(blocked, "a.png"), "folder"},
 		{Chart{}, filepath.Join(dir, "a.png"), "nothing to draw"},
-		{Chart{Panels: []Panel{{Y: Axis{Label: "loss"}, Lines: []Line{{X: nan, Y: nan}}}}}, filepath.Join(dir, "a.png"), `"loss" can be drawn: none is a finite`},
-		{Chart{Panels: []Panel{{Y: Axis{Label: "loss", Log: true}, Lines: []Line{{X: []float64{1}, Y: []float64{-1}}}}}}, filepath.Join(dir, "a.png"), "none is above 0"},
+		{Chart{Panels: []Panel{{Y: Axis{Label: "loss"}, Lines: []Line{{X: nan, Y: nan}}}}}, filepath.Join(dir, "a.png"), `"loss" can be drawn: no value is finite`},
+		{Chart{Panels: []Panel{{Y: Axis{Label: "loss", Log: true}, Lines: []Line{{X: []float64{1}, Y: []float64{-1}}}}}}, filepath.Join(dir, "a.png"), "no value is above 0"},
 		{Chart{Panels: []Panel{{Lines: []Line{{Name: "l", X: []float64{1}, Y: nan}}}}}, filepath.Join(dir, "a.png"), "l: 1 positions for 2"},
 	} {
 		files, err := c.chart.Save(c.path)

@@ -17,19 +17,19 @@ type Image struct {
 	RGB  []byte // [Size, Size, 3]
 }
 
-// NoisingOptions says what [Noising] draws. Zero values: 9 columns.
+// NoisingOptions are options of [Noising]. Zero values: 9 columns.
 type NoisingOptions struct {
 	Steps   int    // T
 	Columns int    // evenly spaced steps from 0, the image, to T
 	Seed    uint64 // of the noise, which is the same in every image
 }
 
-// Noising draws figure 3: an image under the noise of the linear and the cosine
-// schedule (equation 9) at evenly spaced steps. The noise is the same everywhere,
-// so that what differs is the schedule.
+// Noising draws figure 3: an image with the noise of the linear and the cosine schedule
+// (equation 9) at evenly spaced steps. All images have the same noise, so that only the
+// schedules differ.
 func Noising(p Image, o NoisingOptions) (Strip, error) {
 	if p.Size < 1 || len(p.RGB) != 3*p.Size*p.Size {
-		return Strip{}, fmt.Errorf("%s: %d bytes are no image of %d x %d pixels", p.Name, len(p.RGB), p.Size, p.Size)
+		return Strip{}, fmt.Errorf("%s: %d bytes are not an image of %d x %d pixels", p.Name, len(p.RGB), p.Size, p.Size)
 	}
 	if o.Columns == 0 {
 		o.Columns = 9
@@ -78,8 +78,7 @@ func (s *Strip) addRow(name string, p Image, o NoisingOptions) error {
 	return nil
 }
 
-// noised returns signal x_0 + noise epsilon as an image; what leaves the range
-// of pixels is clipped.
+// noised returns signal x_0 + noise epsilon as an image, clipped to the range of pixels.
 func (p Image) noised(signal, noise float64, seed uint64) image.Image {
 	random := rand.New(rand.NewPCG(seed, 0))
 	img := image.NewNRGBA(image.Rect(0, 0, p.Size, p.Size))

@@ -11,9 +11,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// draw draws the panel. Axis labels and legend are placed here: gonum's own make
-// room on a logarithmic axis as if it were linear, and put the legend outside of
-// the axes.
+// draw draws the panel. Axis labels and legend are placed here: gonum reserves space on a
+// logarithmic axis as if it were linear, and puts the legend outside the axes.
 func (p Panel) draw(canvas draw.Canvas, colours map[string]int, legend bool) {
 	chart := plot.New()
 	style(chart)
@@ -40,7 +39,7 @@ func (p Panel) draw(canvas draw.Canvas, colours map[string]int, legend bool) {
 	}
 }
 
-// drawLabels names the axes along the edges, in the middle of the axes.
+// drawLabels draws the axis labels, centred along the axes.
 func (p Panel) drawLabels(c draw.Canvas, centre vg.Point) {
 	x := fitting(p.X.label(), 2*min(c.Max.X-centre.X, centre.X-c.Min.X))
 	x.XAlign, x.YAlign = draw.XCenter, draw.YBottom
@@ -50,7 +49,7 @@ func (p Panel) drawLabels(c draw.Canvas, centre vg.Point) {
 	c.FillText(y, vg.Point{X: c.Min.X, Y: centre.Y}, p.Y.label())
 }
 
-// fitting returns the style of an axis label, smaller for one that would not fit.
+// fitting returns the style of an axis label, with a smaller font if it would not fit.
 func fitting(label string, length vg.Length) text.Style {
 	s := textStyle(labelSize)
 	if width := s.Width(label); width > length {
@@ -59,7 +58,7 @@ func fitting(label string, length vg.Length) text.Style {
 	return s
 }
 
-// drawLegend names the curves at the side of the panel where it hides the least.
+// drawLegend draws the legend where it covers the fewest points.
 func (p Panel) drawLegend(c draw.Canvas, x, y [2]float64, colours map[string]int) {
 	legend := plot.NewLegend()
 	legend.TextStyle.Font = sans(11)
@@ -91,8 +90,7 @@ func upperCorner(r vg.Rectangle, size vg.Point, left bool) vg.Rectangle {
 	return r
 }
 
-// limits returns the ranges of both axes. Outliers of Faint lines may lie beyond
-// them.
+// limits returns the ranges of both axes. Outliers of Faint lines may be outside.
 func (p Panel) limits() (x, y [2]float64) {
 	x, y = [2]float64{math.Inf(1), math.Inf(-1)}, [2]float64{math.Inf(1), math.Inf(-1)}
 	for _, l := range p.Lines {
@@ -106,8 +104,8 @@ func (p Panel) limits() (x, y [2]float64) {
 	return p.X.widen(x, 0), p.Y.widen(y, 0.04)
 }
 
-// widen takes the axis' own limits where it has them, and otherwise leaves a
-// share of the range free at both ends.
+// widen returns the axis' own limits if set, and otherwise r widened by a fraction of the
+// range at both ends.
 func (a Axis) widen(r [2]float64, share float64) [2]float64 {
 	if a.Min != a.Max {
 		return [2]float64{a.Min, a.Max}
@@ -142,8 +140,8 @@ func newGrid() *plotter.Grid {
 	return g
 }
 
-// curve draws a Line. Points closer than the eye can tell apart are left out, so
-// that the SVG of 4,000 steps stays small.
+// curve draws a Line. It omits points that are indistinguishably close, so that the SVG
+// of 4,000 steps stays small.
 type curve struct {
 	line  Line
 	panel Panel
@@ -191,9 +189,9 @@ func (l curve) Thumbnail(c *draw.Canvas) {
 	c.StrokeLine2(l.style, c.Min.X, y, c.Max.X, y)
 }
 
-// emptiestPlace returns where the fewest points of the curves are covered by what
-// takes width and height as shares of the axes: at the left side or the right, and
-// how far down, from 0 at the top to 1. Of equal places a corner is taken.
+// emptiestPlace returns where a box of width and height, as fractions of the axes, covers
+// the fewest points of the curves: at the left or right side, and how far down, from 0 at
+// the top to 1. Of equal places it prefers a corner.
 func (p Panel) emptiestPlace(x, y [2]float64, width, height float64) (left bool, down float64) {
 	points := p.traced(x, y)
 	fewest := len(points) + 1
@@ -218,7 +216,7 @@ func (p Panel) emptiestPlace(x, y [2]float64, width, height float64) (left bool,
 	return left, down
 }
 
-// traced returns points along all curves, as shares of the axes.
+// traced returns points along all curves, as fractions of the axes.
 func (p Panel) traced(x, y [2]float64) (points [][2]float64) {
 	const between = 40
 	for _, l := range p.Lines {
@@ -240,7 +238,7 @@ func (p Panel) traced(x, y [2]float64) (points [][2]float64) {
 	return points
 }
 
-// share returns where on an axis a value lies, from 0 to 1.
+// share returns the position of a value on an axis, from 0 to 1.
 func (a Axis) share(v float64, r [2]float64) float64 {
 	if a.Log {
 		return math.Log(v/r[0]) / math.Log(r[1]/r[0])

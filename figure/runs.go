@@ -8,24 +8,24 @@ type Run struct {
 	Points []Point // rising steps
 }
 
-// Point is what a run's log holds at a step.
+// Point is a logged value at a step.
 type Point struct {
 	Step  int
 	Value float64 // NaN: not measured
 }
 
-// LearningCurvesOptions says what [LearningCurves] draws.
+// LearningCurvesOptions are options of [LearningCurves].
 type LearningCurvesOptions struct {
 	Label   string  // of the values, with their unit
 	Column  string  // of the values, in the CSV
 	Smooth  float64 // see LearningCurves
-	LogY    bool    // even where the values do not span a decade
+	LogY    bool    // logarithmic even if the values do not span a decade
 	Caption string
 }
 
 // LearningCurves draws figure 6: a metric of several runs against the training
 // step. Smooth, from 0 to below 1, averages a curve over about 1/(1-Smooth)
-// points and leaves the raw numbers faint behind it.
+// points; the raw values are drawn faintly behind it.
 func LearningCurves(runs []Run, o LearningCurvesOptions) Chart {
 	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: o.Label, Log: o.LogY}}
 	c := Chart{Caption: o.Caption, Data: Table{Columns: []string{"run", "step", o.Column, o.Column + "_smoothed"}}}
@@ -48,8 +48,8 @@ func LearningCurves(runs []Run, o LearningCurvesOptions) Chart {
 	return c
 }
 
-// smooth returns the exponential moving average of values, without the bias
-// towards 0 at its start. What is not finite is passed over.
+// smooth returns the bias-corrected exponential moving average of values. It skips
+// non-finite values.
 func smooth(values []float64, rate float64) []float64 {
 	even := make([]float64, len(values))
 	sum, weight := 0.0, 0.0
@@ -63,8 +63,8 @@ func smooth(values []float64, rate float64) []float64 {
 	return even
 }
 
-// recent returns the mean of the last 1/(1-rate) values at each place. What is
-// not finite is passed over.
+// recent returns the mean of the last 1/(1-rate) values at each place. It skips
+// non-finite values.
 func recent(values []float64, rate float64) []float64 {
 	window := max(1, int(math.Round(1/(1-rate))))
 	means := make([]float64, len(values))
@@ -80,8 +80,7 @@ func recent(values []float64, rate float64) []float64 {
 	return means
 }
 
-// NoiseRun is a run with the two estimates that its gradient noise scale is the
-// ratio of.
+// NoiseRun is a run with the two estimates whose ratio is the gradient noise scale.
 type NoiseRun struct {
 	Name     string
 	Steps    []int
@@ -90,11 +89,11 @@ type NoiseRun struct {
 }
 
 // GradientNoise draws figure 7: the simple noise scale of McCandlish et al.
-// (2018), tr(Sigma) / |G|^2 in images, along training. As there, both
-// estimates are averaged before they are divided, since the quotient of two
-// noisy estimates is biased: over the last 1/(1-rate) lines, and none before,
-// for the first gradients of L_vlb are so large that an average which fades would
-// show little else. Where the averaged |G|^2 is not above 0 there is no number.
+// (2018), tr(Sigma) / |G|^2 in images, along training. As there, both estimates are
+// averaged before the division, since the ratio of two noisy estimates is biased. The
+// average is over the last 1/(1-rate) lines: the first gradients of L_vlb are so large
+// that they would dominate an exponential average. There is no value where the averaged
+// |G|^2 is not above 0.
 func GradientNoise(runs []NoiseRun, rate float64) Chart {
 	p := Panel{X: Axis{Label: "training step"}, Y: Axis{Label: "gradient noise scale, images", Log: true}}
 	c := Chart{

@@ -7,12 +7,12 @@ import (
 	"iddpm/diffusion"
 )
 
-// The axis that figures of a whole process share.
+// The x axis of figures of a whole process.
 var shareOfSteps = Axis{Label: "diffusion step, t / T", Min: 0, Max: 1}
 
-// VarianceRatio draws figure 1: the posterior variance betaTilde_t over beta_t
-// along a named schedule of each length. It says how little the choice of the
-// variance matters but at the first steps.
+// VarianceRatio draws figure 1: the posterior variance betaTilde_t over beta_t for a
+// named schedule of each length. The choice of the variance matters only at the first
+// steps.
 func VarianceRatio(schedule string, steps []int) (Chart, error) {
 	c := Chart{
 		Caption: fmt.Sprintf("The ratio of the posterior variance to β for every step of %s processes of different lengths (Nichol & Dhariwal 2021, figure 1).", schedule),
@@ -39,8 +39,8 @@ func VarianceRatio(schedule string, steps []int) (Chart, error) {
 	return c, nil
 }
 
-// AlphaBar draws figure 5: alphaBar_t, the share of the signal's variance that
-// is left, along both named schedules.
+// AlphaBar draws figure 5: alphaBar_t, the remaining fraction of the signal's variance,
+// for both named schedules.
 func AlphaBar(steps int) (Chart, error) {
 	c := Chart{
 		Caption: fmt.Sprintf("ᾱ along the linear and the cosine schedule, T = %d (Nichol & Dhariwal 2021, figure 5).", steps),
@@ -73,8 +73,8 @@ func named(name string, steps int) (diffusion.Schedule, error) {
 	return diffusion.NewSchedule(betas)
 }
 
-// Process is a diffusion to compare: a schedule, and the steps of the process
-// that it was respaced from.
+// Process is a diffusion process to compare: a schedule, and the steps of the process
+// from which it was respaced.
 type Process struct {
 	Name     string
 	Schedule diffusion.Schedule
@@ -82,12 +82,12 @@ type Process struct {
 	Original int   // steps of the original process
 }
 
-// CompareSchedules draws four quantities of any schedules side by side, at the
-// steps of the original process: alphaBar, the signal-to-noise ratio, beta, and
-// the posterior variance over beta.
+// CompareSchedules draws four quantities of any schedules at the steps of the original
+// process: alphaBar, the signal-to-noise ratio, beta, and the posterior variance over
+// beta.
 func CompareSchedules(processes []Process) Chart {
 	c := Chart{
-		Caption: "Noise schedules side by side; a respaced one stands at the steps that it keeps. " +
+		Caption: "Comparison of noise schedules; a respaced one is drawn at the steps that it keeps. " +
 			"SNR is ᾱ / (1 - ᾱ).",
 		Data: Table{Columns: []string{"schedule", "t", "t_over_T", "alpha_bar", "log10_snr", "beta", "posterior_variance", "posterior_variance_over_beta"}},
 		Panels: []Panel{
@@ -115,7 +115,7 @@ func CompareSchedules(processes []Process) Chart {
 	return c
 }
 
-// at returns the original process's step, from 1, that step t is.
+// at returns the original process's step, from 1, of step t.
 func (p Process) at(t int) float64 {
 	if p.Kept != nil {
 		t = p.Kept[t]
@@ -123,7 +123,7 @@ func (p Process) at(t int) float64 {
 	return float64(t + 1)
 }
 
-// quantities are what CompareSchedules tabulates at a step.
+// quantities returns the values that CompareSchedules plots at a step.
 func quantities(s diffusion.Schedule, t int) []float64 {
 	a, b, v := s.AlphasCumprod[t], s.Betas[t], s.PosteriorVariance[t]
 	return []float64{a, math.Log10(a / (1 - a)), b, v, v / b}

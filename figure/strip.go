@@ -42,7 +42,7 @@ const (
 	cellGap      = 0.1 * vg.Centimeter
 )
 
-// cellSize is the side of an image: few columns are not blown up.
+// cellSize is the side of an image, limited so that few columns are not upscaled too much.
 func (s Strip) cellSize() vg.Length { return min(2.4, 24/vg.Length(len(s.Columns))) * vg.Centimeter }
 
 func (s Strip) draw(c draw.Canvas) {
@@ -66,8 +66,7 @@ func (s Strip) draw(c draw.Canvas) {
 	c.FillText(label, vg.Point{X: (c.Min.X + rowLabels + c.Max.X) / 2, Y: below - vg.Points(15)}, s.XLabel)
 }
 
-// upscaled repeats pixels until an image is as fine as the PNG, so that no
-// viewer blurs them.
+// upscaled repeats pixels up to the PNG's resolution, so that no viewer blurs them.
 func upscaled(img image.Image, side vg.Length) image.Image {
 	size := img.Bounds().Dx()
 	factor := max(1, int(math.Round(side.Dots(dotsPerInch)/float64(size))))

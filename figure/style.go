@@ -11,8 +11,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// palette is Okabe and Ito's, which those who do not see red and green apart can
-// read too.
+// palette is Okabe and Ito's, which is colour-blind safe.
 var palette = []color.NRGBA{
 	{0x00, 0x72, 0xb2, 0xff}, // blue
 	{0xd5, 0x5e, 0x00, 0xff}, // vermilion
@@ -25,7 +24,7 @@ var palette = []color.NRGBA{
 
 var gridColour = color.NRGBA{0xe4, 0xe4, 0xe4, 0xff}
 
-// lineStyle returns the style of the i-th curve: beyond the palette, dashes.
+// lineStyle returns the style of the i-th curve; curves beyond the palette are dashed.
 func lineStyle(i int, faint bool) draw.LineStyle {
 	s := draw.LineStyle{Color: palette[i%len(palette)], Width: vg.Points(1.6)}
 	if i >= len(palette) {
@@ -78,5 +77,5 @@ func wrap(caption string, s text.Style, width vg.Length) []string {
 	return append(lines, line)
 }
 
-// captionHeight is what a caption of n lines takes.
+// captionHeight is the height of a caption of n lines.
 func captionHeight(n int) vg.Length { return vg.Points(1.3*captionSize*float64(n)) + margin }

@@ -10,13 +10,13 @@ import (
 // ModelTerms are the terms of a model's variational bound.
 type ModelTerms struct {
 	Name string
-	// VB holds the term of every step, bits/dim, the decoder's first: VB[t] is
-	// L_t of the paper, with L_0 the decoder's.
+	// VB is the term of every step, in bits/dim: VB[t] is L_t of the paper, with
+	// the decoder term L_0 first.
 	VB []float64
 }
 
 // Terms draws figure 2: the terms of the variational bound against the step, on
-// logarithmic axes. The first few steps hold most of the bits.
+// logarithmic axes. Most of the bits are in the first few steps.
 func Terms(models []ModelTerms) Chart {
 	p := Panel{
 		X: Axis{Label: "diffusion step", Log: true},
@@ -45,24 +45,23 @@ type SkipModel struct {
 	Name     string
 	Schedule diffusion.Schedule
 	VB       []float64 // [T], as in ModelTerms
-	Square   float64   // mean of the images' squared values, which lie in [-1, 1]
-	// Differences of sampled images from real ones, dB, by the steps that the
-	// shortened process takes; may be empty.
+	Square   float64   // mean of the squares of the images' values in [-1, 1]
+	// Differences of samples from real images, in dB, by number of steps of the
+	// shortened process; may be empty.
 	Differences map[int]float64
 }
 
-// SkipSteps draws figure 4 by likelihood: what leaving out the first part of the
-// reverse process costs. The shortened process begins with pure noise at step t
-// instead of T. That is a model too, and its bound in bits/dim is exact: the
-// terms up to t, and, for what the noise cannot stand for, the divergence of
-// q(x_t | x_0) from N(0, I). Where a model has Differences, a second panel shows
-// them.
+// SkipSteps draws figure 4 by likelihood: the cost of skipping the first part of the
+// reverse process. The shortened process starts with pure noise at step t instead of T.
+// It is also a model, and its bound in bits/dim is exact: the terms up to t, plus the
+// prior term, the KL divergence of q(x_t | x_0) from N(0, I). If a model has Differences,
+// a second panel shows them.
 func SkipSteps(models []SkipModel) (Chart, error) {
-	share := Axis{Label: "share of the reverse process left out at its start", Min: 0, Max: 1}
+	share := Axis{Label: "skipped fraction of the reverse process", Min: 0, Max: 1}
 	p := Panel{X: share, Y: Axis{Label: "bits/dim of the shortened process"}}
 	sampled := Panel{X: share, Y: Axis{Label: "difference of samples from images, dB"}}
 	c := Chart{
-		Caption: "Likelihood when the first part of the reverse process is left out: the bound of the process that begins with noise at step t, bits/dim " +
+		Caption: "Likelihood when the first part of the reverse process is skipped: the bound of the process that starts with noise at step t, bits/dim " +
 			"(Nichol & Dhariwal 2021, figure 4, shows FID).",
 		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim", "difference_db"}},
 	}
@@ -95,13 +94,13 @@ func SkipSteps(models []SkipModel) (Chart, error) {
 	c.Panels = []Panel{p}
 	if len(sampled.Lines) > 0 {
 		c.Panels = append(c.Panels, sampled)
-		c.Caption += " Beside it, how far samples are from images in energy per octave of detail, root mean square."
+		c.Caption += " Second panel: difference between samples and images in energy per octave of spatial frequency, root mean square."
 	}
 	return c, nil
 }
 
-// prior returns the divergence of q(x_t | x_0) from N(0, I), bits/dim, averaged
-// over images: equation 7 with t for T.
+// prior returns the KL divergence of q(x_t | x_0) from N(0, I), in bits/dim, averaged over
+// images: equation 7 with t for T.
 func (m SkipModel) prior(t int) float64 {
 	a := m.Schedule.AlphasCumprod[t]
 	return 0.5 * (a*m.Square - a - math.Log1p(-a)) / math.Ln2

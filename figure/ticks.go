@@ -7,8 +7,8 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// linearTicks puts five to ten round numbers on an axis; thousands are spelled K
-// and millions M.
+// linearTicks returns five to ten ticks at round numbers; thousands are written K and
+// millions M.
 func linearTicks(low, high float64) []plot.Tick {
 	const least = 5
 	rough := (high - low) / least
@@ -42,8 +42,8 @@ func short(v float64) string {
 	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
-// logTicks labels the powers of ten, on a long axis every second or third of
-// them; where few or none are in sight, multiples of them too.
+// logTicks labels the powers of ten: on a long axis every second or third of them, on a
+// short one also their multiples.
 func logTicks(low, high float64) []plot.Tick {
 	decades := math.Log10(high / low)
 	every := int(math.Ceil(decades / 7))
@@ -71,7 +71,7 @@ func logTicks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// power spells m 10^e: plainly near 1, else as 2e-6. The fonts have no raised
+// power formats m 10^e: as a decimal near 1, else as 2e-6. The fonts have no superscript
 // minus sign.
 func power(m, e int) string {
 	if -3 <= e && e <= 4 {

@@ -18,13 +18,13 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Table is the CSV beside a figure: a line per row, the row's name first.
+// Table is the CSV of a figure: a line per row, with the row's name first.
 type Table struct {
 	Columns []string // of the names, then of the values
 	Rows    []Row
 }
 
-// Row is a named row of numbers, written with all their digits.
+// Row is a named row of numbers, written with full precision.
 type Row struct {
 	Name   string
 	Values []float64
@@ -49,7 +49,7 @@ func (t Table) csv() ([]byte, error) {
 	return text.Bytes(), errors.Join(append(errs, w.Error())...)
 }
 
-// cell spells a number as Python's float() reads it; what is not there is empty.
+// cell formats a number for Python's float(); NaN is an empty cell.
 func cell(v float64) string {
 	if math.IsNaN(v) {
 		return ""
@@ -57,7 +57,7 @@ func cell(v float64) string {
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
-// drawing is a figure without its caption's place.
+// drawing is a figure without its caption.
 type drawing struct {
 	caption       string
 	width, height vg.Length
@@ -68,7 +68,7 @@ type drawing struct {
 const dotsPerInch = 200
 
 // Paths returns the files that Save writes for a path: NAME.png, NAME.svg and
-// NAME.csv, whichever of these endings the path has, or none.
+// NAME.csv. The path may have any of these extensions, or none.
 func Paths(path string) (png, svg, table string, err error) {
 	base := path
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
@@ -84,8 +84,8 @@ func Paths(path string) (png, svg, table string, err error) {
 	return base + ".png", base + ".svg", base + ".csv", nil
 }
 
-// write writes the three files of a figure, each whole or not at all, and
-// returns their paths. All are made before the first is written.
+// write writes the three files of a figure, each atomically, and returns their paths. It
+// renders all of them before it writes the first.
 func write(path string, data Table, d drawing) ([]string, error) {
 	png, svg, table, err := Paths(path)
 	if err != nil {
@@ -102,7 +102,7 @@ func write(path string, data Table, d drawing) ([]string, error) {
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(png), 0o777); err != nil {
-		return nil, fmt.Errorf("cannot make the figure's folder: %w", err)
+		return nil, fmt.Errorf("cannot create the figure's folder: %w", err)
 	}
 	for _, f := range files {
 		if err := renameio.WriteFile(f.path, f.text, 0o666); err != nil {
@@ -112,7 +112,7 @@ func write(path string, data Table, d drawing) ([]string, error) {
 	return []string{png, svg, table}, nil
 }
 
-// size returns the whole figure's, and the lines of its caption.
+// size returns the size of the whole figure, and the lines of its caption.
 func (d drawing) size() (width, height vg.Length, caption []string) {
 	width = d.width + 2*margin
 	caption = wrap(d.caption, textStyle(captionSize), d.width)
@@ -134,8 +134,8 @@ func (d drawing) svg() ([]byte, error) {
 	d.render(draw.New(c))
 	var text bytes.Buffer
 	_, err := c.WriteTo(&text)
-	// Where Liberation Sans is missing, a viewer would take its default, with serifs
-	// and of another width; these are as wide.
+	// Without Liberation Sans a viewer would use its default font, with serifs and other
+	// widths; these fonts have the same widths.
 	fonts := []byte("font-family:Liberation Sans,Arimo,Arial,Helvetica,sans-serif;")
 	return bytes.ReplaceAll(text.Bytes(), []byte("font-family:Liberation Sans;"), fonts), err
 }

@@ -111,7 +111,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual((replays(ancestral), replays(twice)), (9, 19), "all steps but the first are replayed")
         ddim = self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
         # All is done but the figure, which has no place for a bound of zero bits.
-        nll = self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="none is above 0")
+        nll = self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="no value is above 0")
         inverted = self.iddpm("sample", run[0], "--device", "cuda", "--invert", next((self.folder / "ancestral").glob("*.npz")),
                               "--class", 0, "--timestep-respacing", "ddim10", "-o", self.folder / "inverted")
         for events in (ancestral, twice, ddim, nll, inverted):
@@ -123,7 +123,7 @@ class DryGPUCheck(unittest.TestCase):
         for name, size, captures in (("equal", 4, 1), ("unequal", 5, 2)):
             events = self.iddpm("sample", *run, "--batch-size", size, "-o", self.folder / name)
             self.assertEqual((replays(events), recorded(events)), (30 - captures, captures), name)
-        events = self.iddpm("nll", *run, "--batch-size", 4, "-o", self.folder / "bounds", status=1, says="none is above 0")
+        events = self.iddpm("nll", *run, "--batch-size", 4, "-o", self.folder / "bounds", status=1, says="no value is above 0")
         self.assertEqual((replays(events), recorded(events)), (29, 1), "likelihoods")
 
     def test_another_gpu(self):

@@ -19,12 +19,12 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
-// Options say how long to wait; the zero value is for the Internet.
+// Options are timeouts; the zero value suits the Internet.
 type Options struct {
-	Stall    time.Duration                       // a connection without a byte for so long is broken off; 0: a minute
-	Patience time.Duration                       // for so long an operation is tried again; 0: two minutes
-	Wait     time.Duration                       // before the second attempt, later ones wait longer; 0: a second
-	Failed   func(err error, wait time.Duration) // hears of attempts that failed; nil: nobody does
+	Stall    time.Duration                       // idle time after which a connection is closed; 0: a minute
+	Patience time.Duration                       // total time for which an operation is retried; 0: two minutes
+	Wait     time.Duration                       // before the first retry; later waits are longer; 0: a second
+	Failed   func(err error, wait time.Duration) // called after each failed attempt, unless nil
 }
 
 func (o Options) withDefaults() Options {
@@ -42,22 +42,22 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// backOff returns how long to wait between attempts.
+// backOff returns the waits between attempts.
 func (o Options) backOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.Multiplier, b.MaxInterval = o.Wait, 2, 64*o.Wait
 	return b
 }
 
-// Folder is a folder behind a URL, or a file: what is in it goes by its name
-// below it, with slashes, and the name "" is the URL's own file.
+// Folder is a folder or a file at a URL. Files in it are named by their
+// slash-separated path below it; the name "" is the URL's own file.
 type Folder struct {
 	At      Location
 	bucket  *blob.Bucket
 	options Options
 }
 
-// Open opens what a URL names. Whether anything is there shows later.
+// Open opens a URL. It does not check whether any file exists there.
 func Open(ctx context.Context, l Location, o Options) (*Folder, error) {
 	f := &Folder{At: l, options: o.withDefaults()}
 	var err error
@@ -108,7 +108,7 @@ func (f *Folder) Stat(ctx context.Context, name string) (Object, error) {
 	})
 }
 
-// Remove removes a file; that it is gone already is no error.
+// Remove removes a file. It is not an error if the file does not exist.
 func (f *Folder) Remove(ctx context.Context, name string) error {
 	_, err := attempt(ctx, f, name, func(ctx context.Context) (struct{}, error) {
 		ctx, cancel := f.limit(ctx, 0)
@@ -121,11 +121,11 @@ func (f *Folder) Remove(ctx context.Context, name string) error {
 	return err
 }
 
-// ErrDamaged is a file that is not what was sent.
+// ErrDamaged is the error of a file that differs from what was uploaded.
 var ErrDamaged = errors.New("it is damaged")
 
-// Fetch brings a file to a path of this machine, unless it lies there already.
-// What has lost bytes, on the way or before, does not come under that path.
+// Fetch downloads a file to a local path, unless it is there already. A truncated or
+// damaged file is never stored under that path.
 func (f *Folder) Fetch(ctx context.Context, name, path string) error {
 	_, err := attempt(ctx, f, name, func(ctx context.Context) (struct{}, error) {
 		a, err := f.attributes(ctx, name)
@@ -151,17 +151,17 @@ func (f *Folder) download(ctx context.Context, name, path string, a *blob.Attrib
 	defer local.Cleanup()
 	sum := md5.New()
 	n, err := f.read(ctx, name, a.Size, io.MultiWriter(local, sum))
-	if err != nil && n == a.Size { // all came, and its checksum there is another's
+	if err != nil && n == a.Size { // complete, but the stored checksum differs
 		return backoff.Permanent(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
 	if err != nil {
 		return err
 	}
 	if n != a.Size {
-		return fmt.Errorf("%d of %d bytes came", n, a.Size)
+		return fmt.Errorf("only %d of %d bytes arrived", n, a.Size)
 	}
 	if want := a.Metadata[checksumKey]; want != "" && want != hex.EncodeToString(sum.Sum(nil)) {
-		return backoff.Permanent(fmt.Errorf("%w: its %d bytes are not those that were sent there", ErrDamaged, n))
+		return backoff.Permanent(fmt.Errorf("%w: its %d bytes differ from those that were uploaded", ErrDamaged, n))
 	}
 	if err := local.CloseAtomicallyReplace(); err != nil {
 		return backoff.Permanent(err)
@@ -189,14 +189,14 @@ func (f *Folder) attributes(ctx context.Context, name string) (*blob.Attributes,
 
 func (f *Folder) key(name string) string { return f.At.Join(name).path }
 
-// limit bounds one attempt: some drivers try for ever. Bytes are given the time
-// that a slow line takes.
+// limit bounds the time of one attempt, since some drivers retry for ever. It allows for
+// the time that size bytes need on a slow connection.
 func (f *Folder) limit(ctx context.Context, size int64) (context.Context, context.CancelFunc) {
 	const slowest = 64 << 10 // bytes a second
 	return context.WithTimeout(ctx, 2*f.options.Stall+time.Duration(size/slowest)*time.Second)
 }
 
-// attempt does one operation, over and over while it fails and there is hope.
+// attempt runs an operation and retries it while it fails with a temporary error.
 func attempt[T any](ctx context.Context, f *Folder, name string, once func(context.Context) (T, error)) (T, error) {
 	result, err := backoff.Retry(ctx, func() (T, error) {
 		v, err := once(ctx)
@@ -210,7 +210,7 @@ func attempt[T any](ctx context.Context, f *Folder, name string, once func(conte
 	return result, f.explain(name, err)
 }
 
-// hopeless reports errors that another attempt meets again.
+// hopeless reports whether an error is permanent, so that a retry is useless.
 func hopeless(err error) bool {
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.InvalidArgument, gcerrors.Unimplemented:
@@ -219,7 +219,7 @@ func hopeless(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 }
 
-// explain says of what an error is, and what can be done where that is known.
+// explain adds the URL and, if known, a hint to an error.
 func (f *Folder) explain(name string, err error) error {
 	if err == nil {
 		return nil
@@ -233,7 +233,7 @@ func (f *Folder) explain(name string, err error) error {
 	case gcerrors.NotFound:
 		return fmt.Errorf("%s: no such file, or no such bucket: %w", at, fs.ErrNotExist)
 	case gcerrors.PermissionDenied:
-		return fmt.Errorf("%s: access denied: check the credentials (for S3 AWS_PROFILE or AWS_ACCESS_KEY_ID, for Google GOOGLE_APPLICATION_CREDENTIALS) and what the bucket allows them: %w", at, err)
+		return fmt.Errorf("%s: access denied: check the credentials (for S3 AWS_PROFILE or AWS_ACCESS_KEY_ID, for Google GOOGLE_APPLICATION_CREDENTIALS) and the bucket's permissions: %w", at, err)
 	}
 	return fmt.Errorf("%s: %w", at, err)
 }

@@ -12,22 +12,22 @@ import (
 	"strings"
 )
 
-// schemes are the URLs that name a place here.
+// schemes are the supported URL schemes.
 var schemes = []string{"s3", "gs", "file"}
 
-// Location is a file or folder behind a URL.
+// Location is the parsed URL of a file or folder.
 type Location struct {
 	scheme string
 	bucket string // empty for file
-	path   string // in the bucket, without a slash at either end; for file from the root
+	path   string // in the bucket, without leading or trailing slash; for file from the root
 	query  string // options of the driver
 }
 
-// urlStart is how a URL begins, and those with a slash or two left out do.
+// urlStart matches the start of a URL, and of one that lacks one or two slashes.
 var urlStart = regexp.MustCompile(`^(?i:[a-z][a-z0-9+.-]*://|(s3|gs|file|https?|ftp):/)`)
 
-// IsURL reports whether text is meant as a URL rather than a path; [Parse] says
-// whether it is one of this package.
+// IsURL reports whether text looks like a URL rather than a path. [Parse] checks
+// whether it is supported.
 func IsURL(text string) bool { return urlStart.MatchString(text) }
 
 // Parse reads s3://BUCKET/PATH?OPTIONS, gs://BUCKET/PATH?OPTIONS or file:///PATH.
@@ -41,11 +41,11 @@ func Parse(text string) (Location, error) {
 	l := Location{u.Scheme, u.Host, strings.Trim(path.Clean("/"+u.Path), "/"), u.RawQuery}
 	switch {
 	case u.User != nil:
-		return l, fmt.Errorf("%s://%s: credentials do not belong in a URL; the environment or the provider's own files give them", u.Scheme, u.Host)
+		return l, fmt.Errorf("%s://%s: credentials do not belong in a URL; set them in the environment or in the provider's configuration files", u.Scheme, u.Host)
 	case !slices.Contains(schemes, u.Scheme) || !strings.HasPrefix(text, u.Scheme+"://"):
-		return l, fmt.Errorf("%s: the URLs known are s3://BUCKET/PATH, gs://BUCKET/PATH and file:///PATH", text)
+		return l, fmt.Errorf("%s: the supported URLs are s3://BUCKET/PATH, gs://BUCKET/PATH and file:///PATH", text)
 	case u.Fragment != "":
-		return l, fmt.Errorf("%s: what follows # is not part of a URL here; write %%23 for the character", text)
+		return l, fmt.Errorf("%s: a fragment (#...) is not supported; write %%23 for the character", text)
 	case u.Scheme == "file" && (u.Host != "" || u.RawQuery != ""):
 		return l, fmt.Errorf("%s: a file's URL has three slashes and no options, as in file:///mnt/runs/one", text)
 	case u.Scheme != "file" && u.Host == "":
@@ -62,7 +62,7 @@ func (l Location) String() string {
 	return u.String()
 }
 
-// Join returns the location of a name below l, as in checkpoints/ckpt-000100.pt.
+// Join returns the location of a name below l, such as checkpoints/ckpt-000100.pt.
 func (l Location) Join(name string) Location {
 	l.path = path.Join(l.path, name)
 	return l
@@ -77,8 +77,8 @@ func (l Location) Dir() Location {
 // Base returns the last part of the path.
 func (l Location) Base() string { return path.Base(l.path) }
 
-// Copy returns where under a cache folder the local copy of l lies. Two buckets
-// of one name at two endpoints do not share one.
+// Copy returns the path of the local copy of l under a cache folder. Buckets of the
+// same name at different endpoints have different copies.
 func (l Location) Copy(cache string) string {
 	bucket := l.bucket
 	query, _ := url.ParseQuery(l.query)

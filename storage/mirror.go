@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// MirrorOptions say what a Mirror does; the zero value sends every file.
+// MirrorOptions are options of a Mirror; the zero value uploads every file.
 type MirrorOptions struct {
-	Ignore []string      // files at the top of the folder that stay here
-	Look   time.Duration // how often the folder is looked at; 0: a second
-	Grow   time.Duration // a file that grows is not sent again before; 0: half a minute
-	// Replaced returns which of the files there are to go, now that those of `sent`
-	// have arrived whole, the newest first; nil: none.
+	Ignore []string      // top-level files that are not uploaded
+	Look   time.Duration // polling interval; 0: a second
+	Grow   time.Duration // minimum time between two uploads of a growing file; 0: half a minute
+	// Replaced returns which of the remote files to remove after those of `sent` have
+	// been uploaded, the newest first; nil: none.
 	Replaced func(there, sent []string) []string
-	Sent     func(name string, size int64, took time.Duration) // hears of files that have arrived; nil: nobody does
-	Removed  func(name string)                                 // hears of files that are gone there; nil: nobody does
+	Sent     func(name string, size int64, took time.Duration) // called after each upload, unless nil
+	Removed  func(name string)                                 // called after each remote removal, unless nil
 }
 
 func (o MirrorOptions) withDefaults() MirrorOptions {
@@ -37,36 +37,36 @@ func (o MirrorOptions) withDefaults() MirrorOptions {
 	return o
 }
 
-// Mirror sends what a local folder holds, and what comes to be in it, until it
-// is closed. Files come and change there by renaming, or grow; those whose names
-// begin with a dot are half-written, and stay. That a file vanishes here removes
-// nothing there.
+// Mirror uploads the files of a local folder, and new and changed ones, until it is
+// closed. Local files must be created and replaced by renaming, or grow. Files whose
+// names begin with a dot are partial and are not uploaded. Removing a local file does
+// not remove the remote file.
 type Mirror struct {
 	folder  *Folder
 	dir     string
 	options MirrorOptions
 	sent    map[string]version
-	fresh   []string // sent since files there were last pruned, the newest first
-	failure error    // the last one
+	fresh   []string // uploaded since remote files were last pruned, the newest first
+	failure error    // the last error
 	cancel  context.CancelFunc
-	closing chan struct{} // closed: send what is left, and end
-	done    chan struct{} // closed: it has ended
+	closing chan struct{} // closed: upload pending files, then return
+	done    chan struct{} // closed: the mirror has ended
 }
 
-// version tells one state of a file from another.
+// version identifies a state of a file.
 type version struct {
 	size    int64
 	changed time.Time
-	again   time.Time // a later state is not sent before
+	again   time.Time // earliest time to upload a later state
 }
 
-// pending is a file to send.
+// pending is a file to upload.
 type pending struct {
 	name string
 	info os.FileInfo
 }
 
-// Mirror begins to send dir beside whatever goes on.
+// Mirror starts uploading dir in the background.
 func (f *Folder) Mirror(dir string, o MirrorOptions) *Mirror {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Mirror{folder: f, dir: dir, options: o.withDefaults(), sent: map[string]version{},
@@ -78,7 +78,7 @@ func (f *Folder) Mirror(dir string, o MirrorOptions) *Mirror {
 	return m
 }
 
-// run looks and sends until the mirror is closed, and then until all is there.
+// run polls and uploads until the mirror is closed, and then until nothing is pending.
 func (m *Mirror) run(ctx context.Context) {
 	retry := m.folder.options.backOff()
 	retry.Reset()
@@ -97,7 +97,7 @@ func (m *Mirror) run(ctx context.Context) {
 			m.folder.options.Failed(err, wait)
 		}
 		if last {
-			closing = nil // it is closed, and would end every wait
+			closing = nil // a closed channel would end every wait
 		}
 		select {
 		case <-time.After(wait):
@@ -117,27 +117,27 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// Left is what a Mirror could not send.
+// Left is the error of a Mirror that could not upload some files.
 type Left struct {
-	Dir   string   // where the files lie
-	Names []string // which they are
+	Dir   string   // local folder of the files
+	Names []string // names of the files
 	err   error
 }
 
-// Error names the files, and where they lie.
+// Error names the files and their local folder.
 func (l *Left) Error() string {
 	names := l.Names
 	more := ""
 	if len(names) > 5 {
 		names, more = names[:5], fmt.Sprintf(" and %d more", len(l.Names)-5)
 	}
-	return fmt.Sprintf("not uploaded: %s%s; what is missing there lies in %s: %v", strings.Join(names, ", "), more, l.Dir, l.err)
+	return fmt.Sprintf("not uploaded: %s%s; the missing files are in %s: %v", strings.Join(names, ", "), more, l.Dir, l.err)
 }
 
 func (l *Left) Unwrap() error { return l.err }
 
-// Close sends what is left, and returns when all is there, or, with a *Left,
-// when ctx ends.
+// Close uploads all pending files and returns. If ctx ends first, it returns a
+// *Left.
 func (m *Mirror) Close(ctx context.Context) error {
 	close(m.closing)
 	defer m.cancel()
@@ -158,14 +158,14 @@ func (m *Mirror) Close(ctx context.Context) error {
 	return left
 }
 
-// pass sends what is due, and then prunes.
+// pass uploads pending files, and then prunes.
 func (m *Mirror) pass(ctx context.Context, last bool) error {
 	all, err := m.due(last)
 	errs := []error{err}
 	var sent []string
 	for _, p := range all {
 		arrived, err := m.send(ctx, p)
-		if _, gone := os.Lstat(m.path(p)); !errors.Is(gone, fs.ErrNotExist) { // or it has been pruned here meanwhile
+		if _, gone := os.Lstat(m.path(p)); !errors.Is(gone, fs.ErrNotExist) { // else it was pruned locally meanwhile
 			errs = append(errs, err)
 		}
 		if arrived {
@@ -176,7 +176,7 @@ func (m *Mirror) pass(ctx context.Context, last bool) error {
 	return errors.Join(append(errs, m.prune(ctx))...)
 }
 
-// send sends a file, unless an earlier process has.
+// send uploads a file, unless an earlier process has.
 func (m *Mirror) send(ctx context.Context, p pending) (arrived bool, err error) {
 	start := time.Now()
 	if _, before := m.sent[p.name]; !before && m.there(ctx, p) {
@@ -187,7 +187,7 @@ func (m *Mirror) send(ctx context.Context, p pending) (arrived bool, err error) 
 		return false, m.folder.explain(p.name, err)
 	}
 	took := time.Since(start)
-	// A large file that grows must not keep the line busy.
+	// A large growing file must not use all the bandwidth.
 	m.sent[p.name] = version{p.info.Size(), p.info.ModTime(), time.Now().Add(max(m.options.Grow, 20*took))}
 	m.options.Sent(p.name, p.info.Size(), took)
 	return true, nil
@@ -195,17 +195,17 @@ func (m *Mirror) send(ctx context.Context, p pending) (arrived bool, err error) 
 
 func (m *Mirror) path(p pending) string { return filepath.Join(m.dir, filepath.FromSlash(p.name)) }
 
-// there reports whether an earlier process has sent the file.
+// there reports whether an earlier process has uploaded the file.
 func (m *Mirror) there(ctx context.Context, p pending) bool {
 	a, err := m.folder.attributes(ctx, p.name)
 	if err != nil {
-		return false // sending will tell why
+		return false // the upload reports the reason
 	}
 	same, err := m.folder.holds(ctx, p.name, m.path(p), a)
 	return err == nil && same
 }
 
-// prune removes what is replaced there.
+// prune removes remote files that have been replaced.
 func (m *Mirror) prune(ctx context.Context) error {
 	if m.options.Replaced == nil || len(m.fresh) == 0 {
 		return nil
@@ -233,8 +233,8 @@ func (m *Mirror) prune(ctx context.Context) error {
 	return err
 }
 
-// due returns the files that are to be sent now, the newest first: of several
-// checkpoints that one counts.
+// due returns the files to upload now, the newest first: the newest checkpoint is the
+// most useful.
 func (m *Mirror) due(last bool) ([]pending, error) {
 	var all []pending
 	err := filepath.WalkDir(m.dir, func(path string, e fs.DirEntry, err error) error {

@@ -48,7 +48,7 @@ func await(t *testing.T, c <-chan string, n int) (all []string) {
 		case name := <-c:
 			all = append(all, name)
 		case <-time.After(time.Minute):
-			t.Fatalf("after %q nothing comes", all)
+			t.Fatalf("no event after %q", all)
 		}
 	}
 	slices.Sort(all)
@@ -64,7 +64,7 @@ func (w *watched) close(t *testing.T) {
 	}
 }
 
-// rename gives a file its final name, as everything in a run folder gets it.
+// rename gives a file its final name, like all files in a run folder.
 func rename(t *testing.T, dir, name string, content []byte) {
 	t.Helper()
 	half := write(t, filepath.Join(dir, filepath.Dir(name), "."+filepath.Base(name)+"123"), content)
@@ -86,7 +86,7 @@ func TestMirror(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // whether each state is sent, or only the last
+	for range 3 { // the mirror may upload each state or only the last
 		if _, err := log.WriteString("{\"step\":1}\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -108,8 +108,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// A second process sends only what is new.
-func TestMirrorGoesOn(t *testing.T) {
+// A second process uploads only new files.
+func TestMirrorResumes(t *testing.T) {
 	s, dir := newServer(t), t.TempDir()
 	rename(t, dir, "a", noise(100))
 	rename(t, dir, "b", noise(100_000))
@@ -126,7 +126,7 @@ func TestMirrorGoesOn(t *testing.T) {
 	}
 }
 
-// The network fails while checkpoints come; in the end all are there, whole.
+// The network fails while checkpoints are written; in the end all are uploaded intact.
 func TestMirrorThroughFaults(t *testing.T) {
 	ctx, s, dir := context.Background(), newServer(t), t.TempDir()
 	n := 0
@@ -159,8 +159,8 @@ func TestMirrorThroughFaults(t *testing.T) {
 	}
 }
 
-// An old file goes there once its successor is whole there, and not before,
-// though here it has gone already.
+// An old remote file is removed only after its successor has been uploaded intact, even
+// if the local file is gone already.
 func TestMirrorPrunes(t *testing.T) {
 	ctx, s, dir := context.Background(), newServer(t), t.TempDir()
 	m := mirror(t, s.url("run"), dir, MirrorOptions{Replaced: func(there, sent []string) (old []string) {
@@ -174,7 +174,7 @@ func TestMirrorPrunes(t *testing.T) {
 	f := open(t, s.url("run"), quick)
 	rename(t, dir, "1", noise(100))
 	await(t, m.sent, 1)
-	s.fail(func(r *http.Request) fault { // the second arrives by half
+	s.fail(func(r *http.Request) fault { // the second is truncated
 		if r.Method == http.MethodPut {
 			return truncate
 		}
@@ -190,7 +190,7 @@ func TestMirrorPrunes(t *testing.T) {
 		}
 	}
 	if _, err := f.Stat(ctx, "1"); err != nil {
-		t.Errorf("it is gone although its successor has not arrived: %v", err)
+		t.Errorf("it was removed before its successor was uploaded: %v", err)
 	}
 	s.fail(nil)
 	if got := await(t, m.removed, 1); got[0] != "1" {
@@ -202,7 +202,7 @@ func TestMirrorPrunes(t *testing.T) {
 	}
 }
 
-// Closing waits no longer than it may, and names what is not there.
+// Close returns when its context ends, and names the missing files.
 func TestMirrorClosesInTime(t *testing.T) {
 	for name, f := range map[string]fault{"no server": drop, "stalled": stall} {
 		t.Run(name, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"gocloud.dev/gcp"
 )
 
-// openBucket opens the bucket of a location. The drivers' own openers would wait
-// for a stalled server without end.
+// openBucket opens the bucket of a location. The drivers' own openers would wait for a
+// stalled server for ever.
 func openBucket(ctx context.Context, l Location, o Options) (*blob.Bucket, error) {
 	u := &url.URL{Scheme: l.scheme, Host: l.bucket, RawQuery: l.query}
 	switch l.scheme {
@@ -30,12 +30,11 @@ func openBucket(ctx context.Context, l Location, o Options) (*blob.Bucket, error
 	case "gs":
 		return openGCS(ctx, u, o)
 	}
-	// Without a temporary folder elsewhere, from which a file could not be renamed.
+	// No separate temporary folder: a rename across file systems would fail.
 	return fileblob.OpenBucket("/", &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
 }
 
-// openS3 lets gocloud read the URL, and puts another HTTP client below what
-// comes of it.
+// openS3 opens the URL by gocloud and replaces the HTTP client.
 func openS3(ctx context.Context, u *url.URL, options Options) (*blob.Bucket, error) {
 	opener := new(s3blob.URLOpener)
 	b, err := opener.OpenBucketURL(ctx, u)
@@ -53,15 +52,15 @@ func openS3(ctx context.Context, u *url.URL, options Options) (*blob.Bucket, err
 	impatient := s3.New(client.Options(), func(o *s3.Options) {
 		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer(t.DialContext, options.Stall) })
 		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.RateLimiter, o.MaxBackoff = ratelimit.None, 8*options.Wait }) // of parts
-		o.Logger = logging.Nop{}                                                                                                       // it would warn of servers that send no checksums
+		o.Logger = logging.Nop{}                                                                                                       // it would warn about servers without checksums
 	})
 	return s3blob.OpenBucket(ctx, impatient, u.Host, &opener.Options)
 }
 
-// checkS3 says at once what each request would fail for.
+// checkS3 reports a missing region or missing credentials before the first request.
 func checkS3(ctx context.Context, u *url.URL, o s3.Options) error {
 	if o.Region == "" {
-		return fmt.Errorf("no region: set AWS_REGION, or add ?region=NAME to the URL (for a server of one's own any name will do)")
+		return fmt.Errorf("no region: set AWS_REGION, or add ?region=NAME to the URL (for your own server, any name works)")
 	}
 	if u.Query().Get("anonymous") == "true" {
 		return nil
@@ -72,15 +71,15 @@ func checkS3(ctx context.Context, u *url.URL, o s3.Options) error {
 	return nil
 }
 
-// openGCS takes the credentials that Google's tools use. gocloud's default opener
-// would print on standard output where there are none.
+// openGCS uses the credentials of Google's tools. gocloud's default opener would print
+// to standard output if there are none.
 func openGCS(ctx context.Context, u *url.URL, o Options) (*blob.Bucket, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = dialer(transport.DialContext, o.Stall)
 	opener := &gcsblob.URLOpener{Client: gcp.NewAnonymousHTTPClient(transport)}
 	query := u.Query()
 	if query.Get("anonymous") == "true" {
-		query.Del("anonymous") // it has gocloud take its own transport
+		query.Del("anonymous") // with it gocloud would use its own transport
 		u.RawQuery = query.Encode()
 		return opener.OpenBucketURL(ctx, u)
 	}
@@ -96,7 +95,7 @@ func openGCS(ctx context.Context, u *url.URL, o Options) (*blob.Bucket, error) {
 
 type dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialer returns a dial whose connections end once no byte has moved for a while.
+// dialer returns a dial whose connections time out when idle for stall.
 func dialer(below dial, stall time.Duration) dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := below(ctx, network, address)
@@ -107,7 +106,7 @@ func dialer(below dial, stall time.Duration) dial {
 	}
 }
 
-// lively is a connection that a stall breaks.
+// lively is a connection with an idle timeout.
 type lively struct {
 	net.Conn
 	stall time.Duration
@@ -120,8 +119,8 @@ func (c *lively) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Write puts the deadline of a Read off, too: an answer comes only once all is
-// sent.
+// Write also extends the deadline of a Read: the response comes only after the whole
+// request.
 func (c *lively) Write(p []byte) (int, error) {
 	if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err

@@ -23,28 +23,28 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
-// quick waits for a server of the same process.
+// quick are timeouts for a server in the same process.
 var quick = Options{Stall: 10 * time.Second, Patience: time.Minute, Wait: time.Millisecond}
 
-// server is an S3 server behind a line that fails at will.
+// server is an S3 server with an injectable network fault.
 type server struct {
 	*httptest.Server
 	objects gofakes3.Backend
 	mu      sync.Mutex
 	fault   func(r *http.Request) fault // nil: none
-	met     int                         // faults
+	met     int                         // number of faults
 }
 
-// fault is what becomes of a request.
+// fault is a failure mode of a request.
 type fault int
 
 const (
 	none     fault = iota
-	drop           // the line breaks before an answer
+	drop           // the connection breaks before a response
 	refuse         // status 500
 	deny           // status 403
-	truncate       // the answer, or what is sent, loses its second half
-	stall          // no answer
+	truncate       // the response, or the request body, loses its second half
+	stall          // no response
 )
 
 func newServer(t *testing.T) *server {
@@ -66,7 +66,7 @@ func (s *server) url(path string) string {
 	return "s3://bucket/" + path + "?region=eu-north-1&use_path_style=true&endpoint=" + url.QueryEscape(s.URL)
 }
 
-// fail has requests fail from now on.
+// fail makes requests fail from now on.
 func (s *server) fail(f func(r *http.Request) fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +114,7 @@ func (s *server) serve(real http.Handler, w http.ResponseWriter, r *http.Request
 	}
 }
 
-// truncate answers as if nothing were amiss.
+// truncate responds with success.
 func (s *server) truncate(real http.Handler, w http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
 	real.ServeHTTP(answer, r)
@@ -132,7 +132,7 @@ func (s *server) truncate(real http.Handler, w http.ResponseWriter, r *http.Requ
 	w.Write(body[:len(body)/2])
 }
 
-// halve cuts an object. Its checksum is then the new one's, or still the whole's.
+// halve truncates an object. Its checksum is either that of the half or still that of the whole.
 func (s *server) halve(key string, keepChecksum bool) {
 	o, err := s.objects.GetObject("bucket", key, nil)
 	if err != nil {
@@ -203,7 +203,7 @@ func names(objects []Object) (all []string) {
 	return all
 }
 
-// places are all kinds of folders, each fresh.
+// places are new folders of all kinds.
 func places(t *testing.T) map[string]string {
 	line := httptest.NewUnstartedServer(nil)
 	host := line.Listener.Addr().String()
@@ -223,7 +223,7 @@ func places(t *testing.T) map[string]string {
 	}
 }
 
-// Files of all sizes come back as they went, everywhere.
+// Files of all sizes round-trip, in all kinds of folders.
 func TestFolder(t *testing.T) {
 	ctx := context.Background()
 	for kind, at := range places(t) {
@@ -274,7 +274,7 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// Whatever befalls some requests, files go and come whole.
+// Uploads and downloads survive faults of some requests.
 func TestFaults(t *testing.T) {
 	ctx, s := context.Background(), newServer(t)
 	small, large := noise(10_000), noise(2*partSize+1) // the latter in parts
@@ -317,7 +317,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// What cannot be, or lasts too long, is an error that names the URL.
+// A permanent failure, or one that lasts too long, is an error that names the URL.
 func TestHopeless(t *testing.T) {
 	ctx, s := context.Background(), newServer(t)
 	path := write(t, filepath.Join(t.TempDir(), "file"), noise(100))
@@ -347,8 +347,8 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
-// A file that has lost its end on the server does not come under its name, and
-// one that lies here already does not come again.
+// A file that was truncated on the server is not stored under its name. A file that
+// exists locally is not downloaded again.
 func TestFetchDamaged(t *testing.T) {
 	ctx, s := context.Background(), newServer(t)
 	f, dir := open(t, s.url("damaged"), quick), t.TempDir()
@@ -369,7 +369,7 @@ func TestFetchDamaged(t *testing.T) {
 		})
 	}
 	s.fail(nil)
-	for _, keeps := range []bool{true, false} { // what the server knows of the whole
+	for _, keeps := range []bool{true, false} { // whether the server keeps the whole's checksum
 		s.halve("damaged/file", keeps)
 		if err := f.Fetch(ctx, "file", back); !errors.Is(err, ErrDamaged) {
 			t.Errorf("half a file: %v", err)
@@ -383,7 +383,7 @@ func TestFetchDamaged(t *testing.T) {
 	}
 }
 
-// What every request would fail for is said at once.
+// Missing regions and credentials are reported at once.
 func TestOpenRefuses(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "STORAGE_EMULATOR_HOST"} {
 		t.Setenv(name, "")
@@ -443,11 +443,11 @@ func TestParse(t *testing.T) {
 		{"s3://key:secret@bucket/run", "credentials do not belong", ""},
 		{"file://mnt/run", "three slashes", ""},
 		{"file:///run?x=1", "no options", ""},
-		{"http://host/run", "the URLs known are", ""},
+		{"http://host/run", "the supported URLs are", ""},
 		{"http://key:secret@host/run", "credentials do not belong", ""},
-		{"file:/mnt/run", "the URLs known are", ""},
-		{"s3:/bucket/run", "the URLs known are", ""},
-		{"gs://bucket/run#1", "what follows #", ""},
+		{"file:/mnt/run", "the supported URLs are", ""},
+		{"s3:/bucket/run", "the supported URLs are", ""},
+		{"gs://bucket/run#1", "a fragment (#...)", ""},
 		{"s3://buck et/run", "is not a URL", ""},
 	} {
 		l, err := Parse(test.text)

@@ -14,16 +14,15 @@ import (
 	"gocloud.dev/blob"
 )
 
-// checksumKey is the entry of a file's metadata that holds the MD5 of what was
-// sent, in hexadecimal. A file system keeps no metadata.
+// checksumKey is the metadata entry with the MD5 of the uploaded bytes, in hexadecimal.
+// A file system has no metadata.
 const checksumKey = "iddpm-md5"
 
-// partSize is of the parts that a large file goes to S3 in, which is what makes
-// its ETag.
+// partSize is the part size of multipart uploads to S3. The ETag depends on it.
 const partSize = 8 << 20
 
-// Put sends what a local file holds now, and checks that it has arrived. What a
-// process appends to the file meanwhile is not sent.
+// Put uploads the current content of a local file and verifies it. Bytes appended
+// meanwhile are not uploaded.
 func (f *Folder) Put(ctx context.Context, name, path string) error {
 	_, err := attempt(ctx, f, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, f.put(ctx, name, path) })
 	return err
@@ -41,11 +40,11 @@ func (f *Folder) put(ctx context.Context, name, path string) error {
 	}
 	a, err := f.attributes(ctx, name)
 	if err != nil {
-		return fmt.Errorf("cannot check what was sent: %w", err)
+		return fmt.Errorf("cannot verify the upload: %w", err)
 	}
 	same, err := f.equals(ctx, name, local, a)
 	if err == nil && !same {
-		err = fmt.Errorf("what arrived differs from the %d bytes that were sent", local.size)
+		err = fmt.Errorf("the uploaded file differs from the %d bytes that were sent", local.size)
 	}
 	return err
 }
@@ -64,7 +63,7 @@ func (f *Folder) send(ctx context.Context, name string, local *localFile) error 
 	return err
 }
 
-// syncFile flushes a file and its folder's entry to the disk.
+// syncFile flushes a file and its directory entry to the disk.
 func syncFile(path string) error {
 	var errs []error
 	for _, p := range []string{path, filepath.Dir(path)} {
@@ -77,7 +76,7 @@ func syncFile(path string) error {
 	return errors.Join(errs...)
 }
 
-// holds reports whether a local file is what the folder holds under a name.
+// holds reports whether the remote file of a name equals a local file.
 func (f *Folder) holds(ctx context.Context, name, path string, a *blob.Attributes) (bool, error) {
 	if info, err := os.Stat(path); err != nil || info.Size() != a.Size {
 		return false, err
@@ -90,9 +89,8 @@ func (f *Folder) holds(ctx context.Context, name, path string, a *blob.Attribute
 	return f.equals(ctx, name, local, a)
 }
 
-// equals compares by what the service says of the file: its MD5, or the ETag of
-// one that came in parts. Where it says neither, or encrypts by a key of its own,
-// the file is read back.
+// equals compares by the service's MD5 or multipart ETag. If there is neither, or
+// the service encrypts with its own key, the file is downloaded and compared.
 func (f *Folder) equals(ctx context.Context, name string, local *localFile, a *blob.Attributes) (bool, error) {
 	if a.Size != local.size {
 		return false, nil
@@ -110,8 +108,8 @@ func (f *Folder) equals(ctx context.Context, name string, local *localFile, a *b
 	return err == nil && hex.EncodeToString(sum.Sum(nil)) == local.md5, err
 }
 
-// multipartTag returns the ETag that S3 gives a file which came in parts: the MD5
-// of their MD5s, and how many they were.
+// multipartTag returns S3's ETag of a multipart upload: the MD5 of the parts' MD5s, and
+// the number of parts.
 func multipartTag(r io.Reader) (string, error) {
 	all, parts := md5.New(), 0
 	for {
@@ -130,7 +128,7 @@ func multipartTag(r io.Reader) (string, error) {
 	}
 }
 
-// localFile is a local file as it was when it was opened.
+// localFile is a snapshot of a local file at the time of opening.
 type localFile struct {
 	*os.File
 	size int64
@@ -153,7 +151,7 @@ func openLocal(path string) (*localFile, error) {
 	return l, nil
 }
 
-// sum computes the MD5 of as many bytes as the file had when it was opened.
+// sum computes the MD5 of the bytes that the file had when it was opened.
 func (l *localFile) sum() error {
 	sum := md5.New()
 	n, err := io.Copy(sum, l.bytes())
@@ -161,7 +159,7 @@ func (l *localFile) sum() error {
 		return err
 	}
 	if n != l.size {
-		return fmt.Errorf("it has lost its end, and has %d bytes of %d", n, l.size)
+		return fmt.Errorf("it was truncated to %d of %d bytes", n, l.size)
 	}
 	l.md5 = hex.EncodeToString(sum.Sum(nil))
 	return nil

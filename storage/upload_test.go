@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What cannot be read, and what has become shorter, are two causes.
+// An unreadable file and a truncated file have different errors.
 func TestUnreadableLocalFile(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := openLocal(dir); !errors.Is(err, syscall.EISDIR) || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "lost its end") {
@@ -24,7 +24,7 @@ func TestUnreadableLocalFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	const want = "it has lost its end, and has 5 bytes of 8"
+	const want = "it was truncated to 5 of 8 bytes"
 	if err := (&localFile{File: file, size: 8}).sum(); err == nil || err.Error() != want {
 		t.Errorf("a file that shrank: %v, want %s", err, want)
 	}

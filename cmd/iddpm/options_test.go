@@ -88,7 +88,7 @@ func TestOptions(t *testing.T) {
 
 // A URL never becomes a folder of that name.
 func TestURLsOutOfPlace(t *testing.T) {
-	const elsewhere, unknown = "must be a path on this machine", "the URLs known are"
+	const elsewhere, unknown = "must be a path on this machine", "the supported URLs are"
 	for _, test := range []struct {
 		args []string
 		want string

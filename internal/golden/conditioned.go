@@ -11,19 +11,18 @@ type Tolerance struct {
 	OfMax    float64 // times the largest |want| of the array
 }
 
-// comparison is an array that a test has computed, beside the reference's.
+// comparison is a computed array and the reference's.
 type comparison struct {
 	name      string
 	got, want []float64
-	rows      int // parts of the array that belong together, as one image's values
+	rows      int // number of independent parts of the array, such as images
 	tolerance Tolerance
 }
 
-// Comparisons are what a test compares, gathered for [Conditioned].
+// Comparisons collects the arrays that a test compares, for [Conditioned].
 type Comparisons struct{ list []comparison }
 
-// Add adds an array. rows is how many parts it has that know nothing of one another,
-// such as images.
+// Add adds an array. rows is the number of its independent parts, such as images.
 func Add[G, W Real](c *Comparisons, name string, rows int, got []G, want []W, tolerance Tolerance) {
 	c.list = append(c.list, comparison{name, wide(got), wide(want), rows, tolerance})
 }
@@ -36,21 +35,22 @@ func wide[T Real](values []T) []float64 {
 	return all
 }
 
-// nudgeSize is what [Archive.Nudged] moves values by, relatively: two units in the last
-// place of a float32, less than a network's own rounding comes to.
+// nudgeSize is the relative perturbation of [Archive.Nudged]: two units in the last place
+// of a float32, less than a network's own rounding errors.
 const nudgeSize = 0x1p-22
 
-// nudges is how often values are moved, each time another way.
+// nudges is the number of different perturbations.
 const nudges = 3
 
-// slack is by how many times what a nudge changes at most a value may be off.
+// slack is the tolerance of a value in units of its largest change by a perturbation.
 const slack = 4
 
-// Conditioned compares all that compute gathers. compute is called with nudge 0. If some
-// values are off, it is called again with other nudges, and is then to compute from
-// [Archive.Nudged]: a value may be off by a few times what that changes, for there the
-// reference's own digits are chance. x_0 of a noise at t = T-1 is such a value: it is a
-// difference of numbers a thousand times its size.
+// Conditioned compares all arrays that compute adds. compute is called with nudge 0. If
+// some values are off, it is called again with other nudges and must then compute from
+// [Archive.Nudged]. A value may be off by a few times the change that the perturbation
+// causes, because the reference's own rounding errors are that large. An example of such
+// an ill-conditioned value is x_0 at t = T-1: a difference of numbers a thousand times its
+// size.
 func Conditioned(t testing.TB, compute func(c *Comparisons, nudge int)) {
 	t.Helper()
 	var first Comparisons
@@ -73,12 +73,12 @@ func Conditioned(t testing.TB, compute func(c *Comparisons, nudge int)) {
 			t.Logf("%s: inputs and weights off by %g move it by at most %g", c.name, nudgeSize, largest(moved))
 			continue
 		}
-		t.Logf("%s: %d of %d values are off, but not further than the reference's rounding may have them: inputs and weights off by %g move it by %g",
+		t.Logf("%s: %d of %d values are off, but within the reference's rounding errors: inputs and weights off by %g move it by %g",
 			c.name, off, len(c.got), nudgeSize, largest(moved))
 	}
 }
 
-// named returns what has been computed under a name; a test may compare in any order.
+// named returns the array computed under a name; a test may add arrays in any order.
 func (c Comparisons) named(name string) []float64 {
 	for _, x := range c.list {
 		if x.name == name {
@@ -88,7 +88,7 @@ func (c Comparisons) named(name string) []float64 {
 	return nil
 }
 
-// check fails the test unless every value is within the tolerance. It reports the worst.
+// check fails the test unless every value is within the tolerance. It reports the largest deviation.
 func (c comparison) check(t testing.TB) {
 	t.Helper()
 	if len(c.got) != len(c.want) {
@@ -101,9 +101,9 @@ func (c comparison) check(t testing.TB) {
 	}
 }
 
-// off counts the values that are off by more than the tolerance and a few times what
-// their row moves by, of which nil is none; a NaN is off. worst is the index of the one
-// that is furthest off.
+// off counts the values that are off by more than the tolerance plus a few times the
+// change of their row by perturbations (nil: none); a NaN is off. worst is the index of
+// the largest deviation.
 func (c comparison) off(moved []float64) (n, worst int) {
 	most, furthest := largest(c.want), math.Inf(-1)
 	for i := range min(len(c.got), len(c.want)) {
@@ -123,7 +123,7 @@ func (c comparison) off(moved []float64) (n, worst int) {
 	return n, worst
 }
 
-// moved returns for each row how far other values are from the computed ones, at most.
+// moved returns for each row the largest difference of other values from the computed ones.
 func (c comparison) moved(others []Comparisons) []float64 {
 	most := make([]float64, max(1, c.rows))
 	for _, other := range others {

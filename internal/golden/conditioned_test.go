@@ -2,13 +2,13 @@ package golden
 
 import "testing"
 
-// TestConditioned compares values of which one is the difference of large numbers.
+// TestConditioned compares values, one of which is a difference of large numbers.
 func TestConditioned(t *testing.T) {
 	inputs := []float32{1000.0001, 3}
 	difference := func(x []float32) []float32 { return []float32{x[0] - 1000, x[1]} }
 	for name, c := range map[string]struct {
 		want     []float32
-		nudgedBy float32 // beside the nudge, what the second computation differs by
+		nudgedBy float32 // further change of the second computation, in addition to the nudge
 		fails    bool
 	}{
 		"equal":                         {want: difference(inputs)},

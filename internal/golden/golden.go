@@ -1,11 +1,9 @@
-// Package golden gives tests the numbers of the published reference
-// implementation, which lie in a folder laid out as testdata/golden/README.md
-// says, and compares with them.
+// Package golden gives tests the numbers of the published reference implementation, and
+// compares with them. testdata/golden/README.md describes the layout of the folder.
 //
-// The folder is the one that the environment's IDDPM_GOLDEN names (a relative
-// path starts at the module's root), or the copy in testdata/golden. Another
-// folder may lack rows of the README's table: a test of such a row is skipped
-// and says which row; a folder with no row at all fails every test.
+// The folder is $IDDPM_GOLDEN (a relative path starts at the module's root) or the copy
+// in testdata/golden. Another folder may lack rows of the README's table: tests of such
+// a row are skipped and name the row. A folder without any row fails every test.
 package golden
 
 import (
@@ -19,10 +17,10 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 )
 
-// rows are the folders that a golden folder may hold.
+// rows are the folders that a golden folder may contain.
 var rows = []string{"schedule", "respace", "pieces", "image", "model"}
 
-// Dir returns the golden folder. The test fails if it holds nothing golden.
+// Dir returns the golden folder. The test fails if it contains none of the rows.
 func Dir(t testing.TB) string {
 	t.Helper()
 	root := moduleRoot(t)
@@ -38,7 +36,7 @@ func Dir(t testing.TB) string {
 			return dir
 		}
 	}
-	t.Fatalf("the golden folder %s holds none of %v: set IDDPM_GOLDEN to one that does, or unset it", dir, rows)
+	t.Fatalf("the golden folder %s contains none of %v: set IDDPM_GOLDEN to one that does, or unset it", dir, rows)
 	return ""
 }
 
@@ -47,7 +45,7 @@ func Dir(t testing.TB) string {
 func Files(t testing.TB, pattern string) []string {
 	t.Helper()
 	dir := Dir(t)
-	// Not filepath.Glob, which would read brackets in the folder's own path as a pattern.
+	// filepath.Glob would interpret brackets in the folder's own path as a pattern.
 	files, err := fs.Glob(os.DirFS(dir), pattern)
 	if err != nil {
 		t.Fatalf("pattern %q: %v", pattern, err)
@@ -81,8 +79,8 @@ func moduleRoot(t testing.TB) string {
 	}
 }
 
-// Archive is a golden .npz file. A test that asks for an array that is not
-// there, or is of another type, fails.
+// Archive is a golden .npz file. A test that reads a missing array, or one of another
+// type, fails.
 type Archive struct {
 	t      testing.TB
 	path   string
@@ -128,8 +126,8 @@ func (a Archive) Shape(name string) []int64 {
 	return a.Array(name).Shape
 }
 
-// Nudged returns the archive with each float32 a little larger or smaller, as
-// [Conditioned] asks for it: another way for each nudge, and as it is for 0.
+// Nudged returns the archive with each float32 perturbed for [Conditioned]: differently
+// for each nudge, and not at all for 0.
 func (a Archive) Nudged(nudge int) Archive {
 	a.nudge = nudge
 	return a
@@ -146,8 +144,7 @@ func (a Archive) Float32s(name string) []float32 {
 	return Nudged(values, a.nudge)
 }
 
-// Nudged returns values of which each is a little larger or smaller, another way for each
-// nudge; 0 returns them as they are.
+// Nudged returns perturbed values: differently for each nudge, and unchanged for 0.
 func Nudged(values []float32, nudge int) []float32 {
 	if nudge == 0 {
 		return values

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// recorder stands in for a test that is expected to fail or to be skipped.
+// recorder is a fake testing.TB for a test that must fail or be skipped.
 type recorder struct {
 	testing.TB
 	errors  int

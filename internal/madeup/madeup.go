@@ -1,6 +1,6 @@
-// Package madeup makes up the weights of the Inception network for tests: trained
-// ones are too large for a repository. evaluate/testdata/make.py makes the same in
-// Python.
+// Package madeup generates pseudorandom weights of the Inception network for tests:
+// trained weights are too large for a repository. evaluate/testdata/make.py generates the
+// same weights in Python.
 package madeup
 
 import (
@@ -17,8 +17,8 @@ import (
 	"iddpm/model"
 )
 
-// Numbers returns n numbers in [-0.5, 0.5] that look random: the i-th is murmur3's
-// finalizer of i and the crc32 of a name.
+// Numbers returns n pseudorandom numbers in [-0.5, 0.5]: the i-th is murmur3's finalizer
+// of i and the crc32 of a name.
 func Numbers(name string, n int64) []float64 {
 	seed, values := crc32.ChecksumIEEE([]byte(name)), make([]float64, n)
 	for i := range values {
@@ -40,8 +40,8 @@ func Images(name string, n, size int) []byte {
 	return pixels
 }
 
-// InceptionWeights returns a state_dict of the network, with which activations keep
-// their scale from layer to layer.
+// InceptionWeights returns a state_dict of the network, scaled so that activations keep
+// their magnitude from layer to layer.
 func InceptionWeights() *pt.Dict {
 	dict := &pt.Dict{Ordered: true}
 	_, err := evaluate.New(&pt.Dict{}, gotorch.Device{})
@@ -51,7 +51,7 @@ func InceptionWeights() *pt.Dict {
 	return dict
 }
 
-// mismatches returns all that an error wraps.
+// mismatches returns all [model.Mismatch] errors that an error wraps.
 func mismatches(err error) (all []*model.Mismatch) {
 	if m, ok := err.(*model.Mismatch); ok {
 		return []*model.Mismatch{m}
@@ -67,7 +67,7 @@ func mismatches(err error) (all []*model.Mismatch) {
 	return all
 }
 
-// tensor makes up a tensor of a name and a shape.
+// tensor returns the pseudorandom tensor of a name and a shape.
 func tensor(name string, shape []int64) *pt.Tensor {
 	n, fanIn := int64(1), int64(1)
 	for i, side := range shape {

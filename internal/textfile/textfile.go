@@ -13,8 +13,8 @@ import (
 
 // EncodingError says why a file is not readable text.
 type EncodingError struct {
-	Line   int    // of the first byte that cannot be decoded, from 1; 0 where the whole file is of another kind
-	Reason string // what is wrong, and what to do about it
+	Line   int    // of the first byte that cannot be decoded, from 1; 0 if the whole file is not text
+	Reason string // cause and hint
 }
 
 func (e *EncodingError) Error() string {
@@ -31,12 +31,12 @@ func Decode(file []byte) (string, error) {
 	switch {
 	case bytes.HasPrefix(file, []byte("PK\x03\x04")), bytes.HasPrefix(file, []byte("\xd0\xcf\x11\xe0")):
 		return "", &EncodingError{Reason: "is a spreadsheet or an archive, not text: save it as CSV UTF-8"}
-	case len(file) > 1 && file[0] != 0 && file[1] == 0: // UTF-16 without a mark, by its first ASCII character
+	case len(file) > 1 && file[0] != 0 && file[1] == 0: // UTF-16 without a byte-order mark, detected by its first ASCII character
 		decoder = unicode.BOMOverride(unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewDecoder())
 	case len(file) > 1 && file[0] == 0 && file[1] != 0:
 		decoder = unicode.BOMOverride(unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder())
 	}
-	text := make([]byte, 3*len(file)+utf8.UTFMax) // two bytes of UTF-16 are three of UTF-8 at most
+	text := make([]byte, 3*len(file)+utf8.UTFMax) // two bytes of UTF-16 are at most three of UTF-8
 	n, _, err := decoder.Transform(text, file, true)
 	if err != nil {
 		return "", &EncodingError{Reason: "cannot be decoded: " + err.Error()}
@@ -48,7 +48,7 @@ func Decode(file []byte) (string, error) {
 	return string(text), nil
 }
 
-// undecodable returns the place of the first byte that no text holds, or -1.
+// undecodable returns the index of the first byte that is not valid text, or -1.
 func undecodable(text []byte) int {
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])

@@ -10,17 +10,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// Options are those of an [Adapter].
+// Options are options of an [Adapter].
 type Options struct {
-	Fixed bool        // the number of threads stays, and contention is only reported, once
+	Fixed bool        // keep the number of threads, and only report contention, once
 	Log   *zap.Logger // nil: silent
 
 	Now    func() time.Time                    // nil: time.Now
 	Sample func(now time.Time) (Sample, error) // nil: from Linux's /proc
 }
 
-// Adapter has libtorch compute with as many threads as a [Controller] decides on. A nil
-// *Adapter changes nothing.
+// Adapter sets libtorch's number of threads to that of a [Controller]. A nil *Adapter
+// does nothing.
 type Adapter struct {
 	Options
 	controller *Controller
@@ -29,12 +29,12 @@ type Adapter struct {
 	looked     time.Time // when a sample was last taken
 }
 
-// Chosen reports whether the user has chosen the number of threads, by a flag whose value
-// is n, or 0 without it, or by OpenMP's environment variable.
+// Chosen reports whether the user has set the number of threads: by a flag of value n (0:
+// not given), or by OMP_NUM_THREADS.
 func Chosen(n int) bool { return n > 0 || os.Getenv("OMP_NUM_THREADS") != "" }
 
-// NewAdapter returns an adapter that begins with the number of threads that libtorch has.
-// It is nil where that is 1, or where the kernel does not say what other programs use.
+// NewAdapter returns an adapter that starts with libtorch's number of threads. It returns
+// nil if that is 1, or if /proc does not report the CPU time of other processes.
 func NewAdapter(o Options) *Adapter {
 	a := &Adapter{Options: o, threads: int(gotorch.GetNumThreads())}
 	if a.threads < 2 {
@@ -58,9 +58,9 @@ func NewAdapter(o Options) *Adapter {
 	return a
 }
 
-// Adapt is to be called between two steps of work. About once a second it looks at what
-// other programs use, and sets the number of threads, which it returns if it is another
-// one than before, or else 0. The fields are added to what it logs.
+// Adapt is called between two steps. About once a second it samples the CPU time of other
+// processes and sets the number of threads. It returns the new number, or 0 if it is
+// unchanged. The fields are added to its log lines.
 func (a *Adapter) Adapt(fields ...zap.Field) (changedTo int) {
 	if a == nil || a.reported {
 		return 0
@@ -81,8 +81,8 @@ func (a *Adapter) Adapt(fields ...zap.Field) (changedTo int) {
 	fields = append(fields, zap.String("other_programs_use", fmt.Sprintf("%.1f of %d cores", a.controller.others, s.Cores)), zap.Int("threads", was))
 	if a.Fixed {
 		a.reported = true
-		a.Log.Warn("other programs use the cores that this one computes on, which makes it many times slower",
-			append(fields, zap.String("hint", fmt.Sprintf("end them, or leave cores to them by --threads %d", is)))...)
+		a.Log.Warn("other programs use the cores: steps become many times slower",
+			append(fields, zap.String("hint", fmt.Sprintf("stop them, or use fewer cores by --threads %d", is)))...)
 		return 0
 	}
 	gotorch.SetNumThreads(int32(is))
@@ -91,6 +91,6 @@ func (a *Adapter) Adapt(fields ...zap.Field) (changedTo int) {
 	if is > was {
 		message = "cores are free again: computing with more threads"
 	}
-	a.Log.Info(message, append(fields, zap.Int("now", is), zap.String("hint", fmt.Sprintf("the last bits of results depend on the number: --threads %d keeps it", was)))...)
+	a.Log.Info(message, append(fields, zap.Int("now", is), zap.String("hint", fmt.Sprintf("the last bits of results depend on the number of threads: --threads %d fixes it", was)))...)
 	return is
 }

@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// madeUp are samples of a machine with two cores, whose clock goes on by so much at every
-// look at it.
+// madeUp generates samples of a machine with two cores, whose clock advances by step at
+// every reading.
 type madeUp struct {
 	s    Sample
 	step time.Duration
@@ -67,7 +67,7 @@ func TestAdapter(t *testing.T) {
 	}
 }
 
-// A number that the user has chosen stays, and the log says once what it costs.
+// A number that the user has set is kept, and contention is logged once.
 func TestAdapterKeepsWhatIsFixed(t *testing.T) {
 	withThreads(t, 2)
 	core, logs := observer.New(zapcore.InfoLevel)
@@ -94,7 +94,7 @@ func TestAdapterWithoutNeed(t *testing.T) {
 	a := NewAdapter(m.options(false, nil))
 	for range 10 {
 		if a.Adapt() != 0 {
-			t.Error("it adapts to it knows not what")
+			t.Error("it adapts without samples")
 		}
 	}
 }
@@ -109,8 +109,8 @@ func TestChosen(t *testing.T) {
 	}
 }
 
-// Of a machine with three cores the process may use two, on which 100 ticks of its own,
-// 31 of others, and 9 of niced ones have passed.
+// The process may use two of three cores. On these it has used 100 ticks, other processes
+// 31, and niced ones 9.
 func TestReadSample(t *testing.T) {
 	proc := t.TempDir()
 	write := func(name, text string) {

@@ -5,45 +5,43 @@ import (
 	"time"
 )
 
-// Sample is the processor time that has been used since the machine was started, up to a
-// point in time.
+// Sample is the CPU time used since boot, up to a point in time.
 type Sample struct {
 	At     time.Time
 	Cores  int           // that this process may use
 	Others time.Duration // used on those cores by all other processes
 }
 
-// Controller decides how many threads to compute with: no more than there are cores that
-// other processes leave free. Every thread waits for the slowest one in each of a step's
-// thousand parallel regions, so that a thread too many costs more than a thread too few.
-// Decisions depend on the samples alone.
+// Controller chooses the number of threads: at most the number of cores that other
+// processes leave free. Every thread waits for the slowest one in each of a step's
+// thousand parallel regions, so a thread too many costs more than a thread too few.
+// Decisions depend only on the samples.
 type Controller struct {
 	most, threads int
 
 	last      Sample
-	others    float64       // cores that other processes have used since the sample before it
-	direction int           // of the change that the samples ask for: -1, 0 or 1
-	since     time.Time     // since when they ask for it
-	raised    time.Time     // when there last was a thread more
-	calm      time.Duration // how long cores must be free before they are used again
+	others    float64       // cores used by other processes since the previous sample
+	direction int           // of the change that the samples suggest: -1, 0 or 1
+	since     time.Time     // start of that direction
+	raised    time.Time     // time of the last increase
+	calm      time.Duration // how long cores must be free before an increase
 }
 
 const (
-	interval = time.Second     // between samples that are compared
-	patience = 2 * time.Second // how long others must use a core before it is left to them
+	interval = time.Second     // between compared samples
+	patience = 2 * time.Second // how long others must use a core before a decrease
 	minCalm  = 3 * time.Second
 	maxCalm  = time.Minute
-	// Other processes may use this much of a core before it is left to them, and this much
-	// of one that is used again. In between nothing changes.
+	// Hysteresis: the load of other processes, in cores, above which a core is given up and
+	// below which it is used again.
 	tolerance, reuse = 0.4, 0.2
 )
 
-// NewController returns a controller that begins with its largest number of threads.
+// NewController returns a controller that starts with most threads, its maximum.
 func NewController(most int) *Controller { return &Controller{most: most, threads: most} }
 
-// Next returns how many threads to compute with after a sample: at least one, and at
-// least half of the largest number, since others may leave no core free however few
-// threads there are.
+// Next returns the number of threads after a sample: at least one, and at least half of
+// the maximum, since others may use all cores however few threads there are.
 func (c *Controller) Next(s Sample) (threads int) {
 	elapsed, first := s.At.Sub(c.last.At), c.since.IsZero()
 	if c.last.At.IsZero() {
@@ -74,7 +72,7 @@ func (c *Controller) Next(s Sample) (threads int) {
 	return c.threads
 }
 
-// within returns how many threads fit into so many cores.
+// within returns the number of threads for a number of cores.
 func (c *Controller) within(cores float64) int {
 	return min(max(int(cores), c.most/2, 1), c.most)
 }

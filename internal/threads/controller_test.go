@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// phase is a time in which other processes use so many cores.
+// phase is a period in which other processes use a number of cores.
 type phase struct {
 	length time.Duration
 	others float64
 }
 
-// follow returns the numbers of threads that a controller goes through on so many cores,
-// and after how long it changed them.
+// follow returns a controller's successive numbers of threads, and the times of the
+// changes.
 func follow(cores, most int, step time.Duration, phases ...phase) (threads []int, after []time.Duration) {
 	c := NewController(most)
 	s := Sample{At: time.Unix(1e9, 0), Cores: cores, Others: time.Hour}

@@ -1,3 +1,3 @@
-// Package threads adapts the number of threads that libtorch computes with on the CPU to
-// the cores that other processes leave free.
+// Package threads adapts libtorch's number of CPU threads to the cores that other
+// processes leave free.
 package threads

@@ -7,11 +7,11 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// ticksPerSecond is Linux's USER_HZ, in which a process's times are counted.
+// ticksPerSecond is Linux's USER_HZ, the unit of a process's CPU times.
 const ticksPerSecond = 100
 
-// readSample reads a sample from Linux's /proc. Processes with a lower priority than this
-// one are no hindrance, so the time of niced ones counts only if this one is niced.
+// readSample reads a sample from Linux's /proc. Processes of lower priority do not slow
+// this one down, so the time of niced processes counts only if this one is niced.
 func readSample(proc procfs.FS, now time.Time) (Sample, error) {
 	machine, err := proc.Stat()
 	if err != nil {
