@@ -64,6 +64,15 @@ func (g *Group) SyncStop(ctx context.Context, mine error) error {
 	return nil
 }
 
+// SyncResult is [Group.SyncStop] after work whose result is worth keeping: a process by itself
+// returns its own error, even if ctx has ended meanwhile.
+func (g *Group) SyncResult(ctx context.Context, mine error) error {
+	if g == nil {
+		return mine
+	}
+	return g.SyncStop(ctx, mine)
+}
+
 // OnLeader has the leader do what concerns files, and returns its error in all
 // processes, as [Group.SyncError] does.
 func (g *Group) OnLeader(f func() error) error {

@@ -13,7 +13,7 @@ package streams
 // Streams of Philox. The "step" of the key and its row ("image") differ by use.
 const (
 	// Timesteps is the uniform numbers from which a training step chooses its timesteps.
-	// Step: the optimizer step. Image: the element is the index in the global batch.
+	// Step: the optimizer step. Image: the index in the global batch.
 	Timesteps uint32 = 1
 	// TrainingNoise is epsilon of x_t in a training step. Step: the optimizer step.
 	// Image: the index in the global batch.

@@ -147,7 +147,7 @@ func (s *session) exportWeights(c *train.Checkpoint, o *exportOptions) (name str
 	if err != nil {
 		return "", err
 	}
-	s.tellWeights(c, weights)
+	s.logWeights(c, weights)
 	if o.format == "pt" {
 		return weights.Name, pt.WriteFile(o.out, weights.Dict)
 	}

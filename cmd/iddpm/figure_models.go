@@ -194,7 +194,7 @@ func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *fi
 		return evaluated{}, err
 	}
 	defer network.Free()
-	b := boundSum{inference: network, o: o, total: len(labels)}
+	b := boundSum{evaluator: network, o: o, total: len(labels)}
 	network.expect(batches(b.total, o.batchSize) * network.diffusion.NumTimesteps())
 	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
 	for first := 0; first < b.total; first += o.batchSize {
@@ -221,7 +221,7 @@ func meanSquare(pixels []byte) (mean float64) {
 
 // boundSum sums up the bound over batches.
 type boundSum struct {
-	*inference
+	*evaluator
 	evaluated
 	sum   diffusion.BPDSum
 	o     *figureModelOptions

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"image"
 	"image/color"
 	"image/png"
 	"math"
@@ -11,32 +10,16 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 
 	"iddpm/data/imaging"
+	"iddpm/inference"
 )
 
-// images are square images of one size: drawn, or given to a command.
-type images struct {
-	size    int     // pixels a side
-	pixels  []byte  // [N, size, size, 3]
-	labels  []int64 // [N], or none
-	columns int     // of the grid; 0: about as many as rows, and not all images
-}
-
-func (p *images) bytesPerImage() int { return 3 * p.size * p.size }
-
-func (p *images) len() int { return len(p.pixels) / p.bytesPerImage() }
-
-func (p *images) add(pixels []byte, labels []int64) {
-	p.pixels = append(p.pixels, pixels...)
-	p.labels = append(p.labels, labels...)
-}
-
-// saveArrays writes the images and their classes as the reference does, whole or
-// not at all.
-func (p *images) saveArrays(path string) error {
-	size := int64(p.size)
-	arrays := []npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(p.len()), size, size, 3}, Data: p.pixels}}}
-	if len(p.labels) > 0 {
-		labels, err := npy.New(p.labels)
+// saveArrays writes images and their classes as an .npz, atomically, with the reference's
+// arrays: arr_0, uint8 [N, H, W, 3], and with classes arr_1, [N].
+func saveArrays(path string, images inference.Images) error {
+	size := int64(images.Size)
+	arrays := []npy.Named{{Array: &npy.Array{DType: npy.Uint8, Shape: []int64{int64(images.Len()), size, size, 3}, Data: images.Pixels}}}
+	if len(images.Labels) > 0 {
+		labels, err := npy.New(images.Labels)
 		if err != nil {
 			return err
 		}
@@ -45,24 +28,21 @@ func (p *images) saveArrays(path string) error {
 	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
 }
 
-// saveGrid writes the first images as a PNG, whole or not at all.
-func (p *images) saveGrid(path string) error {
-	var buffer bytes.Buffer
-	if err := png.Encode(&buffer, p.grid()); err != nil {
-		return err
-	}
-	return cannotWrite(path, renameio.WriteFile(path, buffer.Bytes(), 0o666))
-}
-
-// maxInGrid is how many images a grid shows that has no number of columns.
+// maxInGrid is the largest number of images in a grid without a number of columns.
 const maxInGrid = 100
 
-// grid lays the images out in rows.
-func (p *images) grid() *image.NRGBA {
-	n, columns := p.len(), p.columns
+// saveGrid writes a grid of images as a PNG, atomically. With columns 0 the grid is about as wide
+// as high, and has the first maxInGrid images.
+func saveGrid(path string, images inference.Images, columns int) error {
+	n := images.Len()
 	if columns == 0 {
 		n = min(n, maxInGrid)
 		columns = int(math.Ceil(math.Sqrt(float64(n))))
 	}
-	return imaging.Grid(p.pixels[:n*p.bytesPerImage()], p.size, columns, color.White)
+	grid := imaging.Grid(images.Pixels[:n*images.BytesPerImage()], images.Size, columns, color.White)
+	var file bytes.Buffer
+	if err := png.Encode(&file, grid); err != nil {
+		return err
+	}
+	return cannotWrite(path, renameio.WriteFile(path, file.Bytes(), 0o666))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
@@ -9,12 +10,13 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
+	"iddpm/inference"
 	"iddpm/model"
 	"iddpm/streams"
 	"iddpm/train"
 )
 
-// inferenceOptions say which weights a network computes with, and how.
+// inferenceOptions are the flags that say which weights to use, and how to compute with them.
 type inferenceOptions struct {
 	ema       string // see [train.Checkpoint.Weights]
 	clip      bool
@@ -24,7 +26,7 @@ type inferenceOptions struct {
 
 func defaultInference() inferenceOptions { return inferenceOptions{clip: true, precision: "auto"} }
 
-// options lists those of the network's answers in a command's own category.
+// options lists the flags; those that change the results are in a category of the command.
 func (o *inferenceOptions) options(category string) []option {
 	return []option{
 		emaOption(&o.ema, category),
@@ -34,9 +36,9 @@ func (o *inferenceOptions) options(category string) []option {
 	}
 }
 
-// inference is a checkpoint's network and its diffusion, ready to be asked. It
+// evaluator is a checkpoint's network and its diffusion, ready to be asked. It
 // works on the tensor thread.
-type inference struct {
+type evaluator struct {
 	*session
 	network   *model.UNet
 	denoise   diffusion.Denoiser // the network
@@ -49,7 +51,7 @@ type inference struct {
 
 // newInference takes the weights that ema names, see [train.Checkpoint.Weights],
 // and computes in a precision of [train.Options].
-func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inference, error) {
+func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*evaluator, error) {
 	dtype, err := train.Inference(precision, s.device)
 	if err != nil {
 		return nil, wrongUse("--%w", err)
@@ -62,22 +64,40 @@ func (s *session) newInference(c *train.Checkpoint, ema, precision string) (*inf
 	if err != nil {
 		return nil, err
 	}
-	s.tellWeights(c, weights)
+	s.logWeights(c, weights)
 	network, err := c.Network(ema, s.device)
 	if err != nil {
 		return nil, err
 	}
 	network.Freeze(dtype)
 	denoise := train.Denoiser(network, model.Input{Dtype: dtype})
-	n := &inference{session: s, network: network, denoise: denoise, weights: weights.Name, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
+	n := &evaluator{session: s, network: network, denoise: denoise, weights: weights.Name, diffusion: process, config: c.Config.Model, trained: c.TrainedClasses()}
 	n.graphs.OnCaptureFailed = func(err error) {
 		s.log.Warn("CUDA graph capture failed: falling back to eager execution, which is slower", zap.Error(err))
 	}
 	return n, nil
 }
 
-// tellWeights says which weights are used where that may surprise.
-func (s *session) tellWeights(c *train.Checkpoint, w train.Weights) {
+// loadModel loads the weights of a checkpoint that ema names, see [train.Checkpoint.Weights], and
+// computes in a precision of [train.Options].
+func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*inference.Model, error) {
+	m, err := inference.FromCheckpoint(c, inference.LoadOptions{
+		Device: s.device, EMA: ema, Precision: precision, Group: s.group,
+		OnCaptureFailed: func(err error) {
+			s.log.Warn("CUDA graph capture failed: falling back to eager execution, which is slower", zap.Error(err))
+		},
+	})
+	if e := (*inference.OptionError)(nil); errors.As(err, &e) {
+		return nil, wrongUse("--%w", err)
+	}
+	if err == nil {
+		s.logWeights(c, m.Weights())
+	}
+	return m, err
+}
+
+// logWeights logs which weights are used if they are not the usual ones.
+func (s *session) logWeights(c *train.Checkpoint, w train.Weights) {
 	if w.Reason == "" {
 		return
 	}
@@ -89,26 +109,26 @@ func (s *session) tellWeights(c *train.Checkpoint, w train.Weights) {
 	s.log.Info("using the raw weights, not the EMA", append(about, zap.String("hint", "--ema "+w.PassedOver+" uses the EMA"))...)
 }
 
-// manyEvaluations of the network are worth the minute that a GPU may take to try
-// algorithms out.
+// manyEvaluations is from how many evaluations of the network on cuDNN's benchmark mode pays: it
+// may take a minute.
 const manyEvaluations = 10_000
 
-// batches returns in how many batches of a size images are taken.
+// batches returns the number of batches of a size.
 func batches(images, size int) int { return (images + size - 1) / size }
 
-// expect says how often the network will be asked.
-func (n *inference) expect(evaluations int) {
+// expect sets cuDNN's benchmark mode for a number of evaluations of the network.
+func (s *session) expect(evaluations int) {
 	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)
 }
 
 // Free frees the network and its captured graphs.
-func (n *inference) Free() {
+func (n *evaluator) Free() {
 	n.graphs.Close()
 	n.network.Free()
 }
 
 // cond returns what the network is told of images of these classes.
-func (n *inference) cond(labels []int64) diffusion.Cond {
+func (n *evaluator) cond(labels []int64) diffusion.Cond {
 	if !n.config.ClassCond {
 		return diffusion.Cond{}
 	}
@@ -119,7 +139,7 @@ func (n *inference) cond(labels []int64) diffusion.Cond {
 // given index. That of enlarging is another, since the small images may come
 // from the same seed: their noise would return in the first rows of the large
 // ones.
-func (n *inference) noise(seed uint64, first, count int) diffusion.NoiseSource {
+func (n *evaluator) noise(seed uint64, first, count int) diffusion.NoiseSource {
 	size, stream := int64(n.config.ImageSize), streams.SampleNoise
 	if n.config.SuperRes() {
 		stream = streams.UpsampleNoise
@@ -145,7 +165,7 @@ type boundOptions struct {
 }
 
 // bound evaluates the bound of images, bytes [N, H, W, 3], and adds it to a sum.
-func (n *inference) bound(ctx context.Context, pixels []byte, labels []int64, o boundOptions, sum *diffusion.BPDSum) (err error) {
+func (n *evaluator) bound(ctx context.Context, pixels []byte, labels []int64, o boundOptions, sum *diffusion.BPDSum) (err error) {
 	gotorch.Scope(func() {
 		x, cond := tensorOf(pixels, len(labels), n.config.ImageSize, n.device), n.cond(labels)
 		cond.LowRes = n.config.LowRes(x)

@@ -206,7 +206,7 @@ func TestProcessesThatCannotSample(t *testing.T) {
 	}{
 		{[]string{"sample", "nothing", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
 		{[]string{"sample", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
-		{[]string{"sample", "run", "--processes", "2", "--invert", "file"}, exitUsage, "--invert is the work of one process"},
+		{[]string{"sample", "run", "--processes", "2", "--invert", "file"}, exitUsage, "--invert runs in one process"},
 		{[]string{"sample", "run", "--processes", "2", "--class", "cat"}, exitUsage, "--class"},
 		{[]string{"nll", "run", "--processes", "2", "--data-dir", "nowhere"}, exitFailed, "nowhere does not exist"},
 		{[]string{"nll", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
@@ -227,7 +227,7 @@ func TestProcessesStopDrawing(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGTERM: exitSaved, syscall.SIGKILL: exitFailed} {
 		out := signal.String()
 		p := start(t, "sample", "run", "--device", "cpu", "--num-samples", "1000000", "--batch-size", "4", "--processes", "2", "-o", out)
-		p.await(t, "INFO  drawing")
+		p.await(t, "INFO  generating samples")
 		time.Sleep(2 * time.Second) // for the first batches: a thousandth of all takes minutes
 		syscall.Kill(members(t, p)[1], signal)
 		if status := p.end(); status != want || strings.Count(p.stderrSoFar(), "of 1000000; --first-sample") != 1 {

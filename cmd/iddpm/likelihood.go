@@ -194,7 +194,7 @@ func (l *likelihood) evaluate(ctx context.Context, c *train.Checkpoint) error {
 }
 
 // batch evaluates the next images, in several processes as many batches.
-func (l *likelihood) batch(ctx context.Context, network *inference) error {
+func (l *likelihood) batch(ctx context.Context, network *evaluator) error {
 	var mine diffusion.BPDSum
 	var err error
 	first := l.sum.Len() + l.group.Rank()*l.o.batchSize
@@ -214,7 +214,7 @@ func (l *likelihood) batch(ctx context.Context, network *inference) error {
 }
 
 // bound evaluates n images.
-func (l *likelihood) bound(ctx context.Context, network *inference, first, n int, sum *diffusion.BPDSum) error {
+func (l *likelihood) bound(ctx context.Context, network *evaluator, first, n int, sum *diffusion.BPDSum) error {
 	pixels, labels, err := l.images(first, n)
 	if err != nil {
 		return err

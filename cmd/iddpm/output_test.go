@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"iddpm/inference"
 )
 
 func TestUnused(t *testing.T) {
@@ -40,7 +42,7 @@ func TestUnused(t *testing.T) {
 func TestSaveInRemovedFolder(t *testing.T) {
 	o := &sampleJob{sampleOptions: new(sampleOptions), dir: filepath.Join(t.TempDir(), "removed")}
 	var r sampleResult
-	if err := o.save(&r, &images{size: 2, pixels: make([]byte, 12)}); err != nil {
+	if err := o.save(&r, generated{Samples: inference.Samples{Images: inference.Images{Size: 2, Pixels: make([]byte, 12)}}}); err != nil {
 		t.Fatal(err)
 	}
 	if !exists(r.Samples) || !exists(r.Grid) {

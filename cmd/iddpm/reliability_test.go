@@ -227,7 +227,7 @@ func TestSampleRefusesNaN(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := iddpm(t, append([]string{"sample", "bare.pt", "-o", "out", "--device", "cpu", "--num-samples", "2"}, tiny[:16]...)...)
-	if got.status != exitFailed || !strings.Contains(got.lastLine(), "draws NaN, in images 0 to 1: nothing is written") || got.stdout != "" {
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "samples are NaN or infinite, in images 0 to 1: nothing is written") || got.stdout != "" {
 		t.Errorf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
 	if _, err := os.Stat("out"); !os.IsNotExist(err) {

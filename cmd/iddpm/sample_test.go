@@ -19,17 +19,17 @@ import (
 	"iddpm/train"
 )
 
-// drawn is what sample left behind.
-type drawn struct {
+// sampled is the result of sample, with the arrays of its file.
+type sampled struct {
 	sampleResult
 	pixels []byte
 	labels []int64
 }
 
-func sample(t *testing.T, args ...string) drawn {
+func sample(t *testing.T, args ...string) sampled {
 	t.Helper()
 	got := iddpm(t, append([]string{"sample", "--device", "cpu", "--precision", "fp32", "--threads", "1", "--json"}, args...)...)
-	var d drawn
+	var d sampled
 	if err := json.Unmarshal([]byte(got.stdout), &d.sampleResult); err != nil || got.status != exitDone {
 		t.Fatalf("%v: status %d, %s", args, got.status, got.stderr)
 	}
@@ -55,9 +55,8 @@ func tinyRun(t *testing.T, args ...string) string {
 	return dir
 }
 
-// The noise of an image is its own, so what it becomes does not depend on the
-// batch, but for the rounding of differently blocked sums.
-func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
+// TestSamplesDoNotDependOnBatch allows for the rounding of sums in other blocks.
+func TestSamplesDoNotDependOnBatch(t *testing.T) {
 	run := tinyRun(t, "--learn-sigma")
 	for _, sampler := range [][]string{nil, {"--timestep-respacing", "4"}, {"--use-ddim"}, {"--use-ddim", "--eta", "0.5"}} {
 		all := sample(t, append([]string{run, "--num-samples", "7", "--batch-size", "7"}, sampler...)...)
@@ -76,15 +75,15 @@ func TestSamplesDoNotDependOnTheBatch(t *testing.T) {
 	}
 }
 
-// A draw in parts is the draw: images, classes, and the enlargement of both. What
-// is left after an interrupt is one of them.
+// TestSampleInParts generates a set in parts by --first-sample, to the same images and classes. An
+// interrupt leaves a part.
 func TestSampleInParts(t *testing.T) {
 	run := tinyRun(t, "--class-cond")
 	for _, flags := range [][]string{nil, {"--class", "1,2,3"}, {"--use-ddim", "--eta", "0.5"}} {
-		draw := func(args ...string) drawn {
+		generate := func(args ...string) sampled {
 			return sample(t, slices.Concat([]string{run, "--batch-size", "2"}, flags, args)...)
 		}
-		all, last := draw("--num-samples", "6"), draw("--first-sample", "2", "--num-samples", "4")
+		all, last := generate("--num-samples", "6"), generate("--first-sample", "2", "--num-samples", "4")
 		if !slices.Equal(last.pixels, all.pixels[2*8*8*3:]) || !slices.Equal(last.labels, all.labels[2:]) || last.FirstSample != 2 {
 			t.Errorf("%v: the last four of six are others, of classes %v and %v", flags, last.labels, all.labels)
 		}
@@ -94,7 +93,7 @@ func TestSampleInParts(t *testing.T) {
 	}
 	ctx := &countdown{Context: context.Background(), left: 8 + 3}
 	got := iddpmWith(ctx, nil, "sample", run, "--device", "cpu", "--batch-size", "2", "--first-sample", "10", "--num-samples", "5")
-	if want := "2 of 5; --first-sample 12 --num-samples 3 draws the rest"; got.status != exitSaved || !strings.Contains(got.lastLine(), want) {
+	if want := "2 of 5; --first-sample 12 --num-samples 3 generates the rest"; got.status != exitSaved || !strings.Contains(got.lastLine(), want) {
 		t.Errorf("status %d, without %q: %s", got.status, want, got.stderr)
 	}
 	for _, args := range [][]string{{"--first-sample", "-1"}, {"--first-sample", "1", "--use-ddim", "--interpolate", "1,2"}} {
@@ -170,32 +169,10 @@ func TestDenoisedProgress(t *testing.T) {
 	}
 }
 
-func TestStripShows(t *testing.T) {
-	for _, test := range []struct {
-		steps int
-		want  []int
-	}{
-		{1, []int{0}},
-		{3, []int{2, 1, 0}},
-		{10, []int{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}},
-		{1000, []int{999, 888, 777, 666, 555, 444, 333, 222, 111, 0}},
-	} {
-		var got []int
-		for at := test.steps - 1; at >= 0; at-- {
-			if new(strip).shows(at, test.steps) {
-				got = append(got, at)
-			}
-		}
-		if !slices.Equal(got, test.want) {
-			t.Errorf("%d steps: columns at %v, want %v", test.steps, got, test.want)
-		}
-	}
-}
-
-// The way from seed to seed begins and ends with their own first images.
+// TestInterpolate checks that the path begins and ends with the first samples of the seeds.
 func TestInterpolate(t *testing.T) {
 	run := tinyRun(t)
-	way := sample(t, run, "--use-ddim", "--interpolate", "3,9", "--num-samples", "5", "--batch-size", "2")
+	path := sample(t, run, "--use-ddim", "--interpolate", "3,9", "--num-samples", "5", "--batch-size", "2")
 	each := 8 * 8 * 3
 	for _, end := range []struct {
 		seed string
@@ -203,12 +180,12 @@ func TestInterpolate(t *testing.T) {
 	}{{"3", 0}, {"9", 4}} {
 		alone := sample(t, run, "--use-ddim", "--seed", end.seed, "--num-samples", "1")
 		for i, v := range alone.pixels {
-			if d := int(v) - int(way.pixels[end.at*each+i]); d < -1 || d > 1 {
+			if d := int(v) - int(path.pixels[end.at*each+i]); d < -1 || d > 1 {
 				t.Fatalf("image %d is not that of seed %s", end.at, end.seed)
 			}
 		}
 	}
-	if bytes.Equal(way.pixels[:each], way.pixels[4*each:]) {
+	if bytes.Equal(path.pixels[:each], path.pixels[4*each:]) {
 		t.Error("the seeds' images are equal")
 	}
 }
@@ -246,7 +223,7 @@ func pngPixels(t *testing.T, file []byte) (pixels []byte) {
 	return pixels
 }
 
-// Images become latents, and the latents images: at once, and from the file.
+// TestInvert reconstructs images from their latents: at once, and from the file.
 func TestInvert(t *testing.T) {
 	run := tinyRun(t, "--class-cond")
 	photos := t.TempDir()
@@ -261,7 +238,7 @@ func TestInvert(t *testing.T) {
 	}
 	refined := sample(t, run, "--invert", photos, "--class", "1,2", "--invert-refine", "5", "--clip-denoised", "False")
 	if stat.Mean(refined.PSNR, nil) < 40 {
-		t.Errorf("refined latents come back with %v dB", refined.PSNR)
+		t.Errorf("the PSNR with refined latents is %v dB", refined.PSNR)
 	}
 	for _, file := range []string{plain.Latents, plain.Inverted, plain.Grid} {
 		if _, err := os.Stat(file); err != nil {
@@ -270,7 +247,7 @@ func TestInvert(t *testing.T) {
 	}
 	again := sample(t, run, "--latents", refined.Latents, "--use-ddim", "--clip-denoised", "False")
 	if !bytes.Equal(again.pixels, refined.pixels) || !slices.Equal(again.labels, refined.labels) {
-		t.Errorf("the file of latents makes other images: labels %v", again.labels)
+		t.Errorf("the file of latents gives other images: labels %v", again.labels)
 	}
 }
 
@@ -290,12 +267,12 @@ func TestSampleRefuses(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"two ways", []string{run, "--latents", "a", "--invert", "b"}, exitUsage, "choose one of --invert"},
+		{"two starts", []string{run, "--latents", "a", "--invert", "b"}, exitUsage, "choose one of --invert"},
 		{"one seed", []string{run, "--interpolate", "1", "--use-ddim"}, exitUsage, "needs two seeds"},
-		{"no way", []string{run, "--interpolate", "1,2", "--use-ddim", "--num-samples", "1"}, exitUsage, "num-samples above 1"},
+		{"no path", []string{run, "--interpolate", "1,2", "--use-ddim", "--num-samples", "1"}, exitUsage, "num-samples above 1"},
 		{"interpolation with noise", []string{run, "--interpolate", "1,2"}, exitUsage, "add --use-ddim"},
 		{"refine alone", []string{run, "--invert-refine", "1"}, exitUsage, "invert-refine is for --invert"},
-		{"inversion with noise", []string{run, "--invert", "a", "--use-ddim", "--eta", "1"}, exitUsage, "neither --eta"},
+		{"inversion with noise", []string{run, "--invert", "a", "--use-ddim", "--eta", "1"}, exitUsage, "supports neither --eta"},
 		{"no images", []string{run, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"class to invert", []string{classes, "--invert", "nowhere"}, exitFailed, "nowhere"},
 		{"latents without DDIM", []string{run, "--latents", latents}, exitUsage, "add --use-ddim"},

@@ -8,15 +8,15 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 
 	"iddpm/data"
+	"iddpm/inference"
 	"iddpm/train"
 )
 
-// cascadeOptions are the flags of a second network, which enlarges what the
-// first has drawn.
+// cascadeOptions are the flags of a second network, which upsamples the samples of
+// the first.
 type cascadeOptions struct {
 	path      string
 	preset    string
@@ -46,15 +46,15 @@ func (o *cascadeOptions) validate() error {
 	case !(o.eta >= 0 && o.eta <= 1):
 		return wrongUse("upsample-eta must be in [0, 1], not %g", o.eta)
 	case o.eta > 0 && !o.ddim:
-		return wrongUse("upsample-eta is DDIM's: add --upsample-use-ddim")
+		return wrongUse("upsample-eta is an option of DDIM: add --upsample-use-ddim")
 	case o.batchSize < 0:
 		return wrongUse("upsample-batch-size must not be negative, but is %d", o.batchSize)
 	}
 	return nil
 }
 
-// load reads the second network's checkpoint, if one is asked for, and checks
-// that it enlarges what the first draws: before that has drawn for hours.
+// load reads the second network's checkpoint, if there is one, and checks that it upsamples
+// the samples of the first: before the first samples for hours.
 func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
@@ -64,7 +64,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 		return nil, err
 	}
 	if second.Bare && o.preset == "" {
-		return nil, wrongUse("%s holds weights alone: say by --upsample-preset what network they belong to, or enlarge by a second command, sample --base-samples, with the network's flags", second.Path)
+		return nil, wrongUse("%s holds bare weights: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
 	}
 	m, base := &second.Config.Model, first.Config.Model
 	if second.Bare && m.ClassCond {
@@ -78,45 +78,45 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 	case !m.SuperRes():
 		err = fmt.Errorf("%s is no super-resolution network", second.Path)
 	case m.SmallSize != base.ImageSize:
-		err = fmt.Errorf("%s enlarges images of %d pixels, and %s draws some of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
+		err = fmt.Errorf("%s upsamples images of %d pixels, but %s generates images of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
 	case m.ClassCond && !base.ClassCond:
-		err = fmt.Errorf("%s wants to know classes, and %s draws without", second.Path, first.Path)
+		err = fmt.Errorf("%s is class-conditional, but %s is not", second.Path, first.Path)
 	case m.ClassCond && m.NumClasses < base.NumClasses:
-		err = fmt.Errorf("%s knows %d classes, and %s draws %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
+		err = fmt.Errorf("%s has %d classes, but %s has %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
 	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
-		err = fmt.Errorf("%s and %s number their classes differently: enlarge by a second command, sample --base-samples, with --class", first.Path, second.Path)
+		err = fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
 	default:
 		err = second.Check(o.ema)
 	}
 	return second, err
 }
 
-// sameClasses says whether two networks may mean the same by a class's number.
-// Bare weights do not know its name.
+// sameClasses reports whether labels may mean the same classes in two networks.
+// Bare weights have no class names.
 func sameClasses(first, second []string) bool {
 	n := min(len(first), len(second))
 	return slices.Equal(first[:n], second[:n])
 }
 
-// job is what the second network is to do with the images that the first has drawn.
-func (o *cascadeOptions) job(first *sampleJob, drawn *images) *sampleJob {
+// job returns the job of the second network: to upsample the samples of the first.
+func (o *cascadeOptions) job(first *sampleJob, small *inference.Images) *sampleJob {
 	options := &sampleOptions{
 		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions,
 		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), ddim: o.ddim, eta: o.eta, seed: first.seed,
 	}
 	options.ema = o.ema
-	return &sampleJob{sampleOptions: options, count: drawn.len(), dir: first.dir, base: drawn}
+	return &sampleJob{sampleOptions: options, count: small.Len(), dir: first.dir, base: small}
 }
 
-// openBase reads the small images of --base-samples that a checkpoint's network is
-// to enlarge; nil for a network that enlarges none.
-func openBase(path string, c *train.Checkpoint, asked []int64) (*images, error) {
+// openBase reads the low-resolution images of --base-samples; nil for a network without
+// super-resolution.
+func openBase(path string, c *train.Checkpoint, classes []int64) (*inference.Images, error) {
 	m := c.Config.Model
 	switch {
 	case path == "" && !m.SuperRes():
 		return nil, nil
 	case path == "":
-		return nil, wrongUse("%s enlarges images of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
+		return nil, wrongUse("%s upsamples images of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
 	case !m.SuperRes():
 		return nil, wrongUse("--base-samples: %s is no super-resolution network", c.Path)
 	}
@@ -124,16 +124,16 @@ func openBase(path string, c *train.Checkpoint, asked []int64) (*images, error) 
 	if isNPZ(path) {
 		read = readBaseArrays
 	}
-	base, err := read(path, c, len(asked) > 0)
+	base, err := read(path, c, len(classes) > 0)
 	if err != nil {
 		return nil, fmt.Errorf("--base-samples: %w", err)
 	}
 	return base, nil
 }
 
-// readBaseArrays reads what sample writes: arr_0, uint8 [N, H, W, 3], and arr_1,
-// the labels [N].
-func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*images, error) {
+// readBaseArrays reads the file that sample writes: arr_0, uint8 [N, H, W, 3], and arr_1,
+// the labels [N], unless hasClasses says that they are known.
+func readBaseArrays(path string, c *train.Checkpoint, hasClasses bool) (*inference.Images, error) {
 	arrays, err := npy.ReadNPZ(path)
 	if err != nil {
 		return nil, err
@@ -142,99 +142,84 @@ func readBaseArrays(path string, c *train.Checkpoint, asked bool) (*images, erro
 	size := int64(m.SmallSize)
 	a := arrays["arr_0"]
 	if a == nil || a.DType != npy.Uint8 || len(a.Shape) != 4 || a.Shape[0] < 1 || !slices.Equal(a.Shape[1:], []int64{size, size, 3}) {
-		return nil, fmt.Errorf("%s: arr_0 must be uint8 [N, %d, %d, 3], images of the size that %s enlarges", path, size, size, c.Path)
+		return nil, fmt.Errorf("%s: arr_0 must be uint8 [N, %d, %d, 3], images of the size that %s upsamples", path, size, size, c.Path)
 	}
-	base := &images{size: m.SmallSize, pixels: a.Data}
-	if !m.ClassCond || asked {
+	base := &inference.Images{Size: m.SmallSize, Pixels: a.Data}
+	if !m.ClassCond || hasClasses {
 		return base, nil
 	}
 	b := arrays["arr_1"]
 	if b == nil {
-		return nil, fmt.Errorf("%s has no classes (arr_1), and the network wants to know them: say by --class what the images are", path)
+		return nil, fmt.Errorf("%s has no classes (arr_1), but the network is class-conditional: name the classes by --class", path)
 	}
-	if base.labels, err = b.Int64s(); err != nil {
+	if base.Labels, err = b.Int64s(); err != nil {
 		return nil, fmt.Errorf("%s: arr_1: %w", path, err)
 	}
-	if len(base.labels) != base.len() {
-		return nil, fmt.Errorf("%s: arr_1 holds %d classes for %d images", path, len(base.labels), base.len())
+	if len(base.Labels) != base.Len() {
+		return nil, fmt.Errorf("%s: arr_1 holds %d classes for %d images", path, len(base.Labels), base.Len())
 	}
-	for i, label := range base.labels {
+	for i, label := range base.Labels {
 		if label < 0 || label >= int64(m.NumClasses) {
-			return nil, fmt.Errorf("%s: image %d is of class %d, and the network knows 0 to %d", path, i, label, m.NumClasses-1)
+			return nil, fmt.Errorf("%s: image %d is of class %d, but the classes of the network are 0 to %d", path, i, label, m.NumClasses-1)
 		}
 	}
 	return base, nil
 }
 
-// readBaseSet reads a folder or a zip; larger images are fitted to the small
-// size as those of training are.
-func readBaseSet(path string, c *train.Checkpoint, asked bool) (*images, error) {
+// readBaseSet reads a folder or a zip; larger images are resized and cropped as in
+// training. Labels are read unless hasClasses says that they are known.
+func readBaseSet(path string, c *train.Checkpoint, hasClasses bool) (*inference.Images, error) {
 	options := c.Config.DataOptions()
 	options.ImageSize = c.Config.Model.SmallSize
-	options.ClassCond = c.Config.Model.ClassCond && !asked
-	options.MaxBadImages = 0 // another would stand in for it
+	options.ClassCond = c.Config.Model.ClassCond && !hasClasses
+	options.MaxBadImages = 0 // it would be replaced by another image
 	options.CacheBytes = -1  // each is read once
 	options.KnownClasses = c.ClassNames
 	set, err := data.Open(path, options)
 	if e := (*data.UnknownClassError)(nil); errors.As(err, &e) {
-		err = fmt.Errorf("%w: say by --class what the images are", err)
+		err = fmt.Errorf("%w: name the classes of the images by --class", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
 	if found, known := set.NumClasses(), c.Config.Model.NumClasses; c.Bare && options.ClassCond && found != known {
-		return nil, fmt.Errorf("%s has %d classes, and the network %d without names: say by --class what the images are", set.Name(), found, known)
+		return nil, fmt.Errorf("%s has %d classes, but the network has %d without names: name the classes of the images by --class", set.Name(), found, known)
 	}
-	base := &images{size: set.ImageSize()}
+	base := &inference.Images{Size: set.ImageSize()}
 	for i := range set.Len() {
 		pixels, label, err := set.Image(i)
 		if err != nil {
 			return nil, err
 		}
-		base.add(pixels, nil)
+		base.Append(pixels, nil)
 		if options.ClassCond {
-			base.labels = append(base.labels, label)
+			base.Labels = append(base.Labels, label)
 		}
 	}
 	return base, nil
 }
 
-// lowRes returns the small images that n large ones are made from, [n, 3, h, w]
-// in [-1, 1]; where there are fewer of them, they come again.
-func (s *sampler) lowRes(first, n int) gotorch.Tensor {
-	if s.base == nil {
-		return gotorch.Tensor{}
-	}
-	each := s.base.bytesPerImage()
-	var pixels []byte
-	for i := first; i < first+n; i++ {
-		at := i % s.base.len() * each
-		pixels = append(pixels, s.base.pixels[at:at+each]...)
-	}
-	return tensorOf(pixels, n, s.base.size, s.device)
-}
-
-// cascade draws images, and lets a second network enlarge them if there is one.
+// cascade generates samples and, if there is a second network, upsamples them with it.
 // Both are written.
 func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, job *sampleJob) (sampleResult, error) {
-	result, drawn, err := s.sample(ctx, first, job)
+	result, small, err := s.sample(ctx, first, job)
 	if err != nil || second == nil {
 		return result, err
 	}
-	enlarged, _, err := s.sample(ctx, second, job.cascade.job(job, drawn))
-	if enlarged.NumSamples == 0 { // the small ones are there
+	upsampled, _, err := s.sample(ctx, second, job.cascade.job(job, &small.Images))
+	if upsampled.NumSamples == 0 { // the low-resolution samples are saved
 		if errors.Is(err, context.Canceled) {
 			err = errors.Join(errSavedInPart, err)
 		}
 		return result, err
 	}
-	enlarged.Base, enlarged.Progress = result.Samples, result.Progress
-	enlarged.files = append(result.files, enlarged.files...)
-	return enlarged, err
+	upsampled.Base, upsampled.Progress = result.Samples, result.Progress
+	upsampled.files = append(result.files, upsampled.files...)
+	return upsampled, err
 }
 
-// checkSuperRes refuses what makes no sense with small images.
+// checkSuperRes refuses flags that a super-resolution network does not support.
 func (o *sampleOptions) checkSuperRes(c *cli.Context) error {
 	for _, name := range []string{"invert", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {

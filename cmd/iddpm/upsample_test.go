@@ -12,15 +12,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/model"
 	"iddpm/train"
 )
 
-// enlarger trains a network that makes images of 16 pixels of those of 8.
-func enlarger(t *testing.T, args ...string) string {
+// superResRun trains a network that upsamples images from 8 to 16 pixels.
+func superResRun(t *testing.T, args ...string) string {
 	t.Helper()
 	return tinyRun(t, append([]string{"--large-size", "16", "--small-size", "8", "--image-size", "16", "--attention-resolutions", "16"}, args...)...)
 }
@@ -56,7 +54,7 @@ func smallImages(t *testing.T, n, size int64) *npy.Array {
 }
 
 func TestSuperResolution(t *testing.T) {
-	run := enlarger(t, "--learn-sigma", "--class-cond")
+	run := superResRun(t, "--learn-sigma", "--class-cond")
 	c, err := train.LoadCheckpoint(run)
 	if err != nil || c.Config.Model.ImageSize != 16 || c.Config.Model.SmallSize != 8 {
 		t.Fatalf("%+v, %v", c, err)
@@ -69,10 +67,10 @@ func TestSuperResolution(t *testing.T) {
 	one := sample(t, run, "--base-samples", base, "--batch-size", "1")
 	for i, v := range one.pixels {
 		if d := int(v) - int(all.pixels[i]); d < -1 || d > 1 {
-			t.Fatal("an image depends on the batch that it is drawn in")
+			t.Fatal("an image depends on its batch")
 		}
 	}
-	// The base comes again, under other noise; the same classes.
+	// The base images repeat with other noise and the same classes.
 	more := sample(t, run, "--base-samples", base, "--num-samples", "5")
 	if !slices.Equal(more.labels, []int64{2, 0, 1, 2, 0}) || bytes.Equal(more.pixels[:768], more.pixels[3*768:4*768]) {
 		t.Errorf("five of three: classes %v", more.labels)
@@ -92,9 +90,10 @@ func TestSuperResolution(t *testing.T) {
 	}
 }
 
-// What the network sees of a small image does not depend on where that is from.
-func TestBaseSamplesOfAFolder(t *testing.T) {
-	run := enlarger(t)
+// TestBaseSamplesOfFolder checks that low-resolution images from a folder and from a file are the
+// same to the network.
+func TestBaseSamplesOfFolder(t *testing.T) {
+	run := superResRun(t)
 	folder := t.TempDir()
 	var pixels []uint8
 	for i := range 2 {
@@ -114,9 +113,10 @@ func TestBaseSamplesOfAFolder(t *testing.T) {
 	}
 }
 
-// The folders of a few classes do for a network that knows more, by their names.
+// TestBaseSamplesBringClasses names the classes of images by their folders; these may be a few of
+// the network's classes.
 func TestBaseSamplesBringClasses(t *testing.T) {
-	run := enlarger(t, "--class-cond")
+	run := superResRun(t, "--class-cond")
 	c, err := train.LoadCheckpoint(run)
 	if err != nil {
 		t.Fatal(err)
@@ -145,23 +145,23 @@ func writeImage(t *testing.T, dir string, i int) {
 	}
 }
 
-// The reference's weights of a super-resolution network load by its flags, and
-// draw what the small image asks for.
+// TestSuperResolutionByBareWeights loads the reference's weights of a super-resolution network by
+// its flags. Each sample depends on its own low-resolution image.
 func TestSuperResolutionByBareWeights(t *testing.T) {
 	args := append([]string{superResWeights(), "--timestep_respacing", "3"}, strings.Fields(
 		"--large_size 16 --small_size 8 --num_channels 32 --num_res_blocks 1 --channel-mult 1,1 --attention_resolutions 8 --learn_sigma True")...)
-	draw := func(pixels *npy.Array) drawn {
+	generate := func(pixels *npy.Array) sampled {
 		return sample(t, append(args, "--base_samples", writeArrays(t, "base.npz", pixels), "-o", t.TempDir())...)
 	}
 	base := smallImages(t, 2, 8)
-	a, again := draw(base), draw(base)
+	a, again := generate(base), generate(base)
 	if a.NumSamples != 2 || a.ImageSize != 16 || !bytes.Equal(a.pixels, again.pixels) {
 		t.Errorf("%d images of %d pixels", a.NumSamples, a.ImageSize)
 	}
 	base.Data[0] = 255 - base.Data[0] // of the first image
-	b, each := draw(base), 16*16*3
+	b, each := generate(base), 16*16*3
 	if bytes.Equal(a.pixels[:each], b.pixels[:each]) || !bytes.Equal(a.pixels[each:], b.pixels[each:]) {
-		t.Error("another small image must change its own large one, and no other")
+		t.Error("another low-resolution image must change its own sample, and no other")
 	}
 }
 
@@ -170,7 +170,7 @@ func superResWeights() string {
 }
 
 func TestCascade(t *testing.T) {
-	first, second := tinyRun(t, "--class-cond"), enlarger(t, "--class-cond")
+	first, second := tinyRun(t, "--class-cond"), superResRun(t, "--class-cond")
 	dir := t.TempDir()
 	both := sample(t, first, "--upsample", second, "--num-samples", "3", "--upsample-timestep-respacing", "4", "-o", dir)
 	if both.ImageSize != 16 || both.Timesteps != 4 || both.NumSamples != 3 {
@@ -178,21 +178,21 @@ func TestCascade(t *testing.T) {
 	}
 	small := sample(t, first, "--num-samples", "3")
 	if base, err := npy.ReadNPZ(both.Base); err != nil || !bytes.Equal(base["arr_0"].Data, small.pixels) || !slices.Equal(both.labels, small.labels) {
-		t.Errorf("%s is not what the first network draws: %v", both.Base, err)
+		t.Errorf("%s is not the sample of the first network: %v", both.Base, err)
 	}
 	apart := sample(t, second, "--base-samples", small.Samples, "--timestep-respacing", "4", "-o", filepath.Join(dir, "apart"))
 	if !bytes.Equal(apart.pixels, both.pixels) {
-		t.Error("one command draws other images than two")
+		t.Error("one command generates other images than two")
 	}
 	last := sample(t, first, "--upsample", second, "--first-sample", "1", "--num-samples", "2", "--upsample-timestep-respacing", "4", "-o", dir)
 	if !bytes.Equal(last.pixels, both.pixels[16*16*3:]) || !slices.Equal(last.labels, both.labels[1:]) {
-		t.Error("a part is not what the whole has there")
+		t.Error("the last samples differ from those of the whole set")
 	}
 }
 
-// The second network's flags are its own.
+// TestCascadeFlags checks that the --upsample flags act on the second network only.
 func TestCascadeFlags(t *testing.T) {
-	first, second := tinyRun(t), enlarger(t, "--ema-rate", "0.1,0.5")
+	first, second := tinyRun(t), superResRun(t, "--ema-rate", "0.1,0.5")
 	args := []string{first, "--upsample", second, "--num-samples", "3", "--upsample-use-ddim", "--upsample-timestep-respacing", "ddim4", "-o", t.TempDir()}
 	plain := sample(t, args...)
 	for _, test := range []struct {
@@ -215,26 +215,11 @@ func TestCascadeFlags(t *testing.T) {
 	}
 }
 
-// The two networks of a cascade draw from one seed, and yet other numbers.
-func TestEnlargingHasItsOwnNoise(t *testing.T) {
-	noise := func(c model.Config) []float32 {
-		n := &inference{session: &session{}, config: c}
-		return n.noise(7, 0, 1).XT().Permute([]int64{0, 2, 3, 1}).Contiguous().Float32s() // as they are numbered
-	}
-	gotorch.Scope(func() {
-		small, large := noise(model.Config{ImageSize: 8, InChannels: 3}), noise(model.Config{ImageSize: 16, SmallSize: 8, InChannels: 3})
-		for i := range small {
-			if small[i] == large[i] {
-				t.Fatalf("number %d, %g, is in both", i, small[i])
-			}
-		}
-	})
-}
-
-// An interrupt between the two networks leaves the small images.
+// TestInterruptedCascade is interrupted between the two networks, which keeps the low-resolution
+// samples.
 func TestInterruptedCascade(t *testing.T) {
-	first, second := tinyRun(t), enlarger(t)
-	ctx := &countdown{Context: context.Background(), left: 10} // the first network asks 9 times or so
+	first, second := tinyRun(t), superResRun(t)
+	ctx := &countdown{Context: context.Background(), left: 10} // the first network is evaluated 8 times
 	got := iddpmWith(ctx, nil, "sample", first, "--upsample", second, "--num-samples", "2", "--device", "cpu", "--threads", "1", "--json")
 	var r sampleResult
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.status != exitSaved || r.ImageSize != 8 {
@@ -246,8 +231,8 @@ func TestInterruptedCascade(t *testing.T) {
 }
 
 func TestSuperResolutionRefuses(t *testing.T) {
-	plain, run := tinyRun(t), enlarger(t)
-	classes, bare := enlarger(t, "--class-cond"), superResWeights()
+	plain, run := tinyRun(t), superResRun(t)
+	classes, bare := superResRun(t, "--class-cond"), superResWeights()
 	folder := t.TempDir()
 	writeImage(t, filepath.Join(folder, "a"), 0)
 	writeImage(t, filepath.Join(folder, "b"), 0)
@@ -260,22 +245,22 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"nothing to enlarge", []string{"sample", run}, exitUsage, "name some by --base-samples"},
+		{"nothing to upsample", []string{"sample", run}, exitUsage, "name some by --base-samples"},
 		{"another network", []string{"sample", plain, "--base-samples", good}, exitUsage, "is no super-resolution network"},
-		{"part of an enlargement", []string{"sample", run, "--base-samples", good, "--first-sample", "1"}, exitUsage, "--first-sample is not for super-resolution networks"},
+		{"part of the samples", []string{"sample", run, "--base-samples", good, "--first-sample", "1"}, exitUsage, "--first-sample is not for super-resolution networks"},
 		{"no file", []string{"sample", run, "--base-samples", "nowhere.npz"}, exitFailed, "nowhere.npz"},
 		{"no folder", []string{"sample", run, "--base-samples", "nowhere"}, exitFailed, "nowhere"},
 		{"another size", []string{"sample", run, "--base-samples", large}, exitFailed, "uint8 [N, 8, 8, 3]"},
-		{"no classes", []string{"sample", classes, "--base-samples", good}, exitFailed, "say by --class"},
+		{"no classes", []string{"sample", classes, "--base-samples", good}, exitFailed, "by --class"},
 		{"unknown class", []string{"sample", classes, "--base-samples", unknown}, exitFailed, "is of class 100000"},
 		{"inversion", []string{"sample", run, "--base-samples", good, "--invert", good}, exitUsage, "--invert is not for super-resolution"},
 		{"cascade to another network", []string{"sample", plain, "--upsample", plain}, exitFailed, "is no super-resolution network"},
-		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "wants to know classes"},
+		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "is class-conditional, but"},
 		{"half a cascade", []string{"sample", plain, "--upsample-use-ddim"}, exitUsage, "are for --upsample"},
-		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is DDIM's"},
+		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is an option of DDIM"},
 		{"no such average", []string{"sample", plain, "--upsample", run, "--upsample-ema", "0.1"}, exitFailed, "no EMA of decay rate 0.1"},
-		{"cascade to unnamed weights", []string{"sample", plain, "--upsample", bare}, exitUsage, "say by --upsample-preset"},
-		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "enlarges images of 64"},
+		{"cascade to unnamed weights", []string{"sample", plain, "--upsample", bare}, exitUsage, "by --upsample-preset"},
+		{"cascade to weights of another size", []string{"sample", plain, "--upsample", bare, "--upsample-preset", "imagenet256-upsample"}, exitFailed, "upsamples images of 64"},
 		{"classes numbered differently", []string{"sample", two, "--upsample", classes}, exitFailed, "number their classes differently"},
 		{"not smaller", []string{"train", "--image-size", "16", "--small-size", "16"}, exitUsage, "small-size 16 must be above 0 and below"},
 		{"two sizes", []string{"train", "--image-size", "16", "--large-size", "32"}, exitUsage, "two names for one size"},

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+)
+
+// sampleResult is what sample prints.
+type sampleResult struct {
+	Samples         string  `json:"samples"` // .npz
+	Grid            string  `json:"grid"`    // .png
+	NumSamples      int     `json:"num_samples"`
+	FirstSample     int     `json:"first_sample"`
+	ImageSize       int     `json:"image_size"`
+	Checkpoint      string  `json:"checkpoint"`
+	Step            int     `json:"step"`
+	Weights         string  `json:"weights"`
+	Timesteps       int     `json:"timesteps"`
+	Seed            uint64  `json:"seed"`
+	Seconds         float64 `json:"seconds"`
+	ImagesPerSecond float64 `json:"images_per_second"`
+
+	Base     string    `json:"base_samples,omitempty"`      // .npz of the low-resolution samples, if this command generated them
+	Progress string    `json:"denoised_progress,omitempty"` // .png
+	Latents  string    `json:"latents,omitempty"`           // .npz
+	Inverted string    `json:"inverted,omitempty"`          // .png
+	PSNR     []float64 `json:"psnr,omitempty"`              // of every image, dB
+
+	files []string // all that were written
+}
+
+// save writes the samples and the other results that flags ask for, without replacing
+// those of an earlier command. A folder that was removed meanwhile is created again.
+func (o *sampleJob) save(r *sampleResult, made generated) error {
+	if err := os.MkdirAll(o.dir, 0o777); err != nil {
+		return cannotWrite(o.dir, err)
+	}
+	r.files = o.name(r, made)
+	err := errors.Join(saveArrays(r.Samples, made.Images), saveGrid(r.Grid, made.Images, 0))
+	if err == nil && r.Progress != "" {
+		err = saveGrid(r.Progress, o.strip.Images(), o.strip.Columns())
+	}
+	if err != nil || made.inversion == nil {
+		return err
+	}
+	r.PSNR = made.inversion.PSNR
+	sheet := invertedSheet(*o.originals, *made.inversion)
+	return errors.Join(saveGrid(r.Inverted, sheet, invertedColumns), saveLatents(r.Latents, made.inversion.Latents))
+}
+
+// name sets the names of the files, samples_NxHxWx3.npz as in the reference, and
+// returns all of them.
+func (o *sampleJob) name(r *sampleResult, made generated) (files []string) {
+	size := fmt.Sprintf("%dx%d", made.Size, made.Size)
+	name := fmt.Sprintf("samples_%dx%sx3", made.Len(), size)
+	if o.first > 0 { // parts of one set, which may be written at the same time
+		name += fmt.Sprintf("-from-%d", o.first)
+	}
+	r.Samples, r.Grid = name+".npz", name+".png"
+	if o.strip != nil && o.strip.Rows() > 0 {
+		r.Progress = fmt.Sprintf("progress_%dx%s.png", o.strip.Rows(), size)
+	}
+	if made.inversion != nil {
+		r.Inverted = fmt.Sprintf("inverted_%dx%s.png", made.Len(), size)
+		r.Latents = latentsName(made.inversion.Latents)
+	}
+	names := []*string{&r.Samples, &r.Grid, &r.Progress, &r.Inverted, &r.Latents}
+	unused(o.dir, names...)
+	for _, name := range names {
+		if *name != "" {
+			files = append(files, *name)
+		}
+	}
+	return files
+}
+
+func (r sampleResult) text(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "images      %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
+		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
+	if r.Base != "" {
+		fmt.Fprintf(w, "made from   %s\n", r.Base)
+	}
+	if r.Progress != "" {
+		fmt.Fprintf(w, "progress    %s\n", r.Progress)
+	}
+	if r.Latents != "" {
+		fmt.Fprintf(w, "latents     %s\ncompared    %s\nPSNR        %.2f dB (%.2f to %.2f)\n",
+			r.Latents, r.Inverted, stat.Mean(r.PSNR, nil), slices.Min(r.PSNR), slices.Max(r.PSNR))
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+package inference
+
+import (
+	"cmp"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/distributed"
+	"iddpm/train"
+)
+
+// LoadOptions say which weights of a checkpoint to use, and how to compute with them. The zero
+// value uses the default weights on the CPU.
+type LoadOptions struct {
+	Device gotorch.Device
+	// EMA is the decay rate of the EMA weights to use, or "none" for the weights of the last
+	// step. "": see [train.Checkpoint.Weights].
+	EMA string
+	// Precision is the compute precision: fp32, tf32, bf16, fp16, or auto ("" too).
+	Precision string
+	// Respacing selects a subset of the timesteps, see [diffusion.SpaceTimesteps]. "": that of
+	// the checkpoint, usually all.
+	Respacing string
+
+	// Group are the processes that work together; nil: this process alone. All processes must
+	// call the methods of their models in the same order, with the same options.
+	Group *distributed.Group
+	// OnCaptureFailed, if not nil, is called where CUDA graph capture fails and steps run
+	// eagerly, which is slower.
+	OnCaptureFailed func(error)
+}
+
+// Load loads the network of a checkpoint file, or of the newest checkpoint of a run folder. The
+// error of an option is an [*OptionError]. Files of bare weights hold no configuration: read them by
+// [train.LoadCheckpoint], set Config, and use [FromCheckpoint].
+func Load(path string, o LoadOptions) (*Model, error) {
+	c, err := train.LoadCheckpoint(path)
+	if err != nil {
+		return nil, err
+	}
+	return FromCheckpoint(c, o)
+}
+
+// FromCheckpoint builds the network and the diffusion of a checkpoint that has been read.
+func FromCheckpoint(c *train.Checkpoint, o LoadOptions) (m *Model, err error) {
+	err = o.Group.OnTensorThread(func() error {
+		m, err = fromCheckpoint(c, o)
+		return err
+	})
+	return m, err
+}
+
+func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
+	dtype, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	if err != nil {
+		return nil, &OptionError{"precision", err}
+	}
+	config := c.Config.Diffusion
+	config.TimestepRespacing = cmp.Or(o.Respacing, config.TimestepRespacing)
+	if err := config.Validate(); err != nil {
+		return nil, &OptionError{"timestep-respacing", err}
+	}
+	process, err := diffusion.New(config, o.Device)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := c.Weights(o.EMA)
+	if err != nil {
+		return nil, err
+	}
+	network, err := c.Network(o.EMA, o.Device)
+	if err != nil {
+		return nil, err
+	}
+	network.Freeze(dtype)
+	m := New(network, Options{
+		Config: c.Config.Model, Diffusion: process, Dtype: dtype, Classes: c.TrainedClasses(),
+		Device: o.Device, Group: o.Group, OnCaptureFailed: o.OnCaptureFailed,
+	})
+	m.weights, m.owned = weights, network
+	return m, nil
+}
+
+// Weights returns which weights of the checkpoint the network has; zero for one of [New].
+func (m *Model) Weights() train.Weights { return m.weights }
+
+// Free frees the captured CUDA graphs, and the network unless it came from the caller of [New].
+func (m *Model) Free() {
+	gotorch.Run(func() {
+		m.graphs.Close()
+		if m.owned != nil {
+			m.owned.Free()
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package inference
+
+import (
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/distributed"
+	"iddpm/model"
+	"iddpm/streams"
+	"iddpm/train"
+)
+
+// Model is a network with its diffusion process. Its methods run on the tensor thread
+// ([gotorch.Run]); call them from one goroutine at a time. On a GPU one captured CUDA graph serves
+// all batches of a size, also of later calls.
+type Model struct {
+	config  model.Config
+	process *diffusion.GaussianDiffusion
+	denoise diffusion.Denoiser // evaluates the network
+	device  gotorch.Device
+	group   *distributed.Group
+	graphs  diffusion.GraphCache
+	trained []int64 // labels among which random classes are chosen
+
+	weights train.Weights
+	owned   *model.UNet // freed with the model; nil: the caller's
+}
+
+// Options describe a network in memory.
+type Options struct {
+	Config    model.Config                 // of the network
+	Diffusion *diffusion.GaussianDiffusion // on Device
+	Dtype     int8                         // compute dtype; 0: float32
+	Device    gotorch.Device               // of the weights
+	Classes   []int64                      // labels among which random classes are chosen; nil: all of Config
+
+	Group           *distributed.Group // as in [LoadOptions]
+	OnCaptureFailed func(error)        // as in [LoadOptions]
+	NoCUDAGraphs    bool               // run every step eagerly
+}
+
+// New returns a model that evaluates a network in memory, with the weights that it has at the time of
+// each call. To sample with EMA weights during training, copy these into the network for the
+// call. The network and the diffusion stay the caller's.
+func New(network *model.UNet, o Options) *Model {
+	m := &Model{config: o.Config, process: o.Diffusion, device: o.Device, group: o.Group, trained: o.Classes}
+	m.denoise = train.Denoiser(network, model.Input{Dtype: o.Dtype})
+	m.graphs = diffusion.GraphCache{Off: o.NoCUDAGraphs, OnCaptureFailed: o.OnCaptureFailed}
+	for label := range o.Config.NumClasses {
+		if o.Classes == nil {
+			m.trained = append(m.trained, int64(label))
+		}
+	}
+	return m
+}
+
+// Config returns the configuration of the network.
+func (m *Model) Config() model.Config { return m.config }
+
+// Diffusion returns the diffusion process.
+func (m *Model) Diffusion() *diffusion.GaussianDiffusion { return m.process }
+
+// TrainedClasses returns the labels among which random classes are chosen.
+func (m *Model) TrainedClasses() []int64 { return slices.Clone(m.trained) }
+
+// cond returns the network's condition on labels, [N].
+func (m *Model) cond(labels []int64) diffusion.Cond {
+	if !m.config.ClassCond {
+		return diffusion.Cond{}
+	}
+	return diffusion.Cond{Y: gotorch.FromInt64s(labels).To(m.device)}
+}
+
+// noise returns the noise of samples first to first+count-1.
+func (m *Model) noise(seed uint64, first, count int) diffusion.NoiseSource {
+	size, stream := int64(m.config.ImageSize), streams.SampleNoise
+	if m.config.SuperRes() {
+		stream = streams.UpsampleNoise
+	}
+	return diffusion.NoiseSource{
+		Device: m.device, Seed: seed, Stream: stream, FirstImage: int64(first),
+		Shape: []int64{int64(count), int64(m.config.InChannels), size, size},
+	}
+}
+
+// checkLabels refuses labels that are not classes of the network.
+func (m *Model) checkLabels(labels []int64) error {
+	for _, label := range labels {
+		if m.config.ClassCond && (label < 0 || label >= int64(m.config.NumClasses)) {
+			return &ClassError{Label: label, NumClasses: m.config.NumClasses}
+		}
+	}
+	return nil
+}
