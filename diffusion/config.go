@@ -23,7 +23,7 @@ type Config struct {
 
 // Validate returns an error that lists every problem of c.
 func (c Config) Validate() error {
-	_, scheduleErr := NamedBetas(c.NoiseSchedule, c.Steps)
+	scheduleErr := validateNamedSchedule(c.NoiseSchedule, c.Steps)
 	var spacingErr error
 	if c.Steps >= 2 && c.Steps <= maxSteps {
 		_, spacingErr = SpaceTimesteps(c.Steps, c.TimestepRespacing)
@@ -54,38 +54,44 @@ func (c Config) Objective() Objective {
 
 // New creates the diffusion that c describes, for tensors on device. Call it
 // outside any scope: it owns tensors.
-func New(c Config, device gotorch.Device) (*GaussianDiffusion, error) {
+func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	betas, err := NamedBetas(c.NoiseSchedule, c.Steps)
-	if err != nil {
 		return nil, err
 	}
 	useTimesteps, err := SpaceTimesteps(c.Steps, c.TimestepRespacing)
 	if err != nil {
 		return nil, err
 	}
-	base, err := NewSchedule(betas)
-	if err != nil {
-		return nil, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
-	}
-	spaced, err := NewSchedule(RespaceBetas(base.AlphasCumprod, useTimesteps))
-	if err != nil {
-		return nil, fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
-	}
-	return newGaussian(spaced, useTimesteps, c.Steps, c.Objective(), device)
+	err = inScope(func() error {
+		schedule, host, err := newSchedule(namedBetas(c.NoiseSchedule, c.Steps, device))
+		if err != nil {
+			return fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+		}
+		if len(useTimesteps) < c.Steps {
+			betas := RespaceBetas(host.AlphasCumprod, useTimesteps)
+			if schedule, host, err = newSchedule(gotorch.FromFloat64s(betas).To(device)); err != nil {
+				return fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
+			}
+		}
+		d = newGaussian(schedule, host, useTimesteps, c.Steps, c.Objective())
+		return nil
+	})
+	return d, err
 }
 
 // NewGaussian creates the diffusion with the given betas, without respacing.
-func NewGaussian(betas []float64, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
-	s, err := NewSchedule(betas)
-	if err != nil {
-		return nil, err
-	}
+func NewGaussian(betas []float64, o Objective, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	all := make([]int, len(betas))
 	for t := range all {
 		all[t] = t
 	}
-	return newGaussian(s, all, len(betas), o, device)
+	err = inScope(func() error {
+		schedule, host, err := newSchedule(gotorch.FromFloat64s(betas).To(device))
+		if err != nil {
+			return err
+		}
+		d = newGaussian(schedule, host, all, len(betas), o)
+		return nil
+	})
+	return d, err
 }

@@ -71,29 +71,37 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the timestep of the original process of each timestep
 	OriginalNumSteps int   // T of the original process, which the network is trained on
 
-	scaledTimesteps []float32      // [T], the timesteps that the network receives: the reference's _scale_timesteps
-	table           gotorch.Tensor // [T, columns]
-	device          gotorch.Device
+	exact  gotorch.Tensor // the table of coefficients, float64 [T, columns]
+	table  gotorch.Tensor // exact, rounded to float32
+	device gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
 	ddimSample                 map[float64]stepCoefficients // by eta, computed on first use
 }
 
-func newGaussian(s Schedule, useTimesteps []int, originalNumSteps int, o Objective, device gotorch.Device) (*GaussianDiffusion, error) {
-	d := &GaussianDiffusion{Schedule: s, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: device, ddimSample: map[float64]stepCoefficients{}}
-	scale := float32(1)
-	if o.RescaleTimesteps {
-		scale = float32(1000 / float64(originalNumSteps))
+// newGaussian creates a diffusion with a schedule, which it does not keep. It moves its own
+// tensors out of the scope.
+func newGaussian(s deviceSchedule, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
+	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: s.betas.Device(), ddimSample: map[float64]stepCoefficients{}}
+	c := d.coefficients(s)
+	d.exact = gotorch.Stack(c[:], 1).Unscoped()
+	d.table = d.exact.CastTo(gotorch.Float).Unscoped()
+	d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
+	return d
+}
+
+// scaledTimesteps returns the timesteps that the network receives, float32 [T]: the
+// reference's _scale_timesteps.
+func (d *GaussianDiffusion) scaledTimesteps() gotorch.Tensor {
+	original := make([]float32, len(d.TimestepMap))
+	for i, t := range d.TimestepMap {
+		original[i] = float32(t)
 	}
-	d.scaledTimesteps = make([]float32, len(useTimesteps))
-	for i, t := range useTimesteps {
-		d.scaledTimesteps[i] = float32(t) * scale
+	scaled := gotorch.FromFloat32s(original).To(d.device)
+	if d.RescaleTimesteps {
+		scaled = scaled.MulScalar(1000 / float64(d.OriginalNumSteps))
 	}
-	err := gotorch.Try(func() {
-		d.table = d.newTable(func(t int) []float64 { c := d.coefficients(t); return c[:] })
-		d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
-	})
-	return d, err
+	return scaled
 }
 
 // linearCombination returns a x + b y.

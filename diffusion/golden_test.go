@@ -8,9 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -28,80 +25,6 @@ func tensor(a golden.Archive, name string) gotorch.Tensor {
 // echo returns a network whose output is always out.
 func echo(out gotorch.Tensor) Denoiser {
 	return func(_, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return out }
-}
-
-func TestGoldenSchedule(t *testing.T) {
-	name := regexp.MustCompile(`^(.+)_(\d+)\.npz$`)
-	for _, path := range golden.Files(t, "schedule/*.npz") {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			part := name.FindStringSubmatch(filepath.Base(path))
-			if part == nil {
-				t.Fatalf("%s is not named SCHEDULE_STEPS.npz", path)
-			}
-			steps, _ := strconv.Atoi(part[2])
-			betas, err := NamedBetas(part[1], steps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := NewSchedule(betas)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := golden.Open(t, path)
-			for array, got := range map[string][]float64{
-				"betas":                          s.Betas,
-				"alphas_cumprod":                 s.AlphasCumprod,
-				"alphas_cumprod_prev":            s.AlphasCumprodPrev,
-				"alphas_cumprod_next":            s.AlphasCumprodNext,
-				"posterior_variance":             s.PosteriorVariance,
-				"posterior_log_variance_clipped": s.PosteriorLogVarianceClipped,
-				"posterior_mean_coef1":           s.PosteriorMeanCoef1,
-				"posterior_mean_coef2":           s.PosteriorMeanCoef2,
-			} {
-				golden.WithinRelative(t, array, got, a.Float64s(array), 1e-12)
-			}
-		})
-	}
-}
-
-func TestGoldenRespace(t *testing.T) {
-	type spacing struct {
-		Steps       int
-		Spec        string
-		Schedule    string
-		TimestepMap []int `json:"timestep_map"`
-		Betas       []float64
-	}
-	var cases struct{ Good, Refused []spacing }
-	for _, path := range golden.Files(t, "respace/*.json") {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &cases); err != nil {
-			t.Fatal(err)
-		}
-		if len(cases.Good) == 0 {
-			t.Fatalf("%s has no good case", path)
-		}
-		for _, c := range cases.Good {
-			t.Run(fmt.Sprintf("%s %d to %q", c.Schedule, c.Steps, c.Spec), func(t *testing.T) {
-				d, err := New(Config{Steps: c.Steps, NoiseSchedule: c.Schedule, TimestepRespacing: c.Spec}, cpu)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !slices.Equal(d.TimestepMap, c.TimestepMap) {
-					t.Errorf("kept %v, want %v", d.TimestepMap, c.TimestepMap)
-				}
-				golden.WithinRelative(t, "betas", d.Betas, c.Betas, 1e-12)
-			})
-		}
-		for _, c := range cases.Refused {
-			if kept, err := SpaceTimesteps(c.Steps, c.Spec); err == nil {
-				t.Errorf("%d steps to %q: kept %v, want an error", c.Steps, c.Spec, kept)
-			}
-		}
-	}
 }
 
 func TestGoldenLikelihood(t *testing.T) {

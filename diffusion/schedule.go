@@ -1,13 +1,11 @@
 package diffusion
 
-// #cgo LDFLAGS: -lm
-// #include <math.h>
-import "C"
-
 import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/wangkuiyi/gotorch"
 )
 
 // The named noise schedules.
@@ -19,70 +17,67 @@ const (
 // maxSteps bounds T, so that a typo in a flag does not exhaust memory.
 const maxSteps = 1_000_000
 
-// NamedBetas returns the T variances beta_t of a named noise schedule. Linear
-// needs T > 20, since its last beta is 20/T; cosine needs T >= 2.
-func NamedBetas(name string, steps int) ([]float64, error) {
-	if steps > maxSteps {
-		return nil, fmt.Errorf("diffusion_steps is %d: use at most %d", steps, maxSteps)
+// validateNamedSchedule reports whether a schedule exists for T steps. It needs no
+// libtorch.
+func validateNamedSchedule(name string, steps int) error {
+	switch {
+	case steps > maxSteps:
+		return fmt.Errorf("diffusion_steps is %d: use at most %d", steps, maxSteps)
+	case name != Linear && name != Cosine:
+		return fmt.Errorf("unknown noise_schedule %q: use %s or %s", name, Linear, Cosine)
+	case name == Linear && steps <= 20:
+		return fmt.Errorf("diffusion_steps is %d: the linear schedule needs more than 20, since its last beta, 20/diffusion_steps, must be below 1", steps)
+	case name == Cosine && steps < 2:
+		return fmt.Errorf("diffusion_steps is %d: the cosine schedule needs at least 2", steps)
 	}
-	switch name {
-	case Linear:
-		if steps <= 20 {
-			return nil, fmt.Errorf("diffusion_steps is %d: the linear schedule needs more than 20, since its last beta, 20/diffusion_steps, must be below 1", steps)
-		}
-		return linearBetas(steps), nil
-	case Cosine:
-		if steps < 2 {
-			return nil, fmt.Errorf("diffusion_steps is %d: the cosine schedule needs at least 2", steps)
-		}
-		return cosineBetas(steps), nil
+	return nil
+}
+
+// NamedBetas returns the T variances beta_t of a named noise schedule, computed on the
+// CPU. Linear needs T > 20, since its last beta is 20/T; cosine needs T >= 2.
+func NamedBetas(name string, steps int) (betas []float64, err error) {
+	if err := validateNamedSchedule(name, steps); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("unknown noise_schedule %q: use %s or %s", name, Linear, Cosine)
+	err = inScope(func() error {
+		betas = namedBetas(name, steps, gotorch.Device{}).Float64s()
+		return nil
+	})
+	return betas, err
+}
+
+// namedBetas returns beta_t, float64 [T], on a device.
+func namedBetas(name string, steps int, d gotorch.Device) gotorch.Tensor {
+	if name == Linear {
+		return linearBetas(steps, d)
+	}
+	return cosineBetas(steps, d)
 }
 
 // linearBetas are evenly spaced from 0.1/T to 20/T: from 1e-4 to 0.02 for T = 1000.
-func linearBetas(steps int) []float64 {
-	scale := 1000 / float64(steps)
-	first, last := scale*0.0001, scale*0.02
-	stride := (last - first) / float64(steps-1)
-	betas := make([]float64, steps)
-	for i := range betas {
-		betas[i] = float64(float64(i)*stride) + first // the conversion forbids a fused multiply-add
-	}
-	betas[steps-1] = last
-	return betas
+func linearBetas(steps int, d gotorch.Device) gotorch.Tensor {
+	return gotorch.LinspaceOn(d, gotorch.Double, 0.1/float64(steps), 20/float64(steps), int64(steps))
 }
 
-// cosineBetas discretizes alphaBar and clips beta at 0.999, which keeps the last
-// step from a singularity.
-func cosineBetas(steps int) []float64 {
-	betas := make([]float64, steps)
-	for i := range betas {
-		t1, t2 := float64(i)/float64(steps), float64(i+1)/float64(steps)
-		betas[i] = min(1-alphaBar(t2)/alphaBar(t1), 0.999)
-	}
-	return betas
+// cosineBetas are equation 17: beta_t = 1 - f(t+1)/f(t) with f(t) = cos(angle_t)^2 and
+// angle_t = (t/T + s)/(1 + s) pi/2. By cos(a)^2 - cos(b)^2 = sin(b - a) sin(a + b) no two
+// nearly equal numbers are subtracted.
+func cosineBetas(steps int, d gotorch.Device) gotorch.Tensor {
+	const s, maxBeta = 0.008, 0.999 // maxBeta prevents a singularity at t = T-1
+	step := math.Pi / 2 / (1 + s) / float64(steps)
+	a := gotorch.ArangeOn(d, gotorch.Double, 0, float64(steps), 1).MulScalar(step).AddScalar(s / (1 + s) * math.Pi / 2)
+	cosA := a.Cos()
+	aPlusB := a.MulScalar(2).AddScalar(step)
+	return aPlusB.Sin().MulScalar(math.Sin(step)).Div(cosA.Mul(cosA)).Clamp(0, maxBeta)
 }
 
-// alphaBar is f of equation 17 with s = 0.008, at t/T. It calls the C library:
-// the early betas are differences of numbers close to 1 and magnify the last bit
-// of the cosine and of its square, in which Go's math differs.
-func alphaBar(t float64) float64 {
-	return float64(C.pow(C.cos(C.double((t+0.008)/1.008*math.Pi/2)), 2))
-}
-
-// Schedule holds the betas and the quantities derived from them, float64, each [T].
+// Schedule holds the betas and the quantities derived from them: host copies, float64,
+// each [T].
 type Schedule struct {
 	Betas             []float64 // beta_t, the variance of the noise added at step t
 	AlphasCumprod     []float64 // alphaBar_t, the fraction of the signal's variance left after step t
 	AlphasCumprodPrev []float64 // alphaBar_{t-1}; 1 at t = 0
 	AlphasCumprodNext []float64 // alphaBar_{t+1}; 0 at t = T-1
-
-	SqrtAlphasCumprod         []float64 // x_0's factor in x_t
-	SqrtOneMinusAlphasCumprod []float64 // the noise's factor in x_t
-	LogOneMinusAlphasCumprod  []float64 // log variance of q(x_t | x_0), nats
-	SqrtRecipAlphasCumprod    []float64 // sqrt(1/alphaBar_t)
-	SqrtRecipm1AlphasCumprod  []float64 // sqrt(1/alphaBar_t - 1)
 
 	PosteriorVariance           []float64 // betaTilde_t, equation 10; 0 at t = 0
 	PosteriorLogVarianceClipped []float64 // its log, nats; at t = 0 that of t = 1
@@ -90,20 +85,39 @@ type Schedule struct {
 	PosteriorMeanCoef2          []float64 // x_t's factor in equation 11
 }
 
-// NewSchedule computes a Schedule. It needs at least two betas, each between 0 and 1:
-// at t = 0 the clipped log posterior variance is that of t = 1.
-func NewSchedule(betas []float64) (Schedule, error) {
-	if err := checkBetas(betas); err != nil {
-		return Schedule{}, err
+// NewSchedule computes a Schedule on the CPU. It needs at least two betas, each between 0
+// and 1: at t = 0 the clipped log posterior variance is that of t = 1.
+func NewSchedule(betas []float64) (s Schedule, err error) {
+	err = inScope(func() error {
+		_, s, err = newSchedule(gotorch.FromFloat64s(betas, int64(len(betas))))
+		return err
+	})
+	return s, err
+}
+
+// NumTimesteps returns T.
+func (s Schedule) NumTimesteps() int { return len(s.Betas) }
+
+// deviceSchedule is a Schedule as float64 tensors [T] on a device. It also has alpha_t.
+type deviceSchedule struct {
+	betas, alphas, alphasCumprod, alphasCumprodPrev, alphasCumprodNext                     gotorch.Tensor
+	posteriorVariance, posteriorLogVarianceClipped, posteriorMeanCoef1, posteriorMeanCoef2 gotorch.Tensor
+}
+
+// newSchedule derives a schedule from betas, float64 [T], on the betas' device, and copies
+// it to the host.
+func newSchedule(betas gotorch.Tensor) (deviceSchedule, Schedule, error) {
+	if err := checkBetas(betas.Float64s()); err != nil {
+		return deviceSchedule{}, Schedule{}, err
 	}
-	s := Schedule{Betas: append([]float64(nil), betas...)}
+	s := deviceSchedule{betas: betas}
 	s.setCumprods()
-	if last := s.AlphasCumprod[len(betas)-1]; last == 0 {
-		return Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
-	}
-	s.setForward()
 	s.setPosterior()
-	return s, nil
+	host := s.toHost()
+	if last := host.AlphasCumprod[host.NumTimesteps()-1]; last == 0 {
+		return deviceSchedule{}, Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
+	}
+	return s, host, nil
 }
 
 func checkBetas(betas []float64) error {
@@ -118,47 +132,46 @@ func checkBetas(betas []float64) error {
 	return nil
 }
 
-// NumTimesteps returns T.
-func (s Schedule) NumTimesteps() int { return len(s.Betas) }
-
-func (s *Schedule) setCumprods() {
-	steps := len(s.Betas)
-	s.AlphasCumprod = make([]float64, steps)
-	product := 1.0
-	for t, b := range s.Betas {
-		product *= 1 - b
-		s.AlphasCumprod[t] = product
-	}
-	s.AlphasCumprodPrev = append([]float64{1}, s.AlphasCumprod[:steps-1]...)
-	s.AlphasCumprodNext = append(append([]float64(nil), s.AlphasCumprod[1:]...), 0)
+func (s *deviceSchedule) setCumprods() {
+	one := gotorch.FullOn(s.betas.Device(), gotorch.Double, 1, 1)
+	s.alphas = oneMinus(s.betas)
+	s.alphasCumprod = s.alphas.Cumprod(0)
+	s.alphasCumprodPrev = gotorch.Cat([]gotorch.Tensor{one, s.alphasCumprod.Narrow(0, 0, s.alphas.Numel()-1)}, 0)
+	s.alphasCumprodNext = gotorch.Cat([]gotorch.Tensor{s.alphasCumprod.Narrow(0, 1, s.alphas.Numel()-1), one.MulScalar(0)}, 0)
 }
 
-func (s *Schedule) setForward() {
-	of := func(f func(a float64) float64) []float64 {
-		return each(len(s.Betas), func(t int) float64 { return f(s.AlphasCumprod[t]) })
-	}
-	s.SqrtAlphasCumprod = of(math.Sqrt)
-	s.SqrtOneMinusAlphasCumprod = of(func(a float64) float64 { return math.Sqrt(1 - a) })
-	s.LogOneMinusAlphasCumprod = of(func(a float64) float64 { return math.Log(1 - a) })
-	s.SqrtRecipAlphasCumprod = of(func(a float64) float64 { return math.Sqrt(1 / a) })
-	s.SqrtRecipm1AlphasCumprod = of(func(a float64) float64 { return math.Sqrt(1/a - 1) })
+// setPosterior computes q(x_{t-1} | x_t, x_0): equations 10 and 11.
+func (s *deviceSchedule) setPosterior() {
+	s.posteriorVariance = s.betas.Mul(oneMinus(s.alphasCumprodPrev)).Div(oneMinus(s.alphasCumprod))
+	s.posteriorLogVarianceClipped = firstFromSecond(s.posteriorVariance).Log()
+	s.posteriorMeanCoef1 = s.betas.Mul(s.alphasCumprodPrev.Sqrt()).Div(oneMinus(s.alphasCumprod))
+	s.posteriorMeanCoef2 = oneMinus(s.alphasCumprodPrev).Mul(s.alphas.Sqrt()).Div(oneMinus(s.alphasCumprod))
 }
 
-func (s *Schedule) setPosterior() {
-	a, prev := s.AlphasCumprod, s.AlphasCumprodPrev
-	of := func(f func(t int, b float64) float64) []float64 {
-		return each(len(s.Betas), func(t int) float64 { return f(t, s.Betas[t]) })
+func (s *deviceSchedule) toHost() Schedule {
+	return Schedule{
+		Betas:                       s.betas.Float64s(),
+		AlphasCumprod:               s.alphasCumprod.Float64s(),
+		AlphasCumprodPrev:           s.alphasCumprodPrev.Float64s(),
+		AlphasCumprodNext:           s.alphasCumprodNext.Float64s(),
+		PosteriorVariance:           s.posteriorVariance.Float64s(),
+		PosteriorLogVarianceClipped: s.posteriorLogVarianceClipped.Float64s(),
+		PosteriorMeanCoef1:          s.posteriorMeanCoef1.Float64s(),
+		PosteriorMeanCoef2:          s.posteriorMeanCoef2.Float64s(),
 	}
-	s.PosteriorVariance = of(func(t int, b float64) float64 { return b * (1 - prev[t]) / (1 - a[t]) })
-	s.PosteriorLogVarianceClipped = of(func(t int, _ float64) float64 { return math.Log(s.PosteriorVariance[max(t, 1)]) })
-	s.PosteriorMeanCoef1 = of(func(t int, b float64) float64 { return b * math.Sqrt(prev[t]) / (1 - a[t]) })
-	s.PosteriorMeanCoef2 = of(func(t int, b float64) float64 { return (1 - prev[t]) * math.Sqrt(1-b) / (1 - a[t]) })
 }
 
-func each(n int, f func(t int) float64) []float64 {
-	v := make([]float64, n)
-	for t := range v {
-		v[t] = f(t)
+func oneMinus(t gotorch.Tensor) gotorch.Tensor { return t.Neg().AddScalar(1) }
+
+// firstFromSecond returns v, [T], with the value at t = 0 replaced by that at t = 1.
+func firstFromSecond(v gotorch.Tensor) gotorch.Tensor {
+	return gotorch.Cat([]gotorch.Tensor{v.Narrow(0, 1, 1), v.Narrow(0, 1, v.Numel()-1)}, 0)
+}
+
+// inScope runs f in a scope and returns its error, or an operator's panic as an error.
+func inScope(f func() error) (err error) {
+	if panicked := gotorch.Try(func() { gotorch.Scope(func() { err = f() }) }); panicked != nil {
+		return panicked
 	}
-	return v
+	return err
 }

@@ -53,6 +53,14 @@ func TestNewScheduleErrors(t *testing.T) {
 	}
 }
 
+func each(n int, f func(t int) float64) []float64 {
+	v := make([]float64, n)
+	for t := range v {
+		v[t] = f(t)
+	}
+	return v
+}
+
 func repeated(v float64, n int) []float64 {
 	return each(n, func(int) float64 { return v })
 }

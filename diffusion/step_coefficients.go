@@ -1,8 +1,6 @@
 package diffusion
 
 import (
-	"math"
-
 	"github.com/wangkuiyi/gotorch"
 )
 
@@ -35,63 +33,93 @@ func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch
 	return next, predXStart
 }
 
+// exactColumn returns a coefficient, float64 [T].
+func (d *GaussianDiffusion) exactColumn(column int64) gotorch.Tensor {
+	return d.exact.Select(1, column)
+}
+
+// newRows returns the rows of gotorch.DiffusionReverseStep, float32 [T, ReverseStepColumns].
+// An undefined column is 0.
+func (d *GaussianDiffusion) newRows(columns [gotorch.ReverseStepColumns]gotorch.Tensor) gotorch.Tensor {
+	for i, c := range columns {
+		if !c.Defined() {
+			columns[i] = gotorch.ZerosOn(d.device, gotorch.Double, int64(d.NumTimesteps()))
+		}
+	}
+	return gotorch.Stack(columns[:], 1).CastTo(gotorch.Float).Unscoped()
+}
+
 // pSampleCoefficients are the coefficients of PSample: equations 3, 11 and 15.
 func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
-	return stepCoefficients{op: "PSample", addsNoise: true, rows: d.newTable(func(t int) []float64 {
-		c := d.coefficients(t)
-		ofX, ofPrediction := d.predictXStartFactors(c)
-		logVariance, slope := d.logVarianceFactors(c)
-		if d.MeanType == PreviousX {
-			return []float64{ofX, ofPrediction, 0, 0, 1, logVariance, slope, c[colNonzeroMask]}
-		}
-		return []float64{ofX, ofPrediction, c[colPosteriorMeanCoef1], c[colPosteriorMeanCoef2], 0, logVariance, slope, c[colNonzeroMask]}
-	})}
+	var r [gotorch.ReverseStepColumns]gotorch.Tensor
+	r[0], r[1] = d.predictXStartFactors()
+	if d.MeanType == PreviousX {
+		r[4] = d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
+	} else {
+		r[2], r[3] = d.exactColumn(colPosteriorMeanCoef1), d.exactColumn(colPosteriorMeanCoef2)
+	}
+	r[5], r[6] = d.logVarianceFactors()
+	r[7] = d.exactColumn(colNonzeroMask)
+	return stepCoefficients{op: "PSample", addsNoise: true, rows: d.newRows(r)}
+}
+
+// logVarianceFactors returns the model's log variance, nats, at v = 0 and its
+// derivative with respect to the network's output v.
+func (d *GaussianDiffusion) logVarianceFactors() (logVariance, slope gotorch.Tensor) {
+	switch d.VarType {
+	case FixedSmall:
+		return d.exactColumn(colPosteriorLogVariance), slope
+	case LearnedRange:
+		return d.exactColumn(colLogVarianceMid), d.exactColumn(colLogVarianceHalfRange)
+	case Learned:
+		return logVariance, d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
+	}
+	return d.exactColumn(colFixedLargeLogVariance), slope
 }
 
 // ddimSampleCoefficients are the coefficients of DDIMSample, computed once per eta.
 func (d *GaussianDiffusion) ddimSampleCoefficients(eta float64) stepCoefficients {
 	c, known := d.ddimSample[eta]
 	if !known {
-		c = d.newDDIMSampleCoefficients(eta)
+		gotorch.Scope(func() { c = d.newDDIMSampleCoefficients(eta) })
 		d.ddimSample[eta] = c
 	}
 	return c
 }
 
 func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficients {
-	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: d.newTable(func(t int) []float64 {
-		c := d.coefficients(t)
-		variance := eta * eta * c[colPosteriorVariance] // sigma^2; 0 at t = 0
-		epsilonFactor := math.Sqrt(max(0, c[colOneMinusAlphasCumprodPrev]-variance))
-		return d.ddimRow(c, c[colSqrtAlphasCumprodPrev], epsilonFactor, math.Sqrt(variance))
-	})}
+	variance := d.exactColumn(colPosteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
+	epsilonFactor := d.exactColumn(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
+	rows := d.ddimRows(d.exactColumn(colSqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
+	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: rows}
 }
 
 // ddimReverseSampleCoefficients are the coefficients of DDIMReverseSample.
 func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
-	return stepCoefficients{op: "DDIMReverseSample", rows: d.newTable(func(t int) []float64 {
-		alphaBarNext := d.AlphasCumprodNext[t]
-		return d.ddimRow(d.coefficients(t), math.Sqrt(alphaBarNext), math.Sqrt(1-alphaBarNext), 0)
-	})}
+	rows := d.ddimRows(d.exactColumn(colSqrtAlphasCumprodNext), d.exactColumn(colSqrtOneMinusAlphasCumprodNext), gotorch.Tensor{})
+	return stepCoefficients{op: "DDIMReverseSample", rows: rows}
 }
 
-// ddimRow is equation 12 of the DDIM paper: xStartFactor times the predicted x_0, plus
+// ddimRows is equation 12 of the DDIM paper: xStartFactor times the predicted x_0, plus
 // epsilonFactor times the noise consistent with it (after clipping not the predicted
 // noise), plus sigma times new noise.
-func (d *GaussianDiffusion) ddimRow(c [columns]float64, xStartFactor, epsilonFactor, sigma float64) []float64 {
-	ofX, ofPrediction := d.predictXStartFactors(c)
-	perXStart := epsilonFactor / c[colSqrtRecipm1AlphasCumprod]
-	return []float64{ofX, ofPrediction, xStartFactor - perXStart, perXStart * c[colSqrtRecipAlphasCumprod], 0, 0, 0, sigma}
+func (d *GaussianDiffusion) ddimRows(xStartFactor, epsilonFactor, sigma gotorch.Tensor) gotorch.Tensor {
+	var r [gotorch.ReverseStepColumns]gotorch.Tensor
+	r[0], r[1] = d.predictXStartFactors()
+	perXStart := epsilonFactor.Div(d.exactColumn(colSqrtRecipm1AlphasCumprod))
+	r[2], r[3] = xStartFactor.Sub(perXStart, 1), perXStart.Mul(d.exactColumn(colSqrtRecipAlphasCumprod))
+	r[7] = sigma
+	return d.newRows(r)
 }
 
 // predictXStartFactors returns predictXStart's factors of x_t and of the network's
 // prediction.
-func (d *GaussianDiffusion) predictXStartFactors(c [columns]float64) (ofX, ofPrediction float64) {
+func (d *GaussianDiffusion) predictXStartFactors() (ofX, ofPrediction gotorch.Tensor) {
 	switch d.MeanType {
 	case XStart:
-		return 0, 1
+		return ofX, d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
 	case PreviousX:
-		return -c[colPosteriorMeanCoefRatio], c[colRecipPosteriorMeanCoef1]
+		return d.exactColumn(colPosteriorMeanCoefRatio).Neg(), d.exactColumn(colRecipPosteriorMeanCoef1)
 	}
-	return c[colSqrtRecipAlphasCumprod], -c[colSqrtRecipm1AlphasCumprod]
+	return d.exactColumn(colSqrtRecipAlphasCumprod), d.exactColumn(colSqrtRecipm1AlphasCumprod).Neg()
 }

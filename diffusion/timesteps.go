@@ -2,7 +2,6 @@ package diffusion
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
@@ -32,109 +31,73 @@ const (
 	colLogBeta
 	colSqrtAlphasCumprodPrev
 	colOneMinusAlphasCumprodPrev
+	colSqrtAlphasCumprodNext
+	colSqrtOneMinusAlphasCumprodNext
 	colLosses // the first of gotorch.LossColumns
 	columns   = colLosses + gotorch.LossColumns
 
 	colQSample = colSqrtAlphasCumprod // the first of gotorch.QSampleColumns
 )
 
-// coefficients returns a row of the table.
-func (d *GaussianDiffusion) coefficients(t int) (r [columns]float64) {
-	r[colScaledTimestep] = float64(d.scaledTimesteps[t])
-	r[colNonzeroMask] = float64(min(t, 1))
-	setForward(&r, d.Schedule, t)
-	setPosterior(&r, d.Schedule, t)
-	r[colSqrtAlphasCumprodPrev] = math.Sqrt(d.AlphasCumprodPrev[t])
-	r[colOneMinusAlphasCumprodPrev] = 1 - d.AlphasCumprodPrev[t]
-	d.setLosses(&r)
-	return r
+// coefficients returns the columns of the table, float64 [T] each.
+func (d *GaussianDiffusion) coefficients(s deviceSchedule) (c [columns]gotorch.Tensor) {
+	c[colScaledTimestep] = d.scaledTimesteps().CastTo(gotorch.Double)
+	c[colNonzeroMask] = gotorch.ArangeOn(d.device, gotorch.Double, 0, float64(d.NumTimesteps()), 1).Clamp(0, 1)
+	setForward(&c, s)
+	setPosterior(&c, s)
+	d.setLosses(&c)
+	return c
 }
 
-// newTable returns a table [T, columns] on the device, one row per timestep, rounded to
-// float32.
-func (d *GaussianDiffusion) newTable(row func(t int) []float64) (table gotorch.Tensor) {
-	var numbers []float32
-	for t := range d.Betas {
-		for _, v := range row(t) {
-			numbers = append(numbers, float32(v))
-		}
-	}
-	steps := d.NumTimesteps()
-	gotorch.Scope(func() {
-		table = gotorch.FromFloat32s(numbers, int64(steps), int64(len(numbers)/steps)).To(d.device).Unscoped()
-	})
-	return table
+func setForward(c *[columns]gotorch.Tensor, s deviceSchedule) {
+	c[colSqrtAlphasCumprod] = s.alphasCumprod.Sqrt()
+	c[colSqrtOneMinusAlphasCumprod] = oneMinus(s.alphasCumprod).Sqrt()
+	c[colOneMinusAlphasCumprod] = oneMinus(s.alphasCumprod)
+	c[colLogOneMinusAlphasCumprod] = oneMinus(s.alphasCumprod).Log()
+	c[colSqrtRecipAlphasCumprod] = s.alphasCumprod.PowScalar(-1).Sqrt()
+	c[colSqrtRecipm1AlphasCumprod] = s.alphasCumprod.PowScalar(-1).AddScalar(-1).Sqrt()
+	c[colSqrtAlphasCumprodPrev] = s.alphasCumprodPrev.Sqrt()
+	c[colOneMinusAlphasCumprodPrev] = oneMinus(s.alphasCumprodPrev)
+	c[colSqrtAlphasCumprodNext] = s.alphasCumprodNext.Sqrt()
+	c[colSqrtOneMinusAlphasCumprodNext] = oneMinus(s.alphasCumprodNext).Sqrt()
 }
 
-func setForward(r *[columns]float64, s Schedule, t int) {
-	r[colSqrtAlphasCumprod] = s.SqrtAlphasCumprod[t]
-	r[colSqrtOneMinusAlphasCumprod] = s.SqrtOneMinusAlphasCumprod[t]
-	r[colOneMinusAlphasCumprod] = 1 - s.AlphasCumprod[t]
-	r[colLogOneMinusAlphasCumprod] = s.LogOneMinusAlphasCumprod[t]
-	r[colSqrtRecipAlphasCumprod] = s.SqrtRecipAlphasCumprod[t]
-	r[colSqrtRecipm1AlphasCumprod] = s.SqrtRecipm1AlphasCumprod[t]
+func setPosterior(c *[columns]gotorch.Tensor, s deviceSchedule) {
+	c[colPosteriorMeanCoef1] = s.posteriorMeanCoef1
+	c[colPosteriorMeanCoef2] = s.posteriorMeanCoef2
+	c[colRecipPosteriorMeanCoef1] = s.posteriorMeanCoef1.PowScalar(-1)
+	c[colPosteriorMeanCoefRatio] = s.posteriorMeanCoef2.Div(s.posteriorMeanCoef1)
+	c[colPosteriorVariance] = s.posteriorVariance
+	c[colPosteriorLogVariance] = s.posteriorLogVarianceClipped
+	c[colFixedLargeVariance] = gotorch.Cat([]gotorch.Tensor{s.posteriorVariance.Narrow(0, 1, 1), s.betas.Narrow(0, 1, s.betas.Numel()-1)}, 0)
+	c[colFixedLargeLogVariance] = c[colFixedLargeVariance].Log()
+	c[colLogBeta] = s.betas.Log()
+	c[colLogVarianceMid] = c[colLogBeta].Add(c[colPosteriorLogVariance], 1).MulScalar(0.5)
+	c[colLogVarianceHalfRange] = c[colLogBeta].Sub(c[colPosteriorLogVariance], 1).MulScalar(0.5)
 }
 
-func setPosterior(r *[columns]float64, s Schedule, t int) {
-	r[colPosteriorMeanCoef1] = s.PosteriorMeanCoef1[t]
-	r[colPosteriorMeanCoef2] = s.PosteriorMeanCoef2[t]
-	r[colRecipPosteriorMeanCoef1] = 1 / s.PosteriorMeanCoef1[t]
-	r[colPosteriorMeanCoefRatio] = s.PosteriorMeanCoef2[t] / s.PosteriorMeanCoef1[t]
-	r[colPosteriorVariance] = s.PosteriorVariance[t]
-	r[colPosteriorLogVariance] = s.PosteriorLogVarianceClipped[t]
-	large := s.Betas[t]
-	if t == 0 {
-		large = s.PosteriorVariance[1]
-	}
-	r[colFixedLargeVariance] = large
-	r[colFixedLargeLogVariance] = math.Log(large)
-	maxLog, minLog := math.Log(s.Betas[t]), s.PosteriorLogVarianceClipped[t]
-	r[colLogBeta] = maxLog
-	r[colLogVarianceMid] = (maxLog + minLog) / 2
-	r[colLogVarianceHalfRange] = (maxLog - minLog) / 2
-}
-
-// setLosses fills a row of gotorch.DiffusionLosses.
-func (d *GaussianDiffusion) setLosses(r *[columns]float64) {
-	var scale float64
+// setLosses fills the row of gotorch.DiffusionLosses.
+func (d *GaussianDiffusion) setLosses(c *[columns]gotorch.Tensor) {
+	zero, one := gotorch.ZerosLike(c[colNonzeroMask]), gotorch.ZerosLike(c[colNonzeroMask]).AddScalar(1)
+	var scale gotorch.Tensor
 	switch d.MeanType {
 	case XStart:
-		scale = -r[colPosteriorMeanCoef1]
+		scale = c[colPosteriorMeanCoef1].Neg()
 	case PreviousX:
-		scale = -1
+		scale = one.Neg()
 	default: // the error of x_0 over the error of the noise, times coef1
-		scale = r[colPosteriorMeanCoef1] * r[colSqrtRecipm1AlphasCumprod]
+		scale = c[colPosteriorMeanCoef1].Mul(c[colSqrtRecipm1AlphasCumprod])
 	}
-	maxLog, minLog, between := d.logVarianceRange(*r)
-	copy(r[colLosses:], []float64{scale, maxLog, minLog, between, r[colPosteriorLogVariance], r[colNonzeroMask]})
-}
-
-// logVarianceRange returns the model's largest and smallest log variance, nats, and
-// whether the network interpolates between them (1) or predicts it (0).
-func (d *GaussianDiffusion) logVarianceRange(r [columns]float64) (maxLog, minLog, between float64) {
+	var maxLog, minLog, between = zero, zero, zero
 	switch d.VarType {
+	case FixedLarge:
+		maxLog = c[colFixedLargeLogVariance]
 	case FixedSmall:
-		return r[colPosteriorLogVariance], 0, 0
+		maxLog = c[colPosteriorLogVariance]
 	case LearnedRange:
-		return r[colLogBeta], r[colPosteriorLogVariance], 1
-	case Learned:
-		return 0, 0, 0
+		maxLog, minLog, between = c[colLogBeta], c[colPosteriorLogVariance], one
 	}
-	return r[colFixedLargeLogVariance], 0, 0
-}
-
-// logVarianceFactors returns the model's log variance, nats, at v = 0 and its
-// derivative with respect to the network's output v.
-func (d *GaussianDiffusion) logVarianceFactors(r [columns]float64) (logVariance, slope float64) {
-	switch d.VarType {
-	case FixedSmall:
-		return r[colPosteriorLogVariance], 0
-	case LearnedRange:
-		return r[colLogVarianceMid], r[colLogVarianceHalfRange]
-	case Learned:
-		return 0, 1
-	}
-	return r[colFixedLargeLogVariance], 0
+	copy(c[colLosses:], []gotorch.Tensor{scale, maxLog, minLog, between, c[colPosteriorLogVariance], c[colNonzeroMask]})
 }
 
 // Timesteps are the timesteps t of a batch with their coefficients. Its tensors belong
