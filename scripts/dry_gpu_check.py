@@ -282,7 +282,7 @@ class DryGPUCheck(unittest.TestCase):
                 self.assertIn(says, self.without_gpu(card, *run, self.folder / (name + " cuda")))
                 said = self.without_gpu(card, *run, self.folder / (name + " auto"), "--device", "auto", "--log-json", status=0)
                 lines = [json.loads(line) for line in said.splitlines()]
-                self.assertEqual([(line["level"].upper(), says in line["reason"]) for line in lines if line["msg"] == "working on the CPU"],
+                self.assertEqual([(line["level"].upper(), says in line["reason"]) for line in lines if line["msg"] == "running on the CPU"],
                                  [(level, True)], said)
 
     def test_precision_of_a_card(self):
@@ -315,7 +315,7 @@ class DryGPUCheck(unittest.TestCase):
             _, done = dry_gpu.run([dry_gpu.iddpm(), *run], variables=card, stderr=subprocess.PIPE, text=True)
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertRegex(done.stderr, "out of memory, most likely: .*unable to find an engine to execute this computation")
-            self.assertIn("a smaller --batch-size takes less memory", done.stderr)
+            self.assertIn("a smaller --batch-size needs less memory", done.stderr)
 
     def test_benchmark_of_kernels(self):
         events, done = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "^$", "-test.bench", "CUDALimits", "-test.benchtime", "1x"],

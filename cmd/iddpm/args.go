@@ -11,20 +11,18 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// urfave stops at the first positional argument, takes the True of "--flag
-// True" for one, and refuses a flag given under two names. The reference's
-// command lines do all three, so arguments are put in order before urfave sees
-// them.
+// urfave stops at the first positional argument, reads the True of "--flag True" as a
+// positional argument, and rejects a flag given under two names. improved-diffusion's
+// command lines do all three, so this parser normalises arguments for urfave.
 
-// usageError is a wrong use of the program: exit status 2.
+// usageError is incorrect usage: exit status 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func wrongUse(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// syntax is what the order of arguments depends on: the flags and subcommands
-// of a command.
+// syntax holds the flags and subcommands of a command.
 type syntax struct {
 	flags    map[string]flagSyntax // by name and alias
 	commands map[string]syntax
@@ -34,12 +32,12 @@ type flagSyntax struct {
 	name       string // without aliases
 	boolean    bool
 	positional bool               // its value is the command's argument
-	path       bool               // of a file or folder, so it cannot be empty
-	variable   string             // that sets it, if ours does not
-	check      func(string) error // says what is wrong with a value
+	path       bool               // a file or folder: must not be empty
+	variable   string             // environment variable, if ours is not set
+	check      func(string) error // returns what is wrong with a value
 }
 
-// commandLine is a command line in order.
+// commandLine is a parsed command line.
 type commandLine struct {
 	command    []string    // such as "bench", "train"
 	flags      []flagValue // the last one of a name counts
@@ -49,7 +47,7 @@ type commandLine struct {
 
 type flagValue struct{ name, value string }
 
-// arguments returns what urfave is to see, without the program's name.
+// arguments returns the arguments for urfave, without the program's name.
 func (l commandLine) arguments() []string {
 	args := append([]string(nil), l.command...)
 	if l.help {
@@ -64,7 +62,7 @@ func (l commandLine) arguments() []string {
 	return args
 }
 
-// last returns the value of a flag that counts.
+// last returns the last value of a flag, the one that counts; "" if there is none.
 func (l commandLine) last(name string) (value string) {
 	for _, f := range l.flags {
 		if f.name == name {
@@ -74,9 +72,8 @@ func (l commandLine) last(name string) (value string) {
 	return value
 }
 
-// parseArguments puts arguments in order: the command, its flags as
-// --name=value with dashes in the name, and what is left. Every error is a
-// usageError.
+// parseArguments splits arguments into the command, its flags by name with dashes, and
+// positional arguments. Every error is a usageError.
 func parseArguments(root syntax, args []string) (commandLine, error) {
 	p := parser{syntax: root}
 	if len(args) > 0 && args[0] == "help" {
@@ -97,7 +94,7 @@ type parser struct {
 	line   commandLine
 }
 
-// next takes one argument, or a flag and its value, and returns the rest.
+// next parses one argument, or a flag and its value, and returns the remaining ones.
 func (p *parser) next(args []string) ([]string, error) {
 	arg, rest := args[0], args[1:]
 	switch {
@@ -126,8 +123,8 @@ func (p *parser) descend(name string) error {
 	return nil
 }
 
-// looksLikeFlag reports whether an argument is a flag: negative numbers and "-",
-// which stands for a standard stream, are not.
+// looksLikeFlag reports whether an argument is a flag. Negative numbers and "-", a
+// standard stream, are not.
 func looksLikeFlag(arg string) bool {
 	if len(arg) < 2 || arg[0] != '-' {
 		return false
@@ -157,8 +154,8 @@ func (p *parser) flag(arg string, rest []string) ([]string, error) {
 	return rest, p.add(f, value)
 }
 
-// take takes a flag's value from the arguments that follow. A boolean flag
-// needs none, but takes a word such as True.
+// take returns a flag's value from the arguments that follow it. A boolean flag needs
+// none, but accepts a word such as True.
 func (f flagSyntax) take(arg string, rest []string) (value string, left []string, err error) {
 	if f.boolean {
 		if len(rest) > 0 {
@@ -190,8 +187,7 @@ func (p *parser) add(f flagSyntax, value string) error {
 	return err
 }
 
-// value checks a value that came from origin, and spells booleans as urfave
-// does.
+// value checks a value that comes from origin and normalises booleans for urfave.
 func (f flagSyntax) value(origin, text string) (flagValue, error) {
 	if err := f.check(text); err != nil {
 		return flagValue{}, wrongUse("%s: %w", origin, err)
@@ -203,8 +199,8 @@ func (f flagSyntax) value(origin, text string) (flagValue, error) {
 	return flagValue{f.name, text}, nil
 }
 
-// suggest returns ": did you mean PREFIXname?" for the known name that a misspelled one
-// stands for, or "" where none is near: a far-fetched guess misleads.
+// suggest returns ": did you mean PREFIXname?" for the known name nearest to a misspelled
+// one, or "" if none is near.
 func suggest[T any](name, prefix string, known map[string]T) string {
 	best, fewest := "", (len(name)+2)/3+1
 	for _, k := range slices.Sorted(maps.Keys(known)) {
@@ -222,7 +218,7 @@ func suggest[T any](name, prefix string, known map[string]T) string {
 	return ": did you mean " + prefix + best + "?"
 }
 
-// parseBool reads what the reference takes for a boolean.
+// parseBool accepts the words that improved-diffusion accepts, and on and off.
 func parseBool(text string) (bool, error) {
 	switch strings.ToLower(text) {
 	case "true", "yes", "t", "y", "1", "on":

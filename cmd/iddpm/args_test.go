@@ -88,8 +88,8 @@ func TestParseArgumentsRefuses(t *testing.T) {
 	}
 }
 
-// Whatever is typed, the order is one that parsing again does not change, and
-// an error is one of usage.
+// FuzzParseArguments checks that parsing is idempotent and that every error is a
+// usageError.
 func FuzzParseArguments(f *testing.F) {
 	for _, line := range []string{
 		"train --num_channels 128 --learn_sigma True --microbatch -1", "sample a.pt --model_path b.pt -- -x", "help bench train", "-v",

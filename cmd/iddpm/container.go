@@ -12,8 +12,8 @@ import (
 )
 
 // inContainer reports whether this process runs in a container: of Docker, Podman or
-// Kubernetes, or of another runtime that says so by the variable `container`, as this
-// project's images do. root is the file system's root.
+// Kubernetes, or of a runtime or image that sets the variable `container`, as this
+// project's images do. root is the root of the file system.
 func inContainer(root fs.FS, env environment) bool {
 	for _, marker := range []string{".dockerenv", "run/.containerenv"} {
 		if _, err := fs.Stat(root, marker); err == nil {
@@ -25,21 +25,21 @@ func inContainer(root fs.FS, env environment) bool {
 	return pod || named
 }
 
-// warnOfLoss says so where a folder of results goes with the container.
+// warnOfLoss warns if results will be lost with the container.
 func (s *session) warnOfLoss(dir string) {
 	if !s.container || !goesWithContainer(os.DirFS("/"), dir) {
 		return
 	}
-	s.log.Warn("the results are lost when the container is removed, as docker run --rm does at its end: no folder of the host is mounted there",
-		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all that commands write`))
+	s.log.Warn("results will be lost when the container is removed (docker run --rm removes it at exit): no host folder is mounted at this path",
+		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all output`))
 }
 
-// anonymousVolume is where Docker, Podman and containerd keep a volume that nobody named,
-// such as an image's VOLUME to which nothing is mounted.
+// anonymousVolume matches where Docker, Podman and containerd keep an unnamed volume, such
+// as an image's VOLUME without a mount.
 var anonymousVolume = regexp.MustCompile(`/volumes/[0-9a-f]{64}(/_data)?$`)
 
-// goesWithContainer reports whether what is written to a folder lies in the container's own
-// file system, in memory, or in a volume that nobody named. root is the file system's root.
+// goesWithContainer reports whether a folder is in the container's own file system, in
+// memory, or in an unnamed volume. root is the root of the file system.
 func goesWithContainer(root fs.FS, dir string) bool {
 	text, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
@@ -64,15 +64,16 @@ func goesWithContainer(root fs.FS, dir string) bool {
 	return lost
 }
 
-// mountPath undoes the kernel's spelling of paths.
+// mountPath undoes the kernel's octal escapes in paths.
 var mountPath = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// within reports whether a path is a folder, or lies in it.
+// within reports whether a path is a folder or inside it.
 func within(file, folder string) bool {
 	return folder == "/" || file == folder || strings.HasPrefix(file, folder+"/")
 }
 
-// resolved returns the absolute path of a file that need not exist, without links.
+// resolved returns the absolute path of a file, without symbolic links. The file need not
+// exist.
 func resolved(file string) string {
 	file, err := filepath.Abs(file)
 	if err != nil {

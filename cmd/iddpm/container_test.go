@@ -10,7 +10,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// files makes a file system of texts by path.
+// files returns a file system of texts by path.
 func files(texts map[string]string) fstest.MapFS {
 	root := fstest.MapFS{}
 	for name, text := range texts {
@@ -88,16 +88,16 @@ func TestGPUHint(t *testing.T) {
 	}
 }
 
-// A hint makes a warning of the line, and so does a GPU that cannot be used.
+// TestLogFallback checks that a hint, or an unusable GPU, makes the log line a warning.
 func TestLogFallback(t *testing.T) {
 	for _, test := range []struct {
 		reason error
 		hint   string
 		want   string
 	}{
-		{gotorch.ErrNoGPU, "", "INFO  working on the CPU"},
-		{gotorch.ErrNoGPU, "a cure", "WARN  working on the CPU"},
-		{errors.New("the driver is too old"), "", "WARN  working on the CPU"},
+		{gotorch.ErrNoGPU, "", "INFO  running on the CPU"},
+		{gotorch.ErrNoGPU, "a cure", "WARN  running on the CPU"},
+		{errors.New("the driver is too old"), "", "WARN  running on the CPU"},
 	} {
 		var log strings.Builder
 		p := program{stderr: &log, env: variables(nil)}
@@ -127,8 +127,7 @@ func TestHasGPU(t *testing.T) {
 	}
 }
 
-// A run that lies in a container's own file system says so, and one outside of containers
-// does not.
+// TestWarnOfLoss checks the warning for a run folder in a container's own file system.
 func TestWarnOfLoss(t *testing.T) {
 	dir := t.TempDir()
 	for _, container := range []bool{true, false} {

@@ -18,14 +18,14 @@ import (
 	"iddpm/train"
 )
 
-// process is the program at work in a process of its own.
+// process is the program in a process of its own.
 type process struct {
 	*exec.Cmd
 	mu       sync.Mutex
 	training chan struct{} // closed when training begins
 	ended    chan struct{} // closed when standard error ends
 	stderr   bytes.Buffer
-	saved    int // the newest step that the log calls saved, or -1
+	saved    int // the newest step that the log reports as saved, or -1
 }
 
 var savedLine = regexp.MustCompile(`INFO\s+saved\s.*ckpt-(\d+)\.pt`)
@@ -41,7 +41,7 @@ func start(t *testing.T, args ...string) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Process.Kill() }) // of a test that fails
+	t.Cleanup(func() { p.Process.Kill() }) // if the test fails
 	go func() {
 		defer close(p.ended)
 		for lines := bufio.NewScanner(logs); lines.Scan(); {
@@ -72,14 +72,14 @@ func (p *process) stderrSoFar() string {
 	return p.stderr.String()
 }
 
-// savedSoFar returns the newest step that the log calls saved, or -1.
+// savedSoFar returns the newest step that the log reports as saved, or -1.
 func (p *process) savedSoFar() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.saved
 }
 
-// waitForTraining waits until the process trains, or ends.
+// waitForTraining waits until the process trains or exits.
 func (p *process) waitForTraining() {
 	select {
 	case <-p.training:
@@ -87,14 +87,14 @@ func (p *process) waitForTraining() {
 	}
 }
 
-// end waits for the process, and returns its exit status (-1: killed).
+// end waits for the process and returns its exit status (-1: killed).
 func (p *process) end() int {
 	<-p.ended
 	p.Wait()
 	return p.ProcessState.ExitCode()
 }
 
-// kills is how often TestKill kills: a few times, or as $IDDPM_KILLS says.
+// kills is the number of kills of TestKill: a few, or $IDDPM_KILLS.
 func kills(t *testing.T) int {
 	n, err := strconv.Atoi(os.Getenv("IDDPM_KILLS"))
 	if err != nil {
@@ -103,12 +103,11 @@ func kills(t *testing.T) int {
 	return n
 }
 
-// TestKill kills a training process by SIGKILL at random moments: while it starts
-// or restores, once it trains, once it has saved, so that the run goes on however
-// slow the disk is. It saves at every step, so most of them lie within a write.
-// After each, every file under a final name is whole, nothing that was reported as
-// saved is lost, and the run goes on: in the end to the same bits as a run that
-// nobody killed.
+// TestKill sends SIGKILL to a training process at random moments: while it starts or
+// restores, once it trains, and once it has saved, so that the run progresses even on a
+// slow disk. It saves at every step, so most kills interrupt a write. After each, every
+// file under a final name is complete and nothing that was reported as saved is lost; the
+// resumed run ends with the bits of an uninterrupted one.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	args := trainTiny(dir, "--steps", "100000", "--save-interval", "1", "--keep", "2", "--seed", "5")
@@ -155,8 +154,8 @@ func TestKill(t *testing.T) {
 	sameWeights(t, whole, dir)
 }
 
-// checkRun reads every checkpoint, and returns the newest one's step, which must
-// not be below least.
+// checkRun reads every checkpoint and returns the step of the newest, which must be at
+// least least.
 func checkRun(t *testing.T, dir string, least int) (newest int) {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "ckpt-*.pt"))
@@ -173,7 +172,7 @@ func checkRun(t *testing.T, dir string, least int) (newest int) {
 	return newest
 }
 
-// sameWeights fails unless two runs stand at the same weights, bit for bit.
+// sameWeights fails unless two runs have bit-identical weights.
 func sameWeights(t *testing.T, a, b string) {
 	t.Helper()
 	one, err := train.LoadCheckpoint(a)

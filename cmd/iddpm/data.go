@@ -10,11 +10,11 @@ import (
 	"iddpm/train"
 )
 
-// imageOptions say which images a command without a model reads, and how;
-// where train has the same flag it is the same setting.
+// imageOptions are the flags for reading images without a model. A flag that train also
+// has means the same.
 type imageOptions struct {
 	outputOptions
-	config train.Config // of which only the data's part counts
+	config train.Config // only its data settings are used
 	size   int
 	split  string
 }
@@ -30,7 +30,7 @@ func (o *imageOptions) options() []option {
 	return append(append(options, o.outputOptions.options()...), configOption())
 }
 
-// settings returns the options of the set.
+// settings returns the options of the data set.
 func (o *imageOptions) settings() (data.Options, error) {
 	if o.size < 1 {
 		return data.Options{}, wrongUse("image-size must be above 0, not %d", o.size)
@@ -50,7 +50,7 @@ func (p *program) dataCommand() *cli.Command {
 		Name:      "data",
 		Usage:     "inspect image data sets, and pack them for training",
 		UsageText: "iddpm data info|prepare ...",
-		Description: `Works on any source that train accepts for --data-dir: a folder at any depth, a zip, a zip of
+		Description: `Accepts any source that train accepts for --data-dir: a folder at any depth, a zip, a zip of
 NVlabs/edm, an .npz of samples, CIFAR-10 and CIFAR-100 as downloaded, downsampled ImageNet, LSUN's
 LMDB.
 
@@ -63,7 +63,7 @@ Examples:
 	}
 }
 
-// badImage is an image that cannot be read, as JSON has it.
+// badImage is an image that cannot be read, for JSON.
 type badImage struct {
 	Name  string `json:"name"`
 	Cause string `json:"cause"`
@@ -86,11 +86,11 @@ func twoArguments(c *cli.Context, first, second string) (string, string, error) 
 	return a, b, errors.Join(onThisMachine(a), onThisMachine(b))
 }
 
-// imageProgress returns what says how far a job on images is.
+// imageProgress returns a progress callback for a job on images.
 func (s *session) imageProgress(what string) func(done, total int) {
-	s.screen.due.strikes() // the first line is due after a while
+	s.screen.due.strikes() // the first log line follows after one interval
 	return func(done, total int) {
-		if done == total { // the result says that
+		if done == total { // the result reports the total
 			s.screen.show(done, total, what)
 			return
 		}

@@ -82,7 +82,7 @@ type dataInfoResult struct {
 	Warnings []warned     `json:"warnings,omitempty"` // the most frequent first
 }
 
-// warned is images that were decoded to what nobody can have wanted.
+// warned counts images whose pixels are probably not as intended.
 type warned struct {
 	Warning string `json:"warning"`
 	Count   int    `json:"count"`
@@ -100,7 +100,7 @@ type classCount struct {
 	Count int    `json:"count"`
 }
 
-// leftOut are images that are no data, as JSON has them.
+// leftOut are images that do not belong to the data set, for JSON.
 type leftOut struct {
 	Reason string `json:"reason"`
 	Images int    `json:"images"`
@@ -124,7 +124,7 @@ func (p *program) dataInfo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	settings.ClassCond = settings.Labels != "" // then it is an error if there are none
+	settings.ClassCond = settings.Labels != "" // so missing classes are an error
 	s := p.newSession(o.json, o.logJSON)
 	result, err := s.describe(c.Context, src, o, settings)
 	if err != nil {
@@ -133,7 +133,7 @@ func (p *program) dataInfo(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// describe looks a set through and writes its contact sheet.
+// describe reads all images of a data set and writes its contact sheet.
 func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, settings data.Options) (*dataInfoResult, error) {
 	d, err := data.Describe(ctx, src, data.DescribeOptions{
 		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.imageProgress("reading"),
@@ -218,7 +218,7 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	return err
 }
 
-// histogram draws a bar per class.
+// histogram returns a line with a bar per class.
 func histogram(classes []classCount) []string {
 	const width = 40
 	most, longest := 1, 0

@@ -60,7 +60,7 @@ Examples:
 type prepareResult struct {
 	File      string     `json:"file"`
 	Images    int        `json:"pictures"`
-	Resumed   int        `json:"resumed"` // of these, packed before an interruption
+	Resumed   int        `json:"resumed"` // packed before an interruption
 	ImageSize int        `json:"image_size"`
 	Classes   int        `json:"classes"`
 	Bytes     int64      `json:"bytes"`
@@ -94,17 +94,17 @@ func (p *program) dataPrepare(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// checkPlace refuses a place where something of value lies, or that is none.
+// checkPlace rejects a path that exists, unless --force, or whose folder does not exist.
 func (o *prepareOptions) checkPlace(src, dst string) error {
-	there, err := os.Stat(dst)
+	existing, err := os.Stat(dst)
 	if err != nil {
 		if dir := filepath.Dir(dst); !exists(dir) {
 			return fmt.Errorf("%s: the folder %s does not exist: make it first", dst, dir)
 		}
 		return nil
 	}
-	if from, err := os.Stat(src); err == nil && os.SameFile(from, there) {
-		return wrongUse("%s is what is to be packed: name another file to write", dst)
+	if from, err := os.Stat(src); err == nil && os.SameFile(from, existing) {
+		return wrongUse("%s is both source and destination: name another file to write", dst)
 	}
 	if !o.force {
 		return fmt.Errorf("%s exists: name another file, or replace it by --force", dst)
@@ -112,7 +112,8 @@ func (o *prepareOptions) checkPlace(src, dst string) error {
 	return nil
 }
 
-// prepare packs the images with a bar, and says what an interruption leaves.
+// prepare packs the images, with a progress bar, and reports the images packed before an
+// interruption.
 func (s *session) prepare(ctx context.Context, src, dst string, settings data.Options) (*data.Prepared, error) {
 	stage, show := "", func(done, total int) {}
 	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: func(what string, done, total int) {
@@ -124,16 +125,16 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 	}})
 	s.screen.done()
 	if left := new(data.UnfinishedError); errors.Is(err, context.Canceled) && errors.As(err, &left) {
-		return nil, fmt.Errorf("%w: the first %d; the same command goes on", errSavedInPart, left.Packed)
+		return nil, fmt.Errorf("%w: the first %d; the same command resumes", errSavedInPart, left.Packed)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for _, bad := range done.Bad {
-		s.log.Warn("left out an image", zap.String("name", bad.Name), zap.Error(bad.Err))
+		s.log.Warn("skipped an image", zap.String("name", bad.Name), zap.Error(bad.Err))
 	}
 	for _, left := range done.LeftOut {
-		s.log.Warn("left out files that are not images of the data set", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
+		s.log.Warn("skipped files that are not images of the data set", zap.Int("images", left.Images), zap.String("reason", left.Reason), zap.String("first", left.First))
 	}
 	if done.Rule != "" {
 		s.log.Info("classes", zap.Int("count", done.Classes), zap.String("rule", done.Rule))
@@ -154,7 +155,7 @@ func (r prepareResult) text(w io.Writer) error {
 	if r.Classes > 0 {
 		t.line("classes", "%d", r.Classes)
 	} else {
-		t.line("classes", "none kept; --class-cond keeps them")
+		t.line("classes", "not stored; --class-cond stores them")
 	}
 	if len(r.Bad) > 0 {
 		t.line("left out", "%d", len(r.Bad))

@@ -16,8 +16,8 @@ import (
 	"iddpm/data"
 )
 
-// imageFolder makes a folder of n images of w x h half transparent pixels, of
-// the classes even and odd, with a bad one more if asked for.
+// imageFolder creates a folder of n half-transparent images of w x h pixels, of the classes
+// even and odd, with an additional bad one if bad is set.
 func imageFolder(t *testing.T, n, w, h int, bad bool) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,8 +77,8 @@ func TestDataPrepare(t *testing.T) {
 	}
 }
 
-// An interrupted packing says that it goes on, if there is something to go on
-// from, and does.
+// TestDataPrepareInterrupted checks that an interrupted command says that it resumes, if
+// anything is packed, and does.
 func TestDataPrepareInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
 	src := imageFolder(t, 7, 4, 4, false)
@@ -92,7 +92,7 @@ func TestDataPrepareInterrupted(t *testing.T) {
 	}
 	ctx := &afterFile{Context: context.Background(), file: "p.zip.parts/part00000000.zip"}
 	got := prepare(ctx, "p.zip")
-	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the first 7; the same command goes on") {
+	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the first 7; the same command resumes") {
 		t.Fatalf("interrupted: %d, %s", got.status, got.stderr)
 	}
 	var result prepareResult
@@ -105,7 +105,7 @@ func TestDataPrepareInterrupted(t *testing.T) {
 	}
 }
 
-// afterFile is a context that is cancelled, for those who ask, once there is a file.
+// afterFile is a context whose Err is Canceled as soon as a file exists.
 type afterFile struct {
 	context.Context
 	file string
@@ -153,7 +153,7 @@ func TestDataInfo(t *testing.T) {
 			t.Errorf("no %q in\n%s", line, got.stdout)
 		}
 	}
-	// Without SRC it begins with the built-in set, all of which would take seconds.
+	// Without SRC it reads the built-in set; all of it would take seconds.
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	if got := iddpmWith(cancelled, nil, "data", "info"); got.status != exitInterrupted {
@@ -161,7 +161,7 @@ func TestDataInfo(t *testing.T) {
 	}
 }
 
-// A long list is cut short for people.
+// TestDataInfoManyClasses checks that text output truncates a long list.
 func TestDataInfoManyClasses(t *testing.T) {
 	r := dataInfoResult{Classes: make([]classCount, shown+3)}
 	for i := range r.Classes {
@@ -193,7 +193,7 @@ func TestDataWrongUse(t *testing.T) {
 		{[]string{"prepare", src, "nodir/a.zip"}, exitFailed, "the folder nodir does not exist"},
 		{[]string{"prepare", src, "a.zip", "--image-size", "0"}, exitUsage, "image-size must be above 0"},
 		{[]string{"info", src, "--image-size", "-1"}, exitUsage, "image-size must be above 0"},
-		{[]string{"info", "a", "b"}, exitUsage, "one SRC is enough"},
+		{[]string{"info", "a", "b"}, exitUsage, "name only one SRC"},
 		{[]string{"info", "nowhere"}, exitFailed, "nowhere does not exist"},
 		{[]string{"info", src, "-o", "sheet.jpg"}, exitUsage, "must end in .png"},
 		{[]string{"info", src, "-o", "nowhere/sheet.png"}, exitFailed, "cannot write the contact sheet"},
@@ -211,7 +211,8 @@ func TestDataWrongUse(t *testing.T) {
 	}
 }
 
-// A zip that is there stays, unless --force says otherwise; the source stays anyway.
+// TestDataPrepareReplacesNothing checks that an existing zip is overwritten only with
+// --force, and the source never.
 func TestDataPrepareReplacesNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	prepare := []string{"data", "prepare", imageFolder(t, 2, 4, 4, false), "p.zip", "--image-size", "4"}
@@ -233,7 +234,7 @@ func TestDataPrepareReplacesNothing(t *testing.T) {
 	}
 }
 
-// TestDataInfoWarnings checks that images which come out black or blank are named.
+// TestDataInfoWarnings checks that black and blank images are named.
 func TestDataInfoWarnings(t *testing.T) {
 	src := t.TempDir()
 	dark, invisible, good := image.NewGray16(image.Rect(0, 0, 8, 8)), image.NewNRGBA(image.Rect(0, 0, 8, 8)), image.NewGray(image.Rect(0, 0, 8, 8))

@@ -42,7 +42,7 @@ func (s *session) openDevice(name string) (gotorch.Device, error) {
 	return d, gotorch.CheckCUDADevice(d)
 }
 
-// automaticDevice returns the first GPU that can be used, or else the CPU.
+// automaticDevice returns the first usable GPU, or the CPU.
 func (s *session) automaticDevice() gotorch.Device {
 	unusable := gotorch.LoadCUDA()
 	for i := range gotorch.CUDADeviceCount() {
@@ -50,7 +50,7 @@ func (s *session) automaticDevice() gotorch.Device {
 		err := gotorch.CheckCUDADevice(d)
 		if err == nil {
 			if unusable != nil {
-				s.log.Warn("GPU passed over", zap.NamedError("reason", unusable), zap.Stringer("device", d))
+				s.log.Warn("skipping an unusable GPU", zap.NamedError("reason", unusable), zap.Stringer("device", d))
 			}
 			return d
 		}
@@ -62,46 +62,46 @@ func (s *session) automaticDevice() gotorch.Device {
 	return gotorch.Device{}
 }
 
-// logFallback says that the CPU is used, and why. Only where neither the machine nor the
-// image is made for a GPU, it is no warning.
+// logFallback logs that the CPU is used, and why: as a warning if the machine or the
+// image is made for a GPU.
 func (s *session) logFallback(reason error, hint string) {
 	if hint == "" && errors.Is(reason, gotorch.ErrNoGPU) {
-		s.log.Info("working on the CPU", zap.NamedError("reason", reason))
+		s.log.Info("running on the CPU", zap.NamedError("reason", reason))
 		return
 	}
-	s.log.Warn("working on the CPU", zap.NamedError("reason", reason),
-		zap.String("hint", cmp.Or(hint, "--device cpu works on the CPU without this warning")))
+	s.log.Warn("running on the CPU", zap.NamedError("reason", reason),
+		zap.String("hint", cmp.Or(hint, "--device cpu runs on the CPU without this warning")))
 }
 
-// gpuHint is gpuHint of this machine, unless the user has hidden its GPUs. The image for GPUs,
-// unlike a container in which somebody works on this program, sets NVIDIA_VISIBLE_DEVICES.
+// gpuHint is gpuHint for this machine; "" if the user has hidden its GPUs. The GPU image
+// sets NVIDIA_VISIBLE_DEVICES; a development container does not.
 func (s *session) gpuHint() string {
 	if visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES"); set && (visible == "" || visible == "-1") {
 		return ""
 	}
-	asked := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
-	return gpuHint(s.container, builtForGPUs() && (asked || !s.container), hasGPU(os.DirFS("/")))
+	requested := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
+	return gpuHint(s.container, builtForGPUs() && (requested || !s.container), hasGPU(os.DirFS("/")))
 }
 
-// gpuHint says how this program gets the GPU that it has not found. It is empty where
-// nothing speaks for there being one: neither the image, nor the hardware.
-// forGPUs: its half for GPUs lies beside it; hardware: the machine has an NVIDIA GPU.
+// gpuHint says how to make a GPU usable that this program has not found. It is "" if
+// neither the image nor the hardware suggests one. forGPUs: the CUDA library is installed
+// with the program; hardware: the machine has an NVIDIA GPU.
 func gpuHint(container, forGPUs, hardware bool) string {
 	switch {
 	case container && forGPUs:
 		return "docker run --gpus all, or in Kubernetes the limit nvidia.com/gpu: 1, on a host with NVIDIA driver 580 or newer (nvidia-smi) and the NVIDIA container toolkit; " +
-			"where no GPU is meant, --device cpu or the image iddpm:cpu"
+			"to use no GPU, --device cpu or the image iddpm:cpu"
 	case container && hardware:
 		return "this image is for CPUs: use the image iddpm (make image) with docker run --gpus all"
 	case hardware && forGPUs:
 		return "CUDA 13 needs NVIDIA driver 580 or newer: see nvidia-smi"
 	case hardware:
-		return "`make cuda` builds the half for GPUs, which need NVIDIA driver 580 or newer"
+		return "`make cuda` builds the CUDA library, which needs NVIDIA driver 580 or newer"
 	}
 	return ""
 }
 
-// builtForGPUs reports whether the half for GPUs lies beside the program.
+// builtForGPUs reports whether the CUDA library is in the program's folder.
 func builtForGPUs() bool {
 	self, err := os.Executable()
 	if err != nil {
@@ -113,9 +113,9 @@ func builtForGPUs() bool {
 	return exists(filepath.Join(filepath.Dir(self), "libiddpm_cuda.so"))
 }
 
-// hasGPU reports whether the machine has an NVIDIA GPU, be it out of a container's reach:
-// by its driver, which a container's /proc shows too, or on the PCI bus. root is the file
-// system's root.
+// hasGPU reports whether the machine has an NVIDIA GPU, even one that a container cannot
+// use: by its driver, which a container's /proc shows too, or on the PCI bus. root is the
+// root of the file system.
 func hasGPU(root fs.FS) bool {
 	for _, driver := range []string{"proc/driver/nvidia/version", "dev/dxg"} { // the latter in WSL 2
 		if _, err := fs.Stat(root, driver); err == nil {
@@ -124,7 +124,7 @@ func hasGPU(root fs.FS) bool {
 	}
 	vendors, _ := fs.Glob(root, "sys/bus/pci/devices/*/vendor")
 	for _, vendor := range vendors {
-		// A display or 3D controller of NVIDIA's: it also makes network adapters.
+		// Only display and 3D controllers: NVIDIA also makes network adapters.
 		class, _ := fs.ReadFile(root, path.Join(path.Dir(vendor), "class"))
 		made, _ := fs.ReadFile(root, vendor)
 		if strings.TrimSpace(string(made)) == "0x10de" && strings.HasPrefix(string(class), "0x03") {

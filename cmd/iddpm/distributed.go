@@ -16,20 +16,20 @@ import (
 	"iddpm/train"
 )
 
-// processesOption says how many processes work together.
+// processesOption is the number of processes of a run.
 func (o *sessionOptions) processesOption() option {
 	return option{name: "processes", category: categoryRun, value: &o.processes,
 		usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
 }
 
-// connectOption says how long processes wait for one another.
+// connectOption is the timeout for all processes to start.
 func (o *sessionOptions) connectOption() option {
 	return option{name: "connect-timeout", category: categoryRun, value: &o.connectTimeout,
 		usage: "with several processes: wait up to `SECONDS` for all of them to start"}
 }
 
-// rendezvous logs that a process waits for the others, of any rank: there may be no other
-// to say so.
+// rendezvous logs that a process waits for the others. Every rank logs: the others may
+// not have started.
 func (o sessionOptions) rendezvous(to *screen) distributed.Rendezvous {
 	log := to.logger(o.logJSON)
 	return distributed.Rendezvous{
@@ -44,8 +44,8 @@ func (o sessionOptions) rendezvous(to *screen) distributed.Rendezvous {
 	}
 }
 
-// distributedSession has this process work by itself or with others: it starts those that
-// --processes wants, or is one of those that a launcher has started.
+// distributedSession runs work in this process, alone or as one of the processes of a
+// launcher, or starts --processes processes that do.
 func (p *program) distributedSession(ctx context.Context, o sessionOptions, work func(*session) error) (err error) {
 	at, err := distributed.FromEnvironment(p.env)
 	if err != nil {
@@ -69,38 +69,38 @@ func (p *program) distributedSession(ctx context.Context, o sessionOptions, work
 	}
 	err = work(s)
 	if err == nil || allKnow(err) {
-		// A launcher takes the first process that ends in failure for a reason to end the
-		// others: all wait until the leading one has sent what it has to send. Of an error
-		// that the others do not know of they learn by the end of this process.
+		// A launcher ends all processes when the first one fails, so all wait here until
+		// rank 0 has finished its uploads. After an error of this process alone there is
+		// no barrier: its exit tells the others.
 		_ = s.group.Barrier()
 		s.group.Close()
 	}
 	return named(err, at.Rank)
 }
 
-// allKnow reports whether an error has ended all processes, so that none waits for this
-// one.
+// allKnow reports whether all processes have returned this error, so that a barrier
+// cannot hang.
 func allKnow(err error) bool {
 	var synced *distributed.Error
 	return errors.As(err, &synced) || errors.Is(err, train.ErrInterrupted) || errors.Is(err, context.Canceled)
 }
 
-// openDistributed opens a session, with the other processes that work on the same, if there
-// are any.
+// openDistributed opens a session, and joins the process group if there are several
+// processes.
 func (p *program) openDistributed(ctx context.Context, o sessionOptions, at distributed.Placement) (s *session, err error) {
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
 	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer(), threadOptions: p.threads}
 	s.log = s.screen.logger(o.logJSON)
-	if at.Rank > 0 { // what all of them see the first one tells
+	if at.Rank > 0 { // only rank 0 logs
 		p.quiet.Store(true)
 		s.log = zap.NewNop()
 	}
-	// libtorch settles early which devices it has: before the processes meet.
+	// libtorch must choose its devices before the rendezvous.
 	var deviceErr error
 	if strings.Contains(o.device, ":") {
-		deviceErr = wrongUse("--device %s: %d processes cannot all have it: say cuda, and each takes one of its own", o.device, at.WorldSize)
+		deviceErr = wrongUse("--device %s: %d processes cannot share one GPU: with --device cuda each process uses its own", o.device, at.WorldSize)
 	} else {
 		s.device, deviceErr = s.openDevice(o.device)
 	}
@@ -118,7 +118,7 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	return s, s.group.CheckSame("version", version)
 }
 
-// named adds which process it is to an error of one of several.
+// named adds the rank to an error of one of several processes.
 func named(err error, rank int) error {
 	if err == nil || rank == 0 || saidElsewhere(err) {
 		return err
@@ -126,8 +126,8 @@ func named(err error, rank int) error {
 	return fmt.Errorf("process %d: %w", rank, err)
 }
 
-// idleGPUs returns how many GPUs a run leaves idle that has asked for none in
-// particular.
+// idleGPUs returns the number of GPUs that a run of one process leaves idle; 0 if it
+// names its GPU.
 func (s *session) idleGPUs(name string) int {
 	if s.device.Type != gotorch.CUDA || s.group != nil || strings.Contains(name, ":") {
 		return 0
@@ -135,7 +135,7 @@ func (s *session) idleGPUs(name string) int {
 	return gotorch.CUDADeviceCount() - 1
 }
 
-// checkDevices sees to it that all processes have a device, and of one kind.
+// checkDevices returns an error in all processes unless all have a device of one type.
 func (s *session) checkDevices(mine error) error {
 	if err := s.group.SyncError(mine); err != nil {
 		return err
@@ -146,13 +146,13 @@ func (s *session) checkDevices(mine error) error {
 	}
 	for rank, kind := range kinds {
 		if kind != kinds[0] {
-			return s.group.SyncError(wrongUse("process 0 works on %s, and process %d on %s: say by --device which it is to be", kinds[0], rank, kind))
+			return s.group.SyncError(wrongUse("process 0 runs on %s, and process %d on %s: choose one by --device", kinds[0], rank, kind))
 		}
 	}
 	return nil
 }
 
-// connectGPUs lets the GPUs of all processes work as one, where they have some.
+// connectGPUs opens the NCCL communicator of all processes, if they run on GPUs.
 func (s *session) connectGPUs() (err error) {
 	if s.group != nil && s.device.Type == gotorch.CUDA {
 		err = s.group.UseGPU(s.device)
@@ -160,8 +160,8 @@ func (s *session) connectGPUs() (err error) {
 	return s.group.SyncError(err)
 }
 
-// syncStop is the group's: an interrupt of one process is one of all. A process by itself
-// keeps what it has just done.
+// syncStop is the group's SyncStop: an interrupt of one process stops all. A single
+// process returns mine, so that finished work counts.
 func (s *session) syncStop(ctx context.Context, mine error) error {
 	if s.group == nil {
 		return mine
@@ -169,8 +169,8 @@ func (s *session) syncStop(ctx context.Context, mine error) error {
 	return s.group.SyncStop(ctx, mine)
 }
 
-// loadOnLeader has all processes load the checkpoint that the leading one finds where an
-// argument says: in a run folder the newest may be another a moment later.
+// loadOnLeader loads in all processes the checkpoint that rank 0 finds: the newest one of
+// a run folder may change between two loads.
 func (s *session) loadOnLeader(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {
 	if s.group == nil {
 		return load(arg)

@@ -16,10 +16,10 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-// programAlone runs the program in a process of its own, which may start others.
+// programAlone runs the program in a new process, which may start others.
 func programAlone(args ...string) outcome { return programIn(".", nil, args...) }
 
-// programIn does so in a folder, with more variables.
+// programIn runs programAlone in a folder, with additional environment variables.
 func programIn(dir string, env []string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	c := exec.Command(os.Args[0], args...)
@@ -32,7 +32,8 @@ func programIn(dir string, env []string, args ...string) outcome {
 	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// succeed runs the program, with more variables, where nothing may go wrong.
+// succeed runs the program with additional environment variables, and fails the test on an
+// error.
 func succeed(t *testing.T, env []string, args ...string) {
 	t.Helper()
 	if got := programIn(".", env, args...); got.status != exitDone {
@@ -40,16 +41,18 @@ func succeed(t *testing.T, env []string, args ...string) {
 	}
 }
 
-// What a launcher says of its processes, and cannot be, is wrong use.
-func TestLaunchersVariables(t *testing.T) {
+// TestInvalidLauncherVariables checks that contradictory variables of a launcher are a usage
+// error.
+func TestInvalidLauncherVariables(t *testing.T) {
 	got := programIn(t.TempDir(), []string{"WORLD_SIZE=2"}, "train", "--device", "cpu")
 	if got.status != exitUsage || !strings.Contains(got.stderr, "RANK=: a process that torchrun has started among others needs a number from 0 to 1") {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 }
 
-// Variables that a launcher has left behind do not have a process wait in silence.
-func TestLeftoverLaunchersVariables(t *testing.T) {
+// TestStaleLauncherVariables checks that a process that waits because of a launcher's stale
+// variables logs it.
+func TestStaleLauncherVariables(t *testing.T) {
 	listener, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
@@ -73,13 +76,12 @@ func TestLeftoverLaunchersVariables(t *testing.T) {
 	}
 }
 
-// everything is a run with all that processes must agree about.
+// everything is a run with all settings that processes must agree on.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
 	"--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
 
-// state reads all that a checkpoint holds but the configuration, and what it says of
-// the machine.
+// state reads the content of a checkpoint except the configuration and the environment.
 func state(t *testing.T, path string) map[string][]byte {
 	t.Helper()
 	value, err := pt.ReadFile(path)
@@ -127,7 +129,7 @@ func sameState(t *testing.T, a, b string) {
 	}
 }
 
-// csvOf returns a run's metrics without the columns of time.
+// csvOf returns a run's metrics without the time columns.
 func csvOf(t *testing.T, dir string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "progress.csv"))
@@ -150,8 +152,8 @@ func csvOf(t *testing.T, dir string) (rows [][]string) {
 	return rows
 }
 
-// Two processes come to the bits that one comes to which takes the batch in two
-// microbatches, whether or not they are interrupted; and the metrics say the same.
+// TestProcesses checks that two processes, interrupted or not, give the same bits and
+// metrics as one process with two microbatches.
 func TestProcesses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	succeed(t, nil, append(trainTiny("one", everything...), "--microbatch", "4", "--steps", "8")...)
@@ -166,17 +168,17 @@ func TestProcesses(t *testing.T) {
 	succeed(t, nil, "resume", "half", "--device", "cpu", "--processes", "2", "--steps", "8")
 	sameState(t, "one/checkpoints/ckpt-000008.pt", "half/checkpoints/ckpt-000008.pt")
 
-	// Another number of processes goes on with the same run; sums in another order end
-	// in other bits.
+	// Another number of processes can resume the run, but sums in another order give
+	// other bits.
 	got := programAlone("resume", "half", "--device", "cpu", "--processes", "4", "--steps", "9")
 	if got.status != exitDone || strings.Count(got.stderr, `{"reason": "processes", "was": "2", "is": "4"}`) != 1 {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 }
 
-// Processes that add up gradients while others are not there yet, in several parts of
-// the 27 MB that this network has, come to the same bits, in one microbatch or two: with
-// --gradient-noise they wait for all.
+// TestOverlappedAllReduceMatches checks that an all-reduce in several buckets, overlapped
+// with the backward pass, gives the same bits as one that waits for all 27 MB of
+// gradients, as with --gradient-noise; with one microbatch and with two.
 func TestOverlappedAllReduceMatches(t *testing.T) {
 	t.Chdir(t.TempDir())
 	network := []string{"--image-size", "8", "--num-channels", "128", "--channel-mult", "1,2", "--num-res-blocks", "2", "--batch-size", "4", "--steps", "2"}
@@ -197,14 +199,14 @@ func TestOverlappedAllReduceMatches(t *testing.T) {
 		succeed(t, nil, append(trainTiny(name+"-late", two...), "--microbatch", "1", "--gradient-noise")...)
 		sameState(t, name+"-halves/checkpoints/ckpt-000002.pt", name+"-late/checkpoints/ckpt-000002.pt")
 	}
-	info, err := os.Stat("fp32-two/checkpoints/ckpt-000002.pt") // weights, two moments and an average
+	info, err := os.Stat("fp32-two/checkpoints/ckpt-000002.pt") // weights, two moments and EMA weights
 	if err != nil || info.Size() < 4*(26<<20) {
-		t.Errorf("%v, %v: the network is too small for several parts", info, err)
+		t.Errorf("%v, %v: the network is too small for several buckets", info, err)
 	}
 }
 
-// The loss's factor, recomputed blocks and small images beside the noisy ones are the
-// same in all processes, too.
+// TestProcessesInHalfPrecision checks loss scaling, gradient checkpointing and
+// low-resolution conditioning in two processes.
 func TestProcessesInHalfPrecision(t *testing.T) {
 	t.Chdir(t.TempDir())
 	flags := []string{"--precision", "fp16", "--fp16-scale-growth", "0.5", "--use-checkpoint", "--grad-clip", "0.5", "--super-res", "--large-size", "16", "--small-size", "8",
@@ -214,7 +216,8 @@ func TestProcessesInHalfPrecision(t *testing.T) {
 	sameState(t, "one/checkpoints/ckpt-000004.pt", "two/checkpoints/ckpt-000004.pt")
 }
 
-// Several processes draw what one draws, and find the same bits/dim.
+// TestDistributedSample checks that several processes give the same samples and bits/dim as
+// one.
 func TestDistributedSample(t *testing.T) {
 	t.Chdir(t.TempDir())
 	succeed(t, nil, trainTiny("small", "--class-cond", "--num-classes", "10", "--learn-sigma", "--steps", "2", "--hold-out", "0.006")...)
@@ -249,7 +252,8 @@ func TestDistributedSample(t *testing.T) {
 	}
 }
 
-// Processes whose run folders differ, as they may on two machines, do not mix them.
+// TestProcessesWithDifferentCheckpoints checks that processes whose run folders differ, as
+// on two machines, fail.
 func TestProcessesWithDifferentCheckpoints(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	for i, dir := range dirs {
@@ -284,9 +288,10 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// However a run begins, processes begin it as one does: anew, behind a URL, from the
-// reference's files, by --auto-resume, and as the only process of a torchrun.
-func TestProcessesBegin(t *testing.T) {
+// TestProcessesStart checks that two processes start a run as one does: a new one, at a
+// URL, from improved-diffusion's files, by --auto-resume, and as the only process of
+// torchrun.
+func TestProcessesStart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	flags := []string{"--batch-size", "4", "--microbatch", "2", "--seed", "3"}
 	succeed(t, nil, append(trainTiny("one", flags...), "--steps", "4")...)

@@ -12,8 +12,8 @@ import (
 	"iddpm/train"
 )
 
-// Of a young run every command uses the raw weights by default, and says so in one line;
-// --ema decides otherwise. The line that train prints runs as it stands.
+// TestYoungEMA checks that every command uses the raw weights of a short run by default and
+// says so once, that --ema overrides this, and that the commands that train prints work.
 func TestYoungEMA(t *testing.T) {
 	t.Chdir(t.TempDir())
 	trained := iddpm(t, trainTiny("a b", "--steps", "2")...)
@@ -21,7 +21,7 @@ func TestYoungEMA(t *testing.T) {
 		t.Fatal(trained.stderr)
 	}
 	const reason = "at step 2, EMA 0.9999 is still 99.98 % initial weights, and falls to half at step 6932"
-	for _, want := range []string{"\nweights     of the last step: " + reason + "\n", "\nsample      iddpm sample 'a b'\n", "\ngo on       iddpm resume 'a b' --steps 4\n"} {
+	for _, want := range []string{"\nweights     of the last step: " + reason + "\n", "\nsample      iddpm sample 'a b'\n", "\nresume      iddpm resume 'a b' --steps 4\n"} {
 		if !strings.Contains(trained.stdout, want) {
 			t.Errorf("train does not say %q:\n%s", want, trained.stdout)
 		}
@@ -60,8 +60,8 @@ func TestYoungEMA(t *testing.T) {
 	}
 }
 
-// A file that the reference has named as an EMA is used as named, and the reason why it
-// samples noise is given.
+// TestYoungEMAOfTheReference checks that an EMA file of improved-diffusion is used as named,
+// with the reason why it samples noise.
 func TestYoungEMAOfTheReference(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, "export", tinyRun(t), "--reference-layout", "theirs"); got.status != exitDone {
@@ -80,7 +80,8 @@ func TestYoungEMAOfTheReference(t *testing.T) {
 	}
 }
 
-// Fine-tuning begins with the weights that sample would use.
+// TestInitFromYoungEMA checks that fine-tuning starts from the weights that sample would
+// use.
 func TestInitFromYoungEMA(t *testing.T) {
 	t.Chdir(t.TempDir())
 	run := tinyRun(t)

@@ -16,7 +16,7 @@ import (
 // evaluateOptions are the flags of evaluate.
 type evaluateOptions struct {
 	sessionOptions
-	config    train.Config // of which only the data's part counts
+	config    train.Config // only its data settings are used
 	size      int
 	split     string
 	ref       string
@@ -49,7 +49,7 @@ func (o *evaluateOptions) options() []option {
 
 func (o *evaluateOptions) validate(paths []string) error {
 	if len(paths) == 0 {
-		return wrongUse("name the samples to judge, as in: iddpm evaluate SAMPLES --ref REF")
+		return wrongUse("name the samples to evaluate, as in: iddpm evaluate SAMPLES --ref REF")
 	}
 	for i, path := range paths {
 		switch {
@@ -72,13 +72,13 @@ func (o *evaluateOptions) validate(paths []string) error {
 	}
 	switch {
 	case len(paths) > 1 && o.number > 0:
-		return wrongUse("--num-samples takes a part of one file: leave it out, or name one")
+		return wrongUse("--num-samples selects from one file: leave it out, or name one file")
 	case o.stats != "" && !isNPZ(o.stats):
 		return wrongUse("--save-stats %s: the name must end in .npz", o.stats)
 	case exists(o.stats):
 		return wrongUse("--save-stats %s exists: name another file, or remove it", o.stats)
 	case o.ref == "" && (o.split != "" || o.numRef > 0):
-		return wrongUse("--split and --num-ref choose images of REF: name it by --ref")
+		return wrongUse("--split and --num-ref select images of REF: name it by --ref")
 	}
 	if err := o.config.Data.Validate(); err != nil {
 		return usageError{err}
@@ -86,8 +86,7 @@ func (o *evaluateOptions) validate(paths []string) error {
 	return nil
 }
 
-// settings are those of a set of images of a size, of which there shall be at most
-// limit.
+// settings returns the options of a data set of at most limit images of a size.
 func (o *evaluateOptions) settings(size int, split string, limit int) data.Options {
 	c := o.config
 	c.Model.ImageSize = size
@@ -101,7 +100,7 @@ func (p *program) evaluateCommand() *cli.Command {
 		Name:      "evaluate",
 		Usage:     "compute FID, sFID, Inception Score, precision and recall of samples",
 		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
-		Description: `Compares SAMPLES from "iddpm sample" (an .npz, several that belong together, or any source of
+		Description: `Compares SAMPLES from "iddpm sample" (an .npz, several parts of one set, or any source of
 images) with the images of REF, using the features of the Inception network of 2015 as
 guided-diffusion's evaluator does, but in float32 throughout. FID is the Frechet distance between
 pooled features, sFID between spatial features: smaller is better. Inception Score, precision
@@ -166,12 +165,12 @@ func (p *program) evaluate(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// evaluateResult is what evaluate prints. What REF cannot tell is null.
+// evaluateResult is what evaluate prints. Metrics that REF does not allow are null.
 type evaluateResult struct {
 	Samples           []string `json:"samples"`
 	NumSamples        int      `json:"num_samples"`
 	Ref               string   `json:"ref,omitempty"`
-	NumRef            int      `json:"num_ref,omitempty"` // images of REF that were looked at
+	NumRef            int      `json:"num_ref,omitempty"` // images of REF whose features were computed
 	ImageSize         int      `json:"image_size"`
 	FID               *float64 `json:"fid"`
 	SFID              *float64 `json:"sfid"`

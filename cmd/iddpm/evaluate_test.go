@@ -23,10 +23,10 @@ import (
 	"iddpm/internal/madeup"
 )
 
-// madeUpFile holds the made-up weights, for all tests; TestMain removes it.
+// madeUpFile holds random weights for all tests; TestMain removes it.
 var madeUpFile string
 
-// madeUpWeights writes them, once.
+// madeUpWeights writes madeUpFile once.
 var madeUpWeights = sync.OnceValues(func() (string, error) {
 	f, err := os.CreateTemp("", "iddpm-inception-*.pth")
 	if err != nil {
@@ -36,7 +36,7 @@ var madeUpWeights = sync.OnceValues(func() (string, error) {
 	return madeUpFile, errors.Join(f.Close(), pt.WriteFile(madeUpFile, madeup.InceptionWeights()))
 })
 
-// saveImages writes made-up images as sample does.
+// saveImages writes random images as sample does.
 func saveImages(t *testing.T, path string, n, size int, more ...npy.Named) {
 	t.Helper()
 	side := int64(size)
@@ -67,8 +67,8 @@ func evaluateDone(t *testing.T, args ...string) (r evaluateResult) {
 	return r
 }
 
-// A set compared with itself is at no distance, as images and as statistics; a
-// part of it is.
+// TestEvaluate checks that a set has distance 0 from itself, as images and as statistics, and
+// a part of it has not.
 func TestEvaluate(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.Mkdir("drawn [1]", 0o777); err != nil {
@@ -165,9 +165,9 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{}, exitUsage, "iddpm evaluate SAMPLES"},
 		{[]string{"none.npz"}, exitFailed, "none.npz"},
 		{[]string{"s3://bucket/samples.npz"}, exitUsage, "is a URL"},
-		{[]string{"run"}, exitUsage, "run is a run folder: name the samples to judge, as in run/samples/step-N"},
-		{[]string{"two"}, exitUsage, "name one, or those that belong together, of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
-		{[]string{"ten.npz", "one.npz", "--num-samples", "3"}, exitUsage, "takes a part of one file"},
+		{[]string{"run"}, exitUsage, "run is a run folder: name the samples to evaluate, as in run/samples/step-N"},
+		{[]string{"two"}, exitUsage, "name one, or all parts of one set, of two/samples_1x8x8x3.npz, two/samples_2x8x8x3.npz"},
+		{[]string{"ten.npz", "one.npz", "--num-samples", "3"}, exitUsage, "selects from one file"},
 		{[]string{"ten.npz", "large.npz"}, exitUsage, "large.npz holds samples of 16 pixels, and those before have 8"},
 		{[]string{"ten.npz", "--batch-size", "-1"}, exitUsage, "batch-size must not be negative"},
 		{[]string{"ten.npz", "--num-ref", "3"}, exitUsage, "name it by --ref"},
@@ -175,18 +175,18 @@ func TestEvaluateRefuses(t *testing.T) {
 		{[]string{"ten.npz", "--save-stats", "one.npz"}, exitUsage, "one.npz exists"},
 		{[]string{"ten.npz", "--save-stats", "/proc/none/stats.npz"}, exitFailed, "name another by --save-stats"},
 		{[]string{"ten.npz", "--ref", "nowhere"}, exitFailed, "--ref: nowhere does not exist"},
-		{[]string{"ten.npz", "--ref", "other.npz"}, exitFailed, "other.npz: mu is [64], not [2048]"},
+		{[]string{"ten.npz", "--ref", "other.npz"}, exitFailed, "other.npz: mu has shape [64], not [2048]"},
 		{[]string{"ten.npz", "--ref", "nothing.npz"}, exitFailed, `only ["weights"]`},
-		{[]string{"ten.npz", "--ref", "nan.npz"}, exitFailed, "mu holds numbers that are not finite"},
-		{[]string{"ten.npz", "--ref", "negative.npz"}, exitFailed, "no covariance: the variance of feature 0 is -1"},
+		{[]string{"ten.npz", "--ref", "nan.npz"}, exitFailed, "mu holds non-finite numbers"},
+		{[]string{"ten.npz", "--ref", "negative.npz"}, exitFailed, "not a covariance: the variance of feature 0 is -1"},
 		{[]string{"ten.npz", "--ref", "skew.npz"}, exitFailed, "it is not symmetric at 1, 0"},
-		{[]string{"ten.npz", "--ref", "odd.npz"}, exitFailed, "features: they hold numbers that are not finite"},
-		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "can take no part"},
+		{[]string{"ten.npz", "--ref", "odd.npz"}, exitFailed, "features: they hold non-finite numbers"},
+		{[]string{"ten.npz", "--ref", "known.npz", "--num-ref", "3"}, exitUsage, "--split and --num-ref need images"},
 		{[]string{"one.npz", "--ref", "ten.npz"}, exitFailed, "one.npz: one image has no covariance"},
 		{[]string{"ten.npz", "--ref", "one.npz"}, exitFailed, "--ref one.npz: one image has no covariance"},
 		{[]string{""}, exitUsage, "empty"},
 		{[]string{"ten.npz", "ten.npz"}, exitUsage, "ten.npz is named twice"},
-		{[]string{"ten.npz", "--ref", "two"}, exitUsage, "name one, or those that belong together"},
+		{[]string{"ten.npz", "--ref", "two"}, exitUsage, "name one, or all parts of one set"},
 		{[]string{"ten.npz", "--ref", "pipe.npz"}, exitFailed, "a pipe or a device"},
 		{[]string{"ten.npz", "--inception", "one.npz"}, exitFailed, "weights, see --inception: "},
 	} {
@@ -197,7 +197,7 @@ func TestEvaluateRefuses(t *testing.T) {
 	}
 }
 
-// An interrupt ends it.
+// TestEvaluateInterrupted checks that an interrupt ends the command.
 func TestEvaluateInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
 	saveImages(t, "ten.npz", 10, 8)
@@ -213,7 +213,7 @@ func TestEvaluateInterrupted(t *testing.T) {
 	}
 }
 
-// TestDownload brings a file whole, or not at all.
+// TestDownload checks that a download is atomic.
 func TestDownload(t *testing.T) {
 	const text, sum = "weights", "9a129038" // of sha256
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -233,7 +233,7 @@ func TestDownload(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	for name, want := range map[string]string{"/whole": "", "/other": "which should begin with 00", "/short": "unexpected EOF", "/none": "404 Not Found", "/stalled": "nothing has come for 500ms"} {
+	for name, want := range map[string]string{"/whole": "", "/other": "which should begin with 00", "/short": "unexpected EOF", "/none": "404 Not Found", "/stalled": "no data received for 500ms"} {
 		d := download{server.URL + name, sum, 0}
 		if name == "/stalled" {
 			d.patience = 500 * time.Millisecond

@@ -18,25 +18,25 @@ import (
 	"iddpm/train"
 )
 
-// evaluation is evaluate at work.
+// evaluation is a run of the evaluate command.
 type evaluation struct {
 	*session
 	o         *evaluateOptions
-	size      int // pixels a side of all images
+	size      int // width and height of all images, in pixels
 	batchSize int
 	samples   []*data.Dataset
 	ref       *reference     // nil: none
-	r         evaluateResult // what has been found so far
+	r         evaluateResult // filled in step by step
 }
 
-// reference is what samples are compared with.
+// reference is the images or statistics of --ref.
 type reference struct {
 	name   string
-	known  savedStatistics // what its file says
-	images *data.Dataset   // nil: it has none, or they need not be looked at
+	known  savedStatistics // read from its file
+	images *data.Dataset   // nil: it has none, or its statistics suffice
 }
 
-// newEvaluation opens the samples, of which there may be parts, and the reference.
+// newEvaluation opens the samples, of one file or several, and the reference.
 func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluateOptions) (e *evaluation, err error) {
 	e = &evaluation{session: s, o: o, size: o.size, batchSize: o.batchSize}
 	switch {
@@ -53,14 +53,14 @@ func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluate
 	}
 	if err == nil && o.ref != "" {
 		if e.ref, err = openReference(o, e.size); err == nil {
-			err = e.tellFitting()
+			err = e.logResize()
 		}
 		if err != nil {
 			err = fmt.Errorf("--ref: %w", err)
 		}
 	}
 	if err == nil {
-		err = e.enough()
+		err = e.checkCounts()
 	}
 	if err != nil {
 		e.close()
@@ -68,32 +68,31 @@ func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluate
 	return e, err
 }
 
-// tellFitting says where the images of the reference have another size than the
-// samples.
-func (e *evaluation) tellFitting() error {
+// logResize logs if the images of the reference are resized to the size of the samples.
+func (e *evaluation) logResize() error {
 	if e.ref.images == nil {
 		return nil
 	}
 	width, height, err := e.ref.images.SizeOf(0)
 	if err == nil && min(width, height) != e.size {
-		e.log.Info("fitting the images of the reference to the samples' size, as for training",
+		e.log.Info("resizing the reference images to the size of the samples, as for training",
 			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.size))
 	}
 	return err
 }
 
-// enough refuses, before the work, what could not be compared after it.
-func (e *evaluation) enough() error {
+// checkCounts rejects sets that are too small for a covariance, before the work.
+func (e *evaluation) checkCounts() error {
 	switch {
 	case e.r.NumSamples < 2 && (e.ref != nil || e.o.stats != ""):
-		return fmt.Errorf("%s: one image has no covariance: it takes 2, and thousands for a sound one", e.r.Samples[0])
+		return fmt.Errorf("%s: one image has no covariance: FID needs at least 2 images, and thousands for a sound estimate", e.r.Samples[0])
 	case e.ref != nil && e.ref.images != nil && e.ref.known.pool == nil && e.ref.images.Len() < 2:
-		return fmt.Errorf("--ref %s: one image has no covariance: it takes 2, and thousands for a sound one", e.ref.name)
+		return fmt.Errorf("--ref %s: one image has no covariance: FID needs at least 2 images, and thousands for a sound estimate", e.ref.name)
 	}
 	return nil
 }
 
-// addSamples opens a part of the samples. The first says what size they have.
+// addSamples opens a part of the samples. The first one determines the size.
 func (e *evaluation) addSamples(ctx context.Context, path string) error {
 	path, err := samplesIn(path)
 	if err != nil {
@@ -121,7 +120,7 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 		return err
 	}
 	if width != height {
-		e.log.Warn("the samples are no squares: their centres are taken", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
+		e.log.Warn("the samples are not square: cropping to the center", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
 	}
 	if side := set.ImageSize(); e.size != 0 && side != e.size {
 		return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.size)
@@ -130,8 +129,8 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 	return nil
 }
 
-// commonSize returns the set of a path opened anew with the size that most of its images
-// have, where that is not the first one's, and names the images of other sizes.
+// commonSize reopens a set with the most frequent size of its images, if that is not the
+// first one's, and logs the images of other sizes.
 func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path string) (*data.Dataset, error) {
 	common, others, err := set.CommonSize(ctx)
 	side := min(common.Width, common.Height)
@@ -150,11 +149,11 @@ func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path str
 	return data.Open(path, e.o.settings(side, "", e.o.number))
 }
 
-// samplesIn returns the .npz of a folder that sample has written: the images
-// beside it are sheets of many.
+// samplesIn returns the .npz of a folder that sample has written: the images in the same
+// folder are grids.
 func samplesIn(path string) (string, error) {
 	entries, err := os.ReadDir(path)
-	if err != nil { // no folder, or one about which data.Open has more to say
+	if err != nil { // no folder, or an error that data.Open reports better
 		return path, nil
 	}
 	var found []string
@@ -165,17 +164,16 @@ func samplesIn(path string) (string, error) {
 	}
 	switch {
 	case train.Exists(path):
-		return "", wrongUse("%s is a run folder: name the samples to judge, as in %s", path, filepath.Join(path, "samples", "step-N"))
+		return "", wrongUse("%s is a run folder: name the samples to evaluate, as in %s", path, filepath.Join(path, "samples", "step-N"))
 	case len(found) == 0:
 		return path, nil
 	case len(found) > 1:
-		return "", wrongUse("%s holds several files of samples: name one, or those that belong together, of %s", path, strings.Join(found, ", "))
+		return "", wrongUse("%s holds several files of samples: name one, or all parts of one set, of %s", path, strings.Join(found, ", "))
 	}
 	return found[0], nil
 }
 
-// openReference opens the images, fitted to a size, or the statistics, or both, of
-// --ref.
+// openReference opens the images of --ref, resized to a size, or its statistics, or both.
 func openReference(o *evaluateOptions, size int) (r *reference, err error) {
 	path, err := samplesIn(o.ref)
 	if err != nil {
@@ -189,7 +187,7 @@ func openReference(o *evaluateOptions, size int) (r *reference, err error) {
 	}
 	if r.known.pool != nil && (!r.known.images || r.known.features.Defined()) {
 		if o.split != "" || o.numRef > 0 {
-			return nil, wrongUse("%s holds statistics, of which --split and --num-ref can take no part", path)
+			return nil, wrongUse("%s holds statistics: --split and --num-ref need images", path)
 		}
 		return r, nil
 	}
@@ -206,13 +204,13 @@ func (e *evaluation) close() {
 	}
 }
 
-// run looks at all images, by the Inception network whose weights a file holds, and
-// compares them.
+// run computes the Inception features of all images, with the weights of a file, and the
+// metrics.
 func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, error) {
 	start := time.Now()
 	e.r.ImageSize = e.size
 	e.setThreads(e.o.threads)
-	gotorch.SetAllowTF32(false) // FID is defined by float32's features
+	gotorch.SetAllowTF32(false) // FID is defined for float32 features
 	err := onTensorThread(func() (err error) {
 		gotorch.Scope(func() { err = e.compare(ctx, weights) })
 		return err
@@ -222,7 +220,7 @@ func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, 
 	return &e.r, err
 }
 
-// compare fills in the result. It works on the tensor thread.
+// compare fills in the result. It runs on the tensor thread.
 func (e *evaluation) compare(ctx context.Context, weights string) error {
 	r := &e.r
 	network, err := evaluate.Load(weights, e.device)
@@ -230,13 +228,13 @@ func (e *evaluation) compare(ctx context.Context, weights string) error {
 		return fmt.Errorf("the Inception network's weights, see --inception: %w", err)
 	}
 	defer network.Free()
-	samples, err := e.look(ctx, network, "samples", e.samples...)
+	samples, err := e.features(ctx, network, "samples", e.samples...)
 	if err != nil {
 		return err
 	}
 	r.InceptionScore, r.InceptionScoreStd = network.InceptionScore(samples.Features())
 	if math.IsNaN(r.InceptionScore) {
-		return fmt.Errorf("%s: the network finds NaN in the samples: its weights are damaged", weights)
+		return fmt.Errorf("%s: the Inception network returns NaN for the samples: its weights are damaged", weights)
 	}
 	if e.ref == nil && e.o.stats == "" {
 		return nil
@@ -257,23 +255,23 @@ func (e *evaluation) compare(ctx context.Context, weights string) error {
 	return own.save(e.o.stats)
 }
 
-// compareWith fills in what there is to say of the reference.
+// compareWith fills in the metrics that need the reference.
 func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics) (err error) {
 	r, known := &e.r, e.ref.known
 	r.Ref = e.ref.name
 	if e.ref.images != nil {
-		set, err := e.look(ctx, network, "reference", e.ref.images)
+		set, err := e.features(ctx, network, "reference", e.ref.images)
 		if err != nil {
 			return err
 		}
 		known.features = set.Features()
-		if known.pool == nil { // else they are of more images than these
+		if known.pool == nil { // otherwise the file's cover more images
 			if known.pool, known.spatial, err = statisticsOf(set); err != nil {
 				return fmt.Errorf("--ref: %w", err)
 			}
 		}
 	}
-	e.log.Info("comparing")
+	e.log.Info("computing metrics")
 	if r.FID, err = frechet(own.pool, known.pool); err != nil {
 		return err
 	}
@@ -291,7 +289,7 @@ func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inceptio
 	r.NumRef = int(known.features.Size(0))
 	precision, recall, err := evaluate.PrecisionRecall(known.features.To(e.device), own.features)
 	if err != nil {
-		e.log.Warn("no precision and recall", zap.Error(err))
+		e.log.Warn("cannot compute precision and recall", zap.Error(err))
 		return nil
 	}
 	r.Precision, r.Recall = &precision, &recall
@@ -312,26 +310,26 @@ func statisticsOf(s *evaluate.Set) (pool, spatial *evaluate.Statistics, err erro
 	return &p, &q, err
 }
 
-// look has the network look at every image of a set, part by part.
-func (e *evaluation) look(ctx context.Context, network *evaluate.Inception, what string, parts ...*data.Dataset) (*evaluate.Set, error) {
+// features computes the Inception features of every image of a set, part by part.
+func (e *evaluation) features(ctx context.Context, network *evaluate.Inception, what string, parts ...*data.Dataset) (*evaluate.Set, error) {
 	n, names := 0, []string{}
 	for _, part := range parts {
 		n, names = n+part.Len(), append(names, part.Name())
 	}
-	e.log.Info("looking at the "+what, zap.Strings("data", names), zap.Int("images", n), zap.Stringer("device", e.device))
+	e.log.Info("computing Inception features of the "+what, zap.Strings("data", names), zap.Int("images", n), zap.Stringer("device", e.device))
 	if n < evaluate.PoolFeatures {
-		e.log.Warn("these are fewer images than features: FID is far too large, and says little. Papers take 50,000", zap.String("of", what), zap.Int("images", n))
+		e.log.Warn("fewer images than features: FID is biased upwards and hardly comparable. Papers use 50,000", zap.String("of", what), zap.Int("images", n))
 	}
 	set := network.NewSet(n)
 	for _, part := range parts {
 		err := e.add(ctx, set, part, func() {
-			e.reportProgress(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "looking", zap.String("at", what), zap.Int("images", set.Len()), zap.Int("of", n))
+			e.reportProgress(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "computing Inception features", zap.String("of the", what), zap.Int("images", set.Len()), zap.Int("of", n))
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	e.screen.done() // the next set has a bar of its own
+	e.screen.done() // the next set has its own bar
 	return set, nil
 }
 

@@ -97,7 +97,7 @@ func TestReferenceLayout(t *testing.T) {
 	if got := iddpm(t, trainTiny("c", "--resume_checkpoint", model, "--steps", "5", "--auto-resume")...); got.status != exitDone || !strings.Contains(got.stdout, "step        5") {
 		t.Errorf("--auto-resume: %d, %s%s", got.status, got.stdout, got.stderr)
 	}
-	if got := iddpm(t, "resume", model, "--device", "cpu"); got.status != exitUsage || !strings.Contains(got.lastLine(), "holds weights alone") {
+	if got := iddpm(t, "resume", model, "--device", "cpu"); got.status != exitUsage || !strings.Contains(got.lastLine(), "holds only weights") {
 		t.Errorf("without a network: %d, %s", got.status, got.stderr)
 	}
 	if got := iddpm(t, "resume", model, "--num-channels", "64", "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "do not match the network") {

@@ -12,7 +12,7 @@ import (
 	"iddpm/figure"
 )
 
-// figureOptions are the flags of all figures; each has those that it needs.
+// figureOptions are the flags that all figures share.
 type figureOptions struct {
 	remoteOptions
 	out  string
@@ -22,27 +22,27 @@ type figureOptions struct {
 func (o *figureOptions) options(name string) []option {
 	return append(o.remoteOptions.options(), []option{
 		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, standard: name + ".png",
-			usage: "write `FILE`.png, .svg and .csv; any of the three names will do"},
+			usage: "write `FILE`.png, .svg and .csv; any of the three names is accepted"},
 		jsonOption(&o.json),
 	}...)
 }
 
-// drawing is what a figure becomes: a figure.Chart or a figure.Strip.
+// drawing is a figure.Chart or a figure.Strip.
 type drawing interface {
 	Save(path string) ([]string, error)
 }
 
-// figureSpec is one of the figures.
+// figureSpec describes a subcommand of figure.
 type figureSpec struct {
 	name        string
 	usage       string
 	arguments   string
 	description string
-	// begin returns the figure's own flags and what draws it once they are set.
+	// begin returns the figure's own flags and the function that plots it once they are set.
 	begin func() ([]option, draw)
 }
 
-// draw draws a figure of its command's arguments. The session has no device yet.
+// draw plots a figure from the arguments of its command. The session has no device yet.
 type draw func(ctx context.Context, s *session, args []string) (drawing, error)
 
 func figureSpecs() []figureSpec {
@@ -102,12 +102,12 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	if o.out == "" {
 		o.out = spec.name + ".png"
 	}
-	// A name that cannot be is better known before hours of evaluation.
+	// Report an invalid name before hours of evaluation.
 	if _, _, _, err := figure.Paths(o.out); err != nil {
 		return wrongUse("--out: %w", err)
 	}
 	if spec.arguments == "" && c.NArg() > 0 {
-		return wrongUse("iddpm figure %s takes flags alone, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
+		return wrongUse("iddpm figure %s accepts only flags, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
 	}
 	s := p.newSession(o.json, p.logJSON.Load()) // only some figures have --log-json
 	args := c.Args().Slice()
@@ -131,11 +131,11 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	})
 }
 
-// source is an argument that a curve is drawn from: PATH, or NAME=PATH.
+// source is the argument of a curve: PATH, or NAME=PATH.
 type source struct{ name, path string }
 
-// sourcesOf reads arguments. A curve that nobody has named is called by the last
-// part of its path that tells it from the others.
+// sourcesOf parses arguments. The default name of a curve is the shortest end of its path
+// that is unique.
 func sourcesOf(args []string) ([]source, error) {
 	all := make([]source, len(args))
 	for i, arg := range args {
@@ -149,14 +149,14 @@ func sourcesOf(args []string) ([]source, error) {
 	}
 	for i := range all {
 		if all[i].name == "" {
-			all[i].name = telling(all[i].path, all)
+			all[i].name = uniqueSuffix(all[i].path, all)
 		}
 	}
 	return all, nil
 }
 
-// telling returns the end of a path, as much of it as no other one has.
-func telling(path string, all []source) string {
+// uniqueSuffix returns the shortest end of a path that no other one has.
+func uniqueSuffix(path string, all []source) string {
 	parts := strings.Split(filepath.ToSlash(filepath.Clean(path)), "/")
 	for n := 1; n < len(parts); n++ {
 		end, same := strings.Join(parts[len(parts)-n:], "/"), 0

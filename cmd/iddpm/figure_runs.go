@@ -14,7 +14,7 @@ import (
 	"iddpm/train/metrics"
 )
 
-// The names of what learning-curves can draw beside the columns of log.jsonl.
+// The metrics of learning-curves in addition to the columns of log.jsonl.
 const (
 	metricHeldOut  = "eval_bpd"  // bits/dim on held-out images, with --eval-interval
 	metricEstimate = "train_bpd" // the bound as training estimates it
@@ -77,7 +77,7 @@ func readRuns(args []string) ([]loggedRun, error) {
 			return nil, err
 		}
 		if len(runs[i].rows) == 0 {
-			return nil, fmt.Errorf("%s: nothing is logged yet", s.path)
+			return nil, fmt.Errorf("%s: its log is empty", s.path)
 		}
 	}
 	return runs, nil
@@ -105,7 +105,7 @@ func (o *curvesOptions) draw(args []string) (drawing, error) {
 	return figure.LearningCurves(curves, o.describe()), nil
 }
 
-// describe says in the figure what is drawn.
+// describe returns the labels and the caption of the figure.
 func (o *curvesOptions) describe() figure.LearningCurvesOptions {
 	d := figure.LearningCurvesOptions{Label: o.metric, Column: o.metric, Smooth: o.smooth, LogY: o.log}
 	what := o.metric + ", as logged,"
@@ -113,11 +113,11 @@ func (o *curvesOptions) describe() figure.LearningCurvesOptions {
 	case metricHeldOut:
 		d.Label, d.Smooth, what = "held-out NLL bound, bits/dim", 0, "Bits/dim on held-out images"
 	case metricEstimate:
-		d.Label, what = "NLL bound in training, bits/dim", "Bits/dim as training estimates them"
+		d.Label, what = "NLL bound in training, bits/dim", "Bits/dim estimated during training"
 	}
 	d.Caption = what + " along training"
 	if d.Smooth > 0 {
-		d.Caption += fmt.Sprintf(", averaged with rate %g (faint: the raw lines of the log)", d.Smooth)
+		d.Caption += fmt.Sprintf(", smoothed with decay %g (faint: raw log lines)", d.Smooth)
 	}
 	d.Caption += " (cf. Nichol & Dhariwal 2021, figure 6)."
 	return d
@@ -133,7 +133,7 @@ func commonMetric(runs []loggedRun) string {
 	return "loss"
 }
 
-// curve returns a metric of the run at the steps where it was measured.
+// curve returns a metric of the run at the steps that logged it.
 func (r loggedRun) curve(metric string) (figure.Run, error) {
 	column, factor := metric, 1.0
 	if metric == metricEstimate {
@@ -155,9 +155,9 @@ func (r loggedRun) curve(metric string) (figure.Run, error) {
 	return curve, nil
 }
 
-// boundIn returns the column of the log that estimates the bound, and the factor
-// that makes bits/dim of it: training takes one step's term, times what its
-// objective weighs it by.
+// boundIn returns the log column that estimates the variational bound, and the factor that
+// converts it to bits/dim: training logs the term of one timestep, times the weight of the
+// objective.
 func boundIn(c diffusion.Config) (column string, factor float64, ok bool) {
 	switch {
 	case c.UseKL:

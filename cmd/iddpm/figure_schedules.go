@@ -50,7 +50,7 @@ Example:
 	},
 }
 
-// asWrongUse makes an error of a drawing's settings one of the command line.
+// asWrongUse turns an error of a figure's settings into a usage error.
 func asWrongUse[D drawing](d D, err error) (drawing, error) {
 	if err != nil {
 		return nil, usageError{err}
@@ -89,8 +89,7 @@ Examples:
 	},
 }
 
-// builtInImage is the emoji that is drawn if none is named: fine lines and
-// plain areas.
+// builtInImage is the default image, an emoji with fine lines and plain areas.
 const builtInImage = "activities_bamboo"
 
 func (o *noisingOptions) draw(args []string) (drawing, error) {
@@ -106,7 +105,7 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 	case 1:
 		path = args[0]
 	default:
-		return nil, wrongUse("one image is enough: %s", strings.Join(args, " "))
+		return nil, wrongUse("name only one image, not %s", strings.Join(args, " "))
 	}
 	img, err := o.load(path)
 	if err != nil {
@@ -115,7 +114,7 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 	return asWrongUse(figure.Noising(img, o.NoisingOptions))
 }
 
-// load reads the image, cropped and scaled as images of training are.
+// load reads the image, resized and cropped as for training.
 func (o *noisingOptions) load(path string) (figure.Image, error) {
 	set, err := data.Open(path, data.Options{ImageSize: o.size, CacheBytes: -1})
 	if err != nil {
@@ -179,7 +178,7 @@ func compareSchedules(args []string) (drawing, error) {
 	return figure.CompareSchedules(processes), nil
 }
 
-// processOf reads an argument of schedule-compare.
+// processOf parses an argument of schedule-compare.
 func processOf(arg string) (figure.Process, error) {
 	if config, ok, err := parseSchedule(arg); ok || err != nil {
 		if err != nil {
@@ -198,7 +197,8 @@ func processOf(arg string) (figure.Process, error) {
 	return newProcess(sources[0].name, config.Diffusion)
 }
 
-// parseSchedule reads NAME:T[:RESPACING], if the argument begins like that.
+// parseSchedule parses NAME:T[:RESPACING]; ok is false if the argument does not begin with
+// the name of a schedule.
 func parseSchedule(arg string) (c diffusion.Config, ok bool, err error) {
 	parts := strings.SplitN(arg, ":", 3)
 	if parts[0] != diffusion.Linear && parts[0] != diffusion.Cosine {
@@ -254,7 +254,7 @@ func configAt(path string) (train.Config, error) {
 		return train.Config{}, err
 	}
 	if c.Bare {
-		return train.Config{}, fmt.Errorf("%s holds weights alone, and no settings: name its run folder, or the schedule as in cosine:4000", path)
+		return train.Config{}, fmt.Errorf("%s holds only weights, without settings: name its run folder, or the schedule as in cosine:4000", path)
 	}
 	return c.Config, nil
 }

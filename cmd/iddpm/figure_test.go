@@ -19,8 +19,8 @@ import (
 	"iddpm/train/metrics"
 )
 
-// draw runs iddpm figure and returns the rows of the CSV, its header first. The
-// PNG must be an image, and the SVG one too.
+// draw runs iddpm figure and returns the rows of the CSV, the header first. The PNG and the
+// SVG must be valid images.
 func drawFigure(t *testing.T, args ...string) [][]string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "figures", "f.svg")
@@ -110,7 +110,7 @@ func TestFigureWrongUse(t *testing.T) {
 		want   string
 	}{
 		{[]string{"alpha-bra"}, exitUsage, "did you mean alpha-bar?"},
-		{[]string{"alpha-bar", "extra"}, exitUsage, "takes flags alone, not extra"},
+		{[]string{"alpha-bar", "extra"}, exitUsage, "accepts only flags, not extra"},
 		{[]string{"alpha-bar", "--diffusion-steps", "3"}, exitUsage, "diffusion_steps is 3"},
 		{[]string{"alpha-bar", "-o", "a.pdf"}, exitUsage, "not as .pdf"},
 		{[]string{"variance-ratio", "--noise-schedule", "cubic"}, exitUsage, "cubic"},
@@ -118,7 +118,7 @@ func TestFigureWrongUse(t *testing.T) {
 		{[]string{"noising", "--picture", "no_such_emoji"}, exitUsage, "contains it"},
 		{[]string{"noising", "--picture", "999999"}, exitUsage, "has the images 0 to"},
 		{[]string{"noising", "--columns", "1"}, exitUsage, "1 columns"},
-		{[]string{"noising", "a", "b"}, exitUsage, "one image is enough"},
+		{[]string{"noising", "a", "b"}, exitUsage, "name only one image"},
 		{[]string{"schedule-compare", "linear"}, exitUsage, "linear:1000"},
 		{[]string{"schedule-compare", "cosine:many"}, exitUsage, `"many"`},
 		{[]string{"schedule-compare", "cosine:1000:ddim80"}, exitUsage, "ddim80"},
@@ -173,7 +173,7 @@ func readFile(t *testing.T, path string) []byte {
 	return b
 }
 
-// Runs are trained and drawn: what is logged is what the figures show.
+// TestFiguresOfRuns trains runs and checks that the figures show what they logged.
 func TestFiguresOfRuns(t *testing.T) {
 	dir := t.TempDir()
 	hybrid, vlb := filepath.Join(dir, "a", "run"), filepath.Join(dir, "b", "run")
@@ -251,7 +251,7 @@ func testFiguresOfModels(t *testing.T, run string) {
 			}
 		}
 	}
-	if drawn != 8 { // ten shares of eight steps
+	if drawn != 8 { // ten fractions of eight steps
 		t.Errorf("images were drawn by %d processes", drawn)
 	}
 	if got := cells(t, drawFigure(t, "vlb-terms", "m="+termsFile(t, terms)), "m", "vb_bits_per_dim"); !slices.Equal(got, terms) {
@@ -259,7 +259,7 @@ func testFiguresOfModels(t *testing.T, run string) {
 	}
 }
 
-// termsFile writes terms as the reference does: the last step's first.
+// termsFile writes terms as improved-diffusion does: the last timestep first.
 func termsFile(t *testing.T, terms []float64) string {
 	t.Helper()
 	backwards := slices.Clone(terms)
@@ -293,7 +293,7 @@ func TestSourcesOf(t *testing.T) {
 	for _, s := range got {
 		names = append(names, s.name)
 	}
-	// The first run is there twice, so no part of its path tells it apart.
+	// The first run is named twice, so no end of its path is unique.
 	if want := fmt.Sprint([]string{paths[0], "b/run", "other", "a=b", "mine"}); fmt.Sprint(names) != want {
 		t.Errorf("names %v, want %v", names, want)
 	}
@@ -316,8 +316,8 @@ func TestOctaves(t *testing.T) {
 	if got := octaves(checks, size); math.Abs(got[0]-1) > 1e-12 || slices.Max(got[1:]) > 1e-12 {
 		t.Errorf("single pixels of -1 and 1 have the energies %v", got)
 	}
-	// The octaves add up to the variance, and each of white noise has 3/4 of what
-	// is left.
+	// The octaves sum to the variance, and each octave of white noise has 3/4 of the
+	// remaining energy.
 	energies, sum, total := octaves(noise, size), 0.0, 0.0
 	for _, e := range energies {
 		sum += e
@@ -338,8 +338,7 @@ func TestOctaves(t *testing.T) {
 	}
 }
 
-// Whatever an argument of schedule-compare is, it is a schedule that can be
-// drawn, or refused, or not one.
+// FuzzParseSchedule checks that every argument that parses can be plotted.
 func FuzzParseSchedule(f *testing.F) {
 	for _, seed := range []string{"linear:1000", "cosine:4000:ddim50", "cosine:50:10,10", "linear", "cosine:", "linear:1:", "cosine:2::", "runs/001-emoji"} {
 		f.Add(seed)

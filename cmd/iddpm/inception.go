@@ -18,21 +18,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// download is a file on the web and how its sha256 begins.
+// download is a file on the web and the beginning of its sha256.
 type download struct {
 	url, sum string
-	patience time.Duration // with a line on which nothing comes; 0: a minute
+	patience time.Duration // timeout without any data; 0: a minute
 }
 
-// inceptionFile has the weights of TensorFlow's network, as pytorch-fid has converted
-// them; the name ends in the sum, as is PyTorch's custom.
+// inceptionFile has the weights of TensorFlow's network as converted by pytorch-fid. By
+// PyTorch's convention the name ends in the sum.
 var inceptionFile = download{
 	url: "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
 	sum: "6726825d",
 }
 
-// inceptionWeights returns the path of the network's weights on this machine, to
-// which it brings them if need be.
+// inceptionWeights returns the path of the network's weights on this machine. It downloads
+// them if they are missing.
 func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -42,21 +42,21 @@ func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 	if exists(file) {
 		return file, nil
 	}
-	s.log.Info("downloading the Inception network's weights, this once", zap.String("from", inceptionFile.url), zap.String("to", file))
+	s.log.Info("downloading the Inception network's weights, once", zap.String("from", inceptionFile.url), zap.String("to", file))
 	err = inceptionFile.fetch(ctx, file, func(done, of int64) { s.screen.show(int(done>>20), int(of>>20), "MiB of weights ") })
 	s.screen.done()
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("cannot download the Inception network's weights: bring %s to this machine and name it by --inception (%w)", inceptionFile.url, err)
+		err = fmt.Errorf("cannot download the Inception network's weights: copy %s to this machine and name it by --inception (%w)", inceptionFile.url, err)
 	}
 	return file, err
 }
 
-// fetch downloads the file, whole or not at all, and checks its sum.
+// fetch downloads the file atomically and checks its sum.
 func (d download) fetch(ctx context.Context, file string, reportProgress func(done, of int64)) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	patience := cmp.Or(d.patience, time.Minute)
-	stall := time.AfterFunc(patience, func() { stop(fmt.Errorf("%s: nothing has come for %v", d.url, patience)) })
+	stall := time.AfterFunc(patience, func() { stop(fmt.Errorf("%s: no data received for %v", d.url, patience)) })
 	defer stall.Stop()
 	err := d.get(ctx, file, func(done, of int64) {
 		stall.Reset(patience)
@@ -100,13 +100,13 @@ func (d download) get(ctx context.Context, file string, reportProgress func(done
 	return pending.CloseAtomicallyReplace()
 }
 
-// counter counts what is written to it.
+// counter reports the number of bytes written to it.
 type counter struct {
 	done, of       int64
 	reportProgress func(done, of int64)
 }
 
-// Write counts.
+// Write counts p.
 func (c *counter) Write(p []byte) (int, error) {
 	c.done += int64(len(p))
 	c.reportProgress(c.done, c.of)

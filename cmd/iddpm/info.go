@@ -51,7 +51,7 @@ Examples:
 	}
 }
 
-// presetList says in a line each what the presets are.
+// presetList returns a line per preset.
 func presetList() string {
 	var list strings.Builder
 	for _, p := range train.Presets() {
@@ -64,41 +64,41 @@ func presetList() string {
 type infoResult struct {
 	Checkpoint string            `json:"checkpoint,omitempty"`
 	Preset     string            `json:"preset,omitempty"`
-	Bare       bool              `json:"bare,omitempty"` // the file holds weights alone
+	Bare       bool              `json:"bare,omitempty"` // the file holds only weights
 	Step       int               `json:"step,omitempty"`
-	EMARates   []string          `json:"ema_rates,omitempty"`       // averages in the checkpoint
-	Weights    string            `json:"default_weights,omitempty"` // those that sample uses if no flag says otherwise
+	EMARates   []string          `json:"ema_rates,omitempty"`       // EMA weights in the checkpoint
+	Weights    string            `json:"default_weights,omitempty"` // the default of sample
 	Data       string            `json:"data,omitempty"`            // that the checkpoint was trained on
 	Made       map[string]string `json:"environment,omitempty"`
 	Config     train.Config      `json:"config"`
-	Parameters int64             `json:"parameters"` // of bare weights those in the file
-	// Unfit says why the network of Config is not that of bare weights, which carry
-	// no settings; its costs, below, are then left out.
+	Parameters int64             `json:"parameters"` // of a file of weights: the values in it
+	// Unfit is the first mismatch between a file of weights and the network of Config;
+	// the costs are then omitted.
 	Unfit string `json:"unfit,omitempty"`
 
 	FLOPs  int64          `json:"flops"` // of one evaluation on one image, two per multiplication and addition
 	Memory memoryEstimate `json:"memory"`
-	// What --use-checkpoint makes of training.
+	// The effect of --use-checkpoint on training.
 	Checkpointing checkpointingCost `json:"checkpointing"`
 
-	weights *train.Checkpoint // bare ones; nil: none
-	given   string            // what says which network they belong to, for people
-	reason  string            // why Weights are the default, where that may surprise
+	weights *train.Checkpoint // a file of only weights; nil: none
+	given   string            // the source of the network's settings, as text
+	reason  string            // why Weights are the default, if unexpected
 }
 
-// checkpointingCost is what gradient checkpointing saves, and at what cost.
+// checkpointingCost is the memory that gradient checkpointing saves, and its FLOPs.
 type checkpointingCost struct {
-	FLOPs int64 `json:"flops"`               // more to train on one image
+	FLOPs int64 `json:"flops"`               // additional, to train on one image
 	Whole int64 `json:"picture_bytes"`       // activations of one image without it
-	Saved int64 `json:"picture_bytes_saved"` // those of them that are not kept with it
+	Saved int64 `json:"picture_bytes_saved"` // activations that are not stored with it
 }
 
-// memoryEstimate is what training takes, in bytes.
+// memoryEstimate is the memory of training, in bytes.
 type memoryEstimate struct {
-	Precision  string `json:"precision"`        // that the estimate is for
+	Precision  string `json:"precision"`        // compute precision of the estimate
 	State      int64  `json:"state_bytes"`      // master and working weights, optimizer state, EMA weights
-	PerImage   int64  `json:"picture_bytes"`    // of one image more in a microbatch
-	Training   int64  `json:"training_bytes"`   // the most in tensors at once on a GPU, with a microbatch of images
+	PerImage   int64  `json:"picture_bytes"`    // per additional image of a microbatch
+	Training   int64  `json:"training_bytes"`   // peak of tensors on a GPU, with a microbatch of images
 	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
 }
 
@@ -116,8 +116,7 @@ func (p *program) info(c *cli.Context) error {
 	return s.emit(result, result.text)
 }
 
-// describeModel finds out what name stands for: a file, a folder or a URL, or else a
-// preset.
+// describeModel describes a file, a folder, a URL or a preset.
 func (s *session) describeModel(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
 	if named, err := train.LookupPreset(name); storage.IsURL(name) || exists(name) {
@@ -140,12 +139,12 @@ func (s *session) describeModel(c *cli.Context, name string, o *infoOptions) (*i
 	return &r, r.measure()
 }
 
-// read takes what there is to say from a checkpoint.
+// read fills in what a checkpoint holds.
 func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset string) {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
-	w, _ := checkpoint.Weights("") // only a rate that is not there is an error
+	w, _ := checkpoint.Weights("") // fails only for a missing rate
 	r.reason = w.Reason
 	if !r.Bare {
 		r.Weights = w.Name
@@ -159,7 +158,7 @@ func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset s
 	}
 }
 
-// measure counts what the network costs, without building its tensors.
+// measure computes the cost of the network, without allocating its tensors.
 func (r *infoResult) measure() error {
 	u, err := r.Config.Model.UNet()
 	if err != nil {
@@ -185,8 +184,8 @@ func (r *infoResult) measure() error {
 	return nil
 }
 
-// inBrief returns the first mismatch of weights that do not fit, and how many more there
-// are; of another error its text.
+// inBrief returns the first mismatch of a state_dict and the number of the others; of
+// another error its text.
 func inBrief(err error) string {
 	var unfit *model.StateDictError
 	if !errors.As(err, &unfit) {
@@ -199,7 +198,7 @@ func inBrief(err error) string {
 	return fmt.Sprintf("%s (and %d more)", first, more)
 }
 
-// countValues returns how many numbers the tensors of a state_dict hold.
+// countValues returns the number of values in the tensors of a state_dict.
 func countValues(weights *pt.Dict) (n int64) {
 	for _, value := range weights.All() {
 		if t, ok := value.(*pt.Tensor); ok {
@@ -209,7 +208,7 @@ func countValues(weights *pt.Dict) (n int64) {
 	return n
 }
 
-// estimate says what training takes of a GPU: see [train.EstimateMemory].
+// estimate returns the memory of training on a GPU: see [train.EstimateMemory].
 func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)) * 4 * network.NumParameters()}
 	if m.Precision == "auto" {
@@ -226,10 +225,10 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 	return m
 }
 
-// imageBytes returns what one image more in a microbatch takes.
+// imageBytes returns the memory of an additional image in a microbatch.
 func imageBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
 	config.Model.UseCheckpoint = checkpointing
-	const many = 1024 // where activations are the most that there is
+	const many = 1024 // activations dominate
 	step := func(images int) int64 { return train.EstimateMemory(network, config, images, images).Step }
 	return step(many+1) - step(many)
 }
@@ -257,22 +256,22 @@ func (r *infoResult) text(w io.Writer) error {
 	return err
 }
 
-// costs says what the network takes.
+// costs writes FLOPs and memory.
 func (r *infoResult) costs(t *table) {
 	training, c := 3*r.FLOPs, r.Checkpointing
 	if r.Config.Model.UseCheckpoint {
 		training += c.FLOPs
 	}
-	t.line("work", "%.2f GFLOP per image and evaluation, about %.2f to train on one", giga(r.FLOPs), giga(training))
-	t.line("memory of training", "about %s of a GPU in %s: %s, gradients, and %s per image of a microbatch",
+	t.line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one", giga(r.FLOPs), giga(training))
+	t.line("training memory", "about %s of a GPU in %s: %s of state, gradients, and %s per image of a microbatch",
 		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerImage))
-	t.line("  extra", "cuDNN's and cuBLAS's workspaces, the CUDA context, and 5 to 20 %% that the allocator cannot use")
-	t.line("gradient checkpointing", "%s: keeps %s less of the %s per image, for %.2f GFLOP more to train on one (%+.0f %%)",
+	t.line("  extra", "workspaces of cuDNN and cuBLAS, the CUDA context, and 5 to 20 %% of fragmentation")
+	t.line("gradient checkpointing", "%s: saves %s of the %s per image, for %.2f more GFLOP to train on one (%+.0f %%)",
 		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
 	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
 }
 
-// origin says where the settings come from.
+// origin writes where the settings come from.
 func (r *infoResult) origin(t *table) {
 	if r.Preset != "" {
 		t.line("preset", "%s", r.Preset)
@@ -280,17 +279,17 @@ func (r *infoResult) origin(t *table) {
 	}
 	t.line("checkpoint", "%s", r.Checkpoint)
 	if r.Bare {
-		t.line("settings", "none in the file, which holds weights alone; below: %s", r.given)
+		t.line("settings", "none in the file, which holds only weights; below: %s", r.given)
 		if r.reason != "" {
 			t.line("weights", "%s", r.reason)
 		}
 		if r.Unfit != "" {
-			t.line("network", "not that of the settings below: %s", r.Unfit)
+			t.line("network", "does not match the settings below: %s", r.Unfit)
 		}
 		return
 	}
 	t.line("step", "%d", r.Step)
-	t.line("averages", "%s", strings.Join(r.EMARates, ", "))
+	t.line("EMA weights", "%s", strings.Join(r.EMARates, ", "))
 	t.line("default weights", "%s", withReason(r.Weights, r.reason))
 	t.line("trained on", "%s", r.Data)
 	for _, key := range slices.Sorted(maps.Keys(r.Made)) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestInfoCheckpointing shows what gradient checkpointing costs and saves, whether
-// it is on or not.
+// TestInfoCheckpointing checks that info reports the cost and the savings of gradient
+// checkpointing, whether it is on or off.
 func TestInfoCheckpointing(t *testing.T) {
 	for flag, on := range map[string]bool{"--use-checkpoint=true": true, "--use-checkpoint=false": false} {
 		var r infoResult
@@ -22,13 +22,14 @@ func TestInfoCheckpointing(t *testing.T) {
 		if r.Memory.PerImage != kept || c.Saved < c.Whole/2 || c.FLOPs < r.FLOPs/2 || c.FLOPs >= r.FLOPs {
 			t.Errorf("%s: an image takes %d bytes, of one evaluation's %d operations: %+v", flag, r.Memory.PerImage, r.FLOPs, c)
 		}
-		if got := iddpm(t, "info", "imagenet64", flag); !strings.Contains(got.stdout, map[bool]string{true: "on: keeps", false: "off: keeps"}[on]) {
+		if got := iddpm(t, "info", "imagenet64", flag); !strings.Contains(got.stdout, map[bool]string{true: "on: saves", false: "off: saves"}[on]) {
 			t.Errorf("%s: %s", flag, got.stdout)
 		}
 	}
 }
 
-// Bare weights carry no settings: the defaults are not taken for theirs.
+// TestInfoOfBareWeights checks that info does not report defaults as the settings of a file
+// of only weights.
 func TestInfoOfBareWeights(t *testing.T) {
 	run, bare := tinyRun(t), filepath.Join(t.TempDir(), "bare.pt")
 	if got := iddpm(t, "export", run, "-o", bare); got.status != exitDone {
@@ -50,7 +51,7 @@ func TestInfoOfBareWeights(t *testing.T) {
 	if unknown.Parameters != whole.Parameters || unknown.Unfit == "" || unknown.FLOPs != 0 {
 		t.Errorf("%d parameters, %d operations, unfit %q; the run has %d", unknown.Parameters, unknown.FLOPs, unknown.Unfit, whole.Parameters)
 	}
-	if !strings.Contains(text, "none in the file, which holds weights alone; below: all defaults") || strings.Contains(text, "GFLOP") {
+	if !strings.Contains(text, "none in the file, which holds only weights; below: all defaults") || strings.Contains(text, "GFLOP") {
 		t.Errorf("prints %s", text)
 	}
 	named, text := describe(append([]string{"info", bare}, tiny[:16]...)...)

@@ -15,22 +15,22 @@ import (
 	"iddpm/distributed"
 )
 
-// launchGrace is how long processes may go on once one of them has failed. On a GPU
-// they may wait for it for ever, and never notice.
+// launchGrace is the time for processes to exit after one of them has failed. On a GPU
+// they may wait for it forever.
 const launchGrace = time.Minute
 
-// launched are the processes that this one has started, by rank.
+// launched are the processes that this one started, by rank.
 type launched []*exec.Cmd
 
-// launch runs this command once more in each of several processes that work together, as
-// torchrun does, and returns the first one's result.
+// launch runs this command in several data-parallel processes, as torchrun does, and
+// returns the result of rank 0.
 func (p *program) launch(ctx context.Context, o sessionOptions) error {
 	n, err := o.processCount()
 	if err != nil {
 		return err
 	}
-	p.quiet.Store(true)    // the first process speaks
-	runtime.LockOSThread() // the processes end with the thread that has started them
+	p.quiet.Store(true)    // rank 0 reports
+	runtime.LockOSThread() // the processes end with the thread that started them
 	defer runtime.UnlockOSThread()
 	self, err := os.Executable()
 	if err != nil {
@@ -47,7 +47,7 @@ func (p *program) launch(ctx context.Context, o sessionOptions) error {
 	return launched(all).wait(ctx, func(text string) { p.say(zapcore.ErrorLevel, text) })
 }
 
-// processCount returns how many processes there are to be.
+// processCount returns the number of processes to start.
 func (o sessionOptions) processCount() (int, error) {
 	gpus := 0
 	if o.device != "cpu" {
@@ -55,7 +55,7 @@ func (o sessionOptions) processCount() (int, error) {
 	}
 	switch {
 	case o.processes == 0 && gpus == 0:
-		return 0, wrongUse("--processes 0 is one process per GPU, and there is none: say how many")
+		return 0, wrongUse("--processes 0 starts one process per GPU, and there is none: pass a number")
 	case o.processes == 0:
 		return gpus, nil
 	case gpus > 0 && o.processes > gpus:
@@ -64,9 +64,9 @@ func (o sessionOptions) processCount() (int, error) {
 	return o.processes, nil
 }
 
-// wait waits for all processes, passes an interrupt on to them, and returns the first
-// one's result, or that of the first other that has failed alone. It says which have
-// been ended from outside, who cannot say so themselves.
+// wait waits for all processes, forwards an interrupt to them, and returns the first error
+// by rank. It reports processes that a signal has killed, which cannot report it
+// themselves.
 func (all launched) wait(ctx context.Context, say func(string)) error {
 	type end struct {
 		rank int
@@ -90,7 +90,7 @@ func (all launched) wait(ctx context.Context, say func(string)) error {
 			left--
 			status := statusOf(all[e.rank].ProcessState, ctx.Err() != nil)
 			if status == exitOutside && late == nil {
-				say(fmt.Sprintf("process %d of the run was ended from outside: %v", e.rank, e.err))
+				say(fmt.Sprintf("process %d of the run was killed: %v", e.rank, e.err))
 			}
 			switch status {
 			case exitDone:
@@ -110,11 +110,11 @@ func (all launched) wait(ctx context.Context, say func(string)) error {
 	return nil
 }
 
-// exitOutside stands for a process that has not ended by itself.
+// exitOutside is the status of a process that a signal has killed.
 const exitOutside = -1
 
-// statusOf returns a process's exit status. One that was asked to stop before it listened
-// has been interrupted.
+// statusOf returns a process's exit status. A process that SIGTERM killed before it
+// handled signals counts as interrupted.
 func statusOf(p *os.ProcessState, interrupted bool) int {
 	if w, ok := p.Sys().(syscall.WaitStatus); ok && interrupted && w.Signaled() && w.Signal() == syscall.SIGTERM {
 		return exitInterrupted
@@ -124,11 +124,11 @@ func statusOf(p *os.ProcessState, interrupted bool) int {
 
 func (all launched) signal(s os.Signal) {
 	for _, c := range all {
-		c.Process.Signal(s) // one that has ended does not mind
+		c.Process.Signal(s) // fails only if it has ended
 	}
 }
 
-// launchedError is the status of a process that has said itself what was wrong.
+// launchedError is the status of a process that has reported its error itself.
 type launchedError struct{ status int }
 
 func (e launchedError) Error() string { return fmt.Sprintf("exit status %d", e.status) }

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// Of what concerns all processes one speaks, and the status is that one's.
-func TestProcessesThatCannotBegin(t *testing.T) {
+// TestProcessesThatCannotStart checks that one process reports an error of all, and that its
+// status is the launcher's.
+func TestProcessesThatCannotStart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := programAlone(trainTiny("taken", "--steps", "1")...); got.status != exitDone {
 		t.Fatal(got.stderr)
@@ -34,7 +35,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 		{"taken", trainTiny("taken", "--processes", "2"), exitFailed, "taken already holds a run"},
 		{"no run", []string{"resume", "nothing", "--device", "cpu", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
 		{"no images", trainTiny("a", "--processes", "2", "--data-dir", "nowhere"), exitFailed, "nowhere does not exist"},
-		{"one GPU for all", []string{"train", "--processes", "2", "--device", "cuda:1"}, exitUsage, "2 processes cannot all have it"},
+		{"one GPU for all", []string{"train", "--processes", "2", "--device", "cuda:1"}, exitUsage, "2 processes cannot share one GPU"},
 	} {
 		if test.name == "no GPU" {
 			if _, err := os.Stat("/dev/nvidia0"); err == nil {
@@ -51,7 +52,7 @@ func TestProcessesThatCannotBegin(t *testing.T) {
 	}
 }
 
-// Numbers that go bad are met by all processes alike.
+// TestProcessesThatDiverge checks that all processes handle non-finite values alike.
 func TestProcessesThatDiverge(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	got := programAlone(trainTiny(dir, "--processes", "2", "--steps", "50", "--lr", "1e30", "--max-skipped-steps", "2")...)
@@ -60,8 +61,9 @@ func TestProcessesThatDiverge(t *testing.T) {
 	}
 }
 
-// An image that one process cannot read ends the run in all of them, saved.
-func TestProcessesThatMeetABadImage(t *testing.T) {
+// TestProcessesBadImage checks that an image that one process cannot read ends the run in
+// all of them, saved.
+func TestProcessesBadImage(t *testing.T) {
 	images := imageFolder(t, 8, 8, 8, false)
 	bad := filepath.Join(images, "odd_00005.png")
 	content, err := os.ReadFile(bad)
@@ -76,7 +78,7 @@ func TestProcessesThatMeetABadImage(t *testing.T) {
 	}
 }
 
-// members returns the processes that p has started, the one of rank 0 first.
+// members returns the processes that p has started, rank 0 first.
 func members(t *testing.T, p *process) (pids []int) {
 	t.Helper()
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Process.Pid))
@@ -84,7 +86,7 @@ func members(t *testing.T, p *process) (pids []int) {
 		t.Skip("this kernel does not list a process's children")
 	}
 	for _, list := range lists {
-		text, _ := os.ReadFile(list) // of a thread that has ended there is none
+		text, _ := os.ReadFile(list) // missing if the thread has ended
 		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
@@ -97,8 +99,8 @@ func members(t *testing.T, p *process) (pids []int) {
 	return pids
 }
 
-// However one of them is interrupted, all stop at one step, saved; and one that is
-// killed ends the others.
+// TestProcessesStop checks that an interrupt of any process stops all at one step, saved, and
+// that a killed process ends the others.
 func TestProcessesStop(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -113,8 +115,8 @@ func TestProcessesStop(t *testing.T) {
 				syscall.Kill(pid, syscall.SIGTERM)
 			}
 		}, exitSaved, "the run is saved"},
-		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "process 1 of the run was ended from outside: signal: killed"},
-		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was ended from outside"},
+		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "process 1 of the run was killed: signal: killed"},
+		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was killed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
@@ -135,9 +137,9 @@ func TestProcessesStop(t *testing.T) {
 	}
 }
 
-// TestKillProcesses kills one of the processes, or their launcher, by SIGKILL at random
-// moments. Nothing that was reported as saved is lost, the run goes on, and in the end to
-// the bits of a run that nobody killed.
+// TestKillProcesses sends SIGKILL to one of the processes, or to their launcher, at random
+// moments. Nothing that was reported as saved is lost, and the resumed run ends with the
+// bits of an uninterrupted one.
 func TestKillProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	flags := []string{"--processes", "2", "--save-interval", "1", "--keep", "2", "--seed", "5"}
@@ -167,7 +169,7 @@ func TestKillProcesses(t *testing.T) {
 	sameWeights(t, whole, dir)
 }
 
-// Where the launcher itself is killed its processes do not stay.
+// TestProcessesOfAKilledLauncher checks that the processes end with their launcher.
 func TestProcessesOfAKilledLauncher(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "1000000")...)
@@ -178,7 +180,7 @@ func TestProcessesOfAKilledLauncher(t *testing.T) {
 	}
 	p.Process.Kill()
 	select {
-	case <-p.ended: // all of them had its standard error
+	case <-p.ended: // all of them have closed its standard error
 	case <-time.After(time.Minute):
 		for _, pid := range pids {
 			syscall.Kill(pid, syscall.SIGKILL)
@@ -191,8 +193,8 @@ func TestProcessesOfAKilledLauncher(t *testing.T) {
 	}
 }
 
-// A file that only one process may read or write is read or written by one, and of an
-// error one speaks.
+// TestProcessesThatCannotSample checks that one process reads and writes files, and that one
+// process reports an error.
 func TestProcessesThatCannotSample(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := programAlone(trainTiny("run", "--steps", "1")...); got.status != exitDone {
@@ -205,11 +207,11 @@ func TestProcessesThatCannotSample(t *testing.T) {
 		want   string
 	}{
 		{[]string{"sample", "nothing", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
-		{[]string{"sample", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
+		{[]string{"sample", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot create the output folder"},
 		{[]string{"sample", "run", "--processes", "2", "--invert", "file"}, exitUsage, "--invert runs in one process"},
 		{[]string{"sample", "run", "--processes", "2", "--class", "cat"}, exitUsage, "--class"},
 		{[]string{"nll", "run", "--processes", "2", "--data-dir", "nowhere"}, exitFailed, "nowhere does not exist"},
-		{[]string{"nll", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot make the folder of the results"},
+		{[]string{"nll", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot create the output folder"},
 	} {
 		got := programAlone(append(test.args, "--device", "cpu")...)
 		if got.status != test.status || strings.Count(got.stderr, test.want) != 1 || strings.Count(got.stderr, "iddpm: ") != 1 {
@@ -218,8 +220,9 @@ func TestProcessesThatCannotSample(t *testing.T) {
 	}
 }
 
-// A draw that is interrupted, or loses a process, keeps what all have drawn until then.
-func TestProcessesStopDrawing(t *testing.T) {
+// TestProcessesInterruptedSampling checks that sampling that is interrupted, or loses a
+// process, keeps the finished batches.
+func TestProcessesInterruptedSampling(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := programAlone(trainTiny("run", "--steps", "1")...); got.status != exitDone {
 		t.Fatal(got.stderr)

@@ -12,37 +12,35 @@ import (
 	"golang.org/x/term"
 )
 
-// screen is standard error: log lines, and on a terminal a progress bar beneath
-// them.
+// screen is standard error: log lines, and on a terminal a progress bar below them.
 type screen struct {
 	mu       sync.Mutex
 	out      io.Writer
-	terminal bool                     // that moves a cursor
-	colours  bool                     // as well
-	columns  func() int               // the terminal's width now; 0: not known
+	terminal bool                     // it can move the cursor
+	colours  bool                     // it shows colours
+	columns  func() int               // current width of the terminal; 0: unknown
 	bar      *progressbar.ProgressBar // nil: none is shown
-	shown    time.Time                // when the bar was drawn
-	due      occasion                 // of the lines that stand for the bar where there is none
+	shown    time.Time                // time of the last update of the bar
+	due      occasion                 // of the progress lines without a bar
 }
 
-// newScreen has a bar and colours on a terminal, unless TERM is dumb; NO_COLOR (see
-// no-color.org) leaves the bar.
+// newScreen shows a bar and colours on a terminal, unless TERM is dumb. NO_COLOR (see
+// no-color.org) disables only colours.
 func newScreen(out io.Writer) *screen {
 	f, ok := out.(*os.File)
 	s := &screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
 	s.columns = func() int { return terminalColumns(f) }
-	s.obey(os.Getenv)
+	s.applyEnvironment(os.Getenv)
 	return s
 }
 
-// obey takes from a terminal what the environment says that it lacks.
-func (s *screen) obey(env func(name string) string) {
+// applyEnvironment disables what TERM and NO_COLOR rule out.
+func (s *screen) applyEnvironment(env func(name string) string) {
 	s.terminal = s.terminal && env("TERM") != "dumb"
 	s.colours = s.terminal && env("NO_COLOR") == ""
 }
 
-// terminalColumns returns the width of the terminal that a file is, as it is now: its user
-// may resize it; 0: not known.
+// terminalColumns returns the current width of a terminal; 0: unknown.
 func terminalColumns(f *os.File) int {
 	columns, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
@@ -51,7 +49,7 @@ func terminalColumns(f *os.File) int {
 	return columns
 }
 
-// Write writes log lines; the bar makes room for them.
+// Write writes log lines above the bar.
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,11 +62,11 @@ func (s *screen) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Sync is there for zap; there is nothing to flush.
+// Sync implements zapcore.WriteSyncer; there is nothing to flush.
 func (s *screen) Sync() error { return nil }
 
-// show draws the bar of a job of n steps (-1: nobody knows) and moves it to
-// `at`, though not more often than an eye can follow.
+// show moves the bar of a job of n steps (-1: unknown) to `at`, at most ten times a
+// second.
 func (s *screen) show(at, n int, what string) {
 	if !s.terminal || time.Since(s.shown) < 100*time.Millisecond && at != n {
 		return
@@ -89,7 +87,7 @@ func (s *screen) show(at, n int, what string) {
 	s.bar.Set(at)
 }
 
-// done takes the bar away: the next job has one of its own.
+// done removes the bar. The next job has its own.
 func (s *screen) done() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +98,7 @@ func (s *screen) done() {
 	}
 }
 
-// logger returns a logger onto the screen: lines for people, or JSON.
+// logger returns a logger that writes to the screen, as text or as JSON.
 func (s *screen) logger(asJSON bool) *zap.Logger {
 	config := zap.NewProductionEncoderConfig()
 	config.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -124,15 +122,15 @@ func (s *screen) logger(asJSON bool) *zap.Logger {
 	return zap.New(&stepCore{Core: core, muted: s.terminal})
 }
 
-// stepCore lets through one of train's lines of metrics now and then, and none
-// where a bar shows them; all of them are in the run folder.
+// stepCore passes train's metric lines at intervals, and none where a bar shows them. The
+// run folder has all.
 type stepCore struct {
 	zapcore.Core
 	muted bool
 	due   occasion
 }
 
-// stepMessage is the message of train's lines of metrics.
+// stepMessage is the message of train's metric lines.
 const stepMessage = "step"
 
 // Check decides whether an entry is logged.
@@ -146,9 +144,10 @@ func (c *stepCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 	return c.Core.Check(e, ce)
 }
 
-// occasion is a clock that strikes at once, and then every ten seconds.
+// occasion limits a log line to one per ten seconds.
 type occasion struct{ last time.Time }
 
+// strikes reports whether the line may be written now.
 func (o *occasion) strikes() bool {
 	if !o.last.IsZero() && time.Since(o.last) < 10*time.Second {
 		return false

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-func TestScreenObeys(t *testing.T) {
+func TestScreenEnvironment(t *testing.T) {
 	for _, test := range []struct {
 		env            map[string]string
 		terminal       bool
@@ -23,7 +23,7 @@ func TestScreenObeys(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		s := &screen{out: &out, terminal: test.terminal}
-		s.obey(func(name string) string { return test.env[name] })
+		s.applyEnvironment(func(name string) string { return test.env[name] })
 		s.logger(false).Info("hello")
 		if coloured := strings.Contains(out.String(), "\x1b["); s.terminal != test.moves || coloured != test.colours {
 			t.Errorf("%v: moves %t, colours %t: %q", test.env, s.terminal, coloured, out.String())
@@ -31,8 +31,8 @@ func TestScreenObeys(t *testing.T) {
 	}
 }
 
-// Without a bar a job says at once how far it is, and not at every step; so does the
-// next job.
+// TestReportProgress checks that without a bar a job logs its first step, not every step, and
+// that the next job does the same.
 func TestReportProgress(t *testing.T) {
 	var out bytes.Buffer
 	s := (&program{stderr: &out}).newSession(false, false)

@@ -1,9 +1,9 @@
-// Command iddpm trains the diffusion models of Improved Denoising Diffusion
-// Probabilistic Models (Nichol & Dhariwal 2021) and draws samples from them.
+// Command iddpm trains, samples and evaluates the diffusion models of Improved
+// Denoising Diffusion Probabilistic Models (Nichol & Dhariwal 2021).
 //
-// A command line goes through args.go, which puts it in order, and sources.go,
-// which adds what the environment and --config say; settings.go lists the flags
-// of a configuration. The commands have a file each.
+// args.go parses the command line, sources.go adds values from the environment
+// and from --config, and settings.go lists the flags of a configuration. Each
+// command has its own file.
 package main
 
 import (
@@ -35,13 +35,12 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitSaved       = 75  // interrupted; what was done is saved (EX_TEMPFAIL: try again)
+	exitSaved       = 75  // interrupted; the finished work is saved (EX_TEMPFAIL)
 	exitInterrupted = 130 // interrupted; nothing is saved
 )
 
 func main() {
-	// The reader of the log or of the results may go, as `| head` does: that is no
-	// reason to end hours of work.
+	// A closed pipe, such as `| head`, must not end hours of work.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -54,16 +53,15 @@ func main() {
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
-// handleSignals cancels at the first signal, and ends the program at the second. A
-// terminal that goes may hang up more than once, without meaning anything by it; and
-// one of several processes gets the same signal from its launcher and from whoever
-// signals all of them.
+// handleSignals cancels at the first signal and exits at the second. It ignores repeated
+// hangups, since a closing terminal sends several. With several processes it also ignores
+// a repeat within sameSignal: the launcher forwards a signal that all processes receive.
 func (p *program) handleSignals(signals <-chan os.Signal, cancel context.CancelFunc) {
 	<-signals
 	first := time.Now()
 	at, _ := distributed.FromEnvironment(p.env)
 	if !p.quiet.Load() {
-		p.say(zapcore.InfoLevel, "stopping; once more to stop at once")
+		p.say(zapcore.InfoLevel, "stopping; signal again to exit immediately")
 	}
 	cancel()
 	for s := range signals {
@@ -73,10 +71,10 @@ func (p *program) handleSignals(signals <-chan os.Signal, cancel context.CancelF
 	}
 }
 
-// sameSignal is how long after a signal another one may still mean the same.
+// sameSignal is the time within which a repeated signal counts as the same one.
 const sameSignal = 2 * time.Second
 
-// results is standard output; what nobody reads any more is dropped.
+// results writes to standard output and ignores a closed pipe.
 type results struct{ out io.Writer }
 
 // Write writes to standard output.
@@ -88,18 +86,18 @@ func (r results) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// program is what surrounds a command.
+// program holds the streams and the environment of a command.
 type program struct {
 	stdout  io.Writer // results
 	stderr  io.Writer // logs
 	env     environment
-	environ []string // all of it, as of os.Environ
+	environ []string // as of os.Environ
 
-	threads threads.Options // of all commands that compute on the CPU; tests have a machine made up
+	threads threads.Options // of commands that compute on the CPU; tests set a fake machine
 
-	own     syntax      // of the command that runs, once it is read
-	logJSON atomic.Bool // as the command line says, once it is read
-	quiet   atomic.Bool // another process of the run says what there is to say
+	own     syntax      // of the command, once parsed
+	logJSON atomic.Bool // --log-json, once parsed
+	quiet   atomic.Bool // another process of the run reports
 }
 
 // run runs one command and returns the exit status.
@@ -121,8 +119,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return status
 }
 
-// saidElsewhere reports whether every process ends in this way, or because of another
-// one, so that the first one, or the launcher, says it.
+// saidElsewhere reports whether rank 0 or the launcher reports this error.
 func saidElsewhere(err error) bool {
 	var launched launchedError
 	var synced *distributed.Error
@@ -130,8 +127,8 @@ func saidElsewhere(err error) bool {
 	return errors.As(err, &launched) || errors.As(err, &synced) && synced.Elsewhere() || status == exitSaved || status == exitInterrupted
 }
 
-// causes returns the text of an interrupt's error without its context's, which
-// says the same once more; what is left, if anything, follows the prefix.
+// causes returns the prefix and the text of an interrupt's error without "context
+// canceled"; "" if no text is left.
 func causes(prefix string, err error) string {
 	var left []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -145,8 +142,7 @@ func causes(prefix string, err error) string {
 	return prefix + strings.Join(left, "\n")
 }
 
-// say writes the program's own words, beside those of a command's log: for
-// people, or in JSON.
+// say writes a message that belongs to no command's log, as text or as JSON.
 func (p *program) say(level zapcore.Level, text string) {
 	if p.logJSON.Load() {
 		newScreen(p.stderr).logger(true).Log(level, text)
@@ -155,10 +151,11 @@ func (p *program) say(level zapcore.Level, text string) {
 	fmt.Fprintln(p.stderr, printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
 }
 
-// first reports whether no other process of the run says what all of them see.
+// first reports whether this process reports what all processes of the run see: rank 0,
+// unless its launcher has reported it.
 func (p *program) first() bool {
 	at, err := distributed.FromEnvironment(p.env)
-	_, launched := p.env(distributed.MasterSocket) // by a process that has said it
+	_, launched := p.env(distributed.MasterSocket)
 	return err == nil && at.Rank == 0 && !launched
 }
 
@@ -191,8 +188,8 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	return app.RunContext(ctx, append([]string{"iddpm"}, line.arguments()...))
 }
 
-// checkWorkingFolder refuses to work from a folder that has been deleted: paths mean
-// nothing there, and libtorch's MKL ends the process without a word of why.
+// checkWorkingFolder rejects a deleted working folder: relative paths fail there, and
+// libtorch's MKL exits without an error message.
 func checkWorkingFolder() error {
 	if _, err := os.Getwd(); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("the working folder has been deleted: change to one that exists, as by cd (%w)", err)
@@ -247,7 +244,7 @@ Flags may be spelled as in improved-diffusion (--num_channels 128, --learn_sigma
 Precedence: flag, environment variable (IDDPM_NUM_CHANNELS=128), YAML file (--config), preset.
 Exit status: 0 done, 1 failed, 2 wrong usage, 75 interrupted but saved, 130 interrupted.`
 
-// root runs where no command is named.
+// root runs if the command line names no command.
 func (p *program) root(c *cli.Context) error {
 	if c.String("version") == "true" {
 		fmt.Fprintf(p.stdout, "iddpm %s (libtorch %s)\n", version, gotorch.Version)
@@ -264,13 +261,13 @@ func argument(c *cli.Context, what string) (string, error) {
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", wrongUse("one %s is enough: %s", what, strings.Join(c.Args().Slice(), " "))
+	return "", wrongUse("name only one %s, not %s", what, strings.Join(c.Args().Slice(), " "))
 }
 
-// noArgument refuses arguments.
+// noArgument rejects arguments.
 func noArgument(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return wrongUse("%s takes flags alone, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
+		return wrongUse("%s accepts only flags, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
 	}
 	return nil
 }

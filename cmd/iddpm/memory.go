@@ -10,9 +10,9 @@ import (
 	"iddpm/train"
 )
 
-// withAdvice adds to an error of the GPU, of memory, of permission or of bad images which
-// flags or settings help. container: this process runs in one; own: the command, whose
-// flags alone are named.
+// withAdvice adds the flags or settings that help to an error of the GPU, of memory, of
+// permission or of bad images. container: this process runs in one; own: the command, so
+// that only its flags are named.
 func withAdvice(err error, container bool, own syntax) error {
 	has := func(flag string) bool { _, ok := own.flags[flag]; return ok }
 	var bad *data.BadImagesError
@@ -25,11 +25,11 @@ func withAdvice(err error, container bool, own syntax) error {
 	case errors.As(err, &bad):
 		return fmt.Errorf("%w\n(remove them)", err)
 	case errors.As(err, &refused) && refused.OutOfMemory && has("batch-size"):
-		return fmt.Errorf("%w\n(a smaller --batch-size takes less memory; in training --microbatch auto and --use-checkpoint do, too, and change no gradient)", err)
+		return fmt.Errorf("%w\n(a smaller --batch-size needs less memory; in training so do --microbatch auto and --use-checkpoint, with the same gradients)", err)
 	case errors.As(err, &precision):
-		return fmt.Errorf("%w\n(--precision auto takes what the device has; a run that is to continue on this GPU in another precision is a new one: iddpm train --init-from CHECKPOINT)", err)
+		return fmt.Errorf("%w\n(--precision auto uses what the device supports; to continue a run in another precision, start a new one: iddpm train --init-from CHECKPOINT)", err)
 	case errors.As(err, &tooOld):
-		return fmt.Errorf("%w\n(--device cpu works on the CPU, and --device cuda:N on another GPU)", err)
+		return fmt.Errorf("%w\n(--device cpu runs on the CPU, --device cuda:N on another GPU)", err)
 	}
 	if advice := permissionAdvice(err, container); advice != "" {
 		return fmt.Errorf("%w\n%s", err, advice)

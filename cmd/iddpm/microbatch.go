@@ -11,7 +11,7 @@ import (
 // microbatchValue is the value of --microbatch: a number of images, or auto.
 type microbatchValue struct{ options *train.Options }
 
-// Set stores what text says in the options, if there are any.
+// Set parses text into the options; nil options only check it.
 func (v *microbatchValue) Set(text string) error {
 	n, err := 0, error(nil)
 	auto := strings.TrimSpace(text) == "auto"
@@ -26,7 +26,7 @@ func (v *microbatchValue) Set(text string) error {
 	return nil
 }
 
-// String returns the text from which Set makes the value.
+// String is the inverse of Set.
 func (v *microbatchValue) String() string {
 	if v.options.MicrobatchAuto && v.options.Microbatch < 1 {
 		return "auto"

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestEmptyPaths checks that no path is left empty, as by an unset variable of the shell.
+// TestEmptyPaths checks that an empty path, as from an unset shell variable, is an error.
 func TestEmptyPaths(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p := program{env: variables(nil)}
@@ -49,8 +49,8 @@ func TestEmptyPaths(t *testing.T) {
 	}
 }
 
-// TestIrregularFiles gives every argument that is to be a file a pipe, a socket, a device
-// and a folder: none may be waited for.
+// TestIrregularFiles passes a pipe, a socket, a device and a folder for every file argument:
+// none may block.
 func TestIrregularFiles(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -88,7 +88,7 @@ func TestIrregularFiles(t *testing.T) {
 	}
 }
 
-// TestDeletedWorkingFolder runs where there is no folder any more.
+// TestDeletedWorkingFolder runs the program in a deleted folder.
 func TestDeletedWorkingFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
 	if err := os.Mkdir(dir, 0o777); err != nil {
@@ -108,7 +108,7 @@ func TestDeletedWorkingFolder(t *testing.T) {
 	}
 }
 
-// TestStandardWords checks that what help says of a default is understood.
+// TestStandardWords checks that flags accept their defaults as help shows them.
 func TestStandardWords(t *testing.T) {
 	p := program{env: variables(nil)}
 	root := syntaxOf(p.app().Flags, p.app().Commands)
@@ -125,9 +125,9 @@ func TestStandardWords(t *testing.T) {
 	succeed(t, nil, "sample", "a", "--num-samples", "1", "--timestep-respacing", "all", "--device", "cpu")
 }
 
-// TestAttentionNowhere checks that a resolution that no feature map has is refused, with
-// those that there are.
-func TestAttentionNowhere(t *testing.T) {
+// TestAttentionWithoutFeatureMap checks the error for an attention resolution that no feature
+// map has.
+func TestAttentionWithoutFeatureMap(t *testing.T) {
 	t.Chdir(t.TempDir())
 	got := iddpm(t, "train", "--image-size", "32", "--channel-mult", "1,2", "--attention-resolutions", "5", "--steps", "1")
 	if got.status != exitUsage || !strings.Contains(got.stderr, "--attention-resolutions 5") || !strings.Contains(got.stderr, "32,16") {
@@ -135,8 +135,8 @@ func TestAttentionNowhere(t *testing.T) {
 	}
 }
 
-// TestEvaluateStray checks that a stray image of another size, first by name, does not
-// decide how the samples are resized.
+// TestEvaluateStray checks that a single image of another size, first by name, does not
+// determine the size of the samples.
 func TestEvaluateStray(t *testing.T) {
 	dir := imageFolder(t, 4, 16, 16, false)
 	stray := imageFolder(t, 1, 1, 1, false)

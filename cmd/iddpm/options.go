@@ -12,25 +12,24 @@ import (
 	"iddpm/storage"
 )
 
-// option is one flag of a command and the place where its value goes. The same
-// text is understood after a flag, in an IDDPM_ variable and in a file of
-// --config.
+// option is one flag of a command and the place where its value goes. Flags, IDDPM_
+// variables and files of --config accept the same text.
 type option struct {
 	name     string // in kebab-case
 	alias    string
 	category string
 	usage    string // `NAME` in it stands for the value
 	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
-	standard string // what help says of the default, if not its value
-	local    bool   // a path on this machine; a URL is refused
+	standard string // default as shown by help, if not the value
+	local    bool   // a path on this machine; a URL is an error
 	path     bool   // a path or a URL
-	hidden   bool   // accepted for the reference's sake
-	timed    bool   // of training or the data: bench heeds it too
-	variable string // the reference's environment variable for it, beside ours
+	hidden   bool   // accepted for compatibility with improved-diffusion
+	timed    bool   // a setting of training or data that bench uses too
+	variable string // improved-diffusion's environment variable, in addition to ours
 }
 
-// optionFlag is an option as urfave sees it. It is text to urfave, so that there
-// is one parser, with one kind of error, whatever the source.
+// optionFlag is an option as urfave sees it. To urfave the value is text, so that one
+// parser handles all sources.
 type optionFlag struct {
 	*cli.StringFlag
 	value      any
@@ -51,7 +50,7 @@ func (o option) flag() *optionFlag {
 	return &optionFlag{StringFlag: f, value: o.value, path: o.path || o.local, standard: o.standard, variable: o.variable}
 }
 
-// timed returns an option that bench heeds.
+// timed returns an option that bench uses too.
 func timed(o option) option {
 	o.timed = true
 	return o
@@ -76,18 +75,18 @@ func flagsOf(options ...option) []cli.Flag {
 	return flags
 }
 
-// positionalFlag stands for a command's argument, as the reference's
-// --model_path does for a checkpoint.
+// positionalFlag returns a hidden flag whose value is a command's argument, such as
+// improved-diffusion's --model_path for a checkpoint.
 func positionalFlag(name string) cli.Flag {
 	f := option{name: name, hidden: true, value: new(string), path: true}.flag()
 	f.positional = true
 	return f
 }
 
-// TakesValue lets help show `--learn-sigma`, not `--learn-sigma value`.
+// TakesValue reports whether help shows a placeholder for the value.
 func (f *optionFlag) TakesValue() bool { return !f.boolean() }
 
-// String returns the flag's line of help.
+// String returns the flag's help line.
 func (f *optionFlag) String() string { return cli.FlagStringer(f) }
 
 func (f *optionFlag) boolean() bool {
@@ -120,7 +119,7 @@ func apply(c *cli.Context, options []option) error {
 		}
 		text := c.String(o.name)
 		if !o.local && !o.path && isStandard(o.standard, o.value, text) {
-			text = "" // which means the same to all of these
+			text = "" // the default of all of these
 		}
 		err := set(o.value, text)
 		if err == nil && o.local {
@@ -133,14 +132,14 @@ func apply(c *cli.Context, options []option) error {
 	return nil
 }
 
-// isStandard reports whether text is what help says of the default of an option of text,
-// such as "all": who copies it means it.
+// isStandard reports whether text is the default of a text option as help shows it, such
+// as "all": a user may copy it.
 func isStandard(standard string, value any, text string) bool {
 	_, isText := value.(*string)
 	return isText && standard != "" && text == standard
 }
 
-// onThisMachine refuses a URL where only a path will do.
+// onThisMachine rejects a URL.
 func onThisMachine(path string) error {
 	if storage.IsURL(path) {
 		return wrongUse("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders and checkpoints", path)
@@ -209,7 +208,7 @@ func parseFloat(text string) (float64, error) {
 	return v, nil
 }
 
-// parseList reads a comma-separated list; no text is an empty one.
+// parseList reads a comma-separated list; empty text is an empty list.
 func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -225,7 +224,7 @@ func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 	return list, nil
 }
 
-// show returns the text from which set makes what value points to.
+// show is the inverse of set: it returns what value points to as text.
 func show(value any) string {
 	switch v := value.(type) {
 	case *[]int:

@@ -38,7 +38,7 @@ func TestSetShow(t *testing.T) {
 	}
 }
 
-// TestMicrobatchValue reads --microbatch and shows it.
+// TestMicrobatchValue parses and formats --microbatch.
 func TestMicrobatchValue(t *testing.T) {
 	var o train.Options
 	for _, c := range []struct {
@@ -60,7 +60,8 @@ func TestMicrobatchValue(t *testing.T) {
 	}
 }
 
-// Names, aliases and categories are in order, and every flag says what it does.
+// TestOptions checks that names and aliases are unique and that every flag has a category
+// and a help text.
 func TestOptions(t *testing.T) {
 	config := train.Defaults()
 	for name, options := range map[string][]option{
@@ -76,7 +77,7 @@ func TestOptions(t *testing.T) {
 		seen := map[string]bool{}
 		for _, o := range options {
 			if seen[o.name] {
-				t.Errorf("%s: --%s stands twice", name, o.name)
+				t.Errorf("%s: --%s is defined twice", name, o.name)
 			}
 			seen[o.name] = true
 			if o.category == "" || o.usage == "" && !o.hidden {
@@ -86,7 +87,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A URL never becomes a folder of that name.
+// TestURLsOutOfPlace checks that no command creates a folder named like a URL.
 func TestURLsOutOfPlace(t *testing.T) {
 	const elsewhere, unknown = "must be a path on this machine", "the supported URLs are"
 	for _, test := range []struct {
@@ -123,20 +124,20 @@ func TestURLsOutOfPlace(t *testing.T) {
 	}
 }
 
-// bench refuses what would change nothing there: where images come from, when a run
-// ends, what it logs, saves and evaluates.
+// TestBenchRefusesUnusedFlags checks that bench rejects flags without effect there: the
+// source of images, the end of a run, and what it logs, saves and evaluates.
 func TestBenchRefusesUnusedFlags(t *testing.T) {
 	config := train.Defaults()
 	timed := timedOptions(&config)
 	for _, o := range append(evalOptions(&config), chosen(configOptions(&config), "data-dir", "cache", "steps", "log-interval", "gradient-noise",
 		"save-interval", "keep", "keep-every", "max-skipped-steps", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps")...) {
 		if len(chosen(timed, o.name)) > 0 {
-			t.Errorf("bench takes --%s", o.name)
+			t.Errorf("bench accepts --%s", o.name)
 		}
 	}
 	for _, name := range []string{"class-cond", "num-channels", "diffusion-steps", "batch-size", "ema-rate", "precision", "threads"} {
 		if len(chosen(timed, name)) != 1 {
-			t.Errorf("bench does not take --%s", name)
+			t.Errorf("bench does not accept --%s", name)
 		}
 	}
 	if got := iddpm(t, "bench", "train", "--keep", "3"); got.status != exitUsage || !strings.Contains(got.stderr, "--keep") {

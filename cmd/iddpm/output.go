@@ -8,27 +8,25 @@ import (
 	"strings"
 )
 
-// makeFolder makes the folder that results are to go to, and tries whether files
-// may be written there: before the work that they come of, not after it. flag names
-// the folder; release removes one that is new and still empty.
+// makeFolder creates the output folder and checks that it is writable, before the work
+// and not after it. flag names the folder; release removes it if it is new and empty.
 func makeFolder(dir, flag string) (release func(), err error) {
 	release = func() {}
 	if !exists(dir) {
 		release = func() { os.Remove(dir) }
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("cannot make the folder of the results, name another by %s: %w", flag, err)
+		return nil, fmt.Errorf("cannot create the output folder, name another by %s: %w", flag, err)
 	}
 	probe, err := os.CreateTemp(dir, ".iddpm-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot write to the folder of the results, name another by %s: %w", flag, err)
+		return nil, fmt.Errorf("cannot write to the output folder, name another by %s: %w", flag, err)
 	}
 	return release, errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// unused turns names of files, of which some may be empty, into paths in a folder
-// where nothing lies yet: where an earlier result has one of the names, all of
-// them get the first number that is free.
+// unused turns file names, of which some may be empty, into paths in a folder that do not
+// exist yet: if one exists, all of them get the first free number.
 func unused(dir string, names ...*string) {
 	taken := func(end string) bool {
 		for _, name := range names {
@@ -49,13 +47,13 @@ func unused(dir string, names ...*string) {
 	}
 }
 
-// numbered returns the path of a file whose name gets an end before its extension.
+// numbered returns the path of a file with an end inserted before its extension.
 func numbered(dir, name, end string) string {
 	extension := filepath.Ext(name)
 	return filepath.Join(dir, strings.TrimSuffix(name, extension)+end+extension)
 }
 
-// cannotWrite names the file in an error of writing it.
+// cannotWrite adds the file's path to a write error.
 func cannotWrite(path string, err error) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
@@ -63,7 +61,7 @@ func cannotWrite(path string, err error) error {
 	return nil
 }
 
-// table gathers lines of names and values.
+// table collects lines of names and values.
 type table struct{ strings.Builder }
 
 // line writes a name and its value.
@@ -71,11 +69,10 @@ func (t *table) line(name, format string, args ...any) {
 	fmt.Fprintf(t, "%-26s%s\n", name, fmt.Sprintf(format, args...))
 }
 
-// shown bounds the sizes, classes and bad files that are listed for people; JSON
-// has all.
+// shown limits the lines that list writes; JSON has all.
 const shown = 20
 
-// list writes how many lines there are, and the first of them.
+// list writes the number of lines, and the first of them.
 func (t *table) list(name string, lines []string) {
 	t.line(name, "%d", len(lines))
 	for _, line := range lines[:min(len(lines), shown)] {
@@ -86,7 +83,7 @@ func (t *table) list(name string, lines []string) {
 	}
 }
 
-// size spells bytes for people.
+// size formats bytes with a binary unit.
 func size(bytes int64) string {
 	switch {
 	case bytes >= 1<<30:

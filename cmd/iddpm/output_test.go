@@ -50,8 +50,9 @@ func TestSaveInRemovedFolder(t *testing.T) {
 	}
 }
 
-// A folder that cannot be is known before the work, and no result is printed.
-func TestSampleWhereNothingCanBeWritten(t *testing.T) {
+// TestSampleUnwritable checks that an unwritable output folder is an error before sampling,
+// and that no result is printed.
+func TestSampleUnwritable(t *testing.T) {
 	run := tinyRun(t)
 	file := filepath.Join(t.TempDir(), "file")
 	writeTo(t, file, nil)
@@ -63,7 +64,7 @@ func TestSampleWhereNothingCanBeWritten(t *testing.T) {
 	}
 }
 
-// Other images do not take the place of those of an earlier command.
+// TestSampleReplacesNothing checks that samples never overwrite those of an earlier command.
 func TestSampleReplacesNothing(t *testing.T) {
 	run := tinyRun(t)
 	first := sample(t, run, "--num-samples", "2")

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// exists reports whether there is anything at a path, readable or not.
+// exists reports whether a path exists, readable or not.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, os.ErrNotExist)
@@ -17,9 +17,8 @@ func exists(path string) bool {
 // isNPZ reports whether a path names an .npz file.
 func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
 
-// shellWord spells a path or URL for a shell, which would take apart what holds
-// more than plainWord does, as in s3://bucket/run?a=b&c=d. What begins like a flag
-// is a file of the present folder.
+// shellWord quotes a path or URL for a shell if it needs quotes, such as
+// s3://bucket/run?a=b&c=d. It prefixes a path that begins like a flag with ./.
 func shellWord(word string) string {
 	if strings.HasPrefix(word, "-") {
 		word = "./" + word
@@ -30,5 +29,5 @@ func shellWord(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// plainWord is what no shell reads anything into.
+// plainWord matches text that needs no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%_+:,./-][A-Za-z0-9@%_+:,./=-]*$`)

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// permissionAdvice says whose file or folder has refused this process, and what to do
-// about it. It is empty for other errors.
+// permissionAdvice names the owner of the file or folder that this process may not access,
+// and the cure. It is "" for other errors.
 func permissionAdvice(err error, container bool) string {
 	path := refusedPath(err)
 	if path == "" {
@@ -26,8 +26,8 @@ func permissionAdvice(err error, container bool) string {
 	return r.advice()
 }
 
-// refusedPath returns the path in an error of missing permission, or of a file system
-// that is mounted read-only.
+// refusedPath returns the path in a permission error, or in an error of a read-only file
+// system.
 func refusedPath(err error) string {
 	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 		return ""
@@ -50,7 +50,7 @@ func refuses(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
-// refusal is a file or folder that this process may not use as it wants to.
+// refusal is a file or folder that this process may not access.
 type refusal struct {
 	path      string
 	mode      fs.FileMode
@@ -60,8 +60,8 @@ type refusal struct {
 	container bool
 }
 
-// refusalOf finds what has refused a path: the path itself, or the nearest folder above
-// it that is there and can be looked at.
+// refusalOf finds the file or folder that denies access to a path: the path itself, or
+// its nearest ancestor that exists and can be inspected.
 func refusalOf(path string) (r refusal, known bool) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -95,21 +95,21 @@ func (r refusal) advice() string {
 	whose := fmt.Sprintf("%s (mode %04o) belongs to %s, and iddpm runs as uid %d", r.path, r.mode.Perm(), ownerName(r.uid), r.self)
 	switch {
 	case r.readOnly && r.container:
-		return fmt.Sprintf("%s is mounted read-only: write to a folder that is not, as of -v \"$PWD/runs:/runs\" (without :ro), or mount one there", r.path)
+		return fmt.Sprintf("%s is mounted read-only: write to another folder, or mount one there without :ro, as in -v \"$PWD/runs:/runs\"", r.path)
 	case r.readOnly:
-		return fmt.Sprintf("%s is on a file system that is mounted read-only: name another folder", r.path)
+		return fmt.Sprintf("%s is on a read-only file system: name another folder", r.path)
 	case r.uid == r.self:
-		return fmt.Sprintf("%s: let its owner do that (chmod u+rwX %s), or name another path", whose, shellWord(r.path))
+		return fmt.Sprintf("%s: add the permission (chmod u+rwX %s), or name another path", whose, shellWord(r.path))
 	case r.container && r.uid == 0:
-		return whose + `: docker makes a folder of -v that is missing on the host, and makes it root's. Make it first (mkdir -p runs; ` +
-			`of one that is root's already: sudo chown "$(id -u):$(id -g)" runs), and run as yourself: docker run --user "$(id -u):$(id -g)"`
+		return whose + `: docker creates a missing folder of -v as root. Create it first (mkdir -p runs; ` +
+			`if root owns it already: sudo chown "$(id -u):$(id -g)" runs), and run as yourself: docker run --user "$(id -u):$(id -g)"`
 	case r.container:
 		return fmt.Sprintf("%s: run as its owner (docker run --user %d:%d)", whose, r.uid, r.gid)
 	}
-	return fmt.Sprintf("%s: have its owner allow it (sudo chown %d %s), or name another path", whose, r.self, shellWord(r.path))
+	return fmt.Sprintf("%s: change its owner (sudo chown %d %s), or name another path", whose, r.self, shellWord(r.path))
 }
 
-// ownerName spells a uid with its name, where this machine knows one.
+// ownerName returns a uid with the user's name, if this machine knows it.
 func ownerName(uid int) string {
 	u, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutPrivilege calls f, which may start processes, without the capability by which
-// root writes where the mode of a folder does not let it.
+// withoutPrivilege calls f, which may start processes, without root's capability to ignore
+// the mode of a folder.
 func withoutPrivilege(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -29,7 +29,7 @@ func withoutPrivilege(f func()) {
 	<-done
 }
 
-// refusing makes a folder that cannot be written.
+// refusing creates a folder without write permission.
 func refusing(t *testing.T, dir string) {
 	t.Helper()
 	if err := errors.Join(os.MkdirAll(dir, 0o777), os.Chmod(dir, 0o555)); err != nil {
@@ -38,7 +38,8 @@ func refusing(t *testing.T, dir string) {
 	t.Cleanup(func() { os.Chmod(dir, 0o755) })
 }
 
-// A checkpoint by itself in a folder that cannot be written goes on in a new run folder.
+// TestResumeFromReadOnlyFolder checks that a single checkpoint in a folder without write
+// permission resumes in a new run folder.
 func TestResumeFromReadOnlyFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {
@@ -59,13 +60,13 @@ func TestResumeFromReadOnlyFolder(t *testing.T) {
 		args   []string
 		status int
 		want   []string
-		run    string // where the run goes on
+		run    string // where the run continues
 	}{
 		{[]string{"bare/ckpt-000002.pt", "--steps", "3"}, exitDone, []string{"runs/001-ckpt-000002"}, "runs/001-ckpt-000002"},
 		{[]string{"folder/checkpoints", "--steps", "4"}, exitDone, []string{"runs/002-checkpoints"}, "runs/002-checkpoints"},
 		{[]string{"bare/ckpt-000002.pt", "--steps", "5", "--run-dir", "b"}, exitDone, nil, "b"},
 		{[]string{"bare/ckpt-000002.pt", "--steps", "1"}, exitFailed, []string{"cannot end at step 1"}, ""},
-		{[]string{"a", "--steps", "3"}, exitFailed, []string{"--run-dir DIR goes on in another folder", "a (mode 0555) belongs to"}, ""},
+		{[]string{"a", "--steps", "3"}, exitFailed, []string{"--run-dir DIR resumes in another folder", "a (mode 0555) belongs to"}, ""},
 	} {
 		var p *process
 		withoutPrivilege(func() { p = start(t, append([]string{"resume", "--device", "cpu"}, test.args...)...) })
@@ -86,7 +87,8 @@ func TestResumeFromReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// Whatever a command may not write, its error names the folder, whose it is, and the cure.
+// TestRefusedFolder checks that an error of missing write permission names the folder, its
+// owner and the cure.
 func TestRefusedFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	refusing(t, "runs")
@@ -121,7 +123,7 @@ func TestRefusalAdvice(t *testing.T) {
 		{"no container", refusal{path: "/data", mode: 0o755, uid: nobody, self: 1000}, []string{"sudo chown 1000 /data"}},
 		{"its own", refusal{path: "/data", mode: 0o555, uid: 1000, self: 1000, container: true}, []string{"chmod u+rwX /data"}},
 		{"read-only mount", refusal{path: "/runs", uid: 1000, self: 1000, container: true, readOnly: true}, []string{"/runs is mounted read-only", "without :ro"}},
-		{"read-only file system", refusal{path: "/media/x", readOnly: true}, []string{"/media/x is on a file system that is mounted read-only"}},
+		{"read-only file system", refusal{path: "/media/x", readOnly: true}, []string{"/media/x is on a read-only file system"}},
 	} {
 		for _, want := range test.want {
 			if got := test.r.advice(); !strings.Contains(got, want) {

@@ -11,12 +11,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// File names, flag values and what other programs say may hold anything: ESC [2J clears a
-// terminal, U+202E turns what follows around. All that goes to people, and not as JSON,
-// passes through here.
+// File names, flag values and other programs' messages can hold control characters: ESC
+// [2J clears a terminal, U+202E reverses the text that follows. All text output except
+// JSON passes through printable.
 
-// printable writes what a terminal would obey or not show as Go's escapes: \x1b, \u202e,
-// \xff for a byte that is no UTF-8. Ends of lines and tabs stay.
+// printable replaces control and invisible characters by Go's escapes: \x1b, \u202e, \xff
+// for an invalid UTF-8 byte. Newlines and tabs stay.
 func printable(text string) string {
 	if !strings.ContainsFunc(text, unprintable) {
 		return text
@@ -40,8 +40,8 @@ func printable(text string) string {
 	return b.String()
 }
 
-// unprintable reports whether a rune needs an escape. The joiners within emoji and some
-// scripts do not; a byte that is no UTF-8 looks like utf8.RuneError.
+// unprintable reports whether a rune needs an escape. The joiners of emoji and some
+// scripts do not; an invalid UTF-8 byte decodes to utf8.RuneError.
 func unprintable(r rune) bool {
 	switch r {
 	case '\n', '\t', '\u200c', '\u200d':
@@ -50,7 +50,7 @@ func unprintable(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsGraphic(r)
 }
 
-// printableWriter is where text for people goes. Each Write holds whole characters.
+// printableWriter escapes text for a terminal. Each Write must hold whole characters.
 type printableWriter struct{ io.Writer }
 
 // Write writes p, and counts the bytes of p.
@@ -61,14 +61,14 @@ func (w printableWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// printableEncoder is zap's console encoder for whatever messages and fields hold.
+// printableEncoder escapes the messages and fields of zap's console encoder.
 type printableEncoder struct{ zapcore.Encoder }
 
-// Clone is there for fields that a logger adds to all of its lines.
+// Clone copies the encoder, for fields that a logger adds to all of its lines.
 func (e printableEncoder) Clone() zapcore.Encoder { return printableEncoder{e.Encoder.Clone()} }
 
-// EncodeEntry encodes a line. Fields are JSON there, which escapes what is below U+0020 and
-// leaves the rest; so an ESC in the result is a colour's.
+// EncodeEntry encodes a log line. Fields are JSON, which escapes runes below U+0020, so
+// an ESC in the result belongs to a colour.
 func (e printableEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	entry.Message = printable(entry.Message)
 	line, err := e.Encoder.EncodeEntry(entry, fields)

@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// hostile holds what a terminal obeys: C0 and C1 controls, DEL, overrides of the direction
-// of writing, ends of lines of Unicode, and a byte that is no UTF-8.
+// hostile holds characters that control a terminal: C0 and C1 controls, DEL, bidirectional
+// overrides, Unicode line separators, and an invalid UTF-8 byte.
 const hostile = "a\x1b[2J\x07\r\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz"
 
 const quoted = `a\x1b[2J\x07\x0d\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz`
@@ -36,7 +36,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// checkPrintable looks for what only a terminal's own colours may hold.
+// checkPrintable fails if text holds a control character other than newline.
 func checkPrintable(t *testing.T, name, text string) {
 	t.Helper()
 	if got := printable(text); got != text {
@@ -44,7 +44,7 @@ func checkPrintable(t *testing.T, name, text string) {
 	}
 }
 
-// Log lines, errors and results are for people; JSON holds the text as it is.
+// TestOutputIsPrintable checks log lines, errors and results; JSON keeps the text unchanged.
 func TestOutputIsPrintable(t *testing.T) {
 	var out bytes.Buffer
 	p := &program{stdout: &out, stderr: &out}
@@ -69,7 +69,7 @@ func TestOutputIsPrintable(t *testing.T) {
 	checkPrintable(t, "coloured", strings.NewReplacer("\x1b[34m", "", "\x1b[0m", "").Replace(out.String()))
 }
 
-// File names, flag values and arguments come back in errors.
+// TestErrorsArePrintable checks errors that quote file names, flag values and arguments.
 func TestErrorsArePrintable(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const name = "b\x1b[2J\u202e.png"

@@ -21,7 +21,7 @@ import (
 	"iddpm/distributed"
 )
 
-// outcome is what a command left behind.
+// outcome is the status and the output of a command.
 type outcome struct {
 	status         int
 	stdout, stderr string
@@ -41,8 +41,8 @@ var (
 	otherCommands = regexp.MustCompile("iddpm (train|resume|sample|nll|evaluate|export|info|data|bench|figure)\\b[^\n]*|docker run[^\n]*")
 )
 
-// foreignFlags returns the flags that a command's error advises, which the command lacks:
-// only those after another command's name may be of that one.
+// foreignFlags returns the flags in a command's error that the command lacks. A flag after
+// another command's name may be that command's.
 func foreignFlags(args []string, got outcome) (foreign []string) {
 	syntax := appSyntax()
 	line, err := parseArguments(syntax, args)
@@ -68,7 +68,7 @@ func iddpmWith(ctx context.Context, env map[string]string, args ...string) outco
 	return outcome{status, stdout.String(), stderr.String()}
 }
 
-// lastLine is the error, after the log, with the lines of advice that follow it.
+// lastLine is the error after the log, with its lines of advice.
 func (o outcome) lastLine() string {
 	lines := strings.Split(strings.TrimSpace(o.stderr), "\n")
 	last := len(lines) - 1
@@ -78,7 +78,7 @@ func (o outcome) lastLine() string {
 	return strings.Join(lines[last:], "\n")
 }
 
-// tiny is a network that trains in a blink.
+// tiny is a network that trains in milliseconds.
 var tiny = []string{"--image-size", "8", "--num-channels", "32", "--num-res-blocks", "1", "--channel-mult", "1",
 	"--attention-resolutions", "8", "--num-heads", "1", "--diffusion-steps", "8", "--noise-schedule", "cosine", "--threads", "1", "--precision", "fp32",
 	"--batch-size", "4"}
@@ -120,7 +120,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Wrong use is one clear line, and leaves no run folder.
+// TestWrongUse checks that incorrect usage gives one line and leaves no run folder.
 func TestWrongUse(t *testing.T) {
 	images := t.TempDir()
 	empty := t.TempDir()
@@ -144,7 +144,7 @@ func TestWrongUse(t *testing.T) {
 		{"unknown command", []string{"trane"}, exitUsage, "did you mean train?"},
 		{"unknown preset", []string{"train", "--preset", "cifar"}, exitUsage, "cifar10, cifar10-vlb"},
 		{"unknown device", []string{"train", "--device", "tpu"}, exitUsage, "use cpu, cuda or cuda:N"},
-		{"argument of train", []string{"train", "photos"}, exitUsage, "takes flags alone, not photos"},
+		{"argument of train", []string{"train", "photos"}, exitUsage, "accepts only flags, not photos"},
 		{"no argument", []string{"resume"}, exitUsage, "iddpm resume CKPT_OR_RUN_DIR"},
 		{"two arguments", []string{"sample", "a", "b"}, exitUsage, "a b"},
 		{"missing folder", []string{"train", "--data-dir", filepath.Join(empty, "nowhere")}, exitFailed, "nowhere"},
@@ -166,7 +166,7 @@ func TestWrongUse(t *testing.T) {
 		{"info of nothing", []string{"info", "nothing"}, exitFailed, "neither a checkpoint, nor a run folder, nor a preset (emoji,"},
 		{"bench without steps", []string{"bench", "train", "--steps", "0"}, exitUsage, "steps must be above 0"},
 		{"bench load without batches", []string{"bench", "load", "--batch-size", "0"}, exitUsage, "must be above 0"},
-		{"argument of bench", []string{"bench", "load", "foo"}, exitUsage, "iddpm bench load takes flags alone, not foo"},
+		{"argument of bench", []string{"bench", "load", "foo"}, exitUsage, "iddpm bench load accepts only flags, not foo"},
 		{"noise of nothing", []string{"figure", "noising", "--image-size", "0"}, exitUsage, "image-size must be above 0"},
 		{"too many threads", []string{"train", "--threads", "100000"}, exitUsage, fmt.Sprintf("not 100000: this machine has %d cores", runtime.NumCPU())},
 		{"negative threads", []string{"train", "--threads", "-1"}, exitUsage, "--threads must be from 0, one per core, to "},
@@ -189,9 +189,9 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// With --log-json errors are lines of JSON, too, and an interrupt says no more than
-// that it was one.
-func TestLastWords(t *testing.T) {
+// TestLastErrorMessage checks that errors with --log-json are JSON, and the message of an
+// interrupt.
+func TestLastErrorMessage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "1")...); got.status != exitDone {
 		t.Fatal(got.stderr)
@@ -216,7 +216,7 @@ func TestLastWords(t *testing.T) {
 		if got.status != test.status || !strings.Contains(got.lastLine()+"\n", test.want) {
 			t.Errorf("%v: status %d, not %d: %s", test.args, got.status, test.status, got.lastLine())
 		}
-		if strings.Contains(got.stdout, "nothing was left to do") {
+		if strings.Contains(got.stdout, "no steps were left") {
 			t.Errorf("%v: printed %s", test.args, got.stdout)
 		}
 		if slices.Contains(test.args, "--log-json") && !json.Valid([]byte(got.lastLine())) {
@@ -268,8 +268,8 @@ func TestTrainResumeSampleInfo(t *testing.T) {
 	}
 }
 
-// testSample draws from the run in a: which images come out depends neither on
-// the batch size nor on how the checkpoint is named.
+// testSample samples from the run in a: the images depend neither on the batch size nor on
+// how the checkpoint is named.
 func testSample(t *testing.T) {
 	t.Helper()
 	var first []uint8
@@ -293,7 +293,7 @@ func testSample(t *testing.T) {
 		if first == nil {
 			first = pixels
 		} else if !bytes.Equal(first, pixels) {
-			t.Errorf("%v draws other images", args)
+			t.Errorf("%v gives other images", args)
 		}
 		if _, err := os.Stat(result.Grid); err != nil {
 			t.Error(err)
@@ -338,14 +338,14 @@ func TestSampleByClassAndFromBareWeights(t *testing.T) {
 	fromRun := draw("sample", "c", "--ema", "none", "-o", "run")
 	fromBare := draw(bare...)
 	if !bytes.Equal(fromRun["arr_0"].Data, fromBare["arr_0"].Data) || !bytes.Equal(fromRun["arr_1"].Data, fromBare["arr_1"].Data) {
-		t.Error("bare weights draw other images than their checkpoint")
+		t.Error("bare weights give other images than their checkpoint")
 	}
 	if got := iddpm(t, "sample", "bare.pt", "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "missing: ") {
 		t.Errorf("bare weights without their flags: %d, %s", got.status, got.stderr)
 	}
 }
 
-// An interrupted command saves what it has, says so, and exits with 75.
+// TestInterrupt checks that an interrupted command saves, says so, and exits with 75.
 func TestInterrupt(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -363,12 +363,12 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestMain lets the test binary stand for the program.
+// TestMain lets the test binary act as the program.
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_AS_PROGRAM") != "" {
 		main()
 	}
-	// Tests compare bits: the number of threads must not follow what else runs.
+	// Tests compare bits: the number of threads must not adapt to other programs.
 	if _, set := os.LookupEnv("OMP_NUM_THREADS"); !set {
 		var alone *distributed.Group
 		os.Setenv("OMP_NUM_THREADS", strconv.Itoa(alone.CPUs()))
@@ -378,7 +378,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// Whole batches that were drawn before an interrupt are kept.
+// TestSampleInterruptedInPart checks that an interrupt keeps the finished batches.
 func TestSampleInterruptedInPart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "1")...); got.status != exitDone {
@@ -395,7 +395,7 @@ func TestSampleInterruptedInPart(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after a number of questions.
+// countdown is a context that is cancelled after a number of calls of Err.
 type countdown struct {
 	context.Context
 	left int
@@ -408,7 +408,8 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// The reference's own command line, and its variable for the run folder.
+// TestReferenceCommandLine runs improved-diffusion's command line, with its variable for the
+// run folder.
 func TestReferenceCommandLine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	args := strings.Fields("train --image_size 8 --num_channels 32 --num_res_blocks 1 --learn_sigma True --diffusion_steps 4000 --noise_schedule cosine " +
@@ -423,7 +424,7 @@ func TestReferenceCommandLine(t *testing.T) {
 	}
 }
 
-// With no run folder named, runs are numbered, and named after their preset.
+// TestRunDir checks that default run folders are numbered and named after their preset.
 func TestRunDir(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, want := range []string{"runs/001-emoji", "runs/002-custom"} {
@@ -466,7 +467,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// Two processes take the steps of one run, and one of them says what they take.
+// TestBenchProcesses times the steps of two processes, of which one reports.
 func TestBenchProcesses(t *testing.T) {
 	got := programAlone(append([]string{"bench", "train", "--device", "cpu", "--steps", "2", "--warmup", "1", "--processes", "2"}, tiny...)...)
 	var result benchResult
@@ -487,7 +488,7 @@ func TestBenchProcesses(t *testing.T) {
 	}
 }
 
-// An interrupt ends what is timed, and leaves nothing.
+// TestBenchInterrupted checks that an interrupt ends the benchmark without a result.
 func TestBenchInterrupted(t *testing.T) {
 	for _, what := range []string{"train", "sample"} {
 		ctx := &countdown{Context: context.Background(), left: 3}
@@ -498,7 +499,7 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// TestBenchProducts times the products of two microbatches beside each step.
+// TestBenchProducts times the matrix products of two microbatches in addition to each step.
 func TestBenchProducts(t *testing.T) {
 	got := iddpm(t, append([]string{"bench", "train", "--products", "--precision", "bf16", "--microbatch", "3", "--device", "cpu", "--steps", "2", "--warmup", "1"}, tiny...)...)
 	var result benchResult

@@ -20,7 +20,7 @@ import (
 	"iddpm/train"
 )
 
-// await waits until the process has logged a text, and fails if it ends before.
+// await waits until the process has logged a text, and fails if it exits first.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
 	for !strings.Contains(p.stderrSoFar(), text) {
@@ -39,8 +39,7 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// limitFiles makes the kernel refuse a process's writes beyond a size, as a full
-// disk does.
+// limitFiles limits the size of files that a process may write, to simulate a full disk.
 func (p *process) limitFiles(t *testing.T, bytes uint64) {
 	t.Helper()
 	limit := syscall.Rlimit{Cur: bytes, Max: math.MaxUint64}
@@ -56,8 +55,8 @@ func checkpoints(dir string) []string {
 	return append(files, hidden...)
 }
 
-// TestFullDisk trains on while the disk takes no checkpoint, saves once it does,
-// and says so at the end where it never does.
+// TestFullDisk checks that training continues while the disk is full, saves once it is not,
+// and reports at the end if it still is.
 func TestFullDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p := start(t, trainTiny(dir, "--steps", "1000000", "--save-interval", "20")...)
@@ -87,20 +86,20 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestSignal sends the signals of a container's end, of a keyboard, and of a
-// terminal that goes, which may hang up twice: each saves.
+// TestSignal sends the signals of a stopped container, of a keyboard, and of a closed
+// terminal, which may hang up twice: each saves.
 func TestSignal(t *testing.T) {
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, syscall.SIGHUP) // or a run of the tests under nohup would have the runs ignore it
+	signal.Notify(caught, syscall.SIGHUP) // under nohup the runs would inherit that it is ignored
 	defer signal.Stop(caught)
 	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGINT}, {syscall.SIGHUP, syscall.SIGHUP}, {syscall.SIGTERM, syscall.SIGHUP}} {
 		dir := filepath.Join(t.TempDir(), "run")
 		p := start(t, trainTiny(dir, "--batch-size", "64")...)
 		p.await(t, "INFO  step")
 		p.signal(t, signals[0])
-		p.await(t, "iddpm: stopping; once more")
+		p.await(t, "iddpm: stopping; signal again")
 		for _, s := range signals[1:] {
-			_ = p.Process.Signal(s) // it may be done already
+			_ = p.Process.Signal(s) // it may have exited
 		}
 		if status := p.end(); status != exitSaved || !strings.HasSuffix(p.stderrSoFar(), "iddpm: interrupted; the run is saved\n") {
 			t.Errorf("%v: status %d: %s", signals, status, p.stderrSoFar())
@@ -111,9 +110,9 @@ func TestSignal(t *testing.T) {
 	}
 }
 
-// TestNohup hangs up on a run that was started so that it does not mind.
+// TestNohup checks that a run under nohup ignores SIGHUP.
 func TestNohup(t *testing.T) {
-	signal.Ignore(syscall.SIGHUP) // which a process that is started inherits
+	signal.Ignore(syscall.SIGHUP) // inherited by new processes
 	defer signal.Reset(syscall.SIGHUP)
 	p := start(t, trainTiny(filepath.Join(t.TempDir(), "run"), "--log-json")...)
 	p.await(t, `"msg":"step"`)
@@ -129,8 +128,8 @@ func TestNohup(t *testing.T) {
 	}
 }
 
-// TestClosedPipe trains to the end though nobody reads the log or the results,
-// as in `iddpm train 2>&1 | head -1`.
+// TestClosedPipe checks that training completes with closed output pipes, as in
+// `iddpm train 2>&1 | head -1`.
 func TestClosedPipe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	reader, writer, err := os.Pipe()
@@ -151,13 +150,14 @@ func TestClosedPipe(t *testing.T) {
 	}
 }
 
-// TestSecondSignal comes amid a long step, and ends the program at once.
+// TestSecondSignal checks that a second signal, within a long step, ends the program
+// immediately.
 func TestSecondSignal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p := start(t, trainTiny(dir, "--batch-size", "2048", "--log-interval", "1", "--save-interval", "1000", "--steps", "1000")...)
 	p.await(t, "INFO  step") // and the next one has begun
 	p.signal(t, syscall.SIGINT)
-	p.await(t, "once more to stop at once")
+	p.await(t, "signal again to exit immediately")
 	p.signal(t, syscall.SIGTERM)
 	if status := p.end(); status != exitInterrupted {
 		t.Errorf("status %d: %s", status, p.stderrSoFar())
@@ -167,9 +167,8 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// TestScheduler restarts one command line over and over, as a scheduler does
-// whose jobs are preempted: the folder that is killed before its first
-// checkpoint, the saved one and the finished one all go on.
+// TestScheduler repeats one command line, as a scheduler with preemption does: a run that
+// was killed before its first checkpoint, a saved one and a finished one all resume.
 func TestScheduler(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	args := trainTiny(dir, "--steps", "1000000", "--auto-resume")
@@ -196,7 +195,7 @@ func TestScheduler(t *testing.T) {
 	}
 }
 
-// TestTwoProcesses lets a second process into a run folder, which refuses.
+// TestTwoProcesses checks that a run folder rejects a second process.
 func TestTwoProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p := start(t, trainTiny(dir, "--steps", "1000000")...)
@@ -211,7 +210,7 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// TestSampleRefusesNaN draws by weights that hold one.
+// TestSampleRefusesNaN samples with weights that contain NaN.
 func TestSampleRefusesNaN(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "1")...); got.status != exitDone {

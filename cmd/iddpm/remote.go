@@ -15,17 +15,16 @@ import (
 	"iddpm/train"
 )
 
-// remote is a run folder behind a URL, and its copy on this machine, which is
-// what a run works in.
+// remote is a run folder at a URL and its local copy, in which the run works.
 type remote struct {
 	*storage.Folder
-	dir    string   // the copy
-	names  []string // files there when it was opened
+	dir    string   // local copy
+	names  []string // files at the URL when it was opened
 	log    *zap.Logger
-	mirror *storage.Mirror // nil: nothing is being sent
+	mirror *storage.Mirror // nil: no uploads
 }
 
-// holdsRun reports whether a run had begun there.
+// holdsRun reports whether the URL held a run when it was opened.
 func (r *remote) holdsRun() bool {
 	for _, name := range r.names {
 		if name == train.ConfigFile {
@@ -35,7 +34,7 @@ func (r *remote) holdsRun() bool {
 	return len(train.Checkpoints(r.names)) > 0
 }
 
-// noCheckpoint says that a folder holds none, and what to do.
+// noCheckpoint returns the error of a folder without checkpoints.
 func (r *remote) noCheckpoint() error {
 	if r.holdsRun() {
 		return fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", r.At, shellWord(r.At.String()))
@@ -43,44 +42,44 @@ func (r *remote) noCheckpoint() error {
 	return fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", r.At)
 }
 
-// refuse says where a run is in the way of a new one.
+// refuse returns an error if the URL or its copy already holds a run.
 func (r *remote) refuse() error {
 	switch {
 	case r.holdsRun():
 		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, shellWord(r.At.String()))
 	case train.Exists(r.dir):
-		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` goes on with that and uploads it; to begin anew, remove the copy", r.At, r.dir, shellWord(r.At.String()))
+		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.dir, shellWord(r.At.String()))
 	}
 	return nil
 }
 
-// bring brings back what it takes to go on with the run.
+// bring downloads the files that are needed to resume the run.
 func (r *remote) bring(ctx context.Context) error {
 	if !r.holdsRun() {
 		if !train.Exists(r.dir) {
 			return fmt.Errorf("%s holds no run", r.At)
 		}
-		r.log.Warn("the URL holds no run: going on with its copy on this machine", zap.Stringer("url", r.At), zap.String("copy", r.dir))
+		r.log.Warn("the URL holds no run: resuming its copy on this machine", zap.Stringer("url", r.At), zap.String("copy", r.dir))
 		return nil
 	}
 	if err := r.bringTexts(ctx); err != nil {
 		return err
 	}
 	_, err := r.newest(ctx)
-	entries, _ := os.ReadDir(filepath.Join(r.dir, "checkpoints")) // there may be none yet
+	entries, _ := os.ReadDir(filepath.Join(r.dir, "checkpoints")) // may not exist yet
 	var copied []string
 	for _, e := range entries {
 		copied = append(copied, path.Join("checkpoints", e.Name()))
 	}
 	name, step := newestOf(copied)
-	if _, there := newestOf(r.names); err == nil && step > there {
-		r.log.Warn("the copy on this machine is ahead of the URL: going on from it", zap.String("newest", filepath.Join(r.dir, name)), zap.Stringer("url", r.At))
+	if _, uploaded := newestOf(r.names); err == nil && step > uploaded {
+		r.log.Warn("the copy on this machine is newer than the URL: resuming from it", zap.String("newest", filepath.Join(r.dir, name)), zap.Stringer("url", r.At))
 	}
 	return err
 }
 
-// newestOf returns the newest checkpoint of the files of a run folder, and its step;
-// -1: there is none.
+// newestOf returns the newest checkpoint among the files of a run folder, and its step; -1
+// if there is none.
 func newestOf(names []string) (name string, step int) {
 	all := train.Checkpoints(names)
 	if len(all) == 0 {
@@ -90,8 +89,8 @@ func newestOf(names []string) (name string, step int) {
 	return all[0], step
 }
 
-// bringTexts brings the small files of a run folder. A log that is longer here
-// has lines that were not sent any more.
+// bringTexts downloads the text files of a run folder. It keeps a longer local log, whose
+// last lines were not uploaded.
 func (r *remote) bringTexts(ctx context.Context) error {
 	if err := r.compare(ctx); err != nil {
 		return err
@@ -114,7 +113,7 @@ func (r *remote) bringTexts(ctx context.Context) error {
 	return nil
 }
 
-// compare refuses a copy that is of another run.
+// compare returns an error if the local copy belongs to another run.
 func (r *remote) compare(ctx context.Context) error {
 	const config = train.ConfigFile
 	if _, err := os.Stat(filepath.Join(r.dir, config)); err != nil {
@@ -137,20 +136,19 @@ func (r *remote) compare(ctx context.Context) error {
 		return fmt.Errorf("cannot compare %s with its copy %s: %w", r.At, r.dir, err)
 	}
 	if !same {
-		return fmt.Errorf("%s is a copy of another run than %s holds: move it elsewhere, or name another --remote-cache", r.dir, r.At)
+		return fmt.Errorf("%s is the copy of another run than %s: move it elsewhere, or name another --remote-cache", r.dir, r.At)
 	}
 	return nil
 }
 
-// newest brings the newest checkpoint that can be read, and returns it; nil where
-// there is none at all.
+// newest downloads and returns the newest readable checkpoint; nil if there is none.
 func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 	var errs []error
 	for _, name := range train.Checkpoints(r.names) {
 		file := filepath.Join(r.dir, filepath.FromSlash(name))
 		err := r.Fetch(ctx, name, file)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
-			return nil, err // an older one is no cure for a broken line
+			return nil, err // an older one would not fix a network error
 		}
 		if err == nil {
 			var c *train.Checkpoint
@@ -158,7 +156,7 @@ func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 				return c, nil
 			}
 		}
-		r.log.Warn("this checkpoint cannot be read: trying the one before", zap.Error(err))
+		r.log.Warn("cannot read this checkpoint: trying the previous one", zap.Error(err))
 		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
@@ -167,8 +165,8 @@ func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 	return nil, nil
 }
 
-// begin starts to send the run's folder beside training. The first file is sent
-// at once: that nothing may be written there had better show before the work.
+// begin starts to mirror the run folder to the URL. It uploads the first file
+// synchronously, so that a missing write permission shows before the work.
 func (r *remote) begin(ctx context.Context, config train.Config) error {
 	if r == nil {
 		return nil
@@ -191,8 +189,8 @@ func (r *remote) begin(ctx context.Context, config train.Config) error {
 	return nil
 }
 
-// finish waits for the uploads, or for an interrupt that comes meanwhile. What
-// is not there then is an error that names it.
+// finish waits for pending uploads, until an interrupt. The error names the files that are
+// not uploaded.
 func (r *remote) finish(ctx context.Context, wait time.Duration) error {
 	if r == nil || r.mirror == nil {
 		return nil
@@ -203,7 +201,7 @@ func (r *remote) finish(ctx context.Context, wait time.Duration) error {
 	if late {
 		defer context.AfterFunc(ctx, cancel)()
 	}
-	r.log.Info("waiting for what is not uploaded yet", zap.Stringer("url", r.At), zap.Duration("at most", wait))
+	r.log.Info("waiting for pending uploads", zap.Stringer("url", r.At), zap.Duration("at most", wait))
 	err := r.mirror.Close(bounded)
 	if err != nil && late && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", train.ErrInterrupted, err)

@@ -25,7 +25,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
-// bucketServer is an S3 server with one bucket, which refuses what it is told to.
+// bucketServer is an S3 server with one bucket, which can refuse requests.
 type bucketServer struct {
 	*httptest.Server
 	objects gofakes3.Backend
@@ -55,7 +55,7 @@ func newBucketServer(t *testing.T) *bucketServer {
 	return s
 }
 
-// settle waits for what a client that is dead had sent: it is stored all the same.
+// settle waits for the requests of a dead client: the server still stores them.
 func (s *bucketServer) settle() {
 	s.serving.Lock()
 	defer s.serving.Unlock()
@@ -65,8 +65,8 @@ func (s *bucketServer) url(path string) string {
 	return "s3://bucket/" + path + "?region=eu-north-1&use_path_style=true&endpoint=" + url.QueryEscape(s.URL)
 }
 
-// names returns the objects below a path, but TensorBoard's, whose names are of
-// the time.
+// names returns the objects below a path, without TensorBoard's, whose names contain the
+// time.
 func (s *bucketServer) names(t *testing.T, path string) (all []string) {
 	t.Helper()
 	list, err := s.objects.ListBucket("bucket", &gofakes3.Prefix{HasPrefix: true, Prefix: path + "/"}, gofakes3.ListBucketPage{})
@@ -99,7 +99,7 @@ func (s *bucketServer) read(t *testing.T, key string) []byte {
 // put stores an object as another program would.
 func (s *bucketServer) put(t *testing.T, key string, body []byte) {
 	t.Helper()
-	if _, err := s.objects.DeleteObject("bucket", key); err != nil { // or its checksum would stay
+	if _, err := s.objects.DeleteObject("bucket", key); err != nil { // its checksum would stay
 		t.Fatal(err)
 	}
 	if _, err := s.objects.PutObject("bucket", key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil); err != nil {
@@ -117,15 +117,15 @@ func done(t *testing.T, args ...string) outcome {
 	return got
 }
 
-// A run behind a URL goes on on another machine, to the bits of one that stayed
-// on its own, and every command reads it there.
+// TestRemoteRun resumes a run at a URL on another machine, to the bits of an uninterrupted
+// one, and reads it there with every command.
 func TestRemoteRun(t *testing.T) {
 	s, home, away, alone := newBucketServer(t), t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "run")
 	run := s.url("runs/one")
 	flags := []string{"--save-interval", "2", "--log-interval", "1", "--keep", "1", "--learn-sigma"}
 	got := done(t, append(trainTiny(run, flags...), "--steps", "4", "--remote-cache", home)...)
-	if !strings.Contains(got.stdout, "go on       iddpm resume '"+run+"'") {
-		t.Errorf("the summary does not say how to go on: %s", got.stdout)
+	if !strings.Contains(got.stdout, "resume      iddpm resume '"+run+"'") {
+		t.Errorf("the summary does not say how to resume: %s", got.stdout)
 	}
 	want := []string{"checkpoints/ckpt-000004.pt", "config.json", "log.jsonl", "progress.csv"}
 	if there := s.names(t, "runs/one"); !slices.Equal(there, want) {
@@ -148,7 +148,7 @@ func TestRemoteRun(t *testing.T) {
 	}
 	testRemoteReaders(t, s, run)
 
-	// The first machine comes back, and takes the newer checkpoint.
+	// The first machine returns, and uses the newer checkpoint.
 	got = done(t, append(trainTiny(run, flags...), "--steps", "7", "--auto-resume", "--remote-cache", home)...)
 	if !strings.Contains(got.stderr, "ckpt-000007.pt") || strings.Contains(got.stderr, "ckpt-000005.pt") {
 		t.Errorf("it went on elsewhere: %s", got.stderr)
@@ -179,7 +179,7 @@ func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
 		if there := s.read(t, "runs/one/samples/step-000006/"+name); !bytes.Equal(there, readFile(t, d.Samples)) {
 			t.Errorf("%s there differs", name)
 		}
-		// What an earlier command has sent is not sent again.
+		// Files of an earlier command are not uploaded again.
 		if _, err := s.objects.DeleteObject("bucket", "runs/one/samples/step-000006/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
 	}
 }
 
-// A checkpoint that has lost its end there is passed over.
+// TestRemoteTruncated checks that a truncated checkpoint at a URL is skipped.
 func TestRemoteTruncated(t *testing.T) {
 	s := newBucketServer(t)
 	run := s.url("runs/one")
@@ -222,11 +222,11 @@ func TestRemoteTruncated(t *testing.T) {
 			t.Errorf("figure --log-json logs %s", line)
 		}
 	}
-	if !strings.Contains(got.stderr, "trying the one before") {
+	if !strings.Contains(got.stderr, "trying the previous one") {
 		t.Error(got.stderr)
 	}
 	got = done(t, "resume", run, "--steps", "5", "--device", "cpu", "--remote-cache", t.TempDir())
-	if !strings.Contains(got.stderr, "trying the one before") || !strings.Contains(got.stderr, "ckpt-000005.pt") {
+	if !strings.Contains(got.stderr, "trying the previous one") || !strings.Contains(got.stderr, "ckpt-000005.pt") {
 		t.Error(got.stderr)
 	}
 	if there := s.names(t, "runs/one/checkpoints"); !slices.Equal(there, []string{"ckpt-000002.pt", "ckpt-000004.pt", "ckpt-000005.pt"}) {
@@ -234,8 +234,8 @@ func TestRemoteTruncated(t *testing.T) {
 	}
 }
 
-// While the bucket takes no checkpoint a run goes on; what it could not send in
-// the end is named, lies here, and is sent when the run is resumed.
+// TestRemoteOutage checks that a run continues while uploads fail; at the end it names the
+// files that are not uploaded, and a resumed run uploads them.
 func TestRemoteOutage(t *testing.T) {
 	s, cache := newBucketServer(t), t.TempDir()
 	run := s.url("runs/one")
@@ -253,14 +253,14 @@ func TestRemoteOutage(t *testing.T) {
 	deny := func(r *http.Request) bool { return r.Method == http.MethodPut }
 	s.refuse.Store(&deny)
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // or it would try for minutes
+	cancel() // it would retry for minutes
 	denied := iddpmWith(ctx, nil, append(trainTiny(s.url("runs/two")), "--remote-cache", cache)...)
 	if denied.status == exitDone || len(s.names(t, "runs/two")) > 0 {
 		t.Errorf("nothing can be written, and yet: %d, %s", denied.status, denied.stderr)
 	}
 }
 
-// A bucket that takes bytes and never answers keeps no step waiting.
+// TestRemoteStalled checks that a bucket that never answers does not block training.
 func TestRemoteStalled(t *testing.T) {
 	s, cache := newBucketServer(t), t.TempDir()
 	stall := func(r *http.Request) bool {
@@ -278,7 +278,7 @@ func TestRemoteStalled(t *testing.T) {
 	}
 }
 
-// The copy on a machine and what the URL holds may have parted.
+// TestRemoteCopies checks local copies that differ from the URL.
 func TestRemoteCopies(t *testing.T) {
 	s, cache := newBucketServer(t), filepath.Join(t.TempDir(), "[cache]") // no pattern
 	run, own := s.url("runs/one"), []string{"--device", "cpu", "--remote-cache", cache}
@@ -294,14 +294,14 @@ func TestRemoteCopies(t *testing.T) {
 	}
 	got = done(t, append([]string{"resume", run, "--steps", "3"}, own...)...)
 	want := []string{"checkpoints/ckpt-000001.pt", "checkpoints/ckpt-000002.pt", "checkpoints/ckpt-000003.pt", "config.json", "log.jsonl", "progress.csv"}
-	if there := s.names(t, "runs/one"); !slices.Equal(there, want) || !strings.Contains(got.stderr, "going on with its copy") {
+	if there := s.names(t, "runs/one"); !slices.Equal(there, want) || !strings.Contains(got.stderr, "resuming its copy") {
 		t.Errorf("there are %q: %s", there, got.stderr)
 	}
 	if _, err := s.objects.DeleteObject("bucket", "runs/one/checkpoints/ckpt-000003.pt"); err != nil {
 		t.Fatal(err)
 	}
 	got = done(t, append([]string{"resume", run, "--steps", "4"}, own...)...)
-	if !strings.Contains(got.stderr, "ahead of the URL") {
+	if !strings.Contains(got.stderr, "newer than the URL") {
 		t.Errorf("it does not say that the copy is ahead: %s", got.stderr)
 	}
 	// From one of its checkpoints into another run, which is elsewhere.
@@ -320,7 +320,7 @@ func TestRemoteCopies(t *testing.T) {
 	}
 }
 
-// The reference's three files are found side by side there, too.
+// TestRemoteReference resumes from improved-diffusion's three files at a URL.
 func TestRemoteReference(t *testing.T) {
 	s, theirs := newBucketServer(t), t.TempDir()
 	run := tinyRun(t, "--ema-rate", "0.9")
@@ -341,13 +341,12 @@ func TestRemoteReference(t *testing.T) {
 
 var uploadedLine = regexp.MustCompile(`INFO\s+uploaded\s.*ckpt-(\d+)\.pt`)
 
-// TestRemoteKill kills a run by SIGKILL at random moments, and its machine with
-// it: the next process begins with an empty cache. After each, every checkpoint
-// there is whole, nothing that was reported as uploaded is lost, and in the end
-// the run has come to the bits of one that nobody killed.
+// TestRemoteKill sends SIGKILL to a run at random moments, and empties the cache of its
+// machine. After each, every checkpoint at the URL is complete and nothing that was
+// reported as uploaded is lost; the run ends with the bits of an uninterrupted one.
 func TestRemoteKill(t *testing.T) {
 	s, share := newBucketServer(t), filepath.Join(t.TempDir(), "share")
-	slow := func(r *http.Request) bool { // so that kills lie within uploads
+	slow := func(r *http.Request) bool { // so that kills interrupt uploads
 		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, ".pt") {
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -403,7 +402,7 @@ func TestRemoteKill(t *testing.T) {
 	}
 }
 
-// SIGTERM saves there, too. file:// is a run folder like another.
+// TestRemoteInterrupt checks that SIGTERM saves to the URL, of S3 and of file://.
 func TestRemoteInterrupt(t *testing.T) {
 	s := newBucketServer(t)
 	share := filepath.Join(t.TempDir(), "share")
@@ -420,7 +419,7 @@ func TestRemoteInterrupt(t *testing.T) {
 			p = start(t, append(trainTiny(run), "--auto-resume", "--remote-cache", elsewhere)...)
 			p.waitForTraining()
 			p.signal(t, syscall.SIGTERM)
-			if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "going on with a run") || len(checkpoints(elsewhere+"/*/*/runs/one"))+len(checkpoints(elsewhere+"/file"+share)) == 0 {
+			if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "resuming a run") || len(checkpoints(elsewhere+"/*/*/runs/one"))+len(checkpoints(elsewhere+"/file"+share)) == 0 {
 				t.Fatalf("status %d, %s", status, p.stderrSoFar())
 			}
 		})

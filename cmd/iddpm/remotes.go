@@ -16,7 +16,7 @@ import (
 	"iddpm/train"
 )
 
-// remoteOptions are what commands that take URLs have in common.
+// remoteOptions are the flags of commands that accept URLs.
 type remoteOptions struct{ cache string }
 
 func (o *remoteOptions) options() []option {
@@ -24,27 +24,27 @@ func (o *remoteOptions) options() []option {
 		usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
 }
 
-// remotes brings what URLs name to this machine.
+// remotes downloads the checkpoints and run folders of URLs.
 type remotes struct {
 	cache string
 	log   *zap.Logger
 }
 
-// remotes brings what URLs name, and logs to the session's screen.
+// remotes returns remotes that log to the session's screen.
 func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
 
-// open opens a URL and lists it.
+// open opens a URL and lists its files.
 func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error) {
 	cache := r.cache
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return nil, fmt.Errorf("no place for the copy of %s, name one by --remote-cache: %w", at, err)
+			return nil, fmt.Errorf("no cache folder for the copy of %s, name one by --remote-cache: %w", at, err)
 		}
 		cache = filepath.Join(user, "iddpm", "remote")
 	}
 	f, err := storage.Open(ctx, at, storage.Options{Failed: func(err error, wait time.Duration) {
-		r.log.Warn("the storage does not do what it should: trying again", zap.Error(err), zap.Duration("in", wait.Round(time.Millisecond)))
+		r.log.Warn("storage request failed: retrying", zap.Error(err), zap.Duration("in", wait.Round(time.Millisecond)))
 	}})
 	if err != nil {
 		return nil, err
@@ -53,15 +53,15 @@ func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	there := &remote{Folder: f, dir: at.Copy(cache), log: r.log}
+	source := &remote{Folder: f, dir: at.Copy(cache), log: r.log}
 	for _, o := range objects {
-		there.names = append(there.names, o.Name)
+		source.names = append(source.names, o.Name)
 	}
-	return there, nil
+	return source, nil
 }
 
-// checkpoint reads a checkpoint, which may be behind a URL: of a run folder the newest
-// that can be read.
+// checkpoint loads a checkpoint from a path or URL; of a run folder the newest readable
+// one.
 func (r *remotes) checkpoint(ctx context.Context, arg string) (*train.Checkpoint, error) {
 	file, c, err := r.local(ctx, arg)
 	if err != nil || c != nil {
@@ -73,37 +73,37 @@ func (r *remotes) checkpoint(ctx context.Context, arg string) (*train.Checkpoint
 	return c, err
 }
 
-// visit opens a URL and brings its file, or of a run folder the small ones and what
-// bring brings. It returns where that lies on this machine.
+// visit opens a URL and downloads its file, or of a run folder the text files and what
+// bring downloads. It returns the local path.
 func (r *remotes) visit(ctx context.Context, url string, bring func(*remote) error) (string, error) {
 	at, err := parseURL(url)
 	if err != nil {
 		return "", err
 	}
-	there, err := r.open(ctx, at)
+	source, err := r.open(ctx, at)
 	if err != nil {
 		return "", err
 	}
-	defer there.Close()
-	if len(there.names) == 0 { // a file, or nothing
-		return there.dir, there.Fetch(ctx, "", there.dir)
+	defer source.Close()
+	if len(source.names) == 0 { // a file, or nothing
+		return source.dir, source.Fetch(ctx, "", source.dir)
 	}
-	if err := there.bringTexts(ctx); err != nil {
+	if err := source.bringTexts(ctx); err != nil {
 		return "", err
 	}
-	return there.dir, bring(there)
+	return source.dir, bring(source)
 }
 
-// local returns where a checkpoint lies on this machine, after bringing it here
-// if the argument is a URL. To know which one of a run folder there can be read it has
-// to read it: then it returns that, too.
+// local returns the local path of a checkpoint, after downloading it if the argument is a
+// URL. Of a run folder at a URL it also returns the newest readable checkpoint, which it
+// has to load to find out.
 func (r *remotes) local(ctx context.Context, arg string) (file string, c *train.Checkpoint, err error) {
 	if !storage.IsURL(arg) {
 		return arg, nil, nil
 	}
-	file, err = r.visit(ctx, arg, func(there *remote) (err error) {
-		if c, err = there.newest(ctx); err == nil && c == nil {
-			err = there.noCheckpoint()
+	file, err = r.visit(ctx, arg, func(source *remote) (err error) {
+		if c, err = source.newest(ctx); err == nil && c == nil {
+			err = source.noCheckpoint()
 		}
 		return err
 	})
@@ -113,9 +113,9 @@ func (r *remotes) local(ctx context.Context, arg string) (file string, c *train.
 	return file, c, err
 }
 
-// localRun returns where the argument of a figure, PATH or NAME=PATH, lies on
-// this machine: of a run folder its copy, with its newest checkpoint if weights
-// are asked for.
+// localRun downloads the run folder or file in the argument of a figure, PATH or
+// NAME=PATH, and returns the argument with the local path. weights: also download the
+// newest checkpoint.
 func (r *remotes) localRun(ctx context.Context, arg string, weights bool) (string, error) {
 	name, url, named := strings.Cut(arg, "=")
 	if !named || storage.IsURL(arg) {
@@ -124,9 +124,9 @@ func (r *remotes) localRun(ctx context.Context, arg string, weights bool) (strin
 	if !storage.IsURL(url) {
 		return arg, nil
 	}
-	path, err := r.visit(ctx, url, func(there *remote) (err error) {
+	path, err := r.visit(ctx, url, func(source *remote) (err error) {
 		if weights {
-			_, err = there.newest(ctx)
+			_, err = source.newest(ctx)
 		}
 		return err
 	})
@@ -136,8 +136,8 @@ func (r *remotes) localRun(ctx context.Context, arg string, weights bool) (strin
 	return path, err
 }
 
-// publish sends the files that a command has written, if they are in the copy of
-// the run folder that arg names.
+// publish uploads the files that a command has written, if they are in the local copy of
+// the run folder of the URL arg.
 func (r *remotes) publish(ctx context.Context, arg string, files []string) error {
 	if !storage.IsURL(arg) || len(files) == 0 {
 		return nil
@@ -146,28 +146,27 @@ func (r *remotes) publish(ctx context.Context, arg string, files []string) error
 	if err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // what an interrupted command has written counts, too
-	there, err := r.open(ctx, at)
+	ctx = context.WithoutCancel(ctx) // also upload the output of an interrupted command
+	target, err := r.open(ctx, at)
 	if err != nil {
 		return err
 	}
-	defer there.Close()
-	folder, err := filepath.Rel(there.dir, filepath.Dir(files[0]))
+	defer target.Close()
+	folder, err := filepath.Rel(target.dir, filepath.Dir(files[0]))
 	if err != nil || !filepath.IsLocal(folder) {
 		return nil // -o has named another place
 	}
 	folder = filepath.ToSlash(folder)
 	for _, file := range files {
-		if err := there.Put(ctx, path.Join(folder, filepath.Base(file)), file); err != nil {
-			return fmt.Errorf("what was written lies in %s, but cannot be uploaded: %w", filepath.Dir(file), err)
+		if err := target.Put(ctx, path.Join(folder, filepath.Base(file)), file); err != nil {
+			return fmt.Errorf("cannot upload the results, which are in %s: %w", filepath.Dir(file), err)
 		}
 	}
 	r.log.Info("uploaded", zap.Stringer("folder", at.Join(folder)), zap.Int("files", len(files)))
 	return nil
 }
 
-// isReference reports whether an argument names a run of the reference, by its
-// model file.
+// isReference reports whether an argument names a model file of improved-diffusion.
 func isReference(arg string) bool {
 	if storage.IsURL(arg) {
 		at, err := storage.Parse(arg)
@@ -176,7 +175,8 @@ func isReference(arg string) bool {
 	return train.IsReference(arg)
 }
 
-// reference brings a model file of the reference, and its siblings.
+// reference downloads a model file of improved-diffusion and the EMA and optimizer files
+// of the same step.
 func (r *remotes) reference(ctx context.Context, arg string) (string, error) {
 	if !storage.IsURL(arg) {
 		return arg, nil
@@ -185,23 +185,23 @@ func (r *remotes) reference(ctx context.Context, arg string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	there, err := r.open(ctx, at.Dir())
+	source, err := r.open(ctx, at.Dir())
 	if err != nil {
 		return "", err
 	}
-	defer there.Close()
+	defer source.Close()
 	end := fmt.Sprintf("%06d.pt", train.ReferenceStep(at.Base()))
-	for _, name := range there.names {
+	for _, name := range source.names {
 		if strings.HasSuffix(name, end) && !strings.Contains(name, "/") {
-			if err := there.Fetch(ctx, name, filepath.Join(there.dir, name)); err != nil {
+			if err := source.Fetch(ctx, name, filepath.Join(source.dir, name)); err != nil {
 				return "", err
 			}
 		}
 	}
-	return filepath.Join(there.dir, at.Base()), nil
+	return filepath.Join(source.dir, at.Base()), nil
 }
 
-// parseURL reads a URL. One that is none is wrong use.
+// parseURL parses a URL. Its error is a usageError.
 func parseURL(url string) (storage.Location, error) {
 	at, err := storage.Parse(url)
 	if err != nil {

@@ -11,12 +11,11 @@ import (
 	"iddpm/train"
 )
 
-// changeable are the settings that a run may go on with other than it began. The
-// rest make it what it is.
+// changeable are the settings that may change when a run resumes.
 var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "threads"}
 
-// resumeOptions are few, since a checkpoint knows its settings. Those of train
-// are for the reference's files, which do not; help leaves them to train.
+// resumeOptions shows few flags in help, since a checkpoint holds its settings. The flags
+// of train are accepted for improved-diffusion's checkpoints, which do not.
 func resumeOptions(r *runOptions, config *train.Config) []option {
 	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
@@ -60,10 +59,10 @@ func (p *program) resume(c *cli.Context) error {
 	if err := errors.Join(err, apply(c, resumeOptions(r, &given))); err != nil {
 		return err
 	}
-	return p.trainTogether(c.Context, r, func(s *session) error { return s.resume(c, from, given, r) })
+	return p.trainDistributed(c.Context, r, func(s *session) error { return s.resume(c, from, given, r) })
 }
 
-// resume goes on with a run of ours, or of the reference, as the given flags say.
+// resume resumes a run of iddpm or of improved-diffusion with the given flags.
 func (s *session) resume(c *cli.Context, from string, given train.Config, r *runOptions) error {
 	from, err := s.resumePath(from)
 	if err != nil {
@@ -93,24 +92,25 @@ func (s *session) resume(c *cli.Context, from string, given train.Config, r *run
 	return s.resumeRun(c.Context, from, folder, s.changes(c, given))
 }
 
-// resumePath returns the reference's model file where its EMA file is named, and says so.
+// resumePath returns the model file of improved-diffusion if path is its EMA file, and logs
+// that.
 func (s *session) resumePath(from string) (string, error) {
 	if storage.IsURL(from) {
 		return from, nil
 	}
 	path, err := train.ResumePath(from)
 	if err == nil && path != from {
-		s.log.Info("resuming from the model file beside the EMA", zap.String("model", path), zap.String("ema", from))
+		s.log.Info("resuming from the model file of this EMA", zap.String("model", path), zap.String("ema", from))
 	}
 	return path, err
 }
 
-// changes returns what changes a run as the given flags say, so far as a run can
-// be changed, and names the flags that differ from the run's own settings in vain.
+// changes returns a function that applies the changeable flags to a run, and logs the
+// flags that differ from the run's settings without effect.
 func (s *session) changes(c *cli.Context, given train.Config) train.Change {
 	return func(own *train.Config) error {
 		if ignored := s.ignored(c, given, *own); len(ignored) > 0 {
-			s.log.Warn("the run's own settings count: these change nothing", zap.Strings("flags", ignored))
+			s.log.Warn("ignoring flags: the run keeps its own settings", zap.Strings("flags", ignored))
 		}
 		for _, o := range configOptions(own) {
 			if !slices.Contains(changeable, o.name) {
@@ -121,16 +121,16 @@ func (s *session) changes(c *cli.Context, given train.Config) train.Change {
 			}
 		}
 		if c.IsSet("threads") {
-			own.Train.AdaptThreads = false // 0 has it decided anew
+			own.Train.AdaptThreads = false // 0 chooses again
 		}
 		return nil
 	}
 }
 
-// ignored names the given flags whose values are neither the run's own nor can
-// replace them.
+// ignored returns the given flags whose values differ from the run's settings and cannot
+// change them.
 func (s *session) ignored(c *cli.Context, given, own train.Config) (names []string) {
-	// The run's own hold what these came to.
+	// The run's settings are resolved.
 	given.Anchor()
 	given.Train.Precision = train.ResolvePrecision(given.Train.Precision, s.device)
 	if given.Model.NumClasses == 0 {
@@ -148,8 +148,8 @@ func (s *session) ignored(c *cli.Context, given, own train.Config) (names []stri
 	return names
 }
 
-// presetDiffers reports whether a preset describes another network or diffusion
-// than the run's, in what no other flag says.
+// presetDiffers reports whether a preset describes another network or diffusion than the
+// run's, in settings that no other flag sets.
 func presetDiffers(c *cli.Context, own train.Config) bool {
 	preset, err := baseConfig(c.String("preset"))
 	networkOf := func(config *train.Config) []option { return append(modelOptions(config), diffusionOptions(config)...) }
@@ -162,10 +162,10 @@ func presetDiffers(c *cli.Context, own train.Config) bool {
 	return err != nil
 }
 
-// resumeReference goes on with a run of the reference, in a folder of its own.
+// resumeReference resumes a run of improved-diffusion, in a new run folder.
 func (s *session) resumeReference(c *cli.Context, from string, config train.Config, folder *runFolder, name string) error {
 	if c.String("preset") == "" && !anySet(c, modelOptions(&config)) && !anySet(c, diffusionOptions(&config)) {
-		return wrongUse("%s holds weights alone: say by --preset, or by the flags it was trained with, what they belong to", from)
+		return wrongUse("%s holds only weights: describe their network by --preset or by the flags it was trained with", from)
 	}
 	from, err := folder.remotes.reference(c.Context, from)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"iddpm/train"
 )
 
-// A run goes on by its own settings: flags that would change them are named, and
-// those that cannot be are refused.
+// TestResumeFlags checks that a resumed run keeps its settings: flags that differ are named,
+// and impossible ones are rejected.
 func TestResumeFlags(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {
@@ -18,7 +18,7 @@ func TestResumeFlags(t *testing.T) {
 	}
 	resume := func(args ...string) []string { return append([]string{"resume", "a", "--device", "cpu"}, args...) }
 	auto := func(args ...string) []string { return trainTiny("a", append(args, "--auto-resume")...) }
-	const ignored = "these change nothing"
+	const ignored = "ignoring flags: the run keeps its own settings"
 	for _, test := range []struct {
 		name   string
 		args   []string
@@ -49,8 +49,8 @@ func TestResumeFlags(t *testing.T) {
 	}
 }
 
-// Images that have moved, or gone bad, are no end of a run, whichever command
-// goes on with it.
+// TestResumeData checks that a run with moved or unreadable images can be resumed by every
+// command.
 func TestResumeData(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.Rename(imageFolder(t, 5, 8, 8, false), "photos"); err != nil {
@@ -84,7 +84,7 @@ func TestResumeData(t *testing.T) {
 	}
 }
 
-// config returns the text of a run's configuration.
+// config returns the content of a run's config.json.
 func config(t *testing.T, dir string) string {
 	t.Helper()
 	text, err := os.ReadFile(dir + "/" + train.ConfigFile)

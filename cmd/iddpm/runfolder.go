@@ -16,16 +16,16 @@ import (
 	"iddpm/train"
 )
 
-// runFolder is where a run is kept.
+// runFolder is the folder of a run.
 type runFolder struct {
-	dir        string   // on this machine; "": the run's own, or that of a new one
-	remote     *remote  // what dir is the copy of; nil: nothing
-	remotes    *remotes // for what the run begins with
+	dir        string   // local; "": the run's own, or a new one
+	remote     *remote  // the URL that dir is a copy of; nil: none
+	remotes    *remotes // loads the checkpoints that the run starts from
 	uploadWait time.Duration
 }
 
-// openRunFolder opens the folder that --run-dir names, or, without that, the one of the
-// run behind a URL that is to be gone on with.
+// openRunFolder opens the folder of --run-dir, or without it the folder of the URL to
+// resume from.
 func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string) (*runFolder, error) {
 	f := &runFolder{dir: r.dir, remotes: s.remotes(r.remoteOptions), uploadWait: time.Duration(r.uploadWait * float64(time.Minute))}
 	var at storage.Location
@@ -48,19 +48,19 @@ func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string)
 	return f, nil
 }
 
-// holdsRun reports whether a run has begun there.
+// holdsRun reports whether the folder or its URL holds a run.
 func (f *runFolder) holdsRun() bool {
 	return train.Exists(f.dir) || f.remote != nil && f.remote.holdsRun()
 }
 
-// fetch returns where on this machine lies what a run is to go on from.
+// fetch returns the local path of the checkpoint or run folder to resume from.
 func (f *runFolder) fetch(ctx context.Context, from string) (string, error) {
 	if f.remote != nil && storage.IsURL(from) {
 		if at, err := storage.Parse(from); err != nil || at == f.remote.At {
 			return f.dir, errors.Join(err, f.remote.bring(ctx))
 		}
 	}
-	if f.remote != nil && f.remote.holdsRun() { // its log goes on, whichever checkpoint it goes on from
+	if f.remote != nil && f.remote.holdsRun() { // its log is continued from any checkpoint
 		if err := f.remote.bringTexts(ctx); err != nil {
 			return "", err
 		}
@@ -69,10 +69,9 @@ func (f *runFolder) fetch(ctx context.Context, from string) (string, error) {
 	return file, err
 }
 
-// resumeDir returns the folder in which a run goes on from a checkpoint or a run folder:
-// the named one, or "" for the run's own. A checkpoint that lies by itself in a folder that
-// cannot be written, as one file mounted into a container does, goes on in a new run
-// folder. release is as of [runDir].
+// resumeDir returns the folder in which a run resumes: the named one, or "" for the run's
+// own. A single checkpoint in a folder without write permission, such as a file mounted
+// into a container, resumes in a new run folder. release is as in [runDir].
 func (s *session) resumeDir(from, named string) (dir string, release func(), err error) {
 	own := train.RunDirOf(from)
 	if named != "" || !exists(from) || exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
@@ -80,24 +79,23 @@ func (s *session) resumeDir(from, named string) (dir string, release func(), err
 	}
 	name := strings.Trim(strings.TrimSuffix(filepath.Base(from), filepath.Ext(from)), "/.")
 	if dir, release, err = runDir("", name); err == nil {
-		s.log.Info("the checkpoint's folder cannot be written: going on in a new run folder",
+		s.log.Info("the checkpoint's folder is not writable: resuming in a new run folder",
 			zap.String("checkpoint", from), zap.String("run", dir), zap.String("hint", "--run-dir names another"))
 	}
 	return dir, release, err
 }
 
-// runsDir is the folder of the run folders that nobody named.
+// runsDir is the default parent of run folders.
 const runsDir = "runs"
 
-// runDir returns the folder of a new run: the one that is named, or the next
-// number of runs/NNN-NAME, which it makes so that no other process takes it.
-// release undoes that, if the folder is still empty.
+// runDir returns the folder of a new run: the named one, or the next free runs/NNN-NAME.
+// It creates the latter to reserve it; release removes it if it is still empty.
 func runDir(named, name string) (dir string, release func(), err error) {
 	if named != "" {
 		return named, func() {}, nil
 	}
 	if err := os.MkdirAll(runsDir, 0o777); err != nil {
-		return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
+		return "", nil, fmt.Errorf("cannot create a run folder: %w", err)
 	}
 	for n := 1; ; n++ {
 		if taken, _ := filepath.Glob(filepath.Join(runsDir, fmt.Sprintf("%03d-*", n))); len(taken) > 0 {
@@ -109,7 +107,7 @@ func runDir(named, name string) (dir string, release func(), err error) {
 			continue
 		}
 		if err != nil {
-			return "", nil, fmt.Errorf("cannot make a run folder: %w", err)
+			return "", nil, fmt.Errorf("cannot create a run folder: %w", err)
 		}
 		return dir, func() { os.Remove(dir) }, nil
 	}

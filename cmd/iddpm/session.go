@@ -12,7 +12,7 @@ import (
 	"iddpm/internal/threads"
 )
 
-// sessionOptions are what all commands that compute have in common.
+// sessionOptions are the flags of all commands that compute.
 type sessionOptions struct {
 	outputOptions
 	device         string
@@ -20,7 +20,7 @@ type sessionOptions struct {
 	connectTimeout int // seconds
 }
 
-// outputOptions say in what form a command speaks.
+// outputOptions are the formats of the result and of the log.
 type outputOptions struct {
 	json    bool
 	logJSON bool
@@ -42,31 +42,31 @@ func (o *sessionOptions) options() []option {
 		option{name: "device", category: categoryRun, value: &o.device, usage: "run on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
 }
 
-// session is a command at work.
+// session is a running command: its device, its output and its process group.
 type session struct {
 	device        gotorch.Device
 	log           *zap.Logger
 	screen        *screen
 	stdout        io.Writer
 	json          bool
-	container     bool               // the program runs in one
-	group         *distributed.Group // the processes that work together with this one; nil: none
-	configured    bool               // the others know what is to be trained
-	threads       *threads.Adapter   // of the CPU; nil: their number stays
+	container     bool               // the program runs in a container
+	group         *distributed.Group // data-parallel processes; nil: only this one
+	configured    bool               // the other processes have the configuration
+	threads       *threads.Adapter   // of the CPU; nil: fixed number
 	threadOptions threads.Options
 
 	stepTimeout time.Duration // of training
 }
 
-// newSession begins a command that needs no device. Its result is JSON if asJSON says
-// so, and its log if logJSON does.
+// newSession starts a command that needs no device. Its result is JSON if asJSON is set,
+// its log if logJSON is set.
 func (p *program) newSession(asJSON, logJSON bool) *session {
 	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer(), threadOptions: p.threads}
 	s.log = s.screen.logger(logJSON)
 	return s
 }
 
-// open begins a command that computes.
+// open starts a command that computes.
 func (p *program) open(o sessionOptions) (*session, error) {
 	s := p.newSession(o.json, o.logJSON)
 	return s, s.use(o.device)
@@ -75,12 +75,12 @@ func (p *program) open(o sessionOptions) (*session, error) {
 // use opens the device of a name.
 func (s *session) use(device string) (err error) {
 	if s.device, err = s.openDevice(device); err == nil {
-		s.setThreads(0) // for commands without --threads, too: libtorch's default knows of no quota
+		s.setThreads(0) // for commands without --threads, too: libtorch's default ignores CPU quotas
 	}
 	return err
 }
 
-// setThreads has the CPU work with n threads, or if n is 0 with one per core that other
+// setThreads sets the number of CPU threads, or for 0 adapts it to the cores that other
 // programs leave free.
 func (s *session) setThreads(n int) {
 	s.group.SetThreads(n)
@@ -91,8 +91,8 @@ func (s *session) setThreads(n int) {
 	}
 }
 
-// reportProgress says how far a job of n steps is: by the bar, or else, now and then, by a line of
-// the log.
+// reportProgress shows the progress of a job of n steps: by the bar, or without a terminal
+// by a log line at intervals.
 func (s *session) reportProgress(at, n int, bar, line string, fields ...zap.Field) {
 	s.screen.show(at, n, bar)
 	if !s.screen.terminal && s.screen.due.strikes() {
@@ -108,8 +108,7 @@ func (s *session) emit(result any, text func(io.Writer) error) error {
 	return text(printableWriter{s.stdout})
 }
 
-// onTensorThread runs f where tensors are worked on, and turns what libtorch
-// refuses into an error.
+// onTensorThread runs f on the tensor thread and returns a panic of libtorch as an error.
 func onTensorThread(f func() error) (err error) {
 	gotorch.Run(func() {
 		if refused := gotorch.Try(func() { err = f() }); refused != nil {

@@ -137,8 +137,8 @@ func configOptions(c *train.Config) []option {
 	return append(options, evalOptions(c)...)
 }
 
-// networkOptions are those that say what network and diffusion a file of bare
-// weights belongs to.
+// networkOptions are the options that describe the network and diffusion of a file that
+// holds only weights.
 func networkOptions(c *train.Config) []option {
 	options := []option{}
 	for _, o := range dataOptions(c) {
@@ -150,7 +150,7 @@ func networkOptions(c *train.Config) []option {
 	return append(append(options, modelOptions(c)...), diffusionOptions(c)...)
 }
 
-// configure changes a configuration as the given flags say.
+// configure applies the given flags to a configuration.
 func configure(c *cli.Context, config *train.Config, options []option) error {
 	was := config.Model.SuperRes()
 	err := errors.Join(apply(c, options), superRes(c, &config.Model, was))
@@ -161,8 +161,8 @@ func configure(c *cli.Context, config *train.Config, options []option) error {
 	return err
 }
 
-// checkAttention refuses attention at resolutions that no feature map has, all of them:
-// that is a mistake, or no attention. The reference's default goes with every network.
+// checkAttention returns an error if no feature map has any of the attention resolutions.
+// improved-diffusion's default, 16,8, is valid for every network.
 func checkAttention(m model.Config) error {
 	named, unused := m.AttentionResolutions, m.UnusedAttention()
 	sizes := m.LevelSizes()
@@ -172,13 +172,13 @@ func checkAttention(m model.Config) error {
 	return wrongUse("--attention-resolutions %s: the network has no feature map of that size: use %s (pixels a side)", showList(named), showList(sizes))
 }
 
-// superRes fills in what the flags of super-resolution leave out: any one of them
-// asks for it. was says whether the network had it before.
+// superRes fills in the super-resolution settings that no flag sets: any one of the flags
+// enables it. was reports whether it was enabled before.
 func superRes(c *cli.Context, m *model.Config, was bool) error {
-	asked := m.SuperRes() || c.IsSet("large-size")
-	if err := apply(c, []option{{name: "super-res", value: &asked}}); err != nil || !asked {
+	enabled := m.SuperRes() || c.IsSet("large-size")
+	if err := apply(c, []option{{name: "super-res", value: &enabled}}); err != nil || !enabled {
 		if m.SuperRes() {
-			return errors.Join(err, wrongUse("--super-res False: but images of %d pixels are to be enlarged", m.SmallSize))
+			return errors.Join(err, wrongUse("--super-res False: but --small-size %d makes a super-resolution model", m.SmallSize))
 		}
 		return err
 	}
@@ -212,8 +212,8 @@ func presetNames() string {
 	return strings.Join(names, ", ")
 }
 
-// baseConfig returns the configuration of a preset, or the reference's if none
-// is named.
+// baseConfig returns the configuration of a preset, or improved-diffusion's defaults for
+// "".
 func baseConfig(preset string) (train.Config, error) {
 	if preset == "" {
 		return train.Defaults(), nil
@@ -225,18 +225,17 @@ func baseConfig(preset string) (train.Config, error) {
 	return p.Config, nil
 }
 
-// The flags that several commands have follow, each with one text. Where help lists
-// them depends on the command.
+// Flags that several commands share follow. Their help category depends on the command.
 
-func jsonOption(asked *bool) option {
-	return option{name: "json", category: categoryRun, value: asked, usage: "print the result as one JSON object"}
+func jsonOption(enabled *bool) option {
+	return option{name: "json", category: categoryRun, value: enabled, usage: "print the result as one JSON object"}
 }
 
 func splitOption(split *string) option {
 	return option{name: "split", category: categoryData, value: split, usage: "for CIFAR and the like, use the images of `SPLIT`: train or test"}
 }
 
-// emaDefault is what [train.Checkpoint.Weights] uses where no flag says otherwise.
+// emaDefault describes the default of [train.Checkpoint.Weights].
 const emaDefault = "the highest rate, or none while rate^step > 0.5"
 
 func emaOption(rate *string, category string) option {

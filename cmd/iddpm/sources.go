@@ -18,9 +18,9 @@ import (
 // environment looks up a variable, as os.LookupEnv does.
 type environment func(name string) (string, bool)
 
-// addSources puts what the environment and the file of --config say before the
-// flags of a command line, so that a flag wins over a variable, and that over
-// the file. root tells keys of other commands from misspelt ones.
+// addSources prepends the values of the --config file and of the environment to the flags
+// of a command line: the last value of a flag counts. root tells keys of other commands
+// from misspelled ones.
 func (l *commandLine) addSources(root syntax, env environment) error {
 	if l.help || len(l.command) == 0 {
 		return nil
@@ -39,7 +39,7 @@ func (l *commandLine) addSources(root syntax, env environment) error {
 	return err
 }
 
-// readEnvironment returns the flags that variables set: IDDPM_NUM_CHANNELS is
+// readEnvironment returns the flags that variables set, such as IDDPM_NUM_CHANNELS for
 // --num-channels.
 func readEnvironment(s syntax, env environment) ([]flagValue, error) {
 	var values []flagValue
@@ -74,11 +74,11 @@ func variableOf(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// serviceVariable is what Kubernetes sets in every pod for a service that is called iddpm.
+// serviceVariable matches what Kubernetes sets in every pod for a service called iddpm.
 var serviceVariable = regexp.MustCompile(`_(SERVICE_HOST|PORT|(SERVICE_)?PORT_.*)$`)
 
-// unknownVariables says which variables look as if they set a flag, but set none of any
-// command, and what may have been meant.
+// unknownVariables returns a message per IDDPM_ variable that sets no flag of any
+// command, with the nearest name.
 func unknownVariables(root syntax, environ []string) (messages []string) {
 	known := map[string]bool{strings.TrimPrefix(distributed.MasterSocket, variablePrefix): true}
 	for _, f := range root.allFlags() {
@@ -92,14 +92,13 @@ func unknownVariables(root syntax, environ []string) (messages []string) {
 		if !ours || value == "" || known[name] || serviceVariable.MatchString(variable) {
 			continue
 		}
-		messages = append(messages, fmt.Sprintf("the variable %s sets nothing%s", variable, suggest(name, variablePrefix, known)))
+		messages = append(messages, fmt.Sprintf("unknown environment variable %s%s", variable, suggest(name, variablePrefix, known)))
 	}
 	return messages
 }
 
-// readConfigFile returns the flags that a YAML file sets. Keys are flags'
-// names, with dashes or underscores; sections, as in a run's config.json, are
-// looked into.
+// readConfigFile returns the flags that a YAML file sets. Keys are names of flags, with
+// dashes or underscores. Sections, as in a run's config.json, are flattened.
 func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
 	file, err := regularfile.Read(path)
 	if err != nil {
@@ -119,7 +118,7 @@ func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
 
 type configFile struct {
 	path   string
-	own    syntax                // of the command that the file is for
+	own    syntax                // of the command that reads the file
 	all    map[string]flagSyntax // of all commands
 	values []flagValue
 }
@@ -141,7 +140,7 @@ func (f *configFile) add(entries map[string]any) error {
 
 func (f *configFile) addEntry(key string, entry any) error {
 	name := strings.ReplaceAll(key, "_", "-")
-	if entry == nil || name == "in-channels" { // config.json has it, but it is always 3 here: images are RGB
+	if entry == nil || name == "in-channels" { // a field of config.json that is always 3 (RGB)
 		return nil
 	}
 	known, ok := f.all[name]
@@ -160,7 +159,7 @@ func (f *configFile) addEntry(key string, entry any) error {
 	return err
 }
 
-// scalar spells a YAML value as it would stand on a command line.
+// scalar returns a YAML value as command line text.
 func scalar(entry any) (string, error) {
 	switch v := entry.(type) {
 	case string:

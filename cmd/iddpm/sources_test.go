@@ -12,7 +12,7 @@ import (
 	"iddpm/train"
 )
 
-// variables is an environment of the given variables alone.
+// variables is an environment of only the given variables.
 func variables(pairs map[string]string) environment {
 	return func(name string) (string, bool) {
 		v, ok := pairs[name]
@@ -77,7 +77,7 @@ train:
 	}
 }
 
-// Notepad writes a byte-order mark, and UTF-16 on request.
+// TestConfigFileEncodings reads what Notepad writes: a byte-order mark, or UTF-16.
 func TestConfigFileEncodings(t *testing.T) {
 	for name, text := range map[string]string{
 		"UTF-8 with mark": "\xef\xbb\xbfsteps: 7\r\nrandom_flip: True\r\n",
@@ -115,8 +115,8 @@ func TestSourcesRefuse(t *testing.T) {
 	}
 }
 
-// A run that is gone on with stays where it is, whatever the reference's
-// variable says; its samples go where that says.
+// TestReferenceVariable checks that OPENAI_LOGDIR does not move a resumed run, but decides
+// where samples go.
 func TestReferenceVariable(t *testing.T) {
 	env := variables(map[string]string{"OPENAI_LOGDIR": "there"})
 	for _, test := range []struct{ command, flag, want string }{
@@ -129,8 +129,8 @@ func TestReferenceVariable(t *testing.T) {
 	}
 }
 
-// A run's config.json is a file for --config: every key in it is a flag, and
-// the flags make the configuration again.
+// TestConfigOfARun checks that a run's config.json works with --config: every key is a flag,
+// and the flags reproduce the configuration.
 func TestConfigOfARun(t *testing.T) {
 	for _, preset := range train.Presets() {
 		text, err := json.MarshalIndent(preset.Config, "", "  ")
@@ -175,9 +175,9 @@ func TestUnknownVariables(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, test := range []struct {
 		name, value string
-		want        string // in the log; "": nothing is said
+		want        string // in the log; "": no message
 	}{
-		{"IDDPM_STEP", "20", "the variable IDDPM_STEP sets nothing: did you mean IDDPM_STEPS?"},
+		{"IDDPM_STEP", "20", "unknown environment variable IDDPM_STEP: did you mean IDDPM_STEPS?"},
 		{"IDDPM_BATCHSIZE", "20", "did you mean IDDPM_BATCH_SIZE?"},
 		{"IDDPM_STEP", "", ""},
 		{"IDDPM_SAVE_INTERVAL", "1", ""},
@@ -189,14 +189,14 @@ func TestUnknownVariables(t *testing.T) {
 		{"STEP", "20", ""},
 	} {
 		got := iddpmWith(t.Context(), map[string]string{test.name: test.value}, "info", "cifar10")
-		said := strings.Contains(got.stderr, "sets nothing")
+		said := strings.Contains(got.stderr, "unknown environment variable")
 		if got.status != exitDone || said != (test.want != "") || !strings.Contains(got.stderr, test.want) {
 			t.Errorf("%s=%s: status %d: %s", test.name, test.value, got.status, got.stderr)
 		}
 	}
 	for _, other := range []map[string]string{{"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, {distributed.MasterSocket: "3"}} {
 		other["IDDPM_STEP"] = "20"
-		if got := iddpmWith(t.Context(), other, "info", "cifar10"); strings.Contains(got.stderr, "sets nothing") {
+		if got := iddpmWith(t.Context(), other, "info", "cifar10"); strings.Contains(got.stderr, "unknown environment variable") {
 			t.Errorf("%v: said %s", other, got.stderr)
 		}
 	}

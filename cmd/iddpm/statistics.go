@@ -12,17 +12,17 @@ import (
 	"iddpm/evaluate"
 )
 
-// savedStatistics are what an .npz says of a set of images: mu and sigma of the
-// pooled features, as pytorch-fid and guided-diffusion name them, mu_s and sigma_s of
-// the spatial ones, as the latter does, and the pooled features themselves.
+// savedStatistics are the statistics of a set of images in an .npz: mu and sigma of the
+// pooled features (the names of pytorch-fid and guided-diffusion), mu_s and sigma_s of
+// the spatial features (guided-diffusion), and the pooled features themselves.
 type savedStatistics struct {
 	pool     *evaluate.Statistics // nil: none
 	spatial  *evaluate.Statistics // nil: none
 	features gotorch.Tensor       // [N, 2048]; undefined: none
-	images   bool                 // whether the images are there, too, as arr_0
+	images   bool                 // the file also has the images, arr_0
 }
 
-// readStatistics reads an .npz, which may have none of it.
+// readStatistics reads an .npz, which may lack any of them.
 func readStatistics(path string) (s savedStatistics, err error) {
 	z, err := npy.OpenNPZ(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func readStatistics(path string) (s savedStatistics, err error) {
 	return s, nil
 }
 
-// statisticsIn reads the mean and the covariance of d features, if they are there.
+// statisticsIn reads the mean and the covariance of d features; nil if the file has none.
 func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, error) {
 	if !slices.Contains(z.Names(), mu) || !slices.Contains(z.Names(), sigma) {
 		return nil, nil
@@ -64,20 +64,20 @@ func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, 
 	return &evaluate.Statistics{Mu: mean, Sigma: covariance}, nil
 }
 
-// checkCovariance refuses a matrix [d, d] that is none: of negative variances, or of
-// halves that differ by more than rounding.
+// checkCovariance rejects a matrix [d, d] with a negative variance, or with an asymmetry
+// beyond rounding.
 func checkCovariance(s []float64, d int) error {
 	largest := 0.0
 	for i := range d {
 		if s[i*d+i] < 0 {
-			return fmt.Errorf("no covariance: the variance of feature %d is %g", i, s[i*d+i])
+			return fmt.Errorf("not a covariance: the variance of feature %d is %g", i, s[i*d+i])
 		}
 		largest = max(largest, s[i*d+i])
 	}
 	for i := range d {
 		for j := range i {
 			if math.Abs(s[i*d+j]-s[j*d+i]) > 1e-3*largest {
-				return fmt.Errorf("no covariance: it is not symmetric at %d, %d", i, j)
+				return fmt.Errorf("not a covariance: it is not symmetric at %d, %d", i, j)
 			}
 		}
 	}
@@ -91,11 +91,11 @@ func floats(z *npy.NPZ, name string, shape ...int64) ([]float64, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if !slices.Equal(a.Shape, shape) {
-		return nil, fmt.Errorf("%s is %v, not %v, as it is of the Inception network", name, a.Shape, shape)
+		return nil, fmt.Errorf("%s has shape %v, not %v as for the Inception network", name, a.Shape, shape)
 	}
 	values := a.Float64s()
 	if slices.ContainsFunc(values, notFinite) {
-		return nil, fmt.Errorf("%s holds numbers that are not finite", name)
+		return nil, fmt.Errorf("%s holds non-finite numbers", name)
 	}
 	return values, nil
 }
@@ -115,7 +115,7 @@ func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
 	case len(a.Shape) != 2 || a.Shape[0] == 0 || a.Shape[1] != evaluate.PoolFeatures:
 		err = fmt.Errorf("%v is not [N, %d] with N above 0", a.Shape, evaluate.PoolFeatures)
 	case slices.ContainsFunc(values, func(v float32) bool { return notFinite(float64(v)) }):
-		err = errors.New("they hold numbers that are not finite")
+		err = errors.New("they hold non-finite numbers")
 	}
 	if err != nil {
 		return gotorch.Tensor{}, fmt.Errorf("features: %w", err)
@@ -123,7 +123,7 @@ func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
 	return gotorch.FromFloat32s(values, a.Shape...), nil
 }
 
-// save writes the .npz, whole or not at all.
+// save writes the .npz atomically.
 func (s savedStatistics) save(path string) error {
 	var arrays []npy.Named
 	var errs []error

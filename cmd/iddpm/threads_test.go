@@ -11,8 +11,8 @@ import (
 	"iddpm/internal/threads"
 )
 
-// contended runs a command on a machine of two cores, one of which another program uses:
-// a second passes whenever the command looks at the clock.
+// contended runs a command on a simulated machine of two cores, one of which another program
+// uses. Each reading of the clock advances it by a second.
 func contended(t *testing.T, args ...string) outcome {
 	s := threads.Sample{At: time.Unix(1e9, 0), Cores: 2}
 	var stdout, stderr bytes.Buffer
@@ -27,7 +27,8 @@ func contended(t *testing.T, args ...string) outcome {
 	return outcome{status, stdout.String(), stderr.String()}
 }
 
-// Every command that computes leaves cores to other programs, unless --threads is given.
+// TestCommandsAdaptThreads checks that every command that computes leaves cores to other
+// programs, unless --threads is given.
 func TestCommandsAdaptThreads(t *testing.T) {
 	before := gotorch.GetNumThreads()
 	defer gotorch.SetNumThreads(before)
@@ -52,7 +53,7 @@ func TestCommandsAdaptThreads(t *testing.T) {
 				args = append(args, "--threads", "2")
 			}
 			if fixed && name == "nll" {
-				args = append(args, "--out-dir", "again") // the first has nothing left
+				args = append(args, "--out-dir", "again") // the first evaluation is complete
 			}
 			got := contended(t, args...)
 			want, has := int32(1), "computing with fewer threads"

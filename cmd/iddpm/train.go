@@ -19,7 +19,7 @@ import (
 	"iddpm/train"
 )
 
-// runOptions are what train and resume need beside a configuration.
+// runOptions are the flags of train and resume in addition to a configuration.
 type runOptions struct {
 	sessionOptions
 	preset     string
@@ -32,7 +32,7 @@ type runOptions struct {
 	remoteOptions
 }
 
-// referenceOptions are flags of the reference that go by another name here.
+// referenceOptions are flags of improved-diffusion that have another name here.
 type referenceOptions struct {
 	useFP16 bool   // --precision fp16
 	resume  string // iddpm resume
@@ -42,7 +42,7 @@ func newRunOptions() *runOptions {
 	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10, stepTimeout: 60}
 }
 
-// uploadOptions are the flags of a run folder behind a URL.
+// uploadOptions are the flags of a run folder at a URL.
 func (r *runOptions) uploadOptions() []option {
 	return append(r.remoteOptions.options(), option{name: "upload-wait", category: categoryRun, value: &r.uploadWait,
 		usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
@@ -50,7 +50,7 @@ func (r *runOptions) uploadOptions() []option {
 
 func (r *runOptions) stepTimeoutOption() option {
 	return option{name: "step-timeout", category: categoryRun, value: &r.stepTimeout,
-		usage: "with several processes: fail when a process has waited `MINUTES` within a step for another one, which has died or hangs"}
+		usage: "with several processes: fail after waiting `MINUTES` within a step for a process that has died or hangs"}
 }
 
 func (r *runOptions) options() []option {
@@ -95,14 +95,14 @@ func (p *program) train(c *cli.Context) error {
 		return err
 	}
 	if r.autoResume && r.dir == "" {
-		return wrongUse("--auto-resume needs --run-dir: without it every run has a folder of its own")
+		return wrongUse("--auto-resume needs --run-dir: without it every run gets a new folder")
 	}
-	return p.trainTogether(c.Context, r, func(s *session) error { return s.train(c, r) })
+	return p.trainDistributed(c.Context, r, func(s *session) error { return s.train(c, r) })
 }
 
-// trainTogether has this process train, by itself or with others: the one that leads
-// calls lead, and the others do as it does.
-func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*session) error) error {
+// trainDistributed trains in this process, alone or with others: rank 0 calls lead, and the
+// others join it.
+func (p *program) trainDistributed(ctx context.Context, r *runOptions, lead func(*session) error) error {
 	if !(r.stepTimeout > 0) {
 		return wrongUse("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
 	}
@@ -122,7 +122,7 @@ func (p *program) trainTogether(ctx context.Context, r *runOptions, lead func(*s
 	})
 }
 
-// follow trains as another process says.
+// follow trains with the configuration of rank 0.
 func (s *session) follow(ctx context.Context) error {
 	t, err := train.Join(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout})
 	if err != nil {
@@ -147,13 +147,13 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 	if err != nil {
 		return err
 	}
-	if r.autoResume && folder.holdsRun() { // configured from r.reference.resume, perhaps
+	if r.autoResume && folder.holdsRun() { // even with --resume-checkpoint
 		from = r.dir
 	}
 	if isReference(from) {
 		return s.resumeReference(c, from, config, folder, name)
 	} else if from != "" {
-		s.log.Info("going on with a run", zap.String("run", from))
+		s.log.Info("resuming a run", zap.String("run", from))
 		return s.resumeRun(c.Context, from, folder, s.changes(c, config))
 	}
 	if err := config.Train.CheckParts(s.group.Size()); err != nil {
@@ -189,8 +189,8 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 	return config, name, nil
 }
 
-// startingConfig returns the configuration that flags change, and its name: a preset's,
-// or the reference's as soon as a flag says what to train.
+// startingConfig returns the configuration before flags, and its name: a preset's, or
+// improved-diffusion's defaults if a flag describes the network or the diffusion.
 func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, string, error) {
 	name := preset
 	if name == "" {
@@ -202,15 +202,14 @@ func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, s
 		if s.device.Type == gotorch.CUDA {
 			name = "emoji-gpu"
 		}
-		s.log.Info("no --preset and no network named: taking a preset that fits the device", zap.String("preset", name))
+		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", name))
 	}
 	config, err := baseConfig(name)
 	return config, name, err
 }
 
-// checkThreads refuses numbers of threads with which a step takes forever. It is
-// no part of a configuration's own check: a checkpoint may come from a larger
-// machine.
+// checkThreads rejects more than four threads per core, with which a step takes forever.
+// It is not part of the configuration's check: a checkpoint may come from a larger machine.
 func checkThreads(n int) error {
 	if cores := runtime.NumCPU(); n < 0 || n > 4*cores {
 		return wrongUse("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
@@ -218,8 +217,7 @@ func checkThreads(n int) error {
 	return nil
 }
 
-// inferClasses counts the classes of the images, if nobody said how many
-// there are.
+// inferClasses sets the number of classes to that of the images, if it is not set.
 func inferClasses(config *train.Config) error {
 	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
 		return nil
@@ -232,7 +230,7 @@ func inferClasses(config *train.Config) error {
 	return images.Close()
 }
 
-// startRun trains what make begins, in a folder that holds no run yet.
+// startRun trains the run that make creates, in a folder that holds none yet.
 func (s *session) startRun(ctx context.Context, folder *runFolder, name string, make func(train.Run) (*train.Trainer, error)) error {
 	if folder.remote != nil {
 		if err := folder.remote.refuse(); err != nil {
@@ -254,8 +252,8 @@ func (s *session) startRun(ctx context.Context, folder *runFolder, name string, 
 	return s.trainToTheEnd(ctx, t, folder)
 }
 
-// resumeRun goes on with a run, in its own folder or in another one that holds no run
-// yet. Both may be behind URLs.
+// resumeRun resumes a run, in its own folder or in another one that holds no run yet. Both
+// may be URLs.
 func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder, change train.Change) error {
 	from, err := folder.fetch(ctx, from)
 	if err != nil {
@@ -277,38 +275,38 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 	if err != nil {
 		release()
 		if dir == "" && refuses(err) {
-			err = fmt.Errorf("%w\n--run-dir DIR goes on in another folder", err)
+			err = fmt.Errorf("%w\n--run-dir DIR resumes in another folder", err)
 		}
 		return err
 	}
 	return s.trainToTheEnd(ctx, t, folder)
 }
 
-// runIn is what surrounds a run in a folder of this machine. Whoever makes a trainer of
-// it tells the other processes of an error.
+// runIn returns the environment of a run in a local folder. The caller must pass errors of
+// creating the trainer to the other processes.
 func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
 	s.configured = true
 	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(), StepTimeout: s.stepTimeout,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
 }
 
-// trainToTheEnd trains to the end, or to an interrupt, waits for uploads, and prints
-// what came of it.
+// trainToTheEnd trains to the end or to an interrupt, waits for uploads, and prints the
+// summary.
 func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runFolder) error {
-	there := folder.remote
-	if err := s.group.SyncError(there.begin(ctx, t.Config())); err != nil {
+	remote := folder.remote
+	if err := s.group.SyncError(remote.begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)
 	s.screen.done()
-	if err != nil && !errors.Is(err, train.ErrInterrupted) && there != nil { // sending may take long
-		s.log.Error("training has stopped: what is not there yet is being sent", zap.Error(err))
+	if err != nil && !errors.Is(err, train.ErrInterrupted) && remote != nil { // uploads may take long
+		s.log.Error("training has stopped: flushing pending uploads", zap.Error(err))
 	}
 	sum, config := t.Summary(), t.Config()
 	closed := t.Close()
-	uploaded := there.finish(ctx, folder.uploadWait)
-	if there != nil && uploaded == nil && sum.Checkpoint != "" {
-		sum.RunDir, sum.Checkpoint = there.At.String(), there.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
+	uploaded := remote.finish(ctx, folder.uploadWait)
+	if remote != nil && uploaded == nil && sum.Checkpoint != "" {
+		sum.RunDir, sum.Checkpoint = remote.At.String(), remote.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
 	}
 	if err == nil || errors.Is(err, train.ErrInterrupted) {
 		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, config) }))
@@ -316,7 +314,7 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 	return errors.Join(err, closed, uploaded)
 }
 
-// printSummary says what a run came to, and what can be done with it.
+// printSummary prints the result of a run and the commands that use it.
 func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
 	more, input := "", ""
 	if total := config.Train.TotalSteps(); sum.Step == total {
@@ -325,25 +323,25 @@ func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
 	if config.Model.SuperRes() {
 		input = " --base-samples FOLDER"
 	}
-	loss := "not known: stopped before the first step"
+	loss := "unknown: stopped before the first step"
 	switch total := config.Train.TotalSteps(); {
 	case sum.FirstLoss != 0:
 		loss = fmt.Sprintf("%.4g -> %.4g", sum.FirstLoss, sum.LastLoss)
 	case total > 0 && sum.Step >= total:
-		loss = "as it was: nothing was left to do"
+		loss = "unchanged: no steps were left"
 	}
 	_, err := fmt.Fprintf(w, `step        %d, after %.1f s
 loss        %s
 run folder  %s
 checkpoint  %s
-go on       iddpm resume %s%s
+resume      iddpm resume %s%s
 weights     %s
 sample      iddpm sample %s%s
 `, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), shellWord(sum.RunDir), input)
 	return err
 }
 
-// withReason names weights, and why they are the default where that may surprise.
+// withReason adds to the name of weights why they are the default, if there is a reason.
 func withReason(weights, reason string) string {
 	if reason == "" {
 		return weights
@@ -351,9 +349,9 @@ func withReason(weights, reason string) string {
 	return weights + ": " + reason
 }
 
-// trainProgress returns what moves the bar of a training run.
+// trainProgress returns a callback that moves the bar of a training run.
 func (s *screen) trainProgress() func(train.Progress) {
-	first := math.MaxInt // the step before the first one taken here
+	first := math.MaxInt // the step before the first one of this process
 	return func(at train.Progress) {
 		first = min(first, at.Step-1)
 		what, left := fmt.Sprintf("step %d", at.Step), -1

@@ -264,7 +264,7 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		{"classes numbered differently", []string{"sample", two, "--upsample", classes}, exitFailed, "number their classes differently"},
 		{"not smaller", []string{"train", "--image-size", "16", "--small-size", "16"}, exitUsage, "small-size 16 must be above 0 and below"},
 		{"two sizes", []string{"train", "--image-size", "16", "--large-size", "32"}, exitUsage, "two names for one size"},
-		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "images of 16 pixels are to be enlarged"},
+		{"contradiction", []string{"train", "--super-res", "False", "--small-size", "16"}, exitUsage, "--small-size 16 makes a super-resolution model"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := iddpm(t, append(test.args, "--device", "cpu")...)

@@ -6,15 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// lineCutter cuts lines to the width of a terminal: a progress bar that is wider would
-// leave a line behind each time it is drawn.
+// lineCutter truncates lines to the width of a terminal: a wider progress bar would leave
+// a line behind at each update.
 type lineCutter struct {
 	out   io.Writer
-	width func() int // columns of the terminal now; 0: not known
+	width func() int // current columns of the terminal; 0: unknown
 }
 
-// Write writes p, in which a line begins at its start and after \r and \n. Escape sequences
-// take no columns. The last column stays free: some terminals wrap as soon as it is filled.
+// Write writes p, in which a line begins at the start and after \r and \n. Escape sequences
+// have no width. The last column stays free: some terminals wrap when it is filled.
 func (c lineCutter) Write(p []byte) (int, error) {
 	room := c.width() - 1
 	if room < 0 {

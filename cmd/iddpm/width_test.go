@@ -30,8 +30,8 @@ func TestLineCutter(t *testing.T) {
 	}
 }
 
-// The bar keeps to the terminal's width, which may change while it is shown.
-func TestBarKeepsToTheWidth(t *testing.T) {
+// TestBarFitsTerminal checks that the bar follows the width of the terminal as it changes.
+func TestBarFitsTerminal(t *testing.T) {
 	var out bytes.Buffer
 	columns := 40
 	s := &screen{out: &out, terminal: true, columns: func() int { return columns }}
