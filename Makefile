@@ -1,17 +1,17 @@
-# iddpm is built in three steps, each of which make knows how to skip:
+# iddpm is built in three steps, each skipped if it is up to date:
 #
-#   build/libtorch        a link to libtorch, which scripts/libtorch.py finds or fetches
+#   build/libtorch        a link to libtorch, which scripts/libtorch.py finds or downloads
 #   build/libiddpm.so     csrc/, the C ABI over libtorch
 #   build/iddpm           the program; it loads the other two when it first uses a tensor
 #
-# On a machine with NVIDIA's driver there is a fourth, build/libiddpm_cuda.so, whose compiler comes from pip.
-# `make cuda` makes it on any machine, and build/dry-gpu, which stands in for a GPU, and runs the program on that.
+# On a machine with NVIDIA's driver a fourth step builds build/libiddpm_cuda.so, whose compiler comes from pip.
+# `make cuda` builds it on any machine, and runs the program on build/dry-gpu, the stand-in GPU.
 
 GO     ?= go
 PYTHON ?= python3
 CXX    ?= g++
 
-# Google's storage client leaves out its gRPC half by this tag: 20 MB of the program, and a minute of building.
+# This tag excludes gRPC from Google's storage client: 20 MB of the program, and a minute of building.
 export GOFLAGS := $(strip $(GOFLAGS) -tags=disable_grpc_modules)
 
 DRIVER := $(wildcard /proc/driver/nvidia/version /dev/dxg)
@@ -22,7 +22,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # -fopenmp: at::parallel_for runs serially in a file compiled without it.
-# -isystem: libtorch's headers are not ours to lint, nor to track as dependencies.
+# -isystem: no warnings for libtorch's headers, and no dependency tracking of them.
 CXXFLAGS  = -std=c++17 -O3 -DNDEBUG -fno-math-errno -fPIC -fvisibility=hidden -fopenmp -Wall -Wextra -MMD -MP \
             -Icsrc -isystem build/libtorch/include -isystem build/libtorch/include/torch/csrc/api/include
 LDFLAGS   = -shared -Wl,-z,defs -Wl,--no-as-needed -Wl,--enable-new-dtags -Wl,-rpath,'$$ORIGIN/libtorch/lib'
@@ -31,7 +31,7 @@ LDLIBS    = -Lbuild/libtorch/lib -ltorch_cpu -lc10
 SOURCES  := $(sort $(wildcard csrc/*.cc csrc/kernels/*.cc))
 OBJECTS  := $(SOURCES:csrc/%=build/obj/%.o)
 
-# Turing to Blackwell as machine code, and PTX for what comes after.
+# Machine code for Turing to Blackwell, and PTX for newer GPUs.
 CUDA_ARCHS   := 75 80 86 89 90 100 120
 CUDA_INCLUDE := -isystem build/nvidia/cu13/include -isystem build/nvidia/cu13/include/cccl -isystem build/nvidia/nccl/include
 NVCC          = build/nvidia/cu13/bin/nvcc -ccbin $(CXX)
@@ -45,7 +45,7 @@ CUDA_LDLIBS   = -ltorch_cuda -lc10_cuda -Lbuild/nvidia/cu13/lib -l:libcudart.so.
 CUDA_SOURCES := $(sort $(wildcard csrc/cuda/*.cc csrc/cuda/*.cu))
 CUDA_OBJECTS := $(CUDA_SOURCES:csrc/%=build/obj/%.o)
 
-# Tests run several programs at once: their threads had better sleep than spin.
+# Tests run several programs concurrently: their threads should sleep rather than spin.
 test golden interop: export GOMP_SPINCOUNT = 1000
 
 .DEFAULT_GOAL := help
@@ -58,10 +58,10 @@ help: ## Show this help
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-demo: build ## Train on the built-in emoji set and draw samples (minutes; DEMO_FLAGS adds flags)
+demo: build ## Train on the built-in emoji set and generate samples (minutes; DEMO_FLAGS adds flags)
 	@scripts/demo.sh $(DEMO_FLAGS)
 
-# -count=1: Go would take a result from its cache although csrc, which it does not see, has changed.
+# -count=1: Go's test cache does not notice changes of csrc.
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory lint
@@ -74,7 +74,7 @@ test: ## Build, lint and run all tests that need neither a GPU nor Python's torc
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
 	$(GO) test -run Golden -v -count=1 $(MODULES)
 
-build: build/libtorch ## Make build/iddpm, which runs from any folder
+build: build/libtorch ## Build build/iddpm, which runs from any folder
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm.so
 ifneq ($(DRIVER),)
 	@if [ -e build/libtorch/lib/libtorch_cuda.so ]; then $(MAKE) --silent build/nvidia && $(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so; \
@@ -83,17 +83,17 @@ ifneq ($(DRIVER),)
 endif
 	@$(MAKE) --no-print-directory build/iddpm
 
-# Go knows by itself what has changed.
+# Go tracks changes itself.
 build/iddpm: FORCE
 	$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/iddpm
 
-imports: # the packages of other modules that the program needs, which the Dockerfile compiles apart
+imports: # packages of other modules that the program imports, which the Dockerfile compiles in a separate layer
 	@$(GO) list -deps -f '{{with .Module}}{{if not (or .Main .Replace)}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/iddpm
 
 interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
 	build/venv/bin/python -m pytest interop
 
-cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, and try them without a GPU (build/dry-gpu)
+cuda: build build/nvidia ## Build build/libiddpm_cuda.so and build/test-cuda*, and test them on the stand-in GPU (build/dry-gpu)
 	@$(MAKE) --silent $(PARALLEL) build/libiddpm_cuda.so
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda github.com/wangkuiyi/gotorch
 	$(GO) test -c -tags cuda -ldflags '-s -w' -o build/test-cuda-evaluate ./evaluate
@@ -102,11 +102,11 @@ cuda: build build/nvidia ## Make build/libiddpm_cuda.so and build/test-cuda*, an
 	$(PYTHON) scripts/dry_gpu_check.py
 
 # The machine with the GPU needs neither Go nor a compiler: tar xzf build/bundle.tar.gz -C build, LIBTORCH set.
-bundle: build cuda ## Pack what `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
+bundle: build cuda ## Pack the files that `make test-cuda` and `make bench` need on another machine (build/bundle.tar.gz, 30 MB)
 	tar czf build/bundle.tar.gz -C build iddpm libiddpm.so libiddpm_cuda.so test-cuda test-cuda-evaluate
 	@echo "$$(du -k build/bundle.tar.gz | cut -f1) KiB, and $$(git ls-files -z | xargs -0 du -ck | tail -1 | cut -f1) KiB of the tree"
 
-# Docker, Podman and Buildah take the same words. SOURCE is where the checkout comes from, without credentials.
+# Docker, Podman and Buildah accept the same arguments. SOURCE is the repository's URL, without credentials.
 BUILDER     ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $b),$b)) docker)
 REVISION     = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE      ?= $(or $(shell git config --get remote.origin.url | sed -nE 's#^https?://([^@/]*@)?#https://#p'),unknown)
@@ -118,7 +118,7 @@ image: ## Build the container image for NVIDIA GPUs, iddpm, by docker, podman or
 image-cpu: ## Build the container image for any machine, iddpm:cpu
 	$(IMAGE_BUILD) -t iddpm:cpu --target cpu .
 
-bench: build ## Time against the peer, in turn (REFERENCE=its folder; see bench/compare.py)
+bench: build ## Benchmark against PyTorch (REFERENCE=DIR of improved-diffusion; see bench/compare.py)
 	@$(PYTHON) bench/compare.py $(BENCH_FLAGS)
 
 lint: ## Check formatting, go vet and staticcheck
@@ -128,7 +128,7 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch ./evaluate
 	$(GO) tool staticcheck $(MODULES)
 
-test-cuda: ## Run what only a GPU shows, with what `make build cuda` has made (scripts/test_cuda.py)
+test-cuda: ## Run the checks that need a GPU, after `make build cuda` (scripts/test_cuda.py)
 	@$(PYTHON) scripts/test_cuda.py
 
 clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
@@ -136,8 +136,8 @@ clean: ## Remove build/ (the downloaded libtorch stays in the cache folder)
 
 # --- libtorch -------------------------------------------------------------------------------
 
-# These links are looked at on every make, since $LIBTORCH or the Python in use may have changed.
-# On a machine with NVIDIA's driver the libraries that a GPU needs are fetched too.
+# Every make checks these links, since $LIBTORCH or the Python in use may have changed.
+# On a machine with NVIDIA's driver the CUDA libraries are downloaded too.
 build/libtorch: FORCE
 	@mkdir -p build
 	@folder=$$($(PYTHON) scripts/libtorch.py $(if $(DRIVER),--cuda-run)) && ln -sfn "$$folder" $@
@@ -148,8 +148,8 @@ build/nvidia: FORCE
 
 # --- Python, for interop only -----------------------------------------------------------------
 
-# Without pip in it, so that Debian's python3-venv package is not needed: the host's pip fills it.
-# Without pip's cache, which would keep 3 GB outside the tree.
+# --without-pip: Debian's python3-venv package is not needed, and the host's pip installs into it.
+# --no-cache-dir: pip's cache would store 3 GB outside the tree.
 build/venv/ready: interop/requirements.txt
 	rm -rf build/venv
 	$(PYTHON) -m venv --without-pip build/venv
@@ -162,16 +162,16 @@ build/libiddpm.so: $(OBJECTS)
 	@echo "link $@"
 	@$(CXX) $(LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS)
 
-# The Makefile and the pinned version are prerequisites, so that new flags or headers recompile all.
+# The Makefile and the pinned version are prerequisites, so that new flags or headers recompile everything.
 build/obj/%.cc.o: csrc/%.cc Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(CXXFLAGS) -c -o $@ $<
 
-# What is left of the bound's terms where they cancel depends on how each product is rounded.
+# The terms of the bound cancel, and the remainder depends on the rounding of each product.
 build/obj/kernels/diffusion.cc.o: CXXFLAGS += -ffp-contract=off
 
-# Names of gloo's, for libtorch's header of it.
+# Declarations of gloo, which libtorch's ProcessGroupGloo header includes.
 build/obj/distributed.cc.o: CXXFLAGS += -isystem csrc/gloo
 
 build/libiddpm_cuda.so: $(CUDA_OBJECTS)
@@ -190,9 +190,9 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 	@echo "compile $<"
 	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
 
-# --- a GPU that computes nothing, for tests: csrc/cuda/dry stands in for NVIDIA's libraries ----
+# --- the stand-in GPU, for tests: csrc/cuda/dry replaces NVIDIA's libraries ---------------------
 
-# One library has all the symbols, of all versions; the others are but names that libtorch looks for.
+# One library has all symbols, of all versions; the others are empty libraries of the names that libtorch loads.
 DRY          := build/dry-gpu
 DRY_OBJECTS  := $(patsubst csrc/cuda/%.cc,build/obj/%.o,$(sort $(filter-out %_test.cc,$(wildcard csrc/cuda/dry/*.cc))))
 DRY_NAMES    := libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcufft.so.12 libcusparse.so.12 \
@@ -233,7 +233,7 @@ build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
 	@echo "compile $<"
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $<
 
-# --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated stands in for CUDA ----------------
+# --- csrc/cuda on the CPU, for its tests: csrc/cuda/emulated replaces CUDA --------------------
 
 EMULATED_SOURCES := $(sort $(wildcard csrc/cuda/emulated/*.cc csrc/cuda/*.cu) $(filter-out csrc/cuda/device.cc csrc/cuda/graph.cc csrc/cuda/nccl.cc,$(wildcard csrc/cuda/*.cc)))
 EMULATED_OBJECTS := $(EMULATED_SOURCES:csrc/cuda/%=build/obj/emulated/%.o)

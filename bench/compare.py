@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times iddpm against the peer, in turn in one run, and prints the ratios.
+"""Times iddpm and the peer alternately in one run, and prints the ratios.
 
 usage: compare.py [--rounds 3] [--device cpu] [--steps 10] [ROW ...]
 
@@ -7,25 +7,25 @@ A row is one of these; without one, the device's table below runs.
 
 train:OURS:PEER    seconds of a training step, ours in that --precision, the peer's in that --mode
 sample:OURS:PEER   seconds of a step of the ancestral sampler
-products:OURS      of our training step, the share that its convolutions and matrix products take alone, as plain calls of
-                   libtorch in the same process (iddpm bench train --products); no peer
-idle:OURS          images a second of training with as many threads as iddpm decides on, over those with one per core fixed by --threads
-busy:OURS          images a second of training beside one other busy process, over those on an idle machine; no peer
-scale:OURS:PEER    efficiency of training in two processes of one thread each, with a batch of 16: images a second over twice those of one
+products:OURS      the fraction of our training step that its convolutions and matrix multiplications (GEMMs) take alone, as
+plain calls of libtorch in the same process (iddpm bench train --products); no peer
+idle:OURS          images per second of training with the number of threads that iddpm chooses, over those with one per core fixed by --threads
+busy:OURS          images per second of training while one other process is busy, over those on an idle machine; no peer
+scale:OURS:PEER    efficiency of training in two processes of one thread each, with a batch of 16: images per second over twice those of one
                    process; the peer's under PyTorch's DistributedDataParallel (ddp.py)
 start:OURS:PEER    seconds of a run of one training step, from the start of the program to its end
-memory:OURS:PEER   the most memory that training takes: resident, or of the GPU
-load:SET:WORKERS   images a second of the loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
+memory:OURS:PEER   peak memory of training: resident, or of the GPU
+load:SET:WORKERS   images per second of the data loaders. SET is png64, jpeg500 (by libjpeg-turbo if that is installed), jpeg500-go
                    (by Go's own decoder) or cached (png64 from memory), against the peer's with that many workers; cores means
-                   one per core, which is what iddpm has in any case. The images are made once, in build/bench (see
+                   one per core, as iddpm always has. The images are generated once, in build/bench (see
                    images.py)
 
 The network is 32x32 with 64 channels on a CPU and 64x64 with 128 channels on a GPU, unless flags say otherwise.
 
 The peer is PEER (default ../shared/bench/peer.py) over REFERENCE, a checkout of
 openai/improved-diffusion, run by PEER_PYTHON, a Python with torch, NumPy and Pillow (default
-build/venv's, which `make interop` makes). A ratio above 1 says that iddpm is ahead; "at least" is the project's aim. Medians of
-the rounds count.
+build/venv's, which `make interop` makes). A ratio above 1 means that iddpm is better; "at least" is the project's target. Ratios
+are of medians over the rounds.
 """
 import argparse
 import datetime
@@ -41,16 +41,16 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 IDDPM = ROOT / "build/iddpm"
-# What the project aims at, per row: the ratio, or the share of products.
+# The project's target per row: the ratio, or the fraction of products.
 CPU = {"train:fp32:reference": 1.2, "train:fp32:compile": 1.1, "train:bf16:reference": 2, "train:bf16:best": 1.2,
        "products:bf16": 0.65, "idle:auto": 0.97, "busy:auto": 0.6, "scale:fp32:reference": 1, "sample:auto:reference": 2, "memory:fp32:reference": 1 / 0.6, "start:fp32:reference": 1 / 0.3,
        "load:png64:cores": 1.5, "load:jpeg500:cores": 1, "load:jpeg500-go:cores": 0.4, "load:cached:1": 20}
 CUDA = {"train:bf16:reference": 3, "train:bf16:best": 1.15, "sample:auto:reference": 3, "sample:auto:best": 1.15,
         "products:bf16": 0.6}
-# What is timed on each device unless flags say otherwise.
+# The default benchmark of each device.
 SIZES = {"cpu": {"image_size": 32, "num_channels": 64, "num_res_blocks": 1, "batch_size": 8},
          "cuda": {"image_size": 64, "num_channels": 128, "num_res_blocks": 3, "batch_size": 32}}
-# Dense bfloat16 products a second, by the name of the card.
+# Dense bfloat16 FLOP/s, by the name of the card.
 PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 IMAGES = ROOT / "build/bench"
 LOAD = ["--image-size", "64", "--batch-size", "128"]
@@ -63,7 +63,7 @@ SETS = {
 
 
 def run(command):
-    """Runs a command that prints one JSON line and returns what it says, with the seconds that it took and its peak memory."""
+    """Runs a command that prints one JSON line, and returns that with the command's seconds and peak memory."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         start = time.perf_counter()
         child = subprocess.Popen(list(map(str, command)), stdout=out, stderr=log)
@@ -82,7 +82,7 @@ def options(o, steps, warmup):
             "--batch-size", o.batch_size, "--diffusion-steps", 4000, "--steps", steps, "--warmup", warmup, "--device", o.device]
 
 
-# Per kind of row: the peer's command, steps (None: --steps) and warm-up, the unit, and the number that counts; the less the better.
+# Per kind of row: the peer's command, steps (None: --steps) and warm-up, the unit, and the compared number; less is better.
 KINDS = {
     "train": ("train", None, 3, "%.4f s", lambda said: said["seconds_per_step"]),
     "sample": ("sample", None, 3, "%.4f s", lambda said: said["seconds_per_step"]),
@@ -103,7 +103,7 @@ def compare(row, o, peer):
     show(row, kind, ours, theirs, unit % mine, unit % other, [b / a for a, b in pairs], "x", o)
 
 
-SETTLED = 8  # warm-up steps after which iddpm has noticed another process
+SETTLED = 8  # warm-up steps after which iddpm has adapted to another process
 
 
 def images_per_second(precision, o, warmup, *flags):
@@ -111,7 +111,7 @@ def images_per_second(precision, o, warmup, *flags):
 
 
 def compare_idle(row, o):
-    """Both in turn: the first of a pair is the other one each time, since a machine may be slower later."""
+    """Both alternately: which of a pair is first alternates too, since a machine may become slower."""
     _, ours = row.split(":")
     pairs = []
     for i in range(o.rounds):
@@ -229,7 +229,7 @@ def main():
 
 
 def commit():
-    """What the program was built from: where it was only copied to, there may be no git."""
+    """The commit that the program was built from; a copied tree may have no git."""
     text = subprocess.run([IDDPM, "--version"], stdout=subprocess.PIPE, text=True).stdout
     words = text.split()
     return words[1] if len(words) > 1 else "unknown"

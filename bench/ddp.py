@@ -22,7 +22,7 @@ for name, value in {"processes": 2, "threads": 1, "image-size": 32, "num-channel
     parser.add_argument("--" + name, type=int, default=value)
 o = parser.parse_args()
 
-for name in "blobfile", "mpi4py", "mpi4py.MPI":  # which the model does without
+for name in "blobfile", "mpi4py", "mpi4py.MPI":  # not needed by the model
     sys.modules.setdefault(name, types.ModuleType(name))
 sys.path.insert(0, o.reference)
 import torch
@@ -81,7 +81,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         children = []
         for rank in range(1, o.processes):
-            pid = os.fork()  # before torch has made any thread
+            pid = os.fork()  # before torch has started any thread
             if pid == 0:
                 work(rank, folder + "/meeting")
                 os._exit(0)

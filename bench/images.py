@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the images that the loaders are timed on, unless they are there: 64-pixel PNG, 500-pixel JPEG.
+"""Generates the images for the data loader benchmark, unless they exist: 64-pixel PNG, 500-pixel JPEG.
 
 usage: images.py DIR        (needs Pillow and NumPy)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fails where the base image lacks what the program was linked with, as an older base than the build's does.
+# Fails if the base image lacks libraries that the program was linked with, as a base older than the build's does.
 set -u
 programs=${1:-/opt/iddpm}
 # NVIDIA's driver comes with the host.

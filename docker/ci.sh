@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the image for CPUs, and trains, samples and resumes in it: where docker, podman or buildah works here and
-# has the base image already, which $BASE names. Where not, it says what is not tried.
+# Builds the image for CPUs, and trains, samples and resumes in it, if docker, podman or buildah works here and
+# already has the base image $BASE. Otherwise it reports what was not tested.
 set -eu
 cd "$(dirname "$0")/.."
 base=${BASE:-$(sed -n 's/^ARG BASE=//p' Dockerfile)}
@@ -13,22 +13,22 @@ for candidate in docker podman buildah; do
   fi
 done
 if [ -z "$builder" ]; then
-  echo "ci.sh: not tried: no docker, podman or buildah works here, so no image is built (docker/docker_test.go runs what would be in it)"
+  echo "ci.sh: not tested: no docker, podman or buildah works here, so no image is built (docker/docker_test.go runs its content)"
   exit 0
 fi
 if ! $builder inspect --type image "$base" >/dev/null 2>&1; then
-  echo "ci.sh: not tried: $builder has no image $base, so no image is built"
+  echo "ci.sh: not tested: $builder has no image $base, so no image is built"
   exit 0
 fi
 make image-cpu BUILDER=$builder IMAGE_FLAGS="--build-arg BASE=$base --build-arg CUDA_BASE=$base ${IMAGE_FLAGS:-}"
 if [ $builder = buildah ]; then
-  echo "ci.sh: the image is built, and not tried: buildah runs none"
+  echo "ci.sh: the image is built, and not tested: buildah cannot run it"
   exit 0
 fi
 
 runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
-chmod 777 "$runs" # uid 1000 is another user than the one of CI
+chmod 777 "$runs" # the image's uid 1000 is not the CI user
 in_image() { $builder run --rm --network none --read-only -v "$runs:/runs" iddpm:cpu "$@"; }
 in_image --version
 in_image train --steps 2 --image-size 8 --num-channels 32 --num-res-blocks 1 --channel-mult 1 --attention-resolutions 8 --num-heads 1 \

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Gathers what the program needs at run time: collect.sh cpu|cuda DEST [libraries]
+# Copies the files that the program needs at run time: collect.sh cpu|cuda DEST [libraries]
 #
-# DEST keeps the layout that the run paths inside the libraries expect:
-# libtorch/lib beside nvidia/*/lib, as torch and nvidia lie in site-packages.
-# With "libraries", only what wheels bring: most of it, and what changes seldom.
-# Without, what make has built too.
+# DEST has the layout that the run paths inside the libraries expect:
+# libtorch/lib next to nvidia/*/lib, like torch and nvidia in site-packages.
+# With "libraries", only the wheels' libraries: most of the bytes, and they rarely change.
+# Without, also what make has built.
 set -eu
 kind=${1-} dest=${2-} part=${3-all}
 case $kind:${dest:+dest}:$part in
 cpu:dest:all | cpu:dest:libraries | cuda:dest:all | cuda:dest:libraries) ;;
 *)
-  echo "collect.sh: want cpu or cuda, a folder, and perhaps the word libraries, got: $*" >&2
+  echo "collect.sh: want cpu or cuda, a folder, and optionally the word libraries, got: $*" >&2
   exit 2
   ;;
 esac
@@ -43,7 +43,7 @@ cuda)
   ;;
 esac
 
-# The licences of the wheels whose files are shipped travel with them.
+# Ship the licences of the wheels whose files are shipped.
 (cd "$wheels" && find torch-*.dist-info nvidia_*.dist-info -iname '*licen[cs]e*' -type f -exec cp --parents {} "$dest/licenses" \;)
 
 if [ "$part" = all ]; then

@@ -1,4 +1,4 @@
-// Package docker holds the checks of the files that make the container images.
+// Package docker contains the tests of the files that build the container images.
 package docker
 
 import (
@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// root is the tree's.
+// root is the root of the tree.
 const root = ".."
 
-// TestDockerignore lets through all that the build reads, and nothing that users keep in the
-// tree or whose change is not one of the program.
+// TestDockerignore checks that .dockerignore includes all files that the build reads, and
+// excludes users' files and files that do not affect the program.
 func TestDockerignore(t *testing.T) {
 	file, err := os.Open(filepath.Join(root, ".dockerignore"))
 	if err != nil {
@@ -62,7 +62,7 @@ func TestDockerignore(t *testing.T) {
 	}
 }
 
-// sources returns the files of which Go makes the program.
+// sources returns the Go files of the program.
 func sources(t *testing.T) (files []string) {
 	t.Helper()
 	const format = `{{with .Module}}{{if or .Main .Replace}}{{$d := $.Dir}}` +
@@ -88,7 +88,7 @@ func sources(t *testing.T) (files []string) {
 	return files
 }
 
-// TestVersion reads what a .git folder without its history says of the version.
+// TestVersion reads the version from a .git folder without history.
 func TestVersion(t *testing.T) {
 	const hash = "0123456789abcdef0123456789abcdef01234567"
 	for _, test := range []struct {
@@ -116,7 +116,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestCheckNamesAnOldBase has ldd say what it says on a base image that is too old.
+// TestCheckNamesAnOldBase runs check.sh with the output of ldd on a base image that is too old.
 func TestCheckNamesAnOldBase(t *testing.T) {
 	for _, test := range []struct {
 		ldd    string
@@ -141,8 +141,7 @@ func TestCheckNamesAnOldBase(t *testing.T) {
 	}
 }
 
-// TestMain lets the test binary stand for what a container runtime does before it starts the
-// program: see run.
+// TestMain lets the test binary act as a container runtime: see run.
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_AS_RUNTIME") != "" {
 		os.Exit(runtime(os.Args[1], os.Args[2:]))
@@ -150,8 +149,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runtime runs a command as uid 1000 in a root of its own, which gets this machine's /proc and
-// /dev.
+// runtime runs a command as uid 1000 in its own root, with this machine's /proc and /dev.
 func runtime(dir string, command []string) int {
 	for _, kernel := range []string{"proc", "dev"} {
 		if err := unix.Mount("/"+kernel, filepath.Join(dir, kernel), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -173,11 +171,12 @@ func runtime(dir string, command []string) int {
 	return c.ProcessState.ExitCode()
 }
 
-// exitNoRuntime says that this machine does not let tests do what a container runtime does.
+// exitNoRuntime is the exit status if this machine does not allow the namespaces of a container
+// runtime.
 const exitNoRuntime = 99
 
-// TestCollected runs what collect.sh gathers as the image has it: as uid 1000, in a root that
-// holds that and the C library. It trains, samples and resumes.
+// TestCollected runs the files that collect.sh copies as in the image: as uid 1000, in a root
+// with only these and the C library. It trains, samples and resumes.
 func TestCollected(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies half a gigabyte")
@@ -216,8 +215,8 @@ func TestCollected(t *testing.T) {
 	}
 }
 
-// namespaces lets a process mount, and change its root: as root, or, in a user namespace, as a
-// user whom it makes uid 1000.
+// namespaces lets a process mount and change its root: as root, or in a user namespace that maps
+// the user to uid 1000.
 func namespaces() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
@@ -229,8 +228,8 @@ func namespaces() *syscall.SysProcAttr {
 	return a
 }
 
-// copyLibraries brings what a bare base image has of this machine's: the C and C++ libraries
-// that the program and libtorch ask for.
+// copyLibraries copies this machine's C and C++ libraries that the program and libtorch need, as
+// a bare base image has them.
 func copyLibraries(t *testing.T, image string) {
 	t.Helper()
 	lib := filepath.Join(image, "opt/iddpm")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prepares a bare base image to run iddpm: its JPEG decoder, the certificates by which s3://, gs:// and downloads are
-# trusted, its user, its folders, its place on the PATH.
+# Prepares a bare base image to run iddpm: the JPEG decoder, TLS certificates for s3://, gs:// and downloads, the user,
+# the folders, and the link on the PATH.
 set -eu
 
 command -v apt-get >/dev/null || {
@@ -14,11 +14,11 @@ apt-cache show $package >/dev/null 2>&1 || package=libturbojpeg
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates $package
 rm -rf /var/lib/apt/lists/*
 
-# 1000 is the first user of most hosts, so a folder of theirs mounted at /runs is writable at once.
-# Some bases have a user of that number already; sharing the number does no harm.
+# 1000 is the first user of most hosts, so that user's folder is writable when mounted at /runs.
+# Some bases already have a user of that number; sharing it is harmless.
 useradd --uid 1000 --non-unique --user-group --create-home --shell /usr/sbin/nologin iddpm
 chmod 755 /home/iddpm
-# Writable by whichever user `docker run --user` names; a volume mounted there for the first time is like it.
+# Writable by any user of `docker run --user`; a new volume mounted there inherits the mode.
 install -d -m 1777 /runs /work /home/iddpm/.cache
 ln -s /runs /work/runs
 ln -s /opt/iddpm/iddpm /usr/local/bin/iddpm

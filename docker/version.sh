@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the version of a checkout: version.sh GIT, where GIT holds HEAD, refs and packed-refs of a .git folder.
-# That is what a build has that was not told its version; `git describe` needs the history too.
+# Prints the version of a checkout: version.sh GIT, where GIT contains HEAD, refs and packed-refs of a .git folder.
+# It is for builds without an explicit version; `git describe` would need the history too.
 set -eu
 git=$1
 head=$(cat "$git/HEAD" 2>/dev/null) || head=

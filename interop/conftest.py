@@ -1,4 +1,4 @@
-"""What the tests share: the Go program that reads and writes the files."""
+"""Shared fixtures: the Go program that reads and writes the files."""
 
 import pathlib
 import subprocess
@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def convert(tmp_path_factory):
-    """convert(source, target) has Go read one file and write the other."""
+    """convert(source, target) reads one file and writes the other in Go."""
     program = tmp_path_factory.mktemp("bin") / "convert"
     subprocess.run(["go", "build", "-o", program, "./interop/convert"], cwd=ROOT, check=True)
 
@@ -32,7 +32,7 @@ def iddpm_program(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def iddpm(iddpm_program):
-    """iddpm(*arguments) runs the program, on the CPU where it computes, and returns what it prints."""
+    """iddpm(*arguments) runs the program, on the CPU, and returns its output."""
 
     def run(*arguments):
         done = subprocess.run([iddpm_program, *map(str, arguments)], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""evaluate: torch-fidelity, with the same weights, finds the same numbers; numpy's statistics will do as a reference."""
+"""evaluate: torch-fidelity computes the same numbers with the same weights; numpy's statistics are accepted as reference."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ def weights(make, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Two files of images that look somewhat alike: coloured, with a gradient and noise."""
+    """Two files of similar images: coloured, with a gradient and noise."""
     random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("images")
     def images(n, least, most):
         colours, noise = random.uniform(least, most, (n, 1, 1, 3)), random.normal(0, 20, (n, 12, 12, 3))

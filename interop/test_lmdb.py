@@ -1,4 +1,4 @@
-"""A database that Python's lmdb wrote, as LSUN's are, is read."""
+"""iddpm reads a database written by Python's lmdb, as LSUN's are."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""NumPy reads what gotorch/npy writes, and the other way round."""
+"""NumPy reads files of gotorch/npy, and vice versa."""
 
 import numpy as np
 import pytest

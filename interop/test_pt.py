@@ -1,4 +1,4 @@
-"""PyTorch reads what gotorch/pt writes, and gotorch/pt what PyTorch writes."""
+"""PyTorch reads files of gotorch/pt, and vice versa."""
 
 import copy
 import math
@@ -42,7 +42,7 @@ def train(model, optimizer, steps):
 
 @pytest.fixture(params=["zip", "legacy", "protocol 4"])
 def through_go(request, convert, tmp_path):
-    """Saves with PyTorch in one of its formats, has Go read and write it, and loads."""
+    """Saves with PyTorch in one of its formats, reads and writes it in Go, and loads it."""
     options = {
         "zip": {},
         "legacy": {"_use_new_zipfile_serialization": False},
@@ -122,7 +122,7 @@ def test_zip64_by_entries(convert, tmp_path):
 
 
 def test_zip64_by_size(convert, tmp_path):
-    """A storage of more than 4 GiB, and one that begins beyond 4 GiB."""
+    """A storage of more than 4 GiB, and one that starts beyond 4 GiB."""
     size = (1 << 32) + 4097
     if shutil.disk_usage(tmp_path).free < 3 * size:
         pytest.skip(f"needs {3 * size >> 30} GiB of disk in {tmp_path}")

@@ -1,4 +1,4 @@
-"""PyTorch opens a run's checkpoint and continues with its optimizer; iddpm resumes what PyTorch saved."""
+"""PyTorch opens a run's checkpoint and continues with its optimizer; iddpm resumes from files saved by PyTorch."""
 
 import json
 from collections import OrderedDict
@@ -18,7 +18,7 @@ CPU = ["--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def run(iddpm, tmp_path_factory):
-    """A run of 3 steps, and where an uninterrupted one stands after 5."""
+    """A run of 3 steps, and the state of an uninterrupted one after 5."""
     folder = tmp_path_factory.mktemp("runs")
     for name, steps in ("three", 3), ("five", 5):
         iddpm("train", *NETWORK, *CPU, "--steps", steps, "--run-dir", folder / name)
@@ -45,7 +45,7 @@ def test_checkpoint(run):
 
 
 def test_optimizer(run):
-    """AdamW takes our state, gives it back as it was, and takes its next step as the formula says."""
+    """AdamW loads our state, returns it unchanged, and its next step agrees with the formula."""
     checkpoint = load(run / "three", 3)
     parameters, optimizer = adamw(checkpoint["model"])
     optimizer.load_state_dict(checkpoint["optimizer"])
@@ -74,7 +74,7 @@ def test_export(iddpm, run, tmp_path):
 
 
 def test_reference_layout(iddpm, run, tmp_path):
-    """The three files open as the reference opens them."""
+    """The reference can open the three files."""
     iddpm("export", run / "three", "--reference-layout", tmp_path)
     checkpoint = load(run / "three", 3)
     want = {
@@ -88,13 +88,13 @@ def test_reference_layout(iddpm, run, tmp_path):
 
 
 def plain(state, flat_step):
-    """An optimizer's state_dict as the reference's PyTorch wrote it: step is an int."""
+    """An optimizer's state_dict as written by the reference's PyTorch: step is an int."""
     return {"state": {i: {**s, "step": flat_step(s["step"])} for i, s in state["state"].items()}, "param_groups": state["param_groups"]}
 
 
 @pytest.mark.parametrize("variant", ["today's", "the reference's", "its --use_fp16"])
 def test_resume_from_python(iddpm, run, tmp_path, variant):
-    """PyTorch saves the triple, in its own ways; iddpm resumes from it, bit for bit as a run that never stopped."""
+    """PyTorch saves model, ema and opt files in several formats; iddpm resumes from them, bit for bit like an uninterrupted run."""
     checkpoint = load(run / "three", 3)
     parameters, optimizer = adamw(checkpoint["model"])
     optimizer.load_state_dict(checkpoint["optimizer"])
@@ -117,7 +117,7 @@ def test_resume_from_python(iddpm, run, tmp_path, variant):
 
 
 def test_nll(iddpm, run, tmp_path):
-    """numpy reads the terms under the reference's names, and they add up to what is printed."""
+    """numpy reads the terms under the reference's names, and their sum is the printed number."""
     result = json.loads(iddpm("nll", run / "three", *CPU, "--precision", "fp32", "--num-samples", 3, "-o", tmp_path, "--json"))
     terms = {name: np.load(tmp_path / f"{name}_terms.npz")["arr_0"] for name in ("vb", "mse", "xstart_mse")}
     assert {name: (t.shape, t.dtype) for name, t in terms.items()} == dict.fromkeys(terms, ((40,), np.float64))

@@ -1,4 +1,4 @@
-"""Python's safetensors reads what gotorch/safetensors writes, and the other way round."""
+"""Python's safetensors reads files of gotorch/safetensors, and vice versa."""
 
 import torch
 from safetensors import safe_open

@@ -1,4 +1,4 @@
-"""Super-resolution: PyTorch loads a network as the reference's, iddpm takes PyTorch's weights and numpy's images."""
+"""Super-resolution: PyTorch loads our network as the reference's; iddpm reads PyTorch's weights and numpy's images."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ CPU = ["--device", "cpu", "--precision", "fp32", "--threads", 1]
 
 
 class Layout(torch.nn.Module):
-    """A module with the parameters of a state_dict, at their places, all zero."""
+    """A module with the parameters of a state_dict, all zero."""
 
     def __init__(self, weights):
         super().__init__()
@@ -62,7 +62,7 @@ def test_we_load_the_references(iddpm, reference, tmp_path, zipped):
 
 
 def test_classes_are_carried_over(iddpm, tmp_path):
-    """What numpy wrote, as the reference's image_sample.py does, comes back with its classes."""
+    """Images written by numpy, as in the reference's image_sample.py, are read with their classes."""
     iddpm("train", *NETWORK, *CPU, "--class_cond", "True", "--diffusion-steps", 40, "--batch-size", 4, "--steps", 1, "--run-dir", tmp_path / "run")
     labels = np.array([3, 0, 2], np.int64)
     np.savez(tmp_path / "base.npz", np.zeros((3, 8, 8, 3), np.uint8), labels)

@@ -1,4 +1,4 @@
-"""TensorBoard, csv and json read what a run writes, resumed and killed runs included."""
+"""TensorBoard, csv and json read a run's metrics, also of resumed and killed runs."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from conftest import ROOT
 
 @pytest.fixture(scope="session")
 def train(tmp_path_factory):
-    """train(run, step, rows) has Go resume a run at a step and write rows."""
+    """train(run, step, rows) resumes a run at a step in Go and writes rows."""
     program = tmp_path_factory.mktemp("bin") / "metrics"
     subprocess.run(["go", "build", "-o", program, "./interop/metrics"], cwd=ROOT, check=True)
 
@@ -47,7 +47,7 @@ def data_server(run):
 
 
 class TensorBoard:
-    """What TensorBoard shows of one run folder."""
+    """The values that TensorBoard shows for one run folder."""
 
     def __init__(self, reader, run):
         self.provider = reader(run)
@@ -63,7 +63,7 @@ class TensorBoard:
         return {p.step: p.value for p in points[self.run][tag]}
 
 
-# TensorBoard has two: its data server, and, where that does not run, its own code.
+# TensorBoard has two loaders: its data server and, as a fallback, Python code.
 @pytest.fixture(params=[python_reader, data_server])
 def tensorboard(request):
     return lambda run: TensorBoard(request.param, run)
@@ -91,7 +91,7 @@ def test_values(train, tensorboard, tmp_path):
 
 
 def test_resumed(train, tensorboard, tmp_path):
-    """The checkpoint's own step stays; what came after it gives way to what comes now."""
+    """The checkpoint's own step is kept; later rows are replaced."""
     train(tmp_path, 0, rows(range(1, 11)))
     train(tmp_path, 4, rows(range(5, 8), fid=1.5))
     train(tmp_path, 7, rows(range(8, 13), fid=2.5))
@@ -105,7 +105,7 @@ def test_resumed(train, tensorboard, tmp_path):
 
 
 def test_killed(train, tensorboard, tmp_path):
-    """A torn last event, and a torn last line, cost no more than themselves."""
+    """A truncated last event or last line loses only itself."""
     train(tmp_path, 0, rows(range(1, 7)))
     (events,) = tmp_path.glob("events.out.tfevents.*")
     for path in [events, tmp_path / "log.jsonl", tmp_path / "progress.csv"]:

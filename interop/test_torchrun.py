@@ -1,4 +1,4 @@
-"""PyTorch's own launcher starts the processes of a run."""
+"""torchrun starts the processes of a run."""
 
 import socket
 import subprocess
@@ -12,8 +12,8 @@ FLAGS = ("--device cpu --image-size 8 --num-channels 32 --num-res-blocks 1 --cha
 
 
 def test_torchrun(iddpm_program, tmp_path):
-    """Two processes under torchrun come to the weights that one comes to which takes the batch in two halves, and go
-    on with what they have saved."""
+    """Two processes under torchrun compute the weights of one process with two microbatches, and resume from their
+    checkpoint."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]
     for launcher in (["--standalone"], ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]):
         run = tmp_path / launcher[0].strip("-")

@@ -5,16 +5,16 @@ set -eu
 cd "$(dirname "$0")/.."
 run=run/demo
 
-# An attempt that was killed before its first checkpoint left nothing to resume.
+# A run that was killed before its first checkpoint has nothing to resume.
 ls "$run"/checkpoints/*.pt >/dev/null 2>&1 || rm -rf "$run"
 
-# Both print what they made; the summary at the end says it once, for the whole.
-# A learning rate that falls to zero within the run draws cleaner images.
+# The summary at the end replaces the output of train and sample.
+# Annealing the learning rate to zero gives cleaner samples.
 build/iddpm train --run-dir "$run" --auto-resume --preset emoji --steps 1500 --lr-anneal-steps 1500 "$@" >/dev/null
-# A tenth of the sampler's steps is a tenth of the time, and looks the same.
-drawn=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:---timestep-respacing 100})
+# A tenth of the steps needs a tenth of the time, and the samples look the same.
+sampled=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:---timestep-respacing 100})
 
-# The first loss of a resumed run is that of its first part.
+# The first loss of a resumed run is from before the interruption.
 awk -F, -v run="$run" '
   NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
   NR == 2 { first = $column["loss"] }
@@ -23,4 +23,4 @@ awk -F, -v run="$run" '
     printf "\nloss        %.4f at first, %.4f at step %d\n", first, last, step
     printf "run folder  %s: settings, checkpoints/, samples/, log.jsonl, progress.csv, TensorBoard events\n", run
   }' "$run/progress.csv"
-echo "$drawn"
+echo "$sampled"

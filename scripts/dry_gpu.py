@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs iddpm on the dry-run GPU (build/dry-gpu, which `make cuda` makes) and says what a GPU would be given.
+"""Runs iddpm on the stand-in GPU (build/dry-gpu, built by `make cuda`) and reports what would be launched on a GPU.
 
     scripts/dry_gpu.py launches [FLAGS]    one training step's launches, copies and waits, by name, in the network
                                            that FLAGS of `iddpm bench train` describe
@@ -20,7 +20,7 @@ from pathlib import Path
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
 
-# Each step ends with one launch of the optimizer's kernel, which is in no other place.
+# Each step ends with one launch of the optimizer's kernel, which is launched nowhere else.
 LAST_OF_STEP = "iddpm::AdamW"
 
 Event = collections.namedtuple("Event", "how kind what bytes")
@@ -46,7 +46,7 @@ def iddpm():
 
 
 def run(command, memory=None, variables=None, **more):
-    """The events of a command on the dry-run GPU, and how it ended. memory is how many MiB the GPU has."""
+    """The events of a command on the stand-in GPU, and its result. memory is the GPU's memory in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
@@ -59,7 +59,7 @@ def run(command, memory=None, variables=None, **more):
 
 
 def most_memory(events):
-    """The most MiB that were taken of the GPU at once."""
+    """The peak GPU memory in MiB."""
     taken = most = 0
     for e in events:
         if e.what in ("cudaMalloc", "cudaFree") and e.kind in ("malloc", "free"):
@@ -80,15 +80,15 @@ def parse(report):
 
 
 def steps(events):
-    """The events of each training step but the first, whose beginning cannot be told from what came before."""
+    """The events of each training step except the first, whose start is not marked."""
     ends = [i for i, e in enumerate(events) if e.kind == "launch" and e.how != "captured" and LAST_OF_STEP in e.what]
     return [events[a + 1:b + 1] for a, b in zip(ends, ends[1:])]
 
 
 def most_ahead(events):
-    """The most steps, of training or of a sampler that is replayed, that the host was ahead of the GPU: launched and
-    not waited for."""
-    given, most = [], 0  # given: whether it is a step's last, of each thing that the GPU may still be at work on
+    """The largest number of steps, of training or of a replayed sampler, that the host had launched and not yet waited
+    for."""
+    given, most = [], 0  # given: for each operation that may still be pending, whether it is the last of a step
     for e in events:
         if e.how == "eager" and e.kind in ("launch", "copy", "set", "replay"):
             given.append(e.kind == "replay" or LAST_OF_STEP in e.what)
@@ -101,7 +101,7 @@ def most_ahead(events):
 
 
 def summary(events):
-    """Counts by kind and name; launches and copies apart for each way that they came: eager, captured or from a graph."""
+    """Counts by kind and name; launches and copies separately for eager, captured and from a graph."""
     tables = {}
     for e in events:
         kind = e.kind if e.how == "eager" else "%s, %s" % (e.kind, e.how)
@@ -121,9 +121,9 @@ def print_step(events):
 
 
 def short(name):
-    """A kernel's name with what tells it from others: libtorch's own say it in the functor among their arguments."""
+    """A short unique name of a kernel: libtorch's kernels differ in the functor among their template arguments."""
     if "(" not in name:
-        return name  # a library's call
+        return name  # a library call
     kernel = re.sub(r"^(void|int) ", "", name.replace("(anonymous namespace)::", ""))
     kernel = kernel.split("(")[0] if "<" not in kernel.split("(")[0] else kernel
     head = re.match(r"[\w:]+", kernel)

@@ -1,6 +1,6 @@
-"""Runs iddpm and gotorch's GPU tests on the dry-run GPU, and looks at what a GPU would have been given.
+"""Runs iddpm and gotorch's GPU tests on the stand-in GPU, and checks what would have been launched on a GPU.
 
-Part of `make cuda`, which makes what it needs. Nothing is computed, so no number is right.
+Part of `make cuda`, which builds what it needs. Nothing is computed, so all numbers are wrong.
 """
 
 import collections
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dry_gpu
 
-# A network with all that a run can have, small enough to be over in a second.
+# A small network with all features, which trains in a second.
 NETWORK = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2 "
            "--learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --batch-size 8 --microbatch 4 "
            "--ema-rate 0.9,0.99 --deterministic --device cuda --log-interval 5").split()
@@ -41,7 +41,7 @@ class DryGPUCheck(unittest.TestCase):
         cls.folder = Path(folder.name)
 
     def iddpm(self, *args, status=0, says="", memory=None, card=None):
-        """The events of a command that does nothing that a GPU would refuse. card has the variables of another card."""
+        """The events of a command that must not cause any CUDA error. card has the variables of another card."""
         events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], memory, card, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertIn(says, done.stderr)
@@ -50,7 +50,7 @@ class DryGPUCheck(unittest.TestCase):
         return events
 
     def assert_one_stream(self, events):
-        """Once something has been captured the default stream, on which nothing can be, is given no more."""
+        """After a capture nothing may be launched on the default stream, which cannot be captured."""
         capture = next((i for i, e in enumerate(events) if e.kind == "capture"), len(events))
         self.assertEqual([e.what for e in events[capture:] if e.kind == "default stream"], [])
 
@@ -58,12 +58,12 @@ class DryGPUCheck(unittest.TestCase):
         return self.iddpm("train", *NETWORK, *flags, "--steps", steps, "--run-dir", self.folder / name, **more)
 
     def assert_clean(self, events):
-        self.assertTrue(any(e.kind == "launch" for e in events), "nothing was given to the dry-run GPU")
+        self.assertTrue(any(e.kind == "launch" for e in events), "nothing was launched on the stand-in GPU")
         self.assertEqual([e.what for e in events if e.kind in ("violation", "unknown", "changed")], [])
 
     def assert_quiet(self, events, waits=0, quick=12, alone=True):
-        """A step is one launch of what was recorded. None but those after a line of the log waits for what the GPU was
-        given last, nor asks the driver for memory; each waits for the step before the last."""
+        """A step is one launch of the captured graph. Only steps at a log interval wait for the last launch or allocate
+        memory from the driver; every step waits for the step before the last."""
         self.assert_at_most_two_ahead(events)
         segments = dry_gpu.steps(events)
         self.assertEqual(len(segments), quick - 1)
@@ -76,7 +76,7 @@ class DryGPUCheck(unittest.TestCase):
             self.assertLessEqual(sum(found.values()), waits, "step %d waits: %s" % (step, dict(found)))
             slow = [e.what for e in segment if waits == 0 and "pageable" in e.what]
             if step > INTERVAL:
-                # Copies that wait for another process have more of the pinned memory in use.
+                # Copies that wait for another process use more pinned memory.
                 slow += [e.what for e in segment if e.kind in ("malloc", "free") and (alone or e.what != "cudaHostAlloc")]
             self.assertEqual(slow, [], "step %d" % step)
 
@@ -92,17 +92,17 @@ class DryGPUCheck(unittest.TestCase):
             with self.subTest(name):
                 self.assert_quiet(self.train(name, *flags))
 
-    def test_training_that_looks_at_every_step(self):
+    def test_training_that_syncs_every_step(self):
         self.assert_quiet(self.train("aware", "--precision", "fp16", "--schedule-sampler", "loss-second-moment"), waits=5)
 
-    def test_a_run_that_is_gone_on_with(self):
+    def test_a_resumed_run(self):
         self.train("whole", "--precision", "bf16")
         self.train("half", "--precision", "bf16", steps=6)
         self.iddpm("resume", self.folder / "half", "--device", "cuda", "--steps", 12)
         whole, half = ((self.folder / run / "checkpoints" / "ckpt-000012.pt").read_bytes() for run in ("whole", "half"))
         self.assertTrue(whole == half, "the two checkpoints differ")
 
-    def test_drawing_and_likelihood(self):
+    def test_sampling_and_likelihood(self):
         self.train("drawn", "--precision", "bf16", steps=2)
         run = [self.folder / "drawn", "--device", "cuda", "--num-samples", 4]
         ancestral = self.iddpm("sample", *run, "--timestep-respacing", 10, "-o", self.folder / "ancestral")
@@ -110,14 +110,14 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual(waits(ancestral), waits(twice), "a step of the sampler waits")
         self.assertEqual((replays(ancestral), replays(twice)), (9, 19), "all steps but the first are replayed")
         ddim = self.iddpm("sample", *run, "--use-ddim", "--timestep-respacing", "ddim10", "-o", self.folder / "ddim")
-        # All is done but the figure, which has no place for a bound of zero bits.
+        # Only the figure fails: a bound of zero bits has no place on a logarithmic axis.
         nll = self.iddpm("nll", *run, "-o", self.folder / "nll", status=1, says="no value is above 0")
         inverted = self.iddpm("sample", run[0], "--device", "cuda", "--invert", next((self.folder / "ancestral").glob("*.npz")),
                               "--class", 0, "--timestep-respacing", "ddim10", "-o", self.folder / "inverted")
         for events in (ancestral, twice, ddim, nll, inverted):
             self.assert_at_most_two_ahead(events)
 
-    def test_batches_share_what_is_recorded(self):
+    def test_batches_share_a_graph(self):
         self.train("shared", "--precision", "bf16", steps=2)
         run = [self.folder / "shared", "--device", "cuda", "--num-samples", 12, "--timestep-respacing", 10]
         for name, size, captures in (("equal", 4, 1), ("unequal", 5, 2)):
@@ -150,7 +150,7 @@ class DryGPUCheck(unittest.TestCase):
             return list(pool.map(lambda at: dry_gpu.run(command, variables=at, stderr=subprocess.PIPE, text=True, timeout=120), where))
 
     def test_two_processes(self):
-        """NCCL's calls are part of what is recorded, among the way back, and one process waits for the other on the host alone."""
+        """NCCL's calls are captured, interleaved with the backward pass, and processes wait for each other only on the host."""
         for rank, events in enumerate(self.in_two("two", "--num-channels", "256", "--steps", "12")):
             with self.subTest(rank):
                 self.assert_quiet(events, alone=False)
@@ -159,13 +159,13 @@ class DryGPUCheck(unittest.TestCase):
                 self.assertGreater(calls["nccl all-reduce"], 11 * 40)
                 step = [e.what for e in dry_gpu.steps(events)[-1] if e.how == "graph"]
                 first = step.index("nccl all-reduce")
-                self.assertGreater(step[first:].count("cudnn convolution, gradient of the filter"), 10, "sums wait for the way back to end")
+                self.assertGreater(step[first:].count("cudnn convolution, gradient of the filter"), 10, "all-reduces wait for the end of the backward pass")
                 self.assertTrue(any(e.kind == "nccl" and e.what == "group of 2" for e in events))
         self.assertTrue((self.folder / "two" / "checkpoints" / "ckpt-000012.pt").exists())
 
     def test_a_process_that_dies(self):
-        """The GPU of the other one waits for it, and the host for that: within one machine to a limit, and between two
-        until NCCL notices. It saves nothing of what is then computed."""
+        """The other process's GPU waits for it, and its host for the GPU: within one machine until the timeout, and between
+        machines until NCCL reports the error. Nothing of that step is saved."""
         for name, dies, network, flags, says in (("leader", 0, "0", ["--step-timeout", 0.05], "the GPU has waited for them for 3s"),
                                                  ("follower", 1, "0", ["--step-timeout", 0.05], "the GPU has waited for them for 3s"),
                                                  ("network", 1, "1", [], "remote process exited")):
@@ -188,7 +188,7 @@ class DryGPUCheck(unittest.TestCase):
             self.assertTrue(any(e.how == "eager" and e.what == "nccl all-reduce" for e in events))
 
     def test_memory(self):
-        """Sampling and evaluation beside training do with less than training itself."""
+        """Sampling, and evaluation during training, need less memory than training itself."""
         big = ["--precision", "bf16", "--batch-size", 512, "--microbatch", -1, "--image-size", 32, "--attention-resolutions", 16, "--eval-pictures", 512, "--eval-respacing", 10]
         alone = dry_gpu.most_memory(self.train("alone", *big, steps=3))
         evaluated = self.train("evaluated", *big, "--hold-out", 0.3, "--eval-interval", 3, steps=3, memory=round(1.4 * alone))
@@ -198,13 +198,13 @@ class DryGPUCheck(unittest.TestCase):
         self.assertLess(short, 0.75 * alone)
 
     def test_capture_that_runs_out_of_memory(self):
-        """Where a step can be taken eagerly, and there is no memory to capture it, it is taken eagerly."""
+        """If there is memory to run a step eagerly but not to capture it, it runs eagerly."""
         network = ["--precision", "bf16", "--batch-size", 64, "--microbatch", -1, "--image-size", 32, "--attention-resolutions", 16]
         eager = dry_gpu.most_memory(self.train("plain", *network, "--no-cuda-graphs", steps=3))
         self.train("out-of-memory", *network, steps=3, memory=round(eager) + 1, says="CUDA graph capture failed")
 
     def test_estimate_of_memory(self):
-        """What `iddpm info` promises is what libtorch's allocator holds in tensors, within a tenth."""
+        """The estimate of `iddpm info` is within 10 % of the tensors in libtorch's allocator."""
         for size, flags in (
                 ("64 128 3", ["--batch-size", 32, "--precision", "bf16"]),
                 ("64 128 3", ["--batch-size", 64, "--precision", "bf16", "--use-checkpoint"]),
@@ -220,11 +220,11 @@ class DryGPUCheck(unittest.TestCase):
                     [dry_gpu.iddpm(), "info", "cifar10", "--dropout=0", "--json", *network],
                     [str(dry_gpu.BUILD / "dry-gpu" / "run"), dry_gpu.iddpm(), "bench", "train", "--device", "cuda", "--steps", "1", *network]))
                 promised, held = info["memory"]["training_bytes"], bench["peak_cuda_bytes"]
-                self.assertLess(abs(promised / held - 1), 0.1, "promises %.2f GiB, holds %.2f" % (promised / 2**30, held / 2**30))
+                self.assertLess(abs(promised / held - 1), 0.1, "estimate %.2f GiB, allocated %.2f" % (promised / 2**30, held / 2**30))
                 self.assertLess(bench["peak_cuda_reserved_bytes"] / held, 1.25)
 
     def test_automatic_microbatch(self):
-        """A microbatch is chosen to fit, kept by a resumed run, and lowered where memory runs out."""
+        """The microbatch is chosen to fit, kept by a resumed run, and reduced when memory runs out."""
         def microbatch(name):
             return json.loads((self.folder / name / "config.json").read_text())["train"]["microbatch"]
 
@@ -240,10 +240,10 @@ class DryGPUCheck(unittest.TestCase):
         self.assertLess(microbatch("roomy"), 512)
         events, done = dry_gpu.run([dry_gpu.iddpm(), "train", *NETWORK, *map(str, big), "--microbatch=512", "--steps", "3", "--run-dir",
                                     str(self.folder / "explicit")], round(0.6 * alone), stderr=subprocess.PIPE, text=True)
-        self.assertEqual(done.returncode, 1, "only auto is lowered")
+        self.assertEqual(done.returncode, 1, "only auto is reduced")
 
     def test_operators_and_graphs(self):
-        # Its comparisons fail, for want of numbers.
+        # Its comparisons fail, since nothing is computed.
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda"), "-test.run", "CUDA", "-test.skip", "Refused"])
         self.assert_clean([e for e in events if e.kind != "changed"])
         self.assertIn("cudnn attention", {e.what for e in events})
@@ -252,7 +252,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual(captures["begun"], captures["ended"])
 
     def test_nvrtc_finds_its_builtins(self):
-        """As on a machine with a GPU, NVRTC lies in the folder that libcudart comes from."""
+        """As on a machine with a GPU, NVRTC is in the folder of libcudart."""
         folder, nvrtc = self.folder / "nvrtc", dry_gpu.BUILD / "nvidia/cu13/lib"
         folder.mkdir()
         standins = [folder / path.name for path in (dry_gpu.BUILD / "dry-gpu").glob("lib*.so*")]
@@ -265,14 +265,14 @@ class DryGPUCheck(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def without_gpu(self, card, *args, status=1):
-        """What a command says that works without the GPU, or not at all."""
+        """The output of a command that runs without the GPU, or fails."""
         events, done = dry_gpu.run([dry_gpu.iddpm(), *map(str, args)], variables=card, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertEqual([e for e in events if e.kind == "launch"], [])
         return done.stderr
 
     def test_unusable_gpus(self):
-        """The text of an error where the GPU is asked for; a warning with it where the CPU will do."""
+        """An error if the GPU was requested; a warning with the same text if the CPU is used instead."""
         for name, card, says, level in (
                 ("old driver", {"DRY_GPU_DRIVER": "12.4"}, "the NVIDIA driver is for CUDA 12.4, and 13.0 is needed", "WARN"),
                 ("old card", V100, "cuda:0, Tesla V100-SXM2-16GB, has compute capability 7.0, and libtorch for CUDA 13 needs 7.5", "WARN"),
@@ -286,7 +286,7 @@ class DryGPUCheck(unittest.TestCase):
                                  [(level, True)], said)
 
     def test_precision_of_a_card(self):
-        """auto takes what a card has tensor cores for; what no core has is refused, in a run that goes on, too."""
+        """auto chooses a precision for which the card has tensor cores; an unsupported one is refused, also when resuming."""
         for name, card, precision in (("t4", T4, "fp16"), ("gtx", GTX_1660, "fp32"), ("3090", RTX_3090, "bf16"), ("4090", RTX_4090, "bf16"),
                                       ("b200", B200, "bf16"), ("5090", RTX_5090, "bf16")):
             with self.subTest(name):
@@ -308,7 +308,7 @@ class DryGPUCheck(unittest.TestCase):
                    "-o", self.folder / "fp16 samples", card=T4)
 
     def test_no_memory_for_a_convolution(self):
-        """The network fits, but not what its convolutions work in: they name no memory then."""
+        """The network fits, but not the workspace of its convolutions, whose error does not mention memory."""
         for deterministic in ("true", "false"):
             card = {"DRY_GPU_MEMORY": "1024", "DRY_GPU_WORKSPACE": "2048"}
             run = ["train", *NETWORK, "--deterministic=" + deterministic, "--steps", "1", "--run-dir", str(self.folder / ("workspace " + deterministic))]
@@ -324,7 +324,7 @@ class DryGPUCheck(unittest.TestCase):
         self.assert_clean(events)
 
     def test_profiler_sees_the_timed_steps(self):
-        """What a profiler collects are the replays of the timed steps: the three of the warm-up are outside."""
+        """The profiler range contains the replays of the timed steps, not the three warm-up steps."""
         for what in ("train", "sample"):
             events = self.iddpm("bench", what, *BENCH, "--device", "cuda", "--warmup", 3, "--steps", 4)
             marks = [i for i, e in enumerate(events) if e.kind == "profiler"]
@@ -334,7 +334,7 @@ class DryGPUCheck(unittest.TestCase):
             self.assertEqual(sum(e.kind == "capture" for e in inside), 0, what)
 
     def test_the_first_step_is_announced_and_timed(self):
-        """In cuDNN's benchmark mode it takes long on a real GPU."""
+        """In cuDNN's benchmark mode the first step takes long on a real GPU."""
         flags = ["--deterministic=false", "--precision", "bf16"]
         self.train("announced", *flags, steps=2, says="cuDNN benchmarks its convolution algorithms")
         self.iddpm("resume", self.folder / "announced", "--device", "cuda", "--steps", 3, says="first step done")
@@ -345,7 +345,7 @@ class DryGPUCheck(unittest.TestCase):
             self.assertGreater(said["first_step_seconds"], said["seconds_per_step"], what)
 
     def test_what_only_a_gpu_shows(self):
-        """The script for real GPUs: its comparisons hold where nothing is computed, and what needs a tool is skipped."""
+        """The script for real GPUs: its comparisons pass without computation, and parts that need a tool are skipped."""
         want = {"environment": "passed", "step-bf16": "passed", "step-bf16-library-path": "skipped", "resume-bf16": "passed",
                 "captured-equals-eager": "passed", "train-b32": "passed", "peer-train-b32": "skipped", "later-batch": "passed",
                 "sample-b32": "passed", "memcheck": "skipped", "kernels": "skipped"}
@@ -360,7 +360,7 @@ class DryGPUCheck(unittest.TestCase):
         (trained,) = (line["result"] for line in lines if line["part"] == "train-b32")
         self.assertGreater(trained["products"]["share"], 0)
 
-    def test_judging_samples(self):
+    def test_evaluating_samples(self):
         events, _ = dry_gpu.run([str(dry_gpu.BUILD / "test-cuda-evaluate"), "-test.run", "CUDA"])
         self.assert_clean([e for e in events if e.kind != "changed"])
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Finds libtorch, or fetches it, and prints the folder that holds its lib/ and include/.
+"""Finds or downloads libtorch, and prints the folder that contains its lib/ and include/.
 
-Where it comes from, in order:
+It tries, in order:
 
   1. $LIBTORCH, an unpacked libtorch or the torch folder of a Python installation;
-  2. the torch package of this Python, where its version is the pinned one;
+  2. the torch package of this Python, if its version is the pinned one;
   3. the cache, ${XDG_CACHE_HOME:-~/.cache}/iddpm/libtorch-VERSION, which pip fills once.
 
-The cache keeps the layout of site-packages (torch/ beside nvidia/), because
-torch's libraries find NVIDIA's by a run path relative to their own place. Each
-wheel leaves a manifest with the size, time and sha256 of each of its files, so
-that a later run notices damage and fetches that one wheel again.
+The cache has the layout of site-packages (torch/ and nvidia/), because torch's
+libraries find NVIDIA's by a relative run path. A manifest of each wheel records
+the size, time and sha256 of each of its files, so that a later run detects damage
+and downloads that wheel again.
 
 Needs Python 3.8 with pip, and nothing else.
 """
@@ -31,20 +31,20 @@ import sys
 import zipfile
 from pathlib import Path
 
-# The wheels carry C++ libraries, not Python code, so any Python of the host can
-# fetch them: pip is asked for this one Python and platform whatever it runs on.
+# The wheels are used for their C++ libraries, not their Python code, so any Python can
+# download them: pip is given this Python version and platform explicitly.
 PYTHON_TAG = "3.12"
 GLIBC_TAGS = ["manylinux_2_%d_x86_64" % minor for minor in range(28, 4, -1)]
 PLATFORM_TAGS = GLIBC_TAGS + ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
 
-# A wheel's members that are worth unpacking: libraries, headers, CMake files, licences.
+# A wheel's members that are unpacked: libraries, headers, CMake files, licences.
 WANTED = re.compile(r"^(torch/(lib|include|share)/|torch/version\.py$|nvidia/|[^/]+\.dist-info/.*licen[cs]e)", re.I)
 
 CHUNK = 1 << 20
 
 
 class Failure(Exception):
-    """A reason to stop, in words for the user: the thing, the cause and the cure."""
+    """An error for the user: the thing, the cause and the cure."""
 
 
 def say(text):
@@ -92,11 +92,11 @@ def cache_home():
     return Path(home).absolute() / "iddpm"
 
 
-# --- the libtorch that is already there ---------------------------------------------------
+# --- an installed libtorch -----------------------------------------------------------------
 
 
 def chosen_by_user(version):
-    """The folder that $LIBTORCH names; one that is no libtorch, or another version, is an error."""
+    """The folder in $LIBTORCH; it is an error if it is not libtorch, or another version."""
     value = os.environ.get("LIBTORCH")
     if not value:
         return None
@@ -113,7 +113,7 @@ def chosen_by_user(version):
 
 
 def installed_with_python(version):
-    """The torch package of the running Python, found without the seconds that importing it takes."""
+    """The torch package of the running Python, found without importing it, which takes seconds."""
     try:
         found = importlib.metadata.version("torch")
         spec = importlib.util.find_spec("torch")
@@ -130,7 +130,7 @@ def is_libtorch(folder):
 
 
 def version_of(folder):
-    """The version that a libtorch folder states, in the three places where releases state it."""
+    """The version of a libtorch folder, from the three files in which releases state it."""
     places = (("version.py", r"__version__\s*=\s*['\"]([^'\"]+)"),
               ("build-version", r"^(\S+)"),
               ("share/cmake/Torch/TorchConfigVersion.cmake", r"set\(PACKAGE_VERSION\s+\"([^\"]+)"))
@@ -204,13 +204,13 @@ class Cache:
         self.root, self.verify = root, verify
 
     def install(self, pins):
-        """Puts each wheel in place that is missing, outdated or damaged."""
+        """Installs each wheel that is missing, outdated or damaged."""
         if all(self.flaw(pin) is None for pin in pins):
             return
         require_pip()
         with self.locked() as lock:
             for pin in pins:
-                # Asked again: another process may have done the work while this one waited.
+                # Checked again: another process may have installed it while this one waited.
                 flaw = self.flaw(pin)
                 if flaw is not None:
                     say("%s %s: getting it" % (pin, flaw))
@@ -220,7 +220,7 @@ class Cache:
 
     @contextlib.contextmanager
     def locked(self):
-        """Holds the cache's lock; it goes with the processes that hold it, so none is ever left behind."""
+        """Holds the cache's lock. The kernel releases it when the process ends, so it never goes stale."""
         self.root.mkdir(parents=True, exist_ok=True)
         with open(str(self.root / "lock"), "w") as lock:
             try:
@@ -237,7 +237,7 @@ class Cache:
         return self.root / "manifests" / (pin.name + ".json")
 
     def flaw(self, pin):
-        """Why the wheel has to be fetched, in words; None where all its files are there and unharmed."""
+        """The reason to download the wheel; None if all its files are present and intact."""
         path = self.manifest_path(pin)
         try:
             manifest = json.loads(path.read_text())
@@ -250,8 +250,8 @@ class Cache:
             return "has an unreadable manifest %s (%r)" % (path, error)
 
     def check_files(self, path, manifest):
-        # Thousands of files are looked at on each make, so one whose size and
-        # time are as recorded is taken as it is; one with another time is hashed.
+        # Every make checks thousands of files, so a file with the size and time of the
+        # manifest is trusted; one with another time is hashed.
         files, moved = manifest["files"], False
         for name, (size, mtime, sha256) in files.items():
             file = self.root / name
@@ -263,7 +263,7 @@ class Cache:
                 return "is damaged: %s has %d bytes and not %d" % (file, stat.st_size, size)
             if self.verify or stat.st_mtime_ns != mtime:
                 if sha256_of(file) != sha256:
-                    return "is damaged: %s has not the sha256 it was unpacked with" % file
+                    return "is damaged: %s has another sha256 than when it was unpacked" % file
                 moved = moved or stat.st_mtime_ns != mtime
                 files[name] = [size, stat.st_mtime_ns, sha256]
         if moved:
@@ -273,7 +273,7 @@ class Cache:
         return None
 
     def fetch(self, pin, lock):
-        """Returns the wheel's file: the whole one that an interrupted run left, or a fresh one from pip."""
+        """Returns the wheel's file: a complete one from an interrupted run, or a new one from pip."""
         folder = self.root / "wheels" / pin.name
         wheel, tries = whole_wheel(folder, pin), 0
         while wheel is None and tries < 2:
@@ -293,16 +293,16 @@ class Cache:
                    "--implementation", "cp", "--python-version", PYTHON_TAG]
         for tag in PLATFORM_TAGS:
             command += ["--platform", tag]
-        # pip's own cache would hold half a gigabyte a second time, outside this folder.
+        # pip's own cache would store another copy, half a gigabyte, outside this folder.
         command += ["--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "on",
                     "--dest", str(folder), "--requirement", str(requirement)]
-        # pip inherits the lock: should this process be killed alone, the next one waits for pip to end.
+        # pip inherits the lock: if only this process is killed, the next one waits for pip to end.
         # Its output goes to standard error, since standard output carries the folder.
         subprocess.run(command, stdout=sys.stderr.fileno(), pass_fds=[lock.fileno()],
                        env=dict(os.environ, TMPDIR=str(tmp)), check=False)
 
     def unpack(self, pin, wheel):
-        """Unpacks a wheel aside, moves its files into place one by one, and writes the manifest last."""
+        """Unpacks a wheel into a temporary folder, moves its files into place, and writes the manifest last."""
         aside = self.root / "tmp" / pin.name
         with contextlib.suppress(FileNotFoundError):
             self.manifest_path(pin).unlink()
@@ -326,7 +326,7 @@ def whole_wheel(folder, pin):
 
 
 def extract(archive, member, path):
-    """Writes one member of a zip to path; returns what the manifest keeps of it."""
+    """Writes one member of a zip to path; returns its manifest entry."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with archive.open(member) as source, open(str(path), "wb") as target:
@@ -348,7 +348,7 @@ def sha256_of(path):
 
 
 def write_whole(path, text):
-    """Replaces a file in one step, so that no reader sees half of it."""
+    """Replaces a file atomically."""
     partial = path.with_name("%s.%d.partial" % (path.name, os.getpid()))
     partial.write_text(text)
     os.replace(str(partial), str(path))

@@ -1,4 +1,4 @@
-"""Tests scripts/libtorch.py as make runs it: a process, with real pip and small made-up wheels."""
+"""Tests scripts/libtorch.py as a process, as make runs it, with real pip and small fake wheels."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("libtorch.py")
-VERSION = "9.9.9"  # no real torch, so an installed one cannot be taken for it
+VERSION = "9.9.9"  # not a real version, so an installed torch does not match
 
 TORCH_FILES = {
     "torch/lib/libtorch_cpu.so": b"the library" * 1000,
@@ -26,7 +26,7 @@ TORCH_FILES = {
 CUDART_FILES = {"nvidia/cu13/lib/libcudart.so.13": b"cudart"}
 NVCC_FILES = {"nvidia/cu13/bin/nvcc": b"#!/bin/sh\necho nvcc"}
 
-# Stands in for pip: writes half a wheel, says so, and never ends.
+# A fake pip: writes half a wheel, reports that, and never ends.
 HALF_PIP = """
 import pathlib, sys, time
 dest = pathlib.Path(sys.argv[sys.argv.index("--dest") + 1])
@@ -52,7 +52,7 @@ class LibtorchTest(unittest.TestCase):
         self.pin("cuda-run", self.wheel("cublas", "13.1", {"nvidia/cu13/lib/libcublas.so.13": b"cublas"}))
 
     def wheel(self, name, version, files):
-        """Writes a wheel onto the shelf that pip is shown; returns its line for scripts/wheels."""
+        """Writes a wheel to the folder that pip searches; returns its line for scripts/wheels."""
         path = self.shelf / ("%s-%s-py3-none-any.whl" % (name, version))
         info = "%s-%s.dist-info/" % (name, version)
         members = dict(files)
@@ -219,14 +219,14 @@ class LibtorchTest(unittest.TestCase):
         self.assert_in_place()
 
     def test_killed_while_unpacking(self):
-        # What such a kill leaves: a whole wheel, some files in place, some aside, no manifest.
+        # The state after such a kill: a complete wheel, some files in place, some temporary, no manifest.
         self.succeed("--cuda-build")
         for name in ("wheels/torch", "tmp/torch/torch/lib", "torch/lib"):
             (self.cache / name).mkdir(parents=True)
         shutil.copy(str(next(self.shelf.glob("torch-*"))), str(self.cache / "wheels" / "torch"))
         (self.cache / "tmp/torch/torch/lib/libtorch_cpu.so").write_bytes(b"the lib")
         (self.cache / "torch/lib/libtorch_cpu.so").write_bytes(b"half of an older one")
-        next(self.shelf.glob("torch-*")).unlink()  # the whole wheel must be used, not fetched again
+        next(self.shelf.glob("torch-*")).unlink()  # the complete wheel must be used, not downloaded again
         self.succeed()
         self.assertEqual((self.cache / "torch/lib/libtorch_cpu.so").read_bytes(),
                          TORCH_FILES["torch/lib/libtorch_cpu.so"])
@@ -240,7 +240,7 @@ class LibtorchTest(unittest.TestCase):
         self.assertEqual(fetches, 1)
         self.assert_in_place()
 
-    # --- a libtorch that is already there ---
+    # --- an installed libtorch ---
 
     def unpacked(self, version_file=None, content=None):
         folder = self.scratch / "mine"
@@ -293,7 +293,7 @@ class LibtorchTest(unittest.TestCase):
                 self.assertEqual(folder, site / "torch" if taken else self.cache / "torch")
                 shutil.rmtree(str(site))
 
-    # --- what can be wrong with the project or the machine ---
+    # --- errors of the project or the machine ---
 
     def test_pins_and_version_disagree(self):
         (self.project / "LIBTORCH_VERSION").write_text("9.9.10\n")

@@ -1,4 +1,4 @@
-"""Tests what the Makefile makes where there is a GPU, by what `make --just-print` would run."""
+"""Tests what the Makefile builds on a machine with a GPU, by `make --just-print`."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ class MakefileTest(unittest.TestCase):
         self.libraries.mkdir(parents=True)
 
     def printed(self, goal, driver):
-        """What make would run for a goal, with or without a driver."""
+        """The commands of a goal, with or without a driver."""
         env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
         done = subprocess.run(["make", "--just-print", "-C", str(self.project), goal, "DRIVER=" + driver], check=False, env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)

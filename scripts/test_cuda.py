@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What only a GPU shows, on a machine that builds nothing: parts in order of worth.
+"""Checks that need a GPU, on a machine without build tools: parts in order of importance.
 
     scripts/test_cuda.py [--seconds N] [--device D] [--small] [--output FILE] [--list] [PART or CALL ...]
 
@@ -37,41 +37,41 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 
-# A network with all that a run can have, small enough to be over in seconds.
+# A small network with all features, which trains in seconds.
 RUN = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2 "
        "--learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --noise-schedule cosine --batch-size 8 --microbatch 4 "
        "--lr 1e-3 --ema-rate 0.9,0.99 --schedule-sampler loss-second-moment --log-interval 5 --deterministic").split()
 TINY = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --batch-size 8").split()
-# The size that the project's aims are for, and its diffusion.
+# The network size of the project's performance targets, and its diffusion.
 BIG = "--image-size 64 --num-channels 128 --num-res-blocks 3 --diffusion-steps 4000".split()
-# What the peer, which takes fewer flags, and iddpm both know.
+# Flags that both iddpm and the peer accept.
 SMALL = "--image-size 32 --num-channels 32 --num-res-blocks 1 --diffusion-steps 4000".split()
 
 
 class Failed(Exception):
-    """A command or a comparison did."""
+    """A command or a comparison failed."""
 
 
 class OutOfTime(Exception):
-    """The part's limit is reached."""
+    """The part's time limit is reached."""
 
 
 class NotThere(Exception):
-    """The machine lacks what the part needs."""
+    """The machine lacks a tool that the part needs."""
 
 
 class Context:
-    """What parts share: where they work, how they run commands, and until when."""
+    """State shared by the parts: the folder, how they run commands, and the deadline."""
 
     def __init__(self, o, folder):
         self.device, self.small, self.folder = o.device, o.small, folder
         self.env = dict(os.environ)
         self.deadline = 0  # of the current part, in seconds of time.monotonic
-        self.log = ""  # what the commands of the current part have printed
-        self.seconds = {}  # per step by part, of those that time something
+        self.log = ""  # output of the current part's commands
+        self.seconds = {}  # seconds per step, by timed part
 
     def run(self, *command, keep=None):
-        """Runs a command and returns what it wrote to standard output. keep: a file for that."""
+        """Runs a command and returns its standard output. keep: a file for that output."""
         command = [str(word) for word in command]
         with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
             try:
@@ -111,7 +111,7 @@ class Context:
             raise NotThere("--device cpu: it needs a GPU")
 
     def bench(self, what, batch, *flags, big=True):
-        """The JSON line of iddpm bench on the size of the project's aims, or on a tiny network."""
+        """The JSON line of iddpm bench on the target network size, or on a tiny network."""
         size = TINY if not big else [*(SMALL if self.small else BIG), "--batch-size", str(8 if self.small else batch)]
         return json.loads(self.iddpm("bench", what, "--device", self.device, *size, *flags))
 
@@ -122,7 +122,7 @@ def text_of(file):
 
 
 def end(child):
-    """Ends a command and whatever it has started."""
+    """Ends a command and its child processes."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signum)
@@ -140,7 +140,7 @@ def same_bytes(a, b):
         raise Failed("%s and %s differ" % (a.name if a.name != b.name else a, b.name if a.name != b.name else b))
 
 
-# --- the parts: each returns what the results shall hold, or nothing -------------------------------
+# --- the parts: each returns its result, or None ---------------------------------------------------
 
 
 def environment(c):
@@ -157,7 +157,7 @@ def environment(c):
 
 
 def cuda_libraries(c):
-    """The folder of the CUDA libraries beside torch, if it has one."""
+    """The folder of the CUDA libraries installed with torch, if any."""
     torch = Path(c.env.get("LIBTORCH", BUILD / "libtorch")).resolve()
     folder = torch.parent / "nvidia" / "cu13" / "lib"
     return folder if folder.is_dir() else None
@@ -168,7 +168,7 @@ def step(c, precision):
 
 
 def step_with_library_path(c):
-    """Only where a bfloat16 step fails as it is: does it run with CUDA's libraries in the path?"""
+    """Runs only if a bfloat16 step failed: does it run with CUDA's libraries in LD_LIBRARY_PATH?"""
     if c.seconds.get("step-bf16") is not None:
         raise NotThere("not needed: a bfloat16 step runs as it is")
     library = cuda_libraries(c)
@@ -177,14 +177,14 @@ def step_with_library_path(c):
     before = dict(c.env)
     c.env["LD_LIBRARY_PATH"] = "%s:%s" % (library, c.env.get("LD_LIBRARY_PATH", ""))
     try:
-        return step(c, "bf16")  # and from here on all parts have it
+        return step(c, "bf16")  # later parts keep the setting
     except Exception:
         c.env = before
         raise
 
 
 def resume(c, name, *flags):
-    """A run that was stopped half-way ends in the same file as one that was not."""
+    """A run that is interrupted and resumed ends in the same file as an uninterrupted one."""
     whole = c.train(name + "-whole", *flags)
     half = c.train(name + "-half", *flags, steps=10)
     c.iddpm("resume", half, "--device", c.device, "--steps", "20")
@@ -201,7 +201,7 @@ def captured(c):
 
 
 def later_batch(c):
-    """The second batch of samples, which replays what the first has captured, is what it is when it comes first."""
+    """The second batch of samples, which replays the graph captured by the first, equals the same batch generated first."""
     second = []
     for first in (0, 8):
         folder = c.folder / ("from-%d" % first)
@@ -266,7 +266,7 @@ def sanitizer(c, tool, tests):
 
 
 def kernels(c):
-    """Where the time of one replayed step goes, by kernel."""
+    """The time of one replayed step by kernel."""
     c.needs_gpu()
     if not shutil.which("ncu"):
         raise NotThere("ncu is not there")
@@ -279,7 +279,7 @@ def kernels(c):
 
 
 def by_kernel(text):
-    """How often each kernel ran and its nanoseconds in all, the longest first, of ncu's CSV."""
+    """The number of launches and the total nanoseconds of each kernel in ncu's CSV, the longest first."""
     lines = text.splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), None)
     if start is None:
@@ -295,7 +295,7 @@ def by_kernel(text):
     return {name: [count, round(ns)] for name, (count, ns) in sorted(total.items(), key=lambda item: -item[1][1])}
 
 
-# A part's name, its limit in seconds and what it does, by call and in order of worth.
+# A part's name, its time limit in seconds and its function, by call and in order of importance.
 CALLS = {
     "first": (450, [
         ("environment", 15, environment),
@@ -331,7 +331,7 @@ CALLS = {
 
 
 def chosen(names):
-    """The parts of a list of names, and their seconds in all."""
+    """The parts of a list of names, and the sum of their limits in seconds."""
     parts = {name: (name, limit, f) for _, list_ in CALLS.values() for name, limit, f in list_}
     result, seconds = [], 0
     for name in names or ("first", "second"):
@@ -363,7 +363,7 @@ def do(part, c, ends):
         line.update(status="skipped", reason=str(e))
     except OutOfTime as e:
         line.update(status="out of time", reason="after %.0f s %s" % (time.monotonic() - start, e))
-    except Exception as e:  # whatever it is, the next part shall run
+    except Exception as e:  # the next part runs whatever the error
         line.update(status="failed", reason=str(e) if isinstance(e, Failed) else repr(e))
     line["seconds"] = round(time.monotonic() - start, 1)
     if c.log and line["status"] in ("failed", "out of time"):
@@ -404,11 +404,11 @@ def interrupt(*_):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("names", nargs="*", metavar="PART or CALL")
-    p.add_argument("--seconds", type=float, help="of all parts together")
+    p.add_argument("--seconds", type=float, help="time limit of all parts together")
     p.add_argument("--device", default=os.environ.get("DEVICE", "cuda"))
     p.add_argument("--small", action="store_true", help="time tiny networks")
     p.add_argument("--output", type=Path, default=Path(os.environ.get("OUT") or BUILD) / "test-cuda.jsonl")
-    p.add_argument("--list", action="store_true", help="print the parts and their limits, and end")
+    p.add_argument("--list", action="store_true", help="print the parts and their limits, and exit")
     o = p.parse_args()
     if o.list:
         for call, (seconds, parts) in CALLS.items():

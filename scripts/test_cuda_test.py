@@ -1,5 +1,5 @@
-"""Tests scripts/test_cuda.py on a machine without a GPU: what it does with parts that pass, fail, hang or lack a tool,
-and, with a program that stands in for iddpm, that its comparisons can fail."""
+"""Tests scripts/test_cuda.py without a GPU: its handling of parts that pass, fail, hang or lack a tool, and, with a
+fake iddpm, that its comparisons can fail."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from unittest import mock
 
 import test_cuda
 
-# Stands in for iddpm. $BROKEN names the subcommand, or the flag, with which its results are others.
+# A fake iddpm. $BROKEN names the subcommand or flag with which its results differ.
 FAKE = """#!%s -SE
 import json, os, pathlib, random, sys, zipfile
 args = dict(zip(sys.argv[1::1], sys.argv[2::1]))
@@ -152,7 +152,7 @@ class TestCUDATest(unittest.TestCase):
 
 
 def alive(pid):
-    """Whether a process runs: one that nobody has waited for does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         return Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
     except FileNotFoundError:

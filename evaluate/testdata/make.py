@@ -1,4 +1,4 @@
-"""Writes inception.npz and metrics.json: what torch-fidelity's Inception network sees, and what numpy and scipy make of it.
+"""Writes inception.npz and metrics.json: torch-fidelity's Inception features, and metrics computed by numpy and scipy.
 
     build/venv/bin/python evaluate/testdata/make.py
 
@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def numbers(name, *shape):
-    """Numbers in [-0.5, 0.5) that look random: element i is murmur3's finalizer of i and the crc32 of a name."""
+    """Pseudorandom numbers in [-0.5, 0.5): element i is murmur3's finalizer of i and the crc32 of a name."""
     z = (np.arange(np.prod(shape), dtype=np.uint64) * 0x9E3779B1 + zlib.crc32(name.encode())) & 0xFFFFFFFF
     for shift, factor in (16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1):
         z = ((z ^ (z >> np.uint64(shift))) * factor) & 0xFFFFFFFF
@@ -30,7 +30,7 @@ def numbers(name, *shape):
 
 
 def weights():
-    """A state_dict of the network whose activations keep their scale from layer to layer."""
+    """A state_dict of the network, scaled so that activations keep their magnitude from layer to layer."""
     shapes = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False).state_dict()
     scales = {"conv.weight": None, "bn.weight": 0.2, "bn.bias": 0.2, "bn.running_mean": 0.2, "bn.running_var": 1, "fc.weight": 0.2, "fc.bias": 1}
     state = {}
@@ -46,7 +46,7 @@ def weights():
 
 
 def network(file):
-    """torch-fidelity's network, which also notes its spatial features, as guided-diffusion takes them."""
+    """torch-fidelity's network, which also returns the spatial features that guided-diffusion uses."""
     torch.save(weights(), file)
     net = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=file)
     def note(module, inputs, output):
@@ -60,7 +60,7 @@ def pictures(n, size):
 
 
 def frechet(a, b):
-    """guided-diffusion's, of features."""
+    """guided-diffusion's precision and recall of features."""
     s1, s2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     diff = a.mean(0) - b.mean(0)
     return diff @ diff + np.trace(s1) + np.trace(s2) - 2 * np.trace(scipy.linalg.sqrtm(s1 @ s2)).real

@@ -1,12 +1,11 @@
-// Command convert reads a file of one of the formats that iddpm shares with
-// Python and writes its content to another file, so that Python's own libraries
-// can be asked, in the tests beside it, whether they find there what they wrote.
+// Command convert reads a file in one of the formats that iddpm shares with Python, and
+// writes its content to another file. The tests of interop check with Python's own
+// libraries that the content is unchanged.
 //
 //	convert IN OUT
 //
-// The formats follow from the names: .npy, .npz, .pt, .safetensors. What one
-// format holds can be written as the same format; a .pt that is a dict of tensors
-// also as .safetensors, and the other way round.
+// The extensions give the formats: .npy, .npz, .pt, .safetensors. A file can be converted to
+// its own format; a .pt that is a dict of tensors also to .safetensors, and vice versa.
 package main
 
 import (

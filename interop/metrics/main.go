@@ -1,5 +1,5 @@
-// Command metrics appends to a run's metrics as a resumed training does, for the tests
-// that read them with Python's own TensorBoard, csv and json.
+// Command metrics appends to a run's metrics like a resumed training run, for the tests that
+// read them with Python's TensorBoard, csv and json.
 //
 //	metrics FROM STEP RUN
 //

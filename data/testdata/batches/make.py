@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes small copies of the published archives: same names, formats and pickle protocols, few pictures.
+"""Writes small versions of the published archives: same names, formats and pickle protocols, few images.
 
 Pixel (y, x) of channel c of picture i is (7 i + 31 c + 3 y + x) % 256; its label is (3 i + 1) % 10, or % 100 for CIFAR-100.
 usage: make.py                         (needs NumPy; run it in this folder)

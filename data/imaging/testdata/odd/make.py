@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the images of this folder, of kinds that few programs write, and expected.npz: what Pillow and the reference's
-resizing make of them.
+"""Writes the images of this folder, in rare formats, and expected.npz: their pixels by Pillow and by the reference's
+preprocessing.
 
 usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow 13, NumPy and cjpeg of libjpeg-turbo 2; run it in this folder)
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the pictures of this folder and expected.npz: what Pillow and the reference's resizing make of them.
+"""Writes the images of this folder and expected.npz: their pixels by Pillow and by the reference's preprocessing.
 
 usage: make.py GOLDEN_IMAGE_DIR        (needs Pillow 13, NumPy and libturbojpeg.so.0; run it in this folder)
 """
@@ -48,7 +48,7 @@ save("tall_cmyk.jpg", astronaut.convert("CMYK").crop((110, 20, 136, 100)), quali
 
 
 def turbo(name, im, subsampling, quality=85):
-    """Writes what Pillow does not: YCCK, and colour planes halved or quartered in one direction."""
+    """Writes formats that Pillow cannot write: YCCK, and colour planes halved or quartered in one direction."""
     lib = ctypes.CDLL("libturbojpeg.so.0")
     lib.tjInitCompress.restype = ctypes.c_void_p
     pixels = np.array(im.convert(im.mode))
@@ -96,7 +96,7 @@ for name in opaque:
     for size in (9, 20) if name.startswith("tall") else (9, 40, 80):
         expected[f"{name}@{size}"] = reference(im, size)
 
-# Transparent pictures are composited on a colour, which the reference leaves to chance.
+# Transparent images are composited on a colour, which is undefined in the reference.
 rgba = photo.copy()
 rgba.putalpha(alpha)
 rgba.save("rgba.png")
