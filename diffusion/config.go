@@ -62,36 +62,40 @@ func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = inScope(func() error {
-		schedule, host, err := newSchedule(namedBetas(c.NoiseSchedule, c.Steps, device))
-		if err != nil {
-			return fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	betas, err := NamedBetas(c.NoiseSchedule, c.Steps)
+	if err != nil {
+		return nil, err
+	}
+	host, err := NewSchedule(betas)
+	if err != nil {
+		return nil, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	}
+	onDevice := func() gotorch.Tensor { return namedBetas(c.NoiseSchedule, c.Steps, device) }
+	if len(useTimesteps) < c.Steps {
+		betas = RespaceBetas(host.AlphasCumprod, useTimesteps)
+		if host, err = NewSchedule(betas); err != nil {
+			return nil, fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
 		}
-		if len(useTimesteps) < c.Steps {
-			betas := RespaceBetas(host.AlphasCumprod, useTimesteps)
-			if schedule, host, err = newSchedule(gotorch.FromFloat64s(betas).To(device)); err != nil {
-				return fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
-			}
-		}
-		d = newGaussian(schedule, host, useTimesteps, c.Steps, c.Objective())
-		return nil
+		onDevice = func() gotorch.Tensor { return gotorch.FromFloat64s(betas).To(device) }
+	}
+	err = inScope(func() {
+		d = newGaussian(onDevice(), host, useTimesteps, c.Steps, c.Objective())
 	})
 	return d, err
 }
 
 // NewGaussian creates the diffusion with the given betas, without respacing.
 func NewGaussian(betas []float64, o Objective, device gotorch.Device) (d *GaussianDiffusion, err error) {
+	host, err := NewSchedule(betas)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]int, len(betas))
 	for t := range all {
 		all[t] = t
 	}
-	err = inScope(func() error {
-		schedule, host, err := newSchedule(gotorch.FromFloat64s(betas).To(device))
-		if err != nil {
-			return err
-		}
-		d = newGaussian(schedule, host, all, len(betas), o)
-		return nil
+	err = inScope(func() {
+		d = newGaussian(gotorch.FromFloat64s(betas).To(device), host, all, len(betas), o)
 	})
 	return d, err
 }

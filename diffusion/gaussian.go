@@ -79,11 +79,11 @@ type GaussianDiffusion struct {
 	ddimSample                 map[float64]stepCoefficients // by eta, computed on first use
 }
 
-// newGaussian creates a diffusion with a schedule, which it does not keep. It moves its own
-// tensors out of the scope.
-func newGaussian(s deviceSchedule, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
-	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: s.betas.Device(), ddimSample: map[float64]stepCoefficients{}}
-	c := d.coefficients(s)
+// newGaussian creates a diffusion from betas, float64 [T], on their device. Its tensors
+// outlive the scope.
+func newGaussian(betas gotorch.Tensor, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
+	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), ddimSample: map[float64]stepCoefficients{}}
+	c := d.coefficients(newDeviceSchedule(betas))
 	d.exact = gotorch.Stack(c[:], 1).Unscoped()
 	d.table = d.exact.CastTo(gotorch.Float).Unscoped()
 	d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()

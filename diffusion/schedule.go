@@ -39,9 +39,8 @@ func NamedBetas(name string, steps int) (betas []float64, err error) {
 	if err := validateNamedSchedule(name, steps); err != nil {
 		return nil, err
 	}
-	err = inScope(func() error {
+	err = inScope(func() {
 		betas = namedBetas(name, steps, gotorch.Device{}).Float64s()
-		return nil
 	})
 	return betas, err
 }
@@ -88,10 +87,15 @@ type Schedule struct {
 // NewSchedule computes a Schedule on the CPU. It needs at least two betas, each between 0
 // and 1: at t = 0 the clipped log posterior variance is that of t = 1.
 func NewSchedule(betas []float64) (s Schedule, err error) {
-	err = inScope(func() error {
-		_, s, err = newSchedule(gotorch.FromFloat64s(betas, int64(len(betas))))
-		return err
+	if err := checkBetas(betas); err != nil {
+		return Schedule{}, err
+	}
+	err = inScope(func() {
+		s = newDeviceSchedule(gotorch.FromFloat64s(betas)).toHost()
 	})
+	if err == nil && s.AlphasCumprod[len(betas)-1] == 0 {
+		return Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
+	}
 	return s, err
 }
 
@@ -104,20 +108,12 @@ type deviceSchedule struct {
 	posteriorVariance, posteriorLogVarianceClipped, posteriorMeanCoef1, posteriorMeanCoef2 gotorch.Tensor
 }
 
-// newSchedule derives a schedule from betas, float64 [T], on the betas' device, and copies
-// it to the host.
-func newSchedule(betas gotorch.Tensor) (deviceSchedule, Schedule, error) {
-	if err := checkBetas(betas.Float64s()); err != nil {
-		return deviceSchedule{}, Schedule{}, err
-	}
+// newDeviceSchedule derives a schedule from betas, float64 [T], on the betas' device.
+func newDeviceSchedule(betas gotorch.Tensor) deviceSchedule {
 	s := deviceSchedule{betas: betas}
 	s.setCumprods()
 	s.setPosterior()
-	host := s.toHost()
-	if last := host.AlphasCumprod[host.NumTimesteps()-1]; last == 0 {
-		return deviceSchedule{}, Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
-	}
-	return s, host, nil
+	return s
 }
 
 func checkBetas(betas []float64) error {
@@ -148,7 +144,7 @@ func (s *deviceSchedule) setPosterior() {
 	s.posteriorMeanCoef2 = oneMinus(s.alphasCumprodPrev).Mul(s.alphas.Sqrt()).Div(oneMinus(s.alphasCumprod))
 }
 
-func (s *deviceSchedule) toHost() Schedule {
+func (s deviceSchedule) toHost() Schedule {
 	return Schedule{
 		Betas:                       s.betas.Float64s(),
 		AlphasCumprod:               s.alphasCumprod.Float64s(),
@@ -168,10 +164,5 @@ func firstFromSecond(v gotorch.Tensor) gotorch.Tensor {
 	return gotorch.Cat([]gotorch.Tensor{v.Narrow(0, 1, 1), v.Narrow(0, 1, v.Numel()-1)}, 0)
 }
 
-// inScope runs f in a scope and returns its error, or an operator's panic as an error.
-func inScope(f func() error) (err error) {
-	if panicked := gotorch.Try(func() { gotorch.Scope(func() { err = f() }) }); panicked != nil {
-		return panicked
-	}
-	return err
-}
+// inScope runs f in a scope, and returns an operator's panic as an error.
+func inScope(f func()) error { return gotorch.Try(func() { gotorch.Scope(f) }) }
