@@ -217,3 +217,34 @@ func TestSampleNonFinite(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestLikelihood resumes an evaluation, to the same bits, and refuses images that do not fit.
+func TestLikelihood(t *testing.T) {
+	m := tinyModel(t, classConditional())
+	images := Images{Size: 8, Pixels: make([]byte, 5*8*8*3), Labels: []int64{0, 1, 2, 0, 1}}
+	for i := range images.Pixels {
+		images.Pixels[i] = byte(i * 11)
+	}
+	var last Progress
+	var first diffusion.BPDSum
+	o := LikelihoodOptions{BatchSize: 2, Progress: func(p Progress) error { last = p; return nil }}
+	o.AfterRound = func(sum diffusion.BPDSum) error {
+		if sum.Len() == 2 {
+			first = sum
+		}
+		return nil
+	}
+	whole := must[diffusion.BPDSum](t)(m.Likelihood(context.Background(), images.Source(), images.Len(), o))
+	if whole.Len() != 5 || len(whole.VB) != 4 || last.Step != 12 || last.Steps != 12 || last.Images != 5 {
+		t.Fatalf("%d images, %d timesteps, progress %+v", whole.Len(), len(whole.VB), last)
+	}
+	o.From = first
+	rest := must[diffusion.BPDSum](t)(m.Likelihood(context.Background(), images.Source(), images.Len(), o))
+	if !slices.Equal(rest.Total, whole.Total) || last.Steps != 8 {
+		t.Errorf("%v in two parts, %v at once; progress %+v", rest.Total, whole.Total, last)
+	}
+	images.Labels = nil
+	if _, err := m.Likelihood(context.Background(), images.Source(), images.Len(), o); !errors.Is(err, ErrNeedsClasses) {
+		t.Errorf("without classes: %v", err)
+	}
+}

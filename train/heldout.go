@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -15,9 +13,8 @@ import (
 
 	"iddpm/data"
 	"iddpm/diffusion"
-	"iddpm/distributed"
+	"iddpm/likelihood"
 	"iddpm/model"
-	"iddpm/streams"
 	"iddpm/train/metrics"
 )
 
@@ -99,8 +96,8 @@ func (t *Trainer) evaluationDue() bool {
 }
 
 // evaluateHeldOut writes a row with the bound on the held-out images. All evaluations of all
-// runs use the same noise, so that curves differ only by the weights. The training state
-// does not change.
+// runs use the same noise, that of `iddpm nll` with seed 0, so that curves differ only by the
+// weights. The training state does not change.
 func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	begin := time.Now()
 	if t.heldOut.process == nil {
@@ -120,14 +117,16 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 		about = append(about, zap.String("reason", weights.Reason))
 	}
 	t.log.Info("evaluating the bound", about...)
-	var parts heldOutParts
+	var sum diffusion.BPDSum
 	var err error
-	t.withEMA(index, func() { parts, err = t.heldOutBound(ctx) })
-	if err := t.syncStop(ctx, err); err != nil {
+	t.withEMA(index, func() { sum, err = t.heldOutBound(ctx) })
+	switch { // all ranks have an error, or none has
+	case errors.Is(err, context.Canceled):
+		return ErrInterrupted
+	case err != nil:
 		return err
 	}
-	sum, err := t.joined(parts)
-	if err != nil {
+	if err := t.syncStop(ctx, nil); err != nil {
 		return err
 	}
 	mean, stderr := diffusion.MeanAndError(sum.Total)
@@ -169,46 +168,21 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	return x, y
 }
 
-// heldOutParts are the bounds of microbatches of the held-out images, keyed by the index of
-// the first image.
-type heldOutParts map[int]diffusion.BPDSum
-
-// joined gathers the parts of all ranks, in the order of the images.
-func (t *Trainer) joined(mine heldOutParts) (sum diffusion.BPDSum, err error) {
-	each, err := distributed.AllGather(t.group, mine)
-	all := heldOutParts{}
-	for _, parts := range each {
-		maps.Copy(all, parts)
-	}
-	for _, first := range slices.Sorted(maps.Keys(all)) {
-		sum.Join(all[first])
-	}
-	return sum, err
-}
-
-// heldOutBound returns the bounds of this rank's held-out images: microbatches are assigned
-// to the ranks in turn.
-func (t *Trainer) heldOutBound(ctx context.Context) (parts heldOutParts, err error) {
-	h, n := t.heldOut, min(t.config.Train.microbatch(), t.localBatch())
-	size := len(h.pixels) / len(h.labels)
-	parts = heldOutParts{}
+// heldOutBound evaluates the bound of the held-out images.
+func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err error) {
+	h, size := t.heldOut, len(t.heldOut.pixels)/len(t.heldOut.labels)
 	graphs := t.evaluationGraphs()
 	defer graphs.Close()
-	for first := t.group.Rank() * n; first < len(h.labels) && err == nil; first += t.group.Size() * n {
-		last := min(first+n, len(h.labels))
-		gotorch.Scope(func() {
-			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : last*size], Labels: h.labels[first:last]})
-			noise := diffusion.NoiseSource{Device: t.device, Stream: streams.TrainingNoise, FirstImage: int64(first), Shape: x.Shape()}
-			denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
-			var bound diffusion.BPD
-			if bound, err = h.process.CalcBPD(ctx, denoise, x, t.cond(x, y), diffusion.BPDOptions{Noise: noise.At, GraphCache: graphs, Progress: t.adaptThreadsAt}); err == nil {
-				var sum diffusion.BPDSum
-				sum.Add(bound)
-				parts[first] = sum
-			}
-		})
-	}
-	return parts, err
+	err = likelihood.Evaluation{
+		Diffusion: h.process, Denoise: Denoiser(t.network, model.Input{Dtype: t.precision.dtype}),
+		Count: len(h.labels), BatchSize: min(t.config.Train.microbatch(), t.localBatch()),
+		Batch: func(first, n int) (gotorch.Tensor, diffusion.Cond, error) {
+			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : (first+n)*size], Labels: h.labels[first : first+n]})
+			return x, t.cond(x, y), nil
+		},
+		Group: t.group, GraphCache: graphs, Progress: t.adaptThreadsAt,
+	}.Add(ctx, &sum)
+	return sum, err
 }
 
 // evaluationGraphs returns the graph cache of one evaluation. It is closed afterwards, since

@@ -32,7 +32,7 @@ func (t *Trainer) adaptThreads() {
 }
 
 // adaptThreadsAt calls adaptThreads between two timesteps of an evaluation.
-func (t *Trainer) adaptThreadsAt(int) error {
+func (t *Trainer) adaptThreadsAt(_, _ int) error {
 	t.adaptThreads()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/figure"
+	"iddpm/inference"
 	"iddpm/train"
 )
 
@@ -24,7 +25,7 @@ type figureModelOptions struct {
 	ema       string
 	seed      uint64
 	precision string
-	samples   int // per length of the reverse process, for skip-steps
+	samples   int // per length of the reverse process; of skip-steps
 }
 
 func newFigureModelOptions() *figureModelOptions {
@@ -98,12 +99,12 @@ func boundSources(args []string, o *figureModelOptions) ([]source, error) {
 		return nil, err
 	}
 	if len(args) == 0 {
-		return nil, wrongUse("name checkpoints or run folders, as in: runs/001-emoji")
+		return nil, wrongUse("name checkpoints or run folders, such as runs/001-emoji")
 	}
 	return sourcesOf(args)
 }
 
-// termsOf returns the terms of a model, the decoder's first.
+// termsOf returns the terms of a model, [T], the decoder term first.
 func (s *session) termsOf(ctx context.Context, from source, o *figureModelOptions) ([]float64, error) {
 	if isNPZ(from.path) {
 		return readTerms(from.path)
@@ -112,8 +113,8 @@ func (s *session) termsOf(ctx context.Context, from source, o *figureModelOption
 	return e.vb, err
 }
 
-// readTerms reads a vb_terms.npz: arr_0, [T] or [N, T], the last step's term
-// first, as the reference computes them.
+// readTerms reads a vb_terms.npz: arr_0, [T] or [N, T], the last timestep first, as in the
+// reference. It returns [T], the decoder term first.
 func readTerms(path string) ([]float64, error) {
 	arrays, err := npy.ReadNPZ(path)
 	if err != nil {
@@ -132,13 +133,13 @@ func readTerms(path string) ([]float64, error) {
 	return terms, nil
 }
 
-// evaluated is a model's bound on some images.
+// evaluated is the bound of a model on some images.
 type evaluated struct {
 	schedule diffusion.Schedule
-	vb       []float64 // [T], bits/dim, the decoder's first
+	vb       []float64 // [T], bits/dim, the decoder term first
 	square   float64   // mean of the images' squared values
-	// differences are those of sampled images from the given ones, dB, by the
-	// steps that the reverse process takes; empty unless samples are asked for.
+	// differences are those between the octaves of samples and of real images, dB, by the number of
+	// timesteps of the reverse process; empty unless --num-samples is set.
 	differences map[int]float64
 }
 
@@ -152,62 +153,63 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 		return evaluated{}, err
 	}
 	if checkpoint.Bare {
-		return evaluated{}, fmt.Errorf("%s holds weights alone, and no settings: figures need a checkpoint of iddpm", from.path)
+		return evaluated{}, fmt.Errorf("%s holds bare weights, without a configuration: figures need a checkpoint of iddpm", from.path)
 	}
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
-		return evaluated{}, wrongUse("--num-samples: %s draws nothing without images to enlarge", from.path)
+		return evaluated{}, wrongUse("--num-samples: %s is a super-resolution network, which cannot sample without low-resolution images", from.path)
 	}
-	x, labels, err := o.images(checkpoint)
-	if err != nil {
-		return evaluated{}, err
-	}
-	var e evaluated
-	err = onTensorThread(func() (err error) {
-		e, err = s.bound(ctx, checkpoint, o, x, labels)
-		return err
-	})
-	s.screen.done()
-	return e, err
-}
-
-// images reads images spread over the set that a model was trained on, or
-// another: bytes [N, H, W, 3], and their labels.
-func (o *figureModelOptions) images(c *train.Checkpoint) (pixels []byte, labels []int64, err error) {
-	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer set.Close()
-	return set.Images()
-}
-
-// bound averages the terms over the images, batch by batch.
-func (s *session) bound(ctx context.Context, checkpoint *train.Checkpoint, o *figureModelOptions, pixels []byte, labels []int64) (evaluated, error) {
 	if o.respacing != "" {
 		checkpoint.Config.Diffusion.TimestepRespacing = o.respacing
 		if err := checkpoint.Config.Diffusion.Validate(); err != nil {
 			return evaluated{}, usageError{err}
 		}
 	}
-	network, err := s.newInference(checkpoint, o.ema, o.precision)
+	real, err := o.images(checkpoint)
 	if err != nil {
 		return evaluated{}, err
 	}
-	defer network.Free()
-	b := boundSum{evaluator: network, o: o, total: len(labels)}
-	network.expect(batches(b.total, o.batchSize) * network.diffusion.NumTimesteps())
-	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", b.total), zap.Int("timesteps", network.diffusion.NumTimesteps()))
-	for first := 0; first < b.total; first += o.batchSize {
-		last := min(first+o.batchSize, b.total)
-		bytes := len(pixels) / b.total
-		batch := boundOptions{seed: o.seed, first: first, progress: b.progress}
-		if err := network.bound(ctx, pixels[first*bytes:last*bytes], labels[first:last], batch, &b.sum); err != nil {
-			return evaluated{}, err
-		}
+	m, err := s.loadModel(checkpoint, o.ema, o.precision)
+	if err != nil {
+		return evaluated{}, err
 	}
-	b.evaluated = evaluated{schedule: network.diffusion.Schedule, vb: b.sum.Mean(b.sum.VB), square: meanSquare(pixels)}
-	slices.Reverse(b.vb)
-	return b.evaluated, b.sample(ctx, octaves(pixels, b.config.ImageSize))
+	defer m.Free()
+	defer s.screen.done()
+	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", real.Len()), zap.Int("timesteps", m.Diffusion().NumTimesteps()))
+	e, err := s.bound(ctx, m, o, real)
+	if err == nil && o.samples > 0 {
+		e.differences, err = s.skipDifferences(ctx, m, o, real)
+	}
+	return e, err
+}
+
+// images reads images spread evenly over the evaluation set of a model.
+func (o *figureModelOptions) images(c *train.Checkpoint) (inference.Images, error) {
+	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
+	if err != nil {
+		return inference.Images{}, err
+	}
+	defer set.Close()
+	pixels, labels, err := set.Images()
+	return inference.Images{Size: set.ImageSize(), Pixels: pixels, Labels: labels}, err
+}
+
+// bound averages the terms of the bound over images.
+func (s *session) bound(ctx context.Context, m *inference.Model, o *figureModelOptions, images inference.Images) (evaluated, error) {
+	s.expect(batches(images.Len(), o.batchSize) * m.Diffusion().NumTimesteps())
+	sum, err := m.Likelihood(ctx, images.Source(), images.Len(), inference.LikelihoodOptions{
+		BatchSize: o.batchSize, Seed: o.seed,
+		Progress: func(p inference.Progress) error {
+			s.threads.Adapt()
+			s.screen.show(p.Step, p.Steps, "terms of the bound ")
+			return nil
+		},
+	})
+	if err != nil {
+		return evaluated{}, withRemedy(err, "there is no figure of it")
+	}
+	e := evaluated{schedule: m.Diffusion().Schedule, vb: sum.Mean(sum.VB), square: meanSquare(images.Pixels)}
+	slices.Reverse(e.vb)
+	return e, nil
 }
 
 // meanSquare returns the mean of the squared values of images, in [-1, 1].
@@ -217,21 +219,4 @@ func meanSquare(pixels []byte) (mean float64) {
 		mean += v * v / float64(len(pixels))
 	}
 	return mean
-}
-
-// boundSum sums up the bound over batches.
-type boundSum struct {
-	*evaluator
-	evaluated
-	sum   diffusion.BPDSum
-	o     *figureModelOptions
-	total int // images
-	steps int // taken, of all batches
-}
-
-func (b *boundSum) progress() error {
-	b.steps++
-	batches := (b.total + b.o.batchSize - 1) / b.o.batchSize
-	b.screen.show(b.steps, batches*b.diffusion.NumTimesteps(), "terms of the bound ")
-	return nil
 }

@@ -4,21 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch/npy"
 
 	"iddpm/data"
-	"iddpm/diffusion"
-	"iddpm/figure"
 	"iddpm/train"
 )
 
-// nllOptions are the flags of nll beside those of the network.
+// nllOptions are the flags of nll, in addition to those of the network.
 type nllOptions struct {
 	sessionOptions
 	inferenceOptions
@@ -112,8 +107,8 @@ func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error 
 	return errors.Join(err, remotes.publish(c.Context, path, files))
 }
 
-// nllDir is where an evaluation of a checkpoint goes: to its run folder, if it
-// is in one; a respaced process has a folder of its own.
+// nllDir returns the default folder for an evaluation of a checkpoint: in its run folder, if it is
+// in one. A respaced process has a folder of its own.
 func nllDir(c *train.Checkpoint) string {
 	name := fmt.Sprintf("step-%06d", c.Step)
 	if spec := c.Config.Diffusion.TimestepRespacing; spec != "" {
@@ -122,33 +117,32 @@ func nllDir(c *train.Checkpoint) string {
 	return besideRun(c, "nll", name)
 }
 
-// nll evaluates the bound, prints what it is, and returns the files that this process
-// has written.
+// nll evaluates the bound, prints it, and returns the files that this process wrote.
 func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) (files []string, err error) {
 	set, err := s.nllImages(checkpoint, o)
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	l, err := s.newLikelihood(checkpoint, set, o)
+	e, err := s.newNLLEvaluation(checkpoint, set, o)
 	if err != nil {
 		return nil, err
 	}
-	defer l.release()
+	defer e.release()
 	start := time.Now()
-	err = s.group.OnTensorThread(func() error { return l.evaluate(ctx, checkpoint) })
+	err = e.evaluate(ctx, checkpoint)
 	s.screen.done()
-	saved := errors.Is(err, context.Canceled) && l.sum.Len() > 0
+	saved := errors.Is(err, context.Canceled) && e.sum.Len() > 0
 	if saved {
-		err = fmt.Errorf("%w: %d of %d images; the same command goes on", errSavedInPart, l.sum.Len(), l.settings.Images)
+		err = fmt.Errorf("%w: %d of %d images; the same command resumes", errSavedInPart, e.sum.Len(), e.settings.Images)
 	}
 	switch {
 	case err != nil && !saved, !s.group.IsLeader():
 		return nil, err
 	case saved:
-		return []string{l.path()}, err
+		return []string{e.path()}, err
 	}
-	result, err := l.report(checkpoint, set.Name())
+	result, err := e.report(checkpoint, set.Name())
 	if err != nil {
 		return nil, err
 	}
@@ -156,16 +150,15 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	return result.files, s.emit(result, result.text)
 }
 
-// nllImages opens the set to evaluate on and checks that its classes are the
-// model's.
+// nllImages opens the set to evaluate on and checks that the network has its classes.
 func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
 	if c.Bare && o.dataDir == "" {
-		return nil, wrongUse("%s holds weights alone and knows no images: name some by --data-dir", c.Path)
+		return nil, wrongUse("%s holds bare weights, without a data set: name images by --data-dir", c.Path)
 	}
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
-		s.log.Warn("these are the images that the model was trained on, whose likelihood flatters it: name others by --data-dir")
+		s.log.Warn("evaluating on the training images: their likelihood is better than that of new ones; name others by --data-dir")
 	}
-	set, err := evaluationSet(c, o.dataDir, o.split, 0) // all, of which the fingerprint is
+	set, err := evaluationSet(c, o.dataDir, o.split, 0) // all images: the fingerprint covers them
 	if err != nil || !c.Config.Model.ClassCond {
 		return set, err
 	}
@@ -176,77 +169,4 @@ func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, 
 		return nil, errors.Join(err, set.Close())
 	}
 	return set, nil
-}
-
-// nllResult is what nll prints.
-type nllResult struct {
-	Checkpoint     string  `json:"checkpoint"`
-	Step           int     `json:"step"`
-	Weights        string  `json:"weights"`
-	Data           string  `json:"data"`
-	NumSamples     int     `json:"num_samples"`
-	Timesteps      int     `json:"timesteps"`
-	TotalBPD       float64 `json:"total_bpd"` // equation 4, bits/dim
-	TotalStderr    float64 `json:"total_bpd_stderr"`
-	PriorBPD       float64 `json:"prior_bpd"` // L_T
-	PriorStderr    float64 `json:"prior_bpd_stderr"`
-	DecoderBPD     float64 `json:"decoder_bpd"` // L_0
-	DecoderStderr  float64 `json:"decoder_bpd_stderr"`
-	VBTerms        string  `json:"vb_terms"`
-	MSETerms       string  `json:"mse_terms"`
-	XStartMSETerms string  `json:"xstart_mse_terms"`
-	Figure         string  `json:"figure"`
-	Images         string  `json:"pictures"` // nll.npz
-	Seconds        float64 `json:"seconds"`  // of this process
-
-	files []string // all that were written
-}
-
-// report writes the terms and returns what there is to say.
-func (l *likelihood) report(c *train.Checkpoint, data string) (nllResult, error) {
-	r := nllResult{
-		Checkpoint: c.Path, Step: c.Step, Weights: l.settings.Weights, Data: data,
-		NumSamples: l.sum.Len(), Timesteps: len(l.sum.VB), Images: l.path(),
-	}
-	r.TotalBPD, r.TotalStderr = diffusion.MeanAndError(l.sum.Total)
-	r.PriorBPD, r.PriorStderr = diffusion.MeanAndError(l.sum.Prior)
-	r.DecoderBPD, r.DecoderStderr = diffusion.MeanAndError(l.sum.Decoder)
-	for _, terms := range []struct {
-		name string
-		sum  []float64
-		path *string
-	}{{"vb", l.sum.VB, &r.VBTerms}, {"mse", l.sum.EpsilonMSE, &r.MSETerms}, {"xstart_mse", l.sum.XStartMSE, &r.XStartMSETerms}} {
-		array, err := npy.New(l.sum.Mean(terms.sum))
-		if err != nil {
-			return r, err
-		}
-		*terms.path = filepath.Join(l.dir, terms.name+"_terms.npz")
-		if err := npy.WriteNPZFile(*terms.path, npy.Named{Array: array}); err != nil {
-			return r, err
-		}
-		r.files = append(r.files, *terms.path)
-	}
-	vb := l.sum.Mean(l.sum.VB)
-	slices.Reverse(vb)
-	chart := figure.Terms([]figure.ModelTerms{{Name: fmt.Sprintf("step %d", c.Step), VB: vb}})
-	drawn, err := chart.Save(filepath.Join(l.dir, "vb_terms.png"))
-	if err != nil {
-		return r, err
-	}
-	r.Figure, r.files = drawn[0], slices.Concat(r.files, drawn, []string{r.Images})
-	return r, nil
-}
-
-func (r nllResult) text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, `total     %.4f ± %.4f bits/dim (%d images, %d timesteps)
-prior     %.3g ± %.2g
-decoder   %.4f ± %.4f
-terms     %s
-          %s
-          %s
-figure    %s
-images  %s
-`, r.TotalBPD, r.TotalStderr, r.NumSamples, r.Timesteps, r.PriorBPD, r.PriorStderr, r.DecoderBPD, r.DecoderStderr,
-		r.VBTerms, r.MSETerms, r.XStartMSETerms, r.Figure, r.Images)
-	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/train"
+	"iddpm/train/metrics"
 )
 
 // nll runs the command and returns its result.
@@ -30,7 +31,7 @@ func nll(t *testing.T, args ...string) nllResult {
 	return r
 }
 
-// heldOutRun trains a network with learned variances that has held images out.
+// heldOutRun trains a network with learned variances and holds images out.
 func heldOutRun(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
@@ -86,7 +87,7 @@ func TestNLL(t *testing.T) {
 	}
 }
 
-// An image's noise is its own: the batch size changes nothing but the last bits.
+// TestNLLBatches checks that the batch size changes only the rounding.
 func TestNLLBatches(t *testing.T) {
 	run := heldOutRun(t)
 	one := nll(t, run, "--batch-size", "1", "--out-dir", filepath.Join(run, "one"))
@@ -99,29 +100,29 @@ func TestNLLBatches(t *testing.T) {
 	}
 }
 
-// An interrupted evaluation goes on to the bits of one that was not.
-func TestNLLGoesOn(t *testing.T) {
+// TestNLLResumes resumes an interrupted evaluation, to the bits of one without interrupt.
+func TestNLLResumes(t *testing.T) {
 	run := heldOutRun(t)
 	whole := nll(t, run, "--batch-size", "2", "--out-dir", filepath.Join(run, "whole"), "--ema", "0.9999")
 	part := filepath.Join(run, "part")
 	args := []string{"nll", "--device", "cpu", "--precision", "fp32", "--threads", "1", run, "--batch-size", "2", "--out-dir", part, "--ema", "0.9999"}
-	got := iddpmWith(&countdown{Context: context.Background(), left: 25}, nil, args...) // 10 questions a batch
-	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the same command goes on") {
+	got := iddpmWith(&countdown{Context: context.Background(), left: 25}, nil, args...) // 10 checks per batch
+	if got.status != exitSaved || !strings.Contains(got.lastLine(), "the same command resumes") {
 		t.Fatalf("status %d, %s", got.status, got.lastLine())
 	}
-	rest := iddpm(t, append(args, "--ema", "0.99990")...) // the same average
-	if rest.status != exitDone || !strings.Contains(rest.stderr, "going on with an evaluation") {
+	rest := iddpm(t, append(args, "--ema", "0.99990")...) // the same EMA
+	if rest.status != exitDone || !strings.Contains(rest.stderr, "resuming an evaluation") {
 		t.Fatalf("status %d, %s", rest.status, rest.stderr)
 	}
 	for _, name := range []string{"total_bpd", "prior_bpd", "decoder_bpd", "vb_sum", "mse_sum", "xstart_mse_sum"} {
 		a, b := readArray(t, whole.Images, name), readArray(t, filepath.Join(part, "nll.npz"), name)
 		if !slices.Equal(a, b) {
-			t.Errorf("%s: %v in two goes, %v in one", name, b, a)
+			t.Errorf("%s: %v in two runs, %v in one", name, b, a)
 		}
 	}
-	// Once more there is nothing to do; with another seed all of it.
+	// The same command again has nothing to do. Another seed has other settings.
 	if again := iddpm(t, args...); strings.Contains(again.stderr, "evaluating the bound") {
-		t.Errorf("a finished evaluation began again: %s", again.stderr)
+		t.Errorf("a finished evaluation was repeated: %s", again.stderr)
 	}
 	other := iddpm(t, append(args, "--seed", "1", "--num-samples", "2")...)
 	if other.status != exitFailed || !strings.Contains(other.lastLine(), "other settings (pictures, seed): name another folder by -o") {
@@ -129,7 +130,8 @@ func TestNLLGoesOn(t *testing.T) {
 	}
 }
 
-// Evaluations with other settings lie beside each other, and go on each by itself.
+// TestNLLKeepsOthers checks that evaluations with different settings have folders of their own, and
+// resume each by itself.
 func TestNLLKeepsOthers(t *testing.T) {
 	run := heldOutRun(t)
 	first := nll(t, run, "--num-samples", "3")
@@ -147,7 +149,7 @@ func TestNLLKeepsOthers(t *testing.T) {
 	}
 }
 
-// Weights that hold NaN are an error that says so, and leave nothing.
+// TestNLLRefusesNaN evaluates weights with a NaN: an error, and no files.
 func TestNLLRefusesNaN(t *testing.T) {
 	run := heldOutRun(t)
 	c, err := train.LoadCheckpoint(run)
@@ -167,7 +169,7 @@ func TestNLLRefusesNaN(t *testing.T) {
 	writeTo(t, filepath.Join(photos, "a.png"), pngOf(t, 8, 0))
 	args := append([]string{"nll", "bare.pt", "--device", "cpu", "--learn-sigma", "--data-dir", photos, "-o", "out"}, tiny[:16]...)
 	got := iddpm(t, args...)
-	if got.status != exitFailed || !strings.Contains(got.lastLine(), "is NaN, in images 0 to 0") || got.stdout != "" {
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "bound is NaN or infinite, in images 0 to 0") || got.stdout != "" {
 		t.Errorf("%d: %s%s", got.status, got.stdout, got.stderr)
 	}
 	if _, err := os.Stat("out"); !os.IsNotExist(err) {
@@ -175,16 +177,15 @@ func TestNLLRefusesNaN(t *testing.T) {
 	}
 }
 
-// A damaged file of an earlier evaluation is named, and costs no more than its
-// images.
-func TestNLLOfADamagedFile(t *testing.T) {
+// TestNLLDamagedFile checks that a damaged file of an earlier evaluation is named and replaced.
+func TestNLLDamagedFile(t *testing.T) {
 	run := heldOutRun(t)
 	good := nll(t, run)
 	if err := os.WriteFile(good.Images, []byte("PK"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	got := iddpm(t, "nll", "--device", "cpu", "--precision", "fp32", run)
-	if got.status != exitDone || !strings.Contains(got.stderr, "cannot be read: beginning again") {
+	if got.status != exitDone || !strings.Contains(got.stderr, "cannot be read: starting from scratch") {
 		t.Errorf("status %d, %s", got.status, got.stderr)
 	}
 }
@@ -207,7 +208,7 @@ func TestNLLRefuses(t *testing.T) {
 		{"no argument", nil, exitUsage, "iddpm nll CKPT_OR_RUN_DIR"},
 		{"no images", []string{run, "--num-samples", "-1"}, exitUsage, "num-samples must not be negative"},
 		{"no batch", []string{run, "--batch-size", "0"}, exitUsage, "batch-size must be above 0"},
-		{"bare weights", append([]string{bare}, tiny[:16]...), exitUsage, "name some by --data-dir"},
+		{"bare weights", append([]string{bare}, tiny[:16]...), exitUsage, "name images by --data-dir"},
 		{"no such data", []string{run, "--data-dir", "nowhere"}, exitFailed, "nowhere"},
 		{"no such average", []string{run, "--ema", "0.5", "--num-samples", "1"}, exitFailed, "no EMA of decay rate 0.5"},
 		{"precision", []string{run, "--precision", "fp8"}, exitUsage, "fp8"},
@@ -218,5 +219,22 @@ func TestNLLRefuses(t *testing.T) {
 				t.Errorf("status %d, %s; want %d, %s", got.status, got.lastLine(), test.status, test.want)
 			}
 		})
+	}
+}
+
+// TestHeldOutEvaluationIsNLL compares the evaluation during training with nll of its checkpoint: they
+// share images, noise and weights.
+func TestHeldOutEvaluationIsNLL(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if got := iddpm(t, trainTiny(dir, "--steps", "3", "--learn-sigma", "--hold-out", "0.005", "--eval-interval", "3")...); got.status != exitDone {
+		t.Fatalf("training: %s", got.stderr)
+	}
+	rows, err := metrics.Read(dir)
+	if err != nil || len(rows) == 0 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	during, _ := rows[len(rows)-1].Get(train.EvalBPD)
+	if r := nll(t, dir, "--batch-size", "4"); !(math.Abs(r.TotalBPD-during) <= 1e-6*during) {
+		t.Errorf("%v bits/dim during training, %v by nll", during, r.TotalBPD)
 	}
 }
