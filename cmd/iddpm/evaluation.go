@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,41 +20,23 @@ import (
 // evaluation is a run of the evaluate command.
 type evaluation struct {
 	*session
-	o         *evaluateOptions
-	size      int // width and height of all images, in pixels
-	batchSize int
-	samples   []*data.Dataset
-	ref       *reference     // nil: none
-	r         evaluateResult // filled in step by step
-}
-
-// reference is the images or statistics of --ref.
-type reference struct {
-	name   string
-	known  savedStatistics // read from its file
-	images *data.Dataset   // nil: it has none, or its statistics suffice
+	evaluate.Run
+	o    *evaluateOptions
+	size int            // width and height of all images, in pixels
+	r    evaluateResult // filled in step by step
 }
 
 // newEvaluation opens the samples, of one file or several, and the reference.
 func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluateOptions) (e *evaluation, err error) {
-	e = &evaluation{session: s, o: o, size: o.size, batchSize: o.batchSize}
-	switch {
-	case e.batchSize > 0:
-	case s.device.Type == gotorch.CUDA:
-		e.batchSize = 64
-	default:
-		e.batchSize = 16
-	}
+	e = &evaluation{session: s, o: o, size: o.size, Run: evaluate.Run{Device: s.device, BatchSize: o.batchSize, SaveStats: o.stats}}
+	e.Progress = e.logProgress
 	for _, path := range paths {
 		if err = e.addSamples(ctx, path); err != nil {
 			break
 		}
 	}
 	if err == nil && o.ref != "" {
-		if e.ref, err = openReference(o, e.size); err == nil {
-			err = e.logResize()
-		}
-		if err != nil {
+		if err = e.openReference(); err != nil {
 			err = fmt.Errorf("--ref: %w", err)
 		}
 	}
@@ -70,10 +51,10 @@ func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluate
 
 // logResize logs if the images of the reference are resized to the size of the samples.
 func (e *evaluation) logResize() error {
-	if e.ref.images == nil {
+	if e.Reference.Images == nil {
 		return nil
 	}
-	width, height, err := e.ref.images.SizeOf(0)
+	width, height, err := e.Reference.Images.SizeOf(0)
 	if err == nil && min(width, height) != e.size {
 		e.log.Info("resizing the reference images to the size of the samples, as for training",
 			zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)), zap.Int("image_size", e.size))
@@ -81,15 +62,17 @@ func (e *evaluation) logResize() error {
 	return err
 }
 
-// checkCounts rejects sets that are too small for a covariance, before the work.
+// checkCounts names the set that is too small for a covariance, before the work.
 func (e *evaluation) checkCounts() error {
+	err := e.Check()
+	var few *evaluate.TooFewImagesError
 	switch {
-	case e.r.NumSamples < 2 && (e.ref != nil || e.o.stats != ""):
-		return fmt.Errorf("%s: one image has no covariance: FID needs at least 2 images, and thousands for a sound estimate", e.r.Samples[0])
-	case e.ref != nil && e.ref.images != nil && e.ref.known.pool == nil && e.ref.images.Len() < 2:
-		return fmt.Errorf("--ref %s: one image has no covariance: FID needs at least 2 images, and thousands for a sound estimate", e.ref.name)
+	case !errors.As(err, &few):
+		return err
+	case few.Set == evaluate.ReferenceSet:
+		return fmt.Errorf("--ref %s: %w", e.Reference.Name, err)
 	}
-	return nil
+	return fmt.Errorf("%s: %w", e.r.Samples[0], err)
 }
 
 // addSamples opens a part of the samples. The first one determines the size.
@@ -110,7 +93,7 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 		return err
 	}
 	train.LogData(e.log, set)
-	e.samples = append(e.samples, set)
+	e.Samples = append(e.Samples, set)
 	e.r.Samples, e.r.NumSamples = append(e.r.Samples, path), e.r.NumSamples+set.Len()
 	if !own {
 		return nil
@@ -173,186 +156,106 @@ func samplesIn(path string) (string, error) {
 	return found[0], nil
 }
 
-// openReference opens the images of --ref, resized to a size, or its statistics, or both.
-func openReference(o *evaluateOptions, size int) (r *reference, err error) {
-	path, err := samplesIn(o.ref)
+// openReference opens the images of --ref, resized to the size of the samples, or its
+// statistics, or both.
+func (e *evaluation) openReference() error {
+	path, err := samplesIn(e.o.ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r = &reference{name: path}
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && isNPZ(path) {
-		if r.known, err = readStatistics(path); err != nil {
-			return nil, err
-		}
+	e.Reference, err = evaluate.OpenReference(path, e.o.settings(e.size, e.o.split, e.o.numRef))
+	var only *evaluate.StatisticsOnlyError
+	if errors.As(err, &only) {
+		return wrongUse("%s holds statistics: --split and --num-ref need images", path)
 	}
-	if r.known.pool != nil && (!r.known.images || r.known.features.Defined()) {
-		if o.split != "" || o.numRef > 0 {
-			return nil, wrongUse("%s holds statistics: --split and --num-ref need images", path)
-		}
-		return r, nil
+	if err != nil {
+		return err
 	}
-	r.images, err = data.Open(path, o.settings(size, o.split, o.numRef))
-	return r, err
+	return e.logResize()
 }
 
 func (e *evaluation) close() {
-	for _, set := range e.samples {
+	for _, set := range e.Samples {
 		set.Close()
 	}
-	if e.ref != nil && e.ref.images != nil {
-		e.ref.images.Close()
-	}
+	e.Reference.Close()
 }
 
-// run computes the Inception features of all images, with the weights of a file, and the
-// metrics.
+// run computes the metrics, with the Inception weights of a file.
 func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, error) {
 	start := time.Now()
-	e.r.ImageSize = e.size
+	e.Weights = weights
 	e.setThreads(e.o.threads)
 	gotorch.SetAllowTF32(false) // FID is defined for float32 features
+	var m evaluate.Metrics
 	err := onTensorThread(func() (err error) {
-		gotorch.Scope(func() { err = e.compare(ctx, weights) })
+		gotorch.Scope(func() { m, err = e.Compute(ctx) })
 		return err
 	})
 	e.screen.done()
+	if err != nil {
+		return nil, evaluateAdvice(err)
+	}
+	if m.NoPrecision != nil {
+		e.log.Warn("cannot compute precision and recall", zap.Error(m.NoPrecision))
+	}
+	e.r.ImageSize, e.r.Stats = e.size, e.o.stats
+	e.r.FID, e.r.SFID, e.r.Precision, e.r.Recall = m.FID, m.SFID, m.Precision, m.Recall
+	e.r.InceptionScore, e.r.InceptionScoreStd = m.InceptionScore, m.InceptionScoreStd
+	if e.Reference != nil {
+		e.r.Ref, e.r.NumRef = e.Reference.Name, m.ReferenceImages
+	}
 	e.r.Seconds = time.Since(start).Seconds()
-	return &e.r, err
+	return &e.r, nil
 }
 
-// compare fills in the result. It runs on the tensor thread.
-func (e *evaluation) compare(ctx context.Context, weights string) error {
-	r := &e.r
-	network, err := evaluate.Load(weights, e.device)
-	if err != nil {
-		return fmt.Errorf("the Inception network's weights, see --inception: %w", err)
+// evaluateAdvice adds the flag to an error of its value.
+func evaluateAdvice(err error) error {
+	var weights *evaluate.WeightsError
+	var reference *evaluate.ReferenceError
+	switch {
+	case errors.As(err, &weights):
+		return fmt.Errorf("the Inception network's weights, see --inception: %w", weights.Err)
+	case errors.As(err, &reference):
+		return fmt.Errorf("--ref: %w", reference.Err)
 	}
-	defer network.Free()
-	samples, err := e.features(ctx, network, "samples", e.samples...)
-	if err != nil {
-		return err
-	}
-	r.InceptionScore, r.InceptionScoreStd = network.InceptionScore(samples.Features())
-	if math.IsNaN(r.InceptionScore) {
-		return fmt.Errorf("%s: the Inception network returns NaN for the samples: its weights are damaged", weights)
-	}
-	if e.ref == nil && e.o.stats == "" {
-		return nil
-	}
-	own := savedStatistics{features: samples.Features()}
-	if own.pool, own.spatial, err = statisticsOf(samples); err != nil {
-		return err
-	}
-	if e.ref != nil {
-		if err := e.compareWith(ctx, network, own); err != nil {
-			return err
-		}
-	}
-	if e.o.stats == "" || ctx.Err() != nil {
-		return ctx.Err()
-	}
-	r.Stats = e.o.stats
-	return own.save(e.o.stats)
+	return err
 }
 
-// compareWith fills in the metrics that need the reference.
-func (e *evaluation) compareWith(ctx context.Context, network *evaluate.Inception, own savedStatistics) (err error) {
-	r, known := &e.r, e.ref.known
-	r.Ref = e.ref.name
-	if e.ref.images != nil {
-		set, err := e.features(ctx, network, "reference", e.ref.images)
-		if err != nil {
-			return err
+// logProgress logs the start of each set, warns if it is small, and shows the progress.
+func (e *evaluation) logProgress(at evaluate.Progress) {
+	switch {
+	case at.Set == "":
+		e.screen.done()
+		e.log.Info("computing metrics")
+	case at.Images == 0:
+		e.screen.done() // each set has its own bar
+		e.log.Info("computing Inception features of the "+at.Set, zap.Strings("data", at.Sources), zap.Int("images", at.Of), zap.Stringer("device", e.device))
+		if at.Of < evaluate.PoolFeatures {
+			e.log.Warn("fewer images than features: FID is biased upwards and hardly comparable. Papers use 50,000", zap.String("of", at.Set), zap.Int("images", at.Of))
 		}
-		known.features = set.Features()
-		if known.pool == nil { // otherwise the file's cover more images
-			if known.pool, known.spatial, err = statisticsOf(set); err != nil {
-				return fmt.Errorf("--ref: %w", err)
-			}
-		}
-	}
-	e.log.Info("computing metrics")
-	if r.FID, err = frechet(own.pool, known.pool); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if known.spatial != nil {
-		if r.SFID, err = frechet(own.spatial, known.spatial); err != nil {
-			return err
-		}
-	}
-	if !known.features.Defined() || ctx.Err() != nil {
-		return ctx.Err()
-	}
-	r.NumRef = int(known.features.Size(0))
-	precision, recall, err := evaluate.PrecisionRecall(known.features.To(e.device), own.features)
-	if err != nil {
-		e.log.Warn("cannot compute precision and recall", zap.Error(err))
-		return nil
-	}
-	r.Precision, r.Recall = &precision, &recall
-	return ctx.Err()
-}
-
-func frechet(a, b *evaluate.Statistics) (*float64, error) {
-	d, err := evaluate.FrechetDistance(*a, *b)
-	return &d, err
-}
-
-func statisticsOf(s *evaluate.Set) (pool, spatial *evaluate.Statistics, err error) {
-	p, err := s.Pool()
-	if err != nil {
-		return nil, nil, err
-	}
-	q, err := s.Spatial()
-	return &p, &q, err
-}
-
-// features computes the Inception features of every image of a set, part by part.
-func (e *evaluation) features(ctx context.Context, network *evaluate.Inception, what string, parts ...*data.Dataset) (*evaluate.Set, error) {
-	n, names := 0, []string{}
-	for _, part := range parts {
-		n, names = n+part.Len(), append(names, part.Name())
-	}
-	e.log.Info("computing Inception features of the "+what, zap.Strings("data", names), zap.Int("images", n), zap.Stringer("device", e.device))
-	if n < evaluate.PoolFeatures {
-		e.log.Warn("fewer images than features: FID is biased upwards and hardly comparable. Papers use 50,000", zap.String("of", what), zap.Int("images", n))
-	}
-	set := network.NewSet(n)
-	for _, part := range parts {
-		err := e.add(ctx, set, part, func() {
-			e.reportProgress(set.Len(), n, fmt.Sprintf("%s %d/%d ", what, set.Len(), n), "computing Inception features", zap.String("of the", what), zap.Int("images", set.Len()), zap.Int("of", n))
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	e.screen.done() // the next set has its own bar
-	return set, nil
-}
-
-// add adds all images of a part.
-func (e *evaluation) add(ctx context.Context, set *evaluate.Set, part *data.Dataset, reportProgress func()) error {
-	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: e.batchSize, Deterministic: true, End: int64(part.Len())})
-	if err != nil {
-		return err
-	}
-	defer loader.Close()
-	for {
-		batch, err := loader.Next(ctx)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = set.Add(batch.Pixels, e.size)
-		}
-		if err != nil {
-			return err
-		}
-		loader.Recycle(batch)
+	default:
 		e.threads.Adapt()
-		reportProgress()
+		e.reportProgress(at.Images, at.Of, fmt.Sprintf("%s %d/%d ", at.Set, at.Images, at.Of),
+			"computing Inception features", zap.String("of the", at.Set), zap.Int("images", at.Images), zap.Int("of", at.Of))
 	}
+}
+
+// inceptionWeights returns the path of the network's weights on this machine. It downloads
+// them if they are missing.
+func (s *session) inceptionWeights(ctx context.Context) (string, error) {
+	file, err := evaluate.WeightsPath()
+	if err != nil {
+		return "", fmt.Errorf("there is no cache folder for the Inception network's weights: download %s and name it by --inception (%w)", evaluate.WeightsURL, err)
+	}
+	if exists(file) {
+		return file, nil
+	}
+	s.log.Info("downloading the Inception network's weights, once", zap.String("from", evaluate.WeightsURL), zap.String("to", file))
+	err = evaluate.DownloadWeights(ctx, file, func(done, of int64) { s.screen.show(int(done>>20), int(of>>20), "MiB of weights ") })
+	s.screen.done()
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("cannot download the Inception network's weights: copy %s to this machine and name it by --inception (%w)", evaluate.WeightsURL, err)
+	}
+	return file, err
 }

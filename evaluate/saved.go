@@ -1,4 +1,4 @@
-package main
+package evaluate
 
 import (
 	"errors"
@@ -8,35 +8,34 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
-
-	"iddpm/evaluate"
 )
 
-// savedStatistics are the statistics of a set of images in an .npz: mu and sigma of the
+// SavedStatistics are the statistics of a set of images in an .npz: mu and sigma of the
 // pooled features (the names of pytorch-fid and guided-diffusion), mu_s and sigma_s of
 // the spatial features (guided-diffusion), and the pooled features themselves.
-type savedStatistics struct {
-	pool     *evaluate.Statistics // nil: none
-	spatial  *evaluate.Statistics // nil: none
-	features gotorch.Tensor       // [N, 2048]; undefined: none
-	images   bool                 // the file also has the images, arr_0
+type SavedStatistics struct {
+	Pool      *Statistics    // nil: none
+	Spatial   *Statistics    // nil: none
+	Features  gotorch.Tensor // [N, 2048]; undefined: none
+	HasImages bool           // the file also has the images, arr_0
 }
 
-// readStatistics reads an .npz, which may lack any of them.
-func readStatistics(path string) (s savedStatistics, err error) {
+// ReadStatistics reads an .npz, which may lack any of them, but not both the images and the
+// pooled statistics. The error names the file.
+func ReadStatistics(path string) (s SavedStatistics, err error) {
 	z, err := npy.OpenNPZ(path)
 	if err != nil {
 		return s, err
 	}
 	defer z.Close()
-	s.images = slices.Contains(z.Names(), "arr_0")
-	if s.pool, err = statisticsIn(z, "mu", "sigma", evaluate.PoolFeatures); err == nil {
-		s.spatial, err = statisticsIn(z, "mu_s", "sigma_s", evaluate.SpatialFeatures)
+	s.HasImages = slices.Contains(z.Names(), "arr_0")
+	if s.Pool, err = statisticsIn(z, "mu", "sigma", PoolFeatures); err == nil {
+		s.Spatial, err = statisticsIn(z, "mu_s", "sigma_s", SpatialFeatures)
 	}
 	if err == nil && slices.Contains(z.Names(), "features") {
-		s.features, err = featuresIn(z)
+		s.Features, err = featuresIn(z)
 	}
-	if err == nil && s.pool == nil && !s.images {
+	if err == nil && s.Pool == nil && !s.HasImages {
 		err = fmt.Errorf("neither images (arr_0) nor statistics (mu, sigma), only %q", z.Names())
 	}
 	if err != nil {
@@ -46,7 +45,7 @@ func readStatistics(path string) (s savedStatistics, err error) {
 }
 
 // statisticsIn reads the mean and the covariance of d features; nil if the file has none.
-func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, error) {
+func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*Statistics, error) {
 	if !slices.Contains(z.Names(), mu) || !slices.Contains(z.Names(), sigma) {
 		return nil, nil
 	}
@@ -61,7 +60,7 @@ func statisticsIn(z *npy.NPZ, mu, sigma string, d int64) (*evaluate.Statistics, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sigma, err)
 	}
-	return &evaluate.Statistics{Mu: mean, Sigma: covariance}, nil
+	return &Statistics{Mu: mean, Sigma: covariance}, nil
 }
 
 // checkCovariance rejects a matrix [d, d] with a negative variance, or with an asymmetry
@@ -112,8 +111,8 @@ func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
 		values[i] = float32(v)
 	}
 	switch {
-	case len(a.Shape) != 2 || a.Shape[0] == 0 || a.Shape[1] != evaluate.PoolFeatures:
-		err = fmt.Errorf("%v is not [N, %d] with N above 0", a.Shape, evaluate.PoolFeatures)
+	case len(a.Shape) != 2 || a.Shape[0] == 0 || a.Shape[1] != PoolFeatures:
+		err = fmt.Errorf("%v is not [N, %d] with N above 0", a.Shape, PoolFeatures)
 	case slices.ContainsFunc(values, func(v float32) bool { return notFinite(float64(v)) }):
 		err = errors.New("they hold non-finite numbers")
 	}
@@ -123,8 +122,9 @@ func featuresIn(z *npy.NPZ) (gotorch.Tensor, error) {
 	return gotorch.FromFloat32s(values, a.Shape...), nil
 }
 
-// save writes the .npz atomically.
-func (s savedStatistics) save(path string) error {
+// Save writes the statistics and features to an .npz, atomically. Pool, Spatial and Features
+// must be set.
+func (s SavedStatistics) Save(path string) error {
 	var arrays []npy.Named
 	var errs []error
 	add := func(name string, a *npy.Array, err error) {
@@ -132,18 +132,21 @@ func (s savedStatistics) save(path string) error {
 	}
 	for _, of := range []struct {
 		end string
-		*evaluate.Statistics
-	}{{"", s.pool}, {"_s", s.spatial}} {
+		*Statistics
+	}{{"", s.Pool}, {"_s", s.Spatial}} {
 		d := int64(len(of.Mu))
 		mu, err := npy.New(of.Mu, d)
 		add("mu"+of.end, mu, err)
 		sigma, err := npy.New(of.Sigma, d, d)
 		add("sigma"+of.end, sigma, err)
 	}
-	features, err := npy.New(s.features.To(gotorch.Device{}).Float32s(), s.features.Shape()...)
+	features, err := npy.New(s.Features.To(gotorch.Device{}).Float32s(), s.Features.Shape()...)
 	add("features", features, err)
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
+	if err := npy.WriteNPZFile(path, arrays...); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
 }

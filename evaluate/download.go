@@ -1,4 +1,4 @@
-package main
+package evaluate
 
 import (
 	"cmp"
@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-	"go.uber.org/zap"
 )
 
 // download is a file on the web and the beginning of its sha256.
@@ -24,31 +23,27 @@ type download struct {
 	patience time.Duration // timeout without any data; 0: a minute
 }
 
-// inceptionFile has the weights of TensorFlow's network as converted by pytorch-fid. By
-// PyTorch's convention the name ends in the sum.
-var inceptionFile = download{
-	url: "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
-	sum: "6726825d",
-}
+// WeightsURL is where [DownloadWeights] finds the weights of TensorFlow's network, as converted
+// by pytorch-fid. By PyTorch's convention the name ends in the beginning of the sha256.
+const WeightsURL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 
-// inceptionWeights returns the path of the network's weights on this machine. It downloads
-// them if they are missing.
-func (s *session) inceptionWeights(ctx context.Context) (string, error) {
+// WeightsPath returns where [DownloadWeights] keeps the file: iddpm in the user's cache folder.
+func WeightsPath() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("there is no cache folder for the Inception network's weights: download %s and name it by --inception (%w)", inceptionFile.url, err)
+		return "", err
 	}
-	file := filepath.Join(dir, "iddpm", path.Base(inceptionFile.url))
-	if exists(file) {
-		return file, nil
+	return filepath.Join(dir, "iddpm", path.Base(WeightsURL)), nil
+}
+
+// DownloadWeights downloads the network's weights (95 MB) to a file, atomically, and checks
+// their sum. progress, unless nil, is called with the bytes received and their total (-1:
+// unknown).
+func DownloadWeights(ctx context.Context, file string, progress func(done, of int64)) error {
+	if progress == nil {
+		progress = func(int64, int64) {}
 	}
-	s.log.Info("downloading the Inception network's weights, once", zap.String("from", inceptionFile.url), zap.String("to", file))
-	err = inceptionFile.fetch(ctx, file, func(done, of int64) { s.screen.show(int(done>>20), int(of>>20), "MiB of weights ") })
-	s.screen.done()
-	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("cannot download the Inception network's weights: copy %s to this machine and name it by --inception (%w)", inceptionFile.url, err)
-	}
-	return file, err
+	return download{url: WeightsURL, sum: "6726825d"}.fetch(ctx, file, progress)
 }
 
 // fetch downloads the file atomically and checks its sum.

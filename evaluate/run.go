@@ -1,0 +1,217 @@
+package evaluate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/data"
+)
+
+// Run computes the metrics of samples. The zero value of each optional field works.
+type Run struct {
+	Samples   []*data.Dataset // the parts of one set, of images of one size
+	Reference *Reference      // optional: without it only the Inception Score is computed
+	Weights   string          // file of the Inception network's weights
+	Device    gotorch.Device
+	BatchSize int    // optional: 64 on a GPU, 16 on a CPU
+	SaveStats string // optional: write the samples' statistics and features to this .npz
+
+	// Progress is optional. It is called before the first batch of a set, after each batch, and
+	// before the metrics are computed.
+	Progress func(Progress)
+}
+
+// The sets and stages of a run.
+const (
+	SamplesSet   = "samples"
+	ReferenceSet = "reference"
+)
+
+// Progress is the state of a run.
+type Progress struct {
+	Set        string   // SamplesSet or ReferenceSet; "": computing the metrics
+	Sources    []string // names of the set's parts
+	Images, Of int      // images of the set whose features are computed, and all
+}
+
+// Metrics are the results of a run. Those that the reference does not allow are nil.
+type Metrics struct {
+	FID, SFID         *float64
+	InceptionScore    float64
+	InceptionScoreStd float64 // over splits of 5000 samples
+	Precision, Recall *float64
+	ReferenceImages   int   // images of the reference whose features are known
+	NoPrecision       error // why Precision and Recall are nil, if their computation failed
+}
+
+// Check returns a [TooFewImagesError] if a set is too small for what Run computes.
+func (r *Run) Check() error {
+	n := 0
+	for _, part := range r.Samples {
+		n += part.Len()
+	}
+	switch ref := r.Reference; {
+	case n < 2 && (ref != nil || r.SaveStats != ""):
+		return &TooFewImagesError{SamplesSet}
+	case ref != nil && ref.Images != nil && ref.Known.Pool == nil && ref.Images.Len() < 2:
+		return &TooFewImagesError{ReferenceSet}
+	}
+	return nil
+}
+
+// Compute computes the metrics, on the tensor thread. FID is defined for float32 features:
+// TF32 must be off. Its errors may wrap a [WeightsError] or a [ReferenceError].
+func (r *Run) Compute(ctx context.Context) (m Metrics, err error) {
+	network, err := Load(r.Weights, r.Device)
+	if err != nil {
+		return m, &WeightsError{r.Weights, err}
+	}
+	defer network.Free()
+	samples, err := r.features(ctx, network, SamplesSet, r.Samples...)
+	if err != nil {
+		return m, err
+	}
+	m.InceptionScore, m.InceptionScoreStd = network.InceptionScore(samples.Features())
+	if math.IsNaN(m.InceptionScore) {
+		return m, fmt.Errorf("%s: the Inception network returns NaN for the samples: its weights are damaged", r.Weights)
+	}
+	if r.Reference == nil && r.SaveStats == "" {
+		return m, nil
+	}
+	own, err := statisticsOf(samples)
+	if err == nil && r.Reference != nil {
+		err = r.compare(ctx, network, own, &m)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && r.SaveStats != "" {
+		err = own.Save(r.SaveStats)
+	}
+	return m, err
+}
+
+// compare fills in the metrics that need the reference.
+func (r *Run) compare(ctx context.Context, network *Inception, own SavedStatistics, m *Metrics) error {
+	known, err := r.known(ctx, network)
+	if err != nil {
+		return err
+	}
+	r.report(Progress{})
+	if m.FID, err = distance(own.Pool, known.Pool); err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && known.Spatial != nil {
+		m.SFID, err = distance(own.Spatial, known.Spatial)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil || !known.Features.Defined() {
+		return err
+	}
+	m.ReferenceImages = int(known.Features.Size(0))
+	precision, recall, err := PrecisionRecall(known.Features.To(r.Device), own.Features)
+	if m.NoPrecision = err; err == nil {
+		m.Precision, m.Recall = &precision, &recall
+	}
+	return ctx.Err()
+}
+
+// known returns the reference's statistics, with the features of its images if it has some.
+// Statistics of its file take precedence: they may cover more images.
+func (r *Run) known(ctx context.Context, network *Inception) (SavedStatistics, error) {
+	known := r.Reference.Known
+	if r.Reference.Images == nil {
+		return known, nil
+	}
+	set, err := r.features(ctx, network, ReferenceSet, r.Reference.Images)
+	if err != nil {
+		return known, err
+	}
+	if known.Pool != nil {
+		known.Features = set.Features()
+		return known, nil
+	}
+	if known, err = statisticsOf(set); err != nil {
+		err = &ReferenceError{err}
+	}
+	return known, err
+}
+
+func distance(a, b *Statistics) (*float64, error) {
+	d, err := FrechetDistance(*a, *b)
+	return &d, err
+}
+
+func statisticsOf(s *Set) (SavedStatistics, error) {
+	pool, err := s.Pool()
+	if err != nil {
+		return SavedStatistics{}, err
+	}
+	spatial, err := s.Spatial()
+	return SavedStatistics{Pool: &pool, Spatial: &spatial, Features: s.Features()}, err
+}
+
+// features computes the Inception features of every image of a set, part by part.
+func (r *Run) features(ctx context.Context, network *Inception, name string, parts ...*data.Dataset) (*Set, error) {
+	at := Progress{Set: name}
+	for _, part := range parts {
+		at.Of, at.Sources = at.Of+part.Len(), append(at.Sources, part.Name())
+	}
+	r.report(at)
+	set := network.NewSet(at.Of)
+	for _, part := range parts {
+		err := r.add(ctx, set, part, func() {
+			at.Images = set.Len()
+			r.report(at)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// add adds all images of a part, batch by batch.
+func (r *Run) add(ctx context.Context, set *Set, part *data.Dataset, added func()) error {
+	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: r.batchSize(), Deterministic: true, End: int64(part.Len())})
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	for {
+		batch, err := loader.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = set.Add(batch.Pixels, part.ImageSize())
+		}
+		if err != nil {
+			return err
+		}
+		loader.Recycle(batch)
+		added()
+	}
+}
+
+func (r *Run) batchSize() int {
+	switch {
+	case r.BatchSize > 0:
+		return r.BatchSize
+	case r.Device.Type == gotorch.CUDA:
+		return 64
+	}
+	return 16
+}
+
+func (r *Run) report(at Progress) {
+	if r.Progress != nil {
+		r.Progress(at)
+	}
+}
