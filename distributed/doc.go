@@ -12,6 +12,7 @@
 //     all_gather_object and its relatives are;
 //   - [Group.Within] bounds how long the processes wait for one another, and their GPUs, as
 //     PyTorch's watchdog does;
+//   - [Group.Leave] is for a process that ends amid a collective;
 //   - [Group.SyncError], [Group.SyncStop], [Group.OnLeader], [Group.LeaderFirst] and
 //     [Group.CheckSame] see to it that an error of one process ends all of them, where in
 //     PyTorch the others would wait.

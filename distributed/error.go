@@ -37,10 +37,14 @@ func (e *Error) Elsewhere() bool { return e.Lost && !e.Hung || e.Err == nil }
 // Other errors it returns as they are.
 func (g *Group) asLoss(err error) error {
 	var e *gotorch.Error
+	var already *Error
+	if errors.As(err, &already) {
+		return err
+	}
 	if g == nil || !errors.As(err, &e) || !strings.HasPrefix(e.Op, "ProcessGroup.") || e.Op == "ProcessGroup.UseGPU" {
 		return err
 	}
-	g.lost = true
+	g.lost.Store(true)
 	return &Error{Lost: true, Err: err}
 }
 

@@ -1,6 +1,7 @@
 package distributed
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -11,7 +12,7 @@ import (
 type Group struct {
 	group *gotorch.ProcessGroup
 	at    Placement
-	lost  bool // another process is gone, and nobody answers any more
+	lost  atomic.Bool // another process is gone, or this one has left, and nobody answers any more
 
 	usesGPU bool
 }
@@ -46,7 +47,15 @@ func (g *Group) IsLeader() bool { return g.Rank() == 0 }
 // Lost reports whether another process is gone, so that no call succeeds any more. Unless
 // it was noticed in [Group.Within] a GPU may then wait for that process for ever, and what
 // waits for the GPU, too.
-func (g *Group) Lost() bool { return g != nil && g.lost }
+func (g *Group) Lost() bool { return g != nil && g.lost.Load() }
+
+// Leave ends this process's part in the group at once, from any goroutine, while a collective may
+// be under way: [Group.Lost] is true from now on. The others notice when this process ends.
+func (g *Group) Leave() {
+	if g != nil {
+		g.lost.Store(true)
+	}
+}
 
 // connectTimeout is how long the GPUs may take to find one another, as PyTorch has it.
 const connectTimeout = 10 * time.Minute
@@ -66,19 +75,20 @@ func (g *Group) UseGPU(d gotorch.Device) error {
 // Close leaves the group, unless another process is lost: a GPU may then be waiting
 // for that one, and Close would wait for it.
 func (g *Group) Close() {
-	if g != nil && !g.lost {
+	if g != nil && !g.Lost() {
 		g.group.Close()
 	}
 }
 
 // OnTensorThread runs f where tensors are worked on, and returns its error, or what a
-// collective or another operator in it panicked with: an [*Error] where that is the
-// loss of another process, else a [*gotorch.Error].
+// collective or another operator in it panicked with: an [*Error] where either is the
+// loss of another process.
 func (g *Group) OnTensorThread(f func() error) (err error) {
 	gotorch.Run(func() {
 		if refused := gotorch.Try(func() { err = f() }); refused != nil {
-			err = g.asLoss(refused)
+			err = refused
 		}
+		err = g.asLoss(err)
 	})
 	return err
 }

@@ -213,7 +213,7 @@ func TestCollectiveTimeout(t *testing.T) {
 		}
 		if g.Rank() == 1 {
 			time.Sleep(5 * time.Second)
-			g.lost = true // so the others say
+			g.Leave() // so the others say
 			return
 		}
 		begin := time.Now()

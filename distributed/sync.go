@@ -11,7 +11,7 @@ import (
 // and else an [*Error]: with the process's own error, or with the rank of another one
 // where this one has none, or where that one is before it and has the same.
 func (g *Group) SyncError(mine error) error {
-	if g == nil || g.lost {
+	if g == nil || g.Lost() {
 		return mine
 	}
 	text := ""

@@ -18,7 +18,7 @@ func (g *Group) Within(d time.Duration, f func() error) error {
 	}
 	g.group.SetTimeout(d)
 	defer func() {
-		if !g.lost {
+		if !g.Lost() {
 			g.group.SetTimeout(0)
 		}
 	}()
@@ -35,7 +35,7 @@ func (g *Group) watch(d time.Duration, f func() error) (err error) {
 	cause := w.watch(func() { refused = gotorch.Try(func() { err = f() }) })
 	switch {
 	case cause != nil:
-		g.lost = true
+		g.lost.Store(true)
 		return &Error{Lost: true, Hung: true, Err: cause}
 	case refused != nil:
 		return g.asLoss(refused)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -26,15 +27,29 @@ const (
 // beginUpdate reports whether the step may change the state. An abandoned step may not.
 func (p *phase) beginUpdate() bool { return p.CompareAndSwap(computing, updating) }
 
-// abandonable reports whether a step can be abandoned midway. On a GPU a step is one CUDA
-// graph, and among several processes the others wait for its gradients.
-func (t *Trainer) abandonable() bool {
-	return t.device.Type == gotorch.CPU && t.group.Size() == 1
+// holdsState reports whether the state before a step is kept until the step's gradients are
+// complete. On a GPU a step is one CUDA graph, which updates the state in place.
+func (t *Trainer) holdsState() bool { return t.device.Type == gotorch.CPU }
+
+// interruptsReachAll reports whether a signal to one process of the run is sent to all of them,
+// as a launcher on one machine does. Across machines the others learn of it after the step.
+func (t *Trainer) interruptsReachAll() bool { return t.group.LocalSize() == t.group.Size() }
+
+// grace is how long this process waits for the running step after an interrupt. The leader
+// abandons it first, since the others have nothing to save.
+func (t *Trainer) grace() time.Duration {
+	if t.group.IsLeader() {
+		return stopGrace
+	}
+	return stopGrace + stopGrace/4
 }
 
 // loopOrAbandon runs loop on the tensor thread. After an interrupt it waits at most stopGrace
 // for the running step. Then it abandons that step, which no longer changes the state, and
 // saves the state before it while the tensor thread is still busy.
+//
+// Each process of several does this independently. The leader's state is that before the step or
+// that after it whatever the others do, because an update needs the gradients of all processes.
 func (t *Trainer) loopOrAbandon(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() {
@@ -43,22 +58,43 @@ func (t *Trainer) loopOrAbandon(ctx context.Context) error {
 	}()
 	select {
 	case err := <-ended:
-		return err
+		return t.saveIfLost(ctx, err)
 	case <-ctx.Done():
 	}
-	for wait := stopGrace; ; wait = 10 * time.Millisecond {
+	for wait := t.grace(); ; wait = 10 * time.Millisecond {
 		select {
 		case err := <-ended:
-			return err
+			return t.saveIfLost(ctx, err)
 		case <-time.After(wait):
 		}
-		if t.phase.CompareAndSwap(computing, abandoned) {
+		if t.interruptsReachAll() && t.phase.CompareAndSwap(computing, abandoned) {
+			t.group.Leave()
 			return t.saveAbandoned()
 		}
 	}
 }
 
+// saveIfLost saves the state before the step that failed because another process was lost. After
+// an interrupt that process has abandoned the step.
+func (t *Trainer) saveIfLost(ctx context.Context, cause error) error {
+	if !t.group.Lost() || t.phase.Load() == updating {
+		return cause
+	}
+	if t.group.IsLeader() {
+		if err := t.onTensorThread(t.saveLast); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	if ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	return t.savedDespite(cause)
+}
+
 func (t *Trainer) saveAbandoned() (err error) {
+	if !t.group.IsLeader() {
+		return ErrInterrupted
+	}
 	t.log.Info("abandoning the step in progress, which would take too long", zap.Int("step", t.current+1), zap.Int("saved_step", t.current))
 	refused := gotorch.Try(func() {
 		gotorch.Scope(func() { gotorch.NoGrad(func() { err = t.saveLast() }) })

@@ -121,9 +121,10 @@ func (t *Trainer) Close() error {
 		err = errors.Join(err, t.dataset.Close())
 	}
 	switch {
-	case t.network == nil || t.group.Lost(): // freeing would wait for the GPU, and the GPU for the lost process
+	case t.network == nil:
 	case t.phase.Load() == abandoned:
 		go gotorch.Run(t.free) // once the step has ended
+	case t.group.Lost(): // freeing would wait for the GPU, and the GPU for the lost process
 	default:
 		err = errors.Join(err, gotorch.Try(func() { gotorch.Run(t.free) }))
 	}
@@ -165,10 +166,10 @@ var ErrInterrupted = errors.New("interrupted; the run is saved")
 // Train trains until the run's last step, or until ctx is cancelled: then it saves and
 // returns ErrInterrupted. On a CPU it abandons a step that continues for more than some
 // seconds after that, and saves the state before the step. The tensor thread stays busy
-// until the abandoned step ends.
+// until the abandoned step ends. On a CPU the run is also saved if another process is lost.
 func (t *Trainer) Train(ctx context.Context) error {
 	t.announce()
-	if t.abandonable() {
+	if t.holdsState() {
 		return t.loopOrAbandon(ctx)
 	}
 	return t.onTensorThread(func() error { return t.loop(ctx) })
@@ -271,6 +272,11 @@ func (t *Trainer) stopped(cause error) error {
 	case errors.Is(cause, ErrInterrupted):
 		return cause
 	}
+	return t.savedDespite(cause)
+}
+
+// savedDespite adds to an error that the run is saved.
+func (t *Trainer) savedDespite(cause error) error {
 	if !t.group.IsLeader() {
 		return fmt.Errorf("%w\nthe run is saved", cause)
 	}

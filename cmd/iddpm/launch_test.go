@@ -115,7 +115,7 @@ func TestProcessesStop(t *testing.T) {
 				syscall.Kill(pid, syscall.SIGTERM)
 			}
 		}, exitSaved, "the run is saved"},
-		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "process 1 of the run was killed: signal: killed"},
+		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "the run is saved, as"},
 		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was killed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -134,6 +134,26 @@ func TestProcessesStop(t *testing.T) {
 				t.Errorf("it does not go on: %s", got.stderr)
 			}
 		})
+	}
+}
+
+// TestProcessesAbandonAStep interrupts processes in a step that outlasts what docker stop waits: the state before it
+// is saved.
+func TestProcessesAbandonAStep(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "50000", "--microbatch", "50")...)
+	p.waitForTraining()
+	time.Sleep(2 * time.Second) // the step begins
+	began := time.Now()
+	p.signal(t, syscall.SIGTERM)
+	if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "abandoning the step in progress") {
+		t.Errorf("status %d: %s", status, p.stderrSoFar())
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v, and docker stop kills after 10s", took)
+	}
+	if got := checkRun(t, dir, 0); got != 0 || p.saved != 0 {
+		t.Errorf("step %d is the newest, and %d was saved", got, p.saved)
 	}
 }
 
