@@ -94,8 +94,8 @@ FROM libtorch AS libtorch-cuda
 RUN python3 scripts/libtorch.py --cuda-run && python3 scripts/libtorch.py --cuda-build
 
 FROM libtorch-cuda AS libraries-cuda
-COPY docker/collect.sh docker/
-RUN docker/collect.sh cuda /image libraries
+COPY docker/collect.sh docker/check_cuda.py docker/
+RUN docker/collect.sh cuda /image libraries && python3 docker/check_cuda.py /image
 
 FROM libtorch-cuda AS kernels
 COPY Makefile ./

@@ -38,7 +38,15 @@ cuda)
   for folder in "$wheels"/nvidia/*/lib; do
     to=$dest/nvidia/$(basename "$(dirname "$folder")")/lib
     mkdir -p "$to"
-    cp "$folder"/*.so* "$to"
+    for library in "$folder"/*.so*; do
+      # Not what nothing that is shipped opens: check_cuda.py looks. Some come with the compiler's wheels.
+      case ${library##*/} in
+      libnvrtc.alt.so* | libnvrtc-builtins.alt.so*) ;; # NVRTC once more, for callers that ask for it
+      libcusolverMg.so* | libcufftw.so* | libnvblas.so*) ;; # several GPUs' solver, and other interfaces
+      libnvvm.so* | libnvperf_*.so | libcheckpoint.so | libpcsamplingutil.so) ;; # compilers' and profilers'
+      *) cp "$library" "$to" ;;
+      esac
+    done
   done
   ;;
 esac

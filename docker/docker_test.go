@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,6 +139,57 @@ func TestCheckNamesAnOldBase(t *testing.T) {
 		if got := check.ProcessState.ExitCode(); got != test.status || !strings.Contains(string(out), test.want) {
 			t.Errorf("%q: status %d: %s", test.ldd, got, out)
 		}
+	}
+}
+
+// TestCollectedForAGPU has collect.sh gather libraries of no content: it ships those of NVRTC and of cuDNN, and not the
+// hundreds of megabytes that nothing opens. check_cuda.py, which the build runs on the real ones, finds a library that
+// is named in one that is shipped.
+func TestCollectedForAGPU(t *testing.T) {
+	wheels := t.TempDir()
+	write := func(path, text string) {
+		t.Helper()
+		path = filepath.Join(wheels, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version, err := os.ReadFile(filepath.Join(root, "LIBTORCH_VERSION"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("torch/version.py", "__version__ = '"+strings.TrimSpace(string(version))+"'\n")
+	write("torch/include/ATen/ATen.h", "")
+	for _, name := range []string{"libtorch_cpu.so", "libtorch_cuda.so", "libtorch_python.so", "libshm.so"} {
+		write("torch/lib/"+name, "-")
+	}
+	write("torch-1.dist-info/LICENSE", "")
+	write("nvidia_x-1.dist-info/LICENSE", "")
+	shipped := []string{"cu13/lib/libnvrtc.so.13", "cu13/lib/libnvrtc-builtins.so.13.0", "cu13/lib/libcusolver.so.12", "cu13/lib/libcupti.so.13",
+		"cudnn/lib/libcudnn_engines_runtime_compiled.so.9", "nvshmem/lib/nvshmem_bootstrap_uid.so.3"}
+	for _, name := range append(slices.Clone(shipped), "cu13/lib/libnvrtc.alt.so.13", "cu13/lib/libnvrtc-builtins.alt.so.13.0",
+		"cu13/lib/libcusolverMg.so.12", "cu13/lib/libnvvm.so.4", "cu13/lib/libnvperf_host.so", "cu13/lib/libnvperf_target.so") {
+		write("nvidia/"+name, "-")
+	}
+	t.Setenv("LIBTORCH", filepath.Join(wheels, "torch"))
+	image := t.TempDir()
+	if out, err := exec.Command("./collect.sh", "cuda", image, "libraries").CombinedOutput(); err != nil {
+		t.Fatalf("collect.sh: %v\n%s", err, out)
+	}
+	got, err := filepath.Glob(filepath.Join(image, "nvidia/*/lib/*"))
+	for i, path := range got {
+		got[i] = strings.TrimPrefix(path, filepath.Join(image, "nvidia")+"/")
+	}
+	slices.Sort(shipped)
+	if err != nil || !slices.Equal(got, shipped) {
+		t.Errorf("shipped %q, want %q", got, shipped)
+	}
+	if err := os.WriteFile(filepath.Join(image, "nvidia/cu13/lib/libcusolver.so.12"), []byte("\x00libnvvm.so.4\x00"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("./check_cuda.py", image).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "libnvvm.so.4, which libcusolver.so.12 names") {
+		t.Errorf("check_cuda.py: %v, %s", err, out)
 	}
 }
 
