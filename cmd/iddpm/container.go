@@ -25,6 +25,19 @@ func inContainer(root fs.FS, env environment) bool {
 	return pod || named
 }
 
+// mountedAtRoot returns the absolute path of a file that is named as if the working folder were
+// the root, as in docker run -v "$PWD/ckpt.pt:/ckpt.pt" iddpm resume ckpt.pt. A name of what is
+// there, or of what is in neither folder, it returns as it is. root is the file system's root.
+func mountedAtRoot(root fs.FS, name string) string {
+	if _, err := os.Stat(name); err == nil || !filepath.IsLocal(name) {
+		return name
+	}
+	if info, err := fs.Stat(root, path.Clean(name)); err != nil || !info.Mode().IsRegular() {
+		return name
+	}
+	return path.Join("/", name)
+}
+
 // warnOfLoss warns if results will be lost with the container.
 func (s *session) warnOfLoss(dir string) {
 	if !s.container || !goesWithContainer(os.DirFS("/"), dir) {

@@ -38,6 +38,20 @@ func TestInContainer(t *testing.T) {
 	}
 }
 
+func TestMountedAtRoot(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("here.pt", nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	root := files(map[string]string{"ckpt.pt": "", "here.pt": "", "data/ckpt.pt": ""})
+	for name, want := range map[string]string{"ckpt.pt": "/ckpt.pt", "./data/ckpt.pt": "/data/ckpt.pt", "here.pt": "here.pt", "data": "data",
+		"none.pt": "none.pt", "/ckpt.pt": "/ckpt.pt", "../ckpt.pt": "../ckpt.pt"} {
+		if got := mountedAtRoot(root, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestGoesWithContainer(t *testing.T) {
 	const (
 		id   = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -97,6 +98,12 @@ func (s *session) resume(c *cli.Context, from string, given train.Config, r *run
 func (s *session) resumePath(from string) (string, error) {
 	if storage.IsURL(from) {
 		return from, nil
+	}
+	if s.container {
+		if mounted := mountedAtRoot(os.DirFS("/"), from); mounted != from {
+			s.log.Info("resuming from the file mounted at the root, since the working folder has none of that name", zap.String("checkpoint", mounted))
+			from = mounted
+		}
 	}
 	path, err := train.ResumePath(from)
 	if err == nil && path != from {
