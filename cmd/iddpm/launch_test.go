@@ -141,9 +141,9 @@ func TestProcessesStop(t *testing.T) {
 // is saved.
 func TestProcessesAbandonAStep(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "50000", "--microbatch", "50")...)
+	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "12000", "--microbatch", "1")...)
 	p.waitForTraining()
-	time.Sleep(2 * time.Second) // the step begins
+	time.Sleep(4 * time.Second) // the batch is loaded, and the step begins
 	began := time.Now()
 	p.signal(t, syscall.SIGTERM)
 	if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "abandoning the step in progress") {
