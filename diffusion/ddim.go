@@ -27,10 +27,7 @@ func (d *GaussianDiffusion) DDIMReverseSample(denoise Denoiser, x gotorch.Tensor
 // clipping that differs from the noise that the network predicted.
 func (d *GaussianDiffusion) ddimPrediction(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (predXStart, epsilon gotorch.Tensor) {
 	mean, _ := d.splitModelOutput(denoise, x, t, cond)
-	predXStart = d.predictXStart(mean, x, t)
-	if clipDenoised {
-		predXStart = predXStart.Clamp(-1, 1)
-	}
+	predXStart = d.predictXStart(mean, x, t, clipDenoised)
 	return predXStart, d.predictEpsFromXStart(predXStart, x, t)
 }
 
@@ -76,13 +73,13 @@ type invertKind struct {
 // DDIMSample maps to the given x_{t-1}, by fixed-point iteration on the noise in x_t.
 func (d *GaussianDiffusion) invertDDIMStep(refine int) func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
 	return func(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-		sqrtAlphaBarPrev, sqrtOneMinusAlphaBarPrev := t.extract(colSqrtAlphasCumprodPrev), t.extract(colOneMinusAlphasCumprodPrev).Sqrt()
+		sqrtAlphaBarPrev, sqrtOneMinusAlphaBarPrev := t.extract(sqrtAlphasCumprodPrev), t.extract(oneMinusAlphasCumprodPrev).Sqrt()
 		sample = x
 		for range refine + 1 {
 			var epsilon gotorch.Tensor
 			predXStart, epsilon = d.ddimPrediction(denoise, sample, t, cond, clipDenoised)
 			xStart := x.Addcmul(sqrtOneMinusAlphaBarPrev, epsilon, -1).DivI(sqrtAlphaBarPrev)
-			sample = linearCombination(t.extract(colSqrtAlphasCumprod), xStart, t.extract(colSqrtOneMinusAlphasCumprod), epsilon)
+			sample = d.QSample(xStart, t, epsilon)
 		}
 		return sample, predXStart
 	}

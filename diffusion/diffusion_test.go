@@ -39,13 +39,7 @@ func images(shape ...int64) gotorch.Tensor {
 func oracle(d *GaussianDiffusion, xStart gotorch.Tensor) Denoiser {
 	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
 		at := d.At(scaledTimesteps.Int64s())
-		out := xStart
-		switch d.MeanType {
-		case Epsilon:
-			out = d.predictEpsFromXStart(xStart, x, at)
-		case PreviousX:
-			out, _, _ = d.QPosteriorMeanVariance(xStart, x, at)
-		}
+		out := d.trainingTarget(xStart, x, at, d.predictEpsFromXStart(xStart, x, at))
 		if !d.learnsVariance() {
 			return out
 		}

@@ -12,12 +12,14 @@
 // docs/paper.md names the function of each equation of the paper.
 //
 //	schedule.go           betas and the quantities derived from them
+//	coefficients.go       the table of coefficients, functions of t
+//	parametrization.go    how x_0, mean, log variance and target follow from the network's output
 //	gaussian.go           q(x_t | x_0) and p(x_{t-1} | x_t)
 //	losses.go             training objectives
 //	bpd.go                the variational bound, all terms
 //	sample.go             ancestral sampling (Ho et al. 2020)
 //	ddim.go               DDIM and its inversion (Song et al. 2021, arXiv 2010.02502)
-//	step_coefficients.go  coefficients of the fused sampler steps
+//	step_coefficients.go  the fused sampler steps
 //	loop.go               loops over timesteps, graph_cache.go their CUDA graphs
 //	respace.go            fewer sampling steps
 //	timestep_sampler.go   importance sampling of t

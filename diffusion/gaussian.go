@@ -6,29 +6,6 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// ModelMeanType is the quantity that the network predicts.
-type ModelMeanType int
-
-// The prediction types. Config selects Epsilon or XStart. As in the reference, no flag
-// selects PreviousX; the golden tests cover it.
-const (
-	Epsilon   ModelMeanType = iota // the noise in x_t
-	XStart                         // x_0
-	PreviousX                      // the mean of x_{t-1}
-)
-
-// ModelVarType is the source of the variance of p(x_{t-1} | x_t).
-type ModelVarType int
-
-// The variance types. As in the reference, no flag selects Learned; the golden tests
-// cover it.
-const (
-	FixedLarge   ModelVarType = iota // beta_t
-	FixedSmall                       // betaTilde_t
-	LearnedRange                     // interpolated between both, equation 15: the network's v is -1 for betaTilde_t and 1 for beta_t
-	Learned                          // the network predicts the log variance
-)
-
 // LossType is the training objective.
 type LossType int
 
@@ -51,7 +28,7 @@ type Objective struct {
 }
 
 // learnsVariance reports whether the network has 2C output channels.
-func (o Objective) learnsVariance() bool { return o.VarType == LearnedRange || o.VarType == Learned }
+func (o Objective) learnsVariance() bool { return o.VarType.definition().learned }
 
 // Cond is the network's conditioning besides the timestep. Either tensor may be
 // undefined.
@@ -71,9 +48,9 @@ type GaussianDiffusion struct {
 	TimestepMap      []int // the timestep of the original process of each timestep
 	OriginalNumSteps int   // T of the original process, which the network is trained on
 
-	exact  gotorch.Tensor // the table of coefficients, float64 [T, columns]
-	table  gotorch.Tensor // exact, rounded to float32
-	device gotorch.Device
+	coefficients coefficients
+	table        gotorch.Tensor // coefficients, then the rows of gotorch.DiffusionLosses: float32 [T, ...]
+	device       gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
 	ddimSample                 map[float64]stepCoefficients // by eta, computed on first use
@@ -83,9 +60,10 @@ type GaussianDiffusion struct {
 // outlive the scope.
 func newGaussian(betas gotorch.Tensor, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
 	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), ddimSample: map[float64]stepCoefficients{}}
-	c := d.coefficients(newDeviceSchedule(betas))
-	d.exact = gotorch.Stack(c[:], 1).Unscoped()
-	d.table = d.exact.CastTo(gotorch.Float).Unscoped()
+	c := newCoefficients(newDeviceSchedule(betas), d.scaledTimesteps())
+	d.coefficients = coefficients{c.Unscoped()}
+	losses := gotorch.Stack(c.lossRows(o.MeanType.definition(), o.VarType.definition()), 1)
+	d.table = gotorch.Cat([]gotorch.Tensor{c.Tensor, losses}, 1).CastTo(gotorch.Float).Unscoped()
 	d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
 	return d
 }
@@ -104,29 +82,25 @@ func (d *GaussianDiffusion) scaledTimesteps() gotorch.Tensor {
 	return scaled
 }
 
-// linearCombination returns a x + b y.
-func linearCombination(a, x, b, y gotorch.Tensor) gotorch.Tensor {
-	return a.Mul(x).Addcmul(b, y, 1)
-}
-
 // QMeanVariance returns the mean [N, C, H, W], the variance and the log variance
 // (nats) [N, 1, 1, 1] of q(x_t | x_0): equation 8.
 func (d *GaussianDiffusion) QMeanVariance(xStart gotorch.Tensor, t Timesteps) (mean, variance, logVariance gotorch.Tensor) {
-	return t.extract(colSqrtAlphasCumprod).Mul(xStart), t.extract(colOneMinusAlphasCumprod), t.extract(colLogOneMinusAlphasCumprod)
+	return t.extract(sqrtAlphasCumprod).Mul(xStart), t.extract(oneMinusAlphasCumprod), t.extract(logOneMinusAlphasCumprod)
 }
 
 // QSample returns x_t, all [N, C, H, W]: equation 9.
 func (d *GaussianDiffusion) QSample(xStart gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
 	mustMatch("QSample", "noise", noise, xStart)
-	return linearCombination(t.extract(colSqrtAlphasCumprod), xStart, t.extract(colSqrtOneMinusAlphasCumprod), noise)
+	xT := combination{xStart: sqrtAlphasCumprod, noise: sqrtOneMinusAlphasCumprod}
+	return xT.at(t, values{xStart: xStart, noise: noise})
 }
 
 // QPosteriorMeanVariance returns the mean [N, C, H, W], the variance and the
 // clipped log variance (nats) [N, 1, 1, 1] of q(x_{t-1} | x_t, x_0): equations
 // 10 to 12.
 func (d *GaussianDiffusion) QPosteriorMeanVariance(xStart, xT gotorch.Tensor, t Timesteps) (mean, variance, logVariance gotorch.Tensor) {
-	mean = linearCombination(t.extract(colPosteriorMeanCoef1), xStart, t.extract(colPosteriorMeanCoef2), xT)
-	return mean, t.extract(colPosteriorVariance), t.extract(colPosteriorLogVariance)
+	c := combination{xStart: posteriorMeanCoef1, xT: posteriorMeanCoef2}
+	return c.at(t, values{xStart: xStart, xT: xT}), t.extract(posteriorVariance), t.extract(posteriorLogVariance)
 }
 
 // Prediction is p(x_{t-1} | x_t) as derived from the network's output.
@@ -143,13 +117,10 @@ type Prediction struct {
 func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond, clipDenoised bool) Prediction {
 	mean, variance := d.splitModelOutput(denoise, x, t, cond)
 	p := d.predictionOf(mean, variance, x, t, clipDenoised)
-	switch d.VarType {
-	case FixedLarge:
-		p.Variance = t.extract(colFixedLargeVariance)
-	case FixedSmall: // not exp(LogVariance), which is clipped at t = 0
-		p.Variance = t.extract(colPosteriorVariance)
-	default:
+	if c := d.VarType.definition(); c.learned {
 		p.Variance = p.LogVariance.Exp()
+	} else {
+		p.Variance = t.extract(c.variance)
 	}
 	return p
 }
@@ -178,50 +149,28 @@ func (d *GaussianDiffusion) modelOutput(denoise Denoiser, x gotorch.Tensor, t Ti
 	return out
 }
 
-// predictionOf derives a Prediction, except Variance, from the network's output.
-func (d *GaussianDiffusion) predictionOf(mean, variance, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
-	p := Prediction{LogVariance: d.logVariance(variance, t), PredXStart: d.predictXStart(mean, x, t)}
-	if clipDenoised {
-		p.PredXStart = p.PredXStart.Clamp(-1, 1)
+// predictionOf derives a Prediction, except Variance, from the network's two outputs.
+func (d *GaussianDiffusion) predictionOf(prediction, v, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
+	xStart := d.predictXStart(prediction, x, t, clipDenoised)
+	return Prediction{
+		Mean:        d.MeanType.definition().mean.at(t, values{xStart: xStart, xT: x, prediction: prediction}),
+		LogVariance: d.VarType.definition().logVariance(v, t),
+		PredXStart:  xStart,
 	}
-	p.Mean = mean
-	if d.MeanType != PreviousX {
-		p.Mean, _, _ = d.QPosteriorMeanVariance(p.PredXStart, x, t)
-	}
-	return p
 }
 
 // predictXStart returns the predicted x_0.
-func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	switch d.MeanType {
-	case XStart:
-		return prediction
-	case PreviousX:
-		ratio := t.extract(colPosteriorMeanCoefRatio)
-		return t.extract(colRecipPosteriorMeanCoef1).Mul(prediction).Addcmul(ratio, x, -1)
+func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timesteps, clipDenoised bool) gotorch.Tensor {
+	xStart := d.MeanType.definition().xStart.at(t, values{xT: x, prediction: prediction})
+	if clipDenoised {
+		xStart = xStart.Clamp(-1, 1)
 	}
-	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).Addcmul(t.extract(colSqrtRecipm1AlphasCumprod), prediction, -1)
+	return xStart
 }
 
 // predictEpsFromXStart returns the noise in x_t, given x_0.
 func (d *GaussianDiffusion) predictEpsFromXStart(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	return t.extract(colSqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.extract(colSqrtRecipm1AlphasCumprod))
-}
-
-// logVariance returns the model's log variance, nats. For LearnedRange it is
-// equation 15 with v in [-1, 1], in the reference's order of operations.
-func (d *GaussianDiffusion) logVariance(v gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	switch d.VarType {
-	case FixedSmall:
-		return t.extract(colPosteriorLogVariance)
-	case LearnedRange:
-		share := v.AddScalar(1).MulScalarI(0.5)
-		rest := share.Neg().AddScalarI(1)
-		return share.Mul(t.extract(colLogBeta)).Add(rest.Mul(t.extract(colPosteriorLogVariance)), 1)
-	case Learned:
-		return v
-	}
-	return t.extract(colFixedLargeLogVariance)
+	return t.extract(sqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.extract(sqrtRecipm1AlphasCumprod))
 }
 
 func mustMatch(op, name string, got, want gotorch.Tensor) {

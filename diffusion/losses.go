@@ -72,7 +72,7 @@ func (d *GaussianDiffusion) vbTermsBPD(p Prediction, xStart, xT gotorch.Tensor, 
 	case !kl.Defined():
 		return decoder
 	}
-	return gotorch.Where(t.extract(colNonzeroMask).View(-1).EqScalar(0), decoder, kl)
+	return gotorch.Where(t.extract(nonzeroMask).View(-1).EqScalar(0), decoder, kl)
 }
 
 // Losses are the terms of the training objective, each [N] in float32.
@@ -91,7 +91,7 @@ func (d *GaussianDiffusion) TrainingLosses(denoise Denoiser, xStart gotorch.Tens
 // DrawTrainingLosses is TrainingLosses with the noise of gotorch.PhiloxNormal under
 // key: one kernel draws it and computes x_t.
 func (d *GaussianDiffusion) DrawTrainingLosses(denoise Denoiser, xStart gotorch.Tensor, t Timesteps, key gotorch.PhiloxKey, cond Cond) Losses {
-	xT, noise := gotorch.DiffusionQSample(xStart, t.coefficientRows(colQSample, gotorch.QSampleColumns, xStart.Size(0)), key)
+	xT, noise := gotorch.DiffusionQSample(xStart, t.qSampleRows(xStart.Size(0)), key)
 	return d.losses(denoise, xStart, xT, t, noise, cond)
 }
 
@@ -99,7 +99,7 @@ func (d *GaussianDiffusion) DrawTrainingLosses(denoise Denoiser, xStart gotorch.
 func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
 	out := d.modelOutput(denoise, xT, t, cond)
 	boundOnly := d.LossType == KL || d.LossType == RescaledKL
-	rows := t.coefficientRows(colLosses, gotorch.LossColumns, xStart.Size(0))
+	rows := t.lossRows(xStart.Size(0))
 	// In L_hybrid the bound trains the variance only: its gradient stops at the mean.
 	mse, vb := gotorch.DiffusionLosses(out, d.trainingTarget(xStart, xT, t, noise), xStart, rows, boundOnly || d.learnsVariance(), boundOnly)
 	switch {
@@ -117,12 +117,5 @@ func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, 
 
 // trainingTarget returns the network's regression target.
 func (d *GaussianDiffusion) trainingTarget(xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor) gotorch.Tensor {
-	switch d.MeanType {
-	case XStart:
-		return xStart
-	case PreviousX:
-		mean, _, _ := d.QPosteriorMeanVariance(xStart, xT, t)
-		return mean
-	}
-	return noise
+	return d.MeanType.definition().target.at(t, values{xStart: xStart, xT: xT, noise: noise})
 }

@@ -55,7 +55,7 @@ func TestFusedLossesMatchReference(t *testing.T) {
 						if d.learnsVariance() {
 							v := normal(3, 5, 3, 7, 4)
 							if varType == Learned {
-								v = v.Add(at.extract(colFixedLargeLogVariance), 1)
+								v = v.Add(at.extract(fixedLargeLogVariance), 1)
 							}
 							out = gotorch.Cat([]gotorch.Tensor{out, v}, 1)
 						}

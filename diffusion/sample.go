@@ -128,7 +128,7 @@ func Slerp(a, b gotorch.Tensor, weight float64) gotorch.Tensor {
 	factor := func(v []float64) gotorch.Tensor {
 		return gotorch.FromFloat64s(v, n, 1, 1, 1).To(a.Device(), gotorch.Float)
 	}
-	return linearCombination(factor(from), a, factor(to), b)
+	return factor(from).Mul(a).Addcmul(factor(to), b, 1)
 }
 
 // slerpFactors returns the factors of both ends, given the cosine of the angle between

@@ -18,9 +18,9 @@ import (
 func gaussianData(d *GaussianDiffusion, stdv float64) Denoiser {
 	return func(x, scaledTimesteps gotorch.Tensor, _ Cond) gotorch.Tensor {
 		at := d.At(scaledTimesteps.Int64s())
-		signal := at.extract(colSqrtAlphasCumprod)
-		total := at.extract(colOneMinusAlphasCumprod).Addcmul(signal, signal, stdv*stdv)
-		return x.Mul(at.extract(colSqrtOneMinusAlphasCumprod)).Div(total)
+		signal := at.extract(sqrtAlphasCumprod)
+		total := at.extract(oneMinusAlphasCumprod).Addcmul(signal, signal, stdv*stdv)
+		return x.Mul(at.extract(sqrtOneMinusAlphasCumprod)).Div(total)
 	}
 }
 

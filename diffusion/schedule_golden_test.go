@@ -88,18 +88,18 @@ func TestCoefficientsRoundExactSchedule(t *testing.T) {
 		}
 		exact := golden.Open(t, path)
 		alphaBar, betas, posterior := exact.Float64s("alphas_cumprod"), exact.Float64s("betas"), exact.Float64s("posterior_variance")
-		for column, f := range map[int64]func(t int) float64{
-			colSqrtAlphasCumprod:         func(t int) float64 { return math.Sqrt(alphaBar[t]) },
-			colSqrtOneMinusAlphasCumprod: func(t int) float64 { return math.Sqrt(1 - alphaBar[t]) },
-			colLogOneMinusAlphasCumprod:  func(t int) float64 { return math.Log(1 - alphaBar[t]) },
-			colSqrtRecipAlphasCumprod:    func(t int) float64 { return math.Sqrt(1 / alphaBar[t]) },
-			colSqrtRecipm1AlphasCumprod:  func(t int) float64 { return math.Sqrt(1/alphaBar[t] - 1) },
-			colPosteriorVariance:         func(t int) float64 { return posterior[t] },
-			colPosteriorLogVariance:      func(t int) float64 { return math.Log(posterior[max(t, 1)]) },
-			colLogBeta:                   func(t int) float64 { return math.Log(betas[t]) },
+		for column, f := range map[coefficient]func(t int) float64{
+			sqrtAlphasCumprod:         func(t int) float64 { return math.Sqrt(alphaBar[t]) },
+			sqrtOneMinusAlphasCumprod: func(t int) float64 { return math.Sqrt(1 - alphaBar[t]) },
+			logOneMinusAlphasCumprod:  func(t int) float64 { return math.Log(1 - alphaBar[t]) },
+			sqrtRecipAlphasCumprod:    func(t int) float64 { return math.Sqrt(1 / alphaBar[t]) },
+			sqrtRecipm1AlphasCumprod:  func(t int) float64 { return math.Sqrt(1/alphaBar[t] - 1) },
+			posteriorVariance:         func(t int) float64 { return posterior[t] },
+			posteriorLogVariance:      func(t int) float64 { return math.Log(posterior[max(t, 1)]) },
+			logBeta:                   func(t int) float64 { return math.Log(betas[t]) },
 		} {
 			differ := 0
-			for step, got := range d.table.Select(1, column).Float32s() {
+			for step, got := range d.table.Select(1, int64(column)).Float32s() {
 				want := float32(f(step))
 				if got != want {
 					differ++

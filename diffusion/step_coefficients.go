@@ -33,48 +33,10 @@ func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch
 	return next, predXStart
 }
 
-// exactColumn returns a coefficient, float64 [T].
-func (d *GaussianDiffusion) exactColumn(column int64) gotorch.Tensor {
-	return d.exact.Select(1, column)
-}
-
-// newRows returns the rows of gotorch.DiffusionReverseStep, float32 [T, ReverseStepColumns].
-// An undefined column is 0.
-func (d *GaussianDiffusion) newRows(columns [gotorch.ReverseStepColumns]gotorch.Tensor) gotorch.Tensor {
-	for i, c := range columns {
-		if !c.Defined() {
-			columns[i] = gotorch.ZerosOn(d.device, gotorch.Double, int64(d.NumTimesteps()))
-		}
-	}
-	return gotorch.Stack(columns[:], 1).CastTo(gotorch.Float).Unscoped()
-}
-
-// pSampleCoefficients are the coefficients of PSample: equations 3, 11 and 15.
+// pSampleCoefficients are the coefficients of PSample.
 func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
-	var r [gotorch.ReverseStepColumns]gotorch.Tensor
-	r[0], r[1] = d.predictXStartFactors()
-	if d.MeanType == PreviousX {
-		r[4] = d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
-	} else {
-		r[2], r[3] = d.exactColumn(colPosteriorMeanCoef1), d.exactColumn(colPosteriorMeanCoef2)
-	}
-	r[5], r[6] = d.logVarianceFactors()
-	r[7] = d.exactColumn(colNonzeroMask)
-	return stepCoefficients{op: "PSample", addsNoise: true, rows: d.newRows(r)}
-}
-
-// logVarianceFactors returns the model's log variance, nats, at v = 0 and its
-// derivative with respect to the network's output v.
-func (d *GaussianDiffusion) logVarianceFactors() (logVariance, slope gotorch.Tensor) {
-	switch d.VarType {
-	case FixedSmall:
-		return d.exactColumn(colPosteriorLogVariance), slope
-	case LearnedRange:
-		return d.exactColumn(colLogVarianceMid), d.exactColumn(colLogVarianceHalfRange)
-	case Learned:
-		return logVariance, d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
-	}
-	return d.exactColumn(colFixedLargeLogVariance), slope
+	rows := d.coefficients.ancestralRows(d.MeanType.definition(), d.VarType.definition())
+	return stepCoefficients{op: "PSample", addsNoise: true, rows: rows.table().Unscoped()}
 }
 
 // ddimSampleCoefficients are the coefficients of DDIMSample, computed once per eta.
@@ -88,38 +50,16 @@ func (d *GaussianDiffusion) ddimSampleCoefficients(eta float64) stepCoefficients
 }
 
 func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficients {
-	variance := d.exactColumn(colPosteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
-	epsilonFactor := d.exactColumn(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
-	rows := d.ddimRows(d.exactColumn(colSqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
-	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: rows}
+	c := d.coefficients
+	variance := c.of(posteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
+	epsilonFactor := c.of(oneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
+	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
+	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: rows.table().Unscoped()}
 }
 
 // ddimReverseSampleCoefficients are the coefficients of DDIMReverseSample.
 func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
-	rows := d.ddimRows(d.exactColumn(colSqrtAlphasCumprodNext), d.exactColumn(colSqrtOneMinusAlphasCumprodNext), gotorch.Tensor{})
-	return stepCoefficients{op: "DDIMReverseSample", rows: rows}
-}
-
-// ddimRows is equation 12 of the DDIM paper: xStartFactor times the predicted x_0, plus
-// epsilonFactor times the noise consistent with it (after clipping not the predicted
-// noise), plus sigma times new noise.
-func (d *GaussianDiffusion) ddimRows(xStartFactor, epsilonFactor, sigma gotorch.Tensor) gotorch.Tensor {
-	var r [gotorch.ReverseStepColumns]gotorch.Tensor
-	r[0], r[1] = d.predictXStartFactors()
-	perXStart := epsilonFactor.Div(d.exactColumn(colSqrtRecipm1AlphasCumprod))
-	r[2], r[3] = xStartFactor.Sub(perXStart, 1), perXStart.Mul(d.exactColumn(colSqrtRecipAlphasCumprod))
-	r[7] = sigma
-	return d.newRows(r)
-}
-
-// predictXStartFactors returns predictXStart's factors of x_t and of the network's
-// prediction.
-func (d *GaussianDiffusion) predictXStartFactors() (ofX, ofPrediction gotorch.Tensor) {
-	switch d.MeanType {
-	case XStart:
-		return ofX, d.exactColumn(colNonzeroMask).MulScalar(0).AddScalar(1)
-	case PreviousX:
-		return d.exactColumn(colPosteriorMeanCoefRatio).Neg(), d.exactColumn(colRecipPosteriorMeanCoef1)
-	}
-	return d.exactColumn(colSqrtRecipAlphasCumprod), d.exactColumn(colSqrtRecipm1AlphasCumprod).Neg()
+	c := d.coefficients
+	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodNext), c.of(sqrtOneMinusAlphasCumprodNext), c.of(zero))
+	return stepCoefficients{op: "DDIMReverseSample", rows: rows.table().Unscoped()}
 }

@@ -12,7 +12,7 @@ import (
 // composedPSample is the reference (unfused) implementation of PSample.
 func composedPSample(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, clip bool) (next, predXStart gotorch.Tensor) {
 	p := d.PMeanVariance(network, x, t, Cond{}, clip)
-	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.extract(colNonzeroMask))
+	stdv := p.LogVariance.MulScalar(0.5).Exp().Mul(t.extract(nonzeroMask))
 	return p.Mean.Addcmul(stdv, noise, 1), p.PredXStart
 }
 
@@ -21,8 +21,8 @@ func composedDDIM(d *GaussianDiffusion, network Denoiser, x gotorch.Tensor, t Ti
 	predXStart, epsilon := d.ddimPrediction(network, x, t, Cond{}, clip)
 	_, variance, _ := d.QPosteriorMeanVariance(predXStart, x, t)
 	variance = variance.MulScalar(eta * eta)
-	direction := t.extract(colOneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
-	next = linearCombination(t.extract(colSqrtAlphasCumprodPrev), predXStart, direction, epsilon)
+	direction := t.extract(oneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
+	next = t.extract(sqrtAlphasCumprodPrev).Mul(predXStart).Addcmul(direction, epsilon, 1)
 	return next.Addcmul(variance.Sqrt(), noise, 1), predXStart
 }
 
