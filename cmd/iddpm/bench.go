@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -14,16 +13,15 @@ import (
 	"iddpm/train"
 )
 
-// benchOptions are the flags of bench beside those of a configuration.
+// benchOptions are the flags of bench, in addition to those of a configuration.
 type benchOptions struct {
 	sessionOptions // device and processes
 	steps          int
 	warmup         int
-	products       bool // of training: beside each step, its convolutions and matrix products alone
+	products       bool // also time the convolutions and matrix multiplications of a training step alone
 }
 
-// benchConfig is what is timed if no flag says otherwise: a network small enough for
-// a few CPU cores.
+// benchConfig is the default configuration: a network small enough for a few CPU cores.
 func benchConfig() train.Config {
 	c := train.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 64, 1
@@ -46,7 +44,7 @@ func (o *benchOptions) trainOptions() []option {
 	return append(o.options(), o.processesOption(), option{name: "products", category: categoryRun, value: &o.products, usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
 }
 
-// timedOptions are the flags of a configuration that bench heeds: all of the network
+// timedOptions are the flags of a configuration that bench uses: all of the network
 // and its diffusion, and those that are marked.
 func timedOptions(c *train.Config) []option {
 	unmarked := func(o option) bool { return !o.timed }
@@ -70,7 +68,7 @@ func (p *program) benchCommand() *cli.Command {
 		Description: `Times steps on random images and prints one line of JSON: the median step time after the warm-up and
 the images per second. Or times the data loader on real images.
 On a GPU the timed steps are the profiler's range: ncu --profile-from-start off, or
-nsys profile --capture-range cudaProfilerApi, sees them alone.`,
+nsys profile --capture-range cudaProfilerApi, records only them.`,
 		HideHelpCommand: true,
 		Subcommands: []*cli.Command{
 			p.benchTrainCommand(),
@@ -80,7 +78,7 @@ nsys profile --capture-range cudaProfilerApi, sees them alone.`,
 	}
 }
 
-// benchStep is what is timed.
+// benchStep is a step to time.
 type benchStep func(*train.Bench) error
 
 func trainStep(b *train.Bench) error {
@@ -119,8 +117,8 @@ func (p *program) benchSampleCommand() *cli.Command {
 	}
 }
 
-// benchResult has the fields that bench/compare.py reads of iddpm and of the
-// reference alike.
+// benchResult has the fields that bench/compare.py reads for both iddpm and the
+// reference.
 type benchResult struct {
 	What                  string  `json:"what"`
 	Mode                  string  `json:"mode"` // the precision
@@ -138,16 +136,15 @@ type benchResult struct {
 	ImagesPerSecond       float64 `json:"images_per_second"`
 	Parameters            int64   `json:"parameters"`
 	PeakCUDABytes         *int64  `json:"peak_cuda_bytes"`          // null on the CPU
-	PeakCUDAReservedBytes *int64  `json:"peak_cuda_reserved_bytes"` // that the allocator took from the driver; null on the CPU
+	PeakCUDAReservedBytes *int64  `json:"peak_cuda_reserved_bytes"` // reserved by the caching allocator; null on the CPU
 
-	// Of training alone.
-	FLOPs          int64                `json:"flops_per_step,omitempty"` // of the convolutions and matrix products
+	// Only for training.
+	FLOPs          int64                `json:"flops_per_step,omitempty"` // of the convolutions and matrix multiplications
 	FLOPsPerSecond float64              `json:"flops_per_second,omitempty"`
 	Products       *benchProductsResult `json:"products,omitempty"`
 }
 
-// benchProductsResult says what a step's convolutions and matrix products take
-// alone.
+// benchProductsResult times the convolutions and matrix multiplications of a step alone.
 type benchProductsResult struct {
 	SecondsPerStep float64 `json:"seconds_per_step"` // the median
 	BestSeconds    float64 `json:"best_seconds"`
@@ -190,7 +187,7 @@ func (p *program) benchSample(c *cli.Context) error {
 	})
 }
 
-// bench prints what measure says of the run that the flags describe.
+// bench prints the result of measure for the run that the flags describe.
 func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure func(context.Context, *session, *train.Bench) (benchResult, error)) error {
 	config := benchConfig()
 	if err := errors.Join(noArgument(c), apply(c, flags), configure(c, &config, timedOptions(&config))); err != nil {
@@ -200,7 +197,7 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 		return wrongUse("steps must be above 0 and warmup not below, but they are %d and %d", o.steps, o.warmup)
 	}
 	if o.products && o.processes != 1 {
-		return wrongUse("--products times one process: leave out --processes")
+		return wrongUse("--products runs in one process: omit --processes")
 	}
 	if err := config.Validate(); err != nil {
 		return usageError{err}
@@ -230,65 +227,13 @@ func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure
 	})
 }
 
-// time takes steps of several kinds in turn and returns the seconds of each kind
-// after the warm-up, in rising order, and those of the very first step. A profiler that was
-// started with profiling off sees the timed steps alone. An interrupt ends it between steps.
-func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kinds []benchStep) (seconds [][]float64, first float64, err error) {
-	seconds = make([][]float64, len(kinds))
-	for i := range o.warmup + o.steps {
-		if i == o.warmup {
-			if err := s.profile(gotorch.CUDAProfilerStart); err != nil {
-				return nil, 0, err
-			}
-		}
-		for k, step := range kinds {
-			start := time.Now()
-			if err := s.syncStop(ctx, context.Cause(ctx)); err != nil { // as before every step of a run
-				return nil, 0, err
-			}
-			if err := errors.Join(step(b), waitFor(s.device)); err != nil {
-				return nil, 0, err
-			}
-			took := time.Since(start).Seconds()
-			if i == 0 && k == 0 {
-				first = took
-			}
-			if i >= o.warmup {
-				seconds[k] = append(seconds[k], took)
-			}
-		}
-	}
-	for _, kind := range seconds {
-		slices.Sort(kind)
-	}
-	return seconds, first, s.profile(gotorch.CUDAProfilerStop)
-}
-
-// profile begins or ends a profiler's range, where there is a GPU to profile.
-func (s *session) profile(mark func()) error {
-	if s.device.Type != gotorch.CUDA {
-		return nil
-	}
-	return gotorch.Try(mark)
-}
-
-// waitFor returns when the device is done.
-func waitFor(d gotorch.Device) error {
-	if d.Type != gotorch.CUDA {
-		return nil
-	}
-	return gotorch.Try(func() { gotorch.CUDASynchronize(d) })
-}
-
-// addPeaks adds the peaks of the GPU's memory.
+// addPeaks adds the peak memory use of a GPU.
 func (r *benchResult) addPeaks(d gotorch.Device) error {
 	return gotorch.Try(func() {
 		stats := gotorch.GetCUDAMemoryStats(d)
 		r.PeakCUDABytes, r.PeakCUDAReservedBytes = &stats.PeakAllocated, &stats.PeakReserved
 	})
 }
-
-func median(rising []float64) float64 { return rising[len(rising)/2] }
 
 func benchReport(b *train.Bench, device gotorch.Device, seconds []float64, first float64) benchResult {
 	config := b.Config()

@@ -23,7 +23,7 @@ type loadOptions struct {
 	epochs    int
 }
 
-// newLoadOptions has the size and the batch of benchConfig, and one worker per core.
+// newLoadOptions returns the image size and batch size of benchConfig, and one worker per core.
 func newLoadOptions() *loadOptions {
 	return &loadOptions{config: train.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
 }
@@ -58,8 +58,8 @@ Examples:
 	}
 }
 
-// loadResult has the fields that bench/compare.py reads of iddpm and of the reference
-// alike.
+// loadResult has the fields that bench/compare.py reads for both iddpm and the
+// reference.
 type loadResult struct {
 	What            string  `json:"what"`
 	Workers         int     `json:"workers"`
@@ -96,9 +96,8 @@ func (p *program) benchLoad(c *cli.Context) error {
 	return json.NewEncoder(p.stdout).Encode(result)
 }
 
-// time reads the set, once before the clock starts where that fills the cache. The
-// clock runs from before the loader starts: what that decodes ahead takes its time,
-// too, and may be all of a small set.
+// time times the reading of the set; if it is cached, after one epoch that fills the cache. The time
+// includes the start of the loader, which decodes ahead, perhaps all of a small set.
 func (o *loadOptions) time(ctx context.Context, set *data.Dataset) (loadResult, error) {
 	r := loadResult{
 		What: "load", Workers: cmp.Or(o.workers, runtime.GOMAXPROCS(0)), ImageSize: o.size, BatchSize: o.batchSize,
@@ -117,7 +116,7 @@ func (o *loadOptions) time(ctx context.Context, set *data.Dataset) (loadResult, 
 	return r, err
 }
 
-// read starts a loader and takes batches of it.
+// read starts a loader and reads batches.
 func (o *loadOptions) read(ctx context.Context, set *data.Dataset, workers, batches int) error {
 	loader, err := data.NewLoader(set, data.LoaderOptions{BatchSize: o.batchSize, Threads: workers})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"iddpm/train"
 )
 
-// checkpointWithPreset reads a checkpoint. Bare weights have the configuration of a preset, or the
-// reference's if none is named.
+// checkpointWithPreset reads a checkpoint. Bare weights get the configuration of a preset, or the
+// reference's defaults without one.
 func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) (*train.Checkpoint, error) {
 	checkpoint, err := r.checkpoint(ctx, arg)
 	if err != nil {
@@ -20,13 +20,13 @@ func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) 
 	if checkpoint.Bare {
 		checkpoint.Config, err = baseConfig(preset)
 	} else if preset != "" {
-		err = wrongUse("--preset %s: %s has settings of its own; presets are for bare weights", preset, arg)
+		err = wrongUse("--preset %s: %s holds its configuration; presets are for bare weights", preset, arg)
 	}
 	return checkpoint, err
 }
 
-// checkpointWithFlags reads a checkpoint and changes its configuration as the flags say. Of bare
-// weights the flags and the preset are all of it.
+// checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
+// weights comes from the flags and the preset alone.
 func (r *remotes) checkpointWithFlags(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
 	checkpoint, err := r.checkpointWithPreset(c.Context, arg, preset)
 	if err != nil {
@@ -45,7 +45,7 @@ func (r *remotes) checkpointWithFlags(c *cli.Context, arg, preset string) (*trai
 	return checkpoint, nil
 }
 
-// classesOf returns how many classes bare weights know.
+// classesOf returns the number of classes of bare weights; 0 without class conditioning.
 func classesOf(weights *pt.Dict) int {
 	embedding, _ := weights.Get("label_emb.weight")
 	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
@@ -54,9 +54,9 @@ func classesOf(weights *pt.Dict) int {
 	return 0
 }
 
-// besideRun returns a folder in the run folder that a checkpoint is in, or the
-// present one.
-func besideRun(c *train.Checkpoint, parts ...string) string {
+// inRunFolder returns a path in the run folder that a checkpoint is in; without one, the working
+// folder.
+func inRunFolder(c *train.Checkpoint, parts ...string) string {
 	dir := filepath.Dir(c.Path)
 	if c.Bare || filepath.Base(dir) != "checkpoints" {
 		return "."

@@ -10,15 +10,15 @@ import (
 	"iddpm/train"
 )
 
-// classLabels turns the text of --class, names or numbers, comma-separated, into
-// labels. A name counts before a number, so that a class called "7" is that one;
-// a text that is a name as a whole may have commas.
+// classLabels parses the text of --class, comma-separated names or numbers, into labels. Names take
+// precedence over numbers, such as a class named "7". A name may hold commas if it is the whole
+// text.
 func classLabels(text string, c *train.Checkpoint) ([]int64, error) {
 	if text == "" {
 		return nil, nil
 	}
 	if !c.Config.Model.ClassCond {
-		return nil, wrongUse("--class: this network knows no classes")
+		return nil, wrongUse("--class: this network is not class-conditional")
 	}
 	parts := []string{text}
 	if !slices.Contains(c.ClassNames, text) {
@@ -42,17 +42,17 @@ func classLabel(text string, c *train.Checkpoint) (int64, error) {
 	n := c.Config.Model.NumClasses
 	i, err := strconv.Atoi(text)
 	switch {
-	case err == nil && renumbered(c.ClassNames): // a number is a name then, not a row of the network
-		return 0, wrongUse("--class %s: this network knows the classes %s", text, someNames(c.ClassNames))
+	case err == nil && renumbered(c.ClassNames): // numbers are names then, not rows of the embedding
+		return 0, wrongUse("--class %s: the classes of this network are %s", text, someNames(c.ClassNames))
 	case err == nil && i >= 0 && i < n:
 		return int64(i), nil
 	case len(c.ClassNames) == 0:
-		return 0, wrongUse("--class %s: this network knows the classes 0 to %d", text, n-1)
+		return 0, wrongUse("--class %s: the classes of this network are 0 to %d", text, n-1)
 	}
-	return 0, wrongUse("--class %s: this network knows the classes 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
+	return 0, wrongUse("--class %s: the classes of this network are 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
 }
 
-// renumbered reports whether classes are called by other numbers than their labels.
+// renumbered reports whether the names of the classes are numbers that differ from the labels.
 func renumbered(names []string) bool {
 	differ := false
 	for label, name := range names {
@@ -65,18 +65,18 @@ func renumbered(names []string) bool {
 	return differ
 }
 
-// warnOfUntrained says which of the classes asked for the network has seen no image of.
-func (s *session) warnOfUntrained(asked []int64, c *train.Checkpoint) {
+// warnOfUntrained warns of classes without training images.
+func (s *session) warnOfUntrained(classes []int64, c *train.Checkpoint) {
 	trained := c.TrainedClasses()
-	for _, label := range slices.Compact(slices.Sorted(slices.Values(asked))) {
+	for _, label := range slices.Compact(slices.Sorted(slices.Values(classes))) {
 		if !slices.Contains(trained, label) {
-			s.log.Warn("the network has seen no image of this class", zap.Int64("class", label), zap.Int("classes", len(trained)),
-				zap.String("hint", "without --class it samples among those that it has learnt"))
+			s.log.Warn("this class has no training images", zap.Int64("class", label), zap.Int("classes", len(trained)),
+				zap.String("hint", "without --class, samples are of the trained classes"))
 		}
 	}
 }
 
-// someNames lists names, as many as fit a line or two.
+// someNames lists the first names.
 func someNames(names []string) string {
 	const most = 20
 	if len(names) <= most {

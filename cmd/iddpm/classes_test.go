@@ -59,11 +59,11 @@ func TestSampleAmongTrainedClasses(t *testing.T) {
 	}
 	few := []string{"--num-samples", "1", "--timestep-respacing", "2", "--device", "cpu"}
 	got := iddpm(t, append([]string{"sample", "from-one", "--class", "0"}, few...)...)
-	if got.status != exitDone || !strings.Contains(got.stderr, "the network has seen no image of this class") {
+	if got.status != exitDone || !strings.Contains(got.stderr, "this class has no training images") {
 		t.Errorf("an untrained class: %d, %s", got.status, got.stderr)
 	}
 	got = iddpm(t, append([]string{"sample", "sparse", "--class", "0"}, few...)...)
-	if got.status != exitUsage || !strings.Contains(got.stderr, "knows the classes 100001, 100002, 100003") {
+	if got.status != exitUsage || !strings.Contains(got.stderr, "network are 100001, 100002, 100003") {
 		t.Errorf("a number that is no name: %d, %s", got.status, got.stderr)
 	}
 	if got = iddpm(t, append([]string{"sample", "sparse", "--class", "100002"}, few...)...); got.status != exitDone {

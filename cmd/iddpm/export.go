@@ -54,7 +54,7 @@ Examples:
 	}
 }
 
-// exported is what export prints.
+// exported is the result that export prints.
 type exported struct {
 	Checkpoint string   `json:"checkpoint"`
 	Step       int      `json:"step"`
@@ -95,19 +95,19 @@ func (p *program) export(c *cli.Context) error {
 	})
 }
 
-// complete says what is missing, and takes the format from the file's name.
+// complete checks the flags, and derives the format from the name of the file.
 func (o *exportOptions) complete() error {
 	switch {
 	case o.layout != "" && o.out != "":
-		return wrongUse("-o FILE or --reference-layout DIR: one of them is enough")
+		return wrongUse("choose one of -o FILE and --reference-layout DIR")
 	case o.layout != "" && (o.format != "" || o.ema != ""):
-		return wrongUse("--reference-layout writes all weights, as .pt: leave out --format and --ema")
+		return wrongUse("--reference-layout writes all weights, as .pt: omit --format and --ema")
 	case o.layout != "":
 		return nil
 	case o.out == "-":
-		return wrongUse("-o -: weights go to a file, not to standard output: name one")
+		return wrongUse("-o -: weights are not written to standard output: name a file")
 	case o.out == "":
-		return wrongUse("say where to: -o FILE, or --reference-layout DIR")
+		return wrongUse("name a file by -o FILE, or a folder by --reference-layout DIR")
 	case o.format == "" && strings.HasSuffix(o.out, ".safetensors"):
 		o.format = "safetensors"
 	case o.format == "":
@@ -119,8 +119,7 @@ func (o *exportOptions) complete() error {
 	return nil
 }
 
-// checkPlace refuses to put weights alone where training state lies: in a run's
-// folder of checkpoints, or in place of the checkpoint itself.
+// checkPlace refuses to write among the checkpoints of a run, or over the checkpoint itself.
 func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 	dir := o.layout
 	if dir == "" {
@@ -130,18 +129,18 @@ func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 		dir = real
 	}
 	if full, err := filepath.Abs(dir); err == nil && filepath.Base(full) == "checkpoints" && train.Exists(filepath.Dir(full)) {
-		return wrongUse("%s holds the checkpoints from which a run goes on: write elsewhere", dir)
+		return wrongUse("%s holds the checkpoints of a run: write to another folder", dir)
 	}
 	from, err := os.Stat(c.Path)
 	there, missing := os.Stat(o.out)
 	if err == nil && missing == nil && os.SameFile(from, there) {
-		return wrongUse("-o %s is what is to be exported: name another file", o.out)
+		return wrongUse("-o %s is the checkpoint itself: name another file", o.out)
 	}
 	return nil
 }
 
-// exportWeights writes the weights that --ema names, by default those that sample would
-// use, and returns which they are.
+// exportWeights writes the weights that --ema names, by default those that sample uses, and returns
+// their name.
 func (s *session) exportWeights(c *train.Checkpoint, o *exportOptions) (name string, err error) {
 	weights, err := c.Weights(o.ema)
 	if err != nil {

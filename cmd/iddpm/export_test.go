@@ -126,10 +126,10 @@ func TestExportWrongUse(t *testing.T) {
 		want   string
 	}{
 		{[]string{}, exitUsage, "iddpm export CKPT_OR_RUN_DIR"},
-		{[]string{bare}, exitUsage, "say where to"},
+		{[]string{bare}, exitUsage, "name a file by -o"},
 		{[]string{bare, "-o", out, "--format", "onnx"}, exitUsage, "not one of pt, safetensors"},
-		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "one of them is enough"},
-		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "leave out"},
+		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "choose one of -o FILE"},
+		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "omit --format and --ema"},
 		{[]string{bare, "-o", out}, exitFailed, "nowhere"},
 		{[]string{bare, "-o", out, "--ema", "0.5"}, exitFailed, "no EMA of decay rate 0.5"},
 		{[]string{bare, "--reference-layout", filepath.Dir(out)}, exitFailed, "no training state"},
@@ -166,11 +166,11 @@ func TestExportRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"a", "-o", ckpt}, "write elsewhere"},
-		{[]string{"a", "-o", "link/w.pt"}, "write elsewhere"},
-		{[]string{"a", "--reference-layout", "a/checkpoints"}, "write elsewhere"},
-		{[]string{"bare.pt", "-o", "./bare.pt", "--format", "safetensors"}, "is what is to be exported"},
-		{[]string{"a", "-o", "-"}, "not to standard output"},
+		{[]string{"a", "-o", ckpt}, "write to another folder"},
+		{[]string{"a", "-o", "link/w.pt"}, "write to another folder"},
+		{[]string{"a", "--reference-layout", "a/checkpoints"}, "write to another folder"},
+		{[]string{"bare.pt", "-o", "./bare.pt", "--format", "safetensors"}, "is the checkpoint itself"},
+		{[]string{"a", "-o", "-"}, "not written to standard output"},
 	} {
 		got := iddpm(t, append([]string{"export"}, test.args...)...)
 		if got.status != exitUsage || !strings.Contains(got.lastLine(), test.want) {

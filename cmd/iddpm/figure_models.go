@@ -122,7 +122,7 @@ func readTerms(path string) ([]float64, error) {
 	}
 	a := arrays["arr_0"]
 	if a == nil || len(a.Shape) < 1 || len(a.Shape) > 2 || a.Len() == 0 {
-		return nil, fmt.Errorf("%s is no vb_terms.npz: its arr_0 must be [T] or [N, T]", path)
+		return nil, fmt.Errorf("%s is not a vb_terms.npz: its arr_0 must be [T] or [N, T]", path)
 	}
 	steps := int(a.Shape[len(a.Shape)-1])
 	rows := a.Len() / steps

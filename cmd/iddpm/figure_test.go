@@ -125,11 +125,11 @@ func TestFigureWrongUse(t *testing.T) {
 		{[]string{"learning-curves"}, exitUsage, "name run folders"},
 		{[]string{"learning-curves", missing}, exitFailed, "nowhere does not exist"},
 		{[]string{"learning-curves", "a=" + missing}, exitFailed, "nowhere does not exist"},
-		{[]string{"learning-curves", dir}, exitFailed, "no run folder"},
+		{[]string{"learning-curves", dir}, exitFailed, "not a readable run folder"},
 		{[]string{"learning-curves", empty, "--smooth", "1"}, exitUsage, "smooth must be in [0, 1)"},
 		{[]string{"gradient-noise", missing}, exitFailed, "nowhere does not exist"},
 		{[]string{"vlb-terms"}, exitUsage, "name checkpoints"},
-		{[]string{"vlb-terms", terms}, exitFailed, "is no vb_terms.npz"},
+		{[]string{"vlb-terms", terms}, exitFailed, "is not a vb_terms.npz"},
 		{[]string{"skip-steps", dir}, exitFailed, "is it a run folder?"},
 		{[]string{"skip-steps", dir, "--num-pictures", "0"}, exitUsage, "must be above 0"},
 	} {

@@ -114,7 +114,7 @@ func nllDir(c *train.Checkpoint) string {
 	if spec := c.Config.Diffusion.TimestepRespacing; spec != "" {
 		name += "-" + spec
 	}
-	return besideRun(c, "nll", name)
+	return inRunFolder(c, "nll", name)
 }
 
 // nll evaluates the bound, prints it, and returns the files that this process wrote.

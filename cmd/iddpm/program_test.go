@@ -478,7 +478,7 @@ func TestBenchProcesses(t *testing.T) {
 		t.Errorf("%s", got.stdout)
 	}
 	for refused, flags := range map[string][]string{
-		"--products times one process":                     {"--processes", "2", "--products"},
+		"--products runs in one process":                   {"--processes", "2", "--products"},
 		"batch-size 4 is not divisible by the 3 processes": {"--processes", "3"},
 	} {
 		got := programAlone(append(append([]string{"bench", "train", "--device", "cpu"}, tiny...), flags...)...)

@@ -112,7 +112,7 @@ func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) (err error
 // samplesDir returns the default folder for samples of a checkpoint: in its run folder, if it is
 // in one.
 func samplesDir(c *train.Checkpoint) string {
-	return besideRun(c, "samples", fmt.Sprintf("step-%06d", c.Step))
+	return inRunFolder(c, "samples", fmt.Sprintf("step-%06d", c.Step))
 }
 
 // errSavedInPart says that a command was interrupted after some of the images.

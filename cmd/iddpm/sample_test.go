@@ -123,12 +123,12 @@ func TestClassLabels(t *testing.T) {
 		{"0", bare, []int64{0}, ""},
 		{"a,b", c, []int64{3}, ""},
 		{"cow", c, nil, "by name cat, dog, 0, a,b"},
-		{"5", c, nil, "the classes 0 to 4"},
-		{"-1", bare, nil, "the classes 0 to 4"},
-		{"cat", bare, nil, "the classes 0 to 4"},
-		{"cat", &train.Checkpoint{}, nil, "knows no classes"},
+		{"5", c, nil, "are 0 to 4"},
+		{"-1", bare, nil, "are 0 to 4"},
+		{"cat", bare, nil, "are 0 to 4"},
+		{"cat", &train.Checkpoint{}, nil, "is not class-conditional"},
 		{"20", numbered, []int64{1}, ""},
-		{"1", numbered, nil, "the classes 10, 20"}, // a label, not the name of a class
+		{"1", numbered, nil, "are 10, 20"}, // a label, not the name of a class
 		{"1", counted, []int64{1}, ""},
 		{"4", counted, []int64{4}, ""}, // a row without a name
 	} {
