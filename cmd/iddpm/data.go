@@ -88,10 +88,10 @@ func twoArguments(c *cli.Context, first, second string) (string, string, error) 
 
 // imageProgress returns a progress callback for a job on images.
 func (s *session) imageProgress(what string) func(done, total int) {
-	s.screen.due.strikes() // the first log line follows after one interval
+	s.screen.DelayLine()
 	return func(done, total int) {
 		if done == total { // the result reports the total
-			s.screen.show(done, total, what)
+			s.screen.Show(done, total, what)
 			return
 		}
 		s.reportProgress(done, total, what, what, zap.Int("images", done), zap.Int("of", total))

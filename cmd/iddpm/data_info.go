@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/terminal"
 	"iddpm/train"
 )
 
@@ -138,7 +139,7 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 	d, err := data.Describe(ctx, src, data.DescribeOptions{
 		Options: settings, Columns: o.columns, Rows: o.rows, Progress: s.imageProgress("reading"),
 	})
-	s.screen.done()
+	s.screen.Done()
 	if err != nil {
 		return nil, err
 	}
@@ -175,44 +176,44 @@ func (s *session) describe(ctx context.Context, src string, o *dataInfoOptions, 
 }
 
 func (r *dataInfoResult) text(w io.Writer) error {
-	t := table{}
-	t.line("source", "%s", r.Source)
-	t.line("images", "%d", r.Images)
+	t := terminal.Table{}
+	t.Line("source", "%s", r.Source)
+	t.Line("images", "%d", r.Images)
 	sizes := make([]string, len(r.Sizes))
 	for i, s := range r.Sizes {
 		sizes[i] = fmt.Sprintf("%8d of %d x %d pixels", s.Count, s.Width, s.Height)
 	}
-	t.list("sizes", sizes)
-	t.list("classes", histogram(r.Classes))
+	t.List("sizes", sizes)
+	t.List("classes", histogram(r.Classes))
 	if r.Rule != "" {
-		t.line("classes by", "%s", r.Rule)
+		t.Line("classes by", "%s", r.Rule)
 	}
 	for _, warning := range r.Doubts {
-		t.line("  check", "%s", warning)
+		t.Line("  check", "%s", warning)
 	}
 	if len(r.Doubts) > 0 {
-		t.line("  hint", "%s", train.ClassHint)
+		t.Line("  hint", "%s", train.ClassHint)
 	}
 	if r.NoClass != "" {
-		t.line("no classes", "%s", r.NoClass)
+		t.Line("no classes", "%s", r.NoClass)
 	}
 	for _, l := range r.LeftOut {
-		t.line("left out", "%d: %s; the first is %s", l.Images, l.Reason, l.First)
+		t.Line("left out", "%d: %s; the first is %s", l.Images, l.Reason, l.First)
 	}
 	bad := make([]string, len(r.Bad))
 	for i, b := range r.Bad {
 		bad[i] = b.Name + ": " + b.Cause
 	}
-	t.list("bad", bad)
+	t.List("bad", bad)
 	if len(r.Warnings) > 0 {
 		warnings := make([]string, len(r.Warnings))
 		for i, w := range r.Warnings {
 			warnings[i] = fmt.Sprintf("%8d (%s, ...): %s", w.Count, w.First, w.Warning)
 		}
-		t.list("warnings", warnings)
+		t.List("warnings", warnings)
 	}
 	if r.Sheet != "" {
-		t.line("contact sheet", "%s", r.Sheet)
+		t.Line("contact sheet", "%s", r.Sheet)
 	}
 	_, err := io.WriteString(w, t.String())
 	return err

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/internal/terminal"
 	"iddpm/train"
 )
 
@@ -118,12 +119,12 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 	stage, show := "", func(done, total int) {}
 	done, err := data.Prepare(ctx, src, dst, data.PrepareOptions{Options: settings, Progress: func(what string, done, total int) {
 		if what != stage {
-			s.screen.done()
+			s.screen.Done()
 			stage, show = what, s.imageProgress(what)
 		}
 		show(done, total)
 	}})
-	s.screen.done()
+	s.screen.Done()
 	if left := new(data.UnfinishedError); errors.Is(err, context.Canceled) && errors.As(err, &left) {
 		return nil, fmt.Errorf("%w: the first %d; the same command resumes", errSavedInPart, left.Packed)
 	}
@@ -146,23 +147,23 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 }
 
 func (r prepareResult) text(w io.Writer) error {
-	t := table{}
-	t.line("file", "%s", r.File)
-	t.line("images", "%d, %d x %d pixels", r.Images, r.ImageSize, r.ImageSize)
+	t := terminal.Table{}
+	t.Line("file", "%s", r.File)
+	t.Line("images", "%d, %d x %d pixels", r.Images, r.ImageSize, r.ImageSize)
 	if r.Resumed > 0 {
-		t.line("packed before", "%d", r.Resumed)
+		t.Line("packed before", "%d", r.Resumed)
 	}
 	if r.Classes > 0 {
-		t.line("classes", "%d", r.Classes)
+		t.Line("classes", "%d", r.Classes)
 	} else {
-		t.line("classes", "not stored; --class-cond stores them")
+		t.Line("classes", "not stored; --class-cond stores them")
 	}
 	if len(r.Bad) > 0 {
-		t.line("left out", "%d", len(r.Bad))
+		t.Line("left out", "%d", len(r.Bad))
 	}
-	t.line("size", "%s", size(r.Bytes))
-	t.line("time", "%.1f s", r.Seconds)
-	t.line("train on it", "iddpm train --data-dir %s --image-size %d", shellWord(r.File), r.ImageSize)
+	t.Line("size", "%s", terminal.FormatBytes(r.Bytes))
+	t.Line("time", "%.1f s", r.Seconds)
+	t.Line("train on it", "iddpm train --data-dir %s --image-size %d", terminal.ShellWord(r.File), r.ImageSize)
 	_, err := io.WriteString(w, t.String())
 	return err
 }

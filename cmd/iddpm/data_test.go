@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"iddpm/data"
+	"iddpm/internal/terminal"
 )
 
 // imageFolder creates a folder of n half-transparent images of w x h pixels, of the classes
@@ -163,7 +164,7 @@ func TestDataInfo(t *testing.T) {
 
 // TestDataInfoManyClasses checks that text output truncates a long list.
 func TestDataInfoManyClasses(t *testing.T) {
-	r := dataInfoResult{Classes: make([]classCount, shown+3)}
+	r := dataInfoResult{Classes: make([]classCount, terminal.MaxListed+3)}
 	for i := range r.Classes {
 		r.Classes[i] = classCount{Name: fmt.Sprintf("class%02d", i), Count: i}
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/internal/terminal"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -30,8 +31,8 @@ func (o *sessionOptions) connectOption() option {
 
 // rendezvous logs that a process waits for the others. Every rank logs: the others may
 // not have started.
-func (o sessionOptions) rendezvous(to *screen) distributed.Rendezvous {
-	log := to.logger(o.logJSON)
+func (o sessionOptions) rendezvous(to *terminal.Screen) distributed.Rendezvous {
+	log := to.Logger(o.logJSON)
 	return distributed.Rendezvous{
 		Timeout: time.Duration(o.connectTimeout) * time.Second,
 		Waiting: func(message, reason, hint string) {
@@ -91,8 +92,8 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
-	s = &session{screen: newScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer(), threadOptions: p.threads}
-	s.log = s.screen.logger(o.logJSON)
+	s = &session{screen: terminal.NewScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer(), threadOptions: p.threads}
+	s.log = s.screen.Logger(o.logJSON)
 	if at.Rank > 0 { // only rank 0 logs
 		p.quiet.Store(true)
 		s.log = zap.NewNop()

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/terminal"
 	"iddpm/train"
 )
 
@@ -183,29 +184,29 @@ type evaluateResult struct {
 }
 
 func (r *evaluateResult) text(w io.Writer) error {
-	t := table{}
-	t.line("samples", "%s: %d of %d x %d pixels", strings.Join(r.Samples, ", "), r.NumSamples, r.ImageSize, r.ImageSize)
+	t := terminal.Table{}
+	t.Line("samples", "%s: %d of %d x %d pixels", strings.Join(r.Samples, ", "), r.NumSamples, r.ImageSize, r.ImageSize)
 	switch {
 	case r.NumRef > 0:
-		t.line("reference", "%s: %d images", r.Ref, r.NumRef)
+		t.Line("reference", "%s: %d images", r.Ref, r.NumRef)
 	case r.Ref != "":
-		t.line("reference", "%s: statistics", r.Ref)
+		t.Line("reference", "%s: statistics", r.Ref)
 	}
 	for _, v := range []struct {
 		name  string
 		value *float64
 	}{{"FID", r.FID}, {"sFID", r.SFID}} {
 		if v.value != nil {
-			t.line(v.name, "%.4f", *v.value)
+			t.Line(v.name, "%.4f", *v.value)
 		}
 	}
-	t.line("Inception Score", "%.4f ± %.4f", r.InceptionScore, r.InceptionScoreStd)
+	t.Line("Inception Score", "%.4f ± %.4f", r.InceptionScore, r.InceptionScoreStd)
 	if r.Precision != nil {
-		t.line("precision", "%.4f", *r.Precision)
-		t.line("recall", "%.4f", *r.Recall)
+		t.Line("precision", "%.4f", *r.Precision)
+		t.Line("recall", "%.4f", *r.Recall)
 	}
 	if r.Stats != "" {
-		t.line("statistics", "%s", r.Stats)
+		t.Line("statistics", "%s", r.Stats)
 	}
 	_, err := fmt.Fprint(w, t.String())
 	return err

@@ -192,7 +192,7 @@ func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, 
 		gotorch.Scope(func() { m, err = e.Compute(ctx) })
 		return err
 	})
-	e.screen.done()
+	e.screen.Done()
 	if err != nil {
 		return nil, evaluateAdvice(err)
 	}
@@ -226,10 +226,10 @@ func evaluateAdvice(err error) error {
 func (e *evaluation) logProgress(at evaluate.Progress) {
 	switch {
 	case at.Set == "":
-		e.screen.done()
+		e.screen.Done()
 		e.log.Info("computing metrics")
 	case at.Images == 0:
-		e.screen.done() // each set has its own bar
+		e.screen.Done() // each set has its own bar
 		e.log.Info("computing Inception features of the "+at.Set, zap.Strings("data", at.Sources), zap.Int("images", at.Of), zap.Stringer("device", e.device))
 		if at.Of < evaluate.PoolFeatures {
 			e.log.Warn("fewer images than features: FID is biased upwards and hardly comparable. Papers use 50,000", zap.String("of", at.Set), zap.Int("images", at.Of))
@@ -252,8 +252,8 @@ func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 		return file, nil
 	}
 	s.log.Info("downloading the Inception network's weights, once", zap.String("from", evaluate.WeightsURL), zap.String("to", file))
-	err = evaluate.DownloadWeights(ctx, file, func(done, of int64) { s.screen.show(int(done>>20), int(of>>20), "MiB of weights ") })
-	s.screen.done()
+	err = evaluate.DownloadWeights(ctx, file, func(done, of int64) { s.screen.Show(int(done>>20), int(of>>20), "MiB of weights ") })
+	s.screen.Done()
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("cannot download the Inception network's weights: copy %s to this machine and name it by --inception (%w)", evaluate.WeightsURL, err)
 	}

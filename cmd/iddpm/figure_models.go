@@ -173,7 +173,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 		return evaluated{}, err
 	}
 	defer m.Free()
-	defer s.screen.done()
+	defer s.screen.Done()
 	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", real.Len()), zap.Int("timesteps", m.Diffusion().NumTimesteps()))
 	e, err := s.bound(ctx, m, o, real)
 	if err == nil && o.samples > 0 {
@@ -200,7 +200,7 @@ func (s *session) bound(ctx context.Context, m *inference.Model, o *figureModelO
 		BatchSize: o.batchSize, Seed: o.seed,
 		Progress: func(p inference.Progress) error {
 			s.threads.Adapt()
-			s.screen.show(p.Step, p.Steps, "terms of the bound ")
+			s.screen.Show(p.Step, p.Steps, "terms of the bound ")
 			return nil
 		},
 	})

@@ -69,7 +69,7 @@ func (s *session) skipDifferences(ctx context.Context, m *inference.Model, o *fi
 		samples, err := m.Sample(ctx, inference.SampleOptions{
 			Count: o.samples, BatchSize: o.batchSize, Seed: o.seed, SkipSteps: skip, Classes: m.TrainedClasses(),
 			Progress: func(p inference.Progress) error {
-				s.screen.show(steps-skip-p.T, steps-skip, "samples ")
+				s.screen.Show(steps-skip-p.T, steps-skip, "samples ")
 				return nil
 			},
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/terminal"
 	"iddpm/model"
 	"iddpm/storage"
 	"iddpm/train"
@@ -234,9 +235,9 @@ func imageBytes(network *model.UNet, config train.Config, checkpointing bool) in
 }
 
 func (r *infoResult) text(w io.Writer) error {
-	t := table{}
+	t := terminal.Table{}
 	r.origin(&t)
-	t.line("parameters", "%.2f M", float64(r.Parameters)/1e6)
+	t.Line("parameters", "%.2f M", float64(r.Parameters)/1e6)
 	if r.Unfit == "" {
 		r.costs(&t)
 	}
@@ -250,50 +251,50 @@ func (r *infoResult) text(w io.Writer) error {
 		if value == "" || value == "0" && o.standard != "" {
 			value = o.standard
 		}
-		t.line("  "+o.name, "%s", value)
+		t.Line("  "+o.name, "%s", value)
 	}
 	_, err := io.WriteString(w, t.String())
 	return err
 }
 
 // costs writes FLOPs and memory.
-func (r *infoResult) costs(t *table) {
+func (r *infoResult) costs(t *terminal.Table) {
 	training, c := 3*r.FLOPs, r.Checkpointing
 	if r.Config.Model.UseCheckpoint {
 		training += c.FLOPs
 	}
-	t.line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one", giga(r.FLOPs), giga(training))
-	t.line("training memory", "about %s of a GPU in %s: %s of state, gradients, and %s per image of a microbatch",
-		size(r.Memory.Training), r.Memory.Precision, size(r.Memory.State), size(r.Memory.PerImage))
-	t.line("  extra", "workspaces of cuDNN and cuBLAS, the CUDA context, and 5 to 20 %% of fragmentation")
-	t.line("gradient checkpointing", "%s: saves %s of the %s per image, for %.2f more GFLOP to train on one (%+.0f %%)",
-		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], size(c.Saved), size(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
-	t.line("checkpoint file", "about %s", size(r.Memory.Checkpoint))
+	t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one", giga(r.FLOPs), giga(training))
+	t.Line("training memory", "about %s of a GPU in %s: %s of state, gradients, and %s per image of a microbatch",
+		terminal.FormatBytes(r.Memory.Training), r.Memory.Precision, terminal.FormatBytes(r.Memory.State), terminal.FormatBytes(r.Memory.PerImage))
+	t.Line("  extra", "workspaces of cuDNN and cuBLAS, the CUDA context, and 5 to 20 %% of fragmentation")
+	t.Line("gradient checkpointing", "%s: saves %s of the %s per image, for %.2f more GFLOP to train on one (%+.0f %%)",
+		map[bool]string{true: "on", false: "off"}[r.Config.Model.UseCheckpoint], terminal.FormatBytes(c.Saved), terminal.FormatBytes(c.Whole), giga(c.FLOPs), 100*float64(c.FLOPs)/float64(3*r.FLOPs))
+	t.Line("checkpoint file", "about %s", terminal.FormatBytes(r.Memory.Checkpoint))
 }
 
 // origin writes where the settings come from.
-func (r *infoResult) origin(t *table) {
+func (r *infoResult) origin(t *terminal.Table) {
 	if r.Preset != "" {
-		t.line("preset", "%s", r.Preset)
+		t.Line("preset", "%s", r.Preset)
 		return
 	}
-	t.line("checkpoint", "%s", r.Checkpoint)
+	t.Line("checkpoint", "%s", r.Checkpoint)
 	if r.Bare {
-		t.line("settings", "none in the file, which holds only weights; below: %s", r.given)
+		t.Line("settings", "none in the file, which holds only weights; below: %s", r.given)
 		if r.reason != "" {
-			t.line("weights", "%s", r.reason)
+			t.Line("weights", "%s", r.reason)
 		}
 		if r.Unfit != "" {
-			t.line("network", "does not match the settings below: %s", r.Unfit)
+			t.Line("network", "does not match the settings below: %s", r.Unfit)
 		}
 		return
 	}
-	t.line("step", "%d", r.Step)
-	t.line("EMA weights", "%s", strings.Join(r.EMARates, ", "))
-	t.line("default weights", "%s", withReason(r.Weights, r.reason))
-	t.line("trained on", "%s", r.Data)
+	t.Line("step", "%d", r.Step)
+	t.Line("EMA weights", "%s", strings.Join(r.EMARates, ", "))
+	t.Line("default weights", "%s", withReason(r.Weights, r.reason))
+	t.Line("trained on", "%s", r.Data)
 	for _, key := range slices.Sorted(maps.Keys(r.Made)) {
-		t.line("  "+key, "%s", r.Made[key])
+		t.Line("  "+key, "%s", r.Made[key])
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"iddpm/distributed"
+	"iddpm/internal/terminal"
 	"iddpm/internal/threads"
 	"iddpm/train"
 )
@@ -145,10 +146,10 @@ func causes(prefix string, err error) string {
 // say writes a message that belongs to no command's log, as text or as JSON.
 func (p *program) say(level zapcore.Level, text string) {
 	if p.logJSON.Load() {
-		newScreen(p.stderr).logger(true).Log(level, text)
+		terminal.NewScreen(p.stderr).Logger(true).Log(level, text)
 		return
 	}
-	fmt.Fprintln(p.stderr, printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
+	fmt.Fprintln(p.stderr, terminal.Printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
 }
 
 // first reports whether this process reports what all processes of the run see: rank 0,

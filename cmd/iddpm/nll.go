@@ -131,7 +131,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 	defer e.release()
 	start := time.Now()
 	err = e.evaluate(ctx, checkpoint)
-	s.screen.done()
+	s.screen.Done()
 	saved := errors.Is(err, context.Canceled) && e.sum.Len() > 0
 	if saved {
 		err = fmt.Errorf("%w: %d of %d images; the same command resumes", errSavedInPart, e.sum.Len(), e.settings.Images)

@@ -61,35 +61,11 @@ func cannotWrite(path string, err error) error {
 	return nil
 }
 
-// table collects lines of names and values.
-type table struct{ strings.Builder }
-
-// line writes a name and its value.
-func (t *table) line(name, format string, args ...any) {
-	fmt.Fprintf(t, "%-26s%s\n", name, fmt.Sprintf(format, args...))
+// exists reports whether a path exists, readable or not.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist)
 }
 
-// shown limits the lines that list writes; JSON has all.
-const shown = 20
-
-// list writes the number of lines, and the first of them.
-func (t *table) list(name string, lines []string) {
-	t.line(name, "%d", len(lines))
-	for _, line := range lines[:min(len(lines), shown)] {
-		fmt.Fprintln(t, "  "+line)
-	}
-	if more := len(lines) - shown; more > 0 {
-		fmt.Fprintf(t, "  and %d more, which --json lists\n", more)
-	}
-}
-
-// size formats bytes with a binary unit.
-func size(bytes int64) string {
-	switch {
-	case bytes >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
-	case bytes >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
-}
+// isNPZ reports whether a path names an .npz file.
+func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }

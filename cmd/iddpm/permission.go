@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iddpm/internal/terminal"
 	"io/fs"
 	"os"
 	"os/user"
@@ -99,14 +100,14 @@ func (r refusal) advice() string {
 	case r.readOnly:
 		return fmt.Sprintf("%s is on a read-only file system: name another folder", r.path)
 	case r.uid == r.self:
-		return fmt.Sprintf("%s: add the permission (chmod u+rwX %s), or name another path", whose, shellWord(r.path))
+		return fmt.Sprintf("%s: add the permission (chmod u+rwX %s), or name another path", whose, terminal.ShellWord(r.path))
 	case r.container && r.uid == 0:
 		return whose + `: docker creates a missing folder of -v as root. Create it first (mkdir -p runs; ` +
 			`if root owns it already: sudo chown "$(id -u):$(id -g)" runs), and run as yourself: docker run --user "$(id -u):$(id -g)"`
 	case r.container:
 		return fmt.Sprintf("%s: run as its owner (docker run --user %d:%d)", whose, r.uid, r.gid)
 	}
-	return fmt.Sprintf("%s: change its owner (sudo chown %d %s), or name another path", whose, r.self, shellWord(r.path))
+	return fmt.Sprintf("%s: change its owner (sudo chown %d %s), or name another path", whose, r.self, terminal.ShellWord(r.path))
 }
 
 // ownerName returns a uid with the user's name, if this machine knows it.

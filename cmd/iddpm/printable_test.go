@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iddpm/internal/terminal"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,27 +20,10 @@ const hostile = "a\x1b[2J\x07\r\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz"
 
 const quoted = `a\x1b[2J\x07\x0d\x7f\u009b2J\u202eb\u2028\u200f\ufeff\xffz`
 
-func TestPrintable(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                        "",
-		"plain text\n\twith ±":    "plain text\n\twith ±",
-		"猫　ねこ é e\u0301 👩\u200d🚀": "猫　ねこ é e\u0301 👩\u200d🚀",
-		hostile:                   quoted,
-		"\U000e0041":              `\U000e0041`,
-		"\xf0\x9f\x98":            `\xf0\x9f\x98`,
-		"\ufffd":                  `\ufffd`,
-		"\x00":                    `\x00`,
-	} {
-		if got := printable(text); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
-}
-
 // checkPrintable fails if text holds a control character other than newline.
 func checkPrintable(t *testing.T, name, text string) {
 	t.Helper()
-	if got := printable(text); got != text {
+	if got := terminal.Printable(text); got != text {
 		t.Errorf("%s: unprintable in %q", name, text)
 	}
 }
@@ -60,13 +44,6 @@ func TestOutputIsPrintable(t *testing.T) {
 			t.Errorf("%q lacks %q", out.String(), want)
 		}
 	}
-	out.Reset()
-	coloured := &screen{out: &out, terminal: true, colours: true}
-	coloured.logger(false).Info(hostile, zap.String("name", hostile))
-	if !strings.Contains(out.String(), "\x1b[34mINFO\x1b[0m") {
-		t.Errorf("the level has no colour: %q", out.String())
-	}
-	checkPrintable(t, "coloured", strings.NewReplacer("\x1b[34m", "", "\x1b[0m", "").Replace(out.String()))
 }
 
 // TestErrorsArePrintable checks errors that quote file names, flag values and arguments.

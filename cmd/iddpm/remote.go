@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/internal/terminal"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -37,7 +38,7 @@ func (r *remote) holdsRun() bool {
 // noCheckpoint returns the error of a folder without checkpoints.
 func (r *remote) noCheckpoint() error {
 	if r.holdsRun() {
-		return fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", r.At, shellWord(r.At.String()))
+		return fmt.Errorf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", r.At, terminal.ShellWord(r.At.String()))
 	}
 	return fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", r.At)
 }
@@ -46,9 +47,9 @@ func (r *remote) noCheckpoint() error {
 func (r *remote) refuse() error {
 	switch {
 	case r.holdsRun():
-		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, shellWord(r.At.String()))
+		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, terminal.ShellWord(r.At.String()))
 	case train.Exists(r.dir):
-		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.dir, shellWord(r.At.String()))
+		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.dir, terminal.ShellWord(r.At.String()))
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *s
 	}
 	start := time.Now()
 	made, interrupted := s.generate(ctx, checkpoint, o, &result)
-	s.screen.done()
+	s.screen.Done()
 	lost := s.group.Lost()
 	if interrupted != nil && (made.Count == 0 || !lost && !errors.Is(interrupted, context.Canceled)) {
 		return result, made, interrupted

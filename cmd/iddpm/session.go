@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/internal/terminal"
 	"iddpm/internal/threads"
 )
 
@@ -46,7 +47,7 @@ func (o *sessionOptions) options() []option {
 type session struct {
 	device        gotorch.Device
 	log           *zap.Logger
-	screen        *screen
+	screen        *terminal.Screen
 	stdout        io.Writer
 	json          bool
 	container     bool               // the program runs in a container
@@ -61,8 +62,8 @@ type session struct {
 // newSession starts a command that needs no device. Its result is JSON if asJSON is set,
 // its log if logJSON is set.
 func (p *program) newSession(asJSON, logJSON bool) *session {
-	s := &session{screen: newScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer(), threadOptions: p.threads}
-	s.log = s.screen.logger(logJSON)
+	s := &session{screen: terminal.NewScreen(p.stderr), stdout: p.stdout, json: asJSON, container: p.inContainer(), threadOptions: p.threads}
+	s.log = s.screen.Logger(logJSON)
 	return s
 }
 
@@ -94,8 +95,8 @@ func (s *session) setThreads(n int) {
 // reportProgress shows the progress of a job of n steps: by the bar, or without a terminal
 // by a log line at intervals.
 func (s *session) reportProgress(at, n int, bar, line string, fields ...zap.Field) {
-	s.screen.show(at, n, bar)
-	if !s.screen.terminal && s.screen.due.strikes() {
+	s.screen.Show(at, n, bar)
+	if s.screen.LineDue() {
 		s.log.Info(line, fields...)
 	}
 }
@@ -105,7 +106,7 @@ func (s *session) emit(result any, text func(io.Writer) error) error {
 	if s.json {
 		return json.NewEncoder(s.stdout).Encode(result)
 	}
-	return text(printableWriter{s.stdout})
+	return text(terminal.PrintableWriter{Writer: s.stdout})
 }
 
 // onTensorThread runs f on the tensor thread and returns a panic of libtorch as an error.

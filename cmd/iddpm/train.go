@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/internal/terminal"
 	"iddpm/train"
 )
 
@@ -286,7 +287,7 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 // creating the trainer to the other processes.
 func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
 	s.configured = true
-	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: s.screen.trainProgress(), StepTimeout: s.stepTimeout,
+	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
 }
 
@@ -298,7 +299,7 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)
-	s.screen.done()
+	s.screen.Done()
 	if err != nil && !errors.Is(err, train.ErrInterrupted) && remote != nil { // uploads may take long
 		s.log.Error("training has stopped: flushing pending uploads", zap.Error(err))
 	}
@@ -337,7 +338,7 @@ checkpoint  %s
 resume      iddpm resume %s%s
 weights     %s
 sample      iddpm sample %s%s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, shellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), shellWord(sum.RunDir), input)
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, terminal.ShellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), terminal.ShellWord(sum.RunDir), input)
 	return err
 }
 
@@ -350,7 +351,7 @@ func withReason(weights, reason string) string {
 }
 
 // trainProgress returns a callback that moves the bar of a training run.
-func (s *screen) trainProgress() func(train.Progress) {
+func trainProgress(s *terminal.Screen) func(train.Progress) {
 	first := math.MaxInt // the step before the first one of this process
 	return func(at train.Progress) {
 		first = min(first, at.Step-1)
@@ -358,6 +359,6 @@ func (s *screen) trainProgress() func(train.Progress) {
 		if at.Total > 0 {
 			what, left = fmt.Sprintf("step %d/%d", at.Step, at.Total), at.Total-first
 		}
-		s.show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond))
+		s.Show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond))
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"io"
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// screen is standard error: log lines, and on a terminal a progress bar below them.
-type screen struct {
+// Screen is standard error: log lines, and on a terminal a progress bar below them.
+type Screen struct {
 	mu       sync.Mutex
 	out      io.Writer
 	terminal bool                     // it can move the cursor
@@ -24,18 +24,18 @@ type screen struct {
 	due      occasion                 // of the progress lines without a bar
 }
 
-// newScreen shows a bar and colours on a terminal, unless TERM is dumb. NO_COLOR (see
+// NewScreen shows a bar and colours on a terminal, unless TERM is dumb. NO_COLOR (see
 // no-color.org) disables only colours.
-func newScreen(out io.Writer) *screen {
+func NewScreen(out io.Writer) *Screen {
 	f, ok := out.(*os.File)
-	s := &screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	s := &Screen{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
 	s.columns = func() int { return terminalColumns(f) }
 	s.applyEnvironment(os.Getenv)
 	return s
 }
 
 // applyEnvironment disables what TERM and NO_COLOR rule out.
-func (s *screen) applyEnvironment(env func(name string) string) {
+func (s *Screen) applyEnvironment(env func(name string) string) {
 	s.terminal = s.terminal && env("TERM") != "dumb"
 	s.colours = s.terminal && env("NO_COLOR") == ""
 }
@@ -50,7 +50,7 @@ func terminalColumns(f *os.File) int {
 }
 
 // Write writes log lines above the bar.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bar == nil {
@@ -63,11 +63,11 @@ func (s *screen) Write(p []byte) (int, error) {
 }
 
 // Sync implements zapcore.WriteSyncer; there is nothing to flush.
-func (s *screen) Sync() error { return nil }
+func (s *Screen) Sync() error { return nil }
 
-// show moves the bar of a job of n steps (-1: unknown) to `at`, at most ten times a
+// Show moves the bar of a job of n steps (-1: unknown) to `at`, at most ten times a
 // second.
-func (s *screen) show(at, n int, what string) {
+func (s *Screen) Show(at, n int, what string) {
 	if !s.terminal || time.Since(s.shown) < 100*time.Millisecond && at != n {
 		return
 	}
@@ -83,12 +83,12 @@ func (s *screen) show(at, n int, what string) {
 		)
 	}
 	s.shown = time.Now()
-	s.bar.Describe(printable(what))
+	s.bar.Describe(Printable(what))
 	s.bar.Set(at)
 }
 
-// done removes the bar. The next job has its own.
-func (s *screen) done() {
+// Done removes the bar. The next job has its own.
+func (s *Screen) Done() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.due = occasion{}
@@ -98,8 +98,15 @@ func (s *screen) done() {
 	}
 }
 
-// logger returns a logger that writes to the screen, as text or as JSON.
-func (s *screen) logger(asJSON bool) *zap.Logger {
+// LineDue reports whether a job may log a progress line now: without a terminal, one per
+// interval.
+func (s *Screen) LineDue() bool { return !s.terminal && s.due.strikes() }
+
+// DelayLine delays the first progress line of a job by an interval.
+func (s *Screen) DelayLine() { s.due.strikes() }
+
+// Logger returns a logger that writes to the screen, as text or as JSON.
+func (s *Screen) Logger(asJSON bool) *zap.Logger {
 	config := zap.NewProductionEncoderConfig()
 	config.EncodeTime = zapcore.ISO8601TimeEncoder
 	config.ConsoleSeparator = "  "

@@ -1,11 +1,9 @@
-package main
+package terminal
 
 import (
 	"bytes"
 	"strings"
 	"testing"
-
-	"go.uber.org/zap"
 )
 
 func TestScreenEnvironment(t *testing.T) {
@@ -22,27 +20,11 @@ func TestScreenEnvironment(t *testing.T) {
 		{map[string]string{"TERM": "xterm"}, true, true, true},
 	} {
 		var out bytes.Buffer
-		s := &screen{out: &out, terminal: test.terminal}
+		s := &Screen{out: &out, terminal: test.terminal}
 		s.applyEnvironment(func(name string) string { return test.env[name] })
-		s.logger(false).Info("hello")
+		s.Logger(false).Info("hello")
 		if coloured := strings.Contains(out.String(), "\x1b["); s.terminal != test.moves || coloured != test.colours {
 			t.Errorf("%v: moves %t, colours %t: %q", test.env, s.terminal, coloured, out.String())
-		}
-	}
-}
-
-// TestReportProgress checks that without a bar a job logs its first step, not every step, and
-// that the next job does the same.
-func TestReportProgress(t *testing.T) {
-	var out bytes.Buffer
-	s := (&program{stderr: &out}).newSession(false, false)
-	for job := 1; job <= 2; job++ {
-		for step := range 100 {
-			s.reportProgress(step, 100, "bar", "working", zap.Int("step", step))
-		}
-		s.screen.done()
-		if n := strings.Count(out.String(), "working"); n != job || !strings.Contains(out.String(), `{"step": 0}`) {
-			t.Errorf("after job %d: %q", job, out.String())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -15,9 +15,9 @@ import (
 // [2J clears a terminal, U+202E reverses the text that follows. All text output except
 // JSON passes through printable.
 
-// printable replaces control and invisible characters by Go's escapes: \x1b, \u202e, \xff
+// Printable replaces control and invisible characters by Go's escapes: \x1b, \u202e, \xff
 // for an invalid UTF-8 byte. Newlines and tabs stay.
-func printable(text string) string {
+func Printable(text string) string {
 	if !strings.ContainsFunc(text, unprintable) {
 		return text
 	}
@@ -50,12 +50,12 @@ func unprintable(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsGraphic(r)
 }
 
-// printableWriter escapes text for a terminal. Each Write must hold whole characters.
-type printableWriter struct{ io.Writer }
+// PrintableWriter escapes text for a terminal. Each Write must hold whole characters.
+type PrintableWriter struct{ io.Writer }
 
 // Write writes p, and counts the bytes of p.
-func (w printableWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.Writer, printable(string(p))); err != nil {
+func (w PrintableWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.Writer, Printable(string(p))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -70,7 +70,7 @@ func (e printableEncoder) Clone() zapcore.Encoder { return printableEncoder{e.En
 // EncodeEntry encodes a log line. Fields are JSON, which escapes runes below U+0020, so
 // an ESC in the result belongs to a colour.
 func (e printableEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	entry.Message = printable(entry.Message)
+	entry.Message = Printable(entry.Message)
 	line, err := e.Encoder.EncodeEntry(entry, fields)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (e printableEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Fiel
 	const esc = "\x1b"
 	parts := strings.Split(line.String(), esc)
 	for i := range parts {
-		parts[i] = printable(parts[i])
+		parts[i] = Printable(parts[i])
 	}
 	line.Reset()
 	line.AppendString(strings.Join(parts, esc))

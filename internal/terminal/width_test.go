@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -34,14 +34,14 @@ func TestLineCutter(t *testing.T) {
 func TestBarFitsTerminal(t *testing.T) {
 	var out bytes.Buffer
 	columns := 40
-	s := &screen{out: &out, terminal: true, columns: func() int { return columns }}
+	s := &Screen{out: &out, terminal: true, columns: func() int { return columns }}
 	escapes := regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 	const what = "step 123456/500000  loss 0.0123  1234.5 img/s "
 	for i, width := range []int{40, 100, 25} {
 		columns = width
 		out.Reset()
 		s.shown = time.Time{}
-		s.show(i+1, 1000, what)
+		s.Show(i+1, 1000, what)
 		widest := 0
 		for line := range strings.FieldsFuncSeq(out.String(), func(r rune) bool { return r == '\r' || r == '\n' }) {
 			line = escapes.ReplaceAllString(line, "")
