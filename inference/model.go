@@ -41,9 +41,9 @@ type Options struct {
 	NoCUDAGraphs    bool               // run every step eagerly
 }
 
-// New returns a model that evaluates a network in memory, with the weights that it has at the time of
-// each call. To sample with EMA weights during training, copy these into the network for the
-// call. The network and the diffusion stay the caller's.
+// New returns a model that evaluates a network in memory, such as that of a training run, with the
+// weights that it has at the time of each call; [model.UNet.WithWeights] calls it with EMA weights. The
+// network and the diffusion stay the caller's.
 func New(network *model.UNet, o Options) *Model {
 	m := &Model{config: o.Config, process: o.Diffusion, device: o.Device, group: o.Group, trained: o.Classes}
 	m.denoise = train.Denoiser(network, model.Input{Dtype: o.Dtype})

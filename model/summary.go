@@ -21,6 +21,23 @@ func (m *UNet) Tensors() []gotorch.Tensor {
 	return tensors
 }
 
+// WithWeights calls f while the network has other weights, in the order of Tensors, such as EMA
+// weights during training, and then restores its own. Weights are copied in place, so captured CUDA
+// graphs remain valid. Call it on the tensor thread.
+func (m *UNet) WithWeights(weights []gotorch.Tensor, f func()) {
+	gotorch.Scope(func() {
+		params := m.Tensors()
+		own := make([]gotorch.Tensor, len(params))
+		for i, p := range params {
+			own[i] = p.Detach().Clone()
+		}
+		put := func(weights []gotorch.Tensor) { gotorch.NoGrad(func() { gotorch.ForeachCopyI(params, weights) }) }
+		defer put(own)
+		put(weights)
+		f()
+	})
+}
+
 // NumParameters returns the number of trainable values.
 func (m *UNet) NumParameters() int64 {
 	total := int64(0)

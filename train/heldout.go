@@ -144,17 +144,7 @@ func (t *Trainer) withEMA(index int, f func()) {
 		f()
 		return
 	}
-	gotorch.Scope(func() {
-		params := t.network.Tensors()
-		trained := make([]gotorch.Tensor, len(params))
-		for i, p := range params {
-			trained[i] = p.Detach().Clone()
-		}
-		put := func(weights []gotorch.Tensor) { gotorch.NoGrad(func() { gotorch.ForeachCopyI(params, weights) }) }
-		defer put(trained)
-		put(t.ema[index])
-		f()
-	})
+	t.network.WithWeights(t.ema[index], f)
 }
 
 // upload copies images and labels to the device.
