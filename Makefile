@@ -90,7 +90,9 @@ build/iddpm: FORCE
 imports: # packages of other modules that the program imports, which the Dockerfile compiles in a separate layer
 	@$(GO) list -deps -f '{{with .Module}}{{if not (or .Main .Replace)}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/iddpm
 
-interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors (4.7 GB of wheels the first time)
+interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors, and a browser (4.7 GB of wheels the first time)
+	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } || \
+	  { echo "the test of the watch page needs chromium: install it as root" >&2; exit 1; }
 	build/venv/bin/python -m pytest interop
 
 cuda: build build/nvidia ## Build build/libiddpm_cuda.so and build/test-cuda*, and test them on the stand-in GPU (build/dry-gpu)

@@ -72,8 +72,9 @@ func (f *Folder) Close() error { return f.bucket.Close() }
 
 // Object is a file in a folder.
 type Object struct {
-	Name string
-	Size int64
+	Name     string
+	Size     int64
+	Modified time.Time // by the clock of the storage service
 }
 
 // List returns the files whose names begin with prefix, at any depth, in the
@@ -92,7 +93,7 @@ func (f *Folder) List(ctx context.Context, prefix string) ([]Object, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, Object{strings.TrimPrefix(o.Key, below), o.Size})
+			all = append(all, Object{strings.TrimPrefix(o.Key, below), o.Size, o.ModTime})
 		}
 	})
 }
@@ -104,7 +105,7 @@ func (f *Folder) Stat(ctx context.Context, name string) (Object, error) {
 		if err != nil {
 			return Object{}, err
 		}
-		return Object{name, a.Size}, nil
+		return Object{name, a.Size, a.ModTime}, nil
 	})
 }
 
@@ -167,6 +168,28 @@ func (f *Folder) download(ctx context.Context, name, path string, a *blob.Attrib
 		return backoff.Permanent(err)
 	}
 	return nil
+}
+
+// ReadRange returns at most limit bytes of a file from an offset on: none if the file is not longer
+// than that. It does not verify a checksum, which is of a whole file.
+func (f *Folder) ReadRange(ctx context.Context, name string, offset, limit int64) ([]byte, error) {
+	o, err := f.Stat(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if limit = min(limit, o.Size-offset); limit <= 0 {
+		return nil, nil
+	}
+	return attempt(ctx, f, name, func(ctx context.Context) ([]byte, error) {
+		ctx, cancel := f.limit(ctx, limit)
+		defer cancel()
+		r, err := f.bucket.NewRangeReader(ctx, f.key(name), offset, limit, nil)
+		if err != nil {
+			return nil, err
+		}
+		text, err := io.ReadAll(r)
+		return text, errors.Join(err, r.Close())
+	})
 }
 
 // read copies a file's bytes to w.

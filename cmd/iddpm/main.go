@@ -229,7 +229,7 @@ func (p *program) app() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
 		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the versions of iddpm and libtorch"}),
 		Action:          p.root,
-		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.dataCommand(), p.benchCommand()},
+		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.watchCommand(), p.dataCommand(), p.benchCommand()},
 	}
 }
 

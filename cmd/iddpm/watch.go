@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"iddpm/watch"
+)
+
+// watchOptions are the flags of watch.
+type watchOptions struct {
+	address string
+	token   string
+}
+
+func (o *watchOptions) options() []option {
+	return []option{
+		{name: "addr", category: categoryRun, value: &o.address, usage: "listen on `HOST:PORT`; port 0 is a free one"},
+		{name: "token", category: categoryRun, value: &o.token, usage: "require `TOKEN` of every browser; needed for a HOST other than this machine's own"},
+	}
+}
+
+func (p *program) watchCommand() *cli.Command {
+	o := &watchOptions{address: defaultWatchAddress}
+	return &cli.Command{
+		Name:      "watch",
+		Usage:     "show training runs on a web page while they train",
+		UsageText: "iddpm watch [RUN_DIR...] [FLAGS]",
+		Description: `Serves one web page with the metrics, sample grids, state, time left and warnings of the runs, and
+the settings that differ between them. The page follows growing runs. RUN_DIR is a run folder, a
+folder of run folders (default: runs, if there is one, else the working directory), or a URL
+(s3://, gs://, file://). The page needs no network, and the command changes no run.
+
+It listens on this machine alone. For another address set --token, and put a proxy with TLS in
+front where the network is not trusted.
+
+Examples:
+  iddpm watch
+  iddpm watch runs/001-emoji runs/002-emoji
+  iddpm watch s3://bucket/runs/one --addr 0.0.0.0:6060 --token "$(openssl rand -hex 16)"`,
+		Flags:           flagsOf(o.options()...),
+		HideHelpCommand: true,
+		Action:          p.watch,
+	}
+}
+
+const defaultWatchAddress = "127.0.0.1:6060"
+
+func (p *program) watch(c *cli.Context) error {
+	o := &watchOptions{address: defaultWatchAddress}
+	if err := apply(c, o.options()); err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	paths := c.Args().Slice()
+	if len(paths) == 0 {
+		paths = []string{defaultWatched()}
+	}
+	s := p.newSession(false, false)
+	w, err := watch.New(paths, watch.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.serveWatch(c.Context, w, o), w.Close())
+}
+
+// defaultWatched returns the folder in which train makes run folders, or else the working directory.
+func defaultWatched() string {
+	if about, err := os.Stat("runs"); err == nil && about.IsDir() {
+		return "runs"
+	}
+	return "."
+}
+
+// check refuses addresses that others can reach without a token.
+func (o *watchOptions) check() error {
+	host, _, err := net.SplitHostPort(o.address)
+	if err != nil {
+		return wrongUse("--addr %s: write HOST:PORT, such as %s", o.address, defaultWatchAddress)
+	}
+	if ip := net.ParseIP(host); o.token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return wrongUse("--addr %s can be reached from other machines: set --token, or listen on 127.0.0.1", o.address)
+	}
+	return nil
+}
+
+// serveWatch serves the page until the context is done, which is the ordinary end.
+func (s *session) serveWatch(ctx context.Context, w *watch.Watcher, o *watchOptions) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.address)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w (choose another address by --addr)", o.address, err)
+	}
+	server := &http.Server{
+		Handler: w.Handler(o.token), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // ends event streams
+	}
+	page := url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}
+	if o.token != "" {
+		page.RawQuery = url.Values{"token": {o.token}}.Encode()
+	}
+	s.log.Info("watching: open the page in a browser, end by Ctrl-C", zap.Stringer("page", &page))
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("the server has ended: %w", err)
+	case <-ctx.Done():
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return server.Shutdown(closing)
+	}
+}
