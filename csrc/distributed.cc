@@ -14,6 +14,7 @@
 using namespace iddpm;
 
 struct gt_group_ {
+  gt_group_options options;
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
   NcclGroup *gpus = nullptr;
@@ -37,6 +38,9 @@ c10::intrusive_ptr<c10d::Store> meet(const gt_group_options &o) {
   auto store = c10::make_intrusive<c10d::TCPStore>(o.host, options);
   return c10::make_intrusive<c10d::PrefixStore>(o.prefix, store);
 }
+
+// The key by which a rank registers in the store.
+std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
 
 // While it lives libtorch logs no attempt to connect: what comes of them is an
 // error, or nothing.
@@ -98,10 +102,28 @@ gt_error gt_group_new(gt_group_options o, gt_group *out) {
     Quiet quiet;
     auto g = std::make_unique<gt_group_>();
     g->store = meet(o);
+    g->options = o;
+    g->options.host = g->options.prefix = nullptr;  // the caller's
+    g->store->set(rank_key(o.rank), std::string("here"));
+    *out = g.release();
+  });
+}
+
+gt_error gt_group_registered(gt_group g, const int32_t *ranks, int64_t n, int32_t *all) {
+  return guard([&] {
+    std::vector<std::string> keys;
+    for (int64_t i = 0; i < n; i++) keys.push_back(rank_key(ranks[i]));
+    *all = g->store->check(keys);
+  });
+}
+
+gt_error gt_group_connect(gt_group g) {
+  return guard([&] {
+    const gt_group_options &o = g->options;
+    Quiet quiet;
     auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(o.wait_seconds));
     options->devices.push_back(interface(o));
     g->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(g->store, o.rank, o.size, options);
-    *out = g.release();
   });
 }
 

@@ -64,7 +64,7 @@ typedef struct gt_group_options {
   int32_t local;      // whether all are on this machine
   int32_t rank;
   int32_t size;
-  double connect_seconds;  // how long to wait for the others at first
+  double connect_seconds;  // how long to wait for the store, and then for the others at first
   double wait_seconds;     // and then within every operation
 } gt_group_options;
 
@@ -272,7 +272,12 @@ GT_API(gt_pair, gt_diffusion_q_sample, (gt_tensor x_start, gt_tensor rows, gt_ph
 GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise))
 
 // ---- several processes (distributed.cc): see gotorch.ProcessGroup
+// Waits for the store, and registers this rank there. The group is of no use before gt_group_connect.
 GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
+// Whether all of these ranks have registered.
+GT_API(gt_error, gt_group_registered, (gt_group g, const int32_t *ranks, int64_t n, int32_t *all))
+// Waits for all ranks, and connects them.
+GT_API(gt_error, gt_group_connect, (gt_group g))
 GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
 // Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))

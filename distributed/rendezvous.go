@@ -35,16 +35,7 @@ func InitProcessGroup(ctx context.Context, at Placement, r Rendezvous) (*Group, 
 	defer cancel()
 	w := &waiting{at: at, tell: r.Waiting}
 	met := make(chan error, 1)
-	go func() {
-		deadline := time.Now().Add(r.Timeout)
-		err := w.resolve(ctx, deadline)
-		if err == nil {
-			o := at.options()
-			o.ConnectTimeout = max(time.Until(deadline).Round(time.Second), time.Second)
-			err = gotorch.Try(func() { g.group = gotorch.NewProcessGroup(o) })
-		}
-		met <- err
-	}()
+	go func() { met <- w.join(ctx, g, r.Timeout) }()
 	if err := w.until(ctx, met); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil, err
@@ -64,12 +55,32 @@ func InitProcessGroup(ctx context.Context, at Placement, r Rendezvous) (*Group, 
 	return g, err
 }
 
-// options say where the group meets.
-func (p Placement) options() gotorch.ProcessGroupOptions {
+// options say where the group meets, and how long it may take.
+func (p Placement) options(timeout time.Duration) gotorch.ProcessGroupOptions {
 	return gotorch.ProcessGroupOptions{
 		Rank: p.Rank, WorldSize: p.WorldSize, Host: p.MasterAddr, Port: p.MasterPort, Foreign: p.agentStore, Listen: p.socket, Prefix: p.prefix,
-		Local: p.LocalWorldSize == p.WorldSize || net.ParseIP(p.MasterAddr).IsLoopback(),
+		ConnectTimeout: max(timeout.Round(time.Second), time.Second),
+		Local:          p.LocalWorldSize == p.WorldSize || net.ParseIP(p.MasterAddr).IsLoopback(),
 	}
+}
+
+// join has a process take its place in the group, once all have come.
+func (w *waiting) join(ctx context.Context, g *Group, timeout time.Duration) (err error) {
+	deadline := time.Now().Add(timeout)
+	if err = w.resolve(ctx, deadline); err != nil {
+		return err
+	}
+	refused := gotorch.Try(func() {
+		r := gotorch.NewRendezvous(w.at.options(time.Until(deadline)))
+		defer r.Close()
+		w.reached(r)
+		err = w.awaitRanks(ctx, r, deadline, timeout)
+		w.connecting()
+		if err == nil {
+			g.group = r.Connect()
+		}
+	})
+	return cmp.Or(err, refused)
 }
 
 // resolveLocal finds out which of this machine's processes this is, where the launcher has

@@ -40,6 +40,23 @@ type ProcessGroupOptions struct {
 // if they do not.
 func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	const op = "NewProcessGroup"
+	r := newRendezvous(op, o)
+	defer r.Close()
+	return r.connect(op)
+}
+
+// Rendezvous is a process that has registered in the store, and is not connected to the
+// others yet.
+type Rendezvous struct {
+	group   *ProcessGroup
+	timeout time.Duration
+}
+
+// NewRendezvous waits until the store can be reached, and registers this process's rank
+// there. It panics with an [*Error] if it cannot.
+func NewRendezvous(o ProcessGroupOptions) *Rendezvous { return newRendezvous("NewRendezvous", o) }
+
+func newRendezvous(op string, o ProcessGroupOptions) *Rendezvous {
 	mustLoad()
 	host, prefix := C.CString(o.Host), C.CString(o.Prefix)
 	defer C.free(unsafe.Pointer(host))
@@ -48,17 +65,44 @@ func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	if o.Listen > 0 {
 		listen = o.Listen
 	}
-	g := &ProcessGroup{rank: o.Rank, size: o.WorldSize}
+	r := &Rendezvous{group: &ProcessGroup{rank: o.Rank, size: o.WorldSize}, timeout: o.Timeout}
 	// gloo waits for the others within its first operation, with the timeout of all.
 	connect := orElse(o.ConnectTimeout, 10*time.Minute)
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
 		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
 		connect_seconds: connect, wait_seconds: connect,
-	}, &g.group))
-	check(op, C.gt_group_set_timeout(g.group, orElse(o.Timeout, aDay)))
-	return g
+	}, &r.group.group))
+	return r
 }
+
+// Registered reports whether all of these ranks have registered.
+func (r *Rendezvous) Registered(ranks []int32) bool {
+	if len(ranks) == 0 {
+		return true
+	}
+	const op = "Rendezvous.Registered"
+	r.group.open(op)
+	var all C.int32_t
+	check(op, C.gt_group_registered(r.group.group, (*C.int32_t)(&ranks[0]), C.int64_t(len(ranks)), &all))
+	return all != 0
+}
+
+// Connect waits until all processes have come, and returns their group. It panics with an
+// [*Error] if they do not.
+func (r *Rendezvous) Connect() *ProcessGroup { return r.connect("Rendezvous.Connect") }
+
+func (r *Rendezvous) connect(op string) *ProcessGroup {
+	r.group.open(op)
+	check(op, C.gt_group_connect(r.group.group))
+	check(op, C.gt_group_set_timeout(r.group.group, orElse(r.timeout, aDay)))
+	group := *r.group
+	r.group.group = nil
+	return &group
+}
+
+// Close leaves the store, unless Connect has returned a group.
+func (r *Rendezvous) Close() { r.group.Close() }
 
 const aDay = 24 * time.Hour
 

@@ -22,6 +22,7 @@ func refusals() map[string]refusal {
 	const mismatch = "The size of tensor a (2) must match the size of tensor b (3)"
 	leaf := Zeros([]int64{2}, true)
 	closed := &ProcessGroup{size: 1}
+	left := &Rendezvous{group: closed}
 	noGPU, noStream := "there is no GPU", "not one of CUDA's"
 	if err := LoadCUDA(); err != nil {
 		noGPU, noStream = err.Error(), err.Error()
@@ -323,6 +324,9 @@ func refusals() map[string]refusal {
 
 		// several processes
 		"NewProcessGroup":              {func() { NewProcessGroup(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
+		"NewRendezvous":                {func() { NewRendezvous(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
+		"Rendezvous.Registered":        {func() { left.Registered([]int32{0}) }, "the group is closed"},
+		"Rendezvous.Connect":           {func() { left.Connect() }, "the group is closed"},
 		"ProcessGroup.UseGPU":          {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
 		"ProcessGroup.AllReduceAsyncI": {func() { closed.AllReduceAsyncI([]Tensor{two}) }, "the group is closed"},
 		"ProcessGroup.SetTimeout":      {func() { closed.SetTimeout(0) }, "the group is closed"},
@@ -393,6 +397,7 @@ var neverRefuse = map[string]string{
 	"Optimizer.SetLR":         "only stores its arguments",
 	"Optimizer.Close":         "frees",
 	"ProcessGroup.Rank":       "no argument",
+	"Rendezvous.Close":        "frees",
 	"ProcessGroup.Size":       "no argument",
 	"ProcessGroup.Close":      "frees",
 }

@@ -70,7 +70,7 @@ func TestStaleLauncherVariables(t *testing.T) {
 		t.Errorf("no time: %d, %s", got.status, got.stderr)
 	}
 	got := in(port, "--connect-timeout", "6")
-	waiting := fmt.Sprintf("waiting for 1 of 2 processes (RANK=0, WORLD_SIZE=2) at localhost:%d", port)
+	waiting := fmt.Sprintf("waiting for rank 1 of 2 processes (RANK=0, WORLD_SIZE=2) at localhost:%d", port)
 	if got.status != exitFailed || strings.Count(got.stderr, waiting) != 1 || !strings.Contains(got.stderr, "the 2 processes do not come together at localhost") {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
