@@ -1,6 +1,6 @@
-// Several processes that work as one: libtorch's own store, where they meet, and
-// gloo, which sums and copies what is in the host's memory. GPUs have NCCL:
-// cuda/nccl.cc.
+// Process groups: libtorch's own store, where the ranks meet, and gloo for tensors in host
+// memory. Ranks of one machine all-reduce through memory that they share, without a copy into one
+// flat tensor: shared_memory.h. GPUs have NCCL: cuda/nccl.cc.
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -10,6 +10,7 @@
 
 #include "handle.h"
 #include "kernels/cuda_kernels.h"
+#include "shared_memory.h"
 
 using namespace iddpm;
 
@@ -17,6 +18,8 @@ struct gt_group_ {
   gt_group_options options;
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  std::unique_ptr<SharedMemory> shared;  // null: all-reduces use gloo
+  std::string gloo_reason;               // why, where all ranks are on one machine
   NcclGroup *gpus = nullptr;
 };
 
@@ -58,6 +61,18 @@ std::shared_ptr<gloo::transport::Device> interface(const gt_group_options &o) {
   if (name != nullptr && *name != 0) return c10d::ProcessGroupGloo::createDeviceForInterface(name);
   if (o.local != 0) return c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
   return c10d::ProcessGroupGloo::createDefaultDevice();
+}
+
+// Has the ranks share memory if they can.
+void share_memory(gt_group g) {
+  const gt_group_options &o = g->options;
+  if (o.size > Segment::kMaxRanks) {
+    if (o.local != 0) g->gloo_reason = std::to_string(o.size) + " ranks are more than the " + std::to_string(Segment::kMaxRanks) + " that share memory";
+    return;
+  }
+  std::string refused = o.no_shared_memory != 0 ? "shared memory is turned off" : "";
+  g->shared = SharedMemory::join(*g->store, o.rank, o.size, refused, g->gloo_reason);
+  if (g->shared != nullptr) g->shared->set_timeout(milliseconds(o.wait_seconds));
 }
 
 // The tensors' elements one after the other, in row-major order.
@@ -124,12 +139,18 @@ gt_error gt_group_connect(gt_group g) {
     auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(o.wait_seconds));
     options->devices.push_back(interface(o));
     g->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(g->store, o.rank, o.size, options);
+    share_memory(g);
   });
 }
 
 gt_error gt_group_set_timeout(gt_group g, double wait_seconds) {
-  return guard([&] { static_cast<c10d::Backend &>(*g->gloo).setTimeout(milliseconds(wait_seconds)); });
+  return guard([&] {
+    static_cast<c10d::Backend &>(*g->gloo).setTimeout(milliseconds(wait_seconds));
+    if (g->shared != nullptr) g->shared->set_timeout(milliseconds(wait_seconds));
+  });
 }
+
+const char *gt_group_gloo_reason(gt_group g) { return g->gloo_reason.c_str(); }
 
 // None joins where NCCL is missing in one: the others would wait for it without end.
 gt_error gt_group_use_gpu(gt_group g, int32_t device) {
@@ -159,6 +180,7 @@ gt_error gt_group_all_reduce(gt_group g, const gt_tensor *tensors, int64_t n) {
   return guard([&] {
     std::vector<at::Tensor> list = unwrap_list(tensors, n);
     if (for_gpus(g, list)) return cuda_kernels().nccl_all_reduce(g->gpus, list);
+    if (g->shared != nullptr && SharedMemory::accepts(list[0].scalar_type())) return g->shared->all_reduce(list);
     at_once(list, [&](auto &whole) { return g->gloo->allreduce(whole); });
   });
 }

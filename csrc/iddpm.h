@@ -64,6 +64,7 @@ typedef struct gt_group_options {
   int32_t local;      // whether all are on this machine
   int32_t rank;
   int32_t size;
+  int32_t no_shared_memory;  // whether all-reduces of host memory are to use gloo anyway
   double connect_seconds;  // how long to wait for the store, and then for the others at first
   double wait_seconds;     // and then within every operation
 } gt_group_options;
@@ -279,6 +280,8 @@ GT_API(gt_error, gt_group_registered, (gt_group g, const int32_t *ranks, int64_t
 // Waits for all ranks, and connects them.
 GT_API(gt_error, gt_group_connect, (gt_group g))
 GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
+// Why all-reduces of host memory use gloo although all ranks are on one machine; else empty.
+GT_API(const char *, gt_group_gloo_reason, (gt_group g))
 // Joins the GPUs of all processes, one each.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
 // On a GPU beside what it is given next, until gt_group_wait.

@@ -41,6 +41,16 @@ func (g *Group) LocalSize() int {
 	return g.at.LocalWorldSize
 }
 
+// GlooReason returns why the processes all-reduce tensors in host memory through gloo
+// although they are on one machine. It is empty where they share memory, or are on several
+// machines.
+func (g *Group) GlooReason() string {
+	if g == nil {
+		return ""
+	}
+	return g.group.GlooReason()
+}
+
 // IsLeader reports whether this is the process of rank 0, which has the run folder.
 func (g *Group) IsLeader() bool { return g.Rank() == 0 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -175,58 +174,6 @@ func only(g *Group, rank int, err error) error {
 		return err
 	}
 	return nil
-}
-
-// The others learn at once that a process is gone, and do not wait for it any more.
-func TestLoss(t *testing.T) {
-	said, ended := asGroup(t, 3, func(t *testing.T, g *Group) {
-		if g.Rank() == 1 {
-			syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		}
-		err := g.SyncStop(context.Background(), nil)
-		var e *Error
-		if !errors.As(err, &e) || !e.Lost || !e.Elsewhere() || !g.Lost() || !strings.Contains(err.Error(), "lost touch with the other processes") {
-			t.Errorf("%v", err)
-		}
-		mine := errors.New("own")
-		if got := g.SyncError(mine); got != mine || g.Barrier() != nil {
-			t.Errorf("it asks those who are gone: %v", got)
-		}
-	})
-	for rank, err := range ended {
-		if (err != nil) != (rank == 1) {
-			t.Errorf("process %d: %v\n%s", rank, err, said[rank])
-		}
-	}
-}
-
-// A process that hangs is lost to the others after a while, and one that only takes its
-// time is not.
-func TestCollectiveTimeout(t *testing.T) {
-	said, ended := asGroup(t, 3, func(t *testing.T, g *Group) {
-		barrier := func() error { return g.Within(time.Second, g.Barrier) }
-		if g.Rank() == 1 {
-			time.Sleep(500 * time.Millisecond)
-		}
-		if err := barrier(); err != nil {
-			t.Errorf("one has been slow: %v", err)
-		}
-		if g.Rank() == 1 {
-			time.Sleep(5 * time.Second)
-			g.Leave() // so the others say
-			return
-		}
-		begin := time.Now()
-		var e *Error
-		if err := barrier(); !errors.As(err, &e) || !e.Lost || !strings.Contains(err.Error(), "or it hangs") || time.Since(begin) > 4*time.Second {
-			t.Errorf("after %v: %v", time.Since(begin), err)
-		}
-	})
-	for rank, err := range ended {
-		if err != nil {
-			t.Errorf("process %d: %v\n%s", rank, err, said[rank])
-		}
-	}
 }
 
 // A process by itself is its own leader, and needs no libtorch for it.

@@ -14,7 +14,8 @@ import (
 )
 
 // ProcessGroup is several processes that work as one, as in torch.distributed:
-// gloo serves tensors in host memory, and NCCL those of GPUs. All processes must
+// gloo serves tensors in host memory, and NCCL those of GPUs. Processes of one
+// machine all-reduce tensors in host memory through memory that they share. All processes must
 // call its methods in the same order, with tensors of the same shapes, and from
 // one goroutine at a time.
 type ProcessGroup struct {
@@ -31,6 +32,7 @@ type ProcessGroupOptions struct {
 	Foreign         bool          // the store is kept by a launcher, as by torchrun, and not by rank 0
 	Listen          int           // rank 0: the descriptor of a socket that listens on Port already; 0: there is none
 	Local           bool          // all processes are on this machine
+	NoSharedMemory  bool          // all-reduce tensors in host memory through gloo, in all processes, even on one machine
 	Prefix          string        // of the keys in the store: another for every attempt that uses one store
 	ConnectTimeout  time.Duration // for the others to come; 0: 10 minutes
 	Timeout         time.Duration // see SetTimeout
@@ -71,7 +73,7 @@ func newRendezvous(op string, o ProcessGroupOptions) *Rendezvous {
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
 		serve: cBool(o.Rank == 0 && !o.Foreign), local: cBool(o.Local), rank: C.int32_t(o.Rank), size: C.int32_t(o.WorldSize),
-		connect_seconds: connect, wait_seconds: connect,
+		no_shared_memory: cBool(o.NoSharedMemory), connect_seconds: connect, wait_seconds: connect,
 	}, &r.group.group))
 	return r
 }
@@ -116,6 +118,14 @@ func (g *ProcessGroup) SetTimeout(d time.Duration) {
 	check(op, C.gt_group_set_timeout(g.group, orElse(d, aDay)))
 }
 
+// GlooReason returns why tensors in host memory are all-reduced through gloo although all
+// processes are on this machine. It is empty where they share memory, or are on several
+// machines.
+func (g *ProcessGroup) GlooReason() string {
+	g.open("ProcessGroup.GlooReason")
+	return C.GoString(C.gt_group_gloo_reason(g.group))
+}
+
 // Rank returns which of the processes this is, from 0.
 func (g *ProcessGroup) Rank() int { return g.rank }
 
@@ -153,8 +163,9 @@ func (g *ProcessGroup) open(op string) {
 }
 
 // AllReduceI sets every tensor to the sum of all processes' tensors at its place in
-// the list, in one operation. The tensors have one dtype; on GPUs, one layout in
-// all processes.
+// the list, in one operation. The tensors have one dtype, and one layout in all
+// processes. Through shared memory a sum of 16-bit numbers is added up in float32, by
+// rank, and rounded once.
 func (g *ProcessGroup) AllReduceI(list []Tensor) {
 	g.allReduce("ProcessGroup.AllReduceI", list)
 	g.Wait()

@@ -31,15 +31,21 @@ func listening(t *testing.T) (*os.File, int) {
 // without a lock.
 func asGroup(t *testing.T, size int, f func(g *ProcessGroup)) {
 	t.Helper()
+	asGroupWith(t, size, func(*ProcessGroupOptions) {}, f)
+}
+
+// asGroupWith is asGroup with other options.
+func asGroupWith(t *testing.T, size int, edit func(o *ProcessGroupOptions), f func(g *ProcessGroup)) {
+	t.Helper()
 	if os.Getenv("GROUP_PORT") != "" {
-		member(t, f)
+		member(t, edit, f)
 		return
 	}
 	socket, port := listening(t)
 	output := make([]strings.Builder, size)
 	commands := make([]*exec.Cmd, size)
 	for rank := range size {
-		c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		c := exec.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.count=1")
 		c.Env = append(os.Environ(), "GROUP_PORT="+strconv.Itoa(port), "GROUP_RANK="+strconv.Itoa(rank), "GROUP_SIZE="+strconv.Itoa(size), "OMP_NUM_THREADS=1")
 		c.Stdout, c.Stderr = &output[rank], &output[rank]
 		if rank == 0 {
@@ -58,7 +64,7 @@ func asGroup(t *testing.T, size int, f func(g *ProcessGroup)) {
 }
 
 // member calls f in the place of one process.
-func member(t *testing.T, f func(g *ProcessGroup)) {
+func member(t *testing.T, edit func(o *ProcessGroupOptions), f func(g *ProcessGroup)) {
 	number := func(name string) int {
 		n, err := strconv.Atoi(os.Getenv(name))
 		if err != nil {
@@ -71,6 +77,7 @@ func member(t *testing.T, f func(g *ProcessGroup)) {
 	if o.Rank == 0 {
 		o.Listen = 3
 	}
+	edit(&o)
 	g := NewProcessGroup(o)
 	defer g.Close()
 	Scope(func() { f(g) })
@@ -78,6 +85,7 @@ func member(t *testing.T, f func(g *ProcessGroup)) {
 
 func TestProcessGroupOfTwo(t *testing.T)   { asGroup(t, 2, testCollectives(t)) }
 func TestProcessGroupOfThree(t *testing.T) { asGroup(t, 3, testCollectives(t)) }
+func TestProcessGroupOfFour(t *testing.T)  { asGroup(t, 4, testCollectives(t)) }
 
 func testCollectives(t *testing.T) func(g *ProcessGroup) {
 	return func(g *ProcessGroup) {

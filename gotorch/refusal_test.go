@@ -327,6 +327,7 @@ func refusals() map[string]refusal {
 		"NewRendezvous":                {func() { NewRendezvous(ProcessGroupOptions{Rank: 2, WorldSize: 2}) }, "there is no process 2 of 2"},
 		"Rendezvous.Registered":        {func() { left.Registered([]int32{0}) }, "the group is closed"},
 		"Rendezvous.Connect":           {func() { left.Connect() }, "the group is closed"},
+		"ProcessGroup.GlooReason":      {func() { closed.GlooReason() }, "the group is closed"},
 		"ProcessGroup.UseGPU":          {func() { closed.UseGPU(Device{Type: CUDA}) }, "the group is closed"},
 		"ProcessGroup.AllReduceAsyncI": {func() { closed.AllReduceAsyncI([]Tensor{two}) }, "the group is closed"},
 		"ProcessGroup.SetTimeout":      {func() { closed.SetTimeout(0) }, "the group is closed"},

@@ -122,6 +122,21 @@ func TestLogFallback(t *testing.T) {
 	}
 }
 
+// Gloo is worth a line only where shared memory was to be expected.
+func TestLogGloo(t *testing.T) {
+	for reason, want := range map[string]string{
+		"":                         "",
+		"rank 1: it has no memory": "INFO  all-reduces go through gloo",
+	} {
+		var log strings.Builder
+		p := program{stderr: &log, env: variables(nil)}
+		p.newSession(false, false).logGloo(reason)
+		if got := log.String(); (got != "") != (want != "") || !strings.Contains(got, want) || !strings.Contains(got, reason) {
+			t.Errorf("%q: %s", reason, got)
+		}
+	}
+}
+
 func TestHasGPU(t *testing.T) {
 	const devices = "sys/bus/pci/devices/"
 	for _, test := range []struct {

@@ -116,7 +116,17 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	if err := s.checkDevices(deviceErr); err != nil {
 		return nil, err
 	}
+	if s.device.Type == gotorch.CPU {
+		s.logGloo(s.group.GlooReason())
+	}
 	return s, s.group.CheckSame("version", version)
+}
+
+// logGloo says why processes of one machine use gloo, unless they share memory.
+func (s *session) logGloo(reason string) {
+	if reason != "" {
+		s.log.Info("all-reduces go through gloo, which is slower than shared memory", zap.String("reason", reason))
+	}
 }
 
 // named adds the rank to an error of one of several processes.
