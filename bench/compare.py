@@ -135,7 +135,7 @@ def compare_busy(row, o):
             other.kill()
             other.wait()
     mine, other = (statistics.median(column) for column in zip(*pairs))
-    show(row, "beside a busy process", ours, "idle machine", "%.1f img/s" % mine, "%.1f img/s" % other, [x / y for x, y in pairs], "x", o)
+    show(row, "with a busy process", ours, "idle machine", "%.1f img/s" % mine, "%.1f img/s" % other, [x / y for x, y in pairs], "x", o)
 
 
 def compare_scaling(row, o, peer):
