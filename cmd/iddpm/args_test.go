@@ -1,15 +1,15 @@
 package main
 
 import (
-	"errors"
+	"iddpm/internal/cli"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-func appSyntax() syntax {
+func appSyntax() cli.Syntax {
 	app := new(program).app()
-	return syntaxOf(app.Flags, app.Commands)
+	return cli.SyntaxOf(app.Flags, app.Commands)
 }
 
 func TestParseArguments(t *testing.T) {
@@ -47,8 +47,8 @@ func TestParseArguments(t *testing.T) {
 		{"resume -5", "resume -- -5"},
 		{"bench train --steps 3", "bench train --steps=3"},
 	} {
-		line, err := parseArguments(appSyntax(), strings.Fields(test.args))
-		if got := strings.Join(line.arguments(), " "); err != nil || got != test.want {
+		line, err := cli.Parse(appSyntax(), strings.Fields(test.args))
+		if got := strings.Join(line.Arguments(), " "); err != nil || got != test.want {
 			t.Errorf("%s:\ngot  %s, %v\nwant %s", test.args, got, err, test.want)
 		}
 	}
@@ -75,15 +75,14 @@ func TestParseArgumentsRefuses(t *testing.T) {
 		{"train --learn-sigma=maybe", `--learn-sigma: "maybe" is neither true nor false`},
 		{"train --channel-mult 1,x", `--channel-mult: "x" is not a whole number`},
 	} {
-		_, err := parseArguments(appSyntax(), strings.Fields(test.args))
-		var usage usageError
+		_, err := cli.Parse(appSyntax(), strings.Fields(test.args))
 		switch {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v", test.args, err)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%s: %v, want %s", test.args, err, test.want)
-		case err != nil && !errors.As(err, &usage):
-			t.Errorf("%s: %v is no usageError", test.args, err)
+		case err != nil && !cli.IsUsage(err):
+			t.Errorf("%s: %v is no usage error", test.args, err)
 		}
 	}
 }
@@ -99,20 +98,19 @@ func FuzzParseArguments(f *testing.F) {
 	}
 	root := appSyntax()
 	f.Fuzz(func(t *testing.T, text string) {
-		line, err := parseArguments(root, strings.Split(text, " "))
-		var usage usageError
+		line, err := cli.Parse(root, strings.Split(text, " "))
 		if err != nil {
-			if !errors.As(err, &usage) {
-				t.Fatalf("%q: %v is no usageError", text, err)
+			if !cli.IsUsage(err) {
+				t.Fatalf("%q: %v is no usage error", text, err)
 			}
 			return
 		}
-		again, err := parseArguments(root, line.arguments())
+		again, err := cli.Parse(root, line.Arguments())
 		if err != nil {
-			t.Fatalf("%q became %q: %v", text, line.arguments(), err)
+			t.Fatalf("%q became %q: %v", text, line.Arguments(), err)
 		}
-		if !reflect.DeepEqual(line.arguments(), again.arguments()) {
-			t.Fatalf("%q became %q, then %q", text, line.arguments(), again.arguments())
+		if !reflect.DeepEqual(line.Arguments(), again.Arguments()) {
+			t.Fatalf("%q became %q, then %q", text, line.Arguments(), again.Arguments())
 		}
 	})
 }

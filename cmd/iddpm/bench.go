@@ -6,10 +6,11 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -31,26 +32,26 @@ func benchConfig() train.Config {
 	return c
 }
 
-func (o *benchOptions) options() []option {
-	return []option{
-		{name: "device", category: categoryRun, value: &o.device, usage: "run on `DEVICE`: cpu, cuda or cuda:N"},
-		{name: "steps", category: categoryRun, value: &o.steps, usage: "time `N` steps"},
-		{name: "warmup", category: categoryRun, value: &o.warmup, usage: "`N` warm-up steps before the timed ones"},
-		configOption(),
+func (o *benchOptions) options() []cli.Option {
+	return []cli.Option{
+		{Name: "device", Category: cli.CategoryRun, Value: &o.device, Usage: "run on `DEVICE`: cpu, cuda or cuda:N"},
+		{Name: "steps", Category: cli.CategoryRun, Value: &o.steps, Usage: "time `N` steps"},
+		{Name: "warmup", Category: cli.CategoryRun, Value: &o.warmup, Usage: "`N` warm-up steps before the timed ones"},
+		cli.ConfigOption(),
 	}
 }
 
-func (o *benchOptions) trainOptions() []option {
-	return append(o.options(), o.processesOption(), option{name: "products", category: categoryRun, value: &o.products, usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
+func (o *benchOptions) trainOptions() []cli.Option {
+	return append(o.options(), o.processesOption(), cli.Option{Name: "products", Category: cli.CategoryRun, Value: &o.products, Usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
 }
 
 // timedOptions are the flags of a configuration that bench uses: all of the network
 // and its diffusion, and those that are marked.
-func timedOptions(c *train.Config) []option {
-	unmarked := func(o option) bool { return !o.timed }
+func timedOptions(c *train.Config) []cli.Option {
+	unmarked := func(o cli.Option) bool { return !o.Timed }
 	return slices.Concat(
-		slices.DeleteFunc(dataOptions(c), unmarked), modelOptions(c), diffusionOptions(c),
-		slices.DeleteFunc(trainingOptions(c), unmarked),
+		slices.DeleteFunc(cli.DataOptions(c), unmarked), cli.ModelOptions(c), cli.DiffusionOptions(c),
+		slices.DeleteFunc(cli.TrainingOptions(c), unmarked),
 	)
 }
 
@@ -60,8 +61,8 @@ func newBenchOptions() *benchOptions {
 	return o
 }
 
-func (p *program) benchCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) benchCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "bench",
 		Usage:     "benchmark training, sampling and the data loader",
 		UsageText: "iddpm bench train|sample|load [FLAGS]",
@@ -70,7 +71,7 @@ the images per second. Or times the data loader on real images.
 On a GPU the timed steps are the profiler's range: ncu --profile-from-start off, or
 nsys profile --capture-range cudaProfilerApi, records only them.`,
 		HideHelpCommand: true,
-		Subcommands: []*cli.Command{
+		Subcommands: []*urfave.Command{
 			p.benchTrainCommand(),
 			p.benchSampleCommand(),
 			p.benchLoadCommand(),
@@ -86,9 +87,9 @@ func trainStep(b *train.Bench) error {
 	return err
 }
 
-func (p *program) benchTrainCommand() *cli.Command {
+func (p *program) benchTrainCommand() *urfave.Command {
 	config := benchConfig()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "train",
 		Usage:     "time optimizer steps: forward and backward pass, AdamW, EMA",
 		UsageText: "iddpm bench train [FLAGS]",
@@ -100,19 +101,19 @@ share is their fraction of the step time; fused and folded operators in the step
 Examples:
   iddpm bench train --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16
   iddpm bench train --precision bf16 --products`,
-		Flags:  flagsOf(append(timedOptions(&config), newBenchOptions().trainOptions()...)...),
+		Flags:  cli.FlagsOf(append(timedOptions(&config), newBenchOptions().trainOptions()...)...),
 		Action: p.benchTrain,
 	}
 }
 
-func (p *program) benchSampleCommand() *cli.Command {
+func (p *program) benchSampleCommand() *urfave.Command {
 	config := benchConfig()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:        "sample",
 		Usage:       "time steps of the ancestral sampler",
 		UsageText:   "iddpm bench sample [FLAGS]",
 		Description: "Examples:\n  iddpm bench sample --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16",
-		Flags:       flagsOf(append(timedOptions(&config), newBenchOptions().options()...)...),
+		Flags:       cli.FlagsOf(append(timedOptions(&config), newBenchOptions().options()...)...),
 		Action:      p.benchSample,
 	}
 }
@@ -152,7 +153,7 @@ type benchProductsResult struct {
 	Share          float64 `json:"share"` // of the step's time
 }
 
-func (p *program) benchTrain(c *cli.Context) error {
+func (p *program) benchTrain(c *urfave.Context) error {
 	o := newBenchOptions()
 	return p.bench(c, o, o.trainOptions(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
 		kinds := []benchStep{trainStep}
@@ -174,7 +175,7 @@ func (p *program) benchTrain(c *cli.Context) error {
 	})
 }
 
-func (p *program) benchSample(c *cli.Context) error {
+func (p *program) benchSample(c *urfave.Context) error {
 	o := newBenchOptions()
 	return p.bench(c, o, o.options(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
 		seconds, first, err := s.time(ctx, b, o, []benchStep{(*train.Bench).Sample})
@@ -188,23 +189,23 @@ func (p *program) benchSample(c *cli.Context) error {
 }
 
 // bench prints the result of measure for the run that the flags describe.
-func (p *program) bench(c *cli.Context, o *benchOptions, flags []option, measure func(context.Context, *session, *train.Bench) (benchResult, error)) error {
+func (p *program) bench(c *urfave.Context, o *benchOptions, flags []cli.Option, measure func(context.Context, *session, *train.Bench) (benchResult, error)) error {
 	config := benchConfig()
-	if err := errors.Join(noArgument(c), apply(c, flags), configure(c, &config, timedOptions(&config))); err != nil {
+	if err := errors.Join(noArgument(c), cli.Apply(c, flags), cli.Configure(c, &config, timedOptions(&config))); err != nil {
 		return err
 	}
 	if o.steps < 1 || o.warmup < 0 {
-		return wrongUse("steps must be above 0 and warmup not below, but they are %d and %d", o.steps, o.warmup)
+		return cli.Errorf("steps must be above 0 and warmup not below, but they are %d and %d", o.steps, o.warmup)
 	}
 	if o.products && o.processes != 1 {
-		return wrongUse("--products runs in one process: omit --processes")
+		return cli.Errorf("--products runs in one process: omit --processes")
 	}
 	if err := config.Validate(); err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	if o.processes > 1 {
 		if err := config.Train.CheckParts(o.processes); err != nil {
-			return usageError{err}
+			return cli.Usage(err)
 		}
 	}
 	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error {

@@ -8,9 +8,10 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -28,21 +29,21 @@ func newLoadOptions() *loadOptions {
 	return &loadOptions{config: train.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
 }
 
-func (o *loadOptions) options() []option {
-	return []option{
-		{name: "data-dir", category: categoryData, local: true, value: &o.config.Dir, standard: "the built-in emoji", usage: "read the images in `DIR`, or any other source that train accepts"},
-		{name: "image-size", category: categoryData, value: &o.size, usage: "preprocess images to `N` x N pixels (resize and center crop)"},
-		{name: "jpeg-decoder", category: categoryData, value: &o.config.JPEGDecoder, standard: "auto", usage: "JPEG decoder `NAME`: turbo, go or auto"},
-		{name: "cache", category: categoryData, value: &o.config.Cache, usage: "cache decoded images in memory, `SIZE` as for train, and time the epochs after the first"},
-		{name: "batch-size", category: categoryTraining, value: &o.batchSize, usage: "`N` images per batch"},
-		{name: "workers", category: categoryRun, value: &o.workers, usage: "decode with `N` threads (0: one per core)"},
-		{name: "epochs", category: categoryRun, value: &o.epochs, usage: "time `N` epochs"},
-		configOption(),
+func (o *loadOptions) options() []cli.Option {
+	return []cli.Option{
+		{Name: "data-dir", Category: cli.CategoryData, Local: true, Value: &o.config.Dir, Standard: "the built-in emoji", Usage: "read the images in `DIR`, or any other source that train accepts"},
+		{Name: "image-size", Category: cli.CategoryData, Value: &o.size, Usage: "preprocess images to `N` x N pixels (resize and center crop)"},
+		{Name: "jpeg-decoder", Category: cli.CategoryData, Value: &o.config.JPEGDecoder, Standard: "auto", Usage: "JPEG decoder `NAME`: turbo, go or auto"},
+		{Name: "cache", Category: cli.CategoryData, Value: &o.config.Cache, Usage: "cache decoded images in memory, `SIZE` as for train, and time the epochs after the first"},
+		{Name: "batch-size", Category: cli.CategoryTraining, Value: &o.batchSize, Usage: "`N` images per batch"},
+		{Name: "workers", Category: cli.CategoryRun, Value: &o.workers, Usage: "decode with `N` threads (0: one per core)"},
+		{Name: "epochs", Category: cli.CategoryRun, Value: &o.epochs, Usage: "time `N` epochs"},
+		cli.ConfigOption(),
 	}
 }
 
-func (p *program) benchLoadCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) benchLoadCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "load",
 		Usage:     "time the data loader",
 		UsageText: "iddpm bench load [FLAGS]",
@@ -52,7 +53,7 @@ start of the loader.
 Examples:
   iddpm bench load --data-dir photos --image-size 64 --batch-size 128
   iddpm bench load --data-dir photos --image-size 64 --batch-size 128 --cache auto --epochs 20`,
-		Flags:           flagsOf(newLoadOptions().options()...),
+		Flags:           cli.FlagsOf(newLoadOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.benchLoad,
 	}
@@ -71,16 +72,16 @@ type loadResult struct {
 	JPEGDecoder     string  `json:"jpeg_decoder,omitempty"`
 }
 
-func (p *program) benchLoad(c *cli.Context) error {
+func (p *program) benchLoad(c *urfave.Context) error {
 	o := newLoadOptions()
-	if err := errors.Join(noArgument(c), apply(c, o.options())); err != nil {
+	if err := errors.Join(noArgument(c), cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	if min(o.size, o.batchSize, o.epochs) < 1 || o.workers < 0 {
-		return wrongUse("image-size, batch-size and epochs must be above 0 and workers not below, but they are %d, %d, %d and %d", o.size, o.batchSize, o.epochs, o.workers)
+		return cli.Errorf("image-size, batch-size and epochs must be above 0 and workers not below, but they are %d, %d, %d and %d", o.size, o.batchSize, o.epochs, o.workers)
 	}
 	if err := o.config.Validate(); err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	config := train.Config{Data: o.config}
 	config.Model.ImageSize = o.size

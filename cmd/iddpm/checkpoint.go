@@ -4,9 +4,10 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -18,29 +19,29 @@ func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) 
 		return nil, err
 	}
 	if checkpoint.Bare {
-		checkpoint.Config, err = baseConfig(preset)
+		checkpoint.Config, err = cli.BaseConfig(preset)
 	} else if preset != "" {
-		err = wrongUse("--preset %s: %s holds its configuration; presets are for bare weights", preset, arg)
+		err = cli.Errorf("--preset %s: %s holds its configuration; presets are for bare weights", preset, arg)
 	}
 	return checkpoint, err
 }
 
 // checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
 // weights comes from the flags and the preset alone.
-func (r *remotes) checkpointWithFlags(c *cli.Context, arg, preset string) (*train.Checkpoint, error) {
+func (r *remotes) checkpointWithFlags(c *urfave.Context, arg, preset string) (*train.Checkpoint, error) {
 	checkpoint, err := r.checkpointWithPreset(c.Context, arg, preset)
 	if err != nil {
 		return nil, err
 	}
 	config := &checkpoint.Config
-	if err := configure(c, config, networkOptions(config)); err != nil {
+	if err := cli.Configure(c, config, cli.NetworkOptions(config)); err != nil {
 		return nil, err
 	}
 	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
 		config.Model.NumClasses = classesOf(checkpoint.Model)
 	}
 	if err := config.Validate(); err != nil {
-		return nil, usageError{err}
+		return nil, cli.Usage(err)
 	}
 	return checkpoint, nil
 }

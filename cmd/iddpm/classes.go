@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -18,7 +19,7 @@ func classLabels(text string, c *train.Checkpoint) ([]int64, error) {
 		return nil, nil
 	}
 	if !c.Config.Model.ClassCond {
-		return nil, wrongUse("--class: this network is not class-conditional")
+		return nil, cli.Errorf("--class: this network is not class-conditional")
 	}
 	parts := []string{text}
 	if !slices.Contains(c.ClassNames, text) {
@@ -43,13 +44,13 @@ func classLabel(text string, c *train.Checkpoint) (int64, error) {
 	i, err := strconv.Atoi(text)
 	switch {
 	case err == nil && renumbered(c.ClassNames): // numbers are names then, not rows of the embedding
-		return 0, wrongUse("--class %s: the classes of this network are %s", text, someNames(c.ClassNames))
+		return 0, cli.Errorf("--class %s: the classes of this network are %s", text, someNames(c.ClassNames))
 	case err == nil && i >= 0 && i < n:
 		return int64(i), nil
 	case len(c.ClassNames) == 0:
-		return 0, wrongUse("--class %s: the classes of this network are 0 to %d", text, n-1)
+		return 0, cli.Errorf("--class %s: the classes of this network are 0 to %d", text, n-1)
 	}
-	return 0, wrongUse("--class %s: the classes of this network are 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
+	return 0, cli.Errorf("--class %s: the classes of this network are 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
 }
 
 // renumbered reports whether the names of the classes are numbers that differ from the labels.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/cli.md")
@@ -36,8 +36,8 @@ func TestCLIReference(t *testing.T) {
 func cliReference(t *testing.T) string {
 	var text strings.Builder
 	text.WriteString("# Command line reference\n\nWhat `--help` prints. Generated: `go test ./cmd/iddpm -run CLIReference -update` rewrites this file.\n")
-	var add func(path []string, commands []*cli.Command)
-	add = func(path []string, commands []*cli.Command) {
+	var add func(path []string, commands []*urfave.Command)
+	add = func(path []string, commands []*urfave.Command) {
 		fmt.Fprintf(&text, "\n## %s\n\n```\n%s```\n", strings.Join(append([]string{"iddpm"}, path...), " "), help(t, path))
 		for _, c := range commands {
 			if !c.Hidden {

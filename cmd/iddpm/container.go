@@ -1,6 +1,7 @@
 package main
 
 import (
+	"iddpm/internal/cli"
 	"io/fs"
 	"os"
 	"path"
@@ -14,7 +15,7 @@ import (
 // inContainer reports whether this process runs in a container: of Docker, Podman or
 // Kubernetes, or of a runtime or image that sets the variable `container`, as this
 // project's images do. root is the root of the file system.
-func inContainer(root fs.FS, env environment) bool {
+func inContainer(root fs.FS, env cli.Environment) bool {
 	for _, marker := range []string{".dockerenv", "run/.containerenv"} {
 		if _, err := fs.Stat(root, marker); err == nil {
 			return true

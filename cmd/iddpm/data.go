@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -21,22 +22,22 @@ type imageOptions struct {
 
 func newImageOptions() *imageOptions { return &imageOptions{size: 64} }
 
-func (o *imageOptions) options() []option {
-	options := []option{
-		{name: "image-size", category: categoryData, value: &o.size, usage: "preprocess images to `N` x N pixels (resize and center crop)"},
-		splitOption(&o.split),
+func (o *imageOptions) options() []cli.Option {
+	options := []cli.Option{
+		{Name: "image-size", Category: cli.CategoryData, Value: &o.size, Usage: "preprocess images to `N` x N pixels (resize and center crop)"},
+		cli.SplitOption(&o.split),
 	}
-	options = append(options, chosen(dataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
-	return append(append(options, o.outputOptions.options()...), configOption())
+	options = append(options, cli.Select(cli.DataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
+	return append(append(options, o.outputOptions.options()...), cli.ConfigOption())
 }
 
 // settings returns the options of the data set.
 func (o *imageOptions) settings() (data.Options, error) {
 	if o.size < 1 {
-		return data.Options{}, wrongUse("image-size must be above 0, not %d", o.size)
+		return data.Options{}, cli.Errorf("image-size must be above 0, not %d", o.size)
 	}
 	if err := o.config.Data.Validate(); err != nil {
-		return data.Options{}, usageError{err}
+		return data.Options{}, cli.Usage(err)
 	}
 	c := o.config
 	c.Model.ImageSize = o.size
@@ -45,8 +46,8 @@ func (o *imageOptions) settings() (data.Options, error) {
 	return settings, nil
 }
 
-func (p *program) dataCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) dataCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "data",
 		Usage:     "inspect image data sets, and pack them for training",
 		UsageText: "iddpm data info|prepare ...",
@@ -59,7 +60,7 @@ Examples:
   iddpm data prepare photos photos-64.zip --image-size 64
   iddpm data prepare cifar-10-python.tar.gz cifar10-test.zip --image-size 32 --split test --class-cond`,
 		HideHelpCommand: true,
-		Subcommands:     []*cli.Command{p.dataInfoCommand(), p.dataPrepareCommand()},
+		Subcommands:     []*urfave.Command{p.dataInfoCommand(), p.dataPrepareCommand()},
 	}
 }
 
@@ -78,12 +79,12 @@ func badImages(all []data.BadImage) []badImage {
 }
 
 // twoArguments returns a command's two arguments.
-func twoArguments(c *cli.Context, first, second string) (string, string, error) {
+func twoArguments(c *urfave.Context, first, second string) (string, string, error) {
 	if c.NArg() != 2 {
-		return "", "", wrongUse("name %s and %s, as in: %s %s %s", first, second, c.Command.HelpName, first, second)
+		return "", "", cli.Errorf("name %s and %s, as in: %s %s %s", first, second, c.Command.HelpName, first, second)
 	}
 	a, b := c.Args().Get(0), c.Args().Get(1)
-	return a, b, errors.Join(onThisMachine(a), onThisMachine(b))
+	return a, b, errors.Join(cli.OnThisMachine(a), cli.OnThisMachine(b))
 }
 
 // imageProgress returns a progress callback for a job on images.

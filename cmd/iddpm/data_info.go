@@ -11,9 +11,10 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/train"
 )
@@ -30,11 +31,11 @@ func newDataInfoOptions() *dataInfoOptions {
 	return &dataInfoOptions{imageOptions: *newImageOptions(), columns: 8, rows: 8}
 }
 
-func (o *dataInfoOptions) options() []option {
+func (o *dataInfoOptions) options() []cli.Option {
 	return append(o.imageOptions.options(),
-		option{name: "contact-sheet", alias: "o", category: categoryData, local: true, value: &o.sheet, usage: "write a contact sheet of some images, preprocessed as for training, to `FILE`.png"},
-		option{name: "columns", category: categoryData, value: &o.columns, usage: "`N` images per row of the contact sheet"},
-		option{name: "rows", category: categoryData, value: &o.rows, usage: "`N` rows of the contact sheet"},
+		cli.Option{Name: "contact-sheet", Alias: "o", Category: cli.CategoryData, Local: true, Value: &o.sheet, Usage: "write a contact sheet of some images, preprocessed as for training, to `FILE`.png"},
+		cli.Option{Name: "columns", Category: cli.CategoryData, Value: &o.columns, Usage: "`N` images per row of the contact sheet"},
+		cli.Option{Name: "rows", Category: cli.CategoryData, Value: &o.rows, Usage: "`N` rows of the contact sheet"},
 	)
 }
 
@@ -42,15 +43,15 @@ func (o *dataInfoOptions) validate() error {
 	const most = 100
 	switch {
 	case o.sheet != "" && !strings.EqualFold(filepath.Ext(o.sheet), ".png"):
-		return wrongUse("--contact-sheet %s: the name must end in .png", o.sheet)
+		return cli.Errorf("--contact-sheet %s: the name must end in .png", o.sheet)
 	case min(o.columns, o.rows) < 1 || max(o.columns, o.rows) > most:
-		return wrongUse("a contact sheet has 1 to %d columns and rows, not %d and %d", most, o.columns, o.rows)
+		return cli.Errorf("a contact sheet has 1 to %d columns and rows, not %d and %d", most, o.columns, o.rows)
 	}
 	return nil
 }
 
-func (p *program) dataInfoCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) dataInfoCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "info",
 		Usage:     "count images, sizes and classes, and find bad files",
 		UsageText: "iddpm data info [SRC] [FLAGS]",
@@ -62,7 +63,7 @@ Examples:
   iddpm data info photos
   iddpm data info photos.zip -o sheet.png --labels folder
   iddpm data info cifar-10-binary.tar.gz --split test --json`,
-		Flags:           flagsOf(newDataInfoOptions().options()...),
+		Flags:           cli.FlagsOf(newDataInfoOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.dataInfo,
 	}
@@ -108,14 +109,14 @@ type leftOut struct {
 	First  string `json:"first"`
 }
 
-func (p *program) dataInfo(c *cli.Context) error {
+func (p *program) dataInfo(c *urfave.Context) error {
 	o, src := newDataInfoOptions(), ""
 	var err error
 	if c.NArg() > 0 {
 		src, err = argument(c, "SRC")
-		err = errors.Join(err, onThisMachine(src))
+		err = errors.Join(err, cli.OnThisMachine(src))
 	}
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	if err := o.validate(); err != nil {

@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/train"
 )
@@ -29,16 +30,16 @@ func newPrepareOptions() *prepareOptions {
 	return &prepareOptions{imageOptions: *newImageOptions()}
 }
 
-func (o *prepareOptions) options() []option {
+func (o *prepareOptions) options() []cli.Option {
 	return append(o.imageOptions.options(),
-		option{name: "class-cond", category: categoryData, value: &o.classCond, usage: "store the class label of each image"},
-		option{name: "max-bad-images", category: categoryData, value: &o.maxBad, usage: "skip up to `N` images that cannot be decoded, and name them"},
-		option{name: "force", category: categoryRun, value: &o.force, usage: "overwrite an existing DST.zip"},
+		cli.Option{Name: "class-cond", Category: cli.CategoryData, Value: &o.classCond, Usage: "store the class label of each image"},
+		cli.Option{Name: "max-bad-images", Category: cli.CategoryData, Value: &o.maxBad, Usage: "skip up to `N` images that cannot be decoded, and name them"},
+		cli.Option{Name: "force", Category: cli.CategoryRun, Value: &o.force, Usage: "overwrite an existing DST.zip"},
 	)
 }
 
-func (p *program) dataPrepareCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) dataPrepareCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "prepare",
 		Usage:     "preprocess images to the training resolution and pack them into a zip",
 		UsageText: "iddpm data prepare SRC DST.zip [FLAGS]",
@@ -51,7 +52,7 @@ Examples:
   iddpm data prepare photos photos-64.zip
   iddpm data prepare lsun/bedroom_train_lmdb bedroom-256.zip --image-size 256 --max-bad-images 10
   iddpm data prepare cifar-10-binary.tar.gz cifar10.zip --image-size 32 --class-cond`,
-		Flags:           flagsOf(newPrepareOptions().options()...),
+		Flags:           cli.FlagsOf(newPrepareOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.dataPrepare,
 	}
@@ -69,10 +70,10 @@ type prepareResult struct {
 	Seconds   float64    `json:"seconds"`
 }
 
-func (p *program) dataPrepare(c *cli.Context) error {
+func (p *program) dataPrepare(c *urfave.Context) error {
 	o := newPrepareOptions()
 	src, dst, err := twoArguments(c, "SRC", "DST.zip")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	settings, err := o.settings()
@@ -99,13 +100,13 @@ func (p *program) dataPrepare(c *cli.Context) error {
 func (o *prepareOptions) checkPlace(src, dst string) error {
 	existing, err := os.Stat(dst)
 	if err != nil {
-		if dir := filepath.Dir(dst); !exists(dir) {
+		if dir := filepath.Dir(dst); !cli.Exists(dir) {
 			return fmt.Errorf("%s: the folder %s does not exist: make it first", dst, dir)
 		}
 		return nil
 	}
 	if from, err := os.Stat(src); err == nil && os.SameFile(from, existing) {
-		return wrongUse("%s is both source and destination: name another file to write", dst)
+		return cli.Errorf("%s is both source and destination: name another file to write", dst)
 	}
 	if !o.force {
 		return fmt.Errorf("%s exists: name another file, or replace it by --force", dst)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iddpm/internal/cli"
 	"io/fs"
 	"os"
 	"path"
@@ -25,7 +26,7 @@ func (s *session) openDevice(name string) (gotorch.Device, error) {
 	}
 	d, err := gotorch.ParseDevice(name)
 	if err != nil {
-		return d, wrongUse("--device: %w", err)
+		return d, cli.Errorf("--device: %w", err)
 	}
 	if d.Type == gotorch.CPU {
 		return d, nil
@@ -37,7 +38,7 @@ func (s *session) openDevice(name string) (gotorch.Device, error) {
 		return d, err
 	}
 	if n := gotorch.CUDADeviceCount(); d.Index >= n {
-		return d, wrongUse("--device %s: there are %d GPUs, cuda:0 the first", name, n)
+		return d, cli.Errorf("--device %s: there are %d GPUs, cuda:0 the first", name, n)
 	}
 	return d, gotorch.CheckCUDADevice(d)
 }
@@ -110,7 +111,7 @@ func builtForGPUs() bool {
 	if self, err = filepath.EvalSymlinks(self); err != nil {
 		return false
 	}
-	return exists(filepath.Join(filepath.Dir(self), "libiddpm_cuda.so"))
+	return cli.Exists(filepath.Join(filepath.Dir(self), "libiddpm_cuda.so"))
 }
 
 // hasGPU reports whether the machine has an NVIDIA GPU, even one that a container cannot

@@ -12,21 +12,22 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/storage"
 	"iddpm/train"
 )
 
 // processesOption is the number of processes of a run.
-func (o *sessionOptions) processesOption() option {
-	return option{name: "processes", category: categoryRun, value: &o.processes,
-		usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
+func (o *sessionOptions) processesOption() cli.Option {
+	return cli.Option{Name: "processes", Category: cli.CategoryRun, Value: &o.processes,
+		Usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
 }
 
 // connectOption is the timeout for all processes to start.
-func (o *sessionOptions) connectOption() option {
-	return option{name: "connect-timeout", category: categoryRun, value: &o.connectTimeout,
-		usage: "with several processes: wait up to `SECONDS` for all of them to start"}
+func (o *sessionOptions) connectOption() cli.Option {
+	return cli.Option{Name: "connect-timeout", Category: cli.CategoryRun, Value: &o.connectTimeout,
+		Usage: "with several processes: wait up to `SECONDS` for all of them to start"}
 }
 
 // rendezvous logs that a process waits for the others. Every rank logs: the others may
@@ -50,13 +51,13 @@ func (o sessionOptions) rendezvous(to *terminal.Screen) distributed.Rendezvous {
 func (p *program) distributedSession(ctx context.Context, o sessionOptions, work func(*session) error) (err error) {
 	at, err := distributed.FromEnvironment(p.env)
 	if err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	if o.processes < 0 {
-		return wrongUse("--processes must not be negative, but is %d", o.processes)
+		return cli.Errorf("--processes must not be negative, but is %d", o.processes)
 	}
 	if o.connectTimeout < 1 {
-		return wrongUse("--connect-timeout must be above 0 seconds, not %d", o.connectTimeout)
+		return cli.Errorf("--connect-timeout must be above 0 seconds, not %d", o.connectTimeout)
 	}
 	if at.WorldSize == 1 && o.processes != 1 {
 		return p.launch(ctx, o)
@@ -101,7 +102,7 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	// libtorch must choose its devices before the rendezvous.
 	var deviceErr error
 	if strings.Contains(o.device, ":") {
-		deviceErr = wrongUse("--device %s: %d processes cannot share one GPU: with --device cuda each process uses its own", o.device, at.WorldSize)
+		deviceErr = cli.Errorf("--device %s: %d processes cannot share one GPU: with --device cuda each process uses its own", o.device, at.WorldSize)
 	} else {
 		s.device, deviceErr = s.openDevice(o.device)
 	}
@@ -157,7 +158,7 @@ func (s *session) checkDevices(mine error) error {
 	}
 	for rank, kind := range kinds {
 		if kind != kinds[0] {
-			return s.group.SyncError(wrongUse("process 0 runs on %s, and process %d on %s: choose one by --device", kinds[0], rank, kind))
+			return s.group.SyncError(cli.Errorf("process 0 runs on %s, and process %d on %s: choose one by --device", kinds[0], rank, kind))
 		}
 	}
 	return nil

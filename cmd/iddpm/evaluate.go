@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/train"
 )
@@ -33,33 +34,33 @@ func newEvaluateOptions() *evaluateOptions {
 	return &evaluateOptions{sessionOptions: defaultSession()}
 }
 
-func (o *evaluateOptions) options() []option {
-	options := append(o.sessionOptions.options(), configOption(),
-		option{name: "ref", category: categoryData, local: true, value: &o.ref, usage: "compare with `REF`: images from any source that train accepts, or an .npz of statistics"},
-		option{name: "split", category: categoryData, value: &o.split, usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
-		option{name: "num-ref", category: categoryData, value: &o.numRef, usage: "use `N` images of REF, spread evenly over it (0: all)"},
-		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "use `N` samples, spread evenly over the file (0: all)"},
-		option{name: "image-size", category: categoryData, value: &o.size, standard: "that of most samples", usage: "preprocess all images to `N` x N pixels first"},
-		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, standard: "64 on a GPU, 16 on a CPU", usage: "`N` images per batch"},
-		option{name: "inception", category: categoryEvaluation, local: true, value: &o.inception, standard: "downloaded once", usage: "read the weights of the Inception network from `FILE`"},
-		option{name: "save-stats", category: categoryEvaluation, local: true, value: &o.stats, usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
-		option{name: "threads", category: categoryRun, value: &o.threads, usage: "CPU threads, `N`, fixed (0: one per core that other programs leave free)"},
+func (o *evaluateOptions) options() []cli.Option {
+	options := append(o.sessionOptions.options(), cli.ConfigOption(),
+		cli.Option{Name: "ref", Category: cli.CategoryData, Local: true, Value: &o.ref, Usage: "compare with `REF`: images from any source that train accepts, or an .npz of statistics"},
+		cli.Option{Name: "split", Category: cli.CategoryData, Value: &o.split, Usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
+		cli.Option{Name: "num-ref", Category: cli.CategoryData, Value: &o.numRef, Usage: "use `N` images of REF, spread evenly over it (0: all)"},
+		cli.Option{Name: "num-samples", Category: cli.CategoryEvaluation, Value: &o.number, Usage: "use `N` samples, spread evenly over the file (0: all)"},
+		cli.Option{Name: "image-size", Category: cli.CategoryData, Value: &o.size, Standard: "that of most samples", Usage: "preprocess all images to `N` x N pixels first"},
+		cli.Option{Name: "batch-size", Category: cli.CategoryEvaluation, Value: &o.batchSize, Standard: "64 on a GPU, 16 on a CPU", Usage: "`N` images per batch"},
+		cli.Option{Name: "inception", Category: cli.CategoryEvaluation, Local: true, Value: &o.inception, Standard: "downloaded once", Usage: "read the weights of the Inception network from `FILE`"},
+		cli.Option{Name: "save-stats", Category: cli.CategoryEvaluation, Local: true, Value: &o.stats, Usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
+		cli.Option{Name: "threads", Category: cli.CategoryRun, Value: &o.threads, Usage: "CPU threads, `N`, fixed (0: one per core that other programs leave free)"},
 	)
-	return append(options, chosen(dataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
+	return append(options, cli.Select(cli.DataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
 }
 
 func (o *evaluateOptions) validate(paths []string) error {
 	if len(paths) == 0 {
-		return wrongUse("name the samples to evaluate, as in: iddpm evaluate SAMPLES --ref REF")
+		return cli.Errorf("name the samples to evaluate, as in: iddpm evaluate SAMPLES --ref REF")
 	}
 	for i, path := range paths {
 		switch {
 		case path == "":
-			return wrongUse("one of the samples has an empty name")
+			return cli.Errorf("one of the samples has an empty name")
 		case slices.Contains(paths[:i], path):
-			return wrongUse("%s is named twice, and would count twice", path)
+			return cli.Errorf("%s is named twice, and would count twice", path)
 		}
-		if err := onThisMachine(path); err != nil {
+		if err := cli.OnThisMachine(path); err != nil {
 			return err
 		}
 	}
@@ -68,21 +69,21 @@ func (o *evaluateOptions) validate(paths []string) error {
 		value int
 	}{{"num-ref", o.numRef}, {"num-samples", o.number}, {"image-size", o.size}, {"batch-size", o.batchSize}, {"threads", o.threads}} {
 		if n.value < 0 {
-			return wrongUse("%s must not be negative, but is %d", n.name, n.value)
+			return cli.Errorf("%s must not be negative, but is %d", n.name, n.value)
 		}
 	}
 	switch {
 	case len(paths) > 1 && o.number > 0:
-		return wrongUse("--num-samples selects from one file: leave it out, or name one file")
-	case o.stats != "" && !isNPZ(o.stats):
-		return wrongUse("--save-stats %s: the name must end in .npz", o.stats)
-	case exists(o.stats):
-		return wrongUse("--save-stats %s exists: name another file, or remove it", o.stats)
+		return cli.Errorf("--num-samples selects from one file: leave it out, or name one file")
+	case o.stats != "" && !cli.IsNPZ(o.stats):
+		return cli.Errorf("--save-stats %s: the name must end in .npz", o.stats)
+	case cli.Exists(o.stats):
+		return cli.Errorf("--save-stats %s exists: name another file, or remove it", o.stats)
 	case o.ref == "" && (o.split != "" || o.numRef > 0):
-		return wrongUse("--split and --num-ref select images of REF: name it by --ref")
+		return cli.Errorf("--split and --num-ref select images of REF: name it by --ref")
 	}
 	if err := o.config.Data.Validate(); err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	return nil
 }
@@ -96,8 +97,8 @@ func (o *evaluateOptions) settings(size int, split string, limit int) data.Optio
 	return settings
 }
 
-func (p *program) evaluateCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) evaluateCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "evaluate",
 		Usage:     "compute FID, sFID, Inception Score, precision and recall of samples",
 		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
@@ -122,16 +123,16 @@ Examples:
   iddpm evaluate runs/003-cifar10/samples/step-500000 --ref cifar-10-binary.tar.gz --split train
   iddpm evaluate photos --image-size 64 --save-stats photos-64.npz
   iddpm evaluate samples_50000x64x64x3.npz --ref photos-64.npz --json`,
-		Flags:           flagsOf(newEvaluateOptions().options()...),
+		Flags:           cli.FlagsOf(newEvaluateOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.evaluate,
 	}
 }
 
-func (p *program) evaluate(c *cli.Context) error {
+func (p *program) evaluate(c *urfave.Context) error {
 	o := newEvaluateOptions()
 	paths := c.Args().Slice()
-	if err := apply(c, o.options()); err != nil {
+	if err := cli.Apply(c, o.options()); err != nil {
 		return err
 	}
 	if err := o.validate(paths); err != nil {
@@ -142,7 +143,7 @@ func (p *program) evaluate(c *cli.Context) error {
 		return err
 	}
 	if o.stats != "" {
-		release, err := makeFolder(filepath.Dir(o.stats), "--save-stats")
+		release, err := cli.MakeFolder(filepath.Dir(o.stats), "--save-stats")
 		if err != nil {
 			return err
 		}

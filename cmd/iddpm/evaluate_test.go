@@ -15,6 +15,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/cli"
 	"iddpm/internal/madeup"
 )
 
@@ -203,7 +204,7 @@ func TestEvaluateInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	got := iddpmWith(ctx, nil, "evaluate", "ten.npz", "--inception", weights, "--device", "cpu", "--save-stats", "stats.npz")
-	if got.status != exitInterrupted || exists("stats.npz") {
+	if got.status != exitInterrupted || cli.Exists("stats.npz") {
 		t.Errorf("status %d, %s", got.status, got.stderr)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/evaluate"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -106,7 +107,7 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 		e.log.Warn("the samples are not square: cropping to the center", zap.String("in", path), zap.String("first", fmt.Sprintf("%d x %d pixels", width, height)))
 	}
 	if side := set.ImageSize(); e.size != 0 && side != e.size {
-		return wrongUse("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.size)
+		return cli.Errorf("%s holds samples of %d pixels, and those before have %d: name a size by --image-size", path, side, e.size)
 	}
 	e.size = set.ImageSize()
 	return nil
@@ -141,17 +142,17 @@ func samplesIn(path string) (string, error) {
 	}
 	var found []string
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), "samples_") && isNPZ(entry.Name()) {
+		if strings.HasPrefix(entry.Name(), "samples_") && cli.IsNPZ(entry.Name()) {
 			found = append(found, filepath.Join(path, entry.Name()))
 		}
 	}
 	switch {
 	case train.Exists(path):
-		return "", wrongUse("%s is a run folder: name the samples to evaluate, as in %s", path, filepath.Join(path, "samples", "step-N"))
+		return "", cli.Errorf("%s is a run folder: name the samples to evaluate, as in %s", path, filepath.Join(path, "samples", "step-N"))
 	case len(found) == 0:
 		return path, nil
 	case len(found) > 1:
-		return "", wrongUse("%s holds several files of samples: name one, or all parts of one set, of %s", path, strings.Join(found, ", "))
+		return "", cli.Errorf("%s holds several files of samples: name one, or all parts of one set, of %s", path, strings.Join(found, ", "))
 	}
 	return found[0], nil
 }
@@ -166,7 +167,7 @@ func (e *evaluation) openReference() error {
 	e.Reference, err = evaluate.OpenReference(path, e.o.settings(e.size, e.o.split, e.o.numRef))
 	var only *evaluate.StatisticsOnlyError
 	if errors.As(err, &only) {
-		return wrongUse("%s holds statistics: --split and --num-ref need images", path)
+		return cli.Errorf("%s holds statistics: --split and --num-ref need images", path)
 	}
 	if err != nil {
 		return err
@@ -248,7 +249,7 @@ func (s *session) inceptionWeights(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("there is no cache folder for the Inception network's weights: download %s and name it by --inception (%w)", evaluate.WeightsURL, err)
 	}
-	if exists(file) {
+	if cli.Exists(file) {
 		return file, nil
 	}
 	s.log.Info("downloading the Inception network's weights, once", zap.String("from", evaluate.WeightsURL), zap.String("to", file))

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -25,18 +26,18 @@ type exportOptions struct {
 	json   bool
 }
 
-func (o *exportOptions) options() []option {
-	return append(o.remoteOptions.options(), []option{
-		{name: "format", category: categoryRun, value: &o.format, standard: "by the name of -o", usage: "file format `FORMAT`: pt or safetensors"},
-		emaOption(&o.ema, categoryRun),
-		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, usage: "write one state_dict to `FILE`"},
-		{name: "reference-layout", category: categoryRun, local: true, value: &o.layout, usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
-		jsonOption(&o.json),
+func (o *exportOptions) options() []cli.Option {
+	return append(o.remoteOptions.options(), []cli.Option{
+		{Name: "format", Category: cli.CategoryRun, Value: &o.format, Standard: "by the name of -o", Usage: "file format `FORMAT`: pt or safetensors"},
+		cli.EMAOption(&o.ema, cli.CategoryRun),
+		{Name: "out", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.out, Usage: "write one state_dict to `FILE`"},
+		{Name: "reference-layout", Category: cli.CategoryRun, Local: true, Value: &o.layout, Usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
+		cli.JSONOption(&o.json),
 	}...)
 }
 
-func (p *program) exportCommand() *cli.Command {
-	return &cli.Command{
+func (p *program) exportCommand() *urfave.Command {
+	return &urfave.Command{
 		Name:      "export",
 		Usage:     "export weights as a PyTorch state_dict or safetensors",
 		UsageText: "iddpm export CKPT_OR_RUN_DIR -o FILE [FLAGS]\niddpm export CKPT_OR_RUN_DIR --reference-layout DIR",
@@ -48,7 +49,7 @@ Examples:
   iddpm export runs/001-emoji -o emoji.pt
   iddpm export runs/001-emoji -o emoji.safetensors --ema none
   iddpm export runs/001-emoji --reference-layout theirs`,
-		Flags:           flagsOf(new(exportOptions).options()...),
+		Flags:           cli.FlagsOf(new(exportOptions).options()...),
 		HideHelpCommand: true,
 		Action:          p.export,
 	}
@@ -62,10 +63,10 @@ type exported struct {
 	Files      []string `json:"files"`
 }
 
-func (p *program) export(c *cli.Context) error {
+func (p *program) export(c *urfave.Context) error {
 	o := new(exportOptions)
 	path, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	if err := o.complete(); err != nil {
@@ -99,22 +100,22 @@ func (p *program) export(c *cli.Context) error {
 func (o *exportOptions) complete() error {
 	switch {
 	case o.layout != "" && o.out != "":
-		return wrongUse("choose one of -o FILE and --reference-layout DIR")
+		return cli.Errorf("choose one of -o FILE and --reference-layout DIR")
 	case o.layout != "" && (o.format != "" || o.ema != ""):
-		return wrongUse("--reference-layout writes all weights, as .pt: omit --format and --ema")
+		return cli.Errorf("--reference-layout writes all weights, as .pt: omit --format and --ema")
 	case o.layout != "":
 		return nil
 	case o.out == "-":
-		return wrongUse("-o -: weights are not written to standard output: name a file")
+		return cli.Errorf("-o -: weights are not written to standard output: name a file")
 	case o.out == "":
-		return wrongUse("name a file by -o FILE, or a folder by --reference-layout DIR")
+		return cli.Errorf("name a file by -o FILE, or a folder by --reference-layout DIR")
 	case o.format == "" && strings.HasSuffix(o.out, ".safetensors"):
 		o.format = "safetensors"
 	case o.format == "":
 		o.format = "pt"
 	}
 	if o.format != "pt" && o.format != "safetensors" {
-		return wrongUse("--format %s is not one of pt, safetensors", o.format)
+		return cli.Errorf("--format %s is not one of pt, safetensors", o.format)
 	}
 	return nil
 }
@@ -129,12 +130,12 @@ func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 		dir = real
 	}
 	if full, err := filepath.Abs(dir); err == nil && filepath.Base(full) == "checkpoints" && train.Exists(filepath.Dir(full)) {
-		return wrongUse("%s holds the checkpoints of a run: write to another folder", dir)
+		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
 	}
 	from, err := os.Stat(c.Path)
 	there, missing := os.Stat(o.out)
 	if err == nil && missing == nil && os.SameFile(from, there) {
-		return wrongUse("-o %s is the checkpoint itself: name another file", o.out)
+		return cli.Errorf("-o %s is the checkpoint itself: name another file", o.out)
 	}
 	return nil
 }

@@ -7,9 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/figure"
+	"iddpm/internal/cli"
 )
 
 // figureOptions are the flags that all figures share.
@@ -19,11 +20,11 @@ type figureOptions struct {
 	json bool
 }
 
-func (o *figureOptions) options(name string) []option {
-	return append(o.remoteOptions.options(), []option{
-		{name: "out", alias: "o", category: categoryRun, local: true, value: &o.out, standard: name + ".png",
-			usage: "write `FILE`.png, .svg and .csv; any of the three names is accepted"},
-		jsonOption(&o.json),
+func (o *figureOptions) options(name string) []cli.Option {
+	return append(o.remoteOptions.options(), []cli.Option{
+		{Name: "out", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.out, Standard: name + ".png",
+			Usage: "write `FILE`.png, .svg and .csv; any of the three names is accepted"},
+		cli.JSONOption(&o.json),
 	}...)
 }
 
@@ -39,7 +40,7 @@ type figureSpec struct {
 	arguments   string
 	description string
 	// begin returns the figure's own flags and the function that plots it once they are set.
-	begin func() ([]option, draw)
+	begin func() ([]cli.Option, draw)
 }
 
 // draw plots a figure from the arguments of its command. The session has no device yet.
@@ -50,12 +51,12 @@ func figureSpecs() []figureSpec {
 		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure}
 }
 
-func (p *program) figureCommand() *cli.Command {
-	var commands []*cli.Command
+func (p *program) figureCommand() *urfave.Command {
+	var commands []*urfave.Command
 	for _, spec := range figureSpecs() {
 		commands = append(commands, p.figureSubcommand(spec))
 	}
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "figure",
 		Usage:     "plot the paper's figures",
 		UsageText: "iddpm figure NAME [CKPT_OR_RUN_DIR...] [-o FILE]",
@@ -72,16 +73,16 @@ Examples:
 	}
 }
 
-func (p *program) figureSubcommand(spec figureSpec) *cli.Command {
+func (p *program) figureSubcommand(spec figureSpec) *urfave.Command {
 	flags, _ := spec.begin()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:            spec.name,
 		Usage:           spec.usage,
 		UsageText:       strings.TrimRight("iddpm figure "+spec.name+" "+spec.arguments, " ") + " [FLAGS]",
 		Description:     spec.description,
-		Flags:           flagsOf(append(flags, new(figureOptions).options(spec.name)...)...),
+		Flags:           cli.FlagsOf(append(flags, new(figureOptions).options(spec.name)...)...),
 		HideHelpCommand: true,
-		Action:          func(c *cli.Context) error { return p.figure(c, spec) },
+		Action:          func(c *urfave.Context) error { return p.figure(c, spec) },
 	}
 }
 
@@ -93,10 +94,10 @@ type figureResult struct {
 	CSV    string `json:"csv"`
 }
 
-func (p *program) figure(c *cli.Context, spec figureSpec) error {
+func (p *program) figure(c *urfave.Context, spec figureSpec) error {
 	var o figureOptions
 	options, draw := spec.begin()
-	if err := apply(c, append(options, o.options(spec.name)...)); err != nil {
+	if err := cli.Apply(c, append(options, o.options(spec.name)...)); err != nil {
 		return err
 	}
 	if o.out == "" {
@@ -104,10 +105,10 @@ func (p *program) figure(c *cli.Context, spec figureSpec) error {
 	}
 	// Report an invalid name before hours of evaluation.
 	if _, _, _, err := figure.Paths(o.out); err != nil {
-		return wrongUse("--out: %w", err)
+		return cli.Errorf("--out: %w", err)
 	}
 	if spec.arguments == "" && c.NArg() > 0 {
-		return wrongUse("iddpm figure %s accepts only flags, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
+		return cli.Errorf("iddpm figure %s accepts only flags, not %s", spec.name, strings.Join(c.Args().Slice(), " "))
 	}
 	s := p.newSession(o.json, p.logJSON.Load()) // only some figures have --log-json
 	args := c.Args().Slice()
@@ -140,10 +141,10 @@ func sourcesOf(args []string) ([]source, error) {
 	all := make([]source, len(args))
 	for i, arg := range args {
 		all[i] = source{path: arg}
-		if name, path, ok := strings.Cut(arg, "="); ok && name != "" && !exists(arg) {
+		if name, path, ok := strings.Cut(arg, "="); ok && name != "" && !cli.Exists(arg) {
 			all[i] = source{name, path}
 		}
-		if !exists(all[i].path) {
+		if !cli.Exists(all[i].path) {
 			return nil, fmt.Errorf("%s does not exist: name a run folder, a checkpoint or a file", all[i].path)
 		}
 	}

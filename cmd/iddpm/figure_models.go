@@ -11,6 +11,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/figure"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -32,28 +33,28 @@ func newFigureModelOptions() *figureModelOptions {
 	return &figureModelOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto"}
 }
 
-func (o *figureModelOptions) options() []option {
-	var session []option
+func (o *figureModelOptions) options() []cli.Option {
+	var session []cli.Option
 	for _, s := range o.sessionOptions.options() {
-		if s.name != "json" { // every figure has it
+		if s.Name != "json" { // every figure has it
 			session = append(session, s)
 		}
 	}
 	return append(session,
-		option{name: "data-dir", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the images in `DIR`, a folder or a zip"},
-		splitOption(&o.split),
-		option{name: "num-pictures", category: categoryFigure, value: &o.number, usage: "average over `N` images, spread evenly over the set"},
-		option{name: "batch-size", category: categoryFigure, value: &o.batchSize, usage: "`N` images per batch"},
-		option{name: "timestep-respacing", category: categoryFigure, value: &o.respacing, standard: "as trained", usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
-		emaOption(&o.ema, categoryFigure),
-		option{name: "seed", category: categoryFigure, value: &o.seed, usage: "random seed `N` of the noise"},
-		precisionOption(&o.precision, categoryRun),
+		cli.Option{Name: "data-dir", Category: cli.CategoryData, Local: true, Value: &o.dataDir, Standard: "what the run held out, or else was trained on", Usage: "evaluate on the images in `DIR`, a folder or a zip"},
+		cli.SplitOption(&o.split),
+		cli.Option{Name: "num-pictures", Category: cli.CategoryFigure, Value: &o.number, Usage: "average over `N` images, spread evenly over the set"},
+		cli.Option{Name: "batch-size", Category: cli.CategoryFigure, Value: &o.batchSize, Usage: "`N` images per batch"},
+		cli.Option{Name: "timestep-respacing", Category: cli.CategoryFigure, Value: &o.respacing, Standard: "as trained", Usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
+		cli.EMAOption(&o.ema, cli.CategoryFigure),
+		cli.Option{Name: "seed", Category: cli.CategoryFigure, Value: &o.seed, Usage: "random seed `N` of the noise"},
+		cli.PrecisionOption(&o.precision, cli.CategoryRun),
 	)
 }
 
 func (o *figureModelOptions) validate() error {
 	if o.number < 1 || o.batchSize < 1 {
-		return wrongUse("num-pictures and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
+		return cli.Errorf("num-pictures and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
 	}
 	return nil
 }
@@ -70,7 +71,7 @@ checkpoint, in bits/dim averaged over a few images. An argument may be NAME=PATH
 Examples:
   iddpm figure vlb-terms runs/001-emoji --timestep-respacing 100
   iddpm figure vlb-terms linear=nll/linear/vb_terms.npz cosine=nll/cosine/vb_terms.npz`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		o := newFigureModelOptions()
 		return o.options(), func(ctx context.Context, s *session, args []string) (drawing, error) {
 			return s.drawTerms(ctx, args, o)
@@ -99,14 +100,14 @@ func boundSources(args []string, o *figureModelOptions) ([]source, error) {
 		return nil, err
 	}
 	if len(args) == 0 {
-		return nil, wrongUse("name checkpoints or run folders, such as runs/001-emoji")
+		return nil, cli.Errorf("name checkpoints or run folders, such as runs/001-emoji")
 	}
 	return sourcesOf(args)
 }
 
 // termsOf returns the terms of a model, [T], the decoder term first.
 func (s *session) termsOf(ctx context.Context, from source, o *figureModelOptions) ([]float64, error) {
-	if isNPZ(from.path) {
+	if cli.IsNPZ(from.path) {
 		return readTerms(from.path)
 	}
 	e, err := s.evaluateBound(ctx, from, o)
@@ -156,12 +157,12 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 		return evaluated{}, fmt.Errorf("%s holds bare weights, without a configuration: figures need a checkpoint of iddpm", from.path)
 	}
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
-		return evaluated{}, wrongUse("--num-samples: %s is a super-resolution network, which cannot sample without low-resolution images", from.path)
+		return evaluated{}, cli.Errorf("--num-samples: %s is a super-resolution network, which cannot sample without low-resolution images", from.path)
 	}
 	if o.respacing != "" {
 		checkpoint.Config.Diffusion.TimestepRespacing = o.respacing
 		if err := checkpoint.Config.Diffusion.Validate(); err != nil {
-			return evaluated{}, usageError{err}
+			return evaluated{}, cli.Usage(err)
 		}
 	}
 	real, err := o.images(checkpoint)

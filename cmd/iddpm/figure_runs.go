@@ -10,6 +10,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/figure"
+	"iddpm/internal/cli"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
@@ -41,12 +42,12 @@ variances; else the loss, which is not comparable between objectives.
 
 Example:
   iddpm figure learning-curves vlb=runs/003-vlb hybrid=runs/002-hybrid -o curves.png`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		o := &curvesOptions{smooth: 0.9}
-		return []option{
-			{name: "metric", category: categoryFigure, value: &o.metric, standard: "bits/dim, or else the loss", usage: "plot the column `NAME` of log.jsonl, or train_bpd"},
-			{name: "smooth", category: categoryFigure, value: &o.smooth, usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines (0: none; never of eval_bpd)"},
-			{name: "log-scale", category: categoryFigure, value: &o.log, usage: "logarithmic vertical axis, even where values span less than a decade"},
+		return []cli.Option{
+			{Name: "metric", Category: cli.CategoryFigure, Value: &o.metric, Standard: "bits/dim, or else the loss", Usage: "plot the column `NAME` of log.jsonl, or train_bpd"},
+			{Name: "smooth", Category: cli.CategoryFigure, Value: &o.smooth, Usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines (0: none; never of eval_bpd)"},
+			{Name: "log-scale", Category: cli.CategoryFigure, Value: &o.log, Usage: "logarithmic vertical axis, even where values span less than a decade"},
 		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
@@ -61,7 +62,7 @@ type loggedRun struct {
 
 func readRuns(args []string) ([]loggedRun, error) {
 	if len(args) == 0 {
-		return nil, wrongUse("name run folders, as in: runs/001-emoji runs/002-emoji")
+		return nil, cli.Errorf("name run folders, as in: runs/001-emoji runs/002-emoji")
 	}
 	sources, err := sourcesOf(args)
 	if err != nil {
@@ -85,7 +86,7 @@ func readRuns(args []string) ([]loggedRun, error) {
 
 func (o *curvesOptions) draw(args []string) (drawing, error) {
 	if !(o.smooth >= 0 && o.smooth < 1) {
-		return nil, wrongUse("smooth must be in [0, 1), not %g", o.smooth)
+		return nil, cli.Errorf("smooth must be in [0, 1), not %g", o.smooth)
 	}
 	runs, err := readRuns(args)
 	if err != nil {
@@ -150,7 +151,7 @@ func (r loggedRun) curve(metric string) (figure.Run, error) {
 	}
 	if len(curve.Points) == 0 {
 		known := r.columns()
-		return curve, fmt.Errorf("%s has no metric %s%s (metrics: %s)", r.path, column, suggest(column, "", known), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		return curve, fmt.Errorf("%s has no metric %s%s (metrics: %s)", r.path, column, cli.Suggest(column, "", known), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	return curve, nil
 }
@@ -193,9 +194,9 @@ RUN_DIR may be NAME=RUN_DIR.
 
 Example:
   iddpm figure gradient-noise vlb=runs/003-vlb hybrid=runs/002-hybrid -o noise.png`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		rate := 0.95
-		return []option{{name: "smooth", category: categoryFigure, value: &rate, usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines"}},
+		return []cli.Option{{Name: "smooth", Category: cli.CategoryFigure, Value: &rate, Usage: "exponential smoothing with decay `RATE`, over about 1/(1-RATE) log lines"}},
 			func(_ context.Context, _ *session, args []string) (drawing, error) {
 				return drawGradientNoise(args, rate)
 			}
@@ -204,7 +205,7 @@ Example:
 
 func drawGradientNoise(args []string, rate float64) (drawing, error) {
 	if !(rate >= 0 && rate < 1) {
-		return nil, wrongUse("smooth must be in [0, 1), not %g", rate)
+		return nil, cli.Errorf("smooth must be in [0, 1), not %g", rate)
 	}
 	runs, err := readRuns(args)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/figure"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -24,11 +25,11 @@ logarithmic to show the first timesteps.
 
 Example:
   iddpm figure variance-ratio --diffusion-steps 100,1000,10000`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
-		return []option{
-				{name: "noise-schedule", category: categoryFigure, value: &schedule, usage: "noise schedule `NAME`: linear or cosine"},
-				{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "numbers of timesteps T, `T,T,...`"},
+		return []cli.Option{
+				{Name: "noise-schedule", Category: cli.CategoryFigure, Value: &schedule, Usage: "noise schedule `NAME`: linear or cosine"},
+				{Name: "diffusion-steps", Category: cli.CategoryFigure, Value: &steps, Usage: "numbers of timesteps T, `T,T,...`"},
 			}, func(context.Context, *session, []string) (drawing, error) {
 				return asWrongUse(figure.VarianceRatio(schedule, steps))
 			}
@@ -43,9 +44,9 @@ schedule: figure 5 of the paper. The linear schedule destroys the image long bef
 
 Example:
   iddpm figure alpha-bar --diffusion-steps 4000`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		steps := 1000
-		return []option{{name: "diffusion-steps", category: categoryFigure, value: &steps, usage: "number of timesteps `T` of both schedules"}},
+		return []cli.Option{{Name: "diffusion-steps", Category: cli.CategoryFigure, Value: &steps, Usage: "number of timesteps `T` of both schedules"}},
 			func(context.Context, *session, []string) (drawing, error) { return asWrongUse(figure.AlphaBar(steps)) }
 	},
 }
@@ -53,7 +54,7 @@ Example:
 // asWrongUse turns an error of a figure's settings into a usage error.
 func asWrongUse[D drawing](d D, err error) (drawing, error) {
 	if err != nil {
-		return nil, usageError{err}
+		return nil, cli.Usage(err)
 	}
 	return d, nil
 }
@@ -77,14 +78,14 @@ Examples:
   iddpm figure noising
   iddpm figure noising cat.jpg --image-size 128 --columns 7
   iddpm figure noising --picture activities_balloon`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		o := &noisingOptions{NoisingOptions: figure.NoisingOptions{Steps: 1000, Columns: 9}, size: 64}
-		return []option{
-			{name: "diffusion-steps", category: categoryFigure, value: &o.Steps, usage: "number of timesteps `T` of both schedules"},
-			{name: "columns", category: categoryFigure, value: &o.Columns, usage: "number of timesteps `N` shown, from 0 to T"},
-			{name: "picture", category: categoryFigure, value: &o.img, standard: "the first", usage: "image number `N` of a set, from 0, or the first whose name contains it"},
-			{name: "image-size", category: categoryFigure, value: &o.size, usage: "resize the image to `N` x N pixels"},
-			{name: "seed", category: categoryFigure, value: &o.Seed, usage: "random seed `N` of the noise"},
+		return []cli.Option{
+			{Name: "diffusion-steps", Category: cli.CategoryFigure, Value: &o.Steps, Usage: "number of timesteps `T` of both schedules"},
+			{Name: "columns", Category: cli.CategoryFigure, Value: &o.Columns, Usage: "number of timesteps `N` shown, from 0 to T"},
+			{Name: "picture", Category: cli.CategoryFigure, Value: &o.img, Standard: "the first", Usage: "image number `N` of a set, from 0, or the first whose name contains it"},
+			{Name: "image-size", Category: cli.CategoryFigure, Value: &o.size, Usage: "resize the image to `N` x N pixels"},
+			{Name: "seed", Category: cli.CategoryFigure, Value: &o.Seed, Usage: "random seed `N` of the noise"},
 		}, func(_ context.Context, _ *session, args []string) (drawing, error) { return o.draw(args) }
 	},
 }
@@ -94,7 +95,7 @@ const builtInImage = "activities_bamboo"
 
 func (o *noisingOptions) draw(args []string) (drawing, error) {
 	if o.size < 1 {
-		return nil, wrongUse("image-size must be above 0, not %d", o.size)
+		return nil, cli.Errorf("image-size must be above 0, not %d", o.size)
 	}
 	path := ""
 	switch len(args) {
@@ -105,7 +106,7 @@ func (o *noisingOptions) draw(args []string) (drawing, error) {
 	case 1:
 		path = args[0]
 	default:
-		return nil, wrongUse("name only one image, not %s", strings.Join(args, " "))
+		return nil, cli.Errorf("name only one image, not %s", strings.Join(args, " "))
 	}
 	img, err := o.load(path)
 	if err != nil {
@@ -135,7 +136,7 @@ func (o *noisingOptions) index(set *data.Dataset) (int, error) {
 	}
 	if n, err := strconv.Atoi(o.img); err == nil {
 		if n < 0 || n >= set.Len() {
-			return 0, wrongUse("--picture %d: %s has the images 0 to %d", n, set.Name(), set.Len()-1)
+			return 0, cli.Errorf("--picture %d: %s has the images 0 to %d", n, set.Name(), set.Len()-1)
 		}
 		return n, nil
 	}
@@ -144,7 +145,7 @@ func (o *noisingOptions) index(set *data.Dataset) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, wrongUse("--picture %s: no name among the %d images of %s contains it", o.img, set.Len(), set.Name())
+	return 0, cli.Errorf("--picture %s: no name among the %d images of %s contains it", o.img, set.Len(), set.Name())
 }
 
 var scheduleCompareFigure = figureSpec{
@@ -158,7 +159,7 @@ linear:4000 and cosine:4000.
 
 Example:
   iddpm figure schedule-compare linear:1000 cosine:4000:100 mine=runs/001-emoji`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		return nil, func(_ context.Context, _ *session, args []string) (drawing, error) { return compareSchedules(args) }
 	},
 }
@@ -188,7 +189,7 @@ func processOf(arg string) (figure.Process, error) {
 	}
 	sources, err := sourcesOf([]string{arg})
 	if err != nil {
-		return figure.Process{}, wrongUse("%s is neither NAME:T[:RESPACING], such as cosine:4000, nor a file: %w", arg, err)
+		return figure.Process{}, cli.Errorf("%s is neither NAME:T[:RESPACING], such as cosine:4000, nor a file: %w", arg, err)
 	}
 	config, err := configAt(sources[0].path)
 	if err != nil {
@@ -206,16 +207,16 @@ func parseSchedule(arg string) (c diffusion.Config, ok bool, err error) {
 	}
 	c.NoiseSchedule = parts[0]
 	if len(parts) < 2 {
-		return c, true, wrongUse("%s: add the number of steps, as in %s:1000", arg, arg)
+		return c, true, cli.Errorf("%s: add the number of steps, as in %s:1000", arg, arg)
 	}
-	if c.Steps, err = parseInt(parts[1]); err != nil {
-		return c, true, wrongUse("%s: %w", arg, err)
+	if c.Steps, err = cli.ParseInt(parts[1]); err != nil {
+		return c, true, cli.Errorf("%s: %w", arg, err)
 	}
 	if len(parts) == 3 {
 		c.TimestepRespacing = parts[2]
 	}
 	if err := c.Validate(); err != nil {
-		return c, true, wrongUse("%s: %w", arg, err)
+		return c, true, cli.Errorf("%s: %w", arg, err)
 	}
 	return c, true, nil
 }

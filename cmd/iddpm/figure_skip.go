@@ -5,6 +5,7 @@ import (
 
 	"iddpm/figure"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 )
 
 var skipStepsFigure = figureSpec{
@@ -26,9 +27,9 @@ be NAME=PATH.
 Examples:
   iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
   iddpm figure skip-steps runs/001-emoji --timestep-respacing 100 --num-samples 64`,
-	begin: func() ([]option, draw) {
+	begin: func() ([]cli.Option, draw) {
 		o := newFigureModelOptions()
-		samples := option{name: "num-samples", category: categoryFigure, value: &o.samples, usage: "generate `N` samples with each of the ten shortened processes, and compare their statistics"}
+		samples := cli.Option{Name: "num-samples", Category: cli.CategoryFigure, Value: &o.samples, Usage: "generate `N` samples with each of the ten shortened processes, and compare their statistics"}
 		return append(o.options(), samples), func(ctx context.Context, s *session, args []string) (drawing, error) {
 			return s.drawSkips(ctx, args, o)
 		}
@@ -37,7 +38,7 @@ Examples:
 
 func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	if o.samples < 0 {
-		return nil, wrongUse("num-samples must not be negative, but is %d", o.samples)
+		return nil, cli.Errorf("num-samples must not be negative, but is %d", o.samples)
 	}
 	sources, err := boundSources(args, o)
 	if err != nil {

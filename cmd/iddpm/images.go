@@ -11,6 +11,7 @@ import (
 
 	"iddpm/data/imaging"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 )
 
 // saveArrays writes images and their classes as an .npz, atomically, with the reference's
@@ -25,7 +26,7 @@ func saveArrays(path string, images inference.Images) error {
 		}
 		arrays = append(arrays, npy.Named{Array: labels})
 	}
-	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
+	return cli.WriteError(path, npy.WriteNPZFile(path, arrays...))
 }
 
 // maxInGrid is the largest number of images in a grid without a number of columns.
@@ -44,5 +45,5 @@ func saveGrid(path string, images inference.Images, columns int) error {
 	if err := png.Encode(&file, grid); err != nil {
 		return err
 	}
-	return cannotWrite(path, renameio.WriteFile(path, file.Bytes(), 0o666))
+	return cli.WriteError(path, renameio.WriteFile(path, file.Bytes(), 0o666))
 }

@@ -8,6 +8,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -22,12 +23,12 @@ type inferenceOptions struct {
 func defaultInference() inferenceOptions { return inferenceOptions{clip: true, precision: "auto"} }
 
 // options lists the flags; those that change the results are in a category of the command.
-func (o *inferenceOptions) options(category string) []option {
-	return []option{
-		emaOption(&o.ema, category),
-		{name: "clip-denoised", category: category, value: &o.clip, usage: "clip the predicted x_0 to [-1, 1] at every step"},
-		precisionOption(&o.precision, categoryRun),
-		threadsOption(&o.threads, categoryRun),
+func (o *inferenceOptions) options(category string) []cli.Option {
+	return []cli.Option{
+		cli.EMAOption(&o.ema, category),
+		{Name: "clip-denoised", Category: category, Value: &o.clip, Usage: "clip the predicted x_0 to [-1, 1] at every step"},
+		cli.PrecisionOption(&o.precision, cli.CategoryRun),
+		cli.ThreadsOption(&o.threads, cli.CategoryRun),
 	}
 }
 
@@ -41,7 +42,7 @@ func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*infere
 		},
 	})
 	if e := (*inference.OptionError)(nil); errors.As(err, &e) {
-		return nil, wrongUse("--%w", err)
+		return nil, cli.Errorf("--%w", err)
 	}
 	if err == nil {
 		s.logWeights(c, m.Weights())

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/model"
 	"iddpm/storage"
@@ -23,16 +24,16 @@ type infoOptions struct {
 	json   bool
 }
 
-func (o *infoOptions) options() []option {
+func (o *infoOptions) options() []cli.Option {
 	return append(o.remoteOptions.options(),
-		presetOption(&o.preset), configOption(),
-		jsonOption(&o.json),
+		cli.PresetOption(&o.preset), cli.ConfigOption(),
+		cli.JSONOption(&o.json),
 	)
 }
 
-func (p *program) infoCommand() *cli.Command {
+func (p *program) infoCommand() *urfave.Command {
 	config := train.Defaults()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "info",
 		Usage:     "show the settings, cost and memory of a checkpoint or preset",
 		UsageText: "iddpm info CKPT_OR_RUN_DIR_OR_PRESET [FLAGS]",
@@ -46,7 +47,7 @@ Examples:
   iddpm info runs/001-emoji
   iddpm info cifar10
   iddpm info imagenet64 --num-channels 192 --use-checkpoint`,
-		Flags:           flagsOf(append(configOptions(&config), new(infoOptions).options()...)...),
+		Flags:           cli.FlagsOf(append(cli.ConfigOptions(&config), new(infoOptions).options()...)...),
 		HideHelpCommand: true,
 		Action:          p.info,
 	}
@@ -103,10 +104,10 @@ type memoryEstimate struct {
 	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
 }
 
-func (p *program) info(c *cli.Context) error {
+func (p *program) info(c *urfave.Context) error {
 	var o infoOptions
 	name, err := argument(c, "CKPT_OR_RUN_DIR_OR_PRESET")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	s := p.newSession(o.json, false)
@@ -118,30 +119,30 @@ func (p *program) info(c *cli.Context) error {
 }
 
 // describeModel describes a file, a folder, a URL or a preset.
-func (s *session) describeModel(c *cli.Context, name string, o *infoOptions) (*infoResult, error) {
+func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
-	if named, err := train.LookupPreset(name); storage.IsURL(name) || exists(name) {
+	if named, err := train.LookupPreset(name); storage.IsURL(name) || cli.Exists(name) {
 		checkpoint, err := s.remotes(o.remoteOptions).checkpointWithFlags(c, name, o.preset)
 		if err != nil {
 			return nil, err
 		}
 		r.read(c, checkpoint, o.preset)
 	} else if err != nil {
-		return nil, fmt.Errorf("%s is neither a checkpoint, nor a run folder, nor a preset (%s)", name, presetNames())
+		return nil, fmt.Errorf("%s is neither a checkpoint, nor a run folder, nor a preset (%s)", name, cli.PresetNames())
 	} else {
 		r.Preset, r.Config = name, named.Config
 	}
-	if err := configure(c, &r.Config, configOptions(&r.Config)); err != nil {
+	if err := cli.Configure(c, &r.Config, cli.ConfigOptions(&r.Config)); err != nil {
 		return nil, err
 	}
 	if err := r.Config.Validate(); err != nil {
-		return nil, usageError{err}
+		return nil, cli.Usage(err)
 	}
 	return &r, r.measure()
 }
 
 // read fills in what a checkpoint holds.
-func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset string) {
+func (r *infoResult) read(c *urfave.Context, checkpoint *train.Checkpoint, preset string) {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
@@ -154,7 +155,7 @@ func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset s
 	r.weights, r.given = checkpoint, "all defaults; name a --preset or the network's flags"
 	if preset != "" {
 		r.given = "those of preset " + preset + ", and flags"
-	} else if anySet(c, networkOptions(&r.Config)) {
+	} else if cli.AnySet(c, cli.NetworkOptions(&r.Config)) {
 		r.given = "flags, and defaults"
 	}
 }
@@ -163,11 +164,11 @@ func (r *infoResult) read(c *cli.Context, checkpoint *train.Checkpoint, preset s
 func (r *infoResult) measure() error {
 	u, err := r.Config.Model.UNet()
 	if err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	network, err := model.Plan(u)
 	if err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	r.Parameters = network.NumParameters()
 	if r.Bare {
@@ -242,16 +243,16 @@ func (r *infoResult) text(w io.Writer) error {
 		r.costs(&t)
 	}
 	category := ""
-	for _, o := range configOptions(&r.Config) {
-		if o.category != category {
-			category = o.category
+	for _, o := range cli.ConfigOptions(&r.Config) {
+		if o.Category != category {
+			category = o.Category
 			fmt.Fprintf(&t, "\n%s\n", category)
 		}
-		value := show(o.value)
-		if value == "" || value == "0" && o.standard != "" {
-			value = o.standard
+		value := cli.Format(o.Value)
+		if value == "" || value == "0" && o.Standard != "" {
+			value = o.Standard
 		}
-		t.Line("  "+o.name, "%s", value)
+		t.Line("  "+o.Name, "%s", value)
 	}
 	_, err := io.WriteString(w, t.String())
 	return err

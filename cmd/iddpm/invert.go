@@ -6,6 +6,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -22,7 +23,7 @@ func openOriginals(path string, n int, c *train.Checkpoint, classes []int64) (*i
 	}
 	defer set.Close()
 	if c.Config.Model.ClassCond && len(classes) == 0 {
-		return nil, wrongUse("--invert: name the classes of the images by --class: one for all images, or one each")
+		return nil, cli.Errorf("--invert: name the classes of the images by --class: one for all images, or one each")
 	}
 	o := &inference.Images{Size: c.Config.Model.ImageSize}
 	o.Pixels, _, err = set.Images()

@@ -7,6 +7,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -59,5 +60,5 @@ func saveLatents(path string, l inference.Latents) error {
 		}
 		arrays = append(arrays, npy.Named{Array: labels})
 	}
-	return cannotWrite(path, npy.WriteNPZFile(path, arrays...))
+	return cli.WriteError(path, npy.WriteNPZFile(path, arrays...))
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 )
 
 // launchGrace is the time for processes to exit after one of them has failed. On a GPU
@@ -55,11 +56,11 @@ func (o sessionOptions) processCount() (int, error) {
 	}
 	switch {
 	case o.processes == 0 && gpus == 0:
-		return 0, wrongUse("--processes 0 starts one process per GPU, and there is none: pass a number")
+		return 0, cli.Errorf("--processes 0 starts one process per GPU, and there is none: pass a number")
 	case o.processes == 0:
 		return gpus, nil
 	case gpus > 0 && o.processes > gpus:
-		return 0, wrongUse("--processes %d: each needs a GPU of its own, and there are %d", o.processes, gpus)
+		return 0, cli.Errorf("--processes %d: each needs a GPU of its own, and there are %d", o.processes, gpus)
 	}
 	return o.processes, nil
 }

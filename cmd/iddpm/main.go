@@ -1,9 +1,8 @@
 // Command iddpm trains, samples and evaluates the diffusion models of Improved
 // Denoising Diffusion Probabilistic Models (Nichol & Dhariwal 2021).
 //
-// args.go parses the command line, sources.go adds values from the environment
-// and from --config, and settings.go lists the flags of a configuration. Each
-// command has its own file.
+// internal/cli parses the command line, the environment and --config. Each command has its
+// own file.
 package main
 
 import (
@@ -18,11 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap/zapcore"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/internal/threads"
 	"iddpm/train"
@@ -91,12 +91,12 @@ func (r results) Write(p []byte) (int, error) {
 type program struct {
 	stdout  io.Writer // results
 	stderr  io.Writer // logs
-	env     environment
+	env     cli.Environment
 	environ []string // as of os.Environ
 
 	threads threads.Options // of commands that compute on the CPU; tests set a fake machine
 
-	own     syntax      // of the command, once parsed
+	own     cli.Syntax  // of the command, once parsed
 	logJSON atomic.Bool // --log-json, once parsed
 	quiet   atomic.Bool // another process of the run reports
 }
@@ -165,28 +165,28 @@ func (p *program) inContainer() bool { return inContainer(os.DirFS("/"), p.env) 
 
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	app := p.app()
-	root := syntaxOf(app.Flags, app.Commands)
-	line, err := parseArguments(root, args)
+	root := cli.SyntaxOf(app.Flags, app.Commands)
+	line, err := cli.Parse(root, args)
 	if err != nil {
 		return err
 	}
-	p.own = root.of(line.command)
-	err = line.addSources(root, p.env)
-	p.logJSON.Store(line.last("log-json") == "true")
+	p.own = root.Of(line.Command)
+	err = line.AddSources(root, p.env)
+	p.logJSON.Store(line.Last("log-json") == "true")
 	if err != nil {
 		return err
 	}
-	if len(line.command) > 0 && !line.help && p.first() {
-		for _, unknown := range unknownVariables(root, p.environ) {
+	if len(line.Command) > 0 && !line.Help && p.first() {
+		for _, unknown := range cli.UnknownVariables(root, p.environ) {
 			p.say(zapcore.WarnLevel, unknown)
 		}
 	}
-	if !line.help && len(line.command) > 0 {
+	if !line.Help && len(line.Command) > 0 {
 		if err := checkWorkingFolder(); err != nil {
 			return err
 		}
 	}
-	return app.RunContext(ctx, append([]string{"iddpm"}, line.arguments()...))
+	return app.RunContext(ctx, append([]string{"iddpm"}, line.Arguments()...))
 }
 
 // checkWorkingFolder rejects a deleted working folder: relative paths fail there, and
@@ -199,14 +199,13 @@ func checkWorkingFolder() error {
 }
 
 func exitStatus(err error) int {
-	var usage usageError
 	var launched launchedError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &launched):
 		return launched.status
-	case errors.As(err, &usage):
+	case cli.IsUsage(err):
 		return exitUsage
 	case errors.Is(err, train.ErrInterrupted), errors.Is(err, errSavedInPart):
 		return exitSaved
@@ -216,8 +215,8 @@ func exitStatus(err error) int {
 	return exitFailed
 }
 
-func (p *program) app() *cli.App {
-	return &cli.App{
+func (p *program) app() *urfave.App {
+	return &urfave.App{
 		Name:            "iddpm",
 		Usage:           "train, sample and evaluate diffusion models of images",
 		UsageText:       "iddpm COMMAND [FLAGS]\niddpm help COMMAND",
@@ -226,10 +225,10 @@ func (p *program) app() *cli.App {
 		HideHelpCommand: true,
 		Writer:          p.stdout,
 		ErrWriter:       p.stderr,
-		ExitErrHandler:  func(*cli.Context, error) {}, // run gives the status
-		Flags:           flagsOf(option{name: "version", alias: "v", value: new(bool), usage: "print the versions of iddpm and libtorch"}),
+		ExitErrHandler:  func(*urfave.Context, error) {}, // run gives the status
+		Flags:           cli.FlagsOf(cli.Option{Name: "version", Alias: "v", Value: new(bool), Usage: "print the versions of iddpm and libtorch"}),
 		Action:          p.root,
-		Commands:        []*cli.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.watchCommand(), p.dataCommand(), p.benchCommand()},
+		Commands:        []*urfave.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.figureCommand(), p.infoCommand(), p.watchCommand(), p.dataCommand(), p.benchCommand()},
 	}
 }
 
@@ -246,29 +245,29 @@ Precedence: flag, environment variable (IDDPM_NUM_CHANNELS=128), YAML file (--co
 Exit status: 0 done, 1 failed, 2 wrong usage, 75 interrupted but saved, 130 interrupted.`
 
 // root runs if the command line names no command.
-func (p *program) root(c *cli.Context) error {
+func (p *program) root(c *urfave.Context) error {
 	if c.String("version") == "true" {
 		fmt.Fprintf(p.stdout, "iddpm %s (libtorch %s)\n", version, gotorch.Version)
 		return nil
 	}
-	return cli.ShowAppHelp(c)
+	return urfave.ShowAppHelp(c)
 }
 
 // argument returns a command's only argument.
-func argument(c *cli.Context, what string) (string, error) {
+func argument(c *urfave.Context, what string) (string, error) {
 	switch c.NArg() {
 	case 0:
-		return "", wrongUse("name %s, as in: %s %s", what, c.Command.HelpName, what)
+		return "", cli.Errorf("name %s, as in: %s %s", what, c.Command.HelpName, what)
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", wrongUse("name only one %s, not %s", what, strings.Join(c.Args().Slice(), " "))
+	return "", cli.Errorf("name only one %s, not %s", what, strings.Join(c.Args().Slice(), " "))
 }
 
 // noArgument rejects arguments.
-func noArgument(c *cli.Context) error {
+func noArgument(c *urfave.Context) error {
 	if c.NArg() > 0 {
-		return wrongUse("%s accepts only flags, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
+		return cli.Errorf("%s accepts only flags, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
 	}
 	return nil
 }

@@ -7,14 +7,15 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
 // withAdvice adds the flags or settings that help to an error of the GPU, of memory, of
 // permission or of bad images. container: this process runs in one; own: the command, so
 // that only its flags are named.
-func withAdvice(err error, container bool, own syntax) error {
-	has := func(flag string) bool { _, ok := own.flags[flag]; return ok }
+func withAdvice(err error, container bool, own cli.Syntax) error {
+	has := func(flag string) bool { _, ok := own.Flags[flag]; return ok }
 	var bad *data.BadImagesError
 	var refused *gotorch.Error
 	var precision *train.PrecisionError

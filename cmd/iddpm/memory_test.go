@@ -8,12 +8,13 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
 func TestWithAdvice(t *testing.T) {
 	tooMuch := gotorch.Try(func() { gotorch.EmptyOn(gotorch.Device{}, gotorch.Byte, 1<<56) })
-	got := withAdvice(fmt.Errorf("step 3: %w", tooMuch), false, syntax{flags: map[string]flagSyntax{"batch-size": {}}}).Error()
+	got := withAdvice(fmt.Errorf("step 3: %w", tooMuch), false, cli.Syntax{Flags: map[string]cli.Flag{"batch-size": {}}}).Error()
 	for _, want := range []string{"step 3", "out of memory: 720575940379", "--batch-size"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
@@ -23,12 +24,12 @@ func TestWithAdvice(t *testing.T) {
 		"--init-from":  &train.PrecisionError{Precision: "bf16"},
 		"--device cpu": &gotorch.CapabilityError{},
 	} {
-		if got := withAdvice(fmt.Errorf("begin: %w", err), false, syntax{}).Error(); !strings.Contains(got, "begin: ") || !strings.Contains(got, want) {
+		if got := withAdvice(fmt.Errorf("begin: %w", err), false, cli.Syntax{}).Error(); !strings.Contains(got, "begin: ") || !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
 		}
 	}
 	other := errors.New("the disk is full")
-	if withAdvice(other, true, syntax{}) != other || withAdvice(nil, true, syntax{}) != nil {
+	if withAdvice(other, true, cli.Syntax{}) != other || withAdvice(nil, true, cli.Syntax{}) != nil {
 		t.Error("an error that is not about memory is changed")
 	}
 }

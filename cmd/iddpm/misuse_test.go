@@ -1,6 +1,7 @@
 package main
 
 import (
+	"iddpm/internal/cli"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,16 +16,16 @@ import (
 func TestEmptyPaths(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p := program{env: variables(nil)}
-	root := syntaxOf(p.app().Flags, p.app().Commands)
+	root := cli.SyntaxOf(p.app().Flags, p.app().Commands)
 	for _, command := range [][]string{{"train"}, {"resume"}, {"sample"}, {"nll"}, {"evaluate"}, {"export"}, {"info"}, {"data", "info"}, {"data", "prepare"}, {"bench", "train"}, {"bench", "load"}} {
-		own := root.of(command)
-		for name, f := range own.flags {
-			if !f.path {
+		own := root.Of(command)
+		for name, f := range own.Flags {
+			if !f.Path {
 				continue
 			}
 			for _, args := range [][]string{{"--" + name, ""}, {"--" + name + "="}, {"--" + strings.ReplaceAll(name, "-", "_"), " "}} {
 				got := iddpm(t, append(append([]string{}, command...), args...)...)
-				if got.status != exitUsage || !strings.Contains(got.stderr, "--"+f.name+" is empty") {
+				if got.status != exitUsage || !strings.Contains(got.stderr, "--"+f.Name+" is empty") {
 					t.Errorf("%q %q: %d, %s", command, args, got.status, got.stderr)
 				}
 			}
@@ -35,7 +36,7 @@ func TestEmptyPaths(t *testing.T) {
 		{"resume", "run-dir"}, {"sample", "out-dir"}, {"sample", "upsample"}, {"sample", "latents"}, {"sample", "base-samples"}, {"sample", "invert"}, {"sample", "model-path"},
 		{"evaluate", "ref"}, {"evaluate", "save-stats"}, {"evaluate", "inception"}, {"export", "out"}, {"nll", "data-dir"},
 	} {
-		if !root.of([]string{flag.command}).flags[flag.name].path {
+		if !root.Of([]string{flag.command}).Flags[flag.name].Path {
 			t.Errorf("%s --%s is no path", flag.command, flag.name)
 		}
 	}
@@ -111,12 +112,12 @@ func TestDeletedWorkingFolder(t *testing.T) {
 // TestStandardWords checks that flags accept their defaults as help shows them.
 func TestStandardWords(t *testing.T) {
 	p := program{env: variables(nil)}
-	root := syntaxOf(p.app().Flags, p.app().Commands)
+	root := cli.SyntaxOf(p.app().Flags, p.app().Commands)
 	for _, c := range []struct{ command, flag, word string }{
 		{"train", "timestep-respacing", "all"}, {"sample", "timestep-respacing", "all"}, {"sample", "upsample-timestep-respacing", "all"},
 		{"train", "eval-respacing", "as trained"}, {"train", "jpeg-decoder", "auto"}, {"train", "background", "white"},
 	} {
-		if err := root.of([]string{c.command}).flags[c.flag].check(c.word); err != nil {
+		if err := root.Of([]string{c.command}).Flags[c.flag].Check(c.word); err != nil {
 			t.Errorf("%s --%s %s: %v", c.command, c.flag, c.word, err)
 		}
 	}

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -31,32 +32,32 @@ func newNLLOptions() *nllOptions {
 	return &nllOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), batchSize: 16}
 }
 
-func (o *nllOptions) options() []option {
-	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categoryEvaluation), o.remoteOptions.options()),
-		presetOption(&o.preset), configOption(), o.processesOption(), o.connectOption(),
-		option{name: "data-dir", alias: "data", category: categoryData, local: true, value: &o.dataDir, standard: "what the run held out, or else was trained on", usage: "evaluate on the images in `DIR`: a folder, a zip or an archive, as for train"},
-		splitOption(&o.split),
-		option{name: "num-samples", category: categoryEvaluation, value: &o.number, usage: "evaluate on `N` images, spread evenly over the set (0: all)"},
-		option{name: "batch-size", category: categoryEvaluation, value: &o.batchSize, usage: "`N` images per batch in each process; every finished batch is saved"},
-		option{name: "seed", category: categoryEvaluation, value: &o.seed, usage: "random seed `N`; the noise of image i is a function of N and i"},
-		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's nll/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
+func (o *nllOptions) options() []cli.Option {
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategoryEvaluation), o.remoteOptions.options()),
+		cli.PresetOption(&o.preset), cli.ConfigOption(), o.processesOption(), o.connectOption(),
+		cli.Option{Name: "data-dir", Alias: "data", Category: cli.CategoryData, Local: true, Value: &o.dataDir, Standard: "what the run held out, or else was trained on", Usage: "evaluate on the images in `DIR`: a folder, a zip or an archive, as for train"},
+		cli.SplitOption(&o.split),
+		cli.Option{Name: "num-samples", Category: cli.CategoryEvaluation, Value: &o.number, Usage: "evaluate on `N` images, spread evenly over the set (0: all)"},
+		cli.Option{Name: "batch-size", Category: cli.CategoryEvaluation, Value: &o.batchSize, Usage: "`N` images per batch in each process; every finished batch is saved"},
+		cli.Option{Name: "seed", Category: cli.CategoryEvaluation, Value: &o.seed, Usage: "random seed `N`; the noise of image i is a function of N and i"},
+		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's nll/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
 	)
 }
 
 func (o *nllOptions) validate() error {
 	switch {
 	case o.number < 0:
-		return wrongUse("num-samples must not be negative, but is %d", o.number)
+		return cli.Errorf("num-samples must not be negative, but is %d", o.number)
 	case o.batchSize < 1:
-		return wrongUse("batch-size must be above 0, not %d", o.batchSize)
+		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
 	}
 	return nil
 }
 
-func (p *program) nllCommand() *cli.Command {
+func (p *program) nllCommand() *urfave.Command {
 	config := train.Defaults()
-	options := append(networkOptions(&config), newNLLOptions().options()...)
-	return &cli.Command{
+	options := append(cli.NetworkOptions(&config), newNLLOptions().options()...)
+	return &urfave.Command{
 		Name:      "nll",
 		Usage:     "compute the negative log-likelihood of images, in bits/dim",
 		UsageText: "iddpm nll CKPT_OR_RUN_DIR [FLAGS]",
@@ -78,16 +79,16 @@ Examples:
   iddpm nll runs/001-emoji --timestep-respacing 100 --num-samples 64
   iddpm nll runs/003-cifar10 --data-dir cifar-10-binary.tar.gz --split test --batch-size 128
   iddpm nll cifar10_uncond_50M_500K.pt --preset cifar10 --data-dir cifar_test`,
-		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
+		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag("model-path")),
 		HideHelpCommand: true,
 		Action:          p.nll,
 	}
 }
 
-func (p *program) nll(c *cli.Context) error {
+func (p *program) nll(c *urfave.Context) error {
 	o := newNLLOptions()
 	path, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	if err := o.validate(); err != nil {
@@ -97,7 +98,7 @@ func (p *program) nll(c *cli.Context) error {
 }
 
 // nllTogether evaluates the bound, by this process or by several.
-func (s *session) nllTogether(c *cli.Context, path string, o *nllOptions) error {
+func (s *session) nllTogether(c *urfave.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
 	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {
@@ -153,7 +154,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 // nllImages opens the set to evaluate on and checks that the network has its classes.
 func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
 	if c.Bare && o.dataDir == "" {
-		return nil, wrongUse("%s holds bare weights, without a data set: name images by --data-dir", c.Path)
+		return nil, cli.Errorf("%s holds bare weights, without a data set: name images by --data-dir", c.Path)
 	}
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
 		s.log.Warn("evaluating on the training images: their likelihood is better than that of new ones; name others by --data-dir")

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/diffusion"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -59,7 +60,7 @@ func (e *nllEvaluation) open() error {
 	if err != nil {
 		return err
 	}
-	if e.release, err = makeFolder(e.dir, "-o"); err != nil {
+	if e.release, err = cli.MakeFolder(e.dir, "-o"); err != nil {
 		return err
 	}
 	switch {

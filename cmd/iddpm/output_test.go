@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"iddpm/inference"
+	"iddpm/internal/cli"
 )
 
 func TestUnused(t *testing.T) {
@@ -26,7 +27,7 @@ func TestUnused(t *testing.T) {
 		for _, name := range test.names {
 			names = append(names, new(name))
 		}
-		unused(dir, names...)
+		cli.FreePaths(dir, names...)
 		for i, want := range test.want {
 			if want != "" {
 				want = filepath.Join(dir, want)
@@ -45,7 +46,7 @@ func TestSaveInRemovedFolder(t *testing.T) {
 	if err := o.save(&r, generated{Samples: inference.Samples{Images: inference.Images{Size: 2, Pixels: make([]byte, 12)}}}); err != nil {
 		t.Fatal(err)
 	}
-	if !exists(r.Samples) || !exists(r.Grid) {
+	if !cli.Exists(r.Samples) || !cli.Exists(r.Grid) {
 		t.Errorf("%+v is not there", r)
 	}
 }

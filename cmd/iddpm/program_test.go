@@ -19,6 +19,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 )
 
 // outcome is the status and the output of a command.
@@ -45,13 +46,13 @@ var (
 // another command's name may be that command's.
 func foreignFlags(args []string, got outcome) (foreign []string) {
 	syntax := appSyntax()
-	line, err := parseArguments(syntax, args)
+	line, err := cli.Parse(syntax, args)
 	if err != nil || got.status == exitDone {
 		return nil
 	}
-	own := syntax.of(line.command)
+	own := syntax.Of(line.Command)
 	for _, flag := range flagInText.FindAllString(otherCommands.ReplaceAllString(got.lastLine(), ""), -1) {
-		if _, has := own.flags[strings.TrimPrefix(flag, "--")]; !has {
+		if _, has := own.Flags[strings.TrimPrefix(flag, "--")]; !has {
 			foreign = append(foreign, flag)
 		}
 	}

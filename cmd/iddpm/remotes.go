@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/internal/cli"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -19,9 +20,9 @@ import (
 // remoteOptions are the flags of commands that accept URLs.
 type remoteOptions struct{ cache string }
 
-func (o *remoteOptions) options() []option {
-	return []option{{name: "remote-cache", category: categoryRun, local: true, value: &o.cache, standard: "iddpm/remote in the user's cache folder",
-		usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
+func (o *remoteOptions) options() []cli.Option {
+	return []cli.Option{{Name: "remote-cache", Category: cli.CategoryRun, Local: true, Value: &o.cache, Standard: "iddpm/remote in the user's cache folder",
+		Usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
 }
 
 // remotes downloads the checkpoints and run folders of URLs.
@@ -201,11 +202,11 @@ func (r *remotes) reference(ctx context.Context, arg string) (string, error) {
 	return filepath.Join(source.dir, at.Base()), nil
 }
 
-// parseURL parses a URL. Its error is a usageError.
+// parseURL parses a URL. Its error is a usage error.
 func parseURL(url string) (storage.Location, error) {
 	at, err := storage.Parse(url)
 	if err != nil {
-		return at, usageError{err}
+		return at, cli.Usage(err)
 	}
 	return at, nil
 }

@@ -5,9 +5,10 @@ import (
 	"os"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/internal/cli"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -17,22 +18,22 @@ var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "t
 
 // resumeOptions shows few flags in help, since a checkpoint holds its settings. The flags
 // of train are accepted for improved-diffusion's checkpoints, which do not.
-func resumeOptions(r *runOptions, config *train.Config) []option {
+func resumeOptions(r *runOptions, config *train.Config) []cli.Option {
 	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
-		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "the run's own", usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
+		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "the run's own", Usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
-	for _, o := range append(configOptions(config), presetOption(&r.preset), configOption()) {
-		if o.hidden = !slices.Contains(changeable, o.name); !o.hidden {
-			o.standard = "as before"
+	for _, o := range append(cli.ConfigOptions(config), cli.PresetOption(&r.preset), cli.ConfigOption()) {
+		if o.Hidden = !slices.Contains(changeable, o.Name); !o.Hidden {
+			o.Standard = "as before"
 		}
 		options = append(options, o)
 	}
 	return options
 }
 
-func (p *program) resumeCommand() *cli.Command {
+func (p *program) resumeCommand() *urfave.Command {
 	defaults := train.Defaults()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "resume",
 		Usage:     "resume a run from a checkpoint",
 		UsageText: "iddpm resume CKPT_OR_RUN_DIR [FLAGS]",
@@ -48,23 +49,23 @@ Examples:
   iddpm resume s3://bucket/runs/one
   iddpm resume runs/001-emoji/checkpoints/ckpt-000500.pt --run-dir runs/from-500
   iddpm resume theirs/model010000.pt --preset cifar10 --data-dir cifar_train`,
-		Flags:           flagsOf(resumeOptions(newRunOptions(), &defaults)...),
+		Flags:           cli.FlagsOf(resumeOptions(newRunOptions(), &defaults)...),
 		HideHelpCommand: true,
 		Action:          p.resume,
 	}
 }
 
-func (p *program) resume(c *cli.Context) error {
+func (p *program) resume(c *urfave.Context) error {
 	r, given := newRunOptions(), train.Config{}
 	from, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(err, apply(c, resumeOptions(r, &given))); err != nil {
+	if err := errors.Join(err, cli.Apply(c, resumeOptions(r, &given))); err != nil {
 		return err
 	}
 	return p.trainDistributed(c.Context, r, func(s *session) error { return s.resume(c, from, given, r) })
 }
 
 // resume resumes a run of iddpm or of improved-diffusion with the given flags.
-func (s *session) resume(c *cli.Context, from string, given train.Config, r *runOptions) error {
+func (s *session) resume(c *urfave.Context, from string, given train.Config, r *runOptions) error {
 	from, err := s.resumePath(from)
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func (s *session) resume(c *cli.Context, from string, given train.Config, r *run
 		return err
 	}
 	if c.IsSet("steps") && given.Train.Steps < 1 {
-		return wrongUse("--steps must be above 0, not %d: it is the step at which the run ends", given.Train.Steps)
+		return cli.Errorf("--steps must be above 0, not %d: it is the step at which the run ends", given.Train.Steps)
 	}
 	folder, err := s.openRunFolder(c.Context, r, from)
 	if err != nil {
@@ -114,16 +115,16 @@ func (s *session) resumePath(from string) (string, error) {
 
 // changes returns a function that applies the changeable flags to a run, and logs the
 // flags that differ from the run's settings without effect.
-func (s *session) changes(c *cli.Context, given train.Config) train.Change {
+func (s *session) changes(c *urfave.Context, given train.Config) train.Change {
 	return func(own *train.Config) error {
 		if ignored := s.ignored(c, given, *own); len(ignored) > 0 {
 			s.log.Warn("ignoring flags: the run keeps its own settings", zap.Strings("flags", ignored))
 		}
-		for _, o := range configOptions(own) {
-			if !slices.Contains(changeable, o.name) {
+		for _, o := range cli.ConfigOptions(own) {
+			if !slices.Contains(changeable, o.Name) {
 				continue
 			}
-			if err := apply(c, []option{o}); err != nil {
+			if err := cli.Apply(c, []cli.Option{o}); err != nil {
 				return err
 			}
 		}
@@ -136,7 +137,7 @@ func (s *session) changes(c *cli.Context, given train.Config) train.Change {
 
 // ignored returns the given flags whose values differ from the run's settings and cannot
 // change them.
-func (s *session) ignored(c *cli.Context, given, own train.Config) (names []string) {
+func (s *session) ignored(c *urfave.Context, given, own train.Config) (names []string) {
 	// The run's settings are resolved.
 	given.Anchor()
 	given.Train.Precision = train.ResolvePrecision(given.Train.Precision, s.device)
@@ -146,10 +147,10 @@ func (s *session) ignored(c *cli.Context, given, own train.Config) (names []stri
 	if c.IsSet("preset") && presetDiffers(c, own) {
 		names = append(names, "--preset")
 	}
-	theirs := configOptions(&own)
-	for i, o := range configOptions(&given) {
-		if c.IsSet(o.name) && !slices.Contains(changeable, o.name) && show(o.value) != show(theirs[i].value) {
-			names = append(names, "--"+o.name)
+	theirs := cli.ConfigOptions(&own)
+	for i, o := range cli.ConfigOptions(&given) {
+		if c.IsSet(o.Name) && !slices.Contains(changeable, o.Name) && cli.Format(o.Value) != cli.Format(theirs[i].Value) {
+			names = append(names, "--"+o.Name)
 		}
 	}
 	return names
@@ -157,12 +158,14 @@ func (s *session) ignored(c *cli.Context, given, own train.Config) (names []stri
 
 // presetDiffers reports whether a preset describes another network or diffusion than the
 // run's, in settings that no other flag sets.
-func presetDiffers(c *cli.Context, own train.Config) bool {
-	preset, err := baseConfig(c.String("preset"))
-	networkOf := func(config *train.Config) []option { return append(modelOptions(config), diffusionOptions(config)...) }
+func presetDiffers(c *urfave.Context, own train.Config) bool {
+	preset, err := cli.BaseConfig(c.String("preset"))
+	networkOf := func(config *train.Config) []cli.Option {
+		return append(cli.ModelOptions(config), cli.DiffusionOptions(config)...)
+	}
 	theirs := networkOf(&own)
 	for i, o := range networkOf(&preset) {
-		if err == nil && !c.IsSet(o.name) && show(o.value) != show(theirs[i].value) {
+		if err == nil && !c.IsSet(o.Name) && cli.Format(o.Value) != cli.Format(theirs[i].Value) {
 			return true
 		}
 	}
@@ -170,9 +173,9 @@ func presetDiffers(c *cli.Context, own train.Config) bool {
 }
 
 // resumeReference resumes a run of improved-diffusion, in a new run folder.
-func (s *session) resumeReference(c *cli.Context, from string, config train.Config, folder *runFolder, name string) error {
-	if c.String("preset") == "" && !anySet(c, modelOptions(&config)) && !anySet(c, diffusionOptions(&config)) {
-		return wrongUse("%s holds only weights: describe their network by --preset or by the flags it was trained with", from)
+func (s *session) resumeReference(c *urfave.Context, from string, config train.Config, folder *runFolder, name string) error {
+	if c.String("preset") == "" && !cli.AnySet(c, cli.ModelOptions(&config)) && !cli.AnySet(c, cli.DiffusionOptions(&config)) {
+		return cli.Errorf("%s holds only weights: describe their network by --preset or by the flags it was trained with", from)
 	}
 	from, err := folder.remotes.reference(c.Context, from)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"iddpm/internal/cli"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -74,7 +75,7 @@ func (f *runFolder) fetch(ctx context.Context, from string) (string, error) {
 // into a container, resumes in a new run folder. release is as in [runDir].
 func (s *session) resumeDir(from, named string) (dir string, release func(), err error) {
 	own := train.RunDirOf(from)
-	if named != "" || !exists(from) || exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
+	if named != "" || !cli.Exists(from) || cli.Exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
 		return named, func() {}, nil
 	}
 	name := strings.Trim(strings.TrimSuffix(filepath.Base(from), filepath.Ext(from)), "/.")

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -37,42 +38,42 @@ func newSampleOptions() *sampleOptions {
 	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16}
 }
 
-func (o *sampleOptions) options() []option {
-	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(categorySampling), o.cascade.options(), o.remoteOptions.options()),
-		presetOption(&o.preset), configOption(), o.processesOption(), o.connectOption(),
-		option{name: "num-samples", category: categorySampling, value: &o.number, usage: "generate `N` samples"},
-		option{name: "first-sample", category: categorySampling, value: &o.first, usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
-		option{name: "batch-size", category: categorySampling, value: &o.batchSize, usage: "`N` samples per batch in each process; the samples do not depend on it"},
-		option{name: "use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler, which needs fewer steps"},
-		option{name: "eta", category: categorySampling, value: &o.eta, usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
-		option{name: "class", category: categorySampling, value: &o.class, standard: "at random", usage: "sample class `NAME` or number, or several in turn, comma-separated"},
-		option{name: "seed", category: categorySampling, value: &o.seed, usage: "random seed `N`; sample i is a function of N and i"},
-		option{name: "denoised-progress", category: categorySampling, value: &o.progress, usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
-		option{name: "interpolate", category: categorySampling, value: &o.interpolate, usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
-		option{name: "invert", category: categorySampling, local: true, value: &o.invert, usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
-		option{name: "invert-refine", category: categorySampling, value: &o.refine, usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
-		option{name: "base-samples", category: categorySampling, local: true, value: &o.baseSamples, usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
-		option{name: "latents", category: categorySampling, local: true, value: &o.latents, usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
-		option{name: "out-dir", alias: "o", category: categoryRun, local: true, value: &o.dir, standard: "the run's samples/step-N", variable: "OPENAI_LOGDIR", usage: "write to `DIR`"},
+func (o *sampleOptions) options() []cli.Option {
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.cascade.options(), o.remoteOptions.options()),
+		cli.PresetOption(&o.preset), cli.ConfigOption(), o.processesOption(), o.connectOption(),
+		cli.Option{Name: "num-samples", Category: cli.CategorySampling, Value: &o.number, Usage: "generate `N` samples"},
+		cli.Option{Name: "first-sample", Category: cli.CategorySampling, Value: &o.first, Usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
+		cli.Option{Name: "batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Usage: "`N` samples per batch in each process; the samples do not depend on it"},
+		cli.Option{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler, which needs fewer steps"},
+		cli.Option{Name: "eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
+		cli.Option{Name: "class", Category: cli.CategorySampling, Value: &o.class, Standard: "at random", Usage: "sample class `NAME` or number, or several in turn, comma-separated"},
+		cli.Option{Name: "seed", Category: cli.CategorySampling, Value: &o.seed, Usage: "random seed `N`; sample i is a function of N and i"},
+		cli.Option{Name: "denoised-progress", Category: cli.CategorySampling, Value: &o.progress, Usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
+		cli.Option{Name: "interpolate", Category: cli.CategorySampling, Value: &o.interpolate, Usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
+		cli.Option{Name: "invert", Category: cli.CategorySampling, Local: true, Value: &o.invert, Usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
+		cli.Option{Name: "invert-refine", Category: cli.CategorySampling, Value: &o.refine, Usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
+		cli.Option{Name: "base-samples", Category: cli.CategorySampling, Local: true, Value: &o.baseSamples, Usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
+		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
+		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's samples/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
 	)
 }
 
 func (o *sampleOptions) validate() error {
 	switch {
 	case o.number < 1:
-		return wrongUse("num-samples must be above 0, not %d", o.number)
+		return cli.Errorf("num-samples must be above 0, not %d", o.number)
 	case o.first < 0:
-		return wrongUse("first-sample must not be negative, but is %d", o.first)
+		return cli.Errorf("first-sample must not be negative, but is %d", o.first)
 	case o.batchSize < 1:
-		return wrongUse("batch-size must be above 0, not %d", o.batchSize)
+		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
 	case !(o.eta >= 0 && o.eta <= 1):
-		return wrongUse("eta must be in [0, 1], not %g", o.eta)
+		return cli.Errorf("eta must be in [0, 1], not %g", o.eta)
 	case o.eta > 0 && !o.ddim:
-		return wrongUse("eta is an option of DDIM: add --use-ddim")
+		return cli.Errorf("eta is an option of DDIM: add --use-ddim")
 	case o.refine < 0:
-		return wrongUse("invert-refine must not be negative, but is %d", o.refine)
+		return cli.Errorf("invert-refine must not be negative, but is %d", o.refine)
 	case o.refine > 0 && o.invert == "":
-		return wrongUse("invert-refine is for --invert")
+		return cli.Errorf("invert-refine is for --invert")
 	}
 	return errors.Join(o.validateStart(), o.cascade.validate())
 }
@@ -87,27 +88,27 @@ func (o *sampleOptions) validateStart() error {
 	}
 	switch {
 	case starts > 1:
-		return wrongUse("choose one of --invert, --latents and --interpolate")
+		return cli.Errorf("choose one of --invert, --latents and --interpolate")
 	case starts > 0 && o.first > 0:
-		return wrongUse("--first-sample counts samples from noise: omit it with --invert, --latents and --interpolate")
+		return cli.Errorf("--first-sample counts samples from noise: omit it with --invert, --latents and --interpolate")
 	case o.latents != "" && (!o.ddim || o.eta > 0):
-		return wrongUse("--latents need DDIM without noise: add --use-ddim, and no --eta")
+		return cli.Errorf("--latents need DDIM without noise: add --use-ddim, and no --eta")
 	case o.invert != "" && (o.eta > 0 || o.progress):
-		return wrongUse("--invert supports neither --eta nor --denoised-progress")
+		return cli.Errorf("--invert supports neither --eta nor --denoised-progress")
 	case o.interpolate == nil:
 		return nil
 	case len(o.interpolate) != 2 || o.number < 2:
-		return wrongUse("--interpolate needs two seeds, as in 1,2, and --num-samples above 1")
+		return cli.Errorf("--interpolate needs two seeds, as in 1,2, and --num-samples above 1")
 	case !o.ddim || o.eta > 0:
-		return wrongUse("--interpolate needs DDIM without noise: add --use-ddim, and no --eta")
+		return cli.Errorf("--interpolate needs DDIM without noise: add --use-ddim, and no --eta")
 	}
 	return nil
 }
 
-func (p *program) sampleCommand() *cli.Command {
+func (p *program) sampleCommand() *urfave.Command {
 	config := train.Defaults()
-	options := append(networkOptions(&config), newSampleOptions().options()...)
-	return &cli.Command{
+	options := append(cli.NetworkOptions(&config), newSampleOptions().options()...)
+	return &urfave.Command{
 		Name:      "sample",
 		Usage:     "generate images from a checkpoint",
 		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
@@ -134,16 +135,16 @@ Examples:
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
   iddpm sample cifar10_uncond_50M_500K.pt --preset cifar10 --timestep-respacing 250`,
-		Flags:           append(flagsOf(options...), positionalFlag("model-path")),
+		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag("model-path")),
 		HideHelpCommand: true,
 		Action:          p.sample,
 	}
 }
 
-func (p *program) sample(c *cli.Context) error {
+func (p *program) sample(c *urfave.Context) error {
 	o := newSampleOptions()
 	path, err := argument(c, "CKPT_OR_RUN_DIR")
-	if err := errors.Join(err, apply(c, o.options())); err != nil {
+	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
 	if err := o.validate(); err != nil {

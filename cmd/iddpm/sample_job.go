@@ -7,16 +7,17 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
 // sampleDistributed generates the images, in this process or in several.
-func (s *session) sampleDistributed(c *cli.Context, path string, o *sampleOptions) error {
+func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOptions) error {
 	if o.invert != "" && s.group.Size() > 1 {
-		return s.group.SyncError(wrongUse("--invert runs in one process: omit --processes, or start it without a launcher"))
+		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
 	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
@@ -39,7 +40,7 @@ func (s *session) sampleDistributed(c *cli.Context, path string, o *sampleOption
 		return err
 	}
 	release := func() {}
-	err = s.group.OnLeader(func() (err error) { release, err = makeFolder(job.dir, "-o"); return err })
+	err = s.group.OnLeader(func() (err error) { release, err = cli.MakeFolder(job.dir, "-o"); return err })
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ type sampleJob struct {
 }
 
 // job reads the files that flags name.
-func (o *sampleOptions) job(c *cli.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
+func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
 	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint))}
 	if job.classes, err = classLabels(o.class, checkpoint); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iddpm/internal/cli"
 	"io"
 	"os"
 	"slices"
@@ -38,7 +39,7 @@ type sampleResult struct {
 // those of an earlier command. A folder that was removed meanwhile is created again.
 func (o *sampleJob) save(r *sampleResult, made generated) error {
 	if err := os.MkdirAll(o.dir, 0o777); err != nil {
-		return cannotWrite(o.dir, err)
+		return cli.WriteError(o.dir, err)
 	}
 	r.files = o.name(r, made)
 	err := errors.Join(saveArrays(r.Samples, made.Images), saveGrid(r.Grid, made.Images, 0))
@@ -70,7 +71,7 @@ func (o *sampleJob) name(r *sampleResult, made generated) (files []string) {
 		r.Latents = latentsName(made.inversion.Latents)
 	}
 	names := []*string{&r.Samples, &r.Grid, &r.Progress, &r.Inverted, &r.Latents}
-	unused(o.dir, names...)
+	cli.FreePaths(o.dir, names...)
 	for _, name := range names {
 		if *name != "" {
 			files = append(files, *name)

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/internal/threads"
 )
@@ -27,10 +28,10 @@ type outputOptions struct {
 	logJSON bool
 }
 
-func (o *outputOptions) options() []option {
-	return []option{
-		jsonOption(&o.json),
-		{name: "log-json", category: categoryRun, value: &o.logJSON, usage: "log in JSON, one event per line"},
+func (o *outputOptions) options() []cli.Option {
+	return []cli.Option{
+		cli.JSONOption(&o.json),
+		{Name: "log-json", Category: cli.CategoryRun, Value: &o.logJSON, Usage: "log in JSON, one event per line"},
 	}
 }
 
@@ -38,9 +39,9 @@ func defaultSession() sessionOptions {
 	return sessionOptions{device: "auto", processes: 1, connectTimeout: 600}
 }
 
-func (o *sessionOptions) options() []option {
+func (o *sessionOptions) options() []cli.Option {
 	return append(o.outputOptions.options(),
-		option{name: "device", category: categoryRun, value: &o.device, usage: "run on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
+		cli.Option{Name: "device", Category: cli.CategoryRun, Value: &o.device, Usage: "run on `DEVICE`: cpu, cuda, cuda:N, or auto: a GPU if there is one"})
 }
 
 // session is a running command: its device, its output and its process group.

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"iddpm/distributed"
+	"iddpm/internal/cli"
 
 	"iddpm/train"
 )
 
 // variables is an environment of only the given variables.
-func variables(pairs map[string]string) environment {
+func variables(pairs map[string]string) cli.Environment {
 	return func(name string) (string, bool) {
 		v, ok := pairs[name]
 		return v, ok
@@ -62,15 +63,15 @@ train:
 		{"reference's folder", "", map[string]string{"OPENAI_LOGDIR": "there"}, map[string]string{"run-dir": "there"}},
 		{"our folder", "", map[string]string{"OPENAI_LOGDIR": "there", "IDDPM_RUN_DIR": "here"}, map[string]string{"run-dir": "here"}},
 	} {
-		line, err := parseArguments(appSyntax(), strings.Fields("train "+test.args))
+		line, err := cli.Parse(appSyntax(), strings.Fields("train "+test.args))
 		if err == nil {
-			err = line.addSources(appSyntax(), variables(test.env))
+			err = line.AddSources(appSyntax(), variables(test.env))
 		}
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		for name, want := range test.want {
-			if got := line.last(name); got != want {
+			if got := line.Last(name); got != want {
 				t.Errorf("%s: %s is %q, not %q", test.name, name, got, want)
 			}
 		}
@@ -85,9 +86,9 @@ func TestConfigFileEncodings(t *testing.T) {
 		"UTF-16BE":        "\xfe\xff\x00s\x00t\x00e\x00p\x00s\x00:\x00 \x007",
 		"JSON with mark":  "\xef\xbb\xbf{\"train\": {\"steps\": 7}}",
 	} {
-		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "train.yaml", text)}}}
-		if err := line.addSources(appSyntax(), variables(nil)); err != nil || line.last("steps") != "7" {
-			t.Errorf("%s: steps is %q, %v", name, line.last("steps"), err)
+		line := cli.Line{Command: []string{"train"}, Flags: []cli.FlagValue{{Name: "config", Value: writeFile(t, "train.yaml", text)}}}
+		if err := line.AddSources(appSyntax(), variables(nil)); err != nil || line.Last("steps") != "7" {
+			t.Errorf("%s: steps is %q, %v", name, line.Last("steps"), err)
 		}
 	}
 }
@@ -102,14 +103,14 @@ func TestSourcesRefuse(t *testing.T) {
 		{"Windows-1252", "data_dir: caf\xe9", "line 1: byte 0xe9 is neither UTF-8 nor UTF-16"},
 		{"twice", "steps: 1\nsteps: 2", "train.yaml"},
 	} {
-		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "train.yaml", test.file)}}}
-		err := line.addSources(appSyntax(), variables(nil))
+		line := cli.Line{Command: []string{"train"}, Flags: []cli.FlagValue{{Name: "config", Value: writeFile(t, "train.yaml", test.file)}}}
+		err := line.AddSources(appSyntax(), variables(nil))
 		if err == nil || !strings.Contains(err.Error(), test.want) || exitStatus(err) != exitUsage {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
-	line := commandLine{command: []string{"train"}}
-	err := line.addSources(appSyntax(), variables(map[string]string{"IDDPM_STEPS": "many"}))
+	line := cli.Line{Command: []string{"train"}}
+	err := line.AddSources(appSyntax(), variables(map[string]string{"IDDPM_STEPS": "many"}))
 	if err == nil || err.Error() != `IDDPM_STEPS: "many" is not a whole number` {
 		t.Errorf("variable: %v", err)
 	}
@@ -122,9 +123,9 @@ func TestReferenceVariable(t *testing.T) {
 	for _, test := range []struct{ command, flag, want string }{
 		{"train", "run-dir", "there"}, {"resume", "run-dir", ""}, {"sample", "out-dir", "there"},
 	} {
-		line := commandLine{command: []string{test.command}}
-		if err := line.addSources(appSyntax(), env); err != nil || line.last(test.flag) != test.want {
-			t.Errorf("%s: --%s is %q, %v", test.command, test.flag, line.last(test.flag), err)
+		line := cli.Line{Command: []string{test.command}}
+		if err := line.AddSources(appSyntax(), env); err != nil || line.Last(test.flag) != test.want {
+			t.Errorf("%s: --%s is %q, %v", test.command, test.flag, line.Last(test.flag), err)
 		}
 	}
 }
@@ -137,16 +138,16 @@ func TestConfigOfARun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := commandLine{command: []string{"train"}, flags: []flagValue{{"config", writeFile(t, "config.json", string(text))}}}
-		if err := line.addSources(appSyntax(), variables(nil)); err != nil {
+		line := cli.Line{Command: []string{"train"}, Flags: []cli.FlagValue{{Name: "config", Value: writeFile(t, "config.json", string(text))}}}
+		if err := line.AddSources(appSyntax(), variables(nil)); err != nil {
 			t.Fatalf("%s: %v", preset.Name, err)
 		}
 		got := train.Config{}
 		got.Model.InChannels = 3
-		for _, o := range configOptions(&got) {
-			if text := line.last(o.name); text != "" {
-				if err := set(o.value, text); err != nil {
-					t.Errorf("%s: --%s %s: %v", preset.Name, o.name, text, err)
+		for _, o := range cli.ConfigOptions(&got) {
+			if text := line.Last(o.Name); text != "" {
+				if err := cli.Set(o.Value, text); err != nil {
+					t.Errorf("%s: --%s %s: %v", preset.Name, o.Name, text, err)
 				}
 			}
 		}
@@ -164,9 +165,9 @@ func FuzzConfigFile(f *testing.F) {
 	}
 	root := appSyntax()
 	f.Fuzz(func(t *testing.T, text string) {
-		_, err := readConfigFile(writeFile(t, "c.yaml", text), root.commands["train"], root)
+		_, err := cli.ReadConfigFile(writeFile(t, "c.yaml", text), root.Commands["train"], root)
 		if err != nil && exitStatus(err) != exitUsage {
-			t.Fatalf("%v is no usageError", err)
+			t.Fatalf("%v is no usage error", err)
 		}
 	})
 }

@@ -11,11 +11,12 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/data"
+	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/train"
 )
@@ -44,29 +45,29 @@ func newRunOptions() *runOptions {
 }
 
 // uploadOptions are the flags of a run folder at a URL.
-func (r *runOptions) uploadOptions() []option {
-	return append(r.remoteOptions.options(), option{name: "upload-wait", category: categoryRun, value: &r.uploadWait,
-		usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
+func (r *runOptions) uploadOptions() []cli.Option {
+	return append(r.remoteOptions.options(), cli.Option{Name: "upload-wait", Category: cli.CategoryRun, Value: &r.uploadWait,
+		Usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
 }
 
-func (r *runOptions) stepTimeoutOption() option {
-	return option{name: "step-timeout", category: categoryRun, value: &r.stepTimeout,
-		usage: "with several processes: fail after waiting `MINUTES` within a step for a process that has died or hangs"}
+func (r *runOptions) stepTimeoutOption() cli.Option {
+	return cli.Option{Name: "step-timeout", Category: cli.CategoryRun, Value: &r.stepTimeout,
+		Usage: "with several processes: fail after waiting `MINUTES` within a step for a process that has died or hangs"}
 }
 
-func (r *runOptions) options() []option {
+func (r *runOptions) options() []cli.Option {
 	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
-		presetOption(&r.preset), configOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
-		option{name: "run-dir", path: true, category: categoryRun, value: &r.dir, standard: "runs/NNN-PRESET", variable: "OPENAI_LOGDIR", usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
-		option{name: "auto-resume", category: categoryRun, value: &r.autoResume, usage: "resume if --run-dir already holds a run"},
-		option{name: "use-fp16", category: categoryTraining, value: &r.reference.useFP16, hidden: true},
-		option{name: "resume-checkpoint", category: categoryTraining, value: &r.reference.resume, hidden: true},
+		cli.PresetOption(&r.preset), cli.ConfigOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
+		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "runs/NNN-PRESET", Variable: "OPENAI_LOGDIR", Usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
+		cli.Option{Name: "auto-resume", Category: cli.CategoryRun, Value: &r.autoResume, Usage: "resume if --run-dir already holds a run"},
+		cli.Option{Name: "use-fp16", Category: cli.CategoryTraining, Value: &r.reference.useFP16, Hidden: true},
+		cli.Option{Name: "resume-checkpoint", Category: cli.CategoryTraining, Value: &r.reference.resume, Hidden: true},
 	)
 }
 
-func (p *program) trainCommand() *cli.Command {
+func (p *program) trainCommand() *urfave.Command {
 	config := train.Defaults()
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "train",
 		Usage:     "train a diffusion model",
 		UsageText: "iddpm train [FLAGS]",
@@ -84,19 +85,19 @@ Examples:
   torchrun --no-python --nproc-per-node 8 iddpm train --run-dir runs/one --data-dir photos
   iddpm train --data_dir photos --image_size 64 --num_channels 128 --num_res_blocks 3 \
     --learn_sigma True --diffusion_steps 4000 --noise_schedule cosine --lr 1e-4 --batch_size 128`,
-		Flags:           flagsOf(append(configOptions(&config), newRunOptions().options()...)...),
+		Flags:           cli.FlagsOf(append(cli.ConfigOptions(&config), newRunOptions().options()...)...),
 		HideHelpCommand: true,
 		Action:          p.train,
 	}
 }
 
-func (p *program) train(c *cli.Context) error {
+func (p *program) train(c *urfave.Context) error {
 	r := newRunOptions()
-	if err := errors.Join(noArgument(c), apply(c, r.options())); err != nil {
+	if err := errors.Join(noArgument(c), cli.Apply(c, r.options())); err != nil {
 		return err
 	}
 	if r.autoResume && r.dir == "" {
-		return wrongUse("--auto-resume needs --run-dir: without it every run gets a new folder")
+		return cli.Errorf("--auto-resume needs --run-dir: without it every run gets a new folder")
 	}
 	return p.trainDistributed(c.Context, r, func(s *session) error { return s.train(c, r) })
 }
@@ -105,7 +106,7 @@ func (p *program) train(c *cli.Context) error {
 // others join it.
 func (p *program) trainDistributed(ctx context.Context, r *runOptions, lead func(*session) error) error {
 	if !(r.stepTimeout > 0) {
-		return wrongUse("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
+		return cli.Errorf("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
 	}
 	return p.distributedSession(ctx, r.sessionOptions, func(s *session) error {
 		s.stepTimeout = time.Duration(min(r.stepTimeout, 1e6) * float64(time.Minute))
@@ -135,7 +136,7 @@ func (s *session) follow(ctx context.Context) error {
 	return errors.Join(err, t.Close())
 }
 
-func (s *session) train(c *cli.Context, r *runOptions) error {
+func (s *session) train(c *urfave.Context, r *runOptions) error {
 	config, name, err := s.config(c, r)
 	if err != nil {
 		return err
@@ -158,7 +159,7 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 		return s.resumeRun(c.Context, from, folder, s.changes(c, config))
 	}
 	if err := config.Train.CheckParts(s.group.Size()); err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	if config.Data.Dir == "" {
 		s.log.Info("no --data-dir: training on the built-in emoji")
@@ -167,12 +168,12 @@ func (s *session) train(c *cli.Context, r *runOptions) error {
 }
 
 // config returns the configuration that the flags describe, and a name for it.
-func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, error) {
+func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string, error) {
 	config, name, err := s.startingConfig(c, r.preset)
 	if err != nil {
 		return config, "", err
 	}
-	if err := configure(c, &config, configOptions(&config)); err != nil {
+	if err := cli.Configure(c, &config, cli.ConfigOptions(&config)); err != nil {
 		return config, "", err
 	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
@@ -185,18 +186,18 @@ func (s *session) config(c *cli.Context, r *runOptions) (train.Config, string, e
 		return config, "", err
 	}
 	if err := config.Validate(); err != nil {
-		return config, "", usageError{err}
+		return config, "", cli.Usage(err)
 	}
 	return config, name, nil
 }
 
 // startingConfig returns the configuration before flags, and its name: a preset's, or
 // improved-diffusion's defaults if a flag describes the network or the diffusion.
-func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, string, error) {
+func (s *session) startingConfig(c *urfave.Context, preset string) (train.Config, string, error) {
 	name := preset
 	if name == "" {
 		config := train.Defaults()
-		if anySet(c, modelOptions(&config)) || anySet(c, diffusionOptions(&config)) {
+		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
 			return config, "custom", nil
 		}
 		name = "emoji"
@@ -205,7 +206,7 @@ func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, s
 		}
 		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", name))
 	}
-	config, err := baseConfig(name)
+	config, err := cli.BaseConfig(name)
 	return config, name, err
 }
 
@@ -213,7 +214,7 @@ func (s *session) startingConfig(c *cli.Context, preset string) (train.Config, s
 // It is not part of the configuration's check: a checkpoint may come from a larger machine.
 func checkThreads(n int) error {
 	if cores := runtime.NumCPU(); n < 0 || n > 4*cores {
-		return wrongUse("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
+		return cli.Errorf("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
 	}
 	return nil
 }

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/npy"
 
 	"iddpm/data"
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -27,28 +28,28 @@ type cascadeOptions struct {
 	batchSize int
 }
 
-func (o *cascadeOptions) options() []option {
-	return []option{
-		{name: "upsample", path: true, category: categorySampling, value: &o.path, usage: "upsample the samples with the super-resolution network in `CKPT`"},
-		{name: "upsample-preset", category: categorySampling, value: &o.preset, usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
-		{name: "upsample-timestep-respacing", category: categorySampling, value: &o.respacing, standard: "all", usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
-		{name: "upsample-use-ddim", category: categorySampling, value: &o.ddim, usage: "use the DDIM sampler for the upsampler"},
-		{name: "upsample-eta", category: categorySampling, value: &o.eta, usage: "DDIM's `ETA` of the upsampler, as for --eta"},
-		{name: "upsample-ema", category: categorySampling, value: &o.ema, standard: emaDefault, usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
-		{name: "upsample-batch-size", category: categorySampling, value: &o.batchSize, standard: "--batch-size", usage: "upsample `N` images per batch"},
+func (o *cascadeOptions) options() []cli.Option {
+	return []cli.Option{
+		{Name: "upsample", Path: true, Category: cli.CategorySampling, Value: &o.path, Usage: "upsample the samples with the super-resolution network in `CKPT`"},
+		{Name: "upsample-preset", Category: cli.CategorySampling, Value: &o.preset, Usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
+		{Name: "upsample-timestep-respacing", Category: cli.CategorySampling, Value: &o.respacing, Standard: "all", Usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
+		{Name: "upsample-use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler for the upsampler"},
+		{Name: "upsample-eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA` of the upsampler, as for --eta"},
+		{Name: "upsample-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
+		{Name: "upsample-batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Standard: "--batch-size", Usage: "upsample `N` images per batch"},
 	}
 }
 
 func (o *cascadeOptions) validate() error {
 	switch {
 	case o.path == "" && *o != (cascadeOptions{}):
-		return wrongUse("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema and -batch-size are for --upsample")
+		return cli.Errorf("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema and -batch-size are for --upsample")
 	case !(o.eta >= 0 && o.eta <= 1):
-		return wrongUse("upsample-eta must be in [0, 1], not %g", o.eta)
+		return cli.Errorf("upsample-eta must be in [0, 1], not %g", o.eta)
 	case o.eta > 0 && !o.ddim:
-		return wrongUse("upsample-eta is an option of DDIM: add --upsample-use-ddim")
+		return cli.Errorf("upsample-eta is an option of DDIM: add --upsample-use-ddim")
 	case o.batchSize < 0:
-		return wrongUse("upsample-batch-size must not be negative, but is %d", o.batchSize)
+		return cli.Errorf("upsample-batch-size must not be negative, but is %d", o.batchSize)
 	}
 	return nil
 }
@@ -64,7 +65,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 		return nil, err
 	}
 	if second.Bare && o.preset == "" {
-		return nil, wrongUse("%s holds bare weights: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
+		return nil, cli.Errorf("%s holds bare weights: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
 	}
 	m, base := &second.Config.Model, first.Config.Model
 	if second.Bare && m.ClassCond {
@@ -72,7 +73,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, firs
 	}
 	second.Config.Diffusion.TimestepRespacing = o.respacing
 	if err := second.Config.Diffusion.Validate(); err != nil {
-		return nil, wrongUse("--upsample-timestep-respacing: %w", err)
+		return nil, cli.Errorf("--upsample-timestep-respacing: %w", err)
 	}
 	switch {
 	case !m.SuperRes():
@@ -116,12 +117,12 @@ func openBase(path string, c *train.Checkpoint, classes []int64) (*inference.Ima
 	case path == "" && !m.SuperRes():
 		return nil, nil
 	case path == "":
-		return nil, wrongUse("%s upsamples images of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
+		return nil, cli.Errorf("%s upsamples images of %d pixels: name some by --base-samples", c.Path, m.SmallSize)
 	case !m.SuperRes():
-		return nil, wrongUse("--base-samples: %s is no super-resolution network", c.Path)
+		return nil, cli.Errorf("--base-samples: %s is no super-resolution network", c.Path)
 	}
 	read := readBaseSet
-	if isNPZ(path) {
+	if cli.IsNPZ(path) {
 		read = readBaseArrays
 	}
 	base, err := read(path, c, len(classes) > 0)
@@ -220,10 +221,10 @@ func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, 
 }
 
 // checkSuperRes refuses flags that a super-resolution network does not support.
-func (o *sampleOptions) checkSuperRes(c *cli.Context) error {
+func (o *sampleOptions) checkSuperRes(c *urfave.Context) error {
 	for _, name := range []string{"invert", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {
-			return wrongUse("--%s is not for super-resolution networks", name)
+			return cli.Errorf("--%s is not for super-resolution networks", name)
 		}
 	}
 	return nil

@@ -10,9 +10,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/internal/cli"
 	"iddpm/watch"
 )
 
@@ -22,16 +23,16 @@ type watchOptions struct {
 	token   string
 }
 
-func (o *watchOptions) options() []option {
-	return []option{
-		{name: "addr", category: categoryRun, value: &o.address, usage: "listen on `HOST:PORT`; port 0 is a free one"},
-		{name: "token", category: categoryRun, value: &o.token, usage: "require `TOKEN` of every browser; needed for a HOST other than this machine's own"},
+func (o *watchOptions) options() []cli.Option {
+	return []cli.Option{
+		{Name: "addr", Category: cli.CategoryRun, Value: &o.address, Usage: "listen on `HOST:PORT`; port 0 is a free one"},
+		{Name: "token", Category: cli.CategoryRun, Value: &o.token, Usage: "require `TOKEN` of every browser; needed for a HOST other than this machine's own"},
 	}
 }
 
-func (p *program) watchCommand() *cli.Command {
+func (p *program) watchCommand() *urfave.Command {
 	o := &watchOptions{address: defaultWatchAddress}
-	return &cli.Command{
+	return &urfave.Command{
 		Name:      "watch",
 		Usage:     "show training runs on a web page while they train",
 		UsageText: "iddpm watch [RUN_DIR...] [FLAGS]",
@@ -47,7 +48,7 @@ Examples:
   iddpm watch
   iddpm watch runs/001-emoji runs/002-emoji
   iddpm watch s3://bucket/runs/one --addr 0.0.0.0:6060 --token "$(openssl rand -hex 16)"`,
-		Flags:           flagsOf(o.options()...),
+		Flags:           cli.FlagsOf(o.options()...),
 		HideHelpCommand: true,
 		Action:          p.watch,
 	}
@@ -55,9 +56,9 @@ Examples:
 
 const defaultWatchAddress = "127.0.0.1:6060"
 
-func (p *program) watch(c *cli.Context) error {
+func (p *program) watch(c *urfave.Context) error {
 	o := &watchOptions{address: defaultWatchAddress}
-	if err := apply(c, o.options()); err != nil {
+	if err := cli.Apply(c, o.options()); err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {
@@ -87,10 +88,10 @@ func defaultWatched() string {
 func (o *watchOptions) check() error {
 	host, _, err := net.SplitHostPort(o.address)
 	if err != nil {
-		return wrongUse("--addr %s: write HOST:PORT, such as %s", o.address, defaultWatchAddress)
+		return cli.Errorf("--addr %s: write HOST:PORT, such as %s", o.address, defaultWatchAddress)
 	}
 	if ip := net.ParseIP(host); o.token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return wrongUse("--addr %s can be reached from other machines: set --token, or listen on 127.0.0.1", o.address)
+		return cli.Errorf("--addr %s can be reached from other machines: set --token, or listen on 127.0.0.1", o.address)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// makeFolder creates the output folder and checks that it is writable, before the work
+// MakeFolder creates the output folder and checks that it is writable, before the work
 // and not after it. flag names the folder; release removes it if it is new and empty.
-func makeFolder(dir, flag string) (release func(), err error) {
+func MakeFolder(dir, flag string) (release func(), err error) {
 	release = func() {}
-	if !exists(dir) {
+	if !Exists(dir) {
 		release = func() { os.Remove(dir) }
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -25,12 +25,12 @@ func makeFolder(dir, flag string) (release func(), err error) {
 	return release, errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// unused turns file names, of which some may be empty, into paths in a folder that do not
+// FreePaths turns file names, of which some may be empty, into paths in a folder that do not
 // exist yet: if one exists, all of them get the first free number.
-func unused(dir string, names ...*string) {
+func FreePaths(dir string, names ...*string) {
 	taken := func(end string) bool {
 		for _, name := range names {
-			if *name != "" && exists(numbered(dir, *name, end)) {
+			if *name != "" && Exists(numbered(dir, *name, end)) {
 				return true
 			}
 		}
@@ -53,19 +53,19 @@ func numbered(dir, name, end string) string {
 	return filepath.Join(dir, strings.TrimSuffix(name, extension)+end+extension)
 }
 
-// cannotWrite adds the file's path to a write error.
-func cannotWrite(path string, err error) error {
+// WriteError adds the file's path to a write error.
+func WriteError(path string, err error) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil
 }
 
-// exists reports whether a path exists, readable or not.
-func exists(path string) bool {
+// Exists reports whether a path exists, readable or not.
+func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, os.ErrNotExist)
 }
 
-// isNPZ reports whether a path names an .npz file.
-func isNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }
+// IsNPZ reports whether a path names an .npz file.
+func IsNPZ(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npz") }

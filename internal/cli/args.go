@@ -1,13 +1,14 @@
-package main
+package cli
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 )
 
@@ -20,41 +21,56 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-func wrongUse(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// syntax holds the flags and subcommands of a command.
-type syntax struct {
-	flags    map[string]flagSyntax // by name and alias
-	commands map[string]syntax
+// Usage marks an error as incorrect usage; nil stays nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
 }
 
-type flagSyntax struct {
-	name       string // without aliases
+// IsUsage reports whether an error is incorrect usage.
+func IsUsage(err error) bool {
+	var u usageError
+	return errors.As(err, &u)
+}
+
+// Errorf returns an error of incorrect usage.
+func Errorf(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Syntax holds the flags and subcommands of a command.
+type Syntax struct {
+	Flags    map[string]Flag // by name and alias
+	Commands map[string]Syntax
+}
+
+type Flag struct {
+	Name       string // without aliases
 	boolean    bool
 	positional bool               // its value is the command's argument
-	path       bool               // a file or folder: must not be empty
+	Path       bool               // a file or folder: must not be empty
 	variable   string             // environment variable, if ours is not set
-	check      func(string) error // returns what is wrong with a value
+	Check      func(string) error // returns what is wrong with a value
 }
 
-// commandLine is a parsed command line.
-type commandLine struct {
-	command    []string    // such as "bench", "train"
-	flags      []flagValue // the last one of a name counts
+// Line is a parsed command line.
+type Line struct {
+	Command    []string    // such as "bench", "train"
+	Flags      []FlagValue // the last one of a name counts
 	positional []string
-	help       bool
+	Help       bool
 }
 
-type flagValue struct{ name, value string }
+type FlagValue struct{ Name, Value string }
 
-// arguments returns the arguments for urfave, without the program's name.
-func (l commandLine) arguments() []string {
-	args := append([]string(nil), l.command...)
-	if l.help {
+// Arguments returns the arguments for urfave, without the program's name.
+func (l Line) Arguments() []string {
+	args := append([]string(nil), l.Command...)
+	if l.Help {
 		return append(args, "--help")
 	}
-	for _, f := range l.flags {
-		args = append(args, "--"+f.name+"="+f.value)
+	for _, f := range l.Flags {
+		args = append(args, "--"+f.Name+"="+f.Value)
 	}
 	if len(l.positional) > 0 {
 		args = append(append(args, "--"), l.positional...)
@@ -62,36 +78,36 @@ func (l commandLine) arguments() []string {
 	return args
 }
 
-// last returns the last value of a flag, the one that counts; "" if there is none.
-func (l commandLine) last(name string) (value string) {
-	for _, f := range l.flags {
-		if f.name == name {
-			value = f.value
+// Last returns the last value of a flag, the one that counts; "" if there is none.
+func (l Line) Last(name string) (value string) {
+	for _, f := range l.Flags {
+		if f.Name == name {
+			value = f.Value
 		}
 	}
 	return value
 }
 
-// parseArguments splits arguments into the command, its flags by name with dashes, and
+// Parse splits arguments into the command, its flags by name with dashes, and
 // positional arguments. Every error is a usageError.
-func parseArguments(root syntax, args []string) (commandLine, error) {
+func Parse(root Syntax, args []string) (Line, error) {
 	p := parser{syntax: root}
 	if len(args) > 0 && args[0] == "help" {
-		p.line.help = true
+		p.line.Help = true
 		args = args[1:]
 	}
 	for len(args) > 0 {
 		var err error
 		if args, err = p.next(args); err != nil {
-			return commandLine{}, err
+			return Line{}, err
 		}
 	}
 	return p.line, nil
 }
 
 type parser struct {
-	syntax syntax
-	line   commandLine
+	syntax Syntax
+	line   Line
 }
 
 // next parses one argument, or a flag and its value, and returns the remaining ones.
@@ -103,23 +119,23 @@ func (p *parser) next(args []string) ([]string, error) {
 		return nil, nil
 	case looksLikeFlag(arg):
 		return p.flag(arg, rest)
-	case len(p.syntax.commands) > 0:
+	case len(p.syntax.Commands) > 0:
 		return rest, p.descend(arg)
 	case strings.TrimSpace(arg) == "":
-		return nil, wrongUse("an argument is empty, where a path is expected: is a variable of the shell unset?")
+		return nil, Errorf("an argument is empty, where a path is expected: is a variable of the shell unset?")
 	}
 	p.line.positional = append(p.line.positional, arg)
 	return rest, nil
 }
 
 func (p *parser) descend(name string) error {
-	sub, ok := p.syntax.commands[name]
+	sub, ok := p.syntax.Commands[name]
 	if !ok {
-		return wrongUse("unknown command %s%s (commands: %s)", name, suggest(name, "", p.syntax.commands),
-			strings.Join(slices.Sorted(maps.Keys(p.syntax.commands)), ", "))
+		return Errorf("unknown command %s%s (commands: %s)", name, Suggest(name, "", p.syntax.Commands),
+			strings.Join(slices.Sorted(maps.Keys(p.syntax.Commands)), ", "))
 	}
 	p.syntax = sub
-	p.line.command = append(p.line.command, name)
+	p.line.Command = append(p.line.Command, name)
 	return nil
 }
 
@@ -137,13 +153,13 @@ func (p *parser) flag(arg string, rest []string) ([]string, error) {
 	spelled, value, joined := strings.Cut(arg, "=")
 	name := strings.ReplaceAll(strings.TrimPrefix(spelled[1:], "-"), "_", "-")
 	if name == "h" || name == "help" {
-		p.line.help = true
+		p.line.Help = true
 		return rest, nil
 	}
-	f, ok := p.syntax.flags[name]
+	f, ok := p.syntax.Flags[name]
 	if !ok {
-		return nil, wrongUse("unknown flag %s%s (see iddpm help %s)",
-			spelled, suggest(name, "--", p.syntax.flags), strings.Join(p.line.command, " "))
+		return nil, Errorf("unknown flag %s%s (see iddpm help %s)",
+			spelled, Suggest(name, "--", p.syntax.Flags), strings.Join(p.line.Command, " "))
 	}
 	if !joined {
 		var err error
@@ -156,7 +172,7 @@ func (p *parser) flag(arg string, rest []string) ([]string, error) {
 
 // take returns a flag's value from the arguments that follow it. A boolean flag needs
 // none, but accepts a word such as True.
-func (f flagSyntax) take(arg string, rest []string) (value string, left []string, err error) {
+func (f Flag) take(arg string, rest []string) (value string, left []string, err error) {
 	if f.boolean {
 		if len(rest) > 0 {
 			if _, err := parseBool(rest[0]); err == nil {
@@ -166,42 +182,42 @@ func (f flagSyntax) take(arg string, rest []string) (value string, left []string
 		return "true", rest, nil
 	}
 	if len(rest) == 0 {
-		return "", nil, wrongUse("%s needs a value", arg)
+		return "", nil, Errorf("%s needs a value", arg)
 	}
 	if looksLikeFlag(rest[0]) {
-		return "", nil, wrongUse("%s needs a value, but %s follows (write %s=%s if that is the value)", arg, rest[0], arg, rest[0])
+		return "", nil, Errorf("%s needs a value, but %s follows (write %s=%s if that is the value)", arg, rest[0], arg, rest[0])
 	}
 	return rest[0], rest[1:], nil
 }
 
-func (p *parser) add(f flagSyntax, value string) error {
-	if f.path && strings.TrimSpace(value) == "" {
-		return wrongUse("--%s is empty: name a path, or leave the flag out (is a variable of the shell unset?)", f.name)
+func (p *parser) add(f Flag, value string) error {
+	if f.Path && strings.TrimSpace(value) == "" {
+		return Errorf("--%s is empty: name a path, or leave the flag out (is a variable of the shell unset?)", f.Name)
 	}
 	if f.positional {
 		p.line.positional = append(p.line.positional, value)
 		return nil
 	}
-	v, err := f.value("--"+f.name, value)
-	p.line.flags = append(p.line.flags, v)
+	v, err := f.value("--"+f.Name, value)
+	p.line.Flags = append(p.line.Flags, v)
 	return err
 }
 
 // value checks a value that comes from origin and normalises booleans for urfave.
-func (f flagSyntax) value(origin, text string) (flagValue, error) {
-	if err := f.check(text); err != nil {
-		return flagValue{}, wrongUse("%s: %w", origin, err)
+func (f Flag) value(origin, text string) (FlagValue, error) {
+	if err := f.Check(text); err != nil {
+		return FlagValue{}, Errorf("%s: %w", origin, err)
 	}
 	if f.boolean {
 		on, _ := parseBool(text)
 		text = strconv.FormatBool(on)
 	}
-	return flagValue{f.name, text}, nil
+	return FlagValue{f.Name, text}, nil
 }
 
-// suggest returns ": did you mean PREFIXname?" for the known name nearest to a misspelled
+// Suggest returns ": did you mean PREFIXname?" for the known name nearest to a misspelled
 // one, or "" if none is near.
-func suggest[T any](name, prefix string, known map[string]T) string {
+func Suggest[T any](name, prefix string, known map[string]T) string {
 	best, fewest := "", (len(name)+2)/3+1
 	for _, k := range slices.Sorted(maps.Keys(known)) {
 		edits := smetrics.WagnerFischer(name, k, 1, 1, 1)
@@ -229,18 +245,18 @@ func parseBool(text string) (bool, error) {
 	return false, fmt.Errorf("%q is neither true nor false", text)
 }
 
-// syntaxOf describes a command to the parser.
-func syntaxOf(flags []cli.Flag, commands []*cli.Command) syntax {
-	s := syntax{flags: map[string]flagSyntax{}, commands: map[string]syntax{}}
+// SyntaxOf describes a command to the parser.
+func SyntaxOf(flags []urfave.Flag, commands []*urfave.Command) Syntax {
+	s := Syntax{Flags: map[string]Flag{}, Commands: map[string]Syntax{}}
 	for _, f := range flags {
 		if f, ok := f.(*optionFlag); ok {
 			for _, name := range f.Names() {
-				s.flags[name] = f.syntax()
+				s.Flags[name] = f.syntax()
 			}
 		}
 	}
 	for _, c := range commands {
-		s.commands[c.Name] = syntaxOf(c.Flags, c.Subcommands)
+		s.Commands[c.Name] = SyntaxOf(c.Flags, c.Subcommands)
 	}
 	return s
 }

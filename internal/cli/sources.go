@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -15,37 +15,37 @@ import (
 	"iddpm/internal/textfile"
 )
 
-// environment looks up a variable, as os.LookupEnv does.
-type environment func(name string) (string, bool)
+// Environment looks up a variable, as os.LookupEnv does.
+type Environment func(name string) (string, bool)
 
-// addSources prepends the values of the --config file and of the environment to the flags
+// AddSources prepends the values of the --config file and of the environment to the flags
 // of a command line: the last value of a flag counts. root tells keys of other commands
 // from misspelled ones.
-func (l *commandLine) addSources(root syntax, env environment) error {
-	if l.help || len(l.command) == 0 {
+func (l *Line) AddSources(root Syntax, env Environment) error {
+	if l.Help || len(l.Command) == 0 {
 		return nil
 	}
-	own := root.of(l.command)
+	own := root.Of(l.Command)
 	fromEnv, err := readEnvironment(own, env)
 	if err != nil {
 		return err
 	}
-	l.flags = append(fromEnv, l.flags...)
-	if _, ok := own.flags["config"]; !ok || l.last("config") == "" {
+	l.Flags = append(fromEnv, l.Flags...)
+	if _, ok := own.Flags["config"]; !ok || l.Last("config") == "" {
 		return nil
 	}
-	fromFile, err := readConfigFile(l.last("config"), own, root)
-	l.flags = append(fromFile, l.flags...)
+	fromFile, err := ReadConfigFile(l.Last("config"), own, root)
+	l.Flags = append(fromFile, l.Flags...)
 	return err
 }
 
 // readEnvironment returns the flags that variables set, such as IDDPM_NUM_CHANNELS for
 // --num-channels.
-func readEnvironment(s syntax, env environment) ([]flagValue, error) {
-	var values []flagValue
-	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
-		f := s.flags[name]
-		if f.name != name || f.positional {
+func readEnvironment(s Syntax, env Environment) ([]FlagValue, error) {
+	var values []FlagValue
+	for _, name := range slices.Sorted(maps.Keys(s.Flags)) {
+		f := s.Flags[name]
+		if f.Name != name || f.positional {
 			continue
 		}
 		variable := variableOf(name)
@@ -77,13 +77,13 @@ func variableOf(flag string) string {
 // serviceVariable matches what Kubernetes sets in every pod for a service called iddpm.
 var serviceVariable = regexp.MustCompile(`_(SERVICE_HOST|PORT|(SERVICE_)?PORT_.*)$`)
 
-// unknownVariables returns a message per IDDPM_ variable that sets no flag of any
+// UnknownVariables returns a message per IDDPM_ variable that sets no flag of any
 // command, with the nearest name.
-func unknownVariables(root syntax, environ []string) (messages []string) {
+func UnknownVariables(root Syntax, environ []string) (messages []string) {
 	known := map[string]bool{strings.TrimPrefix(distributed.MasterSocket, variablePrefix): true}
 	for _, f := range root.allFlags() {
 		if !f.positional {
-			known[strings.TrimPrefix(variableOf(f.name), variablePrefix)] = true
+			known[strings.TrimPrefix(variableOf(f.Name), variablePrefix)] = true
 		}
 	}
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
@@ -92,25 +92,25 @@ func unknownVariables(root syntax, environ []string) (messages []string) {
 		if !ours || value == "" || known[name] || serviceVariable.MatchString(variable) {
 			continue
 		}
-		messages = append(messages, fmt.Sprintf("unknown environment variable %s%s", variable, suggest(name, variablePrefix, known)))
+		messages = append(messages, fmt.Sprintf("unknown environment variable %s%s", variable, Suggest(name, variablePrefix, known)))
 	}
 	return messages
 }
 
-// readConfigFile returns the flags that a YAML file sets. Keys are names of flags, with
+// ReadConfigFile returns the flags that a YAML file sets. Keys are names of flags, with
 // dashes or underscores. Sections, as in a run's config.json, are flattened.
-func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
+func ReadConfigFile(path string, own, root Syntax) ([]FlagValue, error) {
 	file, err := regularfile.Read(path)
 	if err != nil {
-		return nil, wrongUse("--config: %w", err)
+		return nil, Errorf("--config: %w", err)
 	}
 	text, err := textfile.Decode(file)
 	if err != nil {
-		return nil, wrongUse("--config %s: %w", path, err)
+		return nil, Errorf("--config %s: %w", path, err)
 	}
 	var entries map[string]any
 	if err := yaml.Unmarshal([]byte(text), &entries); err != nil {
-		return nil, wrongUse("--config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+		return nil, Errorf("--config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
 	f := configFile{path: path, own: own, all: root.allFlags()}
 	return f.values, f.add(entries)
@@ -118,9 +118,9 @@ func readConfigFile(path string, own, root syntax) ([]flagValue, error) {
 
 type configFile struct {
 	path   string
-	own    syntax                // of the command that reads the file
-	all    map[string]flagSyntax // of all commands
-	values []flagValue
+	own    Syntax          // of the command that reads the file
+	all    map[string]Flag // of all commands
+	values []FlagValue
 }
 
 func (f *configFile) add(entries map[string]any) error {
@@ -145,14 +145,14 @@ func (f *configFile) addEntry(key string, entry any) error {
 	}
 	known, ok := f.all[name]
 	if !ok || known.positional {
-		return wrongUse("--config %s: unknown key %s%s (its keys are names of flags)", f.path, key, suggest(name, "", f.all))
+		return Errorf("--config %s: unknown key %s%s (its keys are names of flags)", f.path, key, Suggest(name, "", f.all))
 	}
-	if _, ok := f.own.flags[name]; !ok {
+	if _, ok := f.own.Flags[name]; !ok {
 		return nil // another command's
 	}
 	text, err := scalar(entry)
 	if err != nil {
-		return wrongUse("--config %s: %s: %w", f.path, key, err)
+		return Errorf("--config %s: %s: %w", f.path, key, err)
 	}
 	v, err := known.value(fmt.Sprintf("--config %s: %s", f.path, key), text)
 	f.values = append(f.values, v)
@@ -183,18 +183,18 @@ func scalar(entry any) (string, error) {
 	return "", fmt.Errorf("%v is neither a value nor a list of values", entry)
 }
 
-// of returns the syntax of a subcommand, by its path.
-func (s syntax) of(command []string) syntax {
+// Of returns the syntax of a subcommand, by its path.
+func (s Syntax) Of(command []string) Syntax {
 	for _, name := range command {
-		s = s.commands[name]
+		s = s.Commands[name]
 	}
 	return s
 }
 
 // allFlags returns the flags of a command and of all its subcommands.
-func (s syntax) allFlags() map[string]flagSyntax {
-	all := maps.Clone(s.flags)
-	for _, sub := range s.commands {
+func (s Syntax) allFlags() map[string]Flag {
+	all := maps.Clone(s.Flags)
+	for _, sub := range s.Commands {
 		maps.Copy(all, sub.allFlags())
 	}
 	return all

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,31 +7,31 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/storage"
 )
 
-// option is one flag of a command and the place where its value goes. Flags, IDDPM_
+// Option is one flag of a command and the place where its value goes. Flags, IDDPM_
 // variables and files of --config accept the same text.
-type option struct {
-	name     string // in kebab-case
-	alias    string
-	category string
-	usage    string // `NAME` in it stands for the value
-	value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
-	standard string // default as shown by help, if not the value
-	local    bool   // a path on this machine; a URL is an error
-	path     bool   // a path or a URL
-	hidden   bool   // accepted for compatibility with improved-diffusion
-	timed    bool   // a setting of training or data that bench uses too
-	variable string // improved-diffusion's environment variable, in addition to ours
+type Option struct {
+	Name     string // in kebab-case
+	Alias    string
+	Category string
+	Usage    string // `NAME` in it stands for the value
+	Value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
+	Standard string // default as shown by help, if not the value
+	Local    bool   // a path on this machine; a URL is an error
+	Path     bool   // a path or a URL
+	Hidden   bool   // accepted for compatibility with improved-diffusion
+	Timed    bool   // a setting of training or data that bench uses too
+	Variable string // improved-diffusion's environment variable, in addition to ours
 }
 
 // optionFlag is an option as urfave sees it. To urfave the value is text, so that one
 // parser handles all sources.
 type optionFlag struct {
-	*cli.StringFlag
+	*urfave.StringFlag
 	value      any
 	positional bool
 	path       bool
@@ -39,46 +39,46 @@ type optionFlag struct {
 	variable   string
 }
 
-func (o option) flag() *optionFlag {
-	f := &cli.StringFlag{Name: o.name, Category: o.category, Usage: o.usage, Hidden: o.hidden, DefaultText: show(o.value)}
-	if o.alias != "" {
-		f.Aliases = []string{o.alias}
+func (o Option) flag() *optionFlag {
+	f := &urfave.StringFlag{Name: o.Name, Category: o.Category, Usage: o.Usage, Hidden: o.Hidden, DefaultText: Format(o.Value)}
+	if o.Alias != "" {
+		f.Aliases = []string{o.Alias}
 	}
-	if o.standard != "" {
-		f.DefaultText = o.standard
+	if o.Standard != "" {
+		f.DefaultText = o.Standard
 	}
-	return &optionFlag{StringFlag: f, value: o.value, path: o.path || o.local, standard: o.standard, variable: o.variable}
+	return &optionFlag{StringFlag: f, value: o.Value, path: o.Path || o.Local, standard: o.Standard, variable: o.Variable}
 }
 
 // timed returns an option that bench uses too.
-func timed(o option) option {
-	o.timed = true
+func timed(o Option) Option {
+	o.Timed = true
 	return o
 }
 
-// chosen returns the options of these names.
-func chosen(options []option, names ...string) (some []option) {
+// Select returns the options of these names.
+func Select(options []Option, names ...string) (some []Option) {
 	for _, o := range options {
-		if slices.Contains(names, o.name) {
+		if slices.Contains(names, o.Name) {
 			some = append(some, o)
 		}
 	}
 	return some
 }
 
-// flagsOf returns the flags of options.
-func flagsOf(options ...option) []cli.Flag {
-	flags := make([]cli.Flag, len(options))
+// FlagsOf returns the flags of options.
+func FlagsOf(options ...Option) []urfave.Flag {
+	flags := make([]urfave.Flag, len(options))
 	for i, o := range options {
 		flags[i] = o.flag()
 	}
 	return flags
 }
 
-// positionalFlag returns a hidden flag whose value is a command's argument, such as
+// PositionalFlag returns a hidden flag whose value is a command's argument, such as
 // improved-diffusion's --model_path for a checkpoint.
-func positionalFlag(name string) cli.Flag {
-	f := option{name: name, hidden: true, value: new(string), path: true}.flag()
+func PositionalFlag(name string) urfave.Flag {
+	f := Option{Name: name, Hidden: true, Value: new(string), Path: true}.flag()
 	f.positional = true
 	return f
 }
@@ -87,46 +87,46 @@ func positionalFlag(name string) cli.Flag {
 func (f *optionFlag) TakesValue() bool { return !f.boolean() }
 
 // String returns the flag's help line.
-func (f *optionFlag) String() string { return cli.FlagStringer(f) }
+func (f *optionFlag) String() string { return urfave.FlagStringer(f) }
 
 func (f *optionFlag) boolean() bool {
 	_, ok := f.value.(*bool)
 	return ok
 }
 
-func (f *optionFlag) syntax() flagSyntax {
+func (f *optionFlag) syntax() Flag {
 	scratch := reflect.New(reflect.TypeOf(f.value).Elem()).Interface()
-	return flagSyntax{
-		name:       f.Name,
+	return Flag{
+		Name:       f.Name,
 		boolean:    f.boolean(),
 		positional: f.positional,
-		path:       f.path,
+		Path:       f.path,
 		variable:   f.variable,
-		check: func(text string) error {
+		Check: func(text string) error {
 			if isStandard(f.standard, f.value, text) {
 				return nil
 			}
-			return set(scratch, text)
+			return Set(scratch, text)
 		},
 	}
 }
 
-// apply stores the values of the flags that were given.
-func apply(c *cli.Context, options []option) error {
+// Apply stores the values of the flags that were given.
+func Apply(c *urfave.Context, options []Option) error {
 	for _, o := range options {
-		if !c.IsSet(o.name) {
+		if !c.IsSet(o.Name) {
 			continue
 		}
-		text := c.String(o.name)
-		if !o.local && !o.path && isStandard(o.standard, o.value, text) {
+		text := c.String(o.Name)
+		if !o.Local && !o.Path && isStandard(o.Standard, o.Value, text) {
 			text = "" // the default of all of these
 		}
-		err := set(o.value, text)
-		if err == nil && o.local {
-			err = onThisMachine(c.String(o.name))
+		err := Set(o.Value, text)
+		if err == nil && o.Local {
+			err = OnThisMachine(c.String(o.Name))
 		}
 		if err != nil {
-			return wrongUse("--%s: %w", o.name, err)
+			return Errorf("--%s: %w", o.Name, err)
 		}
 	}
 	return nil
@@ -139,39 +139,39 @@ func isStandard(standard string, value any, text string) bool {
 	return isText && standard != "" && text == standard
 }
 
-// onThisMachine rejects a URL.
-func onThisMachine(path string) error {
+// OnThisMachine rejects a URL.
+func OnThisMachine(path string) error {
 	if storage.IsURL(path) {
-		return wrongUse("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders and checkpoints", path)
+		return Errorf("%s is a URL, and this must be a path on this machine: s3://, gs:// and file:/// URLs name run folders and checkpoints", path)
 	}
 	return nil
 }
 
-// anySet reports whether one of the options was given.
-func anySet(c *cli.Context, options []option) bool {
+// AnySet reports whether one of the options was given.
+func AnySet(c *urfave.Context, options []Option) bool {
 	for _, o := range options {
-		if c.IsSet(o.name) {
+		if c.IsSet(o.Name) {
 			return true
 		}
 	}
 	return false
 }
 
-// set parses text into what value points to.
-func set(value any, text string) (err error) {
+// Set parses text into what value points to.
+func Set(value any, text string) (err error) {
 	switch v := value.(type) {
 	case *string:
 		*v = text
 	case *bool:
 		*v, err = parseBool(text)
 	case *int:
-		*v, err = parseInt(text)
+		*v, err = ParseInt(text)
 	case *uint64:
 		*v, err = parseUint(text)
 	case *float64:
 		*v, err = parseFloat(text)
 	case *[]int:
-		*v, err = parseList(text, parseInt)
+		*v, err = parseList(text, ParseInt)
 	case *[]uint64:
 		*v, err = parseList(text, parseUint)
 	case *[]float64:
@@ -184,7 +184,7 @@ func set(value any, text string) (err error) {
 	return err
 }
 
-func parseInt(text string) (int, error) {
+func ParseInt(text string) (int, error) {
 	v, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a whole number", text)
@@ -224,8 +224,8 @@ func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 	return list, nil
 }
 
-// show is the inverse of set: it returns what value points to as text.
-func show(value any) string {
+// Format is the inverse of set: it returns what value points to as text.
+func Format(value any) string {
 	switch v := value.(type) {
 	case *[]int:
 		return showList(*v)

@@ -1,0 +1,263 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// The categories of flags in help.
+const (
+	CategoryData       = "Data"
+	categoryModel      = "Model"
+	categoryDiffusion  = "Diffusion"
+	CategoryTraining   = "Training"
+	CategoryEvaluation = "Evaluation"
+	CategorySampling   = "Sampling"
+	CategoryFigure     = "Figure"
+	CategoryRun        = "Run"
+)
+
+// DataOptions returns the flags of the training images.
+func DataOptions(c *train.Config) []Option {
+	d, m := &c.Data, &c.Model
+	return []Option{
+		{Name: "data-dir", Category: CategoryData, Local: true, Value: &d.Dir, Standard: "the built-in emoji",
+			Usage: "train on the images in `DIR`: a folder at any depth, a zip or an archive; jpg, png, gif, webp, bmp"},
+		{Name: "class-cond", Category: CategoryData, Timed: true, Value: &m.ClassCond,
+			Usage: "class-conditional model: by default classes are the data set's own labels, prefixes of file names before the first _, or folders (see --labels)"},
+		{Name: "num-classes", Category: CategoryData, Timed: true, Value: &m.NumClasses,
+			Usage: "number of classes `N` in the label embedding (0: as many as the images have; the reference has 1000)"},
+		{Name: "labels", Category: CategoryData, Local: true, Value: &d.Labels, Standard: "what the images offer",
+			Usage: "read class labels from `WHERE`: prefix (of file names), folder, source (the data set's own), or a .csv, .tsv or .txt file of lines NAME,CLASS"},
+		{Name: "random-flip", Category: CategoryData, Value: &d.Flip,
+			Usage: "augmentation: flip each image horizontally with probability 1/2"},
+		{Name: "random-crop", Category: CategoryData, Value: &d.RandomCrop,
+			Usage: "augmentation: random crop of a slightly larger resize, instead of the center crop"},
+		{Name: "exif-orientation", Category: CategoryData, Value: &d.Orient,
+			Usage: "apply the EXIF orientation of photographs; the reference does not"},
+		{Name: "jpeg-decoder", Category: CategoryData, Value: &d.JPEGDecoder, Standard: "auto",
+			Usage: "JPEG decoder `NAME`: turbo (libjpeg-turbo), go (its pixels differ slightly from the reference's), or auto: turbo where it is installed"},
+		{Name: "background", Category: CategoryData, Value: &d.Background, Standard: "white",
+			Usage: "composite transparent images over `COLOUR`: a name, or #rrggbb"},
+		{Name: "max-bad-images", Category: CategoryData, Value: &d.MaxBadImages,
+			Usage: "skip up to `N` images that cannot be decoded, and name them"},
+		{Name: "cache", Category: CategoryData, Value: &d.Cache, Standard: "auto",
+			Usage: "cache decoded images in memory if all fit in `SIZE`, such as 8GiB; auto: in half of the free memory; or none"},
+	}
+}
+
+// ModelOptions returns the flags of the network.
+func ModelOptions(c *train.Config) []Option {
+	m := &c.Model
+	return []Option{
+		{Name: "image-size", Category: categoryModel, Value: &m.ImageSize, Usage: "resolution of the images: `N` x N pixels"},
+		{Name: "num-channels", Category: categoryModel, Value: &m.NumChannels, Usage: "base channel count `N` (width of the first level), a multiple of 32"},
+		{Name: "num-res-blocks", Category: categoryModel, Value: &m.NumResBlocks, Usage: "residual blocks per level, `N`"},
+		{Name: "channel-mult", Category: categoryModel, Value: &m.ChannelMult, Standard: "by image size",
+			Usage: "channel multipliers per level, `1,2,2`; each level halves the resolution"},
+		{Name: "attention-resolutions", Category: categoryModel, Value: &m.AttentionResolutions, Usage: "self-attention at feature maps `N,N` pixels wide"},
+		{Name: "num-heads", Category: categoryModel, Value: &m.NumHeads, Usage: "attention heads, `N`"},
+		{Name: "num-heads-upsample", Category: categoryModel, Value: &m.NumHeadsUpsample, Usage: "attention heads in the decoder (upsampling path), `N` (-1: same as --num-heads)"},
+		{Name: "dropout", Category: categoryModel, Value: &m.Dropout, Usage: "dropout probability `P`"},
+		{Name: "learn-sigma", Category: categoryModel, Value: &m.LearnSigma, Usage: "learn the variances of the reverse process (trained with L_hybrid unless --use-kl)"},
+		{Name: "super-res", Category: categoryModel, Value: new(m.SuperRes()), Usage: "super-resolution model: conditioned on the image downsampled to --small-size"},
+		{Name: "small-size", Category: categoryModel, Value: &m.SmallSize, Standard: "64 with --super-res", Usage: "resolution of the low-resolution input, `N` x N"},
+		{Name: "large-size", Category: categoryModel, Value: &m.ImageSize, Standard: "256 with --super-res", Usage: "resolution of the output, `N` x N: another name of --image-size, as in super_res_train.py of the reference"},
+		{Name: "use-checkpoint", Category: categoryModel, Value: &m.UseCheckpoint, Usage: "gradient checkpointing: recompute activations in the backward pass to save memory"},
+		{Name: "use-scale-shift-norm", Category: categoryModel, Value: &m.UseScaleShiftNorm, Usage: "timestep conditioning by scale and shift of the group norm (FiLM, AdaGN), not by addition"},
+	}
+}
+
+// DiffusionOptions returns the flags of the diffusion process.
+func DiffusionOptions(c *train.Config) []Option {
+	d := &c.Diffusion
+	return []Option{
+		{Name: "diffusion-steps", Category: categoryDiffusion, Value: &d.Steps, Usage: "number of diffusion timesteps `T`"},
+		{Name: "noise-schedule", Category: categoryDiffusion, Value: &d.NoiseSchedule, Usage: "noise (beta) schedule `NAME`: linear or cosine"},
+		{Name: "timestep-respacing", Category: categoryDiffusion, Value: &d.TimestepRespacing, Standard: "all",
+			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50"},
+		{Name: "sigma-small", Category: categoryDiffusion, Value: &d.SigmaSmall, Usage: "fixed variance: posterior variance (beta tilde) instead of beta"},
+		{Name: "use-kl", Category: categoryDiffusion, Value: &d.UseKL, Usage: "train on the variational bound alone (L_vlb)"},
+		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon"},
+		{Name: "rescale-timesteps", Category: categoryDiffusion, Value: &d.RescaleTimesteps, Usage: "scale timesteps to [0, 1000) before the timestep embedding"},
+		{Name: "rescale-learned-sigmas", Category: categoryDiffusion, Value: &d.RescaleLearnedSigmas, Usage: "weight of the variational bound in L_hybrid: 1/1000 of the full bound"},
+	}
+}
+
+// TrainingOptions returns the flags of the optimizer and the training loop.
+func TrainingOptions(c *train.Config) []Option {
+	o := &c.Train
+	return []Option{
+		{Name: "steps", Category: CategoryTraining, Value: &o.Steps, Usage: "stop after `N` optimizer steps in total (0: at --lr-anneal-steps, or when interrupted)"},
+		{Name: "batch-size", Category: CategoryTraining, Timed: true, Value: &o.BatchSize, Usage: "global batch size: `N` images per step over all processes"},
+		{Name: "microbatch", Category: CategoryTraining, Timed: true, Value: &microbatchValue{o}, Usage: "gradient accumulation: `N` images per forward/backward pass, same gradient (-1: the whole batch; auto: as many as fit a GPU)"},
+		{Name: "lr", Category: CategoryTraining, Timed: true, Value: &o.LR, Usage: "learning rate `RATE` of AdamW"},
+		{Name: "weight-decay", Category: CategoryTraining, Timed: true, Value: &o.WeightDecay, Usage: "decoupled weight decay `W` of AdamW"},
+		{Name: "lr-anneal-steps", Category: CategoryTraining, Value: &o.LRAnnealSteps, Usage: "anneal the learning rate linearly to 0 over `N` steps (0: constant)"},
+		{Name: "warmup-steps", Category: CategoryTraining, Value: &o.WarmupSteps, Usage: "linear learning rate warm-up over the first `N` steps"},
+		{Name: "ema-rate", Category: CategoryTraining, Timed: true, Value: &o.EMARates, Usage: "EMA decay `RATES` of the weights, comma-separated"},
+		{Name: "grad-clip", Category: CategoryTraining, Timed: true, Value: &o.GradClip, Usage: "clip the gradient norm to `NORM` (0: off)"},
+		{Name: "schedule-sampler", Category: CategoryTraining, Timed: true, Value: &o.ScheduleSampler, Usage: "timestep sampler `NAME`: uniform or loss-second-moment (importance sampling)"},
+		{Name: "log-interval", Category: CategoryTraining, Value: &o.LogInterval, Usage: "log metrics every `N` steps"},
+		{Name: "gradient-noise", Category: CategoryTraining, Value: &o.GradientNoise, Usage: "record the gradient noise scale, from the gradients of microbatches and of the batch"},
+		{Name: "save-interval", Category: CategoryTraining, Value: &o.SaveInterval, Usage: "save a checkpoint every `N` steps"},
+		{Name: "keep", Category: CategoryTraining, Value: &o.Keep, Usage: "keep only the newest `N` checkpoints (0: all); an old one is deleted once a newer one is on disk"},
+		{Name: "keep-every", Category: CategoryTraining, Value: &o.KeepEvery, Usage: "with --keep, also keep checkpoints at multiples of `M` steps"},
+		{Name: "max-skipped-steps", Category: CategoryTraining, Value: &o.MaxSkipped, Usage: "after `N` consecutive steps with a non-finite loss or gradient, roll back to the last checkpoint, once"},
+		{Name: "fp16-scale-growth", Category: CategoryTraining, Timed: true, Value: &o.FP16ScaleGrowth, Usage: "dynamic loss scaling (fp16): growth of log2(loss scale) per step, `N`"},
+		{Name: "init-from", Path: true, Category: CategoryTraining, Value: &o.InitFrom, Usage: "initialise (fine-tune) from the weights of `CKPT`"},
+		{Name: "reinit-mismatched", Category: CategoryTraining, Value: &o.ReinitMismatched, Usage: "with --init-from, re-initialise layers whose shapes do not match"},
+		{Name: "seed", Category: CategoryTraining, Timed: true, Value: &o.Seed, Usage: "random seed `N`: initial weights, data order, timesteps and noise"},
+		timed(PrecisionOption(&o.Precision, CategoryTraining)),
+		{Name: "no-cuda-graphs", Category: CategoryTraining, Timed: true, Value: &o.NoCUDAGraphs, Usage: "disable CUDA graph capture and run eagerly: slower, less memory during evaluation"},
+		{Name: "deterministic", Category: CategoryTraining, Timed: true, Value: &o.Deterministic, Usage: "use deterministic algorithms on CUDA: bit-identical runs"},
+		timed(ThreadsOption(&o.Threads, CategoryTraining)),
+	}
+}
+
+// EvalOptions returns the flags of held-out evaluation during training.
+func EvalOptions(c *train.Config) []Option {
+	e := &c.Eval
+	return []Option{
+		{Name: "eval-interval", Category: CategoryEvaluation, Value: &e.Interval, Usage: "evaluate bits/dim on held-out images every `N` steps (0: never)"},
+		{Name: "hold-out", Category: CategoryEvaluation, Value: &e.HoldOut, Usage: "fraction `SHARE` of the images held out for validation, such as 0.05"},
+		{Name: "eval-data", Category: CategoryEvaluation, Local: true, Value: &e.Dir, Standard: "those of --hold-out", Usage: "evaluate on the images in `DIR`"},
+		{Name: "eval-pictures", Category: CategoryEvaluation, Value: &e.Images, Standard: "64", Usage: "evaluate on `N` images, spread evenly over the set"},
+		{Name: "eval-respacing", Category: CategoryEvaluation, Value: &e.Respacing, Standard: "as trained", Usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
+	}
+}
+
+// ConfigOptions returns the options of a whole configuration.
+func ConfigOptions(c *train.Config) []Option {
+	options := DataOptions(c)
+	options = append(options, ModelOptions(c)...)
+	options = append(options, DiffusionOptions(c)...)
+	options = append(options, TrainingOptions(c)...)
+	return append(options, EvalOptions(c)...)
+}
+
+// NetworkOptions are the options that describe the network and diffusion of a file that
+// holds only weights.
+func NetworkOptions(c *train.Config) []Option {
+	options := []Option{}
+	for _, o := range DataOptions(c) {
+		if o.Name == "class-cond" || o.Name == "num-classes" {
+			o.Category = categoryModel
+			options = append(options, o)
+		}
+	}
+	return append(append(options, ModelOptions(c)...), DiffusionOptions(c)...)
+}
+
+// Configure applies the given flags to a configuration.
+func Configure(c *urfave.Context, config *train.Config, options []Option) error {
+	was := config.Model.SuperRes()
+	err := errors.Join(Apply(c, options), superRes(c, &config.Model, was))
+	config.Diffusion.LearnSigma = config.Model.LearnSigma
+	if err == nil && c.IsSet("attention-resolutions") {
+		err = checkAttention(config.Model)
+	}
+	return err
+}
+
+// checkAttention returns an error if no feature map has any of the attention resolutions.
+// improved-diffusion's default, 16,8, is valid for every network.
+func checkAttention(m model.Config) error {
+	named, unused := m.AttentionResolutions, m.UnusedAttention()
+	sizes := m.LevelSizes()
+	if len(named) == 0 || len(unused) < len(named) || len(sizes) == 0 || slices.Equal(named, []int{16, 8}) {
+		return nil
+	}
+	return Errorf("--attention-resolutions %s: the network has no feature map of that size: use %s (pixels a side)", showList(named), showList(sizes))
+}
+
+// superRes fills in the super-resolution settings that no flag sets: any one of the flags
+// enables it. was reports whether it was enabled before.
+func superRes(c *urfave.Context, m *model.Config, was bool) error {
+	enabled := m.SuperRes() || c.IsSet("large-size")
+	if err := Apply(c, []Option{{Name: "super-res", Value: &enabled}}); err != nil || !enabled {
+		if m.SuperRes() {
+			return errors.Join(err, Errorf("--super-res False: but --small-size %d makes a super-resolution model", m.SmallSize))
+		}
+		return err
+	}
+	if c.IsSet("image-size") && c.IsSet("large-size") && c.String("image-size") != c.String("large-size") {
+		return Errorf("--image-size %s and --large-size %s are two names for one size", c.String("image-size"), c.String("large-size"))
+	}
+	if m.SmallSize == 0 {
+		m.SmallSize = 64
+	}
+	if !was && !c.IsSet("image-size") && !c.IsSet("large-size") {
+		m.ImageSize = 256
+	}
+	return nil
+}
+
+// PresetOption returns the flag --preset.
+func PresetOption(name *string) Option {
+	return Option{Name: "preset", Category: CategoryRun, Value: name,
+		Usage: "start from the settings of preset `NAME`: " + PresetNames()}
+}
+
+// ConfigOption returns the flag --config, whose file [Line.AddSources] reads.
+func ConfigOption() Option {
+	return Option{Name: "config", Path: true, Category: CategoryRun, Value: new(string), Usage: "read settings from YAML `FILE`, whose keys are names of flags"}
+}
+
+// PresetNames lists the presets.
+func PresetNames() string {
+	var names []string
+	for _, p := range train.Presets() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// BaseConfig returns the configuration of a preset, or improved-diffusion's defaults for
+// "".
+func BaseConfig(preset string) (train.Config, error) {
+	if preset == "" {
+		return train.Defaults(), nil
+	}
+	p, err := train.LookupPreset(preset)
+	if err != nil {
+		return p.Config, Errorf("--preset: %w", err)
+	}
+	return p.Config, nil
+}
+
+// Flags that several commands share follow. Their help category depends on the command.
+
+// JSONOption returns the flag --json.
+func JSONOption(enabled *bool) Option {
+	return Option{Name: "json", Category: CategoryRun, Value: enabled, Usage: "print the result as one JSON object"}
+}
+
+// SplitOption returns the flag --split.
+func SplitOption(split *string) Option {
+	return Option{Name: "split", Category: CategoryData, Value: split, Usage: "for CIFAR and the like, use the images of `SPLIT`: train or test"}
+}
+
+// EMADefault describes the default of [train.Checkpoint.Weights].
+const EMADefault = "the highest rate, or none while rate^step > 0.5"
+
+// EMAOption returns the flag --ema.
+func EMAOption(rate *string, category string) Option {
+	return Option{Name: "ema", Category: category, Value: rate, Standard: EMADefault, Usage: "load the EMA weights of decay `RATE`, or none: the weights of the last step"}
+}
+
+// PrecisionOption returns the flag --precision.
+func PrecisionOption(precision *string, category string) Option {
+	return Option{Name: "precision", Category: category, Value: precision, Usage: "compute precision `TYPE`: fp32, tf32, bf16 or fp16 (mixed precision), or auto: bf16 where the hardware supports it, else fp16 on GPUs with tensor cores for it, else fp32"}
+}
+
+// ThreadsOption returns the flag --threads.
+func ThreadsOption(threads *int, category string) Option {
+	return Option{Name: "threads", Category: category, Value: threads, Usage: "CPU threads per process, `N`, fixed (0: one per core, or its share of them, that other programs leave free)"}
+}
