@@ -24,7 +24,7 @@ func (s *session) time(ctx context.Context, b *train.Bench, o *benchOptions, kin
 		}
 		for k, step := range kinds {
 			start := time.Now()
-			if err := s.syncStop(ctx, context.Cause(ctx)); err != nil { // as before every step of a run
+			if err := s.group.SyncResult(ctx, context.Cause(ctx)); err != nil { // as before every step of a run
 				return nil, 0, err
 			}
 			if err := errors.Join(step(b), waitFor(s.device)); err != nil {

@@ -25,7 +25,7 @@ func classFolder(t *testing.T, paths ...string) string {
 	return dir
 }
 
-// What is sampled at random are classes that images had; others can be asked for, and are warned of.
+// Random classes are those with training images. Others can be named, with a warning.
 func TestSampleAmongTrainedClasses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	photos := classFolder(t, "0.png", "1.png", "2.png", "3.png", "4.png", "5.png")
@@ -52,9 +52,9 @@ func TestSampleAmongTrainedClasses(t *testing.T) {
 		if err != nil || c.Config.Model.NumClasses != test.rows || strings.Join(c.ClassNames, " ") != test.names {
 			t.Fatalf("%s: %d classes %v, %v", test.name, c.Config.Model.NumClasses, c.ClassNames, err)
 		}
-		drawn := slices.Sorted(slices.Values(sample(t, test.name, "--num-samples", "40", "--batch-size", "40", "--timestep-respacing", "2").labels))
-		if drawn = slices.Compact(drawn); !slices.Equal(drawn, test.trained) {
-			t.Errorf("%s: sampled the classes %v", test.name, drawn)
+		sampled := slices.Sorted(slices.Values(sample(t, test.name, "--num-samples", "40", "--batch-size", "40", "--timestep-respacing", "2").labels))
+		if sampled = slices.Compact(sampled); !slices.Equal(sampled, test.trained) {
+			t.Errorf("%s: sampled the classes %v", test.name, sampled)
 		}
 	}
 	few := []string{"--num-samples", "1", "--timestep-respacing", "2", "--device", "cpu"}
@@ -71,7 +71,7 @@ func TestSampleAmongTrainedClasses(t *testing.T) {
 	}
 }
 
-// data info says where classes come from, or why there are none, and what is left out.
+// data info prints the source of the classes, or why there are none, and the images left out.
 func TestDataInfoOnClasses(t *testing.T) {
 	for _, test := range []struct {
 		paths []string

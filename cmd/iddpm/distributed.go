@@ -172,15 +172,6 @@ func (s *session) connectGPUs() (err error) {
 	return s.group.SyncError(err)
 }
 
-// syncStop is the group's SyncStop: an interrupt of one process stops all. A single
-// process returns mine, so that finished work counts.
-func (s *session) syncStop(ctx context.Context, mine error) error {
-	if s.group == nil {
-		return mine
-	}
-	return s.group.SyncStop(ctx, mine)
-}
-
 // loadOnLeader loads in all processes the checkpoint that rank 0 finds: the newest one of
 // a run folder may change between two loads.
 func (s *session) loadOnLeader(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {

@@ -70,8 +70,8 @@ func readWeights(t *testing.T, path string) map[string]*pt.Tensor {
 	return all
 }
 
-// TestReferenceLayout writes a run as the reference does, and goes on with it by
-// resume as well as by the reference's own command line.
+// TestReferenceLayout writes a run in the reference's layout, and resumes it by resume as well as by
+// the reference's own command line.
 func TestReferenceLayout(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {
@@ -145,7 +145,7 @@ func TestExportWrongUse(t *testing.T) {
 	}
 }
 
-// Weights alone do not take the place of what training continues from.
+// TestExportRefuses checks that weights are not written among the checkpoints of a run.
 func TestExportRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if got := iddpm(t, trainTiny("a", "--steps", "2")...); got.status != exitDone {

@@ -94,11 +94,11 @@ func (p *program) nll(c *urfave.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.nllTogether(c, path, o) })
+	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.nllDistributed(c, path, o) })
 }
 
-// nllTogether evaluates the bound, by this process or by several.
-func (s *session) nllTogether(c *urfave.Context, path string, o *nllOptions) error {
+// nllDistributed evaluates the bound, in this process or in several.
+func (s *session) nllDistributed(c *urfave.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
 	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
 	if err != nil {

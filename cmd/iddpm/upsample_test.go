@@ -283,7 +283,7 @@ func TestSuperResolutionSummary(t *testing.T) {
 	}
 }
 
-// --super-res alone is the reference's 64 to 256.
+// TestSuperResFlags checks the sizes; the default is the reference's 64 to 256 pixels.
 func TestSuperResFlags(t *testing.T) {
 	for _, test := range []struct {
 		args         []string
@@ -304,6 +304,6 @@ func TestSuperResFlags(t *testing.T) {
 		}
 	}
 	if got := iddpm(t, "info", "imagenet256-upsample"); !regexp.MustCompile(`super-res +true`).MatchString(got.stdout) {
-		t.Errorf("the network is one of super-resolution:\n%s", got.stdout)
+		t.Errorf("the network is not one of super-resolution:\n%s", got.stdout)
 	}
 }
