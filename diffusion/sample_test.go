@@ -3,7 +3,6 @@ package diffusion
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -56,19 +55,6 @@ func TestSamplersMatchDataDistribution(t *testing.T) {
 	}
 }
 
-// TestDDIMEtaOneMatchesAncestral: DDIM with eta 1 is ancestral sampling with the
-// posterior's variance.
-func TestDDIMEtaOneMatchesAncestral(t *testing.T) {
-	d := process(t, Linear, 100, Objective{VarType: FixedSmall})
-	gotorch.Scope(func() {
-		noise := noiseOf(2, 3, 8, 8)
-		network := gaussianData(d, 0.3)
-		ancestral := sampled(t, d, network, noise.XT(), SampleOptions{Noise: noise.At})
-		ddim := sampled(t, d, network, noise.XT(), SampleOptions{Sampler: DDIM, Eta: 1, Noise: noise.At})
-		golden.WithinOfMax(t, "samples", ddim.Float32s(), ancestral.Float32s(), 1e-4)
-	})
-}
-
 // TestSampleLoopMatchesSteps compares SampleLoop with calls of PSample and DDIMSample.
 func TestSampleLoopMatchesSteps(t *testing.T) {
 	d := process(t, Cosine, 12, Objective{VarType: LearnedRange})
@@ -108,74 +94,6 @@ func TestSamplesAreBatchInvariant(t *testing.T) {
 		golden.WithinOfMax(t, "images", parts, whole, 0)
 		if slices.Equal(whole[:48], whole[48:96]) {
 			t.Error("two images are the same")
-		}
-	})
-}
-
-// TestGraphCacheShared compares loops that share a GraphCache, in any order, with loops
-// that have their own.
-func TestGraphCacheShared(t *testing.T) {
-	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
-	conditioned := func(x, scaled gotorch.Tensor, cond Cond) gotorch.Tensor {
-		shift := cond.Y.To(cpu, gotorch.Float).View(-1, 1, 1, 1).Add(cond.LowRes.MeanDims(true, 1, 2, 3), 1)
-		return gotorch.Cat([]gotorch.Tensor{x.Add(shift, 0.1), x.Tanh()}, 1)
-	}
-	type batch struct{ first, n int64 }
-	loops := map[string]func(b batch, r *GraphCache) ([]float32, error){}
-	add := func(name string, f func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error)) {
-		loops[name] = func(b batch, r *GraphCache) (values []float32, err error) {
-			gotorch.Scope(func() {
-				noise := NoiseSource{Seed: 7, FirstImage: b.first, Shape: []int64{b.n, 3, 4, 4}}
-				cond := Cond{Y: gotorch.FromInt64s([]int64{b.first, 1, 2}[:b.n]), LowRes: normal(uint32(b.first), b.n, 3, 2, 2)}
-				var x gotorch.Tensor
-				if x, err = f(noise, cond, r); err == nil {
-					values = x.Float32s()
-				}
-			})
-			return values, err
-		}
-	}
-	sample := func(o SampleOptions) func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
-		return func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
-			o.Noise, o.GraphCache = noise.At, r
-			return d.SampleLoop(context.Background(), conditioned, noise.XT(), cond, o)
-		}
-	}
-	add("ancestral", sample(SampleOptions{}))
-	add("with progress", sample(SampleOptions{Progress: func(int, gotorch.Tensor) error { return nil }}))
-	add("skipping steps", sample(SampleOptions{SkipSteps: 3}))
-	add("unclipped", sample(SampleOptions{NoClipDenoised: true}))
-	add("ddim", sample(SampleOptions{Sampler: DDIM}))
-	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
-	add("ddim, 1", sample(SampleOptions{Sampler: DDIM, Eta: 1}))
-	for name, refine := range map[string]int{"inverted": 0, "inverted, refined": 2} {
-		add(name, func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
-			return d.InvertLoop(context.Background(), conditioned, noise.XT(), cond, InvertOptions{Refine: refine, GraphCache: r})
-		})
-	}
-	add("bound", func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {
-		b, err := d.CalcBPD(context.Background(), conditioned, noise.XT().Tanh(), cond, BPDOptions{Noise: noise.At, GraphCache: r})
-		defer b.Free()
-		return b.VB.Clone(), err
-	})
-	gotorch.Scope(func() {
-		var shared GraphCache
-		defer shared.Close()
-		for range 2 {
-			for name, loop := range loops { // map order differs each time
-				for i, b := range []batch{{0, 2}, {2, 2}, {4, 1}, {4, 3}} {
-					before := shared.step
-					want, err := loop(b, nil)
-					got, err2 := loop(b, &shared)
-					if err != nil || err2 != nil {
-						t.Fatal(name, err, err2)
-					}
-					if reused := shared.step == before; reused != (i == 1) {
-						t.Errorf("%s, batch %d: the previous batch's step is reused: %v", name, i, reused)
-					}
-					golden.WithinOfMax(t, fmt.Sprint(name, b), got, want, 0)
-				}
-			}
 		}
 	})
 }
@@ -296,54 +214,6 @@ func TestSampleOptionsErrors(t *testing.T) {
 	if _, err := d.CalcBPD(context.Background(), nil, gotorch.Tensor{}, Cond{}, BPDOptions{}); err == nil {
 		t.Error("CalcBPD without noise: no error")
 	}
-}
-
-// TestInvertLoopReconstructs: sampling from an inverted image reconstructs it,
-// approximately with many steps, accurately with refinement even with few.
-func TestInvertLoopReconstructs(t *testing.T) {
-	const stdv = 0.3
-	for name, c := range map[string]struct {
-		steps, refine int
-		off           float64
-	}{
-		"many steps":         {400, 0, 5e-3},
-		"few steps":          {40, 0, 1e-1},
-		"few steps, refined": {40, 8, 2e-4},
-	} {
-		d := process(t, Cosine, c.steps, Objective{})
-		gotorch.Scope(func() {
-			network := gaussianData(d, stdv)
-			img := normal(1, 2, 3, 8, 8).MulScalar(stdv).Clamp(-1, 1)
-			latent, err := d.InvertLoop(context.Background(), network, img, Cond{}, InvertOptions{Refine: c.refine})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := stdvOf(latent); math.Abs(got-1) > 0.15 {
-				t.Errorf("%s: the latent's standard deviation is %v, want 1", name, got)
-			}
-			reconstruction := sampled(t, d, network, latent, SampleOptions{Sampler: DDIM})
-			if off := stdvOf(reconstruction.Sub(img, 1)); off > c.off {
-				t.Errorf("%s: the reconstruction differs by %v, more than %v", name, off, c.off)
-			}
-		})
-	}
-	d := process(t, Cosine, 4, Objective{})
-	if _, err := d.InvertLoop(context.Background(), nil, gotorch.Tensor{}, Cond{}, InvertOptions{Refine: -1}); err == nil {
-		t.Error("a negative refine: no error")
-	}
-}
-
-// TestDDIMReverseInvertsDDIM: for a network that returns the true x_0 the two steps are
-// inverse to each other.
-func TestDDIMReverseInvertsDDIM(t *testing.T) {
-	d := process(t, Linear, 50, Objective{MeanType: XStart})
-	gotorch.Scope(func() {
-		xStart := images(2, 3, 4, 4)
-		x := d.QSample(xStart, d.AtStep(20, 2), normal(1, 2, 3, 4, 4))
-		noisier, _ := d.DDIMReverseSample(echo(xStart), x, d.AtStep(20, 2), Cond{}, true)
-		back, _ := d.DDIMSample(echo(xStart), noisier, d.AtStep(21, 2), gotorch.Tensor{}, Cond{}, true, 0)
-		golden.WithinOfMax(t, "x_t", back.Float32s(), x.Float32s(), 1e-5)
-	})
 }
 
 func TestSlerp(t *testing.T) {

@@ -1,8 +1,6 @@
 package diffusion
 
-import (
-	"github.com/wangkuiyi/gotorch"
-)
+import "github.com/wangkuiyi/gotorch"
 
 // stepCoefficients are the coefficients of a sampler's step from x_t to x_{t-1} or
 // x_{t+1}: a row of gotorch.DiffusionReverseStep per timestep.
