@@ -48,7 +48,7 @@ COPY go.mod go.sum ./
 COPY gotorch/go.mod gotorch/go.sum gotorch/
 RUN go mod download
 
-# The list is made anew for every change, but what follows depends on its text alone.
+# The list is regenerated at every change, but later layers depend only on its text.
 FROM modules AS imports
 COPY . .
 RUN make --silent imports >/imports

@@ -3,7 +3,7 @@
 
 usage: images.py DIR        (needs Pillow and NumPy)
 
-DIR/png64 holds the built-in emoji, each five times; DIR/jpeg500 parts of two photographs, enlarged to 500 x 375 pixels with
+DIR/png64 has the built-in emoji, each five times; DIR/jpeg500 parts of two photographs, upsampled to 500 x 375 pixels with
 grain, so that a file is some 100 kB, as ImageNet's are.
 """
 import pathlib

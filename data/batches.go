@@ -44,8 +44,8 @@ func batchSets() []batchSet {
 		{title: "CIFAR-10", parts: splits(`data_batch_\d`, `test_batch`), read: pickledBatch("labels", 0), names: "batches.meta", key: "label_names"},
 		{title: "CIFAR-100", parts: splits(`train\.bin`, `test\.bin`), read: cifarRecords(2), names: "fine_label_names.txt"},
 		{title: "CIFAR-100", parts: splits(`train`, `test`), read: pickledBatch("fine_labels", 0), names: "meta", key: "fine_label_names"},
-		{title: "down-sampled ImageNet", parts: splits(`train_data_batch_\d+`, `val_data`), read: pickledBatch("labels", 1)},
-		{title: "down-sampled ImageNet", parts: splits(`train_data_batch_\d+\.npz`, `val_data\.npz`), read: readNPZBatch},
+		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+`, `val_data`), read: pickledBatch("labels", 1)},
+		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+\.npz`, `val_data\.npz`), read: readNPZBatch},
 	}
 }
 

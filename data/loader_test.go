@@ -86,7 +86,7 @@ func TestPermutationIsUniform(t *testing.T) {
 	for place := range n {
 		for i, count := range at[place] {
 			if d := count - epochs/n; d < -340 || d > 340 {
-				t.Errorf("image %d stands at %d in %d of %d epochs", i, place, count, epochs)
+				t.Errorf("image %d is at %d in %d of %d epochs", i, place, count, epochs)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ type Error struct {
 func (e *Error) Error() string {
 	switch {
 	case e.Lost:
-		return fmt.Sprintf("lost touch with the other processes: one has ended, and its own last words say why, or it hangs (%v)", e.Err)
+		return fmt.Sprintf("lost touch with the other processes: one has ended, and its last error message says why, or it hangs (%v)", e.Err)
 	case e.Err == nil:
 		return fmt.Sprintf("process %d of the run has failed: see what it says", e.Rank)
 	}

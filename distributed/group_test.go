@@ -16,9 +16,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// asGroup runs the test anew in each of several processes, where it calls f, and
-// returns what they have said and how they have ended. In such a process it never
-// returns.
+// asGroup starts the test again in each of several processes, which call f, and
+// returns their outputs and exit errors. In such a process it never returns.
 func asGroup(t *testing.T, size int, f func(t *testing.T, g *Group)) (said []string, ended []error) {
 	t.Helper()
 	if at, err := FromEnvironment(os.LookupEnv); err != nil || at.WorldSize > 1 {
@@ -94,7 +93,7 @@ func TestCollectives(t *testing.T) {
 		same(t, "AllGather", all, []record{recordOf(0), recordOf(1), recordOf(2)})
 		first, errBroadcast := Broadcast(g, recordOf(g.Rank()))
 		same(t, "Broadcast", first, recordOf(0))
-		_, errEncode := AllGather(g, func() {}) // of no use to gob
+		_, errEncode := AllGather(g, func() {}) // gob cannot encode functions
 		same(t, "AllGather of a function", errEncode != nil, true)
 		err = errors.Join(err, errBroadcast, g.Barrier(), g.OnTensorThread(func() error {
 			gotorch.Scope(func() {

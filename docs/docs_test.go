@@ -1,4 +1,4 @@
-// Package docs holds the checks of the texts beside it.
+// Package docs contains the tests of the documents in this folder.
 package docs
 
 import (
@@ -86,7 +86,7 @@ func TestCheck(t *testing.T) {
 		"`Config.LowRes` in\n`model/forward.go`":                     "model/forward.go has no Config.LowRes",
 		"`train` TestResume/annealing; `cmd/iddpm` TestKill":         "",
 		"`train` TestResumes":                                        "there is no TestResumes in train",
-		"as TestKill shows":                                          "TestKill stands without its folder",
+		"as TestKill shows":                                          "TestKill is named without its folder",
 		"`scripts/dry_gpus.py launches FLAGS`":                       "there is no scripts/dry_gpus.py",
 		"`cmd/iddpm` TestKill, TestResumeThreads":                    "there is no TestResumeThreads in cmd/iddpm",
 	} {
@@ -98,7 +98,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestTree finds what stands in the files of the tests, too, and nothing built.
+// TestTree checks that the tree contains test files and no build outputs.
 func TestTree(t *testing.T) {
 	tree, err := readTree(root)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// tree is what texts may name.
+// tree contains the names that documents may use.
 type tree struct {
 	root     string
 	files    map[string][]string // symbols that each Go file declares, by its path; a method or a field as Type.Name
@@ -21,7 +21,7 @@ type tree struct {
 	tests    map[string][]string // names of the tests of each folder
 }
 
-// readTree parses the Go files under root, but for what is built or hidden.
+// readTree parses the Go files under root, except built and hidden ones.
 func readTree(root string) (*tree, error) {
 	t := &tree{root: root, files: map[string][]string{}, packages: map[string][]string{}, tests: map[string][]string{}}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -129,10 +129,10 @@ var (
 	test  = regexp.MustCompile(`Test[A-Z]\w*`)
 )
 
-// note takes down whether a name is right, and what to say where it is not.
+// note records whether a name is right, and the problem if it is not.
 type note func(ok bool, format string, a ...any)
 
-// check counts what a text names, and says what of it is not in the tree.
+// check counts the names in a text, and reports those that are not in the tree.
 func (t *tree) check(text string) (named int, problems []string) {
 	text = fence.ReplaceAllString(text, "")
 	note := func(ok bool, format string, a ...any) {
@@ -149,7 +149,7 @@ func (t *tree) check(text string) (named int, problems []string) {
 	return named, problems
 }
 
-// checkSymbols looks for symbols that stand with their package or their file.
+// checkSymbols checks symbols that are named with their package or their file.
 func (t *tree) checkSymbols(text string, note note) {
 	for _, m := range qualified.FindAllStringSubmatch(text, -1) {
 		if symbols, ours := t.packages[m[1]]; ours {
@@ -167,7 +167,7 @@ func (t *tree) checkSymbols(text string, note note) {
 	}
 }
 
-// checkTests looks for tests in the folder that is named before them.
+// checkTests checks tests in the folder that is named before them.
 func (t *tree) checkTests(text string, note note) {
 	for _, m := range tests.FindAllStringSubmatch(text, -1) {
 		for _, name := range test.FindAllString(m[2], -1) {
@@ -175,12 +175,12 @@ func (t *tree) checkTests(text string, note note) {
 		}
 	}
 	for _, name := range test.FindAllString(tests.ReplaceAllString(text, ""), -1) {
-		note(false, "%s stands without its folder", name)
+		note(false, "%s is named without its folder", name)
 	}
 }
 
-// checkFile looks for a path, which may be a pattern, or for a file of that name in
-// some folder. What is built, and folders of other trees, it passes over.
+// checkFile checks a path, which may be a pattern, or a file name in any folder. It
+// skips build outputs and folders of other trees.
 func (t *tree) checkFile(path string, note note) {
 	top, _, nested := strings.Cut(path, "/")
 	switch {

@@ -104,7 +104,7 @@ def chosen_by_user(version):
     if not is_libtorch(folder):
         hint = "set it to %s" % (folder / "torch") if is_libtorch(folder / "torch") else \
             "set it to an unpacked libtorch %s, or unset it" % version
-        raise Failure("LIBTORCH=%s has no lib/libtorch_cpu.so with include/ATen beside it: %s" % (value, hint))
+        raise Failure("LIBTORCH=%s has no lib/libtorch_cpu.so and include/ATen: %s" % (value, hint))
     found = version_of(folder)
     if not same_release(found, version):
         raise Failure("LIBTORCH=%s is libtorch %s, and iddpm needs %s: set it to that version, or unset it"

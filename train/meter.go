@@ -33,7 +33,7 @@ func (m *meter) waiting() func() {
 	return func() { m.waited += time.Since(begin) }
 }
 
-// observe records a step, and at the log interval reads the metrics from the device and
+// observe counts a step, and at the log interval reads the metrics from the device and
 // writes a row.
 func (t *Trainer) observe(r *stepResult) error {
 	m := &t.meter
