@@ -44,8 +44,10 @@ type Metrics struct {
 	InceptionScore    float64
 	InceptionScoreStd float64 // over splits of 5000 samples
 	Precision, Recall *float64
+	KID               *KID
 	ReferenceImages   int   // images of the reference whose features are known
 	NoPrecision       error // why Precision and Recall are nil, if their computation failed
+	NoKID             error // the same of KID
 }
 
 // Check returns a [TooFewImagesError] if a set is too small for what Run computes.
@@ -115,11 +117,20 @@ func (r *Run) compare(ctx context.Context, network *Inception, own SavedStatisti
 		return err
 	}
 	m.ReferenceImages = int(known.Features.Size(0))
-	precision, recall, err := PrecisionRecall(known.Features.To(r.Device), own.Features)
+	m.compareFeatures(known.Features.To(r.Device), own.Features)
+	return ctx.Err()
+}
+
+// compareFeatures fills in the metrics that need the features of each image.
+func (m *Metrics) compareFeatures(reference, samples gotorch.Tensor) {
+	precision, recall, err := PrecisionRecall(reference, samples)
 	if m.NoPrecision = err; err == nil {
 		m.Precision, m.Recall = &precision, &recall
 	}
-	return ctx.Err()
+	kid, err := KernelInceptionDistance(samples, reference)
+	if m.NoKID = err; err == nil {
+		m.KID = &kid
+	}
 }
 
 // known returns the reference's statistics, with the features of its images if it has some.

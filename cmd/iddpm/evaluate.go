@@ -100,14 +100,17 @@ func (o *evaluateOptions) settings(size int, split string, limit int) data.Optio
 func (p *program) evaluateCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "evaluate",
-		Usage:     "compute FID, sFID, Inception Score, precision and recall of samples",
+		Usage:     "compute FID, sFID, KID, Inception Score, precision and recall of samples",
 		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
 		Description: `Compares SAMPLES from "iddpm sample" (an .npz, several parts of one set, or any source of
 images) with the images of REF, using the features of the Inception network of 2015 as
 guided-diffusion's evaluator does, but in float32 throughout. FID is the Frechet distance between
-pooled features, sFID between spatial features: smaller is better. Inception Score, precision
+pooled features, sFID between spatial features: smaller is better. KID, the squared maximum mean
+discrepancy of pooled features over 100 subsets of 1,000 images, with its standard error, is
+unbiased: it may be used, and be compared, with few samples, too. Inception Score, precision
 (fraction of samples within the manifold of REF) and recall (fraction of REF within the manifold of
-the samples): larger is better. Only compare numbers of equally many samples: papers use 50,000.
+the samples): larger is better. Except for KID, only compare numbers of equally many samples: papers
+use 50,000.
 All images are preprocessed to the size of the samples, as for training; statistics must be of that
 size, too.
 
@@ -178,6 +181,9 @@ type evaluateResult struct {
 	SFID              *float64 `json:"sfid"`
 	InceptionScore    float64  `json:"inception_score"`
 	InceptionScoreStd float64  `json:"inception_score_std"` // over splits of 5000 samples
+	KID               *float64 `json:"kid"`
+	KIDStd            *float64 `json:"kid_std"`    // over subsets of at most 1000 images
+	KIDStdErr         *float64 `json:"kid_stderr"` // of the mean over subsets
 	Precision         *float64 `json:"precision"`
 	Recall            *float64 `json:"recall"`
 	Stats             string   `json:"stats,omitempty"` // .npz
@@ -200,6 +206,9 @@ func (r *evaluateResult) text(w io.Writer) error {
 		if v.value != nil {
 			t.Line(v.name, "%.4f", *v.value)
 		}
+	}
+	if r.KID != nil {
+		t.Line("KID", "%.6f ± %.6f", *r.KID, *r.KIDStdErr)
 	}
 	t.Line("Inception Score", "%.4f ± %.4f", r.InceptionScore, r.InceptionScoreStd)
 	if r.Precision != nil {

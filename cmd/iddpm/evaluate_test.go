@@ -80,6 +80,9 @@ func TestEvaluate(t *testing.T) {
 		t.Errorf("Inception Score %g ± %g", r.InceptionScore, r.InceptionScoreStd)
 	}
 	same := evaluateDone(t, "drawn [1]/samples_6x8x8x3.npz", "--ref", "stats.npz", "--batch-size", "4")
+	if same.KID == nil || !(math.Abs(*same.KID) < 1) || !(*same.KIDStdErr >= 0) { // unbiased: of a set with itself it is below 0
+		t.Errorf("with itself: KID %+v", same)
+	}
 	if math.Abs(*same.FID) > 1e-2 || math.Abs(*same.SFID) > 1e-2 || *same.Precision != 1 || *same.Recall != 1 || same.NumRef != 6 {
 		t.Errorf("with itself: FID %g, sFID %g, precision %g, recall %g of %d", *same.FID, *same.SFID, *same.Precision, *same.Recall, same.NumRef)
 	}
@@ -96,7 +99,7 @@ func TestEvaluate(t *testing.T) {
 	if err := same.text(&text); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"samples ", "FID ", "sFID ", "Inception Score ", "precision ", "recall "} {
+	for _, want := range []string{"samples ", "FID ", "sFID ", "KID ", "Inception Score ", "precision ", "recall "} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("without %q: %s", want, text.String())
 		}

@@ -200,6 +200,12 @@ func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, 
 	if m.NoPrecision != nil {
 		e.log.Warn("cannot compute precision and recall", zap.Error(m.NoPrecision))
 	}
+	if m.NoKID != nil {
+		e.log.Warn("cannot compute KID", zap.Error(m.NoKID))
+	}
+	if m.KID != nil {
+		e.r.KID, e.r.KIDStd, e.r.KIDStdErr = &m.KID.Mean, &m.KID.Std, &m.KID.StdErr
+	}
 	e.r.ImageSize, e.r.Stats = e.size, e.o.stats
 	e.r.FID, e.r.SFID, e.r.Precision, e.r.Recall = m.FID, m.SFID, m.Precision, m.Recall
 	e.r.InceptionScore, e.r.InceptionScoreStd = m.InceptionScore, m.InceptionScoreStd
