@@ -20,12 +20,12 @@ func TestAbandonedStep(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
-	trainer.work.graph = gotorch.NewGraph(trainer.device, func() {
-		if trainer.current == 2 {
+	trainer.engine.WrapStep(func(work func()) {
+		if trainer.Step() == 2 {
 			cancel()
 			<-release
 		}
-		trainer.work.run()
+		work()
 	})
 	if err := trainer.Train(ctx); !errors.Is(err, ErrInterrupted) {
 		t.Fatal(err)

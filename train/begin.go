@@ -5,14 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 
-	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
-
-	"iddpm/data"
-	"iddpm/train/metrics"
 )
 
 // New starts a run: it validates the configuration, opens the data, builds the network,
@@ -22,7 +17,7 @@ func New(c Config, r Run) (*Trainer, error) {
 		if err := c.Validate(); err != nil {
 			return nil, err
 		}
-		t.config, t.isNew = c, true
+		t.config, t.origin = c, newRun
 		t.config.Anchor()
 		return nil, refuseRun(r.Dir)
 	})
@@ -40,9 +35,9 @@ func Join(r Run) (*Trainer, error) {
 func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
 	var from *Checkpoint
-	err := t.group.OnLeader(func() (err error) {
+	err := r.Group.OnLeader(func() (err error) {
 		if from, err = configure(t); err == nil {
-			err = t.resolve()
+			err = t.config.resolve(r.Device, r.Group, t.origin.resumed(), t.run.Log)
 		}
 		return err
 	})
@@ -53,25 +48,6 @@ func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, erro
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
-}
-
-// resolve checks that batches can be divided among the processes, and replaces "auto"
-// settings by rank 0's choice.
-func (t *Trainer) resolve() error {
-	if err := t.config.Train.CheckParts(t.group.Size()); err != nil {
-		return err
-	}
-	if err := t.choosePrecision(); err != nil {
-		return err
-	}
-	return t.chooseMicrobatch()
-}
-
-func refuseRun(dir string) error {
-	if Exists(dir) {
-		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", dir, dir)
-	}
-	return nil
 }
 
 // Change alters the configuration of a run before it is resumed.
@@ -87,9 +63,11 @@ func Resume(path string, change Change, r Run) (*Trainer, error) {
 		if t.run.Dir == "" {
 			t.run.Dir = RunDirOf(path)
 		}
-		// The configuration, log and equal-numbered checkpoints of another run's folder
-		// would be overwritten.
-		if t.isNew = !BelongsTo(path, t.run.Dir); t.isNew {
+		t.origin = resumedRun
+		if !BelongsTo(path, t.run.Dir) {
+			// The configuration, log and equal-numbered checkpoints of another run's folder
+			// would be overwritten.
+			t.origin = movedRun
 			if err := refuseRun(t.run.Dir); err != nil {
 				return nil, err
 			}
@@ -102,7 +80,7 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
 		// Lock before choosing the newest checkpoint: another process may be writing a
 		// newer one.
-		if err := t.lock(); err != nil {
+		if err := t.lockFolder(); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +91,6 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.resumed = true
 	t.config.Train.Threads = t.resumedThreads(from)
 	return from, t.alter(change, from)
 }
@@ -122,10 +99,10 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 // most one per core, since oversubscribed OpenMP threads wait for one another. With another
 // number of processes it is 0: the cores are divided again.
 func (t *Trainer) resumedThreads(from *Checkpoint) int {
-	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.group.Size()) {
+	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.run.Group.Size()) {
 		return 0
 	}
-	return min(t.config.Train.Threads, t.group.CPUs())
+	return min(t.config.Train.Threads, t.run.Group.CPUs())
 }
 
 // alter applies change to the configuration, and refuses a last step that the run has
@@ -154,7 +131,7 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 		if errors.Is(configErr, os.ErrNotExist) {
 			return nil, err
 		}
-		t.log.Info("the run was stopped before its first checkpoint: starting again from step 0", zap.String("run", path))
+		t.run.Log.Info("the run was stopped before its first checkpoint: starting again from step 0", zap.String("run", path))
 		t.config = config
 		return nil, configErr
 	}
@@ -179,114 +156,24 @@ func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
 	if path == c.Path {
 		message = "the folder holds a newer checkpoint: resuming the folder uses that one until this run has passed its step; move it away, or name another --run-dir"
 	}
-	t.log.Warn(message, zap.String("newest", files[0]), zap.String("used", c.Path))
+	t.run.Log.Warn(message, zap.String("newest", files[0]), zap.String("used", c.Path))
 }
 
-func newTrainer(r Run) *Trainer {
-	if r.Log == nil {
-		r.Log = zap.NewNop()
-	}
-	return &Trainer{run: r, log: r.Log, device: r.Device, group: r.Group, health: health{log2LossScale: initialLog2LossScale}}
-}
-
-// assemble builds the trainer, and restores the state of a checkpoint if there is one. Each
-// stage ends in all processes before the next begins.
-func (t *Trainer) assemble(from *Checkpoint) error {
-	for _, step := range []func() error{
-		t.broadcastConfig,
-		t.openData,
-		t.sameData,
-		func() error { return t.onTensorThread(func() error { return t.build(from) }) },
-		func() error { return t.onTensorThread(t.broadcastState) },
-		t.openRunFolder,
-		t.openLoader,
-	} {
-		if err := t.group.SyncError(step()); err != nil {
-			return err
+// ResumeReference resumes a run of the reference. path is its model file, the EMA and
+// optimizer files are found in the same folder, and c is the configuration of the network
+// and the training. The new run folder must not hold a run yet; a checkpoint is saved there
+// at once.
+func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
+	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+		if err := refuseRun(r.Dir); err != nil {
+			return nil, err
 		}
-	}
-	return nil
-}
-
-// openRunFolder creates the run folder, its configuration file and its metrics files, on
-// rank 0.
-func (t *Trainer) openRunFolder() (err error) {
-	if !t.group.IsLeader() {
-		return nil
-	}
-	for _, sub := range []string{checkpointDir, "samples"} {
-		if err := os.MkdirAll(filepath.Join(t.run.Dir, sub), 0o777); err != nil {
-			return fmt.Errorf("cannot make the run folder: %w", err)
+		from, err := readReference(path, c, t.run.Log)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if err := t.lock(); err != nil {
-		return err
-	}
-	if t.isNew { // another process may have started a run here since New checked
-		if err := refuseRun(t.run.Dir); err != nil {
-			return err
-		}
-	}
-	removeLeftovers(t.run.Dir)
-	t.saver.log, t.saver.keep, t.saver.keepEvery = t.log, t.config.Train.Keep, t.config.Train.KeepEvery
-	if t.importedFromReference { // a folder with nothing but a configuration would start at step 0
-		if err := t.saveNow(); err != nil {
-			return err
-		}
-	}
-	if err := writeConfig(t.run.Dir, t.config); err != nil {
-		return err
-	}
-	return t.openMetrics()
-}
-
-// openMetrics opens the metrics files of the run folder at the current step.
-func (t *Trainer) openMetrics() (err error) {
-	if t.metrics != nil {
-		err = t.metrics.Close()
-		t.metrics = nil
-	}
-	if err == nil {
-		t.metrics, err = metrics.Open(t.run.Dir, t.current)
-	}
-	return err
-}
-
-func (t *Trainer) openLoader() (err error) {
-	t.loader, err = data.NewLoader(t.dataset, data.LoaderOptions{
-		BatchSize:  t.localBatch(),
-		Rank:       t.group.Rank(),
-		WorldSize:  t.group.Size(),
-		Seed:       t.seed(),
-		Position:   t.position,
-		Flip:       t.config.Data.Flip,
-		RandomCrop: t.config.Data.RandomCrop,
+		t.config, t.origin = from.Config, importedRun
+		t.config.Anchor()
+		return from, from.Config.Validate()
 	})
-	return err
-}
-
-// warnOfDifferences logs what makes a resumed run differ, in the last bits or entirely,
-// from an uninterrupted one.
-func (t *Trainer) warnOfDifferences(c *Checkpoint) {
-	now := t.environment()
-	for _, key := range []string{"libtorch", "cpu_capability", "device", "processes", "jpeg_decoder"} {
-		if was, known := c.Environment[key]; known && was != now[key] {
-			t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-				zap.String("reason", key), zap.String("was", was), zap.String("is", now[key]))
-		}
-	}
-	if changes := c.Environment[adaptedThreads]; changes != "" {
-		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-			zap.String("reason", "the number of threads was adapted to the load of other programs"), zap.String("threads", changes))
-		t.adapted = parseThreadHistory(changes)
-		t.adapted.note(t.config.Train.Threads, c.Step)
-	}
-	was, is := c.Config.Train.Threads, t.config.Train.Threads
-	if was > 0 && was != is && t.device.Type == gotorch.CPU {
-		t.log.Warn("the results may differ in their last bits from an uninterrupted run's",
-			zap.String("reason", "threads"), zap.Int("was", was), zap.Int("is", is), zap.Int("cores", t.group.CPUs()))
-	}
-	if c.DataFingerprint != "" && c.DataFingerprint != t.dataset.Fingerprint() {
-		t.log.Warn("the images differ from those that the run was started with", zap.String("data", t.dataset.Name()))
-	}
 }

@@ -1,22 +1,23 @@
 package train
 
 import (
-	"errors"
-
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
-	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // Bench runs the steps of a real run on one synthetic batch, without files, so that they
 // can be timed.
 type Bench struct {
-	trainer *Trainer
-	batch   data.Batch
+	config  Config
+	group   *distributed.Group
+	engine  *engine.Engine
+	threads cpuThreads
+	batch   engine.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
 
 	sampling *gotorch.Graph // nil before Sample
@@ -26,43 +27,53 @@ type Bench struct {
 	products *benchProducts // nil before Products
 }
 
-// NewBench builds the network, the optimizer and the EMA weights of c on a device. Each
-// process of group works on its part of the batch.
+// NewBench builds the engine of c on a device. Each process of group works on its part of
+// the batch.
 func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench, error) {
-	if err := errors.Join(c.Validate(), c.Train.CheckParts(group.Size())); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{config: c, run: Run{Device: device}, log: zap.NewNop(), device: device, group: group}
-	b := &Bench{trainer: t}
-	size := int64(c.Model.ImageSize)
-	b.batch = data.Batch{Pixels: make([]byte, int64(t.localBatch())*size*size*int64(c.Model.InChannels))}
+	b := &Bench{config: c, group: group}
+	size, n := int64(c.Model.ImageSize), int64(c.Train.BatchSize/group.Size())
+	b.batch = engine.Batch{Pixels: make([]byte, n*size*size*int64(c.Model.InChannels))}
 	for i := range b.batch.Pixels {
 		b.batch.Pixels[i] = byte(i * 37)
 	}
 	if c.Model.ClassCond {
-		b.batch.Labels = make([]int64, t.localBatch())
+		b.batch.Labels = make([]int64, n)
 	}
-	err := t.onTensorThread(func() error {
-		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, int64(t.localBatch()), int64(c.Model.InChannels), size, size)
-		if err := t.build(nil); err != nil {
+	return b, b.onTensorThread(func() (err error) {
+		if err := b.config.resolve(device, group, false, zap.NewNop()); err != nil {
 			return err
 		}
-		return t.broadcastState()
+		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, n, int64(c.Model.InChannels), size, size)
+		b.threads = newCPUThreads(&b.config.Train, device, group, zap.NewNop())
+		if b.engine, err = engine.New(b.config.engineOptions(device, group)); err != nil {
+			return err
+		}
+		return b.engine.Broadcast()
 	})
-	return b, err
+}
+
+func (b *Bench) onTensorThread(f func() error) error {
+	if err := gotorch.LoadLibrary(); err != nil {
+		return err
+	}
+	return b.group.OnTensorThread(f)
 }
 
 // Train runs one optimizer step and returns its mean loss. Reading that waits for the
 // device.
 func (b *Bench) Train() (loss float64, err error) {
-	err = b.trainer.onTensorThread(func() error {
-		b.trainer.adaptThreads()
-		r, err := b.trainer.step(b.batch)
-		for _, v := range r.values().loss {
-			loss += v / float64(len(r.timesteps))
+	err = b.onTensorThread(func() error {
+		b.threads.adapt(b.engine.CurrentStep())
+		r, err := b.engine.Step(b.batch)
+		if err != nil {
+			return err
 		}
-		r.free()
-		return errors.Join(err, b.trainer.work.graph.Err()) // do not time eager execution as a CUDA graph
+		defer r.Free()
+		loss = r.Loss()
+		return b.engine.CaptureErr() // do not time eager execution as a CUDA graph
 	})
 	return loss, err
 }
@@ -70,16 +81,16 @@ func (b *Bench) Train() (loss float64, err error) {
 // Sample runs one step of the ancestral sampler at timestep T/2, as
 // [diffusion.GaussianDiffusion.SampleLoop] does, without waiting for the device.
 func (b *Bench) Sample() error {
-	return b.trainer.onTensorThread(func() error {
-		b.trainer.adaptThreads()
+	return b.onTensorThread(func() error {
+		b.threads.adapt(b.engine.CurrentStep())
 		if b.sampling == nil {
-			b.trainer.network.Freeze(b.trainer.precision.dtype)
+			b.engine.Network().Freeze(b.engine.Dtype())
 			b.sampled, b.noise = b.x.Clone(), b.x.Clone()
-			b.sampling = b.trainer.newGraph(b.sample)
+			b.sampling = b.engine.NewGraph(b.sample)
 		}
 		gotorch.Scope(func() {
-			noise := diffusion.NoiseSource{Device: b.trainer.device, Shape: b.x.Shape()}
-			b.noise.CopyI(noise.At(b.trainer.diffusion.NumTimesteps() / 2))
+			noise := diffusion.NoiseSource{Device: b.x.Device(), Shape: b.x.Shape()}
+			b.noise.CopyI(noise.At(b.engine.Diffusion().NumTimesteps() / 2))
 		})
 		gotorch.NoGrad(b.sampling.Run)
 		return b.sampling.Err()
@@ -88,16 +99,16 @@ func (b *Bench) Sample() error {
 
 // sample is a sampling step, as captured on a GPU.
 func (b *Bench) sample() {
-	t := b.trainer
 	gotorch.Scope(func() {
-		denoise := Denoiser(t.network, model.Input{Dtype: t.precision.dtype})
+		process := b.engine.Diffusion()
+		denoise := engine.Denoiser(b.engine.Network(), model.Input{Dtype: b.engine.Dtype()})
 		n := b.x.Size(0)
-		step := t.diffusion.AtStep(t.diffusion.NumTimesteps()/2, n)
+		step := process.AtStep(process.NumTimesteps()/2, n)
 		var y gotorch.Tensor
-		if t.config.Model.ClassCond {
-			y = gotorch.ZerosOn(t.device, gotorch.Long, n)
+		if b.config.Model.ClassCond {
+			y = gotorch.ZerosOn(b.x.Device(), gotorch.Long, n)
 		}
-		next, _ := t.diffusion.PSample(denoise, b.x, step, b.noise, t.cond(b.x, y), true)
+		next, _ := process.PSample(denoise, b.x, step, b.noise, b.engine.Cond(b.x, y), true)
 		b.sampled.CopyI(next)
 	})
 }
@@ -105,9 +116,9 @@ func (b *Bench) sample() {
 // Products runs only the convolutions and matrix multiplications of a training step,
 // forward and backward, without waiting for the device. The first call makes their tensors.
 func (b *Bench) Products() error {
-	return b.trainer.onTensorThread(func() error {
+	return b.onTensorThread(func() error {
 		if b.products == nil {
-			b.products = newBenchProducts(b.trainer)
+			b.products = newBenchProducts(b.engine)
 		}
 		b.products.graph.Run()
 		return b.products.graph.Err()
@@ -125,19 +136,25 @@ func (b *Bench) StepFLOPs() (total int64) {
 }
 
 // Network returns the network that is timed.
-func (b *Bench) Network() *model.UNet { return b.trainer.network }
+func (b *Bench) Network() *model.UNet { return b.engine.Network() }
 
 // Config returns the configuration with "auto" resolved.
-func (b *Bench) Config() Config { return b.trainer.config }
+func (b *Bench) Config() Config { return b.config }
 
 // Close frees the tensors.
 func (b *Bench) Close() error {
-	gotorch.Run(b.sampling.Close)
-	b.x.Free()
-	b.noise.Free()
-	b.sampled.Free()
+	return gotorch.Try(func() { gotorch.Run(b.free) })
+}
+
+func (b *Bench) free() {
+	b.sampling.Close()
+	for _, x := range []gotorch.Tensor{b.x, b.noise, b.sampled} {
+		x.Free()
+	}
 	if b.products != nil {
 		b.products.free()
 	}
-	return b.trainer.Close()
+	if b.engine != nil && !b.group.Lost() {
+		b.engine.Close()
+	}
 }

@@ -3,7 +3,6 @@ package train
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
-	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // formatVersion is the "format" of the checkpoints written here.
@@ -41,7 +39,7 @@ type Checkpoint struct {
 	DataFingerprint string
 	ClassNames      []string // by label; empty without classes
 	ClassCounts     []int64  // training images of each class, by label; empty if unknown
-	health          health
+	health          engine.Health
 	Environment     map[string]string
 
 	sum string // sha256 of the file; "": not computed yet
@@ -183,126 +181,5 @@ func (c *Checkpoint) read(f fields) error {
 	return err
 }
 
-// pack copies the whole state to host memory, in the layout of the file.
-func (t *Trainer) pack() (*pt.Dict, error) {
-	config, err := json.Marshal(t.config)
-	if err != nil {
-		return nil, err
-	}
-	averages := new(pt.Dict)
-	for i, rate := range t.config.Train.EMARates {
-		averages.Set(emaKey(rate), t.network.PackStateDict(t.ema[i]))
-	}
-	names, counts := []any{}, []any{}
-	for _, name := range t.dataset.ClassNames() {
-		names = append(names, name)
-	}
-	for _, count := range t.dataset.ClassCounts() {
-		counts = append(counts, int64(count))
-	}
-	environment, now := new(pt.Dict), t.environment()
-	for _, key := range slices.Sorted(maps.Keys(now)) { // equal states give equal files
-		environment.Set(key, now[key])
-	}
-	return dictOf(
-		"format", int64(formatVersion),
-		"config", string(config),
-		"step", int64(t.current),
-		"model", t.network.StateDict(),
-		"ema", averages,
-		"optimizer", t.packOptimizer(),
-		"timestep_sampler", packSampler(t.sampler),
-		"data", dictOf("position", t.position, "name", t.dataset.Name(), "fingerprint", t.dataset.Fingerprint(), "classes", names, "class_counts", counts),
-		"rng", dictOf("seed", strconv.FormatUint(t.config.Train.Seed, 10)),
-		"health", t.health.pack(),
-		"environment", environment,
-	), nil
-}
-
-// restore loads a checkpoint's state into a newly built trainer.
-func (t *Trainer) restore(c *Checkpoint) error {
-	t.current, t.position, t.health = c.Step, c.Position, c.health
-	if err := t.network.LoadStateDict(c.Model); err != nil {
-		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
-	}
-	for i, rate := range t.config.Train.EMARates {
-		average := c.EMA[emaKey(rate)]
-		if average == nil {
-			return fmt.Errorf("checkpoint %s: holds no EMA of decay rate %s", c.Path, emaKey(rate))
-		}
-		if err := t.network.UnpackStateDict(average, t.ema[i]); err != nil {
-			return fmt.Errorf("checkpoint %s: EMA of decay rate %s: %w", c.Path, emaKey(rate), err)
-		}
-	}
-	if err := t.unpackOptimizer(c.Optimizer); err != nil {
-		return fmt.Errorf("checkpoint %s: optimizer: %w", c.Path, err)
-	}
-	if c.TimestepSampler != nil { // nil: the reference does not save it
-		if err := unpackSampler(t.sampler, c.TimestepSampler); err != nil {
-			return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
-		}
-	}
-	t.warnOfDifferences(c)
-	return nil
-}
-
-// TrainedClasses returns the labels of the classes with training images, or all labels if
-// the checkpoint does not list the counts.
-func (c *Checkpoint) TrainedClasses() (trained []int64) {
-	named := len(c.ClassNames)
-	for label := range c.Config.Model.NumClasses {
-		switch {
-		case label < len(c.ClassCounts) && c.ClassCounts[label] == 0, named > 0 && label >= named:
-			continue
-		}
-		trained = append(trained, int64(label))
-	}
-	return trained
-}
-
 // rates yields the decay rates of the EMAs.
 func (c *Checkpoint) rates() iter.Seq[string] { return maps.Keys(c.EMA) }
-
-// Check returns the error that [Checkpoint.Network] returns for weights that are missing
-// or do not fit, without building the network.
-func (c *Checkpoint) Check(ema string) error {
-	u, err := c.Config.Model.UNet()
-	if err != nil {
-		return err
-	}
-	weights, err := c.Weights(ema)
-	if err != nil {
-		return err
-	}
-	plan, err := model.Plan(u)
-	if err != nil {
-		return err
-	}
-	if err := plan.CheckStateDict(weights.Dict); err != nil {
-		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
-	}
-	return nil
-}
-
-// Network builds the checkpoint's network on a device, for inference, with the weights
-// that ema names: see [Checkpoint.Weights]. It must run on the tensor thread.
-func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, error) {
-	u, err := c.Config.Model.UNet()
-	if err != nil {
-		return nil, err
-	}
-	weights, err := c.Weights(ema)
-	if err != nil {
-		return nil, err
-	}
-	network, err := model.New(u, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := network.LoadStateDict(weights.Dict); err != nil {
-		network.Free()
-		return nil, fmt.Errorf("checkpoint %s: %w", c.Path, err)
-	}
-	network.To(device)
-	return network, nil
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // smallest is a valid checkpoint of a network with one weight.
@@ -26,7 +27,7 @@ func smallest(t testing.TB) *pt.Dict {
 	return dictOf(
 		"format", int64(formatVersion), "config", string(config), "step", int64(3), "model", weights,
 		"ema", dictOf("0.9", weights), "optimizer", dictOf("state", new(pt.Dict)),
-		"timestep_sampler", new(pt.Dict), "health", health{attempt: 1, log2LossScale: 20}.pack(),
+		"timestep_sampler", new(pt.Dict), "health", packHealth(engine.Health{Attempt: 1, Log2LossScale: 20}),
 		"data", dictOf("position", int64(12), "name", "n", "fingerprint", "f", "classes", []any{"a"}),
 		"environment", dictOf("libtorch", "2.11.0"),
 	)
@@ -96,7 +97,7 @@ func tinyUNet(t *testing.T) model.UNetConfig {
 
 func TestParseCheckpoint(t *testing.T) {
 	c, err := parseCheckpoint("p", smallest(t))
-	if err != nil || c.Step != 3 || c.Position != 12 || c.health.attempt != 1 || c.EMA["0.9"] == nil || c.ClassNames[0] != "a" {
+	if err != nil || c.Step != 3 || c.Position != 12 || c.health.Attempt != 1 || c.EMA["0.9"] == nil || c.ClassNames[0] != "a" {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	for _, test := range []struct {
@@ -126,7 +127,7 @@ func TestParseCheckpoint(t *testing.T) {
 			old.Set(key, value)
 		}
 	}
-	if c, err := parseCheckpoint("p", old); err != nil || c.health.log2LossScale != initialLog2LossScale {
+	if c, err := parseCheckpoint("p", old); err != nil || c.health != engine.InitialHealth() {
 		t.Errorf("a checkpoint without health: %+v, %v", c, err)
 	}
 }

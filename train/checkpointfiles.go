@@ -76,21 +76,6 @@ func newestFirst(files []string) {
 	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(stepOf(b), stepOf(a)) })
 }
 
-// RunDirOf returns the run folder of a checkpoint file or of a folder of
-// checkpoints, or the folder itself. It need not exist.
-func RunDirOf(path string) string {
-	dir := path
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		dir = filepath.Dir(path)
-	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
-		return dir // a run of that name
-	}
-	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
-		return filepath.Join(dir, "..")
-	}
-	return dir
-}
-
 // replaced returns the checkpoint files to delete once the newest is on the disk: all but
 // the newest `keep` and those whose step is a multiple of keepEvery. Files of later steps
 // belong to another branch of the run and are kept.

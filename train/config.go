@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // Config is the full configuration of a run. It is stored as JSON in the run folder and
@@ -145,6 +145,9 @@ func (o Options) LearningRate(step int) float64 {
 	return lr
 }
 
+// defaultMaxSkipped is the default of Options.MaxSkipped.
+const defaultMaxSkipped = 25
+
 // maxSkipped returns after how many consecutive skipped steps the run rolls back to its
 // last checkpoint.
 func (o Options) maxSkipped() int {
@@ -210,16 +213,12 @@ func (o Options) Validate() error {
 	for _, rate := range o.EMARates {
 		require(rate >= 0 && rate < 1, "ema-rate must be in [0, 1), not %g", rate)
 	}
-	_, ok := precisions[o.Precision]
+	_, ok := engine.Precisions[o.Precision]
 	require(ok, "precision %q is not one of auto, fp32, tf32, bf16, fp16", o.Precision)
-	_, ok = scheduleSamplers[o.ScheduleSampler]
+	_, ok = engine.TimestepSamplers[o.ScheduleSampler]
 	require(ok, "schedule-sampler %q is not one of uniform, loss-second-moment", o.ScheduleSampler)
 	return errors.Join(errs...)
 }
-
-// emaKey formats a decay rate as Python prints it, as in checkpoints and in the
-// reference's file names: 0.9999, not 9.999e-01.
-func emaKey(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) }
 
 // parseConfig reads the JSON of a checkpoint or run folder.
 func parseConfig(text []byte) (Config, error) {

@@ -1,26 +1,28 @@
-// Package train is the training loop: batches in, checkpoints out.
+// Package train runs a training: batches in, checkpoints, metrics and a log out. The
+// optimizer step itself is package engine; this package surrounds it with a run folder.
 //
 // The files, in the order to read them:
 //
-//  1. A Config (config.go, presets.go) is the full configuration of a run. New, Resume
-//     and ResumeReference (begin.go, reference.go) make a Trainer from it (trainer.go):
-//     they lock the run folder (lock.go, runfolder.go), open the images and build the
-//     network, the optimizer and the EMA weights (build.go, precision.go).
-//  2. Trainer.Train (trainer.go) is the loop over optimizer steps. A step (step.go) samples
-//     timesteps on the host and copies them to the device with the images. The rest runs on
-//     the device (work.go, pixels.go): forward and backward pass of each microbatch, gradient
-//     clipping, AdamW and EMA. The step's metrics are one tensor (result.go).
-//  3. The metrics of several steps become one row (meter.go, gradnoise.go; package metrics
-//     writes it). Steps with a non-finite loss or gradient are skipped or rolled back
-//     (health.go). The bound is evaluated on held-out images (heldout.go).
-//  4. Checkpoints (checkpoint.go; optimizer.go, timestep_sampler_state.go and fields.go for
-//     their parts) are written in the background (saver.go).
+//  1. config.go, presets.go: the full configuration of a run; config_engine.go maps it to the
+//     engine's options. eval_config.go: the held-out evaluation.
+//  2. trainer.go: Run, the environment, and Trainer, the state of a run. source.go: where its
+//     batches come from, which may be a user's own images.
+//  3. train.go, loop.go, sync.go: the loop over steps, and its end by an interrupt or an error.
+//     observe.go: the metrics of each log interval (meter.go, averages.go; package metrics
+//     writes them). recover.go: the rollback of a run that diverges. heldout.go: the bound on
+//     held-out images. threads.go: the number of CPU threads.
+//  4. begin.go: New, Resume, ResumeReference and Join. They lock the run folder (lock.go,
+//     runfolder.go), open the images (assemble.go, data_log.go) and make the engine (build.go).
+//     differences.go: why a resumed run may differ.
+//  5. checkpoint.go, checkpointfiles.go: reading checkpoints; foreign.go, reference.go and
+//     reference_names.go: those of other programs. ema.go, checkpoint_network.go: their weights.
+//     checkpoint_state.go: an engine's state as a checkpoint, in the parts optimizer.go,
+//     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
+//     in the background.
 //
-// With several processes (distributed.go) each rank trains on its part of the batch, and
-// rank 0 owns the run folder. inference.go is the network as the samplers use it, and
-// bench.go and products.go are steps to be timed.
+// bench.go and products.go time steps of the same engine. inference.go, memory.go and
+// pixels.go name parts of the engine for other packages.
 //
-// All random numbers of a step are a function of (seed, step, index in the global batch).
-// So a checkpoint holds no generator state, and a resumed run equals an uninterrupted one,
-// bit for bit on the CPU.
+// Each file uses only files further down in this order of layers: the loop, assembling,
+// observing and saving, the Trainer, checkpoints, the configuration, the engine.
 package train

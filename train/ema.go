@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -90,8 +89,6 @@ func mostlyInitial(name string, rate float64, step int) string {
 	return fmt.Sprintf("at step %d, EMA %s is still %.4g %% initial weights, and falls to half at step %.0f", step, name, 100*initial, until)
 }
 
-var referenceEMAName = regexp.MustCompile(`^ema_([0-9.]+)_(\d+)\.pt$`)
-
 // mostlyInitialFile is [mostlyInitial] for a file with the reference's name of an EMA, such
 // as ema_0.9999_010000.pt.
 func mostlyInitialFile(path string) string {
@@ -110,15 +107,15 @@ func mostlyInitialFile(path string) string {
 	return ""
 }
 
-// defaultWeights returns the weights that are used by default at the current step: an index
-// into t.ema and the name of that EMA, or -1 and "of the last step", with the reason if an
-// EMA is passed over.
-func (t *Trainer) defaultWeights() (index int, w Weights) {
-	keys := make([]string, len(t.config.Train.EMARates))
-	for i, rate := range t.config.Train.EMARates {
+// defaultWeights returns the weights that are used by default at a step: an index into the
+// EMAs of the given decay rates and the name of that EMA, or -1 and "of the last step", with
+// the reason if an EMA is passed over.
+func defaultWeights(rates []float64, step int) (index int, w Weights) {
+	keys := make([]string, len(rates))
+	for i, rate := range rates {
 		keys[i] = emaKey(rate)
 	}
-	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, t.current)
+	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, step)
 	w.Name = "of the last step"
 	if index = slices.Index(keys, w.Rate); index >= 0 {
 		w.Name = "EMA " + w.Rate

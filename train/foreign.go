@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,8 +50,6 @@ func isOptimizer(dict *pt.Dict) bool {
 	_, groups := dict.Get("param_groups")
 	return state && groups
 }
-
-var referenceOptimizerName = regexp.MustCompile(`^opt(\d+)\.pt$`)
 
 // besideOptimizer returns a hint at the weights file that belongs to an optimizer's file.
 func besideOptimizer(path string) string {
@@ -119,16 +116,6 @@ func saveCommand(what string) string {
 
 // pythonString quotes a text for Python, which accepts all of Go's escapes.
 func pythonString(text string) string { return fmt.Sprintf("%+q", text) }
-
-// referenceModel returns the reference's model file of the same step as an EMA file:
-// model000010.pt for ema_0.9999_000010.pt. ok is false for other names.
-func referenceModel(path string) (model string, ok bool) {
-	m := referenceEMAName.FindStringSubmatch(filepath.Base(path))
-	if m == nil {
-		return "", false
-	}
-	return filepath.Join(filepath.Dir(path), "model"+m[2]+".pt"), true
-}
 
 // ResumePath returns the file to resume from if a user names path: for an EMA file of the
 // reference it is the model file of the same step, else path.

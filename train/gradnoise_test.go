@@ -9,6 +9,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
 
@@ -32,7 +33,7 @@ func TestGradNoiseEstimates(t *testing.T) {
 		means := averages{}
 		for range steps {
 			gotorch.Scope(func() {
-				n := noiseNorms{sizes: sizes}
+				n := engine.NoiseNorms{Sizes: sizes}
 				whole := make([]float64, dims)
 				for _, size := range sizes {
 					square := 0.0
@@ -44,13 +45,13 @@ func TestGradNoiseEstimates(t *testing.T) {
 						whole[d] += term
 						square += term * term
 					}
-					n.norms = append(n.norms, math.Sqrt(square))
+					n.Norms = append(n.Norms, math.Sqrt(square))
 				}
 				square := 0.0
 				for _, v := range whole {
 					square += v * v
 				}
-				variance, squared := n.estimates(math.Sqrt(square))
+				variance, squared := n.Estimates(math.Sqrt(square))
 				means.add(GradNoiseVariance, variance)
 				means.add(GradNoiseSquared, squared)
 			})

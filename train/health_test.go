@@ -18,7 +18,7 @@ import (
 
 // parameter returns a parameter of a trainer's network.
 func (t *Trainer) parameter(name string) gotorch.Tensor {
-	for _, p := range t.network.Parameters() {
+	for _, p := range t.engine.Network().Parameters() {
 		if p.Name == name {
 			return p.Tensor.Detach()
 		}
@@ -85,7 +85,7 @@ func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Step != 6 || last.health.skipped != 2 || last.health.consecutive != 0 {
+	if last.Step != 6 || last.health.Skipped != 2 || last.health.SkippedInARow != 0 {
 		t.Errorf("at step %d, health is %+v", last.Step, last.health)
 	}
 	optimizer := fields{dict: last.Optimizer}
@@ -123,7 +123,7 @@ func testRollBack(t *testing.T, syncEveryStep bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Step != 8 || last.health.attempt != 1 {
+	if last.Step != 8 || last.health.Attempt != 1 {
 		t.Errorf("at step %d, health is %+v", last.Step, last.health)
 	}
 	rows, err := metrics.Read(trainer.run.Dir)
@@ -153,33 +153,6 @@ func TestDiverged(t *testing.T) {
 				t.Errorf("the error lacks %q: %v", want, err)
 			}
 		}
-	}
-}
-
-// The loss scale grows slowly, and is halved down to 1.
-func TestLossScale(t *testing.T) {
-	c := tiny()
-	c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.MaxSkipped = "fp16", 1e-3, 1000
-	trainer := newTrainer(Run{})
-	trainer.config, trainer.precision = c, precisions["fp16"]
-	countStep := func(nonFinite bool) {
-		if err := trainer.countStep(nonFinite); err != nil {
-			t.Fatal(err)
-		}
-	}
-	countStep(false)
-	if got := math.Log2(trainer.lossScale()); math.Abs(got-20.001) > 1e-9 {
-		t.Errorf("after a finite step log2 of the loss scale is %g", got)
-	}
-	countStep(true)
-	if got := math.Log2(trainer.lossScale()); math.Abs(got-19.001) > 1e-9 {
-		t.Errorf("after a non-finite step log2 of the loss scale is %g", got)
-	}
-	for range 50 {
-		countStep(true)
-	}
-	if got := trainer.lossScale(); got != 1 {
-		t.Errorf("the loss scale falls to %g", got)
 	}
 }
 

@@ -1,34 +1,37 @@
 package train
 
 import (
-	"fmt"
-
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
 	"iddpm/model"
+	"iddpm/train/engine"
 )
+
+// PrecisionError says that a GPU does not support a precision's number type.
+type PrecisionError = engine.PrecisionError
+
+// ResolvePrecision replaces "auto" by the device's best precision: see
+// [engine.AutomaticPrecision].
+func ResolvePrecision(name string, device gotorch.Device) string {
+	return engine.AutomaticPrecision(name, device)
+}
 
 // Inference sets the process-wide modes for inference on a device in a precision of
 // [Options], and returns the dtype of the network's activations.
 func Inference(precision string, device gotorch.Device) (dtype int8, err error) {
-	if _, ok := precisions[precision]; !ok {
-		return 0, fmt.Errorf("precision %q is not one of auto, fp32, tf32, bf16, fp16", precision)
-	}
-	if precision, err = choosePrecision(precision, device); err != nil {
+	if precision, err = engine.ResolvePrecision(precision, device); err != nil {
 		return 0, err
 	}
-	p := precisions[precision]
-	p.apply(device)
-	return p.dtype, nil
+	p := engine.Precisions[precision]
+	p.Apply(device)
+	return p.Dtype, nil
 }
 
-// Denoiser returns the network as package diffusion evaluates it. The labels and
-// low-resolution images come from each call's Cond, all other inputs from in.
+// Denoiser is [engine.Denoiser].
 func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
-	return func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
-		input := in
-		input.Y, input.LowRes = cond.Y, cond.LowRes
-		return network.Forward(x, t, input)
-	}
+	return engine.Denoiser(network, in)
 }
+
+// Finite is [engine.Finite].
+func Finite(x gotorch.Tensor) bool { return engine.Finite(x) }

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"go.uber.org/zap"
 )
 
 // LockFile keeps a second process out of a run folder. Its text names the process that
@@ -89,21 +87,4 @@ func (l *folderLock) release() error {
 		err = nil
 	}
 	return errors.Join(err, l.file.Close())
-}
-
-// lock locks the run folder, once. It logs a warning if the file system has no locks.
-func (t *Trainer) lock() error {
-	if t.locked != nil {
-		return nil
-	}
-	l, err := lockFolder(t.run.Dir)
-	if errors.Is(err, errCannotLock) {
-		t.log.Warn("the run folder cannot be locked: do not start a second process in it", zap.String("reason", err.Error()))
-		return nil
-	}
-	if err != nil {
-		return errors.Join(err, l.release())
-	}
-	t.locked = l
-	return nil
 }

@@ -1,13 +1,13 @@
 package train
 
-import "github.com/wangkuiyi/gotorch"
+import (
+	"github.com/wangkuiyi/gotorch"
 
-// PixelsToTensor converts uint8 pixels [N, H, W, C] to float32 images [N, C, H, W] in
-// [-1, 1], in channels-last memory format.
-func PixelsToTensor(bytes gotorch.Tensor) gotorch.Tensor {
-	halfRange := gotorch.FullOn(bytes.Device(), gotorch.Float, 127.5)
-	return bytes.CastTo(gotorch.Float).DivI(halfRange).AddScalarI(-1).Permute([]int64{0, 3, 1, 2})
-}
+	"iddpm/train/engine"
+)
+
+// PixelsToTensor is [engine.PixelsToTensor].
+func PixelsToTensor(bytes gotorch.Tensor) gotorch.Tensor { return engine.PixelsToTensor(bytes) }
 
 // TensorToPixels converts images [N, C, H, W] in [-1, 1] to bytes [N, H, W, C] on the host.
 // As in the reference, values outside are clipped and the rest truncated, not rounded.

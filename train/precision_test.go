@@ -5,8 +5,6 @@ import (
 	"os"
 	"strconv"
 	"testing"
-
-	"github.com/wangkuiyi/gotorch"
 )
 
 // lossSteps returns how many steps TestBFloat16Loss trains for, and with what batch size:
@@ -67,13 +65,9 @@ func stepLosses(t *testing.T, c Config) (losses []float64) {
 			if err != nil {
 				return err
 			}
-			sum := 0.0
-			for _, loss := range r.values().loss {
-				sum += loss
-			}
-			losses = append(losses, sum/float64(len(r.timesteps)))
-			r.free()
-			trainer.loader.Recycle(batch)
+			losses = append(losses, r.Loss())
+			r.Free()
+			trainer.batches.Recycle(batch)
 		}
 		return nil
 	})
@@ -81,30 +75,4 @@ func stepLosses(t *testing.T, c Config) (losses []float64) {
 		t.Fatal(err)
 	}
 	return losses
-}
-
-// The automatic precision is one that the GPU has tensor cores for.
-func TestAutomaticPrecision(t *testing.T) {
-	for _, c := range []struct {
-		name         string
-		major, minor int
-		want         string
-	}{
-		{"NVIDIA H100 80GB HBM3", 9, 0, "bf16"},
-		{"NVIDIA RTX A500 Laptop GPU", 8, 6, "bf16"},
-		{"NVIDIA A100-SXM4-40GB", 8, 0, "bf16"},
-		{"Tesla T4", 7, 5, "fp16"},
-		{"NVIDIA T4G", 7, 5, "fp16"},
-		{"NVIDIA GeForce RTX 2080 Ti", 7, 5, "fp16"},
-		{"Quadro RTX 6000", 7, 5, "fp16"},
-		{"NVIDIA TITAN RTX", 7, 5, "fp16"},
-		{"NVIDIA GeForce GTX 1660 SUPER", 7, 5, "fp32"},
-		{"NVIDIA T400 4GB", 7, 5, "fp32"},
-		{"NVIDIA T1000", 7, 5, "fp32"},
-		{"NVIDIA GeForce MX450", 7, 5, "fp32"},
-	} {
-		if got := automaticPrecision(gotorch.CUDAProperties{Name: c.name, Major: c.major, Minor: c.minor}); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-	}
 }

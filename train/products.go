@@ -4,6 +4,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // benchProducts runs only the convolutions and matrix multiplications of a training step,
@@ -27,24 +28,24 @@ type benchProduct struct {
 }
 
 // newBenchProducts makes the tensors.
-func newBenchProducts(t *Trainer) *benchProducts {
+func newBenchProducts(e *engine.Engine) *benchProducts {
 	b := new(benchProducts)
-	size, total := t.config.Train.microbatch(), t.config.Train.BatchSize
+	size, total := e.Options().Microbatch, e.Options().BatchSize
 	for first := 0; first < total; first += size {
 		var list []benchProduct
-		for _, p := range t.network.Products(min(size, total-first), t.config.Model.ImageSize) {
-			gotorch.Scope(func() { list = append(list, newBenchProduct(p, t)) })
+		for _, p := range e.Network().Products(min(size, total-first), e.Options().Model.ImageSize) {
+			gotorch.Scope(func() { list = append(list, newBenchProduct(p, e)) })
 		}
 		b.microbatches = append(b.microbatches, list)
 	}
-	b.graph = t.newGraph(b.run)
+	b.graph = e.NewGraph(b.run)
 	return b
 }
 
-func newBenchProduct(p model.Product, t *Trainer) benchProduct {
+func newBenchProduct(p model.Product, e *engine.Engine) benchProduct {
 	dtype := gotorch.Float
 	if p.Half {
-		dtype = t.precision.dtype
+		dtype = e.Dtype()
 	}
 	made := benchProduct{Product: p}
 	leaf := func(x gotorch.Tensor, requiresGrad bool) gotorch.Tensor {
@@ -56,7 +57,7 @@ func newBenchProduct(p model.Product, t *Trainer) benchProduct {
 		return x
 	}
 	normal := func(shape []int64) gotorch.Tensor {
-		x := gotorch.PhiloxNormal(t.device, gotorch.Float, gotorch.PhiloxKey{}, shape...)
+		x := gotorch.PhiloxNormal(e.Options().Device, gotorch.Float, gotorch.PhiloxKey{}, shape...)
 		if len(shape) == 4 {
 			x = x.ChannelsLast()
 		}

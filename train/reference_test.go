@@ -117,8 +117,7 @@ func TestReferenceWarnsOfOtherEMAs(t *testing.T) {
 		}
 	}
 	core, logs := observer.New(zapcore.WarnLevel)
-	trainer := &Trainer{log: zap.New(core)}
-	trainer.warnOfOthers(&Checkpoint{Path: filepath.Join(dir, "model000003.pt"), Step: 3, EMA: map[string]*pt.Dict{"0.5": nil}})
+	warnOfOthers(&Checkpoint{Path: filepath.Join(dir, "model000003.pt"), Step: 3, EMA: map[string]*pt.Dict{"0.5": nil}}, zap.New(core))
 	if all := logs.All(); len(all) != 1 || all[0].ContextMap()["file"] != filepath.Join(dir, "ema_0.9_000003.pt") {
 		t.Errorf("the log says %v", all)
 	}

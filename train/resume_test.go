@@ -324,7 +324,7 @@ func TestInitFrom(t *testing.T) {
 	defer trainer.Close()
 	want, _ := from.EMA["0.9"].Get("time_embed.0.weight")
 	gotorch.Run(func() {
-		if got := trainer.network.StateDict(); got != nil {
+		if got := trainer.engine.Network().StateDict(); got != nil {
 			value, _ := got.Get("time_embed.0.weight")
 			if !bytes.Equal(value.(*pt.Tensor).Data, want.(*pt.Tensor).Data) {
 				t.Error("the weights are not those of --init-from")

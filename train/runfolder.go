@@ -82,6 +82,21 @@ func ReadConfig(dir string) (Config, error) {
 	return c, nil
 }
 
+// RunDirOf returns the run folder of a checkpoint file or of a folder of
+// checkpoints, or the folder itself. It need not exist.
+func RunDirOf(path string) string {
+	dir := path
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		dir = filepath.Dir(path)
+	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
+		return dir // a run of that name
+	}
+	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
+		return filepath.Join(dir, "..")
+	}
+	return dir
+}
+
 // BelongsTo reports whether a checkpoint file or run folder belongs to the run in dir.
 func BelongsTo(path, dir string) bool {
 	own := RunDirOf(path)

@@ -19,7 +19,7 @@ type saver struct {
 	write     func(path string, v any) error // nil: pt.WriteFile
 	safe      string                         // the newest complete checkpoint on the disk
 	writing   string                         // the one being written
-	done      chan error                     // receives the result of the write in progress; nil: none
+	result    chan error                     // receives the result of the write in progress; nil: none
 }
 
 // start starts writing a checkpoint. An error of the previous write has been logged, and this
@@ -31,14 +31,14 @@ func (s *saver) start(path string, dict *pt.Dict, last bool) {
 	if write == nil {
 		write = pt.WriteFile
 	}
-	s.writing, s.done = path, make(chan error, 1)
-	go func(done chan<- error) {
+	s.writing, s.result = path, make(chan error, 1)
+	go func(result chan<- error) {
 		err := s.put(write, path, dict)
 		if err != nil && !last {
 			s.log.Error("cannot save; training continues, and the next save interval tries again", zap.Error(err), zap.String("last_good", s.safe))
 		}
-		done <- err
-	}(s.done)
+		result <- err
+	}(s.result)
 }
 
 // put writes a checkpoint, and then deletes those that it replaces. It runs concurrently
@@ -65,11 +65,11 @@ func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) e
 
 // wait waits for the write in progress and returns its error.
 func (s *saver) wait() error {
-	if s.done == nil {
+	if s.result == nil {
 		return nil
 	}
-	err := <-s.done
-	s.done = nil
+	err := <-s.result
+	s.result = nil
 	if err == nil {
 		s.safe = s.writing
 		return nil
@@ -82,43 +82,6 @@ func (s *saver) wait() error {
 }
 
 // holds reports whether a checkpoint is on the disk or being written.
-func (s *saver) holds(path string) bool { return path == s.safe || path == s.writing && s.done != nil }
-
-// checkpointPath returns the path of the current step's checkpoint.
-func (t *Trainer) checkpointPath() string {
-	return checkpointFile(t.run.Dir, t.current)
-}
-
-// save copies the state to host memory and writes it to the run folder in the background:
-// only the next checkpoint waits for the disk, steps do not. A failed write is logged and
-// repeated at the next save interval; wait returns the error of the last one.
-func (t *Trainer) save(last bool) error {
-	path := t.checkpointPath()
-	if t.saver.holds(path) || !t.group.IsLeader() {
-		return nil
-	}
-	dict, err := t.pack()
-	if err != nil {
-		return err
-	}
-	t.saver.start(path, dict, last)
-	return nil
-}
-
-// saveNow saves, and waits until the checkpoint is on the disk.
-func (t *Trainer) saveNow() error {
-	err := t.onTensorThread(func() error { return t.save(true) })
-	return errors.Join(err, t.saver.wait())
-}
-
-// saveLast saves, and waits until the checkpoint is on the disk. If the last step was
-// non-finite and there is an older checkpoint, it keeps that one: the newer state may be
-// what causes the non-finite numbers.
-func (t *Trainer) saveLast() error {
-	if t.healthy() || t.saver.safe == "" {
-		if err := t.save(true); err != nil {
-			return err
-		}
-	}
-	return t.saver.wait()
+func (s *saver) holds(path string) bool {
+	return path == s.safe || path == s.writing && s.result != nil
 }

@@ -7,34 +7,38 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/distributed"
 	"iddpm/internal/threads"
 )
 
-// setThreads sets libtorch's number of threads on the CPU, and whether it adapts to the load
-// of other programs. It does not adapt with several processes: with different numbers of
-// threads the gradient norm, and so the weights, could differ in the last bit between ranks.
-func (t *Trainer) setThreads() {
-	o, onCPU := &t.config.Train, t.device.Type == gotorch.CPU
+// cpuThreads is libtorch's number of threads on the CPU, which may adapt to the load of other
+// programs.
+type cpuThreads struct {
+	adapter *threads.Adapter // nil: the number is fixed
+	history threadHistory
+}
+
+// newCPUThreads sets the number of threads, and whether it adapts. It does not adapt with
+// several processes: with different numbers of threads the gradient norm, and so the weights,
+// could differ in the last bit between ranks.
+func newCPUThreads(o *Options, device gotorch.Device, group *distributed.Group, log *zap.Logger) cpuThreads {
+	onCPU := device.Type == gotorch.CPU
 	if o.Threads == 0 {
-		o.AdaptThreads = onCPU && t.group.Size() == 1 && !o.Deterministic && !threads.Chosen(0)
+		o.AdaptThreads = onCPU && group.Size() == 1 && !o.Deterministic && !threads.Chosen(0)
 	}
-	o.Threads = t.group.SetThreads(o.Threads)
-	if onCPU {
-		t.threads = threads.NewAdapter(threads.Options{Fixed: !o.AdaptThreads, Log: t.log})
+	o.Threads = group.SetThreads(o.Threads)
+	if !onCPU {
+		return cpuThreads{}
 	}
+	return cpuThreads{adapter: threads.NewAdapter(threads.Options{Fixed: !o.AdaptThreads, Log: log})}
 }
 
-// adaptThreads adapts the number of threads to the load of other programs, if enabled.
-func (t *Trainer) adaptThreads() {
-	if n := t.threads.Adapt(zap.Int("step", t.current)); n > 0 {
-		t.adapted.note(n, t.current)
+// adapt adapts the number of threads to the load of other programs, if enabled, before the
+// step after `step` finished ones.
+func (c *cpuThreads) adapt(step int) {
+	if n := c.adapter.Adapt(zap.Int("step", step)); n > 0 {
+		c.history.note(n, step)
 	}
-}
-
-// adaptThreadsAt calls adaptThreads between two timesteps of an evaluation.
-func (t *Trainer) adaptThreadsAt(_, _ int) error {
-	t.adaptThreads()
-	return nil
 }
 
 // adaptedThreads is the key in a checkpoint's environment that lists automatic changes of the

@@ -27,7 +27,7 @@ func twoThreads(t *testing.T) {
 func contended(trainer *Trainer) *threads.Adapter {
 	s := threads.Sample{At: time.Unix(1e9, 0), Cores: 2}
 	return threads.NewAdapter(threads.Options{
-		Log: trainer.log, Fixed: !trainer.config.Train.AdaptThreads,
+		Log: trainer.run.Log, Fixed: !trainer.config.Train.AdaptThreads,
 		Now: func() time.Time {
 			s.At, s.Others = s.At.Add(time.Second), s.Others+time.Second
 			return s.At
@@ -49,7 +49,7 @@ func TestAdaptThreads(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
 		trainer, err := New(c, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core)})
 		if err == nil {
-			trainer.threads = contended(trainer)
+			trainer.threads.adapter = contended(trainer)
 		}
 		return finish(t, trainer, err), logs.FilterMessageSnippet("other programs use the cores")
 	}
@@ -82,7 +82,7 @@ func TestAdaptThreads(t *testing.T) {
 	core, warnings := observer.New(zapcore.WarnLevel)
 	resumed, err := Resume(adapted.Path, upTo(8), Run{Dir: filepath.Join(t.TempDir(), "again"), Log: zap.New(core)})
 	if err == nil {
-		resumed.threads = nil // this machine may be contended
+		resumed.threads.adapter = nil // this machine may be contended
 	}
 	last := finish(t, resumed, err)
 	if got := last.Environment["adapted_threads"]; got != "1 from step 0, 2 from step 6" || !last.Config.Train.AdaptThreads {

@@ -10,17 +10,10 @@ import (
 	"iddpm/diffusion"
 )
 
-// scheduleSamplers are the values of --schedule-sampler.
-var scheduleSamplers = map[string]func(numTimesteps int) diffusion.TimestepSampler{
-	"uniform":            func(n int) diffusion.TimestepSampler { return diffusion.NewUniform(n) },
-	"loss-second-moment": func(n int) diffusion.TimestepSampler { return diffusion.NewLossSecondMoment(n) },
-}
-
-// packSampler writes a timestep sampler's state as two tensors: the loss history, float64
+// packSampler writes the state of a timestep sampler as two tensors: the loss history, float64
 // [T x history], and the counts, int64 [T]. It is exact, since the next timesteps depend on
 // the last bit.
-func packSampler(s diffusion.TimestepSampler) *pt.Dict {
-	state := s.State()
+func packSampler(state diffusion.SamplerState) *pt.Dict {
 	history, counts := make([]byte, 0, 8*len(state.LossHistory)), make([]byte, 0, 8*len(state.LossCounts))
 	for _, v := range state.LossHistory {
 		history = binary.LittleEndian.AppendUint64(history, math.Float64bits(v))
@@ -34,21 +27,20 @@ func packSampler(s diffusion.TimestepSampler) *pt.Dict {
 	)
 }
 
-func unpackSampler(s diffusion.TimestepSampler, dict *pt.Dict) error {
+func unpackSampler(dict *pt.Dict) (state diffusion.SamplerState, err error) {
 	f := fields{dict: dict}
 	history, counts := f.tensor("loss_history"), f.tensor("loss_counts")
 	if f.err != nil {
-		return f.err
+		return state, f.err
 	}
 	if history.DType != pt.Float64 || counts.DType != pt.Int64 {
-		return fmt.Errorf("loss_history is %s and loss_counts %s, not float64 and int64", history.DType, counts.DType)
+		return state, fmt.Errorf("loss_history is %s and loss_counts %s, not float64 and int64", history.DType, counts.DType)
 	}
-	var state diffusion.SamplerState
 	for data := history.Data; len(data) > 0; data = data[8:] {
 		state.LossHistory = append(state.LossHistory, math.Float64frombits(binary.LittleEndian.Uint64(data)))
 	}
 	for data := counts.Data; len(data) > 0; data = data[8:] {
 		state.LossCounts = append(state.LossCounts, int64(binary.LittleEndian.Uint64(data)))
 	}
-	return s.SetState(state)
+	return state, nil
 }

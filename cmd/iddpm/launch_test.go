@@ -115,7 +115,7 @@ func TestProcessesStop(t *testing.T) {
 				syscall.Kill(pid, syscall.SIGTERM)
 			}
 		}, exitSaved, "the run is saved"},
-		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "the run is saved, as"},
+		{"one process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[1], syscall.SIGKILL) }, exitFailed, "the run is saved as"},
 		{"the first process is killed", func(t *testing.T, p *process) { syscall.Kill(members(t, p)[0], syscall.SIGKILL) }, exitFailed, "process 0 of the run was killed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package train
+package engine
 
 import "github.com/wangkuiyi/gotorch"
 
@@ -11,7 +11,7 @@ const bucketBytes = 25 << 20
 // where autograd adds one after the other, and in the same order, so that the sum is equal
 // to the bit.
 type gradientSum struct {
-	t       *Trainer
+	core    *core
 	params  []gotorch.Tensor
 	sums    []gotorch.Tensor // per parameter, unscoped; undefined without a gradient
 	reduced []bool           // per parameter, whether its sum is in a bucket
@@ -20,9 +20,9 @@ type gradientSum struct {
 	filledBytes int64
 }
 
-func (t *Trainer) newGradientSum() *gradientSum {
-	params := t.network.Tensors()
-	return &gradientSum{t: t, params: params, sums: make([]gotorch.Tensor, len(params)), reduced: make([]bool, len(params))}
+func (c *core) newGradientSum() *gradientSum {
+	params := c.network.Tensors()
+	return &gradientSum{core: c, params: params, sums: make([]gotorch.Tensor, len(params)), reduced: make([]bool, len(params))}
 }
 
 // accumulate adds the parameters' gradients to the sums, clears them, and returns the
@@ -42,7 +42,7 @@ func (s *gradientSum) accumulate() (accumulated []int) {
 			accumulated = append(accumulated, i)
 		}
 		gotorch.ForeachAddI(sums, more, 1)
-		s.t.optimizer.ZeroGrad()
+		s.core.optimizer.ZeroGrad()
 	})
 	return accumulated
 }
@@ -53,7 +53,7 @@ func (s *gradientSum) inFloat() []gotorch.Tensor {
 	var narrow []gotorch.Tensor
 	var of []int // the parameter of each element of narrow
 	for i := range s.params {
-		grads[i] = s.t.optimizer.Gradient(i)
+		grads[i] = s.core.optimizer.Gradient(i)
 		if grads[i].Defined() && grads[i].Dtype() != gotorch.Float {
 			narrow, of = append(narrow, grads[i]), append(of, i)
 		}
@@ -83,13 +83,13 @@ func (s *gradientSum) addToBucket(i int) {
 }
 
 func (s *gradientSum) launchBucket() {
-	s.t.group.AllReduceAsync(s.bucket)
+	s.core.options.Group.AllReduceAsync(s.bucket)
 	s.bucket, s.filledBytes = nil, 0
 }
 
 // free frees the sums, after the all-reduces that may still use them.
 func (s *gradientSum) free() {
-	_ = gotorch.Try(s.t.group.Wait)
+	_ = gotorch.Try(s.core.options.Group.Wait)
 	for _, sum := range s.sums {
 		sum.Free()
 	}
@@ -103,7 +103,7 @@ func (s *gradientSum) finish() {
 		}
 	}
 	s.launchBucket()
-	s.t.group.Wait()
+	s.core.options.Group.Wait()
 	for i, p := range s.params {
 		if s.sums[i].Defined() {
 			p.SetGrad(s.sums[i])

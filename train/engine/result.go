@@ -1,4 +1,4 @@
-package train
+package engine
 
 import (
 	"slices"
@@ -77,25 +77,29 @@ type resultLayout struct {
 	noise, mse, vb bool
 }
 
-// stepResult is the result of one step. It stays on the device until values reads it.
-type stepResult struct {
-	timesteps []int64   // [N]
-	weights   []float64 // [N], of importance sampling
-	packed    gotorch.Tensor
-	layout    *resultLayout
-	read      *stepValues
+// Result is the result of one step, over all processes. It stays on the device until Values
+// reads it. The caller frees it.
+type Result struct {
+	Step      int       // optimizer steps so far, including this one
+	Timesteps []int64   // [N]
+	Weights   []float64 // [N], of importance sampling
+
+	packed  gotorch.Tensor
+	layout  *resultLayout
+	read    *Values
+	counted bool // see Engine.Count
 }
 
-// stepValues are a step's results on the host; see stepOutputs.
-type stepValues struct {
-	nonFinite     bool
-	gradNorm      float64
-	noise         noiseNorms
-	loss, mse, vb []float64 // [N]
+// Values are a step's results on the host.
+type Values struct {
+	NonFinite     bool       // the loss or the gradient was not finite, and the step was skipped
+	GradNorm      float64    // of the whole batch, before clipping
+	Noise         NoiseNorms // empty unless Options.GradientNoise
+	Loss, MSE, VB []float64  // [N], unweighted; MSE and VB are empty if not part of the objective
 }
 
-// values returns the result. The first call waits for the device.
-func (r *stepResult) values() *stepValues {
+// Values returns the result. The first call waits for the device.
+func (r *Result) Values() *Values {
 	if r.read != nil {
 		return r.read
 	}
@@ -106,14 +110,25 @@ func (r *stepResult) values() *stepValues {
 		}
 		return v
 	}
-	n, l := len(r.timesteps), r.layout
-	v := &stepValues{}
-	v.nonFinite, v.gradNorm = next(1, true)[0] != 0, next(1, true)[0]
-	v.noise = noiseNorms{norms: next(len(l.sizes), l.noise), sizes: l.sizes}
-	v.loss, v.mse, v.vb = next(n, true), next(n, l.mse), next(n, l.vb)
+	n, l := len(r.Timesteps), r.layout
+	v := &Values{}
+	v.NonFinite, v.GradNorm = next(1, true)[0] != 0, next(1, true)[0]
+	v.Noise = NoiseNorms{Norms: next(len(l.sizes), l.noise), Sizes: l.sizes}
+	v.Loss, v.MSE, v.VB = next(n, true), next(n, l.mse), next(n, l.vb)
 	r.read = v
 	r.packed.Free()
 	return v
 }
 
-func (r *stepResult) free() { r.packed.Free() }
+// Loss returns the mean of the losses, each times its importance weight. It waits for the
+// device.
+func (r *Result) Loss() float64 {
+	sum := 0.0
+	for i, v := range r.Values().Loss {
+		sum += v * r.Weights[i]
+	}
+	return sum / float64(len(r.Weights))
+}
+
+// Free frees the result on the device.
+func (r *Result) Free() { r.packed.Free() }

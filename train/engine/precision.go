@@ -1,4 +1,4 @@
-package train
+package engine
 
 import (
 	"fmt"
@@ -7,27 +7,27 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// precision is the number type of the network's activations. Master weights and optimizer
+// Precision is the number type of the network's activations. Master weights and optimizer
 // state are always float32.
-type precision struct {
-	dtype  int8 // of activations
+type Precision struct {
+	Dtype  int8 // of activations
 	tf32   bool // on CUDA, allow TensorFloat-32 in float32 matrix multiplications and convolutions
 	ampere bool // needs a GPU of compute capability 8.0
 }
 
-// precisions are the values of --precision.
-var precisions = map[string]precision{
+// Precisions are the values of Options.Precision.
+var Precisions = map[string]Precision{
 	"auto": {},
-	"fp32": {dtype: gotorch.Float},
-	"tf32": {dtype: gotorch.Float, tf32: true, ampere: true},
-	"bf16": {dtype: gotorch.BFloat16, tf32: true, ampere: true},
-	"fp16": {dtype: gotorch.Half, tf32: true},
+	"fp32": {Dtype: gotorch.Float},
+	"tf32": {Dtype: gotorch.Float, tf32: true, ampere: true},
+	"bf16": {Dtype: gotorch.BFloat16, tf32: true, ampere: true},
+	"fp16": {Dtype: gotorch.Half, tf32: true},
 }
 
-// ResolvePrecision replaces "auto" by the device's best precision: bf16 if the hardware
+// AutomaticPrecision replaces "auto" by the device's best precision: bf16 if the hardware
 // multiplies bfloat16, fp16 on a GPU whose tensor cores support only float16, else fp32.
-func ResolvePrecision(name string, device gotorch.Device) string {
-	if name != "auto" {
+func AutomaticPrecision(name string, device gotorch.Device) string {
+	if name != "auto" && name != "" {
 		return name
 	}
 	if device.Type == gotorch.CUDA {
@@ -72,11 +72,15 @@ func (e *PrecisionError) Error() string {
 		e.Precision, e.Device, e.GPU.Name, e.GPU.Major, e.GPU.Minor, instead)
 }
 
-// choosePrecision resolves "auto", and returns a [*PrecisionError] if the device does not
+// ResolvePrecision resolves "auto", and returns a [*PrecisionError] if the device does not
 // support the precision.
-func choosePrecision(name string, device gotorch.Device) (string, error) {
-	name = ResolvePrecision(name, device)
-	if device.Type != gotorch.CUDA || !precisions[name].ampere {
+func ResolvePrecision(name string, device gotorch.Device) (string, error) {
+	name = AutomaticPrecision(name, device)
+	p, ok := Precisions[name]
+	if !ok {
+		return name, fmt.Errorf("precision %q is not one of auto, fp32, tf32, bf16, fp16", name)
+	}
+	if device.Type != gotorch.CUDA || !p.ampere {
 		return name, nil
 	}
 	if gpu := gotorch.GetCUDAProperties(device); !gpu.AtLeast(8, 0) {
@@ -85,30 +89,20 @@ func choosePrecision(name string, device gotorch.Device) (string, error) {
 	return name, nil
 }
 
-// choosePrecision resolves the run's precision. A resumed run keeps its precision, since
-// loss scale and rounding are part of its state.
-func (t *Trainer) choosePrecision() (err error) {
-	t.config.Train.Precision, err = choosePrecision(t.config.Train.Precision, t.device)
-	if err != nil && t.resumed {
-		return fmt.Errorf("%w in a new run that starts from these weights; to resume this one, use another GPU, or the CPU", err)
-	}
-	return err
-}
-
 // bytes returns the size of an element of the compute dtype.
-func (p precision) bytes() int64 {
-	if p.dtype == gotorch.Float {
+func (p Precision) bytes() int64 {
+	if p.Dtype == gotorch.Float {
 		return 4
 	}
 	return 2
 }
 
 // hasWorkingWeights reports whether there are 16-bit working weights in addition to the
-// master weights: see stepWork.makeWorkingWeights.
-func (p precision) hasWorkingWeights() bool { return p.dtype == gotorch.BFloat16 }
+// master weights: see core.syncWorkingWeights.
+func (p Precision) hasWorkingWeights() bool { return p.Dtype == gotorch.BFloat16 }
 
-// apply sets the process-wide modes of a precision.
-func (p precision) apply(device gotorch.Device) {
+// Apply sets the process-wide modes of a precision.
+func (p Precision) Apply(device gotorch.Device) {
 	if device.Type == gotorch.CUDA {
 		gotorch.SetAllowTF32(p.tf32)
 	}

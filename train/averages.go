@@ -1,0 +1,91 @@
+package train
+
+import (
+	"fmt"
+
+	"iddpm/train/engine"
+	"iddpm/train/metrics"
+)
+
+// average is a running mean.
+type average struct {
+	sum   float64
+	count int
+}
+
+func (a average) mean() float64 { return a.sum / float64(a.count) }
+
+// averages are running means by name.
+type averages map[string]average
+
+func (m averages) add(name string, v float64) {
+	a := m[name]
+	m[name] = average{a.sum + v, a.count + 1}
+}
+
+// values returns the means in column order, without the noise scale.
+func (m averages) values() (row []metrics.Value) {
+	for _, name := range metricNames {
+		if a := m[name]; a.count > 0 {
+			row = append(row, metrics.Value{Name: name, Value: a.mean()})
+		}
+	}
+	return row
+}
+
+// addStep adds a step's losses, each times its importance weight, overall and by the quartile
+// of t. A skipped step is left out of the means.
+func (m averages) addStep(r *engine.Result, numTimesteps int) {
+	values := r.Values()
+	if values.NonFinite {
+		return
+	}
+	for name, terms := range map[string][]float64{"loss": values.Loss, "mse": values.MSE, "vb": values.VB} {
+		for i, v := range terms {
+			v *= r.Weights[i]
+			m.add(name, v)
+			m.add(fmt.Sprintf("%s_q%d", name, 4*int(r.Timesteps[i])/numTimesteps), v)
+		}
+	}
+	m.add("grad_norm", values.GradNorm)
+	if len(values.Noise.Norms) > 0 {
+		variance, squared := values.Noise.Estimates(values.GradNorm)
+		m.add(GradNoiseVariance, variance)
+		m.add(GradNoiseSquared, squared)
+	}
+}
+
+var metricNames = func() (names []string) {
+	terms := []string{"loss", "mse", "vb"}
+	names = append(names, terms...)
+	for _, name := range terms {
+		for q := range 4 {
+			names = append(names, fmt.Sprintf("%s_q%d", name, q))
+		}
+	}
+	return append(names, "grad_norm")
+}()
+
+// The columns of the gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162,
+// appendix A.1). Both estimates are unbiased, and averaged over the steps of a row. The
+// scale is their quotient, and is omitted unless the second is above 0.
+const (
+	GradNoiseScale    = "grad_noise_scale"    // tr(Sigma) / |G|^2, in images
+	GradNoiseVariance = "grad_noise_variance" // tr(Sigma), of one image's gradient
+	GradNoiseSquared  = "grad_noise_squared"  // |G|^2, of the true gradient; the estimate may be negative
+)
+
+// noiseValues returns the columns of a row; none if nothing was measured.
+func (m averages) noiseValues() []metrics.Value {
+	variance, squared := m[GradNoiseVariance], m[GradNoiseSquared]
+	if variance.count == 0 {
+		return nil
+	}
+	var row []metrics.Value
+	if squared.mean() > 0 {
+		row = append(row, metrics.Value{Name: GradNoiseScale, Value: variance.mean() / squared.mean()})
+	}
+	return append(row,
+		metrics.Value{Name: GradNoiseVariance, Value: variance.mean()},
+		metrics.Value{Name: GradNoiseSquared, Value: squared.mean()})
+}

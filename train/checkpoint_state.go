@@ -1,0 +1,96 @@
+package train
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train/engine"
+)
+
+// snapshot is what a checkpoint is made from.
+type snapshot struct {
+	config      Config
+	engine      *engine.Engine
+	data        Data
+	position    int64 // images consumed from the data
+	environment map[string]string
+}
+
+// pack copies the whole state to host memory, in the layout of the file.
+func (s snapshot) pack() (*pt.Dict, error) {
+	config, err := json.Marshal(s.config)
+	if err != nil {
+		return nil, err
+	}
+	state, network := s.engine.State(), s.engine.Network()
+	averages := new(pt.Dict)
+	for i, rate := range s.config.Train.EMARates {
+		averages.Set(emaKey(rate), network.PackStateDict(state.EMA[i]))
+	}
+	names, counts := []any{}, []any{}
+	for _, name := range s.data.ClassNames() {
+		names = append(names, name)
+	}
+	for _, count := range s.data.ClassCounts() {
+		counts = append(counts, int64(count))
+	}
+	environment := new(pt.Dict)
+	for _, key := range slices.Sorted(maps.Keys(s.environment)) { // equal states give equal files
+		environment.Set(key, s.environment[key])
+	}
+	return dictOf(
+		"format", int64(formatVersion),
+		"config", string(config),
+		"step", int64(state.Step),
+		"model", network.StateDict(),
+		"ema", averages,
+		"optimizer", packOptimizer(s.config.Train, state),
+		"timestep_sampler", packSampler(state.Sampler),
+		"data", dictOf("position", s.position, "name", s.data.Name(), "fingerprint", s.data.Fingerprint(), "classes", names, "class_counts", counts),
+		"rng", dictOf("seed", strconv.FormatUint(s.config.Train.Seed, 10)),
+		"health", packHealth(state.Health),
+		"environment", environment,
+	), nil
+}
+
+// restore loads a checkpoint's state into a new engine.
+func (c *Checkpoint) restore(e *engine.Engine) (err error) {
+	gotorch.Scope(func() { err = c.restoreInScope(e) })
+	return err
+}
+
+func (c *Checkpoint) restoreInScope(e *engine.Engine) error {
+	network, s := e.Network(), e.State()
+	if err := network.LoadStateDict(c.Model); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	for i, rate := range e.Options().EMARates {
+		average := c.EMA[emaKey(rate)]
+		if average == nil {
+			return fmt.Errorf("checkpoint %s: holds no EMA of decay rate %s", c.Path, emaKey(rate))
+		}
+		if err := network.UnpackStateDict(average, s.EMA[i]); err != nil {
+			return fmt.Errorf("checkpoint %s: EMA of decay rate %s: %w", c.Path, emaKey(rate), err)
+		}
+	}
+	s.Step, s.Health = c.Step, c.health
+	if err := unpackOptimizer(network, c.Optimizer, &s); err != nil {
+		return fmt.Errorf("checkpoint %s: optimizer: %w", c.Path, err)
+	}
+	if c.TimestepSampler != nil { // nil: the reference does not save it
+		var err error
+		if s.Sampler, err = unpackSampler(c.TimestepSampler); err != nil {
+			return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
+		}
+	}
+	if err := e.SetState(s); err != nil {
+		return fmt.Errorf("checkpoint %s: timestep sampler: %w", c.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,16 @@
+// Package engine trains a network: forward and backward pass, AdamW, EMA and the loss scale.
+// It reads and writes no files and no log; package train adds those.
+//
+// The files, each of which uses only those before it:
+//
+//  1. precision.go, options.go: the number types, and what an engine is made from.
+//  2. noise_scale.go, result.go: the metrics of a step, on the device and on the host.
+//  3. core.go: the tensors that a step changes: weights, optimizer state, EMA weights.
+//  4. gradient_sum.go, backward.go: the gradient of a batch, over microbatches and processes.
+//  5. work.go: the device's part of a step, which a GPU captures as one graph.
+//  6. engine.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
+//
+// The random numbers of a step are a function of (seed, step, index in the global batch), so
+// the state holds no generator, and the result does not depend on microbatches or processes
+// except by rounding.
+package engine

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/model"
+)
+
+// MemoryEstimate is the GPU memory of training in one process, in bytes.
+type MemoryEstimate struct {
+	State int64 // master and working weights, optimizer state, EMA weights, the batch's images
+	Step  int64 // peak of a step: activations and gradients
+}
+
+// Bytes returns the peak of memory in tensors. It excludes workspaces of cuDNN and cuBLAS,
+// the CUDA context and the allocator's fragmentation.
+func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
+
+// EstimateMemory computes the estimate from the network's structure: see
+// [model.UNet.StepBytes]. batch is the number of images per process, microbatch those of a
+// backward pass. The precision "auto" counts as bfloat16.
+func EstimateMemory(network *model.UNet, o Options, batch, microbatch int) MemoryEstimate {
+	p := Precisions[o.Precision]
+	if o.Precision == "auto" || o.Precision == "" {
+		p = Precisions["bf16"]
+	}
+	s := model.StepMemory{
+		Images: microbatch, ImageSize: o.Model.ImageSize, ElementBytes: p.bytes(), WorkingWeights: p.hasWorkingWeights(), Accumulates: microbatch < batch, Checkpointing: o.Model.UseCheckpoint,
+	}
+	m := MemoryEstimate{State: int64(3+len(o.EMARates)) * 4 * network.NumParameters()}
+	if s.WorkingWeights {
+		m.State += network.WorkingWeightBytes()
+	}
+	// The images of the whole batch, as bytes and in float32.
+	m.State += int64(batch) * int64(o.Model.ImageSize) * int64(o.Model.ImageSize) * int64(o.Model.InChannels) * (1 + 4)
+	m.Step = network.StepBytes(s)
+	return m
+}
+
+// memoryMargin is the assumed ratio of a process's GPU memory to its tensors: for the
+// allocator's fragmentation and for convolution workspaces.
+const memoryMargin = 1.2
+
+// LargestMicrobatch divides `batch` images into nearly equal microbatches, as few as fit into
+// the free bytes, and returns the size of the largest, at least 1.
+func LargestMicrobatch(network *model.UNet, o Options, batch int, free int64) int {
+	for parts := 1; parts < batch; parts++ {
+		n := partOf(batch, parts)
+		if memoryMargin*float64(EstimateMemory(network, o, batch, n).Bytes()) <= float64(free) {
+			return n
+		}
+	}
+	return 1
+}
+
+// partOf returns the size of the largest of nearly equal parts.
+func partOf(n, parts int) int { return (n + parts - 1) / parts }
+
+func outOfMemory(err error) bool {
+	var refused *gotorch.Error
+	return errors.As(err, &refused) && refused.OutOfMemory
+}

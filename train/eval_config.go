@@ -1,0 +1,56 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"iddpm/diffusion"
+)
+
+// EvalConfig configures the evaluation of the variational bound during training. The zero
+// value evaluates nothing.
+type EvalConfig struct {
+	Interval  int     `json:"eval_interval"`  // steps between evaluations; the last step is evaluated too; 0: none
+	Dir       string  `json:"eval_data"`      // images to evaluate on; empty: those of HoldOut
+	HoldOut   float64 `json:"hold_out"`       // fraction of the training images held out for evaluation, in [0, 1)
+	Images    int     `json:"eval_pictures"`  // number of images to evaluate on, evenly spaced in the set; 0: 64
+	Respacing string  `json:"eval_respacing"` // timestep respacing of the evaluation: faster, and another bound; "": as trained
+}
+
+// The columns of an evaluation.
+const (
+	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
+	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
+	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
+)
+
+// Validate returns an error that lists all invalid settings of e, for a run with process d.
+func (e EvalConfig) Validate(d diffusion.Config) error {
+	var errs []error
+	if e.Interval < 0 {
+		errs = append(errs, fmt.Errorf("eval-interval must not be negative, but is %d", e.Interval))
+	}
+	if e.Images < 0 {
+		errs = append(errs, fmt.Errorf("eval-pictures must not be negative, but is %d", e.Images))
+	}
+	if !(e.HoldOut >= 0 && e.HoldOut < 1) {
+		errs = append(errs, fmt.Errorf("hold-out must be in [0, 1), not %g", e.HoldOut))
+	}
+	if e.Interval > 0 && e.Dir == "" && e.HoldOut == 0 {
+		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, for example to 0.05"))
+	}
+	if e.Respacing != "" {
+		d.TimestepRespacing = e.Respacing
+		if err := d.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("eval-respacing: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// heldOut are the images to evaluate on.
+type heldOut struct {
+	pixels  []byte  // [N, H, W, C]
+	labels  []int64 // [N]
+	process *diffusion.GaussianDiffusion
+}
