@@ -6,7 +6,7 @@
 //  1. config.go, presets.go: the full configuration of a run; config_engine.go maps it to the
 //     engine's options. eval_config.go: the held-out evaluation.
 //  2. trainer.go: Run, the environment, and Trainer, the state of a run. source.go: where its
-//     batches come from, which may be a user's own images.
+//     batches come from, which may be a user's own images; images.go: images in memory.
 //  3. train.go, loop.go, sync.go: the loop over steps, and its end by an interrupt or an error.
 //     observe.go: the metrics of each log interval (meter.go, averages.go; package metrics
 //     writes them). recover.go: the rollback of a run that diverges. heldout.go: the bound on
