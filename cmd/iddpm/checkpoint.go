@@ -8,13 +8,14 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/internal/cli"
+	"iddpm/internal/runs"
 	"iddpm/train"
 )
 
 // checkpointWithPreset reads a checkpoint. Bare weights get the configuration of a preset, or the
 // reference's defaults without one.
-func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := r.checkpoint(ctx, arg)
+func checkpointWithPreset(ctx context.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.Checkpoint(ctx, arg)
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +29,8 @@ func (r *remotes) checkpointWithPreset(ctx context.Context, arg, preset string) 
 
 // checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
 // weights comes from the flags and the preset alone.
-func (r *remotes) checkpointWithFlags(c *urfave.Context, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := r.checkpointWithPreset(c.Context, arg, preset)
+func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := checkpointWithPreset(c.Context, r, arg, preset)
 	if err != nil {
 		return nil, err
 	}

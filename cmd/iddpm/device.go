@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iddpm/internal/cli"
-	"io/fs"
+	"iddpm/internal/host"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -81,56 +78,5 @@ func (s *session) gpuHint() string {
 		return ""
 	}
 	requested := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
-	return gpuHint(s.container, builtForGPUs() && (requested || !s.container), hasGPU(os.DirFS("/")))
-}
-
-// gpuHint says how to make a GPU usable that this program has not found. It is "" if
-// neither the image nor the hardware suggests one. forGPUs: the CUDA library is installed
-// with the program; hardware: the machine has an NVIDIA GPU.
-func gpuHint(container, forGPUs, hardware bool) string {
-	switch {
-	case container && forGPUs:
-		return "docker run --gpus all, or in Kubernetes the limit nvidia.com/gpu: 1, on a host with NVIDIA driver 580 or newer (nvidia-smi) and the NVIDIA container toolkit; " +
-			"to use no GPU, --device cpu or the image iddpm:cpu"
-	case container && hardware:
-		return "this image is for CPUs: use the image iddpm (make image) with docker run --gpus all"
-	case hardware && forGPUs:
-		return "CUDA 13 needs NVIDIA driver 580 or newer: see nvidia-smi"
-	case hardware:
-		return "`make cuda` builds the CUDA library, which needs NVIDIA driver 580 or newer"
-	}
-	return ""
-}
-
-// builtForGPUs reports whether the CUDA library is in the program's folder.
-func builtForGPUs() bool {
-	self, err := os.Executable()
-	if err != nil {
-		return false
-	}
-	if self, err = filepath.EvalSymlinks(self); err != nil {
-		return false
-	}
-	return cli.Exists(filepath.Join(filepath.Dir(self), "libiddpm_cuda.so"))
-}
-
-// hasGPU reports whether the machine has an NVIDIA GPU, even one that a container cannot
-// use: by its driver, which a container's /proc shows too, or on the PCI bus. root is the
-// root of the file system.
-func hasGPU(root fs.FS) bool {
-	for _, driver := range []string{"proc/driver/nvidia/version", "dev/dxg"} { // the latter in WSL 2
-		if _, err := fs.Stat(root, driver); err == nil {
-			return true
-		}
-	}
-	vendors, _ := fs.Glob(root, "sys/bus/pci/devices/*/vendor")
-	for _, vendor := range vendors {
-		// Only display and 3D controllers: NVIDIA also makes network adapters.
-		class, _ := fs.ReadFile(root, path.Join(path.Dir(vendor), "class"))
-		made, _ := fs.ReadFile(root, vendor)
-		if strings.TrimSpace(string(made)) == "0x10de" && strings.HasPrefix(string(class), "0x03") {
-			return true
-		}
-	}
-	return false
+	return host.GPUHint(s.container, host.BuiltForGPUs() && (requested || !s.container), host.HasGPU(os.DirFS("/")))
 }

@@ -73,7 +73,7 @@ func (p *program) export(c *urfave.Context) error {
 		return err
 	}
 	s := p.newSession(o.json, false)
-	checkpoint, err := s.remotes(o.remoteOptions).checkpoint(c.Context, path)
+	checkpoint, err := s.remotes(o.remoteOptions).Checkpoint(c.Context, path)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (p *program) info(c *urfave.Context) error {
 func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
 	if named, err := train.LookupPreset(name); storage.IsURL(name) || cli.Exists(name) {
-		checkpoint, err := s.remotes(o.remoteOptions).checkpointWithFlags(c, name, o.preset)
+		checkpoint, err := checkpointWithFlags(c, s.remotes(o.remoteOptions), name, o.preset)
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/internal/cli"
+	"iddpm/internal/host"
 	"iddpm/internal/terminal"
 	"iddpm/internal/threads"
 	"iddpm/train"
@@ -161,7 +162,7 @@ func (p *program) first() bool {
 }
 
 // inContainer reports whether the program runs in a container.
-func (p *program) inContainer() bool { return inContainer(os.DirFS("/"), p.env) }
+func (p *program) inContainer() bool { return host.InContainer(os.DirFS("/"), p.env) }
 
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	app := p.app()

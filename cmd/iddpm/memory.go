@@ -8,6 +8,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
+	"iddpm/internal/host"
 	"iddpm/train"
 )
 
@@ -32,7 +33,7 @@ func withAdvice(err error, container bool, own cli.Syntax) error {
 	case errors.As(err, &tooOld):
 		return fmt.Errorf("%w\n(--device cpu runs on the CPU, --device cuda:N on another GPU)", err)
 	}
-	if advice := permissionAdvice(err, container); advice != "" {
+	if advice := host.PermissionAdvice(err, container); advice != "" {
 		return fmt.Errorf("%w\n%s", err, advice)
 	}
 	return err

@@ -100,12 +100,12 @@ func (p *program) nll(c *urfave.Context) error {
 // nllDistributed evaluates the bound, in this process or in several.
 func (s *session) nllDistributed(c *urfave.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return checkpointWithFlags(c, remotes, path, o.preset) })
 	if err != nil {
 		return err
 	}
 	files, err := s.nll(c.Context, checkpoint, o)
-	return errors.Join(err, remotes.publish(c.Context, path, files))
+	return errors.Join(err, remotes.Publish(c.Context, path, files))
 }
 
 // nllDir returns the default folder for an evaluation of a checkpoint: in its run folder, if it is

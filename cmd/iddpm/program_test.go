@@ -20,6 +20,7 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/internal/cli"
+	"iddpm/internal/runs"
 )
 
 // outcome is the status and the output of a command.
@@ -430,12 +431,12 @@ func TestRunDir(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, want := range []string{"runs/001-emoji", "runs/002-custom"} {
 		_, name, _ := strings.Cut(want, "-")
-		dir, _, err := runDir("", name)
+		dir, _, err := runs.NewDir("", name)
 		if err != nil || dir != want {
 			t.Errorf("%s, %v, want %s", dir, err, want)
 		}
 	}
-	dir, release, err := runDir("", "emoji")
+	dir, release, err := runs.NewDir("", "emoji")
 	if err != nil || dir != "runs/003-emoji" {
 		t.Errorf("%s, %v", dir, err)
 	}
@@ -443,7 +444,7 @@ func TestRunDir(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("%s is still there", dir)
 	}
-	if dir, _, err := runDir("here", "emoji"); err != nil || dir != "here" {
+	if dir, _, err := runs.NewDir("here", "emoji"); err != nil || dir != "here" {
 		t.Errorf("%s, %v", dir, err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/internal/cli"
+	"iddpm/internal/host"
+	"iddpm/internal/runs"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -70,7 +72,7 @@ func (s *session) resume(c *urfave.Context, from string, given train.Config, r *
 	if err != nil {
 		return err
 	}
-	if isReference(from) {
+	if runs.IsReference(from) {
 		config, name, err := s.config(c, r)
 		if err != nil {
 			return err
@@ -101,7 +103,7 @@ func (s *session) resumePath(from string) (string, error) {
 		return from, nil
 	}
 	if s.container {
-		if mounted := mountedAtRoot(os.DirFS("/"), from); mounted != from {
+		if mounted := host.MountedAtRoot(os.DirFS("/"), from); mounted != from {
 			s.log.Info("resuming from the file mounted at the root, since the working folder has none of that name", zap.String("checkpoint", mounted))
 			from = mounted
 		}
@@ -173,11 +175,11 @@ func presetDiffers(c *urfave.Context, own train.Config) bool {
 }
 
 // resumeReference resumes a run of improved-diffusion, in a new run folder.
-func (s *session) resumeReference(c *urfave.Context, from string, config train.Config, folder *runFolder, name string) error {
+func (s *session) resumeReference(c *urfave.Context, from string, config train.Config, folder *runs.Folder, name string) error {
 	if c.String("preset") == "" && !cli.AnySet(c, cli.ModelOptions(&config)) && !cli.AnySet(c, cli.DiffusionOptions(&config)) {
 		return cli.Errorf("%s holds only weights: describe their network by --preset or by the flags it was trained with", from)
 	}
-	from, err := folder.remotes.reference(c.Context, from)
+	from, err := folder.Remotes.Reference(c.Context, from)
 	if err != nil {
 		return err
 	}

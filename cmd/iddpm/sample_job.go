@@ -20,7 +20,7 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return remotes.checkpointWithFlags(c, path, o.preset) })
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return checkpointWithFlags(c, remotes, path, o.preset) })
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	if result.NumSamples == 0 || !s.group.IsLeader() {
 		return err
 	}
-	return errors.Join(err, s.emit(result, result.text), remotes.publish(c.Context, path, result.files))
+	return errors.Join(err, s.emit(result, result.text), remotes.Publish(c.Context, path, result.files))
 }
 
 // sampleJob is the work that the flags of sample describe, with the files that they name read.

@@ -17,6 +17,8 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
+	"iddpm/internal/host"
+	"iddpm/internal/runs"
 	"iddpm/internal/terminal"
 	"iddpm/train"
 )
@@ -149,10 +151,10 @@ func (s *session) train(c *urfave.Context, r *runOptions) error {
 	if err != nil {
 		return err
 	}
-	if r.autoResume && folder.holdsRun() { // even with --resume-checkpoint
+	if r.autoResume && folder.HoldsRun() { // even with --resume-checkpoint
 		from = r.dir
 	}
-	if isReference(from) {
+	if runs.IsReference(from) {
 		return s.resumeReference(c, from, config, folder, name)
 	} else if from != "" {
 		s.log.Info("resuming a run", zap.String("run", from))
@@ -233,17 +235,17 @@ func inferClasses(config *train.Config) error {
 }
 
 // startRun trains the run that make creates, in a folder that holds none yet.
-func (s *session) startRun(ctx context.Context, folder *runFolder, name string, make func(train.Run) (*train.Trainer, error)) error {
-	if folder.remote != nil {
-		if err := folder.remote.refuse(); err != nil {
+func (s *session) startRun(ctx context.Context, folder *runs.Folder, name string, make func(train.Run) (*train.Trainer, error)) error {
+	if folder.Remote != nil {
+		if err := folder.Remote.Refuse(); err != nil {
 			return err
 		}
 	}
-	dir, release, err := runDir(folder.dir, name)
+	dir, release, err := runs.NewDir(folder.Dir, name)
 	if err != nil {
 		return err
 	}
-	if folder.remote == nil {
+	if folder.Remote == nil {
 		s.warnOfLoss(dir)
 	}
 	t, err := make(s.runIn(ctx, folder, dir))
@@ -256,27 +258,27 @@ func (s *session) startRun(ctx context.Context, folder *runFolder, name string, 
 
 // resumeRun resumes a run, in its own folder or in another one that holds no run yet. Both
 // may be URLs.
-func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder, change train.Change) error {
-	from, err := folder.fetch(ctx, from)
+func (s *session) resumeRun(ctx context.Context, from string, folder *runs.Folder, change train.Change) error {
+	from, err := folder.Fetch(ctx, from)
 	if err != nil {
 		return err
 	}
-	if folder.remote != nil && !train.BelongsTo(from, folder.dir) {
-		if err := folder.remote.refuse(); err != nil {
+	if folder.Remote != nil && !train.BelongsTo(from, folder.Dir) {
+		if err := folder.Remote.Refuse(); err != nil {
 			return err
 		}
 	}
-	dir, release, err := s.resumeDir(from, folder.dir)
+	dir, release, err := s.resumeDir(from, folder.Dir)
 	if err != nil {
 		return err
 	}
-	if folder.remote == nil {
+	if folder.Remote == nil {
 		s.warnOfLoss(cmp.Or(dir, train.RunDirOf(from)))
 	}
 	t, err := train.Resume(from, change, s.runIn(ctx, folder, dir))
 	if err != nil {
 		release()
-		if dir == "" && refuses(err) {
+		if dir == "" && host.IsRefusal(err) {
 			err = fmt.Errorf("%w\n--run-dir DIR resumes in another folder", err)
 		}
 		return err
@@ -286,17 +288,17 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runFolder,
 
 // runIn returns the environment of a run in a local folder. The caller must pass errors of
 // creating the trainer to the other processes.
-func (s *session) runIn(ctx context.Context, folder *runFolder, dir string) train.Run {
+func (s *session) runIn(ctx context.Context, folder *runs.Folder, dir string) train.Run {
 	s.configured = true
 	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout,
-		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.remotes.checkpoint(ctx, checkpoint) }}
+		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.Remotes.Checkpoint(ctx, checkpoint) }}
 }
 
 // trainToTheEnd trains to the end or to an interrupt, waits for uploads, and prints the
 // summary.
-func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runFolder) error {
-	remote := folder.remote
-	if err := s.group.SyncError(remote.begin(ctx, t.Config())); err != nil {
+func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runs.Folder) error {
+	remote := folder.Remote
+	if err := s.group.SyncError(remote.Begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	err := t.Train(ctx)
@@ -306,7 +308,7 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 	}
 	sum, config := t.Summary(), t.Config()
 	closed := t.Close()
-	uploaded := remote.finish(ctx, folder.uploadWait)
+	uploaded := remote.Finish(ctx, folder.UploadWait)
 	if remote != nil && uploaded == nil && sum.Checkpoint != "" {
 		sum.RunDir, sum.Checkpoint = remote.At.String(), remote.At.Join("checkpoints/"+filepath.Base(sum.Checkpoint)).String()
 	}

@@ -13,6 +13,7 @@ import (
 	"iddpm/data"
 	"iddpm/inference"
 	"iddpm/internal/cli"
+	"iddpm/internal/runs"
 	"iddpm/train"
 )
 
@@ -56,11 +57,11 @@ func (o *cascadeOptions) validate() error {
 
 // load reads the second network's checkpoint, if there is one, and checks that it upsamples
 // the samples of the first: before the first samples for hours.
-func (o *cascadeOptions) load(ctx context.Context, r *remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
+func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
-	second, err := r.checkpointWithPreset(ctx, path, o.preset)
+	second, err := checkpointWithPreset(ctx, r, path, o.preset)
 	if err != nil {
 		return nil, err
 	}

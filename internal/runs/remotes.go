@@ -1,4 +1,4 @@
-package main
+package runs
 
 import (
 	"context"
@@ -17,26 +17,15 @@ import (
 	"iddpm/train"
 )
 
-// remoteOptions are the flags of commands that accept URLs.
-type remoteOptions struct{ cache string }
-
-func (o *remoteOptions) options() []cli.Option {
-	return []cli.Option{{Name: "remote-cache", Category: cli.CategoryRun, Local: true, Value: &o.cache, Standard: "iddpm/remote in the user's cache folder",
-		Usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
+// Remotes downloads the checkpoints and run folders of URLs.
+type Remotes struct {
+	Cache string
+	Log   *zap.Logger
 }
 
-// remotes downloads the checkpoints and run folders of URLs.
-type remotes struct {
-	cache string
-	log   *zap.Logger
-}
-
-// remotes returns remotes that log to the session's screen.
-func (s *session) remotes(o remoteOptions) *remotes { return &remotes{cache: o.cache, log: s.log} }
-
-// open opens a URL and lists its files.
-func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error) {
-	cache := r.cache
+// Open opens a URL and lists its files.
+func (r *Remotes) Open(ctx context.Context, at storage.Location) (*remote, error) {
+	cache := r.Cache
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
@@ -45,7 +34,7 @@ func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error
 		cache = filepath.Join(user, "iddpm", "remote")
 	}
 	f, err := storage.Open(ctx, at, storage.Options{Failed: func(err error, wait time.Duration) {
-		r.log.Warn("storage request failed: retrying", zap.Error(err), zap.Duration("in", wait.Round(time.Millisecond)))
+		r.Log.Warn("storage request failed: retrying", zap.Error(err), zap.Duration("in", wait.Round(time.Millisecond)))
 	}})
 	if err != nil {
 		return nil, err
@@ -54,51 +43,51 @@ func (r *remotes) open(ctx context.Context, at storage.Location) (*remote, error
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	source := &remote{Folder: f, dir: at.Copy(cache), log: r.log}
+	source := &remote{Folder: f, Dir: at.Copy(cache), log: r.Log}
 	for _, o := range objects {
 		source.names = append(source.names, o.Name)
 	}
 	return source, nil
 }
 
-// checkpoint loads a checkpoint from a path or URL; of a run folder the newest readable
+// Checkpoint loads a checkpoint from a path or URL; of a run folder the newest readable
 // one.
-func (r *remotes) checkpoint(ctx context.Context, arg string) (*train.Checkpoint, error) {
+func (r *Remotes) Checkpoint(ctx context.Context, arg string) (*train.Checkpoint, error) {
 	file, c, err := r.local(ctx, arg)
 	if err != nil || c != nil {
 		return c, err
 	}
 	if c, err = train.LoadCheckpoint(file); err == nil {
-		c.TellPrefix(r.log)
+		c.TellPrefix(r.Log)
 	}
 	return c, err
 }
 
 // visit opens a URL and downloads its file, or of a run folder the text files and what
 // bring downloads. It returns the local path.
-func (r *remotes) visit(ctx context.Context, url string, bring func(*remote) error) (string, error) {
-	at, err := parseURL(url)
+func (r *Remotes) visit(ctx context.Context, url string, bring func(*remote) error) (string, error) {
+	at, err := ParseURL(url)
 	if err != nil {
 		return "", err
 	}
-	source, err := r.open(ctx, at)
+	source, err := r.Open(ctx, at)
 	if err != nil {
 		return "", err
 	}
 	defer source.Close()
 	if len(source.names) == 0 { // a file, or nothing
-		return source.dir, source.Fetch(ctx, "", source.dir)
+		return source.Dir, source.Fetch(ctx, "", source.Dir)
 	}
 	if err := source.bringTexts(ctx); err != nil {
 		return "", err
 	}
-	return source.dir, bring(source)
+	return source.Dir, bring(source)
 }
 
 // local returns the local path of a checkpoint, after downloading it if the argument is a
 // URL. Of a run folder at a URL it also returns the newest readable checkpoint, which it
 // has to load to find out.
-func (r *remotes) local(ctx context.Context, arg string) (file string, c *train.Checkpoint, err error) {
+func (r *Remotes) local(ctx context.Context, arg string) (file string, c *train.Checkpoint, err error) {
 	if !storage.IsURL(arg) {
 		return arg, nil, nil
 	}
@@ -114,10 +103,10 @@ func (r *remotes) local(ctx context.Context, arg string) (file string, c *train.
 	return file, c, err
 }
 
-// localRun downloads the run folder or file in the argument of a figure, PATH or
+// LocalRun downloads the run folder or file in the argument of a figure, PATH or
 // NAME=PATH, and returns the argument with the local path. weights: also download the
 // newest checkpoint.
-func (r *remotes) localRun(ctx context.Context, arg string, weights bool) (string, error) {
+func (r *Remotes) LocalRun(ctx context.Context, arg string, weights bool) (string, error) {
 	name, url, named := strings.Cut(arg, "=")
 	if !named || storage.IsURL(arg) {
 		name, url = "", arg
@@ -137,23 +126,23 @@ func (r *remotes) localRun(ctx context.Context, arg string, weights bool) (strin
 	return path, err
 }
 
-// publish uploads the files that a command has written, if they are in the local copy of
+// Publish uploads the files that a command has written, if they are in the local copy of
 // the run folder of the URL arg.
-func (r *remotes) publish(ctx context.Context, arg string, files []string) error {
+func (r *Remotes) Publish(ctx context.Context, arg string, files []string) error {
 	if !storage.IsURL(arg) || len(files) == 0 {
 		return nil
 	}
-	at, err := runURL(arg)
+	at, err := URLOf(arg)
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // also upload the output of an interrupted command
-	target, err := r.open(ctx, at)
+	target, err := r.Open(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	folder, err := filepath.Rel(target.dir, filepath.Dir(files[0]))
+	folder, err := filepath.Rel(target.Dir, filepath.Dir(files[0]))
 	if err != nil || !filepath.IsLocal(folder) {
 		return nil // -o has named another place
 	}
@@ -163,12 +152,12 @@ func (r *remotes) publish(ctx context.Context, arg string, files []string) error
 			return fmt.Errorf("cannot upload the results, which are in %s: %w", filepath.Dir(file), err)
 		}
 	}
-	r.log.Info("uploaded", zap.Stringer("folder", at.Join(folder)), zap.Int("files", len(files)))
+	r.Log.Info("uploaded", zap.Stringer("folder", at.Join(folder)), zap.Int("files", len(files)))
 	return nil
 }
 
-// isReference reports whether an argument names a model file of improved-diffusion.
-func isReference(arg string) bool {
+// IsReference reports whether an argument names a model file of improved-diffusion.
+func IsReference(arg string) bool {
 	if storage.IsURL(arg) {
 		at, err := storage.Parse(arg)
 		return err == nil && train.ReferenceStep(at.Base()) >= 0
@@ -176,17 +165,17 @@ func isReference(arg string) bool {
 	return train.IsReference(arg)
 }
 
-// reference downloads a model file of improved-diffusion and the EMA and optimizer files
+// Reference downloads a model file of improved-diffusion and the EMA and optimizer files
 // of the same step.
-func (r *remotes) reference(ctx context.Context, arg string) (string, error) {
+func (r *Remotes) Reference(ctx context.Context, arg string) (string, error) {
 	if !storage.IsURL(arg) {
 		return arg, nil
 	}
-	at, err := parseURL(arg)
+	at, err := ParseURL(arg)
 	if err != nil {
 		return "", err
 	}
-	source, err := r.open(ctx, at.Dir())
+	source, err := r.Open(ctx, at.Dir())
 	if err != nil {
 		return "", err
 	}
@@ -194,16 +183,16 @@ func (r *remotes) reference(ctx context.Context, arg string) (string, error) {
 	end := fmt.Sprintf("%06d.pt", train.ReferenceStep(at.Base()))
 	for _, name := range source.names {
 		if strings.HasSuffix(name, end) && !strings.Contains(name, "/") {
-			if err := source.Fetch(ctx, name, filepath.Join(source.dir, name)); err != nil {
+			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, name)); err != nil {
 				return "", err
 			}
 		}
 	}
-	return filepath.Join(source.dir, at.Base()), nil
+	return filepath.Join(source.Dir, at.Base()), nil
 }
 
-// parseURL parses a URL. Its error is a usage error.
-func parseURL(url string) (storage.Location, error) {
+// ParseURL parses a URL. Its error is a usage error.
+func ParseURL(url string) (storage.Location, error) {
 	at, err := storage.Parse(url)
 	if err != nil {
 		return at, cli.Usage(err)
@@ -211,9 +200,9 @@ func parseURL(url string) (storage.Location, error) {
 	return at, nil
 }
 
-// runURL returns the URL of the run folder that a URL belongs to.
-func runURL(url string) (storage.Location, error) {
-	at, err := parseURL(url)
+// URLOf returns the URL of the run folder that a URL belongs to.
+func URLOf(url string) (storage.Location, error) {
+	at, err := ParseURL(url)
 	if err != nil {
 		return at, err
 	}

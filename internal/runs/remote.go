@@ -1,4 +1,4 @@
-package main
+package runs
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // remote is a run folder at a URL and its local copy, in which the run works.
 type remote struct {
 	*storage.Folder
-	dir    string   // local copy
+	Dir    string   // local copy
 	names  []string // files at the URL when it was opened
 	log    *zap.Logger
 	mirror *storage.Mirror // nil: no uploads
@@ -43,13 +43,13 @@ func (r *remote) noCheckpoint() error {
 	return fmt.Errorf("%s holds no checkpoint (checkpoints/ckpt-*.pt): is it a run folder?", r.At)
 }
 
-// refuse returns an error if the URL or its copy already holds a run.
-func (r *remote) refuse() error {
+// Refuse returns an error if the URL or its copy already holds a run.
+func (r *remote) Refuse() error {
 	switch {
 	case r.holdsRun():
 		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, terminal.ShellWord(r.At.String()))
-	case train.Exists(r.dir):
-		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.dir, terminal.ShellWord(r.At.String()))
+	case train.Exists(r.Dir):
+		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.Dir, terminal.ShellWord(r.At.String()))
 	}
 	return nil
 }
@@ -57,24 +57,24 @@ func (r *remote) refuse() error {
 // bring downloads the files that are needed to resume the run.
 func (r *remote) bring(ctx context.Context) error {
 	if !r.holdsRun() {
-		if !train.Exists(r.dir) {
+		if !train.Exists(r.Dir) {
 			return fmt.Errorf("%s holds no run", r.At)
 		}
-		r.log.Warn("the URL holds no run: resuming its copy on this machine", zap.Stringer("url", r.At), zap.String("copy", r.dir))
+		r.log.Warn("the URL holds no run: resuming its copy on this machine", zap.Stringer("url", r.At), zap.String("copy", r.Dir))
 		return nil
 	}
 	if err := r.bringTexts(ctx); err != nil {
 		return err
 	}
 	_, err := r.newest(ctx)
-	entries, _ := os.ReadDir(filepath.Join(r.dir, "checkpoints")) // may not exist yet
+	entries, _ := os.ReadDir(filepath.Join(r.Dir, "checkpoints")) // may not exist yet
 	var copied []string
 	for _, e := range entries {
 		copied = append(copied, path.Join("checkpoints", e.Name()))
 	}
 	name, step := newestOf(copied)
 	if _, uploaded := newestOf(r.names); err == nil && step > uploaded {
-		r.log.Warn("the copy on this machine is newer than the URL: resuming from it", zap.String("newest", filepath.Join(r.dir, name)), zap.Stringer("url", r.At))
+		r.log.Warn("the copy on this machine is newer than the URL: resuming from it", zap.String("newest", filepath.Join(r.Dir, name)), zap.Stringer("url", r.At))
 	}
 	return err
 }
@@ -104,10 +104,10 @@ func (r *remote) bringTexts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if info, err := os.Stat(filepath.Join(r.dir, name)); err == nil && info.Size() > o.Size {
+		if info, err := os.Stat(filepath.Join(r.Dir, name)); err == nil && info.Size() > o.Size {
 			continue
 		}
-		if err := r.Fetch(ctx, name, filepath.Join(r.dir, name)); err != nil {
+		if err := r.Fetch(ctx, name, filepath.Join(r.Dir, name)); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func (r *remote) bringTexts(ctx context.Context) error {
 // compare returns an error if the local copy belongs to another run.
 func (r *remote) compare(ctx context.Context) error {
 	const config = train.ConfigFile
-	if _, err := os.Stat(filepath.Join(r.dir, config)); err != nil {
+	if _, err := os.Stat(filepath.Join(r.Dir, config)); err != nil {
 		return nil
 	}
 	temporary, err := os.MkdirTemp("", "iddpm-")
@@ -132,12 +132,12 @@ func (r *remote) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	same, err := train.SameRun(r.dir, temporary)
+	same, err := train.SameRun(r.Dir, temporary)
 	if err != nil {
-		return fmt.Errorf("cannot compare %s with its copy %s: %w", r.At, r.dir, err)
+		return fmt.Errorf("cannot compare %s with its copy %s: %w", r.At, r.Dir, err)
 	}
 	if !same {
-		return fmt.Errorf("%s is the copy of another run than %s: move it elsewhere, or name another --remote-cache", r.dir, r.At)
+		return fmt.Errorf("%s is the copy of another run than %s: move it elsewhere, or name another --remote-cache", r.Dir, r.At)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (r *remote) compare(ctx context.Context) error {
 func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 	var errs []error
 	for _, name := range train.Checkpoints(r.names) {
-		file := filepath.Join(r.dir, filepath.FromSlash(name))
+		file := filepath.Join(r.Dir, filepath.FromSlash(name))
 		err := r.Fetch(ctx, name, file)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
 			return nil, err // an older one would not fix a network error
@@ -166,13 +166,13 @@ func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 	return nil, nil
 }
 
-// begin starts to mirror the run folder to the URL. It uploads the first file
+// Begin starts to mirror the run folder to the URL. It uploads the first file
 // synchronously, so that a missing write permission shows before the work.
-func (r *remote) begin(ctx context.Context, config train.Config) error {
+func (r *remote) Begin(ctx context.Context, config train.Config) error {
 	if r == nil {
 		return nil
 	}
-	if err := r.Put(ctx, train.ConfigFile, filepath.Join(r.dir, train.ConfigFile)); err != nil {
+	if err := r.Put(ctx, train.ConfigFile, filepath.Join(r.Dir, train.ConfigFile)); err != nil {
 		return fmt.Errorf("cannot write to the run folder: %w", err)
 	}
 	o := storage.MirrorOptions{Ignore: []string{train.LockFile},
@@ -186,13 +186,13 @@ func (r *remote) begin(ctx context.Context, config train.Config) error {
 	if config.Train.Keep > 0 {
 		o.Replaced = config.Train.Replaced
 	}
-	r.mirror = r.Mirror(r.dir, o)
+	r.mirror = r.Mirror(r.Dir, o)
 	return nil
 }
 
-// finish waits for pending uploads, until an interrupt. The error names the files that are
+// Finish waits for pending uploads, until an interrupt. The error names the files that are
 // not uploaded.
-func (r *remote) finish(ctx context.Context, wait time.Duration) error {
+func (r *remote) Finish(ctx context.Context, wait time.Duration) error {
 	if r == nil || r.mirror == nil {
 		return nil
 	}

@@ -1,21 +1,18 @@
-package main
+package host
 
 import (
-	"iddpm/internal/cli"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
-
-	"go.uber.org/zap"
 )
 
-// inContainer reports whether this process runs in a container: of Docker, Podman or
+// InContainer reports whether this process runs in a container: of Docker, Podman or
 // Kubernetes, or of a runtime or image that sets the variable `container`, as this
 // project's images do. root is the root of the file system.
-func inContainer(root fs.FS, env cli.Environment) bool {
+func InContainer(root fs.FS, env func(name string) (string, bool)) bool {
 	for _, marker := range []string{".dockerenv", "run/.containerenv"} {
 		if _, err := fs.Stat(root, marker); err == nil {
 			return true
@@ -26,10 +23,10 @@ func inContainer(root fs.FS, env cli.Environment) bool {
 	return pod || named
 }
 
-// mountedAtRoot returns the absolute path of a file that is named as if the working folder were
+// MountedAtRoot returns the absolute path of a file that is named as if the working folder were
 // the root, as in docker run -v "$PWD/ckpt.pt:/ckpt.pt" iddpm resume ckpt.pt. A name of what is
 // there, or of what is in neither folder, it returns as it is. root is the file system's root.
-func mountedAtRoot(root fs.FS, name string) string {
+func MountedAtRoot(root fs.FS, name string) string {
 	if _, err := os.Stat(name); err == nil || !filepath.IsLocal(name) {
 		return name
 	}
@@ -39,22 +36,13 @@ func mountedAtRoot(root fs.FS, name string) string {
 	return path.Join("/", name)
 }
 
-// warnOfLoss warns if results will be lost with the container.
-func (s *session) warnOfLoss(dir string) {
-	if !s.container || !goesWithContainer(os.DirFS("/"), dir) {
-		return
-	}
-	s.log.Warn("results will be lost when the container is removed (docker run --rm removes it at exit): no host folder is mounted at this path",
-		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all output`))
-}
-
 // anonymousVolume matches where Docker, Podman and containerd keep an unnamed volume, such
 // as an image's VOLUME without a mount.
 var anonymousVolume = regexp.MustCompile(`/volumes/[0-9a-f]{64}(/_data)?$`)
 
-// goesWithContainer reports whether a folder is in the container's own file system, in
+// GoesWithContainer reports whether a folder is in the container's own file system, in
 // memory, or in an unnamed volume. root is the root of the file system.
-func goesWithContainer(root fs.FS, dir string) bool {
+func GoesWithContainer(root fs.FS, dir string) bool {
 	text, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// permissionAdvice names the owner of the file or folder that this process may not access,
+// PermissionAdvice names the owner of the file or folder that this process may not access,
 // and the cure. It is "" for other errors.
-func permissionAdvice(err error, container bool) string {
+func PermissionAdvice(err error, container bool) string {
 	path := refusedPath(err)
 	if path == "" {
 		return ""
@@ -36,18 +36,19 @@ func refusedPath(err error) string {
 	var onPath *fs.PathError
 	var onLink *os.LinkError
 	switch {
-	case errors.As(err, &onPath) && refuses(onPath):
+	case errors.As(err, &onPath) && IsRefusal(onPath):
 		if onPath.Op == "remove" || onPath.Op == "unlinkat" {
 			return filepath.Dir(onPath.Path)
 		}
 		return onPath.Path
-	case errors.As(err, &onLink) && refuses(onLink):
+	case errors.As(err, &onLink) && IsRefusal(onLink):
 		return filepath.Dir(onLink.New)
 	}
 	return ""
 }
 
-func refuses(err error) bool {
+// IsRefusal reports whether an error is a missing permission or a read-only file system.
+func IsRefusal(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 

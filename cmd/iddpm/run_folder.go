@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"iddpm/internal/cli"
+	"iddpm/internal/host"
+	"iddpm/internal/runs"
+	"iddpm/storage"
+	"iddpm/train"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// openRunFolder opens the folder of --run-dir, or without it the folder of the URL to
+// resume from.
+func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string) (*runs.Folder, error) {
+	f := &runs.Folder{Dir: r.dir, Remotes: s.remotes(r.remoteOptions), UploadWait: time.Duration(r.uploadWait * float64(time.Minute))}
+	var at storage.Location
+	var err error
+	switch {
+	case storage.IsURL(r.dir):
+		at, err = runs.ParseURL(r.dir)
+	case r.dir == "" && storage.IsURL(from) && !runs.IsReference(from):
+		at, err = runs.URLOf(from)
+	default:
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.Remote, err = f.Remotes.Open(ctx, at); err != nil {
+		return nil, err
+	}
+	f.Dir = f.Remote.Dir
+	return f, nil
+}
+
+// resumeDir returns the folder in which a run resumes: the named one, or "" for the run's
+// own. A single checkpoint in a folder without write permission, such as a file mounted
+// into a container, resumes in a new run folder. release is as in [runDir].
+func (s *session) resumeDir(from, named string) (dir string, release func(), err error) {
+	own := train.RunDirOf(from)
+	if named != "" || !cli.Exists(from) || cli.Exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
+		return named, func() {}, nil
+	}
+	name := strings.Trim(strings.TrimSuffix(filepath.Base(from), filepath.Ext(from)), "/.")
+	if dir, release, err = runs.NewDir("", name); err == nil {
+		s.log.Info("the checkpoint's folder is not writable: resuming in a new run folder",
+			zap.String("checkpoint", from), zap.String("run", dir), zap.String("hint", "--run-dir names another"))
+	}
+	return dir, release, err
+}
+
+// remoteOptions are the flags of commands that accept URLs.
+type remoteOptions struct{ cache string }
+
+func (o *remoteOptions) options() []cli.Option {
+	return []cli.Option{{Name: "remote-cache", Category: cli.CategoryRun, Local: true, Value: &o.cache, Standard: "iddpm/remote in the user's cache folder",
+		Usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
+}
+
+// remotes returns remotes that log to the session's screen.
+func (s *session) remotes(o remoteOptions) *runs.Remotes {
+	return &runs.Remotes{Cache: o.cache, Log: s.log}
+}
+
+// warnOfLoss warns if results will be lost with the container.
+func (s *session) warnOfLoss(dir string) {
+	if !s.container || !host.GoesWithContainer(os.DirFS("/"), dir) {
+		return
+	}
+	s.log.Warn("results will be lost when the container is removed (docker run --rm removes it at exit): no host folder is mounted at this path",
+		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all output`))
+}
