@@ -8,16 +8,16 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// AllReduceAsync sets every tensor to the sum of all processes' tensors at its place in
-// the list: on a GPU beside what that is given next, which must leave the tensors alone
-// until Wait; on the CPU at once. It panics with a [*gotorch.Error].
+// AllReduceAsync sets every tensor to the sum over all processes of the tensor at its
+// place in the list. On a GPU it runs concurrently with later kernels, which must not use
+// the tensors until Wait; on the CPU it is synchronous. It panics with a [*gotorch.Error].
 func (g *Group) AllReduceAsync(list []gotorch.Tensor) {
 	if g != nil {
 		g.group.AllReduceAsyncI(list)
 	}
 }
 
-// Wait has a GPU finish what it does beside before what it is given next. It panics with a
+// Wait makes later kernels of a GPU wait for pending all-reduces. It panics with a
 // [*gotorch.Error].
 func (g *Group) Wait() {
 	if g != nil {
@@ -25,16 +25,16 @@ func (g *Group) Wait() {
 	}
 }
 
-// BroadcastTensors sets every tensor to the leader's at its place in the list. It
-// panics with a [*gotorch.Error].
+// BroadcastTensors sets every tensor to rank 0's at its place in the list. It panics with
+// a [*gotorch.Error].
 func (g *Group) BroadcastTensors(list []gotorch.Tensor) {
 	if g != nil {
 		gotorch.NoGrad(func() { g.group.BroadcastI(list, 0) })
 	}
 }
 
-// AllGatherTensor returns all processes' tensors, [Size, ...], by rank. They are of one
-// shape. It panics with a [*gotorch.Error].
+// AllGatherTensor returns all processes' tensors, [Size, ...], by rank. They must have the
+// same shape. It panics with a [*gotorch.Error].
 func (g *Group) AllGatherTensor(t gotorch.Tensor) gotorch.Tensor {
 	if g == nil {
 		return t.Unsqueeze(0)
@@ -42,8 +42,8 @@ func (g *Group) AllGatherTensor(t gotorch.Tensor) gotorch.Tensor {
 	return g.group.AllGather(t)
 }
 
-// AllGather returns each process's value, by rank. Values travel as encoding/gob has
-// them: of structs the exported fields.
+// AllGather returns each process's value, by rank. Values are encoded by encoding/gob: of
+// structs only the exported fields.
 func AllGather[T any](g *Group, mine T) ([]T, error) {
 	if g == nil {
 		return []T{mine}, nil
@@ -65,7 +65,7 @@ func AllGather[T any](g *Group, mine T) ([]T, error) {
 	return all, nil
 }
 
-// Broadcast returns the leader's value, which travels as in [AllGather].
+// Broadcast returns rank 0's value, encoded as in [AllGather].
 func Broadcast[T any](g *Group, mine T) (T, error) {
 	if g == nil {
 		return mine, nil
@@ -75,7 +75,7 @@ func Broadcast[T any](g *Group, mine T) (T, error) {
 	if g.IsLeader() {
 		encoded, encodeErr = encode(mine)
 	}
-	var leaders T // not mine: what is zero there would stay as it is here
+	var leaders T // not mine: gob omits zero fields, which would keep this process's values
 	texts, err := g.gatherTexts(encoded)
 	if err == nil {
 		err = encodeErr
@@ -86,7 +86,7 @@ func Broadcast[T any](g *Group, mine T) (T, error) {
 	return leaders, err
 }
 
-// Barrier waits until all processes have come to it.
+// Barrier waits until all processes have called it.
 func (g *Group) Barrier() error { return g.SyncError(nil) }
 
 func encode(value any) (string, error) {
@@ -99,8 +99,7 @@ func decode(text string, value any) error {
 	return gob.NewDecoder(strings.NewReader(text)).Decode(value)
 }
 
-// gatherTexts returns each process's text, by rank. They are sent as long as the
-// longest.
+// gatherTexts returns each process's text, by rank. Texts are padded to the longest.
 func (g *Group) gatherTexts(mine string) (all []string, err error) {
 	err = g.inScope(func() {
 		lengths := g.gatherNumbers(int64(len(mine)))

@@ -1,9 +1,9 @@
-// Package distributed lets several processes work on the same, as torch.distributed
-// does: each on its share of every batch, and with the same weights.
+// Package distributed is data parallelism over several processes, like torch.distributed:
+// each process computes a part of every batch, and all have the same weights.
 //
-// [FromEnvironment] reads where a launcher has put the process, [InitProcessGroup]
-// waits for the others, and [Start] is a launcher for one machine. The collectives
-// have PyTorch's names, where it has them:
+// [FromEnvironment] reads the launcher's variables, [InitProcessGroup] is the rendezvous,
+// and [Start] is a launcher for one machine. The collectives have PyTorch's names if it
+// has them:
 //
 //   - [Group.AllReduceAsync], all_reduce with async_op, for which [Group.Wait] waits,
 //     [Group.BroadcastTensors] and [Group.AllGatherTensor] are of tensors, and are

@@ -8,13 +8,13 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Error is how a process learns that the work of all has failed. The others know of
-// it, too, or are gone, so that none waits for this one where it stops.
+// Error says that the work of all processes has failed. The other processes get an Error,
+// too, or have ended, so none waits for this one.
 type Error struct {
-	Lost bool  // another process is gone, or hangs, and Err is how that was noticed
+	Lost bool  // another process has ended or hangs; Err is how that was detected
 	Hung bool  // Lost, and noticed by this process's watchdog: the leader may be the one that is gone
-	Rank int   // unless Lost: the process that has failed
-	Err  error // nil: the process of that rank says it
+	Rank int   // unless Lost: the rank that failed
+	Err  error // nil: that rank reports the error
 }
 
 func (e *Error) Error() string {
@@ -30,11 +30,11 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Elsewhere reports whether it is another process that says why.
+// Elsewhere reports whether another process reports the reason.
 func (e *Error) Elsewhere() bool { return e.Lost && !e.Hung || e.Err == nil }
 
-// asLoss turns what a collective has panicked with into the loss of another process.
-// Other errors it returns as they are.
+// asLoss converts a collective's panic to the loss of another process. It returns other
+// errors unchanged.
 func (g *Group) asLoss(err error) error {
 	var e *gotorch.Error
 	var already *Error
@@ -48,7 +48,7 @@ func (g *Group) asLoss(err error) error {
 	return &Error{Lost: true, Err: err}
 }
 
-// synced marks this process's own error as one that all know of.
+// synced marks this process's own error as known to all.
 func (g *Group) synced(mine error) error {
 	var already *Error
 	if mine == nil || errors.As(mine, &already) {

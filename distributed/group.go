@@ -7,8 +7,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Group is the processes that work together, seen from one of them. All processes
-// must call its methods in the same order, and from one goroutine at a time.
+// Group is a process group, like torch.distributed's. All processes must call its methods
+// in the same order, and from one goroutine at a time.
 type Group struct {
 	group *gotorch.ProcessGroup
 	at    Placement
@@ -17,7 +17,7 @@ type Group struct {
 	usesGPU bool
 }
 
-// Rank returns which of the processes this is, from 0.
+// Rank returns this process's rank, from 0.
 func (g *Group) Rank() int {
 	if g == nil {
 		return 0
@@ -25,7 +25,7 @@ func (g *Group) Rank() int {
 	return g.at.Rank
 }
 
-// Size returns how many processes there are.
+// Size returns the number of processes (world size).
 func (g *Group) Size() int {
 	if g == nil {
 		return 1
@@ -33,7 +33,7 @@ func (g *Group) Size() int {
 	return g.at.WorldSize
 }
 
-// LocalSize returns how many of the processes are on this machine.
+// LocalSize returns the number of processes on this machine.
 func (g *Group) LocalSize() int {
 	if g == nil {
 		return 1
@@ -51,7 +51,7 @@ func (g *Group) GlooReason() string {
 	return g.group.GlooReason()
 }
 
-// IsLeader reports whether this is the process of rank 0, which has the run folder.
+// IsLeader reports whether this is rank 0, which uses the run folder.
 func (g *Group) IsLeader() bool { return g.Rank() == 0 }
 
 // Lost reports whether another process is gone, so that no call succeeds any more. Unless
@@ -67,11 +67,11 @@ func (g *Group) Leave() {
 	}
 }
 
-// connectTimeout is how long the GPUs may take to find one another, as PyTorch has it.
+// connectTimeout is the timeout of NCCL's initialisation, as in PyTorch.
 const connectTimeout = 10 * time.Minute
 
-// UseGPU lets tensors of a GPU take part: each process has another one. All processes
-// do so, or none.
+// UseGPU enables collectives on tensors of GPU d. Each process must use a different GPU,
+// and all processes must call it, or none.
 func (g *Group) UseGPU(d gotorch.Device) error {
 	if g == nil {
 		return nil

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// Start starts n processes that work together on this machine, as torchrun does, and
-// returns them by rank. command makes the command of one, to which Start adds where
-// [FromEnvironment] finds itself; if one cannot be started those before it are killed.
+// Start starts a group of n processes on this machine, like torchrun, and returns them by
+// rank. command returns the command of one process, to which Start adds the variables for
+// [FromEnvironment]. If one cannot be started, the earlier ones are killed.
 //
-// A signal of the terminal, as by Ctrl-C, does not reach them: pass it on. They are
-// interrupted when the OS thread that has started them ends, so
-// [runtime.LockOSThread] before it, and wait for them.
+// Signals of the terminal, such as Ctrl-C, do not reach the processes: forward them. The
+// processes are interrupted when the OS thread that started them ends, so call
+// [runtime.LockOSThread] before, and wait for them.
 func Start(n int, command func() *exec.Cmd) ([]*exec.Cmd, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,7 +62,7 @@ func (p Placement) place(c *exec.Cmd, socket *os.File) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// kill ends processes at once.
+// kill kills processes.
 func kill(all []*exec.Cmd) {
 	for _, c := range all {
 		c.Process.Kill()

@@ -5,12 +5,12 @@ import (
 	"strconv"
 )
 
-// Placement says which of several processes this is, and where they meet. The fields
-// are torchrun's variables.
+// Placement is this process's rank and the rendezvous address. The fields are torchrun's
+// variables.
 type Placement struct {
 	Rank, WorldSize int
-	LocalWorldSize  int    // how many of the processes are on this machine; 0: not known yet
-	LocalRank       int    // which of those this is
+	LocalWorldSize  int    // number of processes on this machine; 0: not known yet
+	LocalRank       int    // rank among those
 	MasterAddr      string // of the process of rank 0
 	MasterPort      int
 
@@ -19,8 +19,7 @@ type Placement struct {
 	socket     int    // the descriptor of one that listens on MasterPort already; 0: there is none
 }
 
-// launcher is a program that starts several processes, and the variables by which it
-// tells them which they are.
+// launcher is a program that starts several processes, and its variables for their ranks.
 type launcher struct{ name, rank, worldSize, localRank, localWorldSize string }
 
 var launchers = []launcher{
@@ -29,7 +28,7 @@ var launchers = []launcher{
 	{"MPICH", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 }
 
-// The variables beside a launcher's own.
+// Variables of all launchers.
 const (
 	masterAddr   = "MASTER_ADDR"
 	masterPort   = "MASTER_PORT"
@@ -44,9 +43,9 @@ const MasterSocket = "IDDPM_MASTER_SOCKET"
 // defaultPort is torch.distributed's.
 const defaultPort = 29500
 
-// FromEnvironment returns where a launcher has put this process, as the variables say
-// that lookup finds ([os.LookupEnv]): torchrun, MPI, or [Start]. Without one it is the
-// only process.
+// FromEnvironment returns this process's placement from the variables of its launcher:
+// torchrun, MPI, or [Start]. lookup is usually [os.LookupEnv]. Without a launcher it is
+// the only process.
 func FromEnvironment(lookup func(name string) (string, bool)) (Placement, error) {
 	for _, l := range launchers {
 		text, _ := lookup(l.worldSize)
@@ -74,7 +73,7 @@ func (l launcher) placement(lookup func(string) (string, bool), worldSize int) (
 	return p, v.err
 }
 
-// required stands for the default of a number that there must be.
+// required is the default of a required number.
 const required = -1
 
 // variableReader reads a launcher's variables, and keeps the first error.

@@ -48,8 +48,8 @@ func variables(of map[string]string) func(string) (string, bool) {
 	}
 }
 
-// Where the launcher says nothing of machines, their names do; each process then takes a
-// GPU of its own.
+// If the launcher sets no local rank, it follows from the host names. Each process uses a
+// different GPU.
 func TestLocalRank(t *testing.T) {
 	hosts := []string{"a", "b", "a", "b", "b"}
 	for rank, want := range []Placement{{LocalRank: 0, LocalWorldSize: 2}, {LocalRank: 0, LocalWorldSize: 3}, {LocalRank: 1, LocalWorldSize: 2}, {LocalRank: 1, LocalWorldSize: 3}, {LocalRank: 2, LocalWorldSize: 3}} {

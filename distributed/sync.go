@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// SyncError makes an error of one process one of all. It returns nil if none has any,
-// and else an [*Error]: with the process's own error, or with the rank of another one
-// where this one has none, or where that one is before it and has the same.
+// SyncError makes an error of one process an error of all. It returns nil if no process
+// has an error, else an [*Error]: with the process's own error, or with the rank of
+// another one if this one has none, or if a lower rank has the same error.
 func (g *Group) SyncError(mine error) error {
 	if g == nil || g.Lost() {
 		return mine
@@ -32,8 +32,8 @@ func (g *Group) SyncError(mine error) error {
 	return g.synced(mine)
 }
 
-// SyncStop is [Group.SyncError] for every step, which sends a number in place of texts.
-// It returns nil if all processes go on, an [*Error] if one has failed, and else
+// SyncStop is [Group.SyncError] for every step: it sends a number instead of texts. It
+// returns nil if all processes continue, an [*Error] if one has failed, and else
 // [context.Canceled] if ctx has ended in one of them.
 func (g *Group) SyncStop(ctx context.Context, mine error) error {
 	const (
@@ -73,7 +73,7 @@ func (g *Group) SyncResult(ctx context.Context, mine error) error {
 	return g.SyncStop(ctx, mine)
 }
 
-// OnLeader has the leader do what concerns files, and returns its error in all
+// OnLeader runs f only on rank 0, for work on files, and returns its error in all
 // processes, as [Group.SyncError] does.
 func (g *Group) OnLeader(f func() error) error {
 	var err error
@@ -83,8 +83,8 @@ func (g *Group) OnLeader(f func() error) error {
 	return g.SyncError(err)
 }
 
-// LeaderFirst has all processes do what the leader has done before them without an
-// error: what it has fetched is then there.
+// LeaderFirst runs f on rank 0 and, if that succeeds, on the other ranks: files that
+// rank 0 has downloaded are then available.
 func (g *Group) LeaderFirst(f func() error) error {
 	if err := g.OnLeader(f); err != nil || g == nil {
 		return err
@@ -96,8 +96,8 @@ func (g *Group) LeaderFirst(f func() error) error {
 	return g.SyncError(err)
 }
 
-// CheckSame refuses, in all processes, a value that is not the leader's in one of them.
-// what names the value in the error.
+// CheckSame returns an error in all processes if a value differs from rank 0's in any of
+// them. what names the value in the error.
 func (g *Group) CheckSame(what, mine string) error {
 	if g == nil {
 		return nil

@@ -8,10 +8,10 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// Within runs f. In it processes wait for one another for d at most, both on the host and where
-// f waits for what their GPUs do together; elsewhere they wait for a day on the host, and on a
-// GPU for ever. One that does not come in that time, or whose end NCCL notices, is lost: Within
-// then returns an [*Error], whatever f has come to, since what the GPU has computed is of no use.
+// Within runs f with a timeout of d for waits on other processes, both on the host and on
+// GPUs; outside Within the timeout is a day on the host, and infinite on a GPU. A process
+// that does not arrive in time, or whose end NCCL reports, is lost: Within then returns an
+// [*Error], whatever f returned, since the GPU's results are invalid.
 func (g *Group) Within(d time.Duration, f func() error) error {
 	if g == nil {
 		return f()
@@ -25,7 +25,7 @@ func (g *Group) Within(d time.Duration, f func() error) error {
 	return g.watch(d, f)
 }
 
-// watch runs f as Within does, as far as the GPU is concerned.
+// watch runs f with the timeout for waits on a GPU.
 func (g *Group) watch(d time.Duration, f func() error) (err error) {
 	if !g.usesGPU {
 		return f()
@@ -43,11 +43,11 @@ func (g *Group) watch(d time.Duration, f func() error) (err error) {
 	return err
 }
 
-// watchdog ends a wait of the GPU for other processes, and so the host's for the GPU. Where
-// not even that has the host come back, it ends the process.
+// watchdog aborts a GPU's wait for other processes, and so the host's wait for the GPU. If
+// the host still does not return, it ends the process.
 type watchdog struct {
-	limit    time.Duration // how long the wait may last
-	slack    time.Duration // beyond that, so that a wait on the host ends first, by itself
+	limit    time.Duration // timeout of the wait
+	slack    time.Duration // added to it, so that a wait on the host times out first
 	interval time.Duration // between two checks
 	grace    time.Duration // for the host to come back
 	check    func()        // panics with a [*gotorch.Error] where a process is known to be gone
