@@ -1,4 +1,4 @@
-// Gradients.
+// Autograd.
 #include <torch/csrc/autograd/autograd.h>
 
 #include "handle.h"
@@ -15,21 +15,21 @@ gt_result gt_detach(gt_tensor t) {
   return guard_tensor([&] { return unwrap(t).detach(); });
 }
 
-// The layout that autograd gives the gradients of leaves (the gradient layout contract). A
-// matrix product, or a sum, of other strides may add up in another order.
+// Extends autograd's gradient layout contract, which covers leaves, to t. Matrix products and
+// sums of other strides may add in another order.
 gt_error gt_keep_grad_layout(gt_tensor t) {
   return guard([&] {
     const at::Tensor &x = unwrap(t);
     if (!x.requires_grad() || x.is_leaf()) return;
     bool dense = x.is_non_overlapping_and_dense();
-    x.register_hook([dense, strides = x.strides().vec()](const at::Tensor &grad) {  // not x, which would be kept
+    x.register_hook([dense, strides = x.strides().vec()](const at::Tensor &grad) {  // capturing x would keep it alive
       if (!grad.defined() || grad.strides() == strides) return grad;
       return dense ? at::empty_strided(grad.sizes(), strides, grad.options()).copy_(grad) : grad.contiguous();
     });
   });
 }
 
-// A NULL value without an error: there is no gradient.
+// Without a gradient both value and error are NULL.
 gt_result gt_grad(gt_tensor t) {
   gt_result r{nullptr, nullptr};
   r.error = guard([&] {
@@ -53,7 +53,7 @@ gt_error gt_backward(gt_tensor t, gt_tensor gradient, int32_t retain_graph) {
   return guard([&] { unwrap(t).backward(unwrap(gradient), retain_graph != 0); });
 }
 
-// From all of them at once, each with its gradient.
+// One backward pass from all tensors, each with its gradient.
 gt_error gt_backward_all(const gt_tensor *list, const gt_tensor *gradients, int64_t n) {
   return guard([&] { torch::autograd::backward(unwrap_list(list, n), unwrap_list(gradients, n)); });
 }

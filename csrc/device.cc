@@ -1,4 +1,4 @@
-// Threads, devices and the modes that belong to them.
+// Threads, devices and their modes.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -16,7 +16,8 @@ const char *gt_cpu_capability(void) {
   return s->c_str();
 }
 
-// Whether bfloat16 matrix products are native: oneDNN then beats float32.
+// Whether the processor has bfloat16 instructions, with which oneDNN is faster than in
+// float32.
 int32_t gt_cpu_has_bf16(void) {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") != 0;
@@ -35,7 +36,8 @@ gt_error gt_set_deterministic(int32_t on) {
   return guard([&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(on != 0);
-    // Else every new tensor is filled with NaN first, although it is written before it is read.
+    // By default deterministic mode fills every new tensor with NaN, although all are written
+    // before they are read.
     at::globalContext().setDeterministicFillUninitializedMemory(false);
   });
 }

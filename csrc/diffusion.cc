@@ -1,4 +1,4 @@
-// The diffusion's arithmetic.
+// Losses and steps of the diffusion process.
 #include "handle.h"
 #include "kernels/diffusion_steps.h"
 

@@ -21,8 +21,8 @@ struct Scope {
   std::vector<Slot *> slots;
 };
 
-// All slots of the process. Slabs are never given back to the system, so a
-// stale gt_tensor can always be asked for its generation.
+// All slots of the process. Slabs are never unmapped, so the generation of a stale
+// gt_tensor can always be read.
 class Slots {
  public:
   Slot *take() {
@@ -34,7 +34,7 @@ class Slots {
     return s;
   }
 
-  // The caller has already taken the tensor out.
+  // The caller has already reset the tensors.
   void give(Slot *const *list, size_t n) {
     std::lock_guard<std::mutex> lock(mutex_);
     free_.insert(free_.end(), list, list + n);
@@ -78,7 +78,7 @@ void enter(Slot *s, Scope *scope) {
   scope->slots.push_back(s);
 }
 
-// Takes s out of its scope in constant time: the last one moves to its place.
+// Removes s from its scope in constant time: the last slot moves to its position.
 void leave(Slot *s) {
   if (s->scope == nullptr) return;
   std::vector<Slot *> &list = s->scope->slots;
@@ -89,8 +89,8 @@ void leave(Slot *s) {
   s->scope = nullptr;
 }
 
-// Where a scope stands in this thread's stack; -1: it is not this thread's, and
-// its list of slots must not be touched from here.
+// The index of a scope in this thread's stack; -1: the scope belongs to another thread,
+// and this thread must not access its slots.
 int32_t depth_of(const Scope *scope) {
   for (size_t i = scope_stack.size(); i-- > 0;) {
     if (scope_stack[i] == scope) return static_cast<int32_t>(i);
@@ -100,7 +100,7 @@ int32_t depth_of(const Scope *scope) {
 
 constexpr const char *kForeignScope = "the tensor belongs to a scope of another thread";
 
-// Marks the tensor of that generation dead; false: it was so already.
+// Marks the tensor of that generation as freed; false: it already was.
 bool kill(Slot *s, uint64_t generation) {
   return __atomic_compare_exchange_n(&s->generation, &generation, generation + 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED);
@@ -157,7 +157,7 @@ void gt_scope_push(void) { scope_stack.push_back(new Scope); }
 void gt_scope_pop(void) {
   Scope *scope = scope_stack.back();
   scope_stack.pop_back();
-  // Youngest first: an autograd graph then unwinds from its end.
+  // Youngest first, so that an autograd graph is freed from its end without recursion.
   for (size_t i = scope->slots.size(); i-- > 0;) {
     kill(scope->slots[i], scope->slots[i]->generation);
     bury(scope->slots[i]);
@@ -177,7 +177,7 @@ gt_error gt_scope_move_out(gt_tensor t) {
   });
 }
 
-// What gotorch/loader.c compares with its own: see there.
+// gotorch/loader.c compares this text with its own.
 #define GT_API(ret, name, args) #ret " " #name #args ";"
 extern "C" __attribute__((visibility("default"))) const char gt_declarations[] =
 #include "iddpm.h"

@@ -1,4 +1,4 @@
-// Handles: how an at::Tensor becomes a gt_tensor, and an exception a gt_error.
+// Handles: conversions from at::Tensor to gt_tensor, and from exceptions to gt_error.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,7 +14,7 @@
 
 namespace iddpm {
 
-// Gives t a slot in the current thread's innermost scope, or an unscoped one.
+// Puts t into a slot of the current thread's innermost scope, or an unscoped one.
 gt_tensor wrap(at::Tensor t);
 
 // The tensor behind a handle; NULL is the undefined tensor.
@@ -28,8 +28,8 @@ inline at::IntArrayRef ints(const int64_t *p, int64_t n) {
   return at::IntArrayRef(p, static_cast<size_t>(n));
 }
 
-// libtorch looks a dtype up in tables without checking it, so any other number
-// would read past their end.
+// libtorch indexes tables by dtype without a bounds check, so an invalid number would
+// read past their end.
 inline at::ScalarType dtype_of(int32_t d) {
   at::ScalarType t = static_cast<at::ScalarType>(d);
   switch (t) {
@@ -49,7 +49,7 @@ inline at::TensorOptions options_of(int32_t dtype, gt_device d) {
   return at::TensorOptions().dtype(dtype_of(dtype)).device(device_of(d));
 }
 
-// An integral scalar for an integral tensor: torch would otherwise promote
+// An integral scalar for an integral tensor: libtorch would otherwise promote
 // int64 + 1.0 to float.
 inline at::Scalar scalar_like(double v, const at::Tensor &t) {
   bool fits = std::abs(v) < 9.2e18 && v == std::trunc(v);
@@ -57,7 +57,7 @@ inline at::Scalar scalar_like(double v, const at::Tensor &t) {
   return at::Scalar(v);
 }
 
-// Runs f and turns whatever it throws into a message without the C++ stack.
+// Runs f and turns an exception into a message without the C++ stack trace.
 template <class F>
 gt_error guard(F &&f) noexcept {
   try {
@@ -72,7 +72,7 @@ gt_error guard(F &&f) noexcept {
   }
 }
 
-// Runs f, which returns a tensor.
+// Runs f, which returns a tensor, and wraps the result.
 template <class F>
 gt_result guard_tensor(F &&f) noexcept {
   gt_result r{nullptr, nullptr};
@@ -80,7 +80,7 @@ gt_result guard_tensor(F &&f) noexcept {
   return r;
 }
 
-// Runs f, which returns two tensors, of which the second may be undefined.
+// Runs f, which returns two tensors; the second may be undefined.
 template <class F>
 gt_pair guard_pair(F &&f) noexcept {
   gt_pair p{nullptr, nullptr, nullptr};

@@ -1,13 +1,14 @@
-// The C ABI under gotorch: all that Go sees of libtorch.
+// The C ABI of libiddpm.so, through which gotorch uses libtorch.
 //
-// Rules of the house:
-//   - No function throws. Each returns a gt_error (NULL: fine; else a message
-//     on the C heap, freed with gt_error_free) or a gt_result that holds one.
-//     Errors are values and never kept per thread: a goroutine moves.
+// Rules:
+//   - No function throws. Each returns a gt_error (NULL: success; else a message
+//     on the C heap, freed with gt_error_free) or a gt_result that contains one.
+//     Errors are return values, not per-thread state, since goroutines move
+//     between threads.
 //   - No function calls back into Go.
-//   - A gt_tensor argument may be NULL where an operator takes an optional
-//     tensor; it then stands for the undefined tensor.
-//   - Every declaration is a GT_API line, so that gotorch/loader.c can include
+//   - A gt_tensor argument may be NULL for an operator's optional tensor; it then
+//     stands for the undefined tensor.
+//   - Every declaration is one GT_API line, so that gotorch/loader.c can include
 //     this file again with another GT_API and bind the same list at run time.
 #ifndef IDDPM_H_TYPES
 #define IDDPM_H_TYPES
@@ -15,12 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A slot owns one at::Tensor. Slots come from slabs that are never unmapped:
-// reading `generation` through a stale pointer is safe, and tells that the
-// tensor it named is gone.
+// A slot owns one at::Tensor. Slots are in slabs that are never unmapped, so
+// `generation` can be read through a stale pointer, and shows that its tensor was
+// freed.
 typedef struct gt_slot {
-  uint64_t generation;  // goes up when the tensor dies
-  uint64_t scoped;      // 1: dies with its scope; 0: freed by gt_free
+  uint64_t generation;  // incremented when the tensor is freed
+  uint64_t scoped;      // 1: freed with its scope; 0: freed by gt_free
 } gt_slot;
 
 typedef gt_slot *gt_tensor;
@@ -39,34 +40,34 @@ typedef struct gt_pair {
 
 typedef struct gt_device {
   int32_t type;   // c10::DeviceType: 0 CPU, 1 CUDA
-  int32_t index;  // -1: the current one
+  int32_t index;  // -1: the current GPU
 } gt_device;
 
 typedef struct gt_generator_ *gt_generator;
 
-// What names one stream of counter-based random numbers: see kernels/philox.h.
+// The key of one stream of counter-based random numbers: see kernels/philox.h.
 typedef struct gt_philox_key {
   uint64_t seed;
-  uint32_t stream;       // what the numbers are for (noise, dropout of layer k)
+  uint32_t stream;       // purpose of the numbers (noise, dropout of layer k)
   uint32_t step;         // training step or sampling step
   int64_t first_sample;  // index of row 0 in the global batch
 } gt_philox_key;
 
 typedef struct gt_group_ *gt_group;
 
-// Where the processes of a group meet, and which one this is.
+// The rendezvous of a group, and this process's rank.
 typedef struct gt_group_options {
-  const char *host;  // of the store
-  const char *prefix;  // of the keys there
+  const char *host;    // of the store
+  const char *prefix;  // of the keys in the store
   int32_t port;
-  int32_t listen_fd;  // a socket that listens there already; -1: there is none
-  int32_t serve;      // whether this process keeps the store
-  int32_t local;      // whether all are on this machine
+  int32_t listen_fd;  // a socket that already listens on the port; -1: none
+  int32_t serve;      // whether this process serves the store
+  int32_t local;      // whether all processes are on this machine
   int32_t rank;
   int32_t size;
-  int32_t no_shared_memory;  // whether all-reduces of host memory are to use gloo anyway
-  double connect_seconds;  // how long to wait for the store, and then for the others at first
-  double wait_seconds;     // and then within every operation
+  int32_t no_shared_memory;  // whether all-reduces of host memory use gloo in any case
+  double connect_seconds;  // timeout of the store, and then of the rendezvous
+  double wait_seconds;     // timeout of every later operation
 } gt_group_options;
 
 #endif  // IDDPM_H_TYPES
@@ -83,17 +84,16 @@ typedef struct gt_group_options {
 // ---- handles and scopes (handle.cc)
 GT_API(void, gt_error_free, (gt_error e))
 GT_API(int64_t, gt_live_tensors, (void))
-// Frees the tensor of that generation, if it is still there: copies of a handle
-// may be freed twice, by the collector and by hand.
+// Frees the tensor of that generation, unless it is already freed: copies of a
+// handle may be freed twice, by Free and by the garbage collector.
 GT_API(gt_error, gt_free, (gt_tensor t, uint64_t generation))
 GT_API(void, gt_scope_push, (void))
 GT_API(void, gt_scope_pop, (void))
-// Moves t from the scope it belongs to into the one outside; without one it
-// becomes unscoped.
+// Moves t from its scope to the enclosing one; without one it becomes unscoped.
 GT_API(gt_error, gt_scope_move_out, (gt_tensor t))
 
 // ---- threads, devices, modes (device.cc)
-// The libtorch whose headers this library was compiled with.
+// The version of the libtorch headers that this library was compiled with.
 GT_API(const char *, gt_torch_version, (void))
 GT_API(const char *, gt_cpu_capability, (void))
 GT_API(int32_t, gt_cpu_has_bf16, (void))
@@ -108,7 +108,7 @@ GT_API(int32_t, gt_cuda_available, (void))
 GT_API(int32_t, gt_cudnn_available, (void))
 GT_API(int32_t, gt_cuda_device_count, (void))
 
-// ---- making tensors (tensor.cc)
+// ---- constructors (tensor.cc)
 GT_API(gt_result, gt_empty, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d))
 GT_API(gt_result, gt_zeros, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d))
 GT_API(gt_result, gt_full, (const int64_t *shape, int64_t n, double v, int32_t dtype, gt_device d))
@@ -122,7 +122,7 @@ GT_API(gt_result, gt_empty_like, (gt_tensor t))
 GT_API(gt_result, gt_zeros_like, (gt_tensor t))
 GT_API(gt_result, gt_clone, (gt_tensor t))
 
-// ---- asking and moving tensors (tensor.cc)
+// ---- properties, copies and conversions (tensor.cc)
 GT_API(int32_t, gt_dtype, (gt_tensor t))
 GT_API(gt_device, gt_tensor_device, (gt_tensor t))
 GT_API(int64_t, gt_dim, (gt_tensor t))
@@ -140,11 +140,11 @@ GT_API(gt_result, gt_contiguous, (gt_tensor t, int32_t channels_last))
 GT_API(gt_result, gt_pin_memory, (gt_tensor t))
 GT_API(gt_error, gt_copy_, (gt_tensor dst, gt_tensor src, int32_t non_blocking))
 GT_API(gt_error, gt_set_data, (gt_tensor t, gt_tensor src))
-// The content of a file, on the C heap; free() gives it back.
+// data is the content of a file, on the C heap; the caller frees it with free().
 GT_API(gt_error, gt_pickle, (gt_tensor t, void **data, int64_t *bytes))
 GT_API(gt_result, gt_unpickle, (const void *data, int64_t bytes))
 
-// ---- element by element (pointwise.cc)
+// ---- pointwise operators (pointwise.cc)
 GT_API(gt_result, gt_add, (gt_tensor a, gt_tensor b, double alpha))
 GT_API(gt_error, gt_add_, (gt_tensor a, gt_tensor b, double alpha))
 GT_API(gt_result, gt_sub, (gt_tensor a, gt_tensor b, double alpha))
@@ -203,16 +203,16 @@ GT_API(gt_result, gt_stack, (const gt_tensor *list, int64_t n, int64_t dim))
 // ---- matrix products and layers (nn.cc)
 GT_API(gt_result, gt_mm, (gt_tensor a, gt_tensor b))
 GT_API(gt_result, gt_matmul, (gt_tensor a, gt_tensor b))
-// The eigenvalues, ascending, and the eigenvectors, as columns, of symmetric matrices.
+// Eigenvalues in ascending order and eigenvectors as columns of symmetric matrices.
 GT_API(gt_pair, gt_eigh, (gt_tensor a))
 GT_API(gt_result, gt_linear, (gt_tensor x, gt_tensor w, gt_tensor b))
-// One result per weight, in out.
+// Writes one result per weight to out.
 GT_API(gt_error, gt_linear_each, (gt_tensor x, const gt_tensor *w, const gt_tensor *b, int64_t n, gt_tensor *out))
 GT_API(gt_result, gt_conv2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int64_t groups))
 GT_API(gt_result, gt_conv_transpose2d, (gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding, const int64_t *output_padding, int64_t groups, const int64_t *dilation))
 GT_API(gt_result, gt_group_norm, (gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps))
 GT_API(gt_result, gt_residual_add, (gt_tensor x, gt_tensor h, gt_tensor b))
-// y, and with `same` x for what else wants it; rest, if not NULL, is x's second part: see kernels/group_norm.h.
+// y and, if with_skip, x for the skip connection. rest, if not NULL, is concatenated to x. See kernels/group_norm.h.
 GT_API(gt_pair, gt_group_norm_silu, (gt_tensor x, gt_tensor rest, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift, gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of, int32_t same))
 GT_API(gt_result, gt_batch_norm, (gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training, double momentum, double eps))
 GT_API(gt_result, gt_softmax, (gt_tensor x, int64_t dim, int32_t dtype))
@@ -230,7 +230,7 @@ GT_API(gt_result, gt_upsample_conv2d, (gt_tensor x, gt_tensor wide, gt_tensor b)
 GT_API(gt_result, gt_nll_loss, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction))
 GT_API(gt_result, gt_binary_cross_entropy, (gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction))
 
-// ---- gradients (autograd.cc)
+// ---- autograd (autograd.cc)
 GT_API(gt_error, gt_requires_grad_, (gt_tensor t, int32_t on))
 GT_API(int32_t, gt_requires_grad, (gt_tensor t))
 GT_API(gt_result, gt_detach, (gt_tensor t))
@@ -241,7 +241,7 @@ GT_API(gt_error, gt_backward, (gt_tensor t, gt_tensor gradient, int32_t retain_g
 GT_API(gt_error, gt_backward_all, (const gt_tensor *list, const gt_tensor *gradients, int64_t n))
 GT_API(gt_error, gt_zero_grads, (const gt_tensor *params, int64_t n))
 
-// ---- whole lists of parameters at once (optim.cc)
+// ---- operators on lists of tensors (optim.cc)
 GT_API(gt_error, gt_fused_adamw_, (const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg, const gt_tensor *exp_avg_sq, const gt_tensor *copies, int64_t n, const gt_tensor *averages, const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2, double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip, gt_tensor gain))
 GT_API(gt_error, gt_foreach_lerp_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double weight))
 GT_API(gt_error, gt_foreach_add_, (const gt_tensor *a, const gt_tensor *b, int64_t n, double alpha))
@@ -262,18 +262,17 @@ GT_API(gt_result, gt_philox_normal, (const int64_t *shape, int64_t n, int32_t dt
 GT_API(gt_result, gt_philox_uniform, (const int64_t *shape, int64_t n, int32_t dtype, gt_device d, gt_philox_key key, gt_tensor step_of))
 GT_API(gt_result, gt_philox_dropout, (gt_tensor x, double p, gt_philox_key key, gt_tensor step_of))
 
-// ---- the diffusion (diffusion.cc, kernels/diffusion.cc, kernels/diffusion_steps.cc)
-// Squared error [N] of out against target, and with `bound` the bound's term [N]
-// in bits/dim: see gotorch.DiffusionLosses.
+// ---- diffusion (diffusion.cc, kernels/diffusion.cc, kernels/diffusion_steps.cc)
+// Mean squared error [N] of out against target, and with `bound` the term of the
+// variational bound [N] in bits/dim: see gotorch.DiffusionLosses.
 GT_API(gt_pair, gt_diffusion_losses, (gt_tensor out, gt_tensor target, gt_tensor x_start, gt_tensor rows, int32_t bound, int32_t through))
-// x_t and the noise that is drawn for it: see gotorch.DiffusionQSample.
+// x_t and its noise: see gotorch.DiffusionQSample.
 GT_API(gt_pair, gt_diffusion_q_sample, (gt_tensor x_start, gt_tensor rows, gt_philox_key key, gt_tensor step_of))
-// x_{t-1} and the predicted x_0, with `noise` or without: see
-// gotorch.DiffusionReverseStep.
+// x_{t-1} and the predicted x_0; noise may be NULL: see gotorch.DiffusionReverseStep.
 GT_API(gt_pair, gt_diffusion_reverse_step, (gt_tensor out, gt_tensor x, gt_tensor rows, int32_t clip, gt_tensor noise))
 
-// ---- several processes (distributed.cc): see gotorch.ProcessGroup
-// Waits for the store, and registers this rank there. The group is of no use before gt_group_connect.
+// ---- process groups (distributed.cc): see gotorch.ProcessGroup
+// Waits for the store, and registers this rank there. Call gt_group_connect before any collective.
 GT_API(gt_error, gt_group_new, (gt_group_options o, gt_group *out))
 // Whether all of these ranks have registered.
 GT_API(gt_error, gt_group_registered, (gt_group g, const int32_t *ranks, int64_t n, int32_t *all))
@@ -282,17 +281,17 @@ GT_API(gt_error, gt_group_connect, (gt_group g))
 GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
 // Why all-reduces of host memory use gloo although all ranks are on one machine; else empty.
 GT_API(const char *, gt_group_gloo_reason, (gt_group g))
-// Joins the GPUs of all processes, one each.
+// Creates the NCCL communicator; each process uses another GPU.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
-// On a GPU beside what it is given next, until gt_group_wait.
+// Asynchronous on a GPU, until gt_group_wait.
 GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
 GT_API(gt_error, gt_group_wait, (gt_group g))
 GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))
 GT_API(gt_result, gt_group_all_gather, (gt_group g, gt_tensor t))
 GT_API(void, gt_group_free, (gt_group g))
 
-// ---- kernels on GPUs (kernels/cuda_kernels.cc)
-// Takes what gt_cuda_kernels of libiddpm_cuda.so returns.
+// ---- CUDA kernels (kernels/cuda_kernels.cc)
+// kernels is the result of gt_cuda_kernels of libiddpm_cuda.so.
 GT_API(void, gt_set_cuda_kernels, (const void *kernels))
 
 #ifdef GT_API_DEFAULT

@@ -64,9 +64,9 @@ gt_pair gt_group_norm_silu(gt_tensor x, gt_tensor rest, int64_t groups, gt_tenso
   return guard_pair([&] {
     at::Tensor x_again, *again = same != 0 ? &x_again : nullptr;
     GroupNormParams params{unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)};
-    GroupNormEnd end{silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())};
+    GroupNormActivation end{silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())};
     at::Tensor y = rest == nullptr ? group_norm_silu(unwrap(x), groups, params, eps, end, again)
-                                   : group_norm_silu_joined({unwrap(x), unwrap(rest)}, groups, params, eps, end, again);
+                                   : group_norm_silu_concat({unwrap(x), unwrap(rest)}, groups, params, eps, end, again);
     return std::make_pair(y, x_again);
   });
 }

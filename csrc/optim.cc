@@ -1,4 +1,4 @@
-// Whole lists of parameters at once.
+// Operators on lists of tensors.
 #include <c10/core/GradMode.h>
 
 #include "handle.h"
@@ -15,22 +15,22 @@ bool same_layout(const at::Tensor &a, const at::Tensor &b) {
   return true;
 }
 
-// The fused update walks all of them as flat arrays and checks neither
-// sizes nor strides: a short gradient would read past its end, a channels-last
-// one would land on the wrong weights.
+// The fused update reads all of them as flat arrays and checks neither sizes nor
+// strides: it would read past the end of a short gradient, and apply a channels-last
+// gradient to the wrong weights.
 void check_fits(const at::Tensor &param, const at::Tensor &other, size_t i, const char *name, at::ScalarType dtype) {
   TORCH_CHECK(other.defined() && other.sizes() == param.sizes() && other.scalar_type() == dtype && other.device() == param.device(),
               "parameter ", i, " is ", param.toString(), param.sizes(), ", but its ", name, " is ", other.toString(),
               other.sizes());
-  TORCH_CHECK(param.is_non_overlapping_and_dense(), "parameter ", i, " does not fill its memory");
+  TORCH_CHECK(param.is_non_overlapping_and_dense(), "parameter ", i, " has gaps in memory");
 }
 
 void check_state(const at::Tensor &param, const at::Tensor &state, size_t i, const char *name, at::ScalarType dtype) {
   check_fits(param, state, i, name, dtype);
-  TORCH_CHECK(same_layout(param, state), "parameter ", i, " and its ", name, " lie differently in memory");
+  TORCH_CHECK(same_layout(param, state), "parameter ", i, " and its ", name, " have different memory layouts");
 }
 
-// One number beside the parameters, or nothing.
+// Checks an optional one-element tensor on the parameters' device.
 void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &param, const char *name) {
   TORCH_CHECK(!t.defined() || (t.numel() == 1 && t.scalar_type() == dtype && t.device() == param.device()), name, " is ",
               t.toString(), t.sizes(), ", not one ", dtype, " where the parameters are");
@@ -38,38 +38,37 @@ void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &p
 
 }  // namespace
 
-// `step` counts the updates of all parameters together; it goes up by one, once
-// the update has succeeded. Where `skip` (NULL: 0) holds a 1 nothing changes, and
-// the host need not know. `averages` is n_averages lists of n tensors, one after
-// the other. `lr_of` (NULL: `lr`) is a float64 of one element, `gain` (NULL: 1) a
-// float32 of one. What of `copies` is not NULL is in bfloat16 or float16, and so may the
-// parameter's gradient be.
+// `step` counts the updates; a successful update increments it. If `skip` (float32, one
+// element; NULL: 0) is 1, nothing changes; only the device reads it. `emas` is n_emas lists of
+// n tensors, one after the other. `lr_from` (float64, one element) replaces `lr` unless it is
+// NULL; `grad_scale` (float32, one element; NULL: 1) multiplies the gradients. A working weight
+// is bfloat16 or float16, or NULL; a parameter's gradient may have its dtype.
 gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
-                         const gt_tensor *exp_avg_sq, const gt_tensor *copies, int64_t n, const gt_tensor *averages,
-                         const double *rates, int64_t n_averages, gt_tensor step, double lr, double beta1, double beta2,
-                         double weight_decay, double eps, gt_tensor lr_of, gt_tensor skip, gt_tensor gain) {
+                         const gt_tensor *exp_avg_sq, const gt_tensor *working, int64_t n, const gt_tensor *emas,
+                         const double *rates, int64_t n_emas, gt_tensor step, double lr, double beta1, double beta2,
+                         double weight_decay, double eps, gt_tensor lr_from, gt_tensor skip, gt_tensor grad_scale) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     if (n == 0) return;
-    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), unwrap_list(copies, n), {},
-                unwrap(step), {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_of), unwrap(skip), unwrap(gain)};
+    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), unwrap_list(working, n), {},
+                unwrap(step), {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_from), unwrap(skip), unwrap(grad_scale)};
     const Tensors &p = c.params;
-    for (int64_t r = 0; r < n_averages; ++r) c.averages.push_back({rates[r], unwrap_list(averages + r * n, n)});
+    for (int64_t r = 0; r < n_emas; ++r) c.emas.push_back({rates[r], unwrap_list(emas + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
-      at::ScalarType dtype = p[i].scalar_type(), computed = c.copies[i].defined() ? c.copies[i].scalar_type() : dtype;
+      at::ScalarType dtype = p[i].scalar_type(), computed = c.working[i].defined() ? c.working[i].scalar_type() : dtype;
       at::Tensor &g = c.grads[i];
       check_fits(p[i], g, i, "gradient", g.scalar_type() == dtype ? dtype : computed);
       if (!same_layout(p[i], g)) g = at::empty_like(p[i], p[i].options().dtype(g.scalar_type())).copy_(g);
       check_state(p[i], c.exp_avg[i], i, "first moment", dtype);
       check_state(p[i], c.exp_avg_sq[i], i, "second moment", dtype);
-      if (c.copies[i].defined()) check_state(p[i], c.copies[i], i, "copy", computed);
-      for (const Average &a : c.averages) check_state(p[i], a.tensors[i], i, "average", dtype);
+      if (c.working[i].defined()) check_state(p[i], c.working[i], i, "working weight", computed);
+      for (const Ema &a : c.emas) check_state(p[i], a.tensors[i], i, "EMA", dtype);
     }
-    for (const at::Tensor &t : p) TORCH_CHECK(t.device() == p[0].device(), "parameters lie on ", p[0].device(), " and on ", t.device());
+    for (const at::Tensor &t : p) TORCH_CHECK(t.device() == p[0].device(), "parameters are on ", p[0].device(), " and on ", t.device());
     check_scalar(c.step, at::kFloat, p[0], "the number of updates");
-    check_scalar(c.skip, at::kFloat, p[0], "what decides whether to skip");
+    check_scalar(c.skip, at::kFloat, p[0], "the skip flag");
     check_scalar(c.lr, at::kDouble, p[0], "the learning rate");
-    check_scalar(c.gain, at::kFloat, p[0], "what the gradients are multiplied by");
+    check_scalar(c.grad_scale, at::kFloat, p[0], "the gradient scale");
     adamw_(c);
     c.step.add_(1);
     if (c.skip.defined()) c.step.sub_(c.skip.reshape(c.step.sizes()));

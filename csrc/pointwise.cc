@@ -1,4 +1,4 @@
-// Element by element.
+// Pointwise operators.
 #include "handle.h"
 
 using namespace iddpm;

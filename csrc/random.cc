@@ -1,4 +1,4 @@
-// Random numbers: torch's sequential generators, and counter-based streams.
+// Random numbers: libtorch's sequential generators, and counter-based streams.
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 

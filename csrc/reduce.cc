@@ -1,11 +1,11 @@
-// Reductions and comparisons of whole tensors.
+// Reductions, and comparisons of whole tensors.
 #include "handle.h"
 
 using namespace iddpm;
 
 namespace {
 
-// No dims means all of them, as torch's own sum() does.
+// No dims means all dims, as in torch.sum.
 at::OptionalIntArrayRef dims_of(const int64_t *dims, int64_t n) {
   return n == 0 ? at::OptionalIntArrayRef() : at::OptionalIntArrayRef(ints(dims, n));
 }

@@ -1,4 +1,4 @@
-// Shapes and indices.
+// Shapes and indexing.
 #include "handle.h"
 
 using namespace iddpm;

@@ -1,4 +1,4 @@
-// Making tensors, asking them, moving them.
+// Constructors, properties, copies and conversions of tensors.
 #include <torch/csrc/jit/serialization/pickle.h>
 
 #include <cstdlib>
@@ -40,11 +40,11 @@ gt_result gt_logspace(double start, double end, int64_t steps, double base, int3
 
 gt_result gt_from_bytes(const void *data, int64_t bytes, const int64_t *shape, int64_t n, int32_t dtype) {
   return guard_tensor([&] {
-    // Checked first: a shape read from a damaged file may ask for terabytes.
+    // Check first: a shape read from a damaged file may need terabytes.
     double want = static_cast<double>(at::elementSize(dtype_of(dtype)));
     for (int64_t size : ints(shape, n)) want *= static_cast<double>(size);
     TORCH_CHECK(want == static_cast<double>(bytes), "a tensor of shape ", ints(shape, n), " of ",
-                dtype_of(dtype), " takes ", want, " bytes, not ", bytes);
+                dtype_of(dtype), " needs ", want, " bytes, not ", bytes);
     at::Tensor t = at::empty(ints(shape, n), at::TensorOptions().dtype(dtype_of(dtype)));
     if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
     return t;

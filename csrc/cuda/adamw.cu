@@ -1,5 +1,5 @@
-// AdamW and the averages over the parameters of a table on a GPU: a block
-// takes a chunk of one parameter, reads and writes each value once.
+// AdamW and EMAs on a GPU for the parameters of a table: a block updates one chunk of a
+// parameter, and reads and writes each value once.
 #include <cuda_runtime.h>
 
 #include "adamw_kernels.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// The parameter that this chunk is of: the first whose end lies beyond it.
+// The parameter that contains a chunk: the first one whose end is greater.
 __device__ __forceinline__ int64_t find(const AdamWTable &table, int64_t chunk) {
   int64_t low = 0, high = table.n - 1;
   while (low < high) {
@@ -46,16 +46,16 @@ __global__ void __launch_bounds__(kThreads) update(const __grid_constant__ AdamW
   const AdamWRow &row = table.row(k);
   int64_t first = (chunk - (k == 0 ? 0 : table.row(k - 1).end)) * kAdamWChunk;
   int64_t end = first + (chunk + 1 == row.end ? row.last : kAdamWChunk);
-  float gain = in.gain != nullptr ? *in.gain : 1.0f;
+  float grad_scale = in.grad_scale != nullptr ? *in.grad_scale : 1.0f;
   for (int64_t i = first + threadIdx.x; i < end; i += blockDim.x) {
     float p = row.p[i], m = row.m[i], v = row.v[i];
-    u->apply(gain * gradient(row, i), &p, &m, &v);
+    u->apply(grad_scale * gradient(row, i), &p, &m, &v);
     row.p[i] = p;
-    if (row.copy != nullptr) row.copy[i] = static_cast<c10::BFloat16>(p);
+    if (row.working != nullptr) row.working[i] = static_cast<c10::BFloat16>(p);
     row.m[i] = m;
     row.v[i] = v;
-    for (int64_t r = 0; r < table.averages; ++r) {
-      float *a = table.averages_of(k)[r] + i;
+    for (int64_t r = 0; r < table.emas; ++r) {
+      float *a = table.emas_of(k)[r] + i;
       *a += table.weights[r] * (p - *a);
     }
   }

@@ -1,5 +1,5 @@
-// Between adamw.cc, which knows tensors, and adamw.cu, which nvcc compiles without
-// libtorch's headers.
+// The interface between adamw.cc, which uses tensors, and adamw.cu, which nvcc compiles
+// without libtorch's headers.
 #pragma once
 
 #include <c10/util/BFloat16.h>
@@ -16,43 +16,43 @@ namespace iddpm {
 constexpr int64_t kAdamWChunk = 8192;
 static_assert(kAdamWChunk <= UINT16_MAX, "see AdamWRow");
 
-constexpr int64_t kMostAverages = 8;
+constexpr int64_t kMaxEmas = 8;
 
-// A parameter in memory. In a table its averages' addresses follow.
+// The addresses of a parameter. In a table the addresses of its EMAs follow.
 struct AdamWRow {
-  uint32_t end;     // chunks of this parameter and all before it
-  uint16_t last;    // values of its last chunk; the others have kAdamWChunk
-  uint16_t narrow;  // 1: g is in bfloat16, else in float32
+  uint32_t end;     // number of chunks of this and all earlier parameters
+  uint16_t last;    // values in its last chunk; the others have kAdamWChunk
+  uint16_t narrow;  // 1: g is bfloat16; 0: float32
   float *p;
   const void *g;
   float *m, *v;
-  c10::BFloat16 *copy;  // NULL: there is none
+  c10::BFloat16 *working;  // NULL: no working weight
 };
 
-// The numbers of an update. Those that change from one to the next are read on
-// the GPU, for a recorded launch is given the same arguments every time.
+// The inputs of an update. The GPU reads those that change between updates from memory,
+// since a captured launch has the same arguments at every replay.
 struct AdamWInputs {
   AdamW options;
-  const double *lr;   // stands for options.lr; NULL: that
-  const float *step;  // counts the updates before
+  const double *lr;   // replaces options.lr; NULL: options.lr
+  const float *step;  // number of updates before this one
   const float *skip;  // NULL: 0
-  const float *gain;  // NULL: 1
+  const float *grad_scale;  // NULL: 1
 };
 
-// Up to most_rows() parameters. It is an argument of the kernel, which CUDA lets
-// be 32,764 bytes large: so a recorded launch needs no memory of the host, and a
-// network of 500 parameters and one average is one launch.
+// Up to max_rows() parameters. The table is an argument of the kernel, of which CUDA
+// allows 32,764 bytes: a captured launch then needs no host memory, and a network of 500
+// parameters with one EMA needs one launch.
 struct AdamWTable {
   static constexpr int64_t kBytes = 32000;
 
-  int64_t n, chunks, averages;
-  float weights[kMostAverages];  // what of the parameter goes into each average
+  int64_t n, chunks, emas;
+  float weights[kMaxEmas];  // 1 - rate of each EMA
   alignas(8) unsigned char rows[kBytes];
 
-  IDDPM_HD int64_t row_size() const { return static_cast<int64_t>(sizeof(AdamWRow)) + averages * static_cast<int64_t>(sizeof(float *)); }
-  IDDPM_HD int64_t most_rows() const { return kBytes / row_size(); }
+  IDDPM_HD int64_t row_size() const { return static_cast<int64_t>(sizeof(AdamWRow)) + emas * static_cast<int64_t>(sizeof(float *)); }
+  IDDPM_HD int64_t max_rows() const { return kBytes / row_size(); }
   IDDPM_HD const AdamWRow &row(int64_t k) const { return *reinterpret_cast<const AdamWRow *>(rows + k * row_size()); }
-  IDDPM_HD float *const *averages_of(int64_t k) const {
+  IDDPM_HD float *const *emas_of(int64_t k) const {
     return reinterpret_cast<float *const *>(rows + k * row_size() + sizeof(AdamWRow));
   }
 };

@@ -1,4 +1,4 @@
-// GPUs, their memory and their streams.
+// GPUs: properties, memory, streams and events.
 #include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
@@ -21,8 +21,8 @@ namespace {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
-// The GPU that a number stands for; -1 is the current one. It makes CUDA ready:
-// the allocator has no statistics before that.
+// Checks a device index; -1 is the current GPU. It also initialises CUDA, without which the
+// allocator has no statistics.
 c10::DeviceIndex index_of(int32_t device) {
   at::globalContext().lazyInitDevice(at::kCUDA);
   c10::DeviceIndex count = c10::cuda::device_count();
@@ -31,7 +31,7 @@ c10::DeviceIndex index_of(int32_t device) {
 }
 
 c10::cuda::CUDAStream stream_of(const gt_stream &s) {
-  TORCH_CHECK(s.device_type == static_cast<int32_t>(at::kCUDA), "the stream is not one of CUDA's");
+  TORCH_CHECK(s.device_type == static_cast<int32_t>(at::kCUDA), "the stream is not a CUDA stream");
   return c10::cuda::CUDAStream::unpack3(s.id, index_of(s.device_index), at::kCUDA);
 }
 
@@ -150,7 +150,7 @@ void gt_cuda_event_free(gt_cuda_event e) {
   delete e;
 }
 
-// What gotorch/loader.c compares with its own: see there.
+// gotorch/loader.c compares this text with its own.
 #define GT_API(ret, name, args) #ret " " #name #args ";"
 extern "C" __attribute__((visibility("default"))) const char gt_cuda_declarations[] =
 #include "iddpm_cuda.h"

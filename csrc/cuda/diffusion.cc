@@ -1,4 +1,4 @@
-// The training objective of tensors on a GPU.
+// The training objective on a GPU: launches for tensors.
 #include "diffusion_kernels.h"
 #include "kernels.h"
 

@@ -1,5 +1,5 @@
-// The training objective on a GPU: a block per sample takes its losses, in a fixed
-// order, and a thread per element its gradients.
+// The training objective on a GPU: a block per sample sums its losses in a fixed order,
+// and a thread per element computes gradients.
 #include "diffusion_kernels.h"
 
 #include "launch.h"
@@ -8,9 +8,9 @@ namespace iddpm {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int64_t kMostBlocks = 1 << 16;
+constexpr int64_t kMaxBlocks = 1 << 16;
 
-// Adds up the block's values, a power of two of them, in values[0].
+// Sums the block's values into values[0]; their number is a power of two.
 __device__ void sum(double *values) {
   for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
     __syncthreads();
@@ -54,7 +54,7 @@ cudaError_t launch_diffusion_losses(const ImageShape &s, const LossInputs &in, f
 cudaError_t launch_diffusion_losses_backward(const ImageShape &s, const LossInputs &in, const LossGradients &g, float *d_out,
                                              cudaStream_t stream) {
   int64_t blocks = (s.n * s.elements() + kThreads - 1) / kThreads;
-  dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));
+  dim3 grid(static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks));
   return launch(gradients, grid, dim3(kThreads), stream, s, in, g, d_out);
 }
 

@@ -1,5 +1,5 @@
-// Between diffusion.cc, which knows tensors, and diffusion.cu, which nvcc compiles
-// without libtorch's headers.
+// The interface between diffusion.cc, which uses tensors, and diffusion.cu, which nvcc
+// compiles without libtorch's headers.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,7 +8,7 @@
 
 namespace iddpm {
 
-// mse is [n], bound too, or NULL where the term is not wanted.
+// mse and bound are [n]; bound is NULL if the term is not needed.
 cudaError_t launch_diffusion_losses(const ImageShape &s, const LossInputs &in, float *mse, float *bound, cudaStream_t stream);
 
 cudaError_t launch_diffusion_losses_backward(const ImageShape &s, const LossInputs &in, const LossGradients &g, float *d_out,

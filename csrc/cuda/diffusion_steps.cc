@@ -1,4 +1,4 @@
-// The steps of the diffusion's process, of tensors on a GPU.
+// Steps of the diffusion process on a GPU: launches for tensors.
 #include "diffusion_steps_kernels.h"
 #include "kernels.h"
 

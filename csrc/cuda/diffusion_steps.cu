@@ -1,5 +1,5 @@
-// The steps of the diffusion's process on a GPU: a thread does all of a step to four
-// elements, and draws the noise of q(x_t | x_0) in registers.
+// Steps of the diffusion process on a GPU: a thread computes a step for four elements, and
+// draws the noise of q(x_t | x_0) in registers.
 #include "diffusion_steps_kernels.h"
 
 #include "quads.h"
@@ -30,8 +30,8 @@ struct ReverseStep {
   ReverseInputs in;
   float *previous, *x_start;
 
-  // What the network says of a quad: the prediction, and the variance or 0.
-  __device__ void ask(int64_t n, int64_t q, int count, float *prediction, float *v) const {
+  // Reads the network's output for a quad: the prediction, and the variance output or 0.
+  __device__ void read_output(int64_t n, int64_t q, int count, float *prediction, float *v) const {
     if (!s.learned) return load_quad<kWhole>(in.out + n * s.elements() + 4 * q, count, prediction);
     OutputCursor at(s, n, 4 * q);
     for (int k = 0; k < count; ++k, at.next(s)) {
@@ -45,7 +45,7 @@ struct ReverseStep {
     int64_t at = n * s.elements() + 4 * q;
     float x[4], prediction[4] = {}, v[4] = {}, first[4], z[4] = {};
     load_quad<kWhole>(in.x + at, count, x);
-    ask(n, q, count, prediction, v);
+    read_output(n, q, count, prediction, v);
     if (in.noise != nullptr) load_quad<kWhole>(in.noise + at, count, z);
     for (int k = 0; k < 4; ++k) {
       first[k] = r.x_start(x[k], prediction[k], in.clip);

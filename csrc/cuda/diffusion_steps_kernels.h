@@ -1,5 +1,5 @@
-// Between diffusion_steps.cc, which knows tensors, and diffusion_steps.cu, which
-// nvcc compiles without libtorch's headers.
+// The interface between diffusion_steps.cc, which uses tensors, and diffusion_steps.cu,
+// which nvcc compiles without libtorch's headers.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -8,14 +8,14 @@
 
 using namespace iddpm;
 
-// libtorch's graph, of a certain GPU, and what it leaves undone where a recording fails.
+// libtorch's graph on one GPU, with the clean-up that libtorch omits after a failed capture.
 struct gt_cuda_graph_ : at::cuda::CUDAGraph {
   explicit gt_cuda_graph_(c10::DeviceIndex device) : device(device) {}
 
-  const c10::DeviceIndex device;  // to libtorch it is the current one that counts
+  const c10::DeviceIndex device;  // libtorch always uses the current GPU
 
-  // Lets the allocators forget a recording that neither ended nor will be replayed.
-  // What they say of one that they know nothing of is of no interest.
+  // Ends a failed capture in the allocators. Their errors about a capture that they do not
+  // know are ignored.
   void abandon() {
     auto quietly = [](auto f) {
       try {
@@ -28,7 +28,7 @@ struct gt_cuda_graph_ : at::cuda::CUDAGraph {
     auto *host = at::getHostAllocator(at::kCUDA);
     quietly([&] { host->end_allocate_to_pool(mempool_id_); });
     quietly([&] { host->release_pool(mempool_id_); });
-    quietly([] { // the generator of random numbers waits for the end of a recording: of any
+    quietly([] {  // any completed capture ends the generator's capture state
       at::cuda::CUDAGraph empty;
       empty.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
       at::empty({1}, at::kCUDA).zero_();
@@ -58,8 +58,8 @@ gt_error gt_cuda_graph_new(int32_t device, gt_cuda_graph *out) {
   });
 }
 
-// Only this thread and the one that works out gradients are to leave the stream
-// alone: others may copy a checkpoint meanwhile.
+// The mode restricts only this thread and autograd's: others may copy a checkpoint
+// meanwhile.
 gt_error gt_cuda_graph_begin(gt_cuda_graph g) {
   return g->attempt([&] { g->capture_begin(/*pool=*/{0, 0}, cudaStreamCaptureModeThreadLocal); });
 }

@@ -1,4 +1,4 @@
-// Group norm + scale-shift + SiLU + dropout of tensors on a GPU.
+// Group norm + scale-shift + SiLU + dropout on a GPU: launches for tensors.
 #include "group_norm_kernels.h"
 #include "kernels.h"
 #include "types.h"
@@ -20,7 +20,7 @@ GroupNormParts<T> written(at::Tensor &first, at::Tensor &rest) {
 
 }  // namespace
 
-bool group_norm_takes(int64_t channels) { return channels <= kMostNormChannels; }
+bool group_norm_supports(int64_t channels) { return channels <= kMaxNormChannels; }
 
 void group_norm_forward(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y) {
   const GroupNormShape &s = call.shape;

@@ -1,7 +1,7 @@
-// Group norm + scale-shift + SiLU + dropout on a GPU, in three kernels each way: sums over
-// chunks of pixels, what follows from them per group, and one pass that applies
-// it; or, of few pixels, in one kernel that does all three. Sums are taken in a
-// fixed order, so the same input gives the same bits.
+// Group norm + scale-shift + SiLU + dropout on a GPU. Forward and backward pass have three
+// kernels each: sums over chunks of pixels, moments or gradients per group, and one pass
+// that applies them. For few pixels one kernel does all three. Sums have a fixed order, so
+// results are deterministic.
 #include "group_norm_kernels.h"
 
 #include <c10/util/BFloat16.h>
@@ -15,13 +15,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Blocks that a multiprocessor shall hold of the kernels that wait for memory: of three a
-// thread may use 80 registers. The gradient of 16-bit input needs some 110.
+// Minimum resident blocks per multiprocessor for the memory-bound kernels: with three, a
+// thread may use 80 registers. The gradient for 16-bit input needs some 110.
 constexpr int kBlocks = 3;
 template <class T>
 constexpr int kGradientBlocks = sizeof(T) == 2 ? 2 : kBlocks;
 
-// ---- a thread's pixels: every blockDim.y-th of `count` from `first` on, two under way
+// ---- a thread's pixels: every blockDim.y-th of `count` from `first` on, two loads in flight
 
 template <class F>
 __device__ __forceinline__ void sum_pixels(const F &f, int64_t first, int64_t count, float *s0, float *s1) {
@@ -35,19 +35,19 @@ __device__ __forceinline__ void sum_pixels(const F &f, int64_t first, int64_t co
 }
 
 template <class F>
-__device__ __forceinline__ void take_pixels(const F &f, int64_t first, int64_t count) {
+__device__ __forceinline__ void for_pixels(const F &f, int64_t first, int64_t count) {
   int64_t p = threadIdx.y, step = blockDim.y;
   for (; p + step < count; p += 2 * step) {
     auto one = f.fetch(first + p), two = f.fetch(first + p + step);
-    f.take(first + p, one);
-    f.take(first + p + step, two);
+    f.apply(first + p, one);
+    f.apply(first + p + step, two);
   }
-  if (p < count) f.take(first + p, f.fetch(first + p));
+  if (p < count) f.apply(first + p, f.fetch(first + p));
 }
 
-// Adds up what threads of the same channels have summed, in the order of threadIdx.y, and
+// Adds the sums of the threads with the same channels, in the order of threadIdx.y, and
 // calls write(i, total) for the i-th of the 2 V sums of this thread's channels.
-// `rows` has room for all; its layout keeps the banks of shared memory apart.
+// `rows` has space for all; its layout avoids bank conflicts.
 template <int V, class Write>
 __device__ __forceinline__ void join_rows(const float *sum, float *rows, Write write) {
   unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
@@ -60,11 +60,11 @@ __device__ __forceinline__ void join_rows(const float *sum, float *rows, Write w
   }
 }
 
-// ---- what a block does with the sums of a sample's groups, some of them: the steps of
-// group_norm_math.h, a thread per channel or group
+// ---- steps of group_norm_math.h for some of a sample's groups, with a thread per channel
+// or group
 
 struct Slab {
-  int64_t n, first, groups;  // the sample; the first group, and how many there are
+  int64_t n, first, groups;  // sample, first group, number of groups
 
   __device__ int64_t channel(const GroupNormShape &s) const { return first * s.width(); }
   __device__ int64_t channels(const GroupNormShape &s) const { return groups * s.width(); }
@@ -73,7 +73,7 @@ struct Slab {
 __device__ __forceinline__ int64_t thread_of_block() { return threadIdx.y * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ int64_t block_size() { return blockDim.x * blockDim.y; }
 
-// Calls f for each channel, each thread for some.
+// Calls f for each channel, distributed over the threads.
 template <class F>
 __device__ __forceinline__ void for_channels(const GroupNormShape &s, const Slab &slab, F f) {
   for (int64_t i = thread_of_block(); i < slab.channels(s); i += block_size()) f(slab.channel(s) + i);
@@ -98,7 +98,7 @@ __device__ __forceinline__ void moments_of_slab(const GroupNormShape &s, const S
   for_channels(s, slab, [&](int64_t c) { channel_line(s, slab.n, c, sums, affine, moments); });
 }
 
-// `of` has room for each of the slab's groups.
+// `of` has an element per group of the slab.
 __device__ __forceinline__ void gradients_of_slab(const GroupNormShape &s, const Slab &slab, const GroupNormSums &sums, GroupNormSlope *of,
                                                   const GroupNormAffine &affine, const GroupNormMoments<const float> &moments,
                                                   const GroupNormGradients &out, float *slopes) {
@@ -107,7 +107,7 @@ __device__ __forceinline__ void gradients_of_slab(const GroupNormShape &s, const
   for_groups(slab, [&](int64_t g) { of[g - slab.first] = group_slope(s, slab.n, g, sums, affine, moments); });
   __syncthreads();
   for_channels(s, slab, [&](int64_t c) {
-    channel_slope(s, slab.n, c, sums, of[s.group(c) - slab.first], affine, moments, slopes, out.before);
+    channel_slope(s, slab.n, c, sums, of[s.group(c) - slab.first], affine, moments, slopes, out.input_bias);
   });
 }
 
@@ -139,25 +139,25 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_chunks(GroupNormShape s
   });
 }
 
-// From the last chunk to the first: the cache still holds what was summed last.
+// From the last chunk to the first: the chunks that were summed last are still in the cache.
 template <int V, int Blocks, class F>
 __global__ void __launch_bounds__(kThreads, Blocks) apply_chunks(GroupNormShape s, F f) {
   Place at = place_of<V>(s, gridDim.x - 1 - blockIdx.x);
   if (at.c >= s.c) return;
   f.begin(s, at.n, at.c);
-  take_pixels(f, at.first, at.count);
+  for_pixels(f, at.first, at.count);
 }
 
-// ---- kernels between those: a block per sample and slab of `most` groups, the last of fewer
+// ---- kernels between those: a block per sample and slab of at most `most` groups
 
-constexpr int64_t kMostFinishGroups = 64;
+constexpr int64_t kMaxFinishGroups = 64;
 
 __device__ __forceinline__ Slab finish_slab(const GroupNormShape &s, int64_t most) {
   int64_t first = blockIdx.y * most;
   return {static_cast<int64_t>(blockIdx.x), first, s.groups - first < most ? s.groups - first : most};
 }
 
-// Adds the chunks of a slab's channels up.
+// Adds the chunks' sums for a slab's channels.
 __device__ __forceinline__ void gather(const GroupNormShape &s, const Slab &slab, const float *parts, const GroupNormSums &sums) {
   for_channels(s, slab, [&](int64_t c) {
     double s0 = 0, s1 = 0;
@@ -177,7 +177,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     finish_moments(GroupNormShape s, int64_t most, GroupNormParts<const T> x, const float *parts, GroupNormAffine affine, double eps,
                    GroupNormMoments<float> moments) {
-  __shared__ double data[2 * kMostNormChannels];
+  __shared__ double data[2 * kMaxNormChannels];
   Slab slab = finish_slab(s, most);
   GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
   gather(s, slab, parts, sums);
@@ -187,19 +187,19 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     finish_gradients(GroupNormShape s, int64_t most, const float *parts, GroupNormAffine affine, GroupNormMoments<const float> moments,
                      GroupNormGradients out, float *slopes) {
-  __shared__ double data[2 * kMostNormChannels], of[2 * kMostFinishGroups];
+  __shared__ double data[2 * kMaxNormChannels], of[2 * kMaxFinishGroups];
   Slab slab = finish_slab(s, most);
   GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
   gather(s, slab, parts, sums);
   gradients_of_slab(s, slab, sums, reinterpret_cast<GroupNormSlope *>(of), affine, moments, out, slopes);
 }
 
-// ---- kernels for few pixels: a block takes all of a sample's, and a slab of whole
-// groups of channels. What it reads twice is small enough for the first-level cache.
+// ---- kernels for few pixels: a block processes all pixels of a sample for a slab of whole
+// groups. What it reads twice fits into the L1 cache.
 
-// The most channels that a slab may have.
+// The maximum number of channels of a slab.
 template <int V>
-constexpr int kMostSlab = kThreads / 4 * V;
+constexpr int kMaxSlab = kThreads / 4 * V;
 
 // Sums f over a sample's pixels.
 template <int V, class F>
@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(kThreads)
     forward_slabs(GroupNormShape s, int64_t groups, Moments<T, V> of, GroupNormAffine affine, double eps, GroupNormMoments<float> moments,
                   Apply<T, V> apply) {
   __shared__ float rows[kThreads * 2 * V];
-  __shared__ double data[2 * kMostSlab<V>];
+  __shared__ double data[2 * kMaxSlab<V>];
   Slab slab{static_cast<int64_t>(blockIdx.x), static_cast<int64_t>(blockIdx.y) * groups, groups};
   int64_t c = slab.channel(s) + threadIdx.x * V;
   GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(kThreads)
   moments_of_slab(s, slab, sums, of.x, affine, eps, moments);
   __syncthreads();
   apply.begin(s, slab.n, c);
-  take_pixels(apply, slab.n * s.pixels, s.pixels);
+  for_pixels(apply, slab.n * s.pixels, s.pixels);
 }
 
 template <class T, int V>
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads)
     backward_slabs(GroupNormShape s, int64_t groups, GradientSums<T, V> of, GroupNormAffine affine, GroupNormMoments<const float> moments,
                    GroupNormGradients out, float *slopes, InputGradient<T, V> input) {
   __shared__ float rows[kThreads * 2 * V];
-  __shared__ double data[2 * kMostSlab<V>], slope[2 * kMostSlab<V>];
+  __shared__ double data[2 * kMaxSlab<V>], slope[2 * kMaxSlab<V>];
   Slab slab{static_cast<int64_t>(blockIdx.x), static_cast<int64_t>(blockIdx.y) * groups, groups};
   int64_t c = slab.channel(s) + threadIdx.x * V;
   GroupNormSums sums{data, slab.channel(s), slab.channels(s)};
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(kThreads)
   gradients_of_slab(s, slab, sums, reinterpret_cast<GroupNormSlope *>(slope), affine, moments, out, slopes);
   __syncthreads();
   input.begin(s, slab.n, c);
-  take_pixels(input, slab.n * s.pixels, s.pixels);
+  for_pixels(input, slab.n * s.pixels, s.pixels);
 }
 
 // ---- launches
@@ -249,16 +249,16 @@ __global__ void __launch_bounds__(kThreads)
 // The grid of the kernels for few pixels.
 template <int V>
 struct SlabGrid {
-  static constexpr int64_t kMostPixels = 256, kLeastChannels = 32;
+  static constexpr int64_t kMaxPixels = 256, kMinChannels = 32;
 
   explicit SlabGrid(const GroupNormShape &s) : groups(1) {
-    while (groups < s.groups && (s.groups % groups != 0 || groups * s.width() % V != 0 || groups * s.width() < kLeastChannels)) ++groups;
+    while (groups < s.groups && (s.groups % groups != 0 || groups * s.width() % V != 0 || groups * s.width() < kMinChannels)) ++groups;
     int64_t lanes = groups * s.width() / V;
-    fits = s.pixels <= kMostPixels && groups * s.width() % V == 0 && lanes <= kThreads / 4;
+    fits = s.pixels <= kMaxPixels && groups * s.width() % V == 0 && lanes <= kThreads / 4;
     block = dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(fits ? kThreads / lanes : 1));
     grid = dim3(static_cast<unsigned>(s.n), static_cast<unsigned>(s.groups / groups));
   }
-  int64_t groups;  // of a slab: the fewest that split in packs and fill a pixel's part of memory well
+  int64_t groups;  // per slab: the fewest that are divisible into packs and use memory transactions well
   bool fits;
   dim3 grid, block;
 };
@@ -277,31 +277,31 @@ struct Grid {
 // The grid of the kernels between those: enough channels for a block's threads.
 struct FinishGrid {
   explicit FinishGrid(const GroupNormShape &s) {
-    groups = s.width() < kMostFinishGroups ? kMostFinishGroups / s.width() : 1;
+    groups = s.width() < kMaxFinishGroups ? kMaxFinishGroups / s.width() : 1;
     grid = dim3(static_cast<unsigned>(s.n), static_cast<unsigned>((s.groups + groups - 1) / groups));
   }
   int64_t groups;
   dim3 grid, block{kThreads};
 };
 
-// Whether a pixel of each part splits in packs of V; that both parts together do
-// must be known.
+// Whether each part's channels are divisible into packs of V, given that the sum of both
+// is.
 template <class T, int V>
 bool splits(const GroupNormParts<T> &x) {
   return packs<T, V>(x.split, x.first, x.rest, nullptr);
 }
 
 template <class T, int V>
-Line<T, V> line_of(const GroupNormMoments<const float> &moments, const GroupNormEnd &end) {
+Line<T, V> line_of(const GroupNormMoments<const float> &moments, const GroupNormActivation &end) {
   return {moments.line, End<T>(end), {}, {}, 0, 0, 0};
 }
 
 template <class T, int V>
 cudaError_t forward(const GroupNormShape &s, const GroupNormInput<T> &x, const GroupNormAffine &affine, double eps,
-                    const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
+                    const GroupNormActivation &end, float *sums, const GroupNormMoments<float> &moments, T *y, cudaStream_t stream) {
   GroupNormMoments<const float> read{moments.mean, moments.rstd, moments.channel_mean, moments.line};
   Moments<T, V> of{x.parts, {}, {}};
-  Apply<T, V> apply{x.parts, x.joined, y, line_of<T, V>(read, end), {}, {}, {}};
+  Apply<T, V> apply{x.parts, x.concat, y, line_of<T, V>(read, end), {}, {}, {}};
   if (SlabGrid<V> slabs(s); slabs.fits) {
     return launch(forward_slabs<T, V>, slabs.grid, slabs.block, stream, s, slabs.groups, of, affine, eps, moments, apply);
   }
@@ -315,7 +315,7 @@ cudaError_t forward(const GroupNormShape &s, const GroupNormInput<T> &x, const G
 
 template <class T, int V>
 cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
-                     const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums, float *slopes,
+                     const GroupNormMoments<const float> &moments, const GroupNormActivation &end, float *sums, float *slopes,
                      const GroupNormGradients &out, cudaStream_t stream) {
   Line<T, V> line = line_of<T, V>(moments, end);
   GradientSums<T, V> of{flow.x, flow.dy, line, {}, {}};
@@ -335,16 +335,16 @@ cudaError_t backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, cons
 
 template <class T>
 cudaError_t launch_group_norm_forward(const GroupNormShape &s, const GroupNormInput<T> &x, const GroupNormAffine &affine, double eps,
-                                      const GroupNormEnd &end, float *sums, const GroupNormMoments<float> &moments, T *y,
+                                      const GroupNormActivation &end, float *sums, const GroupNormMoments<float> &moments, T *y,
                                       cudaStream_t stream) {
   constexpr int V = kPack<T>;
-  return packs<T, V>(s.c, x.joined, y, nullptr) && splits<const T, V>(x.parts) ? forward<T, V>(s, x, affine, eps, end, sums, moments, y, stream)
+  return packs<T, V>(s.c, x.concat, y, nullptr) && splits<const T, V>(x.parts) ? forward<T, V>(s, x, affine, eps, end, sums, moments, y, stream)
                                                                         : forward<T, 1>(s, x, affine, eps, end, sums, moments, y, stream);
 }
 
 template <class T>
 cudaError_t launch_group_norm_backward(const GroupNormShape &s, const GroupNormFlow<T> &flow, const GroupNormAffine &affine,
-                                       const GroupNormMoments<const float> &moments, const GroupNormEnd &end, float *sums,
+                                       const GroupNormMoments<const float> &moments, const GroupNormActivation &end, float *sums,
                                        float *slopes, const GroupNormGradients &out, cudaStream_t stream) {
   constexpr int V = kPack<T>;
   return packs<T, V>(s.c, flow.x, flow.dy, flow.more) && splits<T, V>(flow.dx)
@@ -354,9 +354,9 @@ cudaError_t launch_group_norm_backward(const GroupNormShape &s, const GroupNormF
 
 #define IDDPM_INSTANCES(T)                                                                                                           \
   template cudaError_t launch_group_norm_forward(const GroupNormShape &, const GroupNormInput<T> &, const GroupNormAffine &, double, \
-                                                 const GroupNormEnd &, float *, const GroupNormMoments<float> &, T *, cudaStream_t); \
+                                                 const GroupNormActivation &, float *, const GroupNormMoments<float> &, T *, cudaStream_t); \
   template cudaError_t launch_group_norm_backward(const GroupNormShape &, const GroupNormFlow<T> &, const GroupNormAffine &,         \
-                                                  const GroupNormMoments<const float> &, const GroupNormEnd &, float *, float *,     \
+                                                  const GroupNormMoments<const float> &, const GroupNormActivation &, float *, float *,     \
                                                   const GroupNormGradients &, cudaStream_t);
 IDDPM_INSTANCES(float)
 IDDPM_INSTANCES(c10::BFloat16)

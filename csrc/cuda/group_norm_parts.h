@@ -1,6 +1,6 @@
-// What a thread of the kernels in group_norm.cu, which alone includes this, does with
-// its channels. It owns V neighbouring ones, which it loads and stores at once; those
-// of a tensor in two parts are all of one part.
+// The work of a thread of the kernels in group_norm.cu, the only file that includes this.
+// A thread has V adjacent channels, which it loads and stores together. In a tensor of two
+// parts, all V are in one part.
 #pragma once
 
 #include "group_norm_kernels.h"
@@ -9,22 +9,22 @@
 namespace iddpm {
 namespace {
 
-// Of float32 as exact as libtorch's; else by the fast exponential and quotient, some 2e-6
-// apart, which have no slow paths that keep a pack's values from running side by side.
+// For float32 as accurate as libtorch's. Otherwise with the fast exponential and division,
+// with errors of some 2e-6: they have no slow paths, which would serialise a pack's values.
 template <class T>
 __device__ __forceinline__ float sigmoid(float u) {
   if (sizeof(T) == sizeof(float)) return 1.0f / (1.0f + expf(-u));
   return __fdividef(1.0f, 1.0f + __expf(-u));
 }
 
-// f and m of GroupNormEnd, of activations T.
+// f and m of GroupNormActivation, for activations of type T.
 template <class T>
 struct End {
   bool silu;
-  float drop, keep;  // the rate, and what m is of an element that stays
+  float drop, keep;  // the rate, and the value of m for a kept element
   PhiloxKey key;
 
-  explicit End(const GroupNormEnd &end)
+  explicit End(const GroupNormActivation &end)
       : silu(end.silu), drop(static_cast<float>(end.drop)), keep(static_cast<float>(1.0 / (1.0 - end.drop))), key(end.key) {}
 
   // u becomes f(u).
@@ -44,8 +44,8 @@ struct End {
     }
   }
 
-  // Multiplies V neighbouring values of sample n by m; the first of them is the
-  // sample's element j, a multiple of 4 unless V is 1.
+  // Multiplies V adjacent values of sample n by m, from the sample's element j on; j is a
+  // multiple of 4 unless V is 1.
   template <int V>
   __device__ __forceinline__ void mask(int64_t n, int64_t j, float *v) const {
     if (drop == 0.0f) return;
@@ -76,9 +76,9 @@ __device__ __forceinline__ Column<T> column(const GroupNormShape &s, const Group
   return {x.rest + (c - x.split), s.c - x.split};
 }
 
-// ---- what a thread does with its channels. Each of these is copied into every thread
-// and begins with a sample and a channel. Then it sees pixels, of all samples': it
-// fetches what it needs of one, and later takes it; so several can be under way.
+// ---- per-thread functors. Each thread has a copy, which begins with a sample and a
+// channel. For each pixel it first fetches its values and later applies them, so that
+// several loads are in flight.
 
 // The sums of x - k and of (x - k)^2, k being the sample's first pixel.
 template <class T, int V>
@@ -109,7 +109,7 @@ struct Line {
   const float *table;  // GroupNormMoments::line
   End<T> end;
   float a[V], d[V];
-  int64_t sample, element, channels;  // element: of the sample, at its pixel 0, but counted from pixel 0 of all
+  int64_t sample, element, channels;  // element: index in the sample, less the offset of the sample's pixel 0
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
     sample = n;
@@ -119,13 +119,13 @@ struct Line {
     load<float, V>(table + 2 * n * s.c + c, a);
     load<float, V>(table + (2 * n + 1) * s.c + c, d);
   }
-  // v, the x at this pixel, becomes y.
+  // Replaces v, the x at this pixel, by y.
   __device__ __forceinline__ void forward(int64_t pixel, float *v) const {
     for (int i = 0; i < V; ++i) v[i] = a[i] * v[i] + d[i];
     end.template f<V>(v);
     end.template mask<V>(sample, pixel * channels + element, v);
   }
-  // g, the dy at this pixel, becomes du.
+  // Replaces g, the dy at this pixel, by du.
   __device__ __forceinline__ void backward(int64_t pixel, const float *v, float *g) const {
     float u[V];
     end.template mask<V>(sample, pixel * channels + element, g);
@@ -137,24 +137,24 @@ struct Line {
 template <class T, int V>
 struct Apply {
   GroupNormParts<const T> x;
-  T *joined, *y;  // joined: x in one part, or NULL
+  T *concat, *y;  // concat: destination of the concatenated x, or NULL
   Line<T, V> line;
   Column<const T> xs;
-  Column<T> joins, ys;
+  Column<T> concat_column, ys;
 
   using Fetched = Pack<T, V>;
 
   __device__ void begin(const GroupNormShape &s, int64_t n, int64_t c) {
     line.begin(s, n, c);
     xs = column(s, x, c);
-    joins = column(s, joined, c);
+    concat_column = column(s, concat, c);
     ys = column(s, y, c);
   }
   __device__ Fetched fetch(int64_t pixel) const { return fetch_pack<T, V>(xs.at(pixel)); }
-  __device__ void take(int64_t pixel, const Fetched &x) const {
+  __device__ void apply(int64_t pixel, const Fetched &x) const {
     float v[V];
     unpack(x, v);
-    if (joined != nullptr) *reinterpret_cast<Fetched *>(joins.at(pixel)) = x;
+    if (concat != nullptr) *reinterpret_cast<Fetched *>(concat_column.at(pixel)) = x;
     line.forward(pixel, v);
     store<T, V>(ys.at(pixel), v);
   }
@@ -217,7 +217,7 @@ struct InputGradient {
     if (flow.more != nullptr) at.more = fetch_pack<T, V>(mores.at(pixel));
     return at;
   }
-  __device__ void take(int64_t pixel, const Fetched &at) const {
+  __device__ void apply(int64_t pixel, const Fetched &at) const {
     float v[V], g[V];
     unpack(at.x, v);
     unpack(at.dy, g);

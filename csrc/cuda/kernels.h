@@ -1,4 +1,4 @@
-// The functions of CudaKernels.
+// The functions of the table CudaKernels.
 #pragma once
 
 #include "../kernels/cuda_kernels.h"
@@ -17,13 +17,13 @@ void philox_uniform(at::Tensor &out, const PhiloxKey &key);
 void philox_mask(at::Tensor &out, double drop, const PhiloxKey &key);
 
 // group_norm.cc
-bool group_norm_takes(int64_t channels);
+bool group_norm_supports(int64_t channels);
 void group_norm_forward(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y);
 void group_norm_backward(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
                          const GroupNormGradients &out, GroupNormPair &dx);
 
 // adamw.cc
-bool adamw_takes(const AdamWCall &call);
+bool adamw_supports(const AdamWCall &call);
 void adamw(const AdamWCall &call);
 
 // diffusion.cc

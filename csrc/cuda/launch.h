@@ -1,7 +1,6 @@
-// How a kernel is started. The .cu files know no tensors and start kernels by
-// this alone, so that a C++ compiler can build them against emulated/, which
-// runs a kernel's threads on the CPU: that is how their arithmetic is tested
-// where there is no GPU.
+// Launches of kernels. The .cu files use no tensors and launch kernels only through this
+// file, so that a C++ compiler can build them against emulated/, which runs a kernel's
+// threads on the CPU. That tests their arithmetic on machines without a GPU.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +8,7 @@
 namespace iddpm {
 
 #if defined(__CUDACC__)
-// Asks for n rounds of the loop that follows side by side.
+// Unrolls the next loop n times.
 #define IDDPM_PRAGMA(text) _Pragma(#text)
 #define IDDPM_UNROLL(n) IDDPM_PRAGMA(unroll n)
 template <class... P, class... A>

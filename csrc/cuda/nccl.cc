@@ -1,6 +1,5 @@
-// NCCL: GPUs of several processes that sum, copy and gather as one. Everything
-// goes to this thread's current stream, but for sums, which are made beside it, so it may
-// be part of a recording.
+// NCCL collectives. All run on this thread's current stream, except all-reduces, which run
+// on a side stream. All of them can be captured in a graph.
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <dlfcn.h>
@@ -23,8 +22,8 @@ struct NcclGroup {
   }
   ~NcclGroup() { (void)cudaEventDestroy(reached); }
 
-  // What `to` is given from now on comes after what `from` has been given. The default
-  // stream is that of the current GPU.
+  // Makes later work on `to` wait for all current work on `from`. The default stream is that
+  // of the current GPU.
   void order(cudaStream_t from, cudaStream_t to) const {
     c10::cuda::CUDAGuard on(device);
     C10_CUDA_CHECK(cudaEventRecord(reached, from));
@@ -32,17 +31,17 @@ struct NcclGroup {
   }
 
   const c10::DeviceIndex device;
-  const c10::cuda::CUDAStream side;  // for sums
-  bool sums = false;                 // that nobody has waited for
+  const c10::cuda::CUDAStream side;  // for all-reduces
+  bool sums = false;                 // whether an all-reduce has not been waited for
   cudaEvent_t reached = nullptr;
   ncclComm_t comm = nullptr;
-  std::atomic<bool> aborted{false};  // by another thread: comm is gone
+  std::atomic<bool> aborted{false};  // possibly by another thread: comm is freed
 };
 
 namespace cuda {
 namespace {
 
-// The library is looked up when it is needed: one GPU does without it.
+// The library is loaded at first use: a single GPU does not need it.
 struct Library {
 #define NCCL_FUNCTION(name) decltype(&nccl##name) name = reinterpret_cast<decltype(&nccl##name)>(find("nccl" #name));
   void *const handle = dlopen("libnccl.so.2", RTLD_NOW);
@@ -61,7 +60,7 @@ struct Library {
 #undef NCCL_FUNCTION
 
   void *find(const char *name) {
-    TORCH_CHECK(handle != nullptr, "several GPUs need NCCL, libnccl.so.2, which is not there");
+    TORCH_CHECK(handle != nullptr, "several GPUs need NCCL, but libnccl.so.2 cannot be loaded");
     void *f = dlsym(handle, name);
     TORCH_CHECK(f != nullptr, "libnccl.so.2 has no ", name);
     return f;
@@ -86,19 +85,19 @@ ncclDataType_t type_of(const at::Tensor &t) {
     case at::kBFloat16: return ncclBfloat16;
     case at::kFloat: return ncclFloat32;
     case at::kDouble: return ncclFloat64;
-    default: TORCH_CHECK(false, "NCCL does not take ", t.scalar_type());
+    default: TORCH_CHECK(false, "NCCL does not support ", t.scalar_type());
   }
 }
 
-// Memory is sent as it lies: all processes hold the same layouts.
+// NCCL sends raw memory, so all processes must have the same layouts.
 void require(const NcclGroup &g, const at::Tensor &t) {
   TORCH_CHECK(!g.aborted, "the group was aborted");
-  TORCH_CHECK(t.defined() && t.is_cuda() && t.get_device() == g.device, "the group takes tensors of GPU ",
+  TORCH_CHECK(t.defined() && t.is_cuda() && t.get_device() == g.device, "the group needs tensors on GPU ",
               static_cast<int>(g.device));
-  TORCH_CHECK(t.is_non_overlapping_and_dense(), "NCCL takes tensors without gaps in memory");
+  TORCH_CHECK(t.is_non_overlapping_and_dense(), "NCCL needs tensors without gaps in memory");
 }
 
-// The groups that this process has joined and not left.
+// The groups that this process has joined and not freed.
 struct Joined {
   std::mutex mutex;
   std::set<NcclGroup *> groups;
@@ -116,12 +115,12 @@ void check_peers(NcclGroup *g) {
   if (error != ncclInProgress) check(error, g->comm);
 }
 
-// NCCL's kernels see it, and end: what they leave is of no use.
+// Running NCCL kernels end; their results are undefined.
 void abort(NcclGroup *g) {
   if (!g->aborted.exchange(true)) check(nccl().CommAbort(g->comm));
 }
 
-// Gives all tensors to NCCL at once.
+// Submits all tensors in one NCCL group call.
 template <class F>
 void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, cudaStream_t stream, F &&call) {
   for (const at::Tensor &t : list) require(g, t);
@@ -138,8 +137,8 @@ void at_once(const NcclGroup &g, const std::vector<at::Tensor> &list, cudaStream
 
 }  // namespace
 
-// What NCCL would register of a recording's memory it registers together with the other
-// processes: one that cannot record would not join in, and they would wait.
+// Disables buffer registration in captured graphs: NCCL registers collectively, so a process
+// whose capture fails would leave the others waiting.
 void nccl_load() {
   setenv("NCCL_GRAPH_REGISTER", "0", /*overwrite=*/0);
   nccl();
@@ -153,7 +152,7 @@ std::string nccl_name() {
 
 NcclGroup *nccl_join(const std::string &name, at::DeviceIndex device, int rank, int size) {
   ncclUniqueId id;
-  TORCH_CHECK(name.size() == sizeof id.internal, "a group's name has ", sizeof id.internal, " bytes, not ", name.size());
+  TORCH_CHECK(name.size() == sizeof id.internal, "a group's unique id has ", sizeof id.internal, " bytes, not ", name.size());
   name.copy(id.internal, sizeof id.internal);
   c10::cuda::CUDAGuard on(device);
   auto g = std::make_unique<NcclGroup>(device);
@@ -171,7 +170,7 @@ void nccl_all_reduce(NcclGroup *g, const std::vector<at::Tensor> &list) {
   });
 }
 
-// A recording must not wait for a stream that has no part in it.
+// A capture must not wait for a stream that is not part of it.
 void nccl_wait(NcclGroup *g) {
   if (g->sums) g->order(g->side, c10::cuda::getCurrentCUDAStream(g->device));
   g->sums = false;
@@ -189,7 +188,7 @@ void nccl_all_gather(NcclGroup *g, const at::Tensor &mine, at::Tensor &all) {
   });
 }
 
-// NCCL waits until no recording is left that the group has a part in.
+// NCCL waits until all graphs that captured the group's collectives are destroyed.
 void nccl_leave(NcclGroup *g) {
   {
     std::lock_guard<std::mutex> lock(joined().mutex);

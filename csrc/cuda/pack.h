@@ -1,5 +1,5 @@
-// Neighbouring values that a thread loads and stores at once: 16 bytes are what a
-// GPU's memory gives best.
+// Adjacent values that a thread loads and stores at once: 16 bytes are the widest and
+// fastest access of a GPU.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -35,12 +35,12 @@ __device__ __forceinline__ void store(T *p, const float *in) {
   *reinterpret_cast<Pack<T, V> *>(p) = pack;
 }
 
-// How many values of T make 16 bytes.
+// Number of values of T in 16 bytes.
 template <class T>
 constexpr int kPack = 16 / static_cast<int>(sizeof(T));
 
-// Whether every pixel of c channels, at each of these addresses, splits in packs
-// of V.
+// Whether c channels are divisible into packs of V, and these addresses are aligned to
+// packs.
 template <class T, int V>
 bool packs(int64_t c, const void *p, const void *q, const void *r) {
   uintptr_t all = reinterpret_cast<uintptr_t>(p) | reinterpret_cast<uintptr_t>(q) | reinterpret_cast<uintptr_t>(r);

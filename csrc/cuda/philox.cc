@@ -1,4 +1,4 @@
-// Random numbers in tensors on a GPU.
+// Counter-based random numbers on a GPU: launches for tensors.
 #include <cstring>
 
 #include "kernels.h"

@@ -1,5 +1,5 @@
-// The CUDA side of the counter-based random numbers: one thread draws four
-// numbers, as one call of philox4 gives them.
+// Counter-based random numbers on a GPU: one thread draws four numbers, the result of one
+// call of philox4.
 #include "philox_kernels.h"
 
 #include "quads.h"
@@ -7,7 +7,7 @@
 namespace iddpm {
 namespace {
 
-// Has fill(first element, bits, count) write what is drawn.
+// Calls fill(first element, bits, count) with the drawn bits.
 template <class Fill>
 struct Draw {
   PhiloxShape shape;

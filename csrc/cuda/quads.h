@@ -1,5 +1,5 @@
-// A thread per quad: four neighbouring elements of a sample, those that one call
-// of philox4 numbers.
+// A thread per quad: four consecutive elements of a sample, for which one call of philox4
+// draws.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -31,7 +31,7 @@ cudaError_t launch_quads(PhiloxShape shape, cudaStream_t stream, F f) {
   return launch(for_each_quad<F>, grid, dim3(kThreads), stream, shape, f);
 }
 
-// Loads and stores a quad, at once if all of them are whole and aligned.
+// Load and store a quad, with one access if all quads are whole and aligned.
 template <bool kWhole>
 __device__ void load_quad(const float *p, int count, float *v) {
   if constexpr (kWhole) load<float, 4>(p, v);

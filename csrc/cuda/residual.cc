@@ -1,4 +1,4 @@
-// A residual block's sum of tensors on a GPU.
+// The residual sum on a GPU: launches for tensors.
 #include "kernels.h"
 #include "residual_kernels.h"
 #include "types.h"

@@ -1,4 +1,4 @@
-// A residual block's sum on a GPU.
+// The residual sum on a GPU.
 #include "residual_kernels.h"
 
 #include <c10/util/BFloat16.h>
@@ -10,7 +10,7 @@
 namespace iddpm {
 namespace {
 
-constexpr int64_t kThreads = 256, kMostBlocks = 1 << 16;
+constexpr int64_t kThreads = 256, kMaxBlocks = 1 << 16;
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) add(const T *x, const T *h, const float *b, T *y, int64_t packs, int64_t c) {
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) add(const T *x, const T *h, const fl
 template <class T, int V>
 cudaError_t launch_packs(const T *x, const T *h, const float *b, T *y, int64_t n, int64_t c, cudaStream_t stream) {
   int64_t packs = n * c / V, blocks = (packs + kThreads - 1) / kThreads;
-  dim3 grid(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));
+  dim3 grid(static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks));
   return launch(add<T, V>, grid, dim3(kThreads), stream, x, h, b, y, packs, c);
 }
 

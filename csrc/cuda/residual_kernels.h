@@ -1,5 +1,5 @@
-// Between residual.cc, which knows tensors, and residual.cu, which nvcc compiles
-// without libtorch's headers.
+// The interface between residual.cc, which uses tensors, and residual.cu, which nvcc
+// compiles without libtorch's headers.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -6,7 +6,7 @@
 
 namespace iddpm::cuda {
 
-// Where kernels go: the tensor's GPU, and this thread's stream on it.
+// The launch target of kernels: the tensor's GPU and this thread's current stream on it.
 struct Target {
   explicit Target(const at::Tensor &t)
       : guard(t.device()), stream(c10::cuda::getCurrentCUDAStream(t.device().index())) {}

@@ -4,7 +4,7 @@
 
 namespace iddpm::cuda {
 
-// Calls f with a number of x's type: one that kernels know.
+// Calls f with a zero of x's element type, if kernels support it.
 template <class F>
 void with_type(const at::Tensor &x, F f) {
   switch (x.scalar_type()) {

@@ -1,5 +1,5 @@
-// The CPU side of AdamW: what the loops below do is bound by memory, so every
-// value is read and written once.
+// AdamW on the CPU. It is bound by memory bandwidth, so every value is read and
+// written once.
 #include "adamw.h"
 
 #include <ATen/Parallel.h>
@@ -14,11 +14,11 @@
 namespace iddpm {
 namespace {
 
-// Values per task: small enough for the averages to find the new weights in the
-// first-level cache. Sums do not depend on the number of threads.
+// Values per task: few enough that the EMA update finds the new weights in the L1
+// cache. Sums do not depend on the number of threads.
 constexpr int64_t kChunk = 2048;
 
-// A part of one tensor of a list.
+// A range of one tensor of a list.
 struct Chunk {
   size_t tensor;
   int64_t first, count;
@@ -50,9 +50,9 @@ IDDPM_CLONES void run_update(float *p, const float *g, float *m, float *v, AdamW
   for (int64_t i = 0; i < n; ++i) u.apply(g[i], p + i, m + i, v + i);
 }
 
-IDDPM_CLONES void run_scale(float *to, const float *g, float gain, int64_t n) {
+IDDPM_CLONES void run_scale(float *to, const float *g, float grad_scale, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) to[i] = gain * g[i];
+  for (int64_t i = 0; i < n; ++i) to[i] = grad_scale * g[i];
 }
 
 IDDPM_CLONES void run_lerp(float *a, const float *p, float weight, int64_t n) {
@@ -77,14 +77,14 @@ bool plain(const Tensors &list, at::DeviceType device) {
                      [&](const at::Tensor &t) { return plain(t, device, at::kFloat) || plain(t, device, at::kBFloat16); });
 }
 
-// Whether the fused kernels take the parameters.
+// Whether the fused kernels support the parameters.
 bool plain(const AdamWCall &call, at::DeviceType device) {
   return std::all_of(call.params.begin(), call.params.end(), [&](const at::Tensor &t) { return plain(t, device, at::kFloat); }) &&
-         std::all_of(call.copies.begin(), call.copies.end(),
+         std::all_of(call.working.begin(), call.working.end(),
                      [&](const at::Tensor &t) { return !t.defined() || plain(t, device, at::kBFloat16); });
 }
 
-// A chunk of a tensor in float32: itself, or cast into `room` for kChunk.
+// A chunk of a tensor in float32: the chunk itself, or cast into `room` of kChunk values.
 const float *in_float(const at::Tensor &t, const Chunk &c, float *room) {
   if (t.scalar_type() == at::kFloat) return t.const_data_ptr<float>() + c.first;
   cast_values(t.const_data_ptr<at::BFloat16>() + c.first, room, c.count);
@@ -93,27 +93,27 @@ const float *in_float(const at::Tensor &t, const Chunk &c, float *room) {
 
 void fused(const AdamWCall &call) {
   std::vector<float *> p = pointers(call.params), m = pointers(call.exp_avg), v = pointers(call.exp_avg_sq);
-  std::vector<std::vector<float *>> moving;
-  for (const Average &a : call.averages) moving.push_back(pointers(a.tensors));
+  std::vector<std::vector<float *>> ema;
+  for (const Ema &a : call.emas) ema.push_back(pointers(a.tensors));
   if (call.skip.defined() && call.skip.item<float>() == 1) return;
   AdamW options = call.options;
   if (call.lr.defined()) options.lr = call.lr.item<double>();
   AdamWUpdate u(options, call.step.item<double>() + 1);
-  float gain = call.gain.defined() ? call.gain.item<float>() : 1;
+  float grad_scale = call.grad_scale.defined() ? call.grad_scale.item<float>() : 1;
   for_chunks(chunks_of(call.params), [&](size_t, const Chunk &c) {
     size_t k = c.tensor;
     float room[kChunk];
     const float *g = in_float(call.grads[k], c, room);
-    if (gain != 1) {
-      run_scale(room, g, gain, c.count);
+    if (grad_scale != 1) {
+      run_scale(room, g, grad_scale, c.count);
       g = room;
     }
     run_update(p[k] + c.first, g, m[k] + c.first, v[k] + c.first, u, c.count);
-    if (const at::Tensor &copy = call.copies[k]; copy.defined()) {
-      cast_values(p[k] + c.first, copy.data_ptr<at::BFloat16>() + c.first, c.count);
+    if (const at::Tensor &w = call.working[k]; w.defined()) {
+      cast_values(p[k] + c.first, w.data_ptr<at::BFloat16>() + c.first, c.count);
     }
-    for (size_t r = 0; r < moving.size(); ++r) {
-      run_lerp(moving[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - call.averages[r].rate), c.count);
+    for (size_t r = 0; r < ema.size(); ++r) {
+      run_lerp(ema[r][k] + c.first, p[k] + c.first, static_cast<float>(1 - call.emas[r].rate), c.count);
     }
   });
 }
@@ -126,24 +126,24 @@ void composed(const AdamWCall &call) {
   Tensors grads;
   for (size_t k = 0; k < call.grads.size(); ++k) {
     at::Tensor g = call.grads[k].to(call.params[k].scalar_type());
-    grads.push_back(call.gain.defined() ? g * call.gain : g);
+    grads.push_back(call.grad_scale.defined() ? g * call.grad_scale : g);
   }
   auto update = [&](auto lr) {
     at::_fused_adamw_(call.params, grads, call.exp_avg, call.exp_avg_sq, /*max_exp_avg_sqs=*/{}, steps, lr, o.beta1, o.beta2,
                       o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, skip);
   };
   call.lr.defined() ? update(call.lr.to(at::kFloat)) : update(o.lr);
-  for (size_t k = 0; k < call.copies.size(); ++k) {
-    if (call.copies[k].defined()) call.copies[k].copy_(call.params[k]);
+  for (size_t k = 0; k < call.working.size(); ++k) {
+    if (call.working[k].defined()) call.working[k].copy_(call.params[k]);
   }
-  for (const Average &a : call.averages) {
+  for (const Ema &a : call.emas) {
     Tensors moved = at::_foreach_lerp(a.tensors, call.params, 1 - a.rate);
     for (size_t k = 0; skip && k < moved.size(); ++k) moved[k] = at::where(*skip == 1, a.tensors[k], moved[k]);
     at::_foreach_copy_(a.tensors, moved);
   }
 }
 
-// The tensors of each dtype: libtorch has a kernel for lists of one.
+// The tensors grouped by dtype: libtorch's fast kernels need lists of one dtype.
 std::vector<Tensors> by_dtype(const Tensors &tensors) {
   std::vector<Tensors> lists;
   for (const at::Tensor &t : tensors) {
@@ -158,7 +158,7 @@ std::vector<Tensors> by_dtype(const Tensors &tensors) {
 
 void adamw_(const AdamWCall &call) {
   if (plain(call, at::kCPU)) return fused(call);
-  if (plain(call, at::kCUDA) && call.step.is_cuda() && call.step.scalar_type() == at::kFloat && cuda_kernels().adamw_takes(call)) {
+  if (plain(call, at::kCUDA) && call.step.is_cuda() && call.step.scalar_type() == at::kFloat && cuda_kernels().adamw_supports(call)) {
     return cuda_kernels().adamw(call);
   }
   composed(call);

@@ -1,4 +1,4 @@
-// AdamW and the moving averages of what it updates.
+// AdamW and exponential moving averages (EMA) of the parameters.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,37 +11,35 @@ namespace iddpm {
 
 using Tensors = std::vector<at::Tensor>;
 
-// Each update sets it to rate tensors + (1 - rate) params.
-struct Average {
+// Each update sets tensors to rate tensors + (1 - rate) params.
+struct Ema {
   double rate;
-  Tensors tensors;  // laid out as the parameters
+  Tensors tensors;  // in the parameters' memory layouts
 };
 
-// All lists are of one length, and the tensors of one parameter lie alike in memory.
-// Where a parameter has a working weight in another dtype, its gradient may be in that
-// dtype, too, and each update rewrites the working weight.
+// All lists have one length, and the tensors of one parameter have one memory layout.
+// A parameter may have a working weight in another dtype, which each update rewrites;
+// the gradient may have that dtype, too.
 struct AdamWCall {
   Tensors params, grads, exp_avg, exp_avg_sq;
-  Tensors copies;  // undefined where a parameter has none
-  std::vector<Average> averages;
-  at::Tensor step;  // counts the updates before
+  Tensors working;  // undefined if a parameter has no working weight
+  std::vector<Ema> emas;
+  at::Tensor step;  // number of updates before this one
   AdamW options;
-  at::Tensor lr;    // a float64 of one element that stands for options.lr; undefined: that
-  at::Tensor skip;  // where it holds a 1, everything stays as it is; undefined: 0
-  at::Tensor gain;  // a float32 of one element by which the gradients count; undefined: 1
+  at::Tensor lr;          // float64, one element: replaces options.lr; undefined: options.lr
+  at::Tensor skip;        // one element: 1 skips the update; undefined: 0
+  at::Tensor grad_scale;  // float32, one element: factor of the gradients; undefined: 1
 };
 
-// Takes one update of Loshchilov & Hutter 2019, algorithm 2, and then moves the
-// averages.
+// Runs one update of Loshchilov & Hutter 2019, algorithm 2, and then updates the EMAs.
 //
-// In float32, with copies in bfloat16, that is one pass over everything, on a GPU one
-// launch; anything else is libtorch's fused update, a lerp per average and casts, which
-// is what tests compare with.
+// For float32 parameters with bfloat16 working weights this is one pass over memory, on
+// a GPU one launch. Anything else uses libtorch's fused update, a lerp per EMA and casts,
+// which is the reference implementation in tests.
 void adamw_(const AdamWCall &call);
 
-// The 2-norm over all elements of all tensors, [] float32 (float64 if one of them
-// is), without waiting for the device. Sums of half-precision squares would
-// overflow.
+// The 2-norm over all elements of all tensors, [] float32 (float64 if one of them is).
+// The host does not wait for the device. Sums in half precision would overflow.
 at::Tensor total_norm(const Tensors &tensors);
 
 }  // namespace iddpm

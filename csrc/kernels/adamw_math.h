@@ -1,4 +1,4 @@
-// What the CPU's update of a parameter and the GPU's have in common.
+// The AdamW update of one value, shared by the CPU and the CUDA kernel.
 #pragma once
 
 #include <cmath>
@@ -11,11 +11,11 @@ struct AdamW {
   double lr, beta1, beta2, weight_decay, eps;
 };
 
-// The numbers of one update (Loshchilov & Hutter 2019, algorithm 2), rounded once.
+// The constants of one update (Loshchilov & Hutter 2019, algorithm 2), rounded once.
 struct AdamWUpdate {
   float keep, first, second, second_rest, rescale, eps, step_size;
 
-  // step counts this update, too.
+  // step includes this update.
   IDDPM_HD AdamWUpdate(const AdamW &o, double step)
       : keep(static_cast<float>(1 - o.lr * o.weight_decay)),
         first(static_cast<float>(1 - o.beta1)),

@@ -1,4 +1,4 @@
-// The CPU side of attention over few tokens.
+// Attention over few tokens on the CPU.
 #include "attention.h"
 
 #include <ATen/Parallel.h>
@@ -11,16 +11,16 @@
 namespace iddpm {
 namespace {
 
-// In float32, libtorch's flash attention is as fast from 256 tokens on, and keeps
-// no weights.
-constexpr int64_t kMostTokens = 256, kMostTokensFloat = 64;
+// Above these numbers of tokens, libtorch's flash attention is as fast and stores no
+// weights.
+constexpr int64_t kMaxTokens = 256, kMaxTokensFloat = 64;
 
 // ---- rows of weights
 
 // Replaces the scores s of one token by their softmax.
 template <class T>
 IDDPM_INLINE void softmax_row(T *s, float scale, int64_t n) {
-  float e[kMostTokens];
+  float e[kMaxTokens];
   float most = -INFINITY, sum = 0;
 #pragma omp simd reduction(max : most)
   for (int64_t i = 0; i < n; ++i) {
@@ -47,7 +47,7 @@ IDDPM_INLINE void gradient_row(const T *w, T *g, float scale, int64_t n) {
   for (int64_t i = 0; i < n; ++i) store(g + i, load(w + i) * (load(g + i) - sum) * scale);
 }
 
-// The instances, each compiled for every kind of processor.
+// The instances, each compiled for several instruction sets.
 #define IDDPM_INSTANCES(T)                                                                   \
   IDDPM_CLONES void run_softmax(T *s, float scale, int64_t rows, int64_t n) {                \
     for (int64_t r = 0; r < rows; ++r) softmax_row(s + r * n, scale, n);                     \
@@ -98,12 +98,12 @@ Shape shape_of(const at::Tensor &qkv, int64_t heads) {
   return {qkv.size(0), qkv.size(1), heads, qkv.size(2) / (3 * heads)};
 }
 
-// [N, T, 3 C] to q, k and v side by side, [3, N heads, T, d].
+// [N, T, 3 C] to q, k and v stacked, [3, N heads, T, d].
 at::Tensor split(const at::Tensor &qkv, const Shape &s) {
   return qkv.view({s.n, s.t, s.heads, 3, s.d}).permute({3, 0, 2, 1, 4}).contiguous().view({3, s.n * s.heads, s.t, s.d});
 }
 
-// [N, T, C] to [N heads, T, d], and back.
+// [N, T, C] to [N heads, T, d], and the inverse.
 at::Tensor by_head(const at::Tensor &y, const Shape &s) {
   return y.view({s.n, s.t, s.heads, s.d}).transpose(1, 2).contiguous().view({s.n * s.heads, s.t, s.d});
 }
@@ -145,13 +145,13 @@ class Attention : public torch::autograd::Function<Attention> {
 
 bool has_kernel(const at::Tensor &qkv) {
   if (!qkv.is_cpu() || qkv.numel() == 0 || !qkv.is_contiguous()) return false;
-  return is_float(qkv) ? qkv.size(1) <= kMostTokensFloat
-                       : qkv.scalar_type() == at::kBFloat16 && qkv.size(1) <= kMostTokens;
+  return is_float(qkv) ? qkv.size(1) <= kMaxTokensFloat
+                       : qkv.scalar_type() == at::kBFloat16 && qkv.size(1) <= kMaxTokens;
 }
 
 at::Tensor composed(const at::Tensor &qkv, const Shape &s) {
-  // Unbound at once, and before anything is moved: the backward pass then concatenates three
-  // gradients into qkv's by one copy.
+  // Unbind before any transposition: the backward pass then stacks three gradients into
+  // qkv's by one copy.
   auto parts = qkv.reshape({s.n, s.t, s.heads, 3, s.d}).unbind(3);
   for (at::Tensor &part : parts) part = part.transpose(1, 2);
   at::Tensor y = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
@@ -161,9 +161,8 @@ at::Tensor composed(const at::Tensor &qkv, const Shape &s) {
 }  // namespace
 
 at::Tensor attention(const at::Tensor &qkv, int64_t heads) {
-  TORCH_CHECK(qkv.dim() == 3, "attention takes queries, keys and values [N, T, 3 C], not ", qkv.sizes());
-  TORCH_CHECK(heads > 0 && qkv.size(2) % (3 * heads) == 0, qkv.size(2), " channels do not split into ", heads,
-              " heads' queries, keys and values");
+  TORCH_CHECK(qkv.dim() == 3, "attention needs queries, keys and values [N, T, 3 C], not ", qkv.sizes());
+  TORCH_CHECK(heads > 0 && qkv.size(2) % (3 * heads) == 0, qkv.size(2), " channels are not divisible by 3 x ", heads, " heads");
   return has_kernel(qkv) ? Attention::apply(qkv, heads) : composed(qkv, shape_of(qkv, heads));
 }
 

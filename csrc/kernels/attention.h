@@ -5,15 +5,13 @@
 
 namespace iddpm {
 
-// softmax(q k^T / sqrt(d)) v for qkv [N, T, 3 C], whose channels run over heads,
-// then over q, k and v, then over the d of a head, as the reference's do: what a
-// linear layer over tokens puts out. Returns [N, T, C], what the next one takes.
+// Returns softmax(q k^T / sqrt(d)) v as [N, T, C] for qkv [N, T, 3 C] with channels
+// ordered as [heads, (q, k, v), d], as in the reference implementation of the paper.
 //
-// On the CPU, for up to 256 tokens in bfloat16 or 64 in float32, it is batched
-// matrix products with a softmax of our own between them, which keep the weights
-// [N, heads, T, T] for the backward pass; libtorch's flash attention would make
-// thousands of products a step there, too small to be worth a call. Anywhere
-// else it is that.
+// On the CPU, for up to 256 tokens in bfloat16 or 64 in float32, it uses batched
+// matrix products and its own softmax, and stores the weights [N, heads, T, T] for the
+// backward pass: libtorch's flash attention would run thousands of tiny products per
+// step. Otherwise it is libtorch's scaled_dot_product_attention.
 at::Tensor attention(const at::Tensor &qkv, int64_t heads);
 
 }  // namespace iddpm

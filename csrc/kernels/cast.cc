@@ -20,12 +20,12 @@ IDDPM_INLINE void cast(const From *from, To *to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) store(to + i, load(from + i));
 }
 
-// The instances, each compiled for every kind of processor.
+// The instances, each compiled for several instruction sets.
 IDDPM_CLONES void run(const float *from, at::BFloat16 *to, int64_t n) { cast(from, to, n); }
 IDDPM_CLONES void run(const at::BFloat16 *from, float *to, int64_t n) { cast(from, to, n); }
 
-// Calls f(tensor, first, count) for the parts of all tensors, in parallel; every
-// thread gets as many elements.
+// Calls f(tensor, first, count) for ranges of all tensors, in parallel, with equal
+// numbers of elements per thread.
 template <class F>
 void for_parts(const variable_list &list, F f) {
   std::vector<int64_t> ends;
@@ -48,7 +48,7 @@ void cast_all(const variable_list &from, const variable_list &to) {
   });
 }
 
-// Whether the kernel casts all of these: alike in memory, from one dtype to the other.
+// Whether the kernel supports these lists: same layouts, from source to target dtype.
 bool fits(const variable_list &from, const variable_list &to, at::ScalarType source, at::ScalarType target) {
   for (size_t k = 0; k < from.size(); ++k) {
     if (!from[k].is_cpu() || from[k].scalar_type() != source || to[k].scalar_type() != target ||
@@ -81,7 +81,7 @@ class CastList : public torch::autograd::Function<CastList> {
     return casts(list.vec(), dtype);
   }
 
-  // What was not used has no gradient.
+  // An unused result has no gradient.
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
     variable_list used, result;
@@ -89,7 +89,7 @@ class CastList : public torch::autograd::Function<CastList> {
     used = casts(used, dtype);
     auto next = used.begin();
     for (const Variable &g : grads) result.push_back(g.defined() ? *next++ : Variable());
-    result.emplace_back();  // of dtype
+    result.emplace_back();  // for dtype
     return result;
   }
 };
@@ -101,10 +101,10 @@ void cast_values(const at::BFloat16 *from, float *to, int64_t n) { run(from, to,
 
 std::vector<at::Tensor> cast_list(const std::vector<at::Tensor> &list, at::ScalarType dtype) {
   if (list.empty()) return {};
-  TORCH_CHECK(at::isFloatingType(dtype), "tensors are cast to floating-point types, not ", dtype);
+  TORCH_CHECK(at::isFloatingType(dtype), "tensors can be cast to floating-point types, not to ", dtype);
   for (const at::Tensor &t : list) {
     TORCH_CHECK(t.scalar_type() == list[0].scalar_type() && t.device() == list[0].device(), "a list of ", list[0].toString(),
-                " on ", list[0].device(), " holds a ", t.toString(), " on ", t.device());
+                " on ", list[0].device(), " contains a ", t.toString(), " on ", t.device());
   }
   return CastList::apply(at::TensorList(list), dtype);
 }

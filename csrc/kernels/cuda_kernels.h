@@ -1,5 +1,5 @@
-// The kernels of libiddpm_cuda.so. gotorch hands them over once it has loaded
-// that library, so neither library links the other.
+// The kernels of libiddpm_cuda.so. gotorch passes their table from that library to
+// libiddpm.so, so that neither links the other.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,32 +17,32 @@ namespace iddpm {
 
 struct NcclGroup;
 
-// What a tensor on a GPU is given to instead of the function of the same name in
-// this folder. Everything goes to the tensor's GPU and to this thread's stream.
+// CUDA implementations of the functions in this folder. They launch on the tensor's GPU
+// and on this thread's current stream.
 struct CudaKernels {
-  // Fill out, float32, or for the mask any floating type, contiguous in memory.
+  // Fill out, which is contiguous: float32, or any floating-point dtype for the mask.
   void (*philox_normal)(at::Tensor &out, const PhiloxKey &key);
   void (*philox_uniform)(at::Tensor &out, const PhiloxKey &key);
   void (*philox_mask)(at::Tensor &out, double drop, const PhiloxKey &key);
 
-  // Of channels-last tensors: whether there are not too many channels; y, what the
-  // backward pass needs, and x itself if parts are defined, which x is then concatenated
-  // from; and dx, in as many parts, plus `more` if it is defined, and the gradients of the
-  // parameters.
-  bool (*group_norm_takes)(int64_t channels);
+  // For channels-last tensors. supports: whether the kernels support this number of
+  // channels. forward: computes y and saved, and, if parts are defined, x as their
+  // concatenation. backward: computes dx, in as many parts, plus `more` (the gradient of
+  // the skip connection) if that is defined, and the gradients of the parameters.
+  bool (*group_norm_supports)(int64_t channels);
   void (*group_norm_forward)(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y);
   void (*group_norm_backward)(const GroupNormCall &call, const GroupNormSaved &saved, const at::Tensor &dy, const at::Tensor &more,
                               const GroupNormGradients &out, GroupNormPair &dx);
 
-  // y = x + h + b of channels-last tensors.
+  // y = x + h + b for channels-last tensors.
   void (*residual_add)(const at::Tensor &x, const at::Tensor &h, const at::Tensor &b, at::Tensor &y);
 
-  // Of float32 parameters: whether there are not too many averages, and the update.
-  bool (*adamw_takes)(const AdamWCall &call);
+  // For float32 parameters. supports: whether the kernel supports this number of EMAs.
+  bool (*adamw_supports)(const AdamWCall &call);
   void (*adamw)(const AdamWCall &call);
 
-  // The losses [N], and the gradient of `out`; bound is undefined where it is not
-  // needed, and in the backward pass either where nothing depends on it.
+  // The losses [N], and the gradient of `out`. bound is undefined if it is not needed; in
+  // the backward pass a loss is undefined if nothing depends on it.
   void (*diffusion_losses)(const LossCall &call, at::Tensor &mse, at::Tensor &bound);
   void (*diffusion_losses_backward)(const LossCall &call, const at::Tensor &mse, const at::Tensor &bound, at::Tensor &d_out);
 
@@ -50,10 +50,10 @@ struct CudaKernels {
   void (*diffusion_q_sample)(const QSampleCall &call, at::Tensor &x_t, at::Tensor &noise);
   void (*diffusion_reverse_step)(const ReverseCall &call, at::Tensor &previous, at::Tensor &x_start);
 
-  // The GPUs of several processes. NCCL must be there in all of them; one makes a name,
-  // and all join the group of that name. Sums and copies are made in place. Sums go to
-  // a stream of the group's own: they are there, and their tensors may go, once this
-  // thread's stream has been told to wait for all that went there.
+  // NCCL. load fails if the library is missing. One process creates a unique id, and all
+  // join its communicator. All-reduce and broadcast work in place. All-reduce runs on the
+  // group's own stream; wait makes this thread's stream wait for it, after which the
+  // results can be read and the tensors freed.
   void (*nccl_load)();
   std::string (*nccl_name)();
   NcclGroup *(*nccl_join)(const std::string &name, at::DeviceIndex device, int rank, int size);
@@ -64,7 +64,7 @@ struct CudaKernels {
   void (*nccl_leave)(NcclGroup *group);
 };
 
-// Throws where the library is not loaded.
+// Throws if the library is not loaded.
 const CudaKernels &cuda_kernels();
 
 void set_cuda_kernels(const CudaKernels *kernels);

@@ -68,10 +68,10 @@ void check_fits(const LossCall &c) {
   check_output(c.out, c.target);
   check_rows(c.rows, c.target, kLossRow);
   for (const at::Tensor &t : {c.out, c.target, c.x_start, c.rows}) {
-    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == c.out.device(), "the losses take float32 tensors of one device, not ",
+    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == c.out.device(), "the losses need float32 tensors of one device, not ",
                 t.toString());
   }
-  TORCH_CHECK(c.target.numel() > 0, "there are no images to take the losses of");
+  TORCH_CHECK(c.target.numel() > 0, "the losses need at least one image");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The training objective of the diffusion in one pass each way.
+// The training objective, with one kernel each for the forward and the backward pass.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -9,7 +9,7 @@
 
 namespace iddpm {
 
-// The shape of images, given what the network makes of them.
+// The shape of images and of the network's output.
 inline ImageShape image_shape(const at::Tensor &out, const at::Tensor &images) {
   return {images.size(0), images.size(2) * images.size(3), images.size(1), out.size(1) != images.size(1)};
 }
@@ -19,12 +19,12 @@ Rows<Row> rows_of(const at::Tensor &rows) {
   return {rows.const_data_ptr<float>(), rows.stride(0)};
 }
 
-// Throw where the network's output, or the rows, do not fit images.
+// Throw if the network's output, or the rows, do not fit the images.
 void check_output(const at::Tensor &out, const at::Tensor &images);
 void check_rows(const at::Tensor &rows, const at::Tensor &images, int64_t columns);
 
-// The arguments that both ways of the kernels share: all float32, images
-// contiguous in channels-last memory, and so is a row.
+// The arguments of the forward and the backward kernel: all float32, images contiguous in
+// channels-last memory, each row contiguous.
 struct LossCall {
   at::Tensor out, target, x_start, rows;
   bool bound, through;
@@ -36,8 +36,8 @@ struct LossCall {
   }
 };
 
-// See gt_diffusion_losses: the squared error [N], and with `bound` the bound's
-// term [N], of which out gets a gradient.
+// See gt_diffusion_losses: the mean squared error [N] and, with `bound`, the term of the
+// variational bound [N], both with gradients for out.
 std::vector<at::Tensor> diffusion_losses(const LossCall &call);
 
 }  // namespace iddpm

@@ -1,6 +1,5 @@
-// What the CPU's kernels of the diffusion and the GPU's have in common: the
-// layout of images, and one element of the training objective (Nichol & Dhariwal
-// 2021, section 3).
+// Shared by the CPU and CUDA kernels of the diffusion: the layout of images, and the
+// training objective of one element (Nichol & Dhariwal 2021, section 3).
 #pragma once
 
 #include <cmath>
@@ -10,17 +9,17 @@
 
 namespace iddpm {
 
-// Channels-last images of c channels, and what the network makes of them: as
-// many channels, or twice as many where it also gives variances.
+// Channels-last images of c channels. The network's output has c channels, or 2 c with
+// learned variances.
 struct ImageShape {
   int64_t n, pixels, c;
   bool learned;
 
-  IDDPM_HD int64_t elements() const { return pixels * c; }  // of a sample
+  IDDPM_HD int64_t elements() const { return pixels * c; }  // per sample
 };
 
-// Where in the network's output the prediction of an element of sample n lies,
-// going from element i to the next ones; the variance lies c further.
+// Iterates over the positions in the network's output of the predictions of sample n,
+// from element i on; the variance output is c positions after the prediction.
 struct OutputCursor {
   int64_t prediction, channel;
 
@@ -35,26 +34,25 @@ struct OutputCursor {
   }
 };
 
-// A row per sample, in a view of a table of floats.
+// One row per sample, a view of a table of floats.
 template <class Row>
 struct Rows {
   const float *data;
-  int64_t stride;  // floats from a sample's row to the next one's
+  int64_t stride;  // floats from one row to the next
 
   IDDPM_HD const Row &operator[](int64_t n) const { return *reinterpret_cast<const Row *>(data + n * stride); }
 };
 
-// What a step of the process means for a sample's losses: a row of
-// gt_diffusion_losses.
+// The constants of a timestep for a sample's losses: a row of gt_diffusion_losses.
 struct LossRow {
-  float scale;              // the error of the posterior's mean over the error of the prediction
-  float log_variance_max;   // the model's, nats: where the network gives none, or 1
-  float log_variance_min;   // where it gives -1
-  float between;            // 1 where it gives a place between both; 0 where it gives the log variance
-  float true_log_variance;  // of q(x_{t-1} | x_t, x_0), nats
-  float later;              // 0 where the step is the decoder's, t = 0
+  float scale;              // factor from the prediction's error to the posterior mean's error
+  float log_variance_max;   // of the model, in nats, at variance output 1 and without one
+  float log_variance_min;   // at variance output -1
+  float between;            // 1: the output interpolates between both; 0: it is the log variance
+  float true_log_variance;  // of q(x_{t-1} | x_t, x_0), in nats
+  float later;              // 0 at t = 0, whose term is the decoder NLL; else 1
 
-  // The model's log variance, equation 15 (v + 1)/2 at a time, as the reference rounds it.
+  // The model's log variance, equation 15, with the reference's order of rounding: (v + 1) / 2 first.
   IDDPM_HD float log_variance(bool learned, float v) const {
     if (!learned) return log_variance_max;
     if (between == 0.0f) return v;
@@ -67,8 +65,7 @@ struct LossRow {
 constexpr int64_t kLossRow = 6;
 static_assert(sizeof(LossRow) == kLossRow * sizeof(float), "a row is an array of floats");
 
-// One element: the network's prediction and, if it learns one, variance, what it was
-// to predict, and x_0.
+// One element: prediction, variance output (if learned), target and x_0.
 struct LossElement {
   bool learned;
   float prediction, variance, target, x_start;
@@ -76,13 +73,13 @@ struct LossElement {
   IDDPM_HD float error() const { return prediction - target; }
 };
 
-// The derivatives of the bound's term by the network's two outputs.
+// The derivatives of the bound's term with respect to the network's two outputs.
 struct LossSlopes {
   float prediction, variance;
 };
 
-// The cumulative distribution function of a standard normal, by the tanh
-// approximation that the published numbers were computed with.
+// The CDF of the standard normal distribution, by the tanh approximation that the
+// paper's published results use.
 struct NormalCDF {
   float value, slope;
 
@@ -94,8 +91,8 @@ struct NormalCDF {
   }
 };
 
-// -log of the probability that N(x_start - centered, exp(log_variance)) gives to
-// x_start's bin out of 256 over [-1, 1], and its derivatives.
+// The discretized decoder NLL: -log of the probability of x_start's bin, of 256 over
+// [-1, 1], under N(x_start - centered, exp(log_variance)), and its derivatives.
 struct Decoder {
   float nats, by_centered, by_log_variance;
 
@@ -107,7 +104,7 @@ struct Decoder {
     if (lowest) below.value = below.slope = 0.0f;
     if (highest && !lowest) above.value = 1.0f, above.slope = 0.0f;
     float p = above.value - below.value;
-    bool vanishes = p < 1e-12f;  // its logarithm is kept finite
+    bool vanishes = p < 1e-12f;  // clamped to keep the logarithm finite
     nats = -logf(vanishes ? 1e-12f : p);
     float by_p = vanishes ? 0.0f : -1.0f / p;
     by_centered = by_p * inverse * (above.slope - below.slope);
@@ -115,9 +112,9 @@ struct Decoder {
   }
 };
 
-// The divergence of N(mean, exp(log_variance)) from N(mean + difference,
-// exp(true_log_variance)), nats, and its derivatives. Where both are nearly the same
-// the terms cancel, and what is left is their rounding: so it is the reference's order.
+// The KL divergence of N(mean, exp(log_variance)) from N(mean + difference,
+// exp(true_log_variance)) in nats, and its derivatives. For nearly equal distributions
+// the terms cancel and rounding dominates, so the order of operations is the reference's.
 struct Divergence {
   float nats, by_difference, by_log_variance;
 
@@ -130,7 +127,7 @@ struct Divergence {
   }
 };
 
-// The bound's term of one element, nats: equation 5 at t = 0, else equation 6.
+// The bound's term for one element in nats: equation 5 at t = 0, else equation 6.
 IDDPM_HD float bound_term(const LossRow &r, const LossElement &e) {
   float log_variance = r.log_variance(e.learned, e.variance), difference = r.scale * e.error();
   if (r.later == 0.0f) return Decoder(e.x_start, difference, log_variance).nats;
@@ -150,8 +147,8 @@ IDDPM_HD LossSlopes bound_slopes(const LossRow &r, const LossElement &e) {
 struct LossInputs {
   const float *out, *target, *x_start;
   Rows<LossRow> rows;
-  bool bound;    // its term is wanted, and not the squared error alone
-  bool through;  // its gradient reaches the prediction, too
+  bool bound;    // compute the bound's term, too
+  bool through;  // its gradient also reaches the prediction
 
   IDDPM_HD LossElement element(const ImageShape &s, int64_t n, int64_t i) const {
     int64_t k = OutputCursor(s, n, i).prediction, j = n * s.elements() + i;
@@ -159,8 +156,8 @@ struct LossInputs {
   }
 };
 
-// The gradients of both losses of a sample, NULL where nothing depends on one;
-// what reaches `out` goes to d_out.
+// The incoming gradients of both losses, NULL if nothing depends on one. The gradient of
+// `out` is written to d_out.
 struct LossGradients {
   const float *mse, *bound;
 

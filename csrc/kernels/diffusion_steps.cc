@@ -35,7 +35,7 @@ void q_sample(const ImageShape &s, const QSampleInputs &in, float *x_t, float *n
   });
 }
 
-// What a run takes from the network, and the noise: NULL where there is none.
+// The prediction, the variance output and the noise of a run; NULL if absent.
 struct Run {
   alignas(64) float prediction[kPhiloxRun], deviation[kPhiloxRun];
   const float *noise = nullptr;
@@ -75,18 +75,18 @@ void reverse_step(const ImageShape &s, const ReverseInputs &in, float *previous,
 
 void check_images(const at::Tensor &images, const at::Tensor &rows, int64_t columns,
                     std::initializer_list<at::Tensor> all) {
-  TORCH_CHECK(images.dim() == 4, "a step takes images, not ", images.sizes());
+  TORCH_CHECK(images.dim() == 4, "a step needs images [N, C, H, W], not ", images.sizes());
   check_rows(rows, images, columns);
   for (const at::Tensor &t : all) {
-    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == images.device(), "a step takes float32 tensors of one device, not ",
+    TORCH_CHECK(t.scalar_type() == at::kFloat && t.device() == images.device(), "a step needs float32 tensors of one device, not ",
                 t.toString());
-    TORCH_CHECK(!(t.requires_grad() && at::GradMode::is_enabled()), "a step has no gradient: it goes within NoGrad");
+    TORCH_CHECK(!(t.requires_grad() && at::GradMode::is_enabled()), "a step has no gradient: call it in NoGrad");
   }
 }
 
 at::Tensor dense(const at::Tensor &t) { return t.contiguous(at::MemoryFormat::ChannelsLast); }
 
-// Two tensors for what comes of images.
+// Allocates the two results.
 std::pair<at::Tensor, at::Tensor> results(const at::Tensor &like) {
   auto empty = [&] { return philox_empty(like.sizes(), at::kFloat, like.device()); };
   return {empty(), empty()};

@@ -1,4 +1,4 @@
-// The steps of the diffusion's process, one pass over the images each.
+// Steps of the forward and the reverse process, with one pass over the images each.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,8 +10,8 @@
 
 namespace iddpm {
 
-// The arguments of the kernels, as LossCall's: float32, images contiguous in
-// channels-last memory, and so is a row.
+// The arguments of the kernels, as in LossCall: float32, images contiguous in
+// channels-last memory, each row contiguous.
 struct QSampleCall {
   at::Tensor x_start, rows;
   PhiloxKey key;
@@ -23,7 +23,7 @@ struct QSampleCall {
 struct ReverseCall {
   at::Tensor out, x, rows;
   bool clip;
-  at::Tensor noise;  // undefined where there is none
+  at::Tensor noise;  // undefined: no noise
 
   ImageShape shape() const { return image_shape(out, x); }
   ReverseInputs inputs() const {

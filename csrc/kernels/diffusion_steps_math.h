@@ -1,5 +1,5 @@
-// What the CPU's kernels of the process's steps and the GPU's have in common: one
-// element of x_t, and of x_{t-1}.
+// Shared by the CPU and CUDA kernels of the diffusion steps: one element of x_t and of
+// x_{t-1}.
 #pragma once
 
 #include <cmath>
@@ -12,16 +12,16 @@ namespace iddpm {
 
 // A step of the forward process for one sample: a row of gt_diffusion_q_sample.
 struct QSampleRow {
-  float signal, noise;  // what x_0 and the noise are multiplied by
+  float signal, noise;  // factors of x_0 and of the noise
 
-  // x_t, equation 9, rounded as libtorch's addcmul does where a processor has FMA.
+  // x_t, equation 9, rounded as libtorch's addcmul does on a processor with FMA.
   IDDPM_HD float x_t(float x_start, float z) const { return fmaf(noise, z, signal * x_start); }
 };
 constexpr int64_t kQSampleRow = 2;
 static_assert(sizeof(QSampleRow) == kQSampleRow * sizeof(float), "a row is an array of floats");
 
-// A factor of 0 leaves a value out, were it infinite. It is no condition: compilers
-// make a copy of a loop for each outcome of each.
+// factor v, and 0 for a factor of 0 even if v is infinite or NaN. It avoids a branch:
+// compilers would make a copy of the loop per outcome.
 IDDPM_HD float times(float factor, float v) {
   uint32_t bits, all = 0u - static_cast<uint32_t>(factor != 0.0f);
   memcpy(&bits, &v, sizeof bits);
@@ -32,11 +32,11 @@ IDDPM_HD float times(float factor, float v) {
 
 // A step of the reverse process for one sample: a row of gt_diffusion_reverse_step.
 struct ReverseRow {
-  float x_start_by_x, x_start_by_prediction;             // what x_0 is of x_t and the prediction
-  float mean_by_x_start, mean_by_x, mean_by_prediction;  // and x_{t-1}'s mean of all three
-  float log_variance;                                    // nats, where the network gives 0 or nothing
-  float log_variance_slope;                              // and what a 1 of the network adds
-  float noise;                                           // how many standard deviations of noise
+  float x_start_by_x, x_start_by_prediction;             // coefficients of x_0
+  float mean_by_x_start, mean_by_x, mean_by_prediction;  // coefficients of the mean of x_{t-1}
+  float log_variance;                                    // in nats, at variance output 0 and without one
+  float log_variance_slope;                              // its increase per unit of the variance output
+  float noise;                                           // factor of the standard deviation
 
   // A NaN stays one.
   IDDPM_HD float x_start(float x, float prediction, bool clip) const {
@@ -47,7 +47,7 @@ struct ReverseRow {
   IDDPM_HD float mean(float x_start, float x, float prediction) const {
     return times(mean_by_x_start, x_start) + times(mean_by_x, x) + times(mean_by_prediction, prediction);
   }
-  // What the noise is multiplied by where the network says v of the variance.
+  // The factor of the noise for the variance output v.
   IDDPM_HD float deviation(float v) const { return expf(0.5f * (log_variance + times(log_variance_slope, v))) * noise; }
 };
 constexpr int64_t kReverseRow = 8;
@@ -63,7 +63,7 @@ struct ReverseInputs {
   const float *out, *x;
   Rows<ReverseRow> rows;
   bool clip;
-  const float *noise;  // NULL where there is none
+  const float *noise;  // NULL: no noise
 };
 
 }  // namespace iddpm

@@ -1,5 +1,5 @@
-// The CPU side of group norm + scale-shift + SiLU, for channels-last memory: a
-// pixel is a run of C values, so every loop below runs over channels.
+// Group norm + scale-shift + SiLU on the CPU, for channels-last memory: a pixel is C
+// contiguous values, so the inner loops run over channels.
 #include "group_norm.h"
 
 #include <ATen/Parallel.h>
@@ -21,8 +21,8 @@ using Gradients = GroupNormGradients;
 
 // ---- loops over the channels of consecutive pixels
 
-// Per channel, sums of x - k and of (x - k)^2: k near the mean keeps the
-// variance exact where the mean is large.
+// Per channel, sums of x - k and of (x - k)^2: a k near the mean avoids cancellation in
+// the variance when the mean is large.
 template <class T>
 IDDPM_INLINE void moments(const T *x, const float *k, int64_t pixels, int64_t c, float *s1, float *s2) {
   for (int64_t p = 0; p < pixels; ++p, x += c) {
@@ -84,7 +84,7 @@ IDDPM_INLINE void input_gradient(const T *x, const T *dy, const float *a, const 
   }
 }
 
-// The instances, each compiled for every kind of processor.
+// The instances, each compiled for several instruction sets.
 #define IDDPM_INSTANCES(T)                                                                                        \
   IDDPM_CLONES void run_moments(const T *x, const float *k, int64_t n, int64_t c, float *s1, float *s2) {         \
     moments(x, k, n, c, s1, s2);                                                                                  \
@@ -107,8 +107,8 @@ IDDPM_INSTANCES(at::BFloat16)
 
 // ---- per sample and channel
 
-// Memory from libtorch's allocator, which keeps it for the next call; malloc
-// joins blocks of this size with their neighbours each time that one is freed.
+// Memory from libtorch's allocator, which caches it for the next call; malloc would
+// coalesce blocks of this size each time that one is freed.
 class Floats {
  public:
   explicit Floats(int64_t n) : memory_(c10::GetCPUAllocator()->allocate(static_cast<size_t>(n) * sizeof(float))) {}
@@ -126,7 +126,7 @@ void for_tasks(const Shape &s, F f) {
   });
 }
 
-// Adds up the chunks' rows of `width` sums of sample n.
+// Adds the rows of `width` partial sums of all chunks of sample n.
 void gather(const Shape &s, int64_t n, const float *partial, int64_t width, double *sum) {
   std::fill(sum, sum + width, 0.0);
   for (int64_t t = n * s.chunks(); t < (n + 1) * s.chunks(); ++t) {
@@ -186,7 +186,7 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
       for (int64_t g = 0; g < s.groups; ++g) {
         GroupNormSlope slope = group_slope(s, n, g, sums, affine, moments);
         for (int64_t c = g * s.width(); c < (g + 1) * s.width(); ++c) {
-          channel_slope(s, n, c, sums, slope, affine, moments, slopes.data(), out.before);
+          channel_slope(s, n, c, sums, slope, affine, moments, slopes.data(), out.input_bias);
         }
       }
     }
@@ -198,14 +198,14 @@ void backward(const Shape &s, const T *x, const T *dy, const Affine &affine, con
   });
 }
 
-// ---- of tensors, on either device
+// ---- tensors, on either device
 
 template <class T>
 void forward_of(const GroupNormCall &call, double eps, const GroupNormSaved &saved, at::Tensor &y) {
   forward(call.shape, call.x.const_data_ptr<T>(), call.affine(), eps, call.end.silu, saved.written(), y.data_ptr<T>());
 }
 
-// Only a GPU is given parts.
+// parts are defined on a GPU only.
 void forward_any(const GroupNormCall &call, const GroupNormPair &parts, double eps, const GroupNormSaved &saved, at::Tensor &y) {
   if (!call.x.is_cpu()) return cuda_kernels().group_norm_forward(call, parts, eps, saved, y);
   call.x.scalar_type() == at::kFloat ? forward_of<float>(call, eps, saved, y)
@@ -227,7 +227,7 @@ void backward_any(const GroupNormCall &call, const GroupNormSaved &saved, const 
   if (more.defined()) dx.first.add_(more);
 }
 
-// The sums of rows [K, N, C] over N; on the CPU they are too few to call an operator for.
+// Sums rows [K, N, C] over N. On the CPU there are too few values to call an operator.
 at::Tensor over_samples(const at::Tensor &rows) {
   if (!rows.is_cpu()) return rows.sum(1);
   int64_t n = rows.size(1), c = rows.size(2);
@@ -249,8 +249,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-// A context keeps no struct.
-void keep(AutogradContext *ctx, const GroupNormEnd &end) {
+// An AutogradContext cannot store a struct.
+void keep(AutogradContext *ctx, const GroupNormActivation &end) {
   ctx->saved_data["silu"] = end.silu;
   ctx->saved_data["drop"] = end.drop;
   ctx->saved_data["seed"] = static_cast<int64_t>(end.key.seed);
@@ -260,7 +260,7 @@ void keep(AutogradContext *ctx, const GroupNormEnd &end) {
   ctx->saved_data["step_of"] = reinterpret_cast<int64_t>(end.key.step_of);
 }
 
-GroupNormEnd kept(AutogradContext *ctx) {
+GroupNormActivation kept(AutogradContext *ctx) {
   auto integer = [&](const char *name) { return ctx->saved_data[name].toInt(); };
   PhiloxKey key{static_cast<uint64_t>(integer("seed")), static_cast<uint32_t>(integer("stream")),
                 static_cast<uint32_t>(integer("step")), integer("first_sample"),
@@ -268,33 +268,33 @@ GroupNormEnd kept(AutogradContext *ctx) {
   return {ctx->saved_data["silu"].toBool(), ctx->saved_data["drop"].toDouble(), key};
 }
 
-// Room for a part of x, or more than x.
+// An empty tensor of x's shape with another number of channels.
 at::Tensor room(const at::Tensor &x, int64_t channels) {
   return at::empty({x.size(0), channels, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
 }
 
 class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
  public:
-  // An autograd function takes no undefined tensor, but an absent one.
+  // An autograd function rejects undefined tensors but accepts absent optionals.
   using Optional = std::optional<Variable>;
 
   static variable_list forward(AutogradContext *ctx, const Variable &first, const Optional &rest, const Variable &w, const Variable &b,
-                               const Optional &scale_shift, const Optional &before, int64_t groups, double eps, GroupNormEnd end,
-                               bool same) {
+                               const Optional &scale_shift, const Optional &input_bias, int64_t groups, double eps, GroupNormActivation end,
+                               bool skip) {
     GroupNormPair parts;
     if (rest.has_value()) parts = {first, *rest};
     at::Tensor x = rest.has_value() ? room(first, first.size(1) + rest->size(1)) : first;
-    GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), before.value_or(Variable())}, end);
+    GroupNormCall call(x, groups, {w, b, scale_shift.value_or(Variable()), input_bias.value_or(Variable())}, end);
     at::Tensor y = at::empty_like(x);
     GroupNormSaved saved(call.shape, w.options());
     forward_any(call, parts, eps, saved, y);
     ctx->set_materialize_grads(false);
     ctx->saved_data["first"] = first.size(1);
-    ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.before, saved.mean, saved.rstd, saved.channel_mean,
+    ctx->save_for_backward({x, w, b, call.params.scale_shift, call.params.input_bias, saved.mean, saved.rstd, saved.channel_mean,
                             saved.line});
     ctx->saved_data["groups"] = groups;
     keep(ctx, end);
-    return same ? variable_list{y, x} : variable_list{y};
+    return skip ? variable_list{y, x} : variable_list{y};
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
@@ -309,34 +309,34 @@ class GroupNormSilu : public torch::autograd::Function<GroupNormSilu> {
     }
     GroupNormCall call(v[0], ctx->saved_data["groups"].toInt(), {v[1], v[2], v[3], v[4]}, kept(ctx));
     GroupNormPair dx{room(call.x, first), first < c ? room(call.x, c - first) : at::Tensor()};
-    at::Tensor dscale_shift, before = call.params.before;
+    at::Tensor dscale_shift, input_bias = call.params.input_bias;
     if (call.params.scale_shift.defined()) dscale_shift = at::empty_like(call.params.scale_shift);
-    // Of w, b and `before`, each [N, C].
-    at::Tensor rows = at::empty({before.defined() ? 3 : 2, call.shape.n, call.shape.c}, call.params.w.options());
+    // Gradients of w, b and input_bias, each [N, C].
+    at::Tensor rows = at::empty({input_bias.defined() ? 3 : 2, call.shape.n, call.shape.c}, call.params.w.options());
     auto row = [&](int64_t k) { return k < rows.size(0) ? rows.data_ptr<float>() + k * call.shape.n * call.shape.c : nullptr; };
     float *scale = dscale_shift.defined() ? dscale_shift.data_ptr<float>() : nullptr;
     backward_any(call, GroupNormSaved(v[5], v[6], v[7], v[8]), dy, more, {row(0), row(1), scale, row(2)}, dx);
-    bool per_sample = before.defined() && before.dim() == 2;
+    bool per_sample = input_bias.defined() && input_bias.dim() == 2;
     at::Tensor totals = over_samples(per_sample ? rows.narrow(0, 0, 2) : rows);
     result[0] = dx.first, result[1] = dx.rest, result[2] = totals[0], result[3] = totals[1], result[4] = dscale_shift;
-    if (before.defined()) result[5] = per_sample ? rows[2] : totals[2];
+    if (input_bias.defined()) result[5] = per_sample ? rows[2] : totals[2];
     return result;
   }
 };
 
 bool has_kernel(const at::Tensor &x, const GroupNormParams &p, int64_t channels) {
-  for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.before}) {  // of which rows may lie apart
+  for (const at::Tensor &t : {p.w, p.b, p.scale_shift, p.input_bias}) {  // of which rows may lie apart
     if (t.defined() && !(t.device() == x.device() && t.scalar_type() == at::kFloat && t.stride(-1) == 1)) return false;
   }
   at::ScalarType dtype = x.scalar_type();
   bool typed = dtype == at::kFloat || dtype == at::kBFloat16 || (dtype == at::kHalf && x.is_cuda());
   return typed && x.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_takes(channels)));
+         (x.is_cpu() || (x.is_cuda() && cuda_kernels().group_norm_supports(channels)));
 }
 
 at::Tensor composed(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps, bool silu) {
   auto per_pixel = [&](const at::Tensor &t) { return t.to(x.scalar_type()).unsqueeze(-1).unsqueeze(-1); };
-  at::Tensor y = at::group_norm(p.before.defined() ? x + per_pixel(p.before) : x, groups, p.w, p.b, eps);
+  at::Tensor y = at::group_norm(p.input_bias.defined() ? x + per_pixel(p.input_bias) : x, groups, p.w, p.b, eps);
   if (p.scale_shift.defined()) {
     at::Tensor e = per_pixel(p.scale_shift);
     int64_t c = x.size(1);
@@ -345,50 +345,50 @@ at::Tensor composed(const at::Tensor &x, int64_t groups, const GroupNormParams &
   return silu ? at::silu(y) : y;
 }
 
-void check_fits(at::IntArrayRef shape, int64_t groups, const GroupNormParams &p, const GroupNormEnd &end) {
-  TORCH_CHECK(shape.size() == 4, "group norm + SiLU takes [N, C, H, W], not ", shape);
+void check_fits(at::IntArrayRef shape, int64_t groups, const GroupNormParams &p, const GroupNormActivation &end) {
+  TORCH_CHECK(shape.size() == 4, "group norm + SiLU needs [N, C, H, W], not ", shape);
   int64_t n = shape[0], c = shape[1];
-  TORCH_CHECK(groups > 0 && c % groups == 0, c, " channels do not split into ", groups, " groups");
+  TORCH_CHECK(groups > 0 && c % groups == 0, c, " channels are not divisible by ", groups, " groups");
   TORCH_CHECK(p.w.dim() == 1 && p.w.size(0) == c && p.b.sizes() == p.w.sizes(), "weight ", p.w.sizes(), " and bias ",
               p.b.sizes(), " do not fit ", c, " channels");
   TORCH_CHECK(!p.scale_shift.defined() || p.scale_shift.sizes() == at::IntArrayRef({n, 2 * c}), "scale and shift ",
               p.scale_shift.sizes(), " do not fit ", shape);
-  TORCH_CHECK(!p.before.defined() || p.before.sizes() == at::IntArrayRef({c}) || p.before.sizes() == at::IntArrayRef({n, c}),
-              "what is added before, ", p.before.sizes(), ", does not fit ", shape);
+  TORCH_CHECK(!p.input_bias.defined() || p.input_bias.sizes() == at::IntArrayRef({c}) || p.input_bias.sizes() == at::IntArrayRef({n, c}),
+              "the input bias ", p.input_bias.sizes(), " does not fit ", shape);
   TORCH_CHECK(end.drop >= 0 && end.drop < 1, "the dropout rate ", end.drop, " is not in [0, 1)");
 }
 
-variable_list apply_node(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps, const GroupNormEnd &end, bool same) {
+variable_list apply_node(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps, const GroupNormActivation &end, bool skip) {
   auto optional = [](const at::Tensor &t) { return t.defined() ? std::optional<Variable>(t) : std::nullopt; };
-  return GroupNormSilu::apply(x.first, optional(x.rest), p.w, p.b, optional(p.scale_shift), optional(p.before), groups, eps, end, same);
+  return GroupNormSilu::apply(x.first, optional(x.rest), p.w, p.b, optional(p.scale_shift), optional(p.input_bias), groups, eps, end, skip);
 }
 
 }  // namespace
 
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &p, double eps,
-                           const GroupNormEnd &end, at::Tensor *same) {
+                           const GroupNormActivation &end, at::Tensor *skip) {
   check_fits(x.sizes(), groups, p, end);
-  if (same != nullptr) *same = x;
+  if (skip != nullptr) *skip = x;
   if (!has_kernel(x, p, x.size(1))) return philox_dropout(composed(x, groups, p, eps, end.silu), end.drop, end.key);
-  bool joins = same != nullptr && x.requires_grad();
-  variable_list both = apply_node({x, {}}, groups, p, eps, end, joins);
-  if (joins) *same = both[1];
+  bool with_skip = skip != nullptr && x.requires_grad();
+  variable_list both = apply_node({x, {}}, groups, p, eps, end, with_skip);
+  if (with_skip) *skip = both[1];
   return x.is_cpu() ? philox_dropout(both[0], end.drop, end.key) : both[0];
 }
 
-at::Tensor group_norm_silu_joined(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps,
-                                  const GroupNormEnd &end, at::Tensor *same) {
+at::Tensor group_norm_silu_concat(const GroupNormPair &x, int64_t groups, const GroupNormParams &p, double eps,
+                                  const GroupNormActivation &end, at::Tensor *skip) {
   TORCH_CHECK(x.first.dim() == 4 && x.rest.dim() == 4 && x.rest.dtype() == x.first.dtype() && x.rest.device() == x.first.device(),
               "a part ", x.rest.toString(), x.rest.sizes(), " does not fit ", x.first.toString(), x.first.sizes());
   int64_t channels = x.first.size(1) + x.rest.size(1);
   bool kernel = x.first.is_cuda() && has_kernel(x.first, p, channels) && has_kernel(x.rest, p, channels);
-  if (!kernel) return group_norm_silu(at::cat({x.first, x.rest}, 1), groups, p, eps, end, same);
+  if (!kernel) return group_norm_silu(at::cat({x.first, x.rest}, 1), groups, p, eps, end, skip);
   std::vector<int64_t> shape = x.first.sizes().vec(), other = x.rest.sizes().vec();
   shape[1] = other[1] = channels;
   TORCH_CHECK(shape == other, "parts ", x.first.sizes(), " and ", x.rest.sizes(), " do not fit together");
   check_fits(shape, groups, p, end);
   variable_list both = apply_node(x, groups, p, eps, end, true);
-  *same = both[1];
+  *skip = both[1];
   return both[0];
 }
 

@@ -1,4 +1,4 @@
-// Group norm, scale and shift, SiLU and dropout in one pass each way.
+// Group norm, scale and shift, SiLU and dropout, fused in the forward and the backward pass.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,48 +10,48 @@ namespace iddpm {
 // All float32; w and b are [C].
 struct GroupNormParams {
   at::Tensor w, b;
-  at::Tensor scale_shift;  // [N, 2 C], scale before shift, or undefined: both zero
-  at::Tensor before;       // [C] or [N, C], or undefined: zero
+  at::Tensor scale_shift;  // [N, 2 C], scale input_bias shift, or undefined: both zero
+  at::Tensor input_bias;       // [C] or [N, C], or undefined: zero
 };
 
-// x in two parts: the channels of the first, and then those of the rest, if it is defined.
+// x in two parts to be concatenated along the channels: first, and rest unless it is undefined.
 struct GroupNormPair {
   at::Tensor first, rest;
 };
 
 // y = f(u) m, u = (w xhat + b) (1 + scale) + shift, where xhat is x [N, C, H, W]
-// plus `before`, normalised over each of `groups` groups of channels; f and m
-// are the end's.
+// plus input_bias, normalised over each of `groups` groups of channels; `end` defines f
+// and m.
 //
-// Gradients flow to x and all parameters. For channels-last x it is one kernel,
-// on the CPU in float32 and bfloat16, on a GPU in float16 too; anywhere else a
-// composition of libtorch's operators, which tests use as the reference implementation. The CPU's
-// kernel leaves dropout to philox_dropout, which draws many numbers at a time.
+// Gradients flow to x and all parameters. For channels-last x it is one kernel, on the
+// CPU in float32 and bfloat16, on a GPU in float16 too; otherwise it is a composition of
+// libtorch's operators, which is the reference implementation in tests. The CPU kernel
+// leaves dropout to philox_dropout, which draws many numbers at a time.
 //
-// If `same` is not NULL it becomes x, for what else wants x: the gradient from there
-// is then added to y's by the kernel, and not by an operator of its own.
+// If `skip` is not NULL it is set to x, for a skip connection: the backward kernel then
+// adds its gradient to that of y, without another operator.
 at::Tensor group_norm_silu(const at::Tensor &x, int64_t groups, const GroupNormParams &params, double eps,
-                           const GroupNormEnd &end, at::Tensor *same = nullptr);
+                           const GroupNormActivation &end, at::Tensor *skip = nullptr);
 
-// The same of x in two parts, which `same` becomes in one. On a GPU the kernel
-// joins them, and takes their gradients apart.
-at::Tensor group_norm_silu_joined(const GroupNormPair &x, int64_t groups, const GroupNormParams &params, double eps,
-                                  const GroupNormEnd &end, at::Tensor *same);
+// The same for the concatenation of two tensors, to which `skip` is set. On a GPU the
+// kernels concatenate x and split its gradient.
+at::Tensor group_norm_silu_concat(const GroupNormPair &x, int64_t groups, const GroupNormParams &params, double eps,
+                                  const GroupNormActivation &end, at::Tensor *skip);
 
-// The arguments that both ways of the kernels share.
+// The arguments of the forward and the backward kernels.
 struct GroupNormCall {
-  at::Tensor x;  // in one part
+  at::Tensor x;  // concatenated
   GroupNormParams params;
   GroupNormShape shape;
-  GroupNormEnd end;
+  GroupNormActivation end;
 
-  GroupNormCall(const at::Tensor &x, int64_t groups, const GroupNormParams &params, const GroupNormEnd &end)
+  GroupNormCall(const at::Tensor &x, int64_t groups, const GroupNormParams &params, const GroupNormActivation &end)
       : x(x), params(params), shape{x.size(0), x.size(1), x.size(2) * x.size(3), groups}, end(end) {}
 
   GroupNormAffine affine() const {
     auto data = [](const at::Tensor &t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; };
     auto stride = [](const at::Tensor &t) { return t.defined() && t.dim() == 2 ? t.stride(0) : 0; };
-    return {data(params.w), data(params.b), data(params.scale_shift), stride(params.scale_shift), data(params.before), stride(params.before)};
+    return {data(params.w), data(params.b), data(params.scale_shift), stride(params.scale_shift), data(params.input_bias), stride(params.input_bias)};
   }
 };
 

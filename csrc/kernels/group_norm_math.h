@@ -1,5 +1,5 @@
-// What the CPU's group norm and the GPU's have in common: how sums over a
-// sample's channels become its groups' moments, and its gradients.
+// Shared by the CPU and CUDA kernels of group norm: from sums over a sample's channels to
+// the moments of its groups and to gradients.
 #pragma once
 
 #include <cmath>
@@ -10,9 +10,8 @@
 
 namespace iddpm {
 
-// Activations [n, pixels, c], a pixel being a run of c values. Each sample's
-// pixels are summed in chunks, which depend on nothing but this line: so neither
-// do the sums, whatever the number of threads.
+// Activations [n, pixels, c]; a pixel is c contiguous values. The pixels of a sample are
+// summed in chunks of a fixed size, so that sums do not depend on the number of threads.
 struct GroupNormShape {
   static constexpr int64_t kChunk = 128;
 
@@ -28,9 +27,9 @@ struct GroupNormShape {
   IDDPM_HD int64_t group(int64_t channel) const { return channel / width(); }
 };
 
-// What follows the affine map: f is SiLU if `silu` is set, else the identity; m is
-// what philox_dropout multiplies by for this rate and key, 1 for the rate 0.
-struct GroupNormEnd {
+// What follows the affine map: f is SiLU if `silu` is set, else the identity; m is the
+// scaled mask of philox_dropout for this rate and key, 1 for the rate 0.
+struct GroupNormActivation {
   bool silu;
   double drop;
   PhiloxKey key;
@@ -40,10 +39,10 @@ struct GroupNormEnd {
 struct GroupNormAffine {
   const float *w, *b, *scale_shift;  // [c], [c], [n, 2 c] or NULL
   int64_t scale_stride;              // from one row of scale_shift to the next
-  const float *before;               // what is added to x first, or NULL
-  int64_t before_stride;             // from one row to the next where it is [n, c], 0 where it is [c]
+  const float *input_bias;           // added to x first, or NULL
+  int64_t input_bias_stride;         // from one row to the next if it is [n, c], 0 if it is [c]
 
-  IDDPM_HD float added(int64_t n, int64_t c) const { return before == nullptr ? 0.0f : before[n * before_stride + c]; }
+  IDDPM_HD float added(int64_t n, int64_t c) const { return input_bias == nullptr ? 0.0f : input_bias[n * input_bias_stride + c]; }
 
   IDDPM_HD float gain(int64_t n, int64_t c) const {
     return scale_shift == nullptr ? 1.0f : 1.0f + scale_shift[n * scale_stride + c];
@@ -56,12 +55,12 @@ struct GroupNormAffine {
 // What the backward pass needs from the forward pass.
 template <class Float>
 struct GroupNormMoments {
-  Float *mean, *rstd;   // of x with what is added to it, [n, groups]
+  Float *mean, *rstd;   // of x + input_bias, [n, groups]
   Float *channel_mean;  // of x, [n, c]
-  Float *line;          // [n, 2, c]: a and d, of u = a x + d
+  Float *line;          // [n, 2, c]: a and d of u = a x + d
 };
 
-// A sample's two sums per channel, of `count` channels from `base` on, in one run.
+// A sample's two sums per channel, for `count` channels from `base` on, contiguous.
 struct GroupNormSums {
   double *data;
   int64_t base, count;
@@ -69,11 +68,11 @@ struct GroupNormSums {
   IDDPM_HD double &second(int64_t c) const { return data[count + c - base]; }
 };
 
-// ---- from sums to the line u = a x + d, in three steps. Each reads what all channels,
-// or groups, have done in the one before.
+// ---- from sums to the line u = a x + d, in three steps. Each step needs the previous one
+// to be complete for all channels or groups.
 
-// From the sums of x - k and of (x - k)^2 to the mean of x + added, and the sum of
-// squares about it. k near the mean keeps that exact where the mean is large.
+// From the sums of x - k and of (x - k)^2 to the mean of x + added, and the sum of squared
+// deviations from it. A k near the mean avoids cancellation when the mean is large.
 IDDPM_HD void channel_moments(const GroupNormShape &s, int64_t c, double k, double added, const GroupNormSums &sums) {
   double off = sums.first(c) / static_cast<double>(s.pixels);
   sums.second(c) -= sums.first(c) * off;
@@ -105,13 +104,13 @@ IDDPM_HD void channel_line(const GroupNormShape &s, int64_t n, int64_t c, const 
   moments.line[(2 * n + 1) * s.c + c] = affine.b[c] * gain + affine.shift(s, n, c) + (affine.added(n, c) - moments.mean[g]) * a;
 }
 
-// ---- from sums to gradients, in three steps, too. With y = x + added,
+// ---- from sums to gradients, in three steps. With y = x + added,
 // dx = a du + slope y + offset.
 
-// Where the parameters' gradients go.
+// Destinations of the parameters' gradients.
 struct GroupNormGradients {
   float *w, *b, *scale_shift;  // w and b are [n, c], to be summed over n; scale_shift may be NULL
-  float *before;               // [n, c], or NULL
+  float *input_bias;           // [n, c], or NULL
 };
 
 struct GroupNormSlope {
@@ -140,20 +139,20 @@ IDDPM_HD GroupNormSlope group_slope(const GroupNormShape &s, int64_t n, int64_t 
     of_du += weight * sums.first(c);
     of_duxhat += weight * sums.second(c);
   }
-  double share = r / static_cast<double>(s.pixels * s.width()), slope = -r * of_duxhat * share;
-  return {slope, -of_du * share - slope * m};
+  double factor = r / static_cast<double>(s.pixels * s.width()), slope = -r * of_duxhat * factor;
+  return {slope, -of_du * factor - slope * m};
 }
 
-// slopes is [n, 2, c]: what x is multiplied by in dx, and what is added.
+// slopes is [n, 2, c]: the factor of x in dx, and the constant.
 IDDPM_HD void channel_slope(const GroupNormShape &s, int64_t n, int64_t c, const GroupNormSums &sums, const GroupNormSlope &of,
-                            const GroupNormAffine &affine, const GroupNormMoments<const float> &moments, float *slopes, float *before) {
+                            const GroupNormAffine &affine, const GroupNormMoments<const float> &moments, float *slopes, float *input_bias) {
   double added = affine.added(n, c);
   slopes[2 * n * s.c + c] = static_cast<float>(of.slope);
   slopes[(2 * n + 1) * s.c + c] = static_cast<float>(of.offset + of.slope * added);
-  if (before == nullptr) return;
+  if (input_bias == nullptr) return;
   double a = static_cast<double>(affine.w[c]) * affine.gain(n, c) * moments.rstd[n * s.groups + s.group(c)];
   double y = added + moments.channel_mean[n * s.c + c];
-  before[n * s.c + c] = static_cast<float>(a * sums.first(c) + static_cast<double>(s.pixels) * (of.slope * y + of.offset));
+  input_bias[n * s.c + c] = static_cast<float>(a * sums.first(c) + static_cast<double>(s.pixels) * (of.slope * y + of.offset));
 }
 
 }  // namespace iddpm

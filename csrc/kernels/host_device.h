@@ -1,4 +1,4 @@
-// Functions that the CPU's kernels and the GPU's have in common.
+// Functions shared by CPU and CUDA kernels.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -7,7 +7,7 @@
 #define IDDPM_HD inline __attribute__((always_inline))
 #endif
 
-// a b, rounded before anything is added to it. On a CPU the files that count on it
+// a b, rounded on its own and not contracted into an FMA. For the CPU, files that use it
 // are compiled with -ffp-contract=off.
 IDDPM_HD float rounded_product(float a, float b) {
 #if defined(__CUDA_ARCH__)

@@ -11,7 +11,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-// Parts of t along a dimension, as large as the weights have rows.
+// Splits t along a dimension into parts of the given sizes.
 variable_list split(const at::Tensor &t, const std::vector<int64_t> &rows, int64_t dim) {
   variable_list parts;
   int64_t first = 0;
@@ -24,7 +24,7 @@ variable_list split(const at::Tensor &t, const std::vector<int64_t> &rows, int64
 
 class LinearEach : public torch::autograd::Function<LinearEach> {
  public:
-  // `all` holds the weights and then as many biases.
+  // `all` contains the weights and then as many biases.
   static variable_list forward(AutogradContext *ctx, const Variable &x, at::TensorList all) {
     at::TensorList weights = all.slice(0, all.size() / 2), biases = all.slice(all.size() / 2);
     std::vector<int64_t> rows;
@@ -55,8 +55,8 @@ class LinearEach : public torch::autograd::Function<LinearEach> {
 
 std::vector<at::Tensor> linear_each(const at::Tensor &x, const std::vector<at::Tensor> &weights,
                                     const std::vector<at::Tensor> &biases) {
-  TORCH_CHECK(!weights.empty() && weights.size() == biases.size(), weights.size(), " weights do not go with ", biases.size(), " biases");
-  TORCH_CHECK(x.dim() == 2, "linear layers of one input take [N, I], not ", x.sizes());
+  TORCH_CHECK(!weights.empty() && weights.size() == biases.size(), weights.size(), " weights do not match ", biases.size(), " biases");
+  TORCH_CHECK(x.dim() == 2, "linear layers of one input need [N, I], not ", x.sizes());
   for (size_t i = 0; i < weights.size(); ++i) {
     TORCH_CHECK(weights[i].dim() == 2 && weights[i].size(1) == x.size(1) && biases[i].sizes() == at::IntArrayRef(weights[i].size(0)),
                 "weight ", i, " ", weights[i].sizes(), " and bias ", biases[i].sizes(), " do not fit ", x.sizes());

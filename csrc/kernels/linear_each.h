@@ -1,4 +1,4 @@
-// Several linear layers of one input, by one matrix product.
+// Several linear layers of one input, with one matrix product.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -7,12 +7,12 @@
 
 namespace iddpm {
 
-// x W_i^T + b_i for every i, of x [N, I], weights [O_i, I] and biases [O_i]. Each
-// result is [N, O_i], rows of one wider matrix. Gradients flow to all of them, by
-// one product for x and one for the weights.
+// Returns x W_i^T + b_i for every i, for x [N, I], weights [O_i, I] and biases [O_i]. The
+// results [N, O_i] are column slices of one matrix. Gradients flow to all inputs, with one
+// product for x and one for the weights.
 //
-// A network's blocks each project the same embedding of few rows, which is as many
-// operators each way as there are blocks, and a sum of as many gradients.
+// Every block of the network projects the same timestep embedding of few rows: separate
+// layers would need an operator per block in each pass, and a sum of as many gradients.
 std::vector<at::Tensor> linear_each(const at::Tensor &x, const std::vector<at::Tensor> &weights,
                                     const std::vector<at::Tensor> &biases);
 

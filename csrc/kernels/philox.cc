@@ -1,4 +1,4 @@
-// The CPU side of the counter-based random numbers.
+// Counter-based random numbers on the CPU.
 #include "philox.h"
 
 #include <ATen/Parallel.h>
@@ -11,14 +11,14 @@
 namespace iddpm {
 namespace {
 
-// Elements: a counter numbers 2^32 groups of four.
+// In elements: the counter has 32 bits and numbers groups of four.
 constexpr double kLongestRow = 17179869184.0;
 
 // Groups of four elements per call of the loops below: enough for the compiler
 // to draw many at a time.
 constexpr int64_t kQuads = kPhiloxRun / 4;
 
-// The bits of kQuads groups of row n from one on, in the elements' order.
+// The bits of kQuads groups of row n, from group `first` on, in the order of elements.
 IDDPM_CLONES void draw(const PhiloxKey &key, int64_t n, uint32_t first, uint32_t *bits) {
   uint64_t seed = key.seed, sample = static_cast<uint64_t>(key.first_sample + n);
   uint32_t stream = key.stream, step = key.step_now();
@@ -72,7 +72,7 @@ void fill_uniform(at::Tensor &out, const PhiloxKey &key) {
   for_each_run(out, key, [p](int64_t at, const uint32_t *bits, int64_t count) { uniforms(bits, count, p + at); });
 }
 
-// 0 where an element is dropped, else keep; of a half-precision type, its bits.
+// 0 for a dropped element, else keep; for 16-bit types, their bits.
 template <class T>
 IDDPM_INLINE void mask(const uint32_t *bits, int64_t count, float threshold, T keep, T *p) {
   for (int64_t i = 0; i < count; ++i) p[i] = unit_float(bits[i]) < threshold ? T(0) : keep;
@@ -125,7 +125,7 @@ PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::De
   if (!step_of.defined()) return k;
   bool number = step_of.numel() == 1 && step_of.scalar_type() == at::kLong;
   TORCH_CHECK(number && step_of.device().type() == device.type() && (!device.has_index() || step_of.device() == device),
-              "what is added to the step is ", step_of.toString(), step_of.sizes(), ", not one int64 on ", device);
+              "the step offset is ", step_of.toString(), step_of.sizes(), ", not one int64 on ", device);
   k.step_of = step_of.const_data_ptr<int64_t>();
   return k;
 }

@@ -1,8 +1,7 @@
-// Counter-based random numbers (Salmon et al. 2011, Philox4x32-10): element j
-// of sample n is a function of (seed, stream, step, first_sample + n, j) and
-// nothing else. So the noise of an image does not depend on how a batch is
-// split over microbatches, ranks or threads, and a recomputed block redraws
-// the same dropout mask.
+// Counter-based random numbers (Salmon et al. 2011, Philox4x32-10): element j of
+// sample n is a function of (seed, stream, step, first_sample + n, j) only. So the
+// noise of an image does not depend on how a batch is split over microbatches, ranks
+// or threads, and a recomputed block draws the same dropout mask.
 //
 // j counts elements in memory order: channels-last for [N, C, H, W], row-major
 // for every other rank.
@@ -39,9 +38,9 @@ IDDPM_HD Philox4 philox4(uint64_t seed, uint32_t stream, uint32_t step, uint64_t
   return {{c0, c1, c2, c3}};
 }
 
-// gt_philox_key, and a number that is added to the step when the random numbers are
-// drawn: an int64 where they are drawn, on the CPU or the GPU, or NULL. So recorded
-// work can be done again with the numbers of another step.
+// gt_philox_key, and the address of an int64 that is added to the step when numbers are
+// drawn: in the memory of the device that draws, or NULL. So a captured graph can be
+// replayed with the numbers of another step.
 struct PhiloxKey {
   uint64_t seed;
   uint32_t stream;
@@ -51,7 +50,7 @@ struct PhiloxKey {
 
   IDDPM_HD uint32_t step_now() const { return step_of == nullptr ? step : step + static_cast<uint32_t>(*step_of); }
 
-  // The key with what is added to it now.
+  // The key with the current step.
   IDDPM_HD PhiloxKey now() const { return {seed, stream, step_now(), first_sample}; }
 
   // The bits of elements 4 q to 4 q + 3 of row n.
@@ -95,18 +94,18 @@ at::Tensor philox_uniform(at::IntArrayRef shape, at::ScalarType dtype, at::Devic
 // Memory for random numbers: channels-last for [N, C, H, W], else row-major.
 at::Tensor philox_empty(at::IntArrayRef shape, at::ScalarType dtype, at::Device device);
 
-// How many neighbouring elements the CPU draws at a time.
+// Number of consecutive elements that the CPU draws at a time.
 constexpr int64_t kPhiloxRun = 128;
 
-// The numbers of philox_normal for `count` elements of row n, at most kPhiloxRun,
-// from `first` on, a multiple of that.
+// The numbers of philox_normal for elements first to first + count - 1 of row n; first is
+// a multiple of kPhiloxRun, and count at most kPhiloxRun.
 void philox_normal_run(const PhiloxKey &key, int64_t n, int64_t first, int64_t count, float *out);
 
-// What the ABI calls a key; step_of is one int64 on the device where numbers are
-// drawn, which must outlive their gradients, or undefined.
+// Converts the ABI's key. step_of is undefined, or one int64 on the device that draws; it
+// must outlive the backward pass.
 PhiloxKey philox_key(const gt_philox_key &key, const at::Tensor &step_of, at::Device device);
 
-// x * mask / (1 - p), each element kept with probability 1 - p.
+// x * mask / (1 - p); each element is kept with probability 1 - p.
 at::Tensor philox_dropout(const at::Tensor &x, double p, const PhiloxKey &key);
 
 }  // namespace iddpm

@@ -1,6 +1,6 @@
-// What loops need so that the compiler vectorises them for the processor that
-// is there: the library is built for any x86-64, and the loops that matter are
-// compiled three times.
+// Helpers for loops that the compiler vectorises for the processor at run time: the
+// library is built for any x86-64, and the hot loops are compiled for three instruction
+// sets.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -35,7 +35,7 @@ IDDPM_INLINE float load(const at::BFloat16 *p) { return bits_to_float(static_cas
 
 IDDPM_INLINE void store(float *p, float v) { *p = v; }
 
-// Rounds to nearest, ties to even; a NaN stays one.
+// Rounds to nearest, ties to even; keeps NaN.
 IDDPM_INLINE void store(at::BFloat16 *p, float v) {
   uint32_t u = float_to_bits(v);
   uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
@@ -43,8 +43,7 @@ IDDPM_INLINE void store(at::BFloat16 *p, float v) {
 }
 
 // e^v within 2 units in the last place, by 2^n times a polynomial on
-// [-ln 2 / 2, ln 2 / 2] (coefficients: Cephes, expf); saturates where a float would,
-// and keeps a NaN.
+// [-ln 2 / 2, ln 2 / 2] (coefficients: Cephes, expf). Saturates like float, and keeps NaN.
 IDDPM_INLINE float exp_approx(float v) {
   v = v > 88.0f ? 88.0f : v;
   v = v < -87.0f ? -87.0f : v;

@@ -1,4 +1,4 @@
-// The CPU side of the folded up-sampling.
+// Folded upsampling.
 #include "upsample_conv.h"
 
 #include <ATen/Parallel.h>
@@ -15,10 +15,10 @@ namespace {
 
 // ---- weights
 
-// For every tap of a result, the taps that add up to it.
+// For every tap of the result, the taps whose sum it is.
 using Taps = std::vector<std::vector<int64_t>>;
 
-// Of the three taps per axis, those that add up to each of four: first to last.
+// For each of the four taps per axis, the range first to last of the three taps that it sums.
 constexpr int64_t kFirst[4] = {2, 1, 0, 0}, kLast[4] = {2, 2, 1, 0};
 
 Taps wide_taps() {
@@ -39,7 +39,7 @@ Taps transposed(const Taps &taps, size_t n) {
   return other;
 }
 
-// What lies in memory as [rows, taps, columns]: channels-last weights.
+// Channels-last weights: [rows, taps, columns] in memory.
 template <class T>
 struct Weights {
   T *data;
@@ -49,7 +49,7 @@ struct Weights {
 
 constexpr int64_t kBlock = 32;
 
-// One block of to = sum of from's taps, rows and columns exchanged.
+// One block of `to`: sums of taps of `from`, with rows and columns exchanged.
 template <class To, class From>
 void regroup_block(const Weights<From> &from, const Weights<To> &to, const Taps &taps, int64_t row, int64_t column) {
   int64_t rows = std::min(kBlock, to.rows - row), columns = std::min(kBlock, to.columns - column);
@@ -131,8 +131,8 @@ class UpsampleConv : public torch::autograd::Function<UpsampleConv> {
     variable_list saved = ctx->get_saved_variables();
     at::Tensor dy = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     std::array<bool, 3> wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1), false};
-    // oneDNN's bfloat16 kernel for AMX (libtorch 2.11) reads foreign memory where x
-    // is one pixel wide and several high; lying on its side x is safe.
+    // oneDNN's bfloat16 kernel for AMX (libtorch 2.11) reads out of bounds if x is one
+    // pixel wide and several high; transposed, x is safe.
     bool upright = saved[0].size(3) > 1;
     auto side = [&](const at::Tensor &t) {
       return upright || !t.defined() ? t : t.transpose(2, 3).contiguous(at::MemoryFormat::ChannelsLast);
@@ -146,7 +146,7 @@ class UpsampleConv : public torch::autograd::Function<UpsampleConv> {
 }  // namespace
 
 at::Tensor upsample_weight(const at::Tensor &w, at::ScalarType dtype) {
-  TORCH_CHECK(w.dim() == 4 && w.size(2) == 3 && w.size(3) == 3, "the weight of a convolution after up-sampling is [O, I, 3, 3], not ", w.sizes());
+  TORCH_CHECK(w.dim() == 4 && w.size(2) == 3 && w.size(3) == 3, "the weight of a convolution after upsampling is [O, I, 3, 3], not ", w.sizes());
   TORCH_CHECK(w.is_cpu() && w.scalar_type() == at::kFloat, "the weight is ", w.toString(), ", not float32 on the CPU");
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "the weight can be folded to float32 and bfloat16, not ", dtype);
   return UpsampleWeight::apply(w, dtype);

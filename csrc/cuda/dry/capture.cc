@@ -1,4 +1,4 @@
-// Copies, and whatever else goes to a stream, and what may not while a stream is captured.
+// Copies and other work on streams, and what is not permitted during a capture.
 #include <cstring>
 
 #include "dry.h"
@@ -16,8 +16,8 @@ Place place_of(State &s, const void *p) {
   return a == nullptr ? Place::kPageable : a->place;
 }
 
-// A graph reads and writes the host's memory at every launch: so it must be
-// pinned, and must still be there.
+// A graph reads and writes host memory at every launch, so the memory must be pinned and
+// must not be freed.
 void check_captured_copy(State &s, Work &w) {
   for (const void *p : {static_cast<const void *>(w.dst), w.src}) {
     const Allocation *a = find(s, p);
@@ -34,9 +34,9 @@ bool has_allocation(State &s, uint64_t id) {
   return false;
 }
 
-// Memory that a copy has written reads as it was written, if it is read as a
-// whole: weights come back. All other memory is some kernel's work, and zero; what
-// lay there before would be another number in every run.
+// Device memory that a copy has written can be read back as a whole, so that weights
+// survive. All other device memory is a kernel's output and reads as zero, so that runs
+// are deterministic.
 void copy(State &s, const Work &w) {
   bool from = place_of(s, w.src) == Place::kDevice, to = place_of(s, w.dst) == Place::kDevice;
   auto at = s.written.find(w.src);
@@ -52,7 +52,7 @@ bool alive(State &s, const Work &w) {
     violation("a graph copies from or to pinned memory that was freed");
     return false;
   }
-  // An input that the host has rewritten, or memory that libtorch has lent to another.
+  // The host has rewritten the input, or libtorch has reused the memory.
   if (!w.was.empty() && memcmp(w.was.data(), w.src, w.bytes) != 0) report("graph", "changed", w.what, w.bytes);
   return true;
 }
@@ -151,8 +151,7 @@ using namespace dry;
 
 namespace {
 
-// What a copy is called in the report: its direction, and whether the host's side
-// is pinned.
+// A copy's name in the report: its direction, and whether the host memory is pinned.
 std::string name_copy(State &s, const void *dst, const void *src, const char *how) {
   Place from = place_of(s, src), to = place_of(s, dst);
   bool pageable = from == Place::kPageable || to == Place::kPageable;
@@ -177,7 +176,7 @@ cudaError_t set(State &s, const char *api, void *dst, int value, size_t bytes, c
   return submit(s, api, stream, {Work::kSet, api, dst, nullptr, bytes, value});
 }
 
-// A copy that the host waits for goes over the legacy stream.
+// A synchronous copy uses the legacy stream.
 cudaError_t copy_now(State &s, const char *api, void *dst, const void *src, size_t bytes, cudaMemcpyKind kind) {
   if (cudaError_t e = forbid_unsafe(s, api)) return e;
   if (cudaError_t e = check_kind(s, dst, src, kind)) return e;

@@ -1,4 +1,4 @@
-// Which card the dry-run GPU poses as: DRY_GPU_NAME, DRY_GPU_CAPABILITY, DRY_GPU_MEMORY, DRY_GPU_DRIVER and
+// The card that the dry-run GPU models: DRY_GPU_NAME, DRY_GPU_CAPABILITY, DRY_GPU_MEMORY, DRY_GPU_DRIVER and
 // DRY_GPU_WORKSPACE.
 #include <cstdio>
 #include <cstdlib>
@@ -8,7 +8,7 @@
 namespace dry {
 namespace {
 
-// Of the table of technical specifications in CUDA's programming guide.
+// From the table of technical specifications in CUDA's programming guide.
 struct Limits {
   int major, minor, threads_of_sm, blocks_of_sm;
   size_t shared_of_sm, shared_opt_in;  // KiB
@@ -25,7 +25,7 @@ const char *setting(const char *name, const char *otherwise) {
   return value != nullptr ? value : otherwise;
 }
 
-// So many MiB, in bytes.
+// Reads a number of MiB and returns bytes.
 size_t mebibytes(const char *name, const char *otherwise) { return strtoull(setting(name, otherwise), nullptr, 10) << 20; }
 
 void parse_version(const char *name, const char *otherwise, int *major, int *minor) {
@@ -39,11 +39,11 @@ const Limits &limits(int major, int minor) {
   for (const Limits &l : kLimits) {
     if (l.major == major && l.minor == minor) return l;
   }
-  fprintf(stderr, "dry-run GPU: it cannot pose as a card of compute capability %d.%d\n", major, minor);
+  fprintf(stderr, "dry-run GPU: compute capability %d.%d is not modelled\n", major, minor);
   abort();
 }
 
-// The two settings by which programs are kept from GPUs; which of the two a program sees is all the same.
+// The number of GPUs that CUDA_VISIBLE_DEVICES leaves visible; which ones does not matter.
 int visible() {
   std::string set = setting("CUDA_VISIBLE_DEVICES", "0,1");
   return set.empty() || set == "-1" ? 0 : kDevices;

@@ -1,6 +1,6 @@
-// cuBLAS and cuBLASLt: handles, and products that are counted. Their headers come
-// with the libraries, so what is needed of them is written here; a function that
-// takes more arguments than it declares lets them lie, in C's calling convention.
+// cuBLAS and cuBLASLt: handles, and matrix products that are only counted. Their headers
+// come with the libraries, so this file declares what it needs. C's calling convention
+// allows a function to ignore arguments that it does not declare.
 #include <cstring>
 
 #include "dry.h"
@@ -86,7 +86,7 @@ LAUNCHES(cublasDdot_v2)
 LAUNCHES(cublasDotEx)
 #undef LAUNCHES
 
-// Descriptions are only handed back to us, and never read.
+// Descriptors are opaque to the program, and not read here.
 DRY_API int cublasLtMatmulDescCreate(void **out) { return create(out); }
 DRY_API int cublasLtMatmulDescDestroy(void *p) { return destroy(p); }
 DRY_API int cublasLtMatmulDescSetAttribute(void *) { return kSuccess; }

@@ -1,5 +1,5 @@
-// cuDNN's graph interface: descriptions that remember what they are told, one
-// engine for every graph, and executions that are counted by their operation.
+// cuDNN's graph interface: descriptors that store their attributes, one engine for every
+// graph, and executions that are counted by operation.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -10,7 +10,7 @@ using namespace dry;
 
 namespace {
 
-// Of cuDNN's headers, which come with the library: the numbers that are needed.
+// Constants from cuDNN's headers, which come with the library.
 enum Status { kSuccess = 0, kBadParam = 2000, kExecutionFailed = 5000 };
 enum Type { kHandle = 0, kBoolean = 2, kInt64 = 3, kDouble = 5, kVoidPtr = 6, kDescriptor = 15, kInt32 = 23, kChar = 24, kFraction = 26 };
 enum Operation { kConvolution = 10, kFilterGradient = 11, kInputGradient = 12, kAttention = 41 };
@@ -36,12 +36,12 @@ struct Descriptor {
   std::map<int, std::pair<int64_t, std::string>> values;  // how many, and their bytes
 };
 
-// What a program holds. A description that it destroys lives on in others.
+// The program's handle. A destroyed descriptor lives on in those that refer to it.
 struct Held {
   std::shared_ptr<Descriptor> d{new Descriptor};
 };
 
-// Attention is one operation forwards, and a graph of many backwards.
+// Attention is one operation in the forward pass, and a graph of many in the backward pass.
 std::string operation_name(const std::vector<std::shared_ptr<Descriptor>> &operations) {
   if (operations.size() > 1) return "cudnn graph of " + std::to_string(operations.size()) + " operations";
   switch (operations[0]->kind) {
@@ -80,7 +80,7 @@ int results(const Held &heuristic, int64_t room, int64_t *count, void **out) {
   return kSuccess;
 }
 
-// The program's own descriptions are made to say what the linked ones do.
+// Copies the attributes of linked descriptors to the program's own descriptors.
 int get_links(const Held &h, int name, int64_t room, int64_t *count, void **out) {
   auto at = h.d->links.find(name);
   int64_t n = at == h.d->links.end() ? 0 : static_cast<int64_t>(at->second.size());
@@ -104,8 +104,8 @@ int get_number(T value, int64_t *count, void *out) {
   return kSuccess;
 }
 
-// A convolution of memory that is not the device's would end a real program. Other
-// operations take numbers from the host too.
+// A convolution of host memory would crash a real program. Other operations also read
+// scalars from the host.
 void check_pointers(const Held &pack, int operation) {
   if (operation < kConvolution || operation > kInputGradient) return;
   auto at = pack.d->values.find(kPackPointers);
@@ -113,7 +113,7 @@ void check_pointers(const Held &pack, int operation) {
   auto pointers = reinterpret_cast<void *const *>(at->second.second.data());
   for (int64_t i = 0; i < at->second.first; ++i) {
     const Allocation *a = find(state(), pointers[i]);
-    if (a == nullptr || a->place != Place::kDevice) violation("cuDNN is given memory that is not the device's");
+    if (a == nullptr || a->place != Place::kDevice) violation("cuDNN is called with memory that is not device memory");
   }
 }
 

@@ -1,4 +1,4 @@
-// What the device says of itself: by default an H100, by its numbers.
+// Device properties: by default those of an H100.
 #include <cstdio>
 #include <cstring>
 
@@ -58,7 +58,7 @@ void fill(cudaDeviceProp &p) {
   p.reservedSharedMemPerBlock = 1 << 10;
   p.regsPerBlock = p.regsPerMultiprocessor = 65536;
   p.warpSize = 32;
-  p.maxThreadsPerBlock = kMostThreads;
+  p.maxThreadsPerBlock = kMaxThreads;
   p.maxThreadsPerMultiProcessor = card().threads_of_sm;
   p.maxBlocksPerMultiProcessor = card().blocks_of_sm;
   const int block[] = {1024, 1024, 64}, grid[] = {0x7fffffff, 65535, 65535};
@@ -78,7 +78,7 @@ void fill(cudaDeviceProp &p) {
   p.globalL1CacheSupported = p.localL1CacheSupported = p.computePreemptionSupported = 1;
 }
 
-// The attributes that somebody has asked for; the others are a hole to be seen.
+// The attributes that libtorch queries; any other one is reported as not modelled.
 bool attribute(const cudaDeviceProp &p, cudaDeviceAttr attr, int *value) {
   switch (attr) {
     case cudaDevAttrMaxThreadsPerBlock: *value = p.maxThreadsPerBlock; return true;
@@ -187,8 +187,7 @@ DRY_API cudaError_t cudaRuntimeGetVersion(int *version) {
   return cudaSuccess;
 }
 
-// The driver's own functions have no part in a step: whoever asks for one is told
-// that this driver lacks it.
+// A step uses no functions of the driver API: each is reported as missing from this driver.
 DRY_API cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned, unsigned long long,
                                                      cudaDriverEntryPointQueryResult *found) {
   unknown(std::string("driver: ") + symbol);

@@ -1,11 +1,11 @@
-// Of the driver, what libtorch and gotorch/loader.c look for by name.
+// The driver functions that libtorch and gotorch/loader.c look up by name.
 #include <cuda.h>
 
 #include <cstdio>
 
 #include "dry.h"
 
-// The context is there from the start: nothing is saved by leaving it out.
+// The primary context always exists.
 DRY_API CUresult cuDevicePrimaryCtxGetState(CUdevice, unsigned *flags, int *active) {
   *flags = 0;
   *active = 1;
@@ -18,7 +18,7 @@ DRY_API CUresult cuCtxGetCurrent(CUcontext *context) {
   return CUDA_SUCCESS;
 }
 
-// NVRTC looks for the driver's internals, and does without.
+// NVRTC looks for the driver's internal tables, and works without them.
 DRY_API CUresult cuGetExportTable(const void **table, const CUuuid *) {
   *table = nullptr;
   return CUDA_ERROR_NOT_FOUND;

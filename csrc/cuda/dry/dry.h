@@ -1,7 +1,8 @@
-// A GPU that computes nothing: it stands in for NVIDIA's libraries, so that all
-// that is not arithmetic can be watched where there is no GPU. What is given to a
-// stream is done at once; kernels are counted; a capture is kept and refused by
-// the rules of CUDA. See docs/architecture.md.
+// A GPU that computes nothing. It replaces NVIDIA's libraries, so that everything but
+// the arithmetic can be checked on a machine without a GPU. Work on a stream completes
+// at once, kernels are counted but not run, and captures follow CUDA's rules. It models
+// CUDA from its documentation: its results are hypotheses, to be confirmed on a GPU.
+// See docs/architecture.md.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,19 +22,19 @@
 
 namespace dry {
 
-// Two GPUs, whose memory is told apart and counted together.
+// Two GPUs with separate memory, which is counted together.
 constexpr int kDevices = 2;
-constexpr int kMultiprocessors = 132, kMostThreads = 1024;
+constexpr int kMultiprocessors = 132, kMaxThreads = 1024;
 constexpr size_t kShared = 48 << 10;
 
-// What the GPUs pose as: an H100, unless the environment names another card.
+// The card that is modelled: an H100, unless the environment names another one.
 struct Card {
   std::string name;
   int major, minor;  // compute capability
   size_t memory;     // bytes
-  int64_t workspace; // bytes that each plan of cuDNN's asks for
+  int64_t workspace; // bytes of workspace per cuDNN plan
   int driver;        // the newest CUDA that the driver supports: 1000 major + 10 minor
-  int devices;       // those that the program may see
+  int devices;       // number of visible GPUs
   int threads_of_sm, blocks_of_sm;
   size_t shared_of_sm, shared_opt_in;  // bytes
 };
@@ -42,12 +43,12 @@ const Card &card();
 
 enum class Place { kPageable, kPinned, kDevice };
 
-// Memory that a program was given. Nobody but a copy reads a device's, so the
-// program's view of it cannot be touched, and `alias` is ours.
+// Memory that the program has allocated. Only copies read device memory: the program's
+// mapping of it is inaccessible, and `alias` is our own mapping.
 struct Allocation {
   uint64_t id;
   Place place;
-  int device;  // the thread's at that time
+  int device;  // the allocating thread's current GPU
   size_t bytes;
   char *alias;
 };
@@ -55,7 +56,7 @@ struct Allocation {
 // The calling thread's GPU.
 int &current_device();
 
-// One thing that a stream is given.
+// One operation on a stream.
 struct Work {
   enum Kind { kLaunch, kCollective, kCopy, kSet } kind;
   std::string what;  // a kernel's or a library call's name, or a copy's direction
@@ -64,7 +65,7 @@ struct Work {
   size_t bytes = 0;
   int value = 0;
   uint64_t host = 0;  // the pinned allocation that a captured copy has on one side
-  std::string was = {};  // what a captured copy would have copied from the host
+  std::string was = {};  // the host memory that a captured copy reads, at capture time
 };
 
 }  // namespace dry
@@ -101,7 +102,7 @@ struct CUstream_st {
   bool blocking = true;  // the legacy default stream waits for it
   int device = 0;        // of the legacy stream: whichever is current
   std::shared_ptr<dry::Capture> capture;
-  std::vector<cudaGraphNode_t> frontier;  // what the next work in the capture comes after
+  std::vector<cudaGraphNode_t> frontier;  // dependencies of the next work in the capture
 };
 
 struct CUevent_st {
@@ -109,14 +110,14 @@ struct CUevent_st {
   bool timed = true;
   int device = 0;
   uint64_t given = 0;                     // State::given when it was recorded
-  uint64_t collectives = 0;               // of NCCL, that were given by then
+  uint64_t collectives = 0;               // number of NCCL collectives submitted by then
   std::shared_ptr<dry::Capture> capture;  // the one that it was last recorded in
   std::vector<cudaGraphNode_t> frontier;
 };
 
 namespace dry {
 
-// CUDA's interface has one device per process behind it: so has this.
+// CUDA's interface has global state per process, and so does this.
 struct State {
   std::mutex mutex;
   CUstream_st legacy, per_thread;
@@ -126,10 +127,10 @@ struct State {
   size_t used = 0;  // bytes of the device
   std::unordered_map<const void *, size_t> written;  // by copies to the device: where, and how many bytes
   uint64_t ids = 0;
-  uint64_t given = 0;  // launches, copies and graphs so far, of all streams
+  uint64_t given = 0;  // launches, copies and graphs submitted so far, on all streams
   std::vector<std::shared_ptr<Capture>> captures;  // the active ones
   std::unordered_map<const void *, const char *> kernels;
-  std::unordered_map<const void *, size_t> shared_memory;  // that a kernel may have, where it asked for more
+  std::unordered_map<const void *, size_t> shared_memory;  // limits that were raised per kernel
   std::unordered_map<const void *, std::pair<void *, size_t>> symbols;
 };
 
@@ -139,13 +140,13 @@ State &state();
 
 void report(const char *how, const char *kind, const std::string &what, size_t bytes = 0);
 
-// Something that a real GPU would refuse, or do otherwise than the program means.
+// Reports something that a real GPU would reject, or do differently than intended.
 void violation(const std::string &text);
 
-// A call that nobody has written.
+// Reports a call that is not modelled.
 void unknown(const std::string &name);
 
-// The error of this thread's last call that failed.
+// The error of this thread's last failed call.
 cudaError_t &last_error();
 
 // Runs the body of a call of the runtime, which returns its error.
@@ -166,7 +167,7 @@ cudaError_t release(State &s, const char *api, Place place, void *p);
 // The allocation that p points into, or null.
 const Allocation *find(State &s, const void *p);
 
-// Where we may read and write what p points to.
+// Our own address of the memory that p points to.
 char *reachable(State &s, const void *p);
 
 // --- capture.cc --------------------------------------------------------------------------------
@@ -174,25 +175,25 @@ char *reachable(State &s, const void *p);
 // The stream of a handle, or null for one that does not exist.
 cudaStream_t lookup(State &s, cudaStream_t handle);
 
-// Refuses what no thread, or not this one, may do while a capture goes on.
+// Rejects calls that no thread, or not this one, may make during a capture.
 cudaError_t forbid_unsafe(State &s, const char *api);
 cudaError_t forbid_any(State &s, const char *api);
 cudaError_t forbid_implicit(State &s, const char *api, cudaStream_t stream);
 
-// Refuses an operation and invalidates the capture it is in the way of.
+// Rejects an operation and invalidates the capture that it conflicts with.
 cudaError_t refuse(Capture &c, cudaError_t error, const char *api, const std::string &why);
 
-// Gives a stream something to do, now or when the graph is launched.
+// Submits work to a stream: it runs now, or when the captured graph is launched.
 cudaError_t submit(State &s, const char *api, cudaStream_t handle, Work work);
 void perform(State &s, const char *how, const Work &work);
 
-// A library's call that launches something on a stream.
+// A library call that launches work on a stream.
 cudaError_t submit_call(const char *name, cudaStream_t stream);
 
 // --- nccl.cc -----------------------------------------------------------------------------------
 
-// A stream gets to a collective: how many there were so far, and whether the first n are done,
-// for which all processes must get there. A wait for them must not hold the state's mutex.
+// Collectives complete when all processes have reached them: the number so far, whether the
+// first n are complete, and a wait for them, which must not hold the state's mutex.
 void perform_collective();
 uint64_t collectives();
 bool collectives_done(uint64_t n);

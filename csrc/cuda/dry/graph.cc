@@ -1,4 +1,4 @@
-// Captures of streams, and the graphs that come of them.
+// Stream captures and graphs.
 #include <signal.h>
 #include <unistd.h>
 
@@ -32,7 +32,7 @@ void leave(CUstream_st &stream, const Capture *c) {
   stream.frontier.clear();
 }
 
-// Streams that forked from the origin must have come back to it.
+// Streams that forked from the origin must have joined it.
 cudaError_t check_joined(Capture &c) {
   if (reached_from(c.origin->frontier).size() == c.graph->nodes.size()) return cudaSuccess;
   return refuse(c, cudaErrorStreamCaptureUnjoined, "cudaStreamEndCapture", "a stream that forked was not joined");

@@ -1,5 +1,5 @@
-// Kernels: registered by name when a library is loaded, checked, counted, and not
-// run.
+// Kernels: registered by name when a library is loaded; launches are checked and counted,
+// not run.
 #include <algorithm>
 
 #include "dry.h"
@@ -8,7 +8,7 @@ using namespace dry;
 
 namespace {
 
-// The oldest compute capability, 7.5, that CUDA 13 compiles for: neither libtorch nor csrc/cuda has code for others.
+// The oldest compute capability that CUDA 13 compiles for, 7.5: libtorch and csrc/cuda have no code for older ones.
 constexpr int kOldestImage = 75;
 
 struct Configuration {
@@ -17,7 +17,7 @@ struct Configuration {
   cudaStream_t stream;
 };
 
-// What <<<...>>> leaves for the function that stands for the kernel.
+// The launch configuration that <<<...>>> pushes for the kernel's host stub.
 std::vector<Configuration> &pushed() {
   static thread_local std::vector<Configuration> stack;
   return stack;
@@ -27,7 +27,7 @@ bool fits(State &s, const void *kernel, const Configuration &c) {
   auto asked = s.shared_memory.find(kernel);
   size_t room = std::max(kShared, asked == s.shared_memory.end() ? size_t{0} : asked->second);
   size_t threads = size_t{c.block.x} * c.block.y * c.block.z;
-  return threads >= 1 && threads <= kMostThreads && c.block.z <= 64 && c.grid.x >= 1 && c.grid.x <= 0x7fffffffu &&
+  return threads >= 1 && threads <= kMaxThreads && c.block.z <= 64 && c.grid.x >= 1 && c.grid.x <= 0x7fffffffu &&
          c.grid.y >= 1 && c.grid.y <= 65535 && c.grid.z >= 1 && c.grid.z <= 65535 && c.shared <= room;
 }
 
@@ -124,7 +124,7 @@ DRY_API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void 
 
 DRY_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, const void *) {
   *out = {};
-  out->maxThreadsPerBlock = kMostThreads;
+  out->maxThreadsPerBlock = kMaxThreads;
   out->numRegs = 32;
   out->binaryVersion = out->ptxVersion = 10 * card().major + card().minor;
   out->maxDynamicSharedSizeBytes = static_cast<int>(kShared);

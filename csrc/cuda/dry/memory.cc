@@ -11,8 +11,8 @@ namespace {
 
 size_t in_pages(size_t bytes) { return (bytes + 0xffff) & ~size_t{0xffff}; }
 
-// Device memory has two views: the program's, where a read or write by the host
-// ends it, as it would with a GPU, and ours. No page is there before a copy to it.
+// Device memory has two mappings: the program's, where host accesses crash as with a GPU,
+// and our own. Pages are allocated by the first copy to them.
 bool map_device(size_t bytes, char **address, char **alias) {
   int file = memfd_create("device memory", MFD_CLOEXEC);
   if (file < 0 || ftruncate(file, static_cast<off_t>(bytes)) != 0) return false;
@@ -92,7 +92,7 @@ DRY_API cudaError_t cudaMalloc(void **p, size_t bytes) {
   return call([&](State &s) { return allocate(s, "cudaMalloc", Place::kDevice, bytes, p); });
 }
 
-// It waits for all work on the memory: so it counts as a synchronisation.
+// It waits for all work on the memory, so it counts as a synchronisation.
 DRY_API cudaError_t cudaFree(void *p) {
   if (p != nullptr) wait_for_collectives(collectives());
   return call([&](State &s) {

@@ -1,6 +1,6 @@
-// NCCL for the processes of one machine. What they would sum, copy or gather stays as it is,
-// and each call is a launch; but a GPU is done with one only when all processes have launched
-// it, and so the host may wait for one that never does. They count in shared memory.
+// NCCL for the processes of one machine. Each call counts as a launch and leaves memory
+// unchanged. A collective completes only when all processes have launched it, so a wait can
+// hang as with NCCL. The processes count launches in shared memory.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -20,13 +20,13 @@ using namespace dry;
 
 namespace {
 
-constexpr int kMostRanks = 64;
+constexpr int kMaxRanks = 64;
 
-// What the processes of a group know of one another.
+// The shared memory of a group.
 struct Board {
   std::atomic<int> joined;
-  std::atomic<pid_t> process[kMostRanks];
-  std::atomic<uint64_t> launched[kMostRanks];  // collectives
+  std::atomic<pid_t> process[kMaxRanks];
+  std::atomic<uint64_t> launched[kMaxRanks];  // collectives
 };
 
 }  // namespace
@@ -43,13 +43,13 @@ namespace {
 
 thread_local int grouped = 0;
 
-// The process's group: it has one. Those that have been left are never freed, since another
-// thread may be waiting for them.
+// The process's only group. Groups are never freed, since another thread may be waiting for
+// one.
 std::atomic<ncclComm_t> joined{nullptr};
 
 std::string path_of(const ncclUniqueId &id) { return std::string("/dev/shm/") + id.internal; }
 
-// All map one file, which the last to come removes.
+// All processes map one file, which the last one to join removes.
 Board *open_board(const ncclUniqueId &id, int size) {
   int file = open(path_of(id).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0 || ftruncate(file, sizeof(Board)) != 0) return nullptr;
@@ -112,7 +112,7 @@ DRY_API ncclResult_t ncclGetUniqueId(ncclUniqueId *id) {
 
 DRY_API ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId id, int rank) {
   if (strncmp(id.internal, "dry-gpu-", 8) != 0) violation("ncclCommInitRank with a name that no process has made");
-  if (rank < 0 || rank >= size || size > kMostRanks) return ncclInvalidArgument;
+  if (rank < 0 || rank >= size || size > kMaxRanks) return ncclInvalidArgument;
   Board *board = open_board(id, size);
   if (board == nullptr) return ncclSystemError;
   board->process[rank] = getpid();
@@ -146,8 +146,8 @@ DRY_API ncclResult_t ncclGroupEnd() {
   return ncclSuccess;
 }
 
-// Between machines NCCL notices that a process has ended, by its connections; within one it
-// does not. DRY_GPU_NETWORK=1 has these processes be on several.
+// NCCL detects the exit of a process between machines, by its connections, but not within
+// one. With DRY_GPU_NETWORK=1 the processes behave as on several machines.
 DRY_API ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *error) {
   const char *network = getenv("DRY_GPU_NETWORK");
   *error = ncclSuccess;

@@ -1,5 +1,5 @@
-// The report is a file of lines: how, kind, what, bytes. Each is written at once,
-// for a Go program ends without a word to C. scripts/dry_gpu.py adds them up.
+// The report is a file of lines: how, kind, what, bytes. Each line is written at once, since
+// a Go program exits without running C's exit handlers. scripts/dry_gpu.py sums them up.
 #include <cxxabi.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ std::string readable(const std::string &name) {
   return result;
 }
 
-// A number for a name, which stands in the report once, and is long.
+// A number for a name: long names are written to the report once.
 std::string number_of(const std::string &name) {
   static auto &numbers = *new std::unordered_map<std::string, std::string>;
   static auto &mutex = *new std::mutex;
@@ -67,7 +67,7 @@ cudaError_t &last_error() {
   return error;
 }
 
-// It outlives the libraries that are closed at the end of the process.
+// Leaked on purpose: libraries are closed at the end of the process.
 State &state() {
   static State &s = *new State;
   return s;
@@ -75,7 +75,7 @@ State &state() {
 
 }  // namespace dry
 
-// What the generated stubs call: see stubs.py.
+// Called by the generated stubs: see stubs.py.
 DRY_API int dry_gpu_unknown(const char *name, int error) {
   dry::unknown(name);
   return error;

@@ -1,4 +1,4 @@
-// Tests the dry-run GPU itself: what it refuses in a capture, and with what error.
+// Tests the dry-run GPU itself: what it rejects in a capture, and with which error.
 #include <cuda_runtime_api.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +53,7 @@ cudaError_t elsewhere(const std::function<cudaError_t()> &f) {
   return e;
 }
 
-// Captures what `body` gives to a stream, and returns how the capture ended.
+// Captures what `body` submits to a stream, and returns the error of the capture's end.
 cudaError_t capture(cudaStreamCaptureMode mode, const std::function<void(cudaStream_t)> &body, cudaGraph_t *graph = nullptr,
                     unsigned flags = cudaStreamNonBlocking) {
   cudaStream_t s = new_stream(flags);
@@ -98,7 +98,7 @@ void modes_say_who_may_allocate() {
   }));
 }
 
-// Work on a stream that waits for the captured one, and perhaps comes back.
+// Work on a stream that waits for the captured one, and joins it again if `join`.
 void fork_from(cudaStream_t origin, bool join) {
   cudaStream_t side = new_stream();
   cudaEvent_t begin = new_event(), end = new_event();
@@ -111,7 +111,7 @@ void fork_from(cudaStream_t origin, bool join) {
 }
 
 void forks_must_join() {
-  fork_from(new_stream(), true);  // outside a capture there is nothing to it
+  fork_from(new_stream(), true);  // outside a capture it succeeds
   EXPECT(cudaSuccess, capture(kLocal, [](cudaStream_t s) { fork_from(s, true); }));
   EXPECT(cudaErrorStreamCaptureUnjoined, capture(kLocal, [](cudaStream_t s) { fork_from(s, false); }));
 }
@@ -234,7 +234,7 @@ void launches_are_checked() {
 }  // namespace
 
 int main() {
-  freopen("/dev/null", "w", stderr);  // where each refusal is told
+  freopen("/dev/null", "w", stderr);  // each rejection is printed there
   char report[] = "/tmp/dry-gpu-XXXXXX";
   close(mkstemp(report));
   setenv("DRY_GPU_REPORT", report, 1);

@@ -1,7 +1,7 @@
-// Streams and events. All that was given to a stream is done, so waiting is only
-// counted, and refused where a capture goes on. A wait for all work so far is a "sync";
-// one for an event with work after it is a "wait", with how much that is. It lasts until the
-// other processes have come to NCCL's collectives.
+// Streams and events. Submitted work is complete, so waits are only counted, and rejected
+// during a capture. A wait for all work so far is reported as "sync"; a wait for an event
+// with later work as "wait" with the amount of that work. A wait blocks until the other
+// processes have reached NCCL's collectives.
 #include <algorithm>
 
 #include "dry.h"
@@ -41,7 +41,7 @@ cudaError_t record(State &s, cudaEvent_t event, cudaStream_t handle) {
   return cudaSuccess;
 }
 
-// A stream that waits for an event of a capture becomes a part of it.
+// A stream that waits for a captured event joins the capture.
 cudaError_t wait_captured(State &s, cudaStream_t stream, cudaEvent_t event) {
   const char *api = "cudaStreamWaitEvent";
   Capture &c = *event->capture;

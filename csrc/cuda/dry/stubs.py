@@ -11,10 +11,10 @@ import argparse
 import subprocess
 from pathlib import Path
 
-# Of the libraries whose symbols have no version.
+# Prefixes of the libraries whose symbols have no version.
 PREFIXES = ("cuFile", "cusparseLt", "nccl", "curand", "nvshmem")
 
-# What a function returns that is not supported, by its library; elsewhere it is 1.
+# The error code for "not supported" of each library; elsewhere it is 1.
 NOT_SUPPORTED = {"libcudart.so.13": 801, "libcublas.so.13": 15, "libcublasLt.so.13": 15, "libcudnn.so.9": 3000}
 
 
@@ -36,7 +36,7 @@ def nm(*args):
 
 
 def wanted(libraries):
-    """The version of each symbol that one of the libraries wants of NVIDIA's."""
+    """The version of each symbol of NVIDIA's libraries that one of the libraries needs."""
     versions = {}
     for line in nm("--dynamic", "--undefined-only", *libraries):
         if " U " not in line:

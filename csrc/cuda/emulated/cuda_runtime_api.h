@@ -1,4 +1,4 @@
-// What a .cu file needs of CUDA, on the CPU: see ../launch.h.
+// The part of CUDA's API that .cu files use, on the CPU: see ../launch.h.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-// Blocks run one after another, so a block's memory may be the function's.
+// Blocks run one after another, so shared memory can be static.
 #define __shared__ static
 
 struct dim3 {
@@ -27,21 +27,21 @@ inline dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 namespace emulated {
 
-// Runs a kernel: the threads of a block in turn, each to the next barrier. It
-// aborts where some wait at a barrier and others have ended.
+// Runs a kernel: the threads of a block in turn, each to the next barrier. It aborts if
+// some threads wait at a barrier while others have ended.
 cudaError_t run(dim3 grid, dim3 block, const std::function<void()> &kernel);
 
 void barrier();
 
-// Runs blocks, and the threads of a block, from the last to the first. Where a
-// barrier is missing, one order or the other shows it: a thread that must see what
-// another writes comes before that one in one of them.
+// Runs blocks, and the threads of a block, from the last to the first. A missing barrier
+// shows in one of both orders: in one of them the reading thread runs before the writing
+// one.
 void set_backward(bool on);
 
 }  // namespace emulated
 
 inline void __syncthreads() { emulated::barrier(); }
 
-// The GPU's are less exact.
+// A GPU's versions are less accurate.
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }

@@ -1,5 +1,5 @@
-// A grid of threads on one CPU core: each thread of a block is a fiber, which
-// gives way to the next one at a barrier.
+// A grid of threads on one CPU core: each thread of a block is a fiber that yields to the
+// next one at a barrier.
 #include <ucontext.h>
 
 #include <cstdio>
@@ -12,7 +12,7 @@
 namespace emulated {
 namespace {
 
-// Among what lies there are the kernel's arguments, up to 32 KiB of them.
+// The stack contains the kernel's arguments, up to 32 KiB.
 constexpr size_t kStack = 128 << 10;
 
 struct Fiber {
@@ -26,7 +26,7 @@ Fiber *running;
 const std::function<void()> *body;
 bool backward = false;
 
-// The i-th of n in the order that is set.
+// The i-th of n in the current order.
 size_t turn(size_t i, size_t n) { return backward ? n - 1 - i : i; }
 
 void enter() {
@@ -45,8 +45,8 @@ void start(Fiber &f) {
 
 dim3 place(unsigned i, dim3 of) { return {i % of.x, i / of.x % of.y, i / of.x / of.y}; }
 
-// Runs all threads to the next barrier, or to their end, and returns how many
-// have ended.
+// Runs all threads to the next barrier or to their end, and returns the number of ended
+// threads.
 size_t advance(std::vector<Fiber> &fibers) {
   size_t ended = 0;
   for (size_t i = 0; i < fibers.size(); ++i) {

@@ -17,7 +17,7 @@ void check(bool good, const std::string &what, double difference) {
   printf("FAIL %s: differs by %g\n", what.c_str(), difference);
 }
 
-// Every element within `tolerance` of want's largest, at least of 1.
+// Compares every element within `tolerance` times the largest of want, at least 1.
 void near(const std::string &what, const at::Tensor &got, const at::Tensor &want, double tolerance) {
   at::Tensor a = got.to(at::kDouble), b = want.to(at::kDouble);
   double most = std::max(1.0, b.abs().max().item<double>()), d = (a - b).abs().max().item<double>();
@@ -30,7 +30,7 @@ std::string name(const char *kernel, at::IntArrayRef shape, at::ScalarType dtype
   return s.str();
 }
 
-// One key twice: as it is, and with numbers in memory that are added to it.
+// Each key is used as it is, and with a step offset in memory.
 const int64_t added = 4;
 const iddpm::PhiloxKey plain_key{0x123456789abcdefull, 17, 5, (int64_t{1} << 33) + 2};
 const iddpm::PhiloxKey added_key{0x123456789abcdefull, 17, 1, (int64_t{1} << 33) + 2, &added};
@@ -53,9 +53,9 @@ void test_philox(const iddpm::PhiloxKey &key) {
   }
 }
 
-// The operators that the kernel joins, in float64, and their gradients.
+// The operators that the kernel fuses, in float64, and their gradients.
 struct NormReference {
-  at::Tensor x, w, b, e, before, y;
+  at::Tensor x, w, b, e, input_bias, y;
 
   NormReference(const iddpm::GroupNormCall &call, double eps) {
     auto leaf = [](const at::Tensor &t) { return t.to(at::kDouble).detach().requires_grad_(); };
@@ -63,8 +63,8 @@ struct NormReference {
     x = leaf(call.x);
     w = leaf(call.params.w);
     b = leaf(call.params.b);
-    if (call.params.before.defined()) before = leaf(call.params.before);
-    y = before.defined() ? x + before.unsqueeze(-1).unsqueeze(-1) : x;
+    if (call.params.input_bias.defined()) input_bias = leaf(call.params.input_bias);
+    y = input_bias.defined() ? x + input_bias.unsqueeze(-1).unsqueeze(-1) : x;
     y = at::group_norm(y, call.shape.groups, w, b, eps);
     if (call.params.scale_shift.defined()) {
       e = leaf(call.params.scale_shift);
@@ -86,42 +86,42 @@ void compare_group_norm(const std::string &what, const iddpm::GroupNormCall &cal
   iddpm::GroupNormSaved saved(call.shape, at::TensorOptions(at::kFloat));
   iddpm::cuda::group_norm_forward(call, {}, eps, saved, y);
   near(what + " y", y, expected.y, tolerance);
-  at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de, dbefore;
+  at::Tensor dw = at::full({call.shape.n, call.shape.c}, 99.0f), db = dw.clone(), de, dinput_bias;
   if (expected.e.defined()) de = at::full_like(call.params.scale_shift, 99);
-  if (expected.before.defined()) dbefore = dw.clone();
+  if (expected.input_bias.defined()) dinput_bias = dw.clone();
   auto data = [](const at::Tensor &t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
-  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
+  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dinput_bias)}, dx);
   near(what + " dx", dx.first, expected.x.grad(), tolerance);
   more = at::randn_like(call.x);
-  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dbefore)}, dx);
+  iddpm::cuda::group_norm_backward(call, saved, dy, more, {data(dw), data(db), data(de), data(dinput_bias)}, dx);
   near(what + " dx and more", dx.first, expected.x.grad() + more.to(at::kDouble), tolerance);
   near(what + " dw", dw.sum(0), expected.w.grad(), 1e-4);
   near(what + " db", db.sum(0), expected.b.grad(), 1e-4);
   if (de.defined()) near(what + " dscale_shift", de, expected.e.grad(), 1e-4);
-  // It is what rounding leaves of sums that cancel, all but per group.
-  if (dbefore.defined()) near(what + " dbefore", expected.before.dim() == 1 ? dbefore.sum(0) : dbefore, expected.before.grad(), 1e-4);
+  // The sums nearly cancel within each group, so rounding errors dominate.
+  if (dinput_bias.defined()) near(what + " dinput_bias", expected.input_bias.dim() == 1 ? dinput_bias.sum(0) : dinput_bias, expected.input_bias.grad(), 1e-4);
 }
 
-// Compares what comes of x in two parts, of which the first has so many channels, with
-// what comes of it in one.
-void compare_joined(const std::string &what, const iddpm::GroupNormCall &whole, int64_t split, double tolerance) {
+// Compares the results for x in two parts, the first with `split` channels, with those for
+// x in one part.
+void compare_concat(const std::string &what, const iddpm::GroupNormCall &whole, int64_t split, double tolerance) {
   constexpr double eps = 1e-5;
   int64_t c = whole.shape.c;
   auto part = [&](int64_t first, int64_t count) { return whole.x.narrow(1, first, count).contiguous(at::MemoryFormat::ChannelsLast); };
   iddpm::GroupNormPair x{part(0, split), part(split, c - split)}, dx_whole{at::full_like(whole.x, 99), {}};
   iddpm::GroupNormPair dx{at::full_like(x.first, 99), at::full_like(x.rest, 99)};
-  iddpm::GroupNormCall joined(at::full_like(whole.x, 99), whole.shape.groups, whole.params, whole.end);
+  iddpm::GroupNormCall concat(at::full_like(whole.x, 99), whole.shape.groups, whole.params, whole.end);
   at::Tensor y = at::full_like(whole.x, 99), want = y.clone(), dy = at::randn_like(y), more = at::randn_like(y);
   iddpm::GroupNormSaved saved(whole.shape, at::TensorOptions(at::kFloat)), saved_whole(whole.shape, at::TensorOptions(at::kFloat));
-  iddpm::cuda::group_norm_forward(joined, x, eps, saved, y);
+  iddpm::cuda::group_norm_forward(concat, x, eps, saved, y);
   iddpm::cuda::group_norm_forward(whole, {}, eps, saved_whole, want);
-  check(joined.x.equal(whole.x), what + " x", 0);
+  check(concat.x.equal(whole.x), what + " x", 0);
   near(what + " y", y, want, tolerance);
   at::Tensor rows = at::full({4, whole.shape.n, c}, 99.0f), scale = at::full({whole.shape.n, 2 * c}, 99.0f);
   float *row = rows.data_ptr<float>();
   int64_t step = whole.shape.n * c;
   iddpm::GroupNormGradients out{row, row + step, whole.params.scale_shift.defined() ? scale.data_ptr<float>() : nullptr, nullptr};
-  iddpm::cuda::group_norm_backward(joined, saved, dy, more, out, dx);
+  iddpm::cuda::group_norm_backward(concat, saved, dy, more, out, dx);
   iddpm::cuda::group_norm_backward(whole, saved_whole, dy, more, out, dx_whole);
   near(what + " dx", at::cat({dx.first, dx.rest}, 1), dx_whole.first, tolerance);
 }
@@ -140,19 +140,19 @@ void test_group_norm() {
     for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
       for (int variant = 0; variant < 8; ++variant) {
         bool silu = variant & 1, scaled = variant == 2 || variant == 3;
-        iddpm::GroupNormEnd end{silu, variant < 6 ? 0.0 : 0.3, variant == 6 ? plain_key : added_key};
+        iddpm::GroupNormActivation end{silu, variant < 6 ? 0.0 : 0.3, variant == 6 ? plain_key : added_key};
         int64_t n = c.shape[0], channels = c.shape[1], elements = n * channels * c.shape[2] * c.shape[3];
         at::Tensor memory = (at::randn({elements + c.skipped}) * 2 + 3).to(dtype);
         at::Tensor x = memory.narrow(0, c.skipped, elements).view({n, c.shape[2], c.shape[3], channels}).permute({0, 3, 1, 2});
-        at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor(), before;
-        if (variant == 3) before = at::randn({channels});
-        if (variant >= 4) before = at::randn({n, channels});
-        iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, before}, end);
+        at::Tensor e = scaled ? at::randn({n, 2 * channels}) : at::Tensor(), input_bias;
+        if (variant == 3) input_bias = at::randn({channels});
+        if (variant >= 4) input_bias = at::randn({n, channels});
+        iddpm::GroupNormCall call(x, c.groups, {at::randn({channels}), at::randn({channels}), e, input_bias}, end);
         double tolerance = dtype == at::kFloat ? 1e-5 : dtype == at::kHalf ? 2e-3 : 1e-2;
         compare_group_norm(name("group norm", c.shape, dtype) + " variant " + std::to_string(variant), call, tolerance);
         if (variant != 3 && variant != 7) continue;
         for (int64_t split : {channels / 2, channels / 3 + 1}) {
-          compare_joined(name("joined norm", c.shape, dtype) + " at " + std::to_string(split), call, split, tolerance);
+          compare_concat(name("concatenated norm", c.shape, dtype) + " at " + std::to_string(split), call, split, tolerance);
         }
       }
     }
@@ -172,7 +172,7 @@ void test_residual_add() {
   }
 }
 
-// The tests above have compared the CPU's kernel with its reference implementation.
+// The reference is the CPU kernel, which Go tests compare with libtorch's operators.
 void test_diffusion_losses() {
   const std::vector<std::vector<int64_t>> shapes{{5, 3, 7, 4}, {2, 1, 1, 1}, {3, 3, 32, 32}, {1, 4, 64, 33}};
   for (const auto &shape : shapes) {
@@ -200,7 +200,7 @@ void test_diffusion_losses() {
   }
 }
 
-// Images in channels-last memory, not aligned in it where `skipped` is odd.
+// Images in channels-last memory, unaligned if `skipped` is odd.
 at::Tensor draw_images(const std::vector<int64_t> &shape, int64_t channels, int64_t skipped) {
   int64_t n = shape[0], h = shape[2], w = shape[3];
   at::Tensor memory = at::randn({n * channels * h * w + skipped}).narrow(0, skipped, n * channels * h * w);
@@ -246,7 +246,7 @@ void test_reverse_step() {
   }
 }
 
-// Infinities and NaNs come out as they do of the CPU's kernel.
+// Infinities and NaNs must propagate as in the CPU kernel.
 void test_reverse_step_broken() {
   at::Tensor x = draw_images({1, 1, 2, 2}, 1, 0);
   at::Tensor rows = at::tensor({1.5f, -0.5f, 0.4f, 0.6f, 0.0f, 0.0f, 1.0f, 0.0f}).view({1, 8});
@@ -260,33 +260,33 @@ void test_reverse_step_broken() {
   check(same && previous.isnan().sum().item<int64_t>() == 3, "broken reverse step", 0);
 }
 
-// libtorch's own update, in float64, for parameters that do and do not fill a
+// Compares with libtorch's update in float64, for sizes that are and are not multiples of a
 // block's chunk.
 void test_adamw() {
   for (int variant = 0; variant < 6; ++variant) {
     std::vector<std::vector<int64_t>> shapes{{1}, {3, 5}, {8192}, {0}, {8193}, {4, 7, 3, 3}, {129, 256}};
     if (variant == 2) shapes.resize(510, {2});  // more than one table holds
-    iddpm::AdamWCall call{{}, {}, {}, {}, {}, std::vector<iddpm::Average>(variant % 3), at::full({}, 4.0f), {1e-2, 0.9, 0.999, 0.05, 1e-8}, {}, {}, {}};
+    iddpm::AdamWCall call{{}, {}, {}, {}, {}, std::vector<iddpm::Ema>(variant % 3), at::full({}, 4.0f), {1e-2, 0.9, 0.999, 0.05, 1e-8}, {}, {}, {}};
     for (const auto &shape : shapes) {
       for (iddpm::Tensors *list : {&call.params, &call.grads, &call.exp_avg}) list->push_back(at::randn(shape));
       call.exp_avg_sq.push_back(at::rand(shape));
       bool copied = variant % 2 == 0 && call.params.size() % 2 == 0;
       if (copied && call.params.size() % 4 == 0) call.grads.back() = call.grads.back().to(at::kBFloat16);
-      call.copies.push_back(copied ? at::full(shape, 99, at::kBFloat16) : at::Tensor());
-      for (iddpm::Average &a : call.averages) a.tensors.push_back(at::randn(shape));
+      call.working.push_back(copied ? at::full(shape, 99, at::kBFloat16) : at::Tensor());
+      for (iddpm::Ema &a : call.emas) a.tensors.push_back(at::randn(shape));
     }
-    for (size_t r = 0; r < call.averages.size(); ++r) call.averages[r].rate = 0.9 + 0.05 * static_cast<double>(r);
+    for (size_t r = 0; r < call.emas.size(); ++r) call.emas[r].rate = 0.9 + 0.05 * static_cast<double>(r);
     bool skips = variant == 4 || variant == 5;
     if (variant % 2 == 1) call.lr = at::full({1}, 3e-3, at::kDouble);
     if (variant >= 3) call.skip = at::full({1}, skips ? 1.0f : 0.0f);
-    if (variant >= 1) call.gain = at::full({1}, 0.3f);
+    if (variant >= 1) call.grad_scale = at::full({1}, 0.3f);
     auto exact = [](iddpm::Tensors &list) {
       for (at::Tensor &t : list) t = t.to(at::kDouble);
     };
     iddpm::AdamWCall expected = call;
     for (iddpm::Tensors *list : {&expected.params, &expected.grads, &expected.exp_avg, &expected.exp_avg_sq}) exact(*list);
-    for (iddpm::Average &a : expected.averages) exact(a.tensors);
-    expected.copies.assign(shapes.size(), at::Tensor());
+    for (iddpm::Ema &a : expected.emas) exact(a.tensors);
+    expected.working.assign(shapes.size(), at::Tensor());
     expected.skip = expected.lr = at::Tensor();
     if (call.lr.defined()) expected.options.lr = 3e-3;
     if (!skips) iddpm::adamw_(expected);
@@ -297,10 +297,10 @@ void test_adamw() {
       near(what + " p", call.params[k], expected.params[k], 1e-6);
       near(what + " m", call.exp_avg[k], expected.exp_avg[k], 1e-6);
       near(what + " v", call.exp_avg_sq[k], expected.exp_avg_sq[k], 1e-6);
-      if (const at::Tensor &copy = call.copies[k]; copy.defined()) {
-        check(copy.equal(skips ? at::full_like(copy, 99) : call.params[k].to(at::kBFloat16)), what + " copy", 0);
+      if (const at::Tensor &w = call.working[k]; w.defined()) {
+        check(w.equal(skips ? at::full_like(w, 99) : call.params[k].to(at::kBFloat16)), what + " working weight", 0);
       }
-      for (size_t r = 0; r < call.averages.size(); ++r) near(what + " average", call.averages[r].tensors[k], expected.averages[r].tensors[k], 1e-6);
+      for (size_t r = 0; r < call.emas.size(); ++r) near(what + " EMA", call.emas[r].tensors[k], expected.emas[r].tensors[k], 1e-6);
     }
   }
 }

@@ -1,10 +1,10 @@
-// There is one process here, and no NCCL.
+// The emulated GPU has no NCCL.
 #include "../kernels.h"
 
 namespace iddpm::cuda {
 namespace {
 
-[[noreturn]] void refuse() { TORCH_CHECK(false, "the emulated GPU has no NCCL"); }
+[[noreturn]] void refuse() { TORCH_CHECK(false, "the emulated GPU does not support NCCL"); }
 
 }  // namespace
 

@@ -8,7 +8,7 @@
 namespace iddpm::cuda {
 
 struct Target {
-  explicit Target(const at::Tensor &t) { TORCH_CHECK(t.is_cpu(), "emulated kernels work on tensors of the CPU"); }
+  explicit Target(const at::Tensor &t) { TORCH_CHECK(t.is_cpu(), "emulated kernels need CPU tensors"); }
   cudaStream_t stream = nullptr;
 };
 

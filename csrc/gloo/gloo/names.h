@@ -1,7 +1,6 @@
-// libtorch carries gloo inside, but not its headers. These are the names that
-// libtorch's own ProcessGroupGloo.hpp mentions, all of them behind pointers: a
-// program that only makes a process group and calls it needs no more of them.
-// libtorch's version is pinned, and so is what that header asks for.
+// libtorch contains gloo but not its headers. These are the names that libtorch's
+// ProcessGroupGloo.hpp uses, all through pointers, so declarations suffice to create and
+// use a process group. libtorch's version is pinned, so the set of names does not change.
 #pragma once
 
 #include <chrono>
