@@ -7,13 +7,12 @@
 //	  padded with spaces and ended by a newline so that the data starts at a multiple of 64
 //	the elements, in C order, or in Fortran order where the header says so
 //
-// A .npz is a zip of such files, each named after its array and ".npy".
+// A .npz is a zip of such files, each named after its array plus ".npy".
 //
-// Arrays are in memory what they are in a file: bytes, always little-endian and
-// in C order. Reading turns big-endian and Fortran-order files into that; it
-// never unpickles, so arrays of objects are refused, as structured ones are.
-// Malformed files give an error, and cost no more memory than their own size
-// (compressed ones: see OpenNPZ).
+// Arrays in memory are bytes, always little-endian and in C order. Reading converts
+// big-endian and Fortran-order files. It never unpickles: arrays of objects and
+// structured arrays are errors. A malformed file gives an error and needs no more
+// memory than its size (compressed files: see OpenNPZ).
 package npy
 
 import (
@@ -24,7 +23,7 @@ import (
 	"github.com/wangkuiyi/gotorch/internal/strided"
 )
 
-// DType is the type of an array's elements. The zero value is none.
+// DType is the type of an array's elements. The zero value is invalid.
 type DType uint8
 
 // The element types, by NumPy's names.
@@ -62,7 +61,7 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Size returns the bytes of one element, 0 for a DType that is none of the above.
+// Size returns the bytes of one element, 0 for an invalid DType.
 func (d DType) Size() int64 {
 	if !d.valid() {
 		return 0
@@ -70,7 +69,7 @@ func (d DType) Size() int64 {
 	return int64(dtypes[d].code[1] - '0')
 }
 
-// Array is an n-dimensional array: Data holds product(Shape) elements of DType,
+// Array is an n-dimensional array: Data contains product(Shape) elements of DType,
 // little-endian, in C order. An empty Shape is a scalar.
 type Array struct {
 	DType DType
@@ -83,8 +82,8 @@ type Number interface {
 	bool | int8 | uint8 | int16 | uint16 | int32 | uint32 | int64 | uint64 | float32 | float64
 }
 
-// New makes an array from a copy of values. With no shape it is a vector of all
-// of them; else the shape's product must be their number.
+// New makes an array from a copy of values. Without a shape it is a vector; else the
+// product of the shape must be the number of values.
 func New[T Number](values []T, shape ...int64) (*Array, error) {
 	if len(shape) == 0 {
 		shape = []int64{int64(len(values))}
@@ -93,7 +92,7 @@ func New[T Number](values []T, shape ...int64) (*Array, error) {
 	if n, ok := strided.Bytes(shape, 1); !ok || n != int64(len(values)) {
 		return nil, fmt.Errorf("npy: %d values do not fill the shape %v", len(values), shape)
 	}
-	// binary.Append knows every Number, so it cannot fail.
+	// binary.Append supports every Number, so it cannot fail.
 	a.Data, _ = binary.Append(make([]byte, 0, int64(len(values))*a.DType.Size()), binary.LittleEndian, values)
 	return a, nil
 }
@@ -126,7 +125,7 @@ func dtypeOf[T Number]() DType {
 	}
 }
 
-// Len returns the number of elements that Data holds.
+// Len returns the number of elements in Data.
 func (a *Array) Len() int {
 	if !a.DType.valid() {
 		return 0
@@ -134,7 +133,7 @@ func (a *Array) Len() int {
 	return len(a.Data) / int(a.DType.Size())
 }
 
-// check says what keeps a from being written.
+// check returns why a cannot be written, or nil.
 func (a *Array) check() error {
 	if !a.DType.valid() {
 		return fmt.Errorf("npy: an array of %v cannot be written", a.DType)
@@ -146,8 +145,8 @@ func (a *Array) check() error {
 	return nil
 }
 
-// Float64s returns the elements as float64, whatever their type. Integers beyond
-// 2^53 are rounded, and a bool is 0 or 1.
+// Float64s returns the elements of any type as float64. Integers beyond 2^53 are
+// rounded, and a bool is 0 or 1.
 func (a *Array) Float64s() []float64 {
 	switch a.DType {
 	case Float64:
@@ -164,7 +163,7 @@ func (a *Array) Float64s() []float64 {
 }
 
 // Float32s returns the elements of a float32 or float16 array. Other types are an
-// error, since float32 cannot hold them all.
+// error, since float32 cannot represent all their values.
 func (a *Array) Float32s() ([]float32, error) {
 	switch a.DType {
 	case Float32:
@@ -172,14 +171,14 @@ func (a *Array) Float32s() ([]float32, error) {
 	case Float16:
 		return a.halves(), nil
 	}
-	return nil, fmt.Errorf("npy: the array holds %v, not float32 or float16", a.DType)
+	return nil, fmt.Errorf("npy: the array is %v, not float32 or float16", a.DType)
 }
 
 // Int64s returns the elements of a bool or integer array other than uint64.
 func (a *Array) Int64s() ([]int64, error) {
 	switch a.DType {
 	case Float16, Float32, Float64, Uint64:
-		return nil, fmt.Errorf("npy: the array holds %v, not integers that fit an int64", a.DType)
+		return nil, fmt.Errorf("npy: the array is %v, not integers that fit an int64", a.DType)
 	}
 	return a.integers(), nil
 }
@@ -187,7 +186,7 @@ func (a *Array) Int64s() ([]int64, error) {
 // Uint8s returns the elements of a uint8 or bool array: its Data, not a copy.
 func (a *Array) Uint8s() ([]uint8, error) {
 	if a.DType != Uint8 && a.DType != Bool {
-		return nil, fmt.Errorf("npy: the array holds %v, not uint8", a.DType)
+		return nil, fmt.Errorf("npy: the array is %v, not uint8", a.DType)
 	}
 	return a.Data, nil
 }
@@ -220,7 +219,7 @@ func (a *Array) halves() []float32 {
 	return out
 }
 
-// halfToFloat widens an IEEE 754 binary16, which float32 holds exactly.
+// halfToFloat converts an IEEE 754 binary16 to float32, which is exact.
 func halfToFloat(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10)&0x1f, uint32(h)&0x3ff

@@ -16,16 +16,16 @@ import (
 
 const (
 	magic = "\x93NUMPY"
-	// maxHeader bounds a header's length. NumPy reads headers above 10,000 bytes
-	// only on request, and writes some 128.
+	// maxHeader is the maximum length of a header. NumPy reads headers above 10,000
+	// bytes only on request, and writes some 128.
 	maxHeader = 1 << 16
-	// maxRank is NumPy's own bound.
+	// maxRank is NumPy's maximum.
 	maxRank = 64
 	// alignment of the data in a file that NumPy or this package writes.
 	alignment = 64
 )
 
-// header is what a .npy file says of its data.
+// header is the header of a .npy file.
 type header struct {
 	dtype     DType
 	bigEndian bool
@@ -34,8 +34,7 @@ type header struct {
 	size      int64 // of the data, in bytes
 }
 
-// readHeader reads up to the first byte of data. It returns the number of bytes
-// it read.
+// readHeader reads everything before the data, and returns the number of bytes read.
 func readHeader(r io.Reader) (header, int64, error) {
 	var start [12]byte
 	if _, err := io.ReadFull(r, start[:10]); err != nil {
@@ -53,7 +52,7 @@ func readHeader(r io.Reader) (header, int64, error) {
 		}
 		length, read = int64(binary.LittleEndian.Uint32(start[8:])), 12
 	default:
-		return header{}, 0, fmt.Errorf("version %d.%d of the format is not known, only 1.0 to 3.0", start[6], start[7])
+		return header{}, 0, fmt.Errorf("version %d.%d of the format is not supported, only 1.0 to 3.0", start[6], start[7])
 	}
 	if length > maxHeader {
 		return header{}, 0, fmt.Errorf("a header of %d bytes is longer than %d", length, maxHeader)
@@ -69,8 +68,7 @@ func readHeader(r io.Reader) (header, int64, error) {
 	return h, read + length, nil
 }
 
-// unexpected says that the file ends too early, where io.EOF would only say that
-// it ends.
+// unexpected turns io.EOF into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -124,8 +122,8 @@ func parseHeader(text string) (header, error) {
 	return h, nil
 }
 
-// parser reads the little of Python's grammar that headers use. After the first
-// failure, err stays and every method returns at once.
+// parser parses the subset of Python's grammar that headers use. After the first
+// failure err is kept and every method returns at once.
 type parser struct {
 	rest string
 	err  error
@@ -228,7 +226,7 @@ func (p *parser) integer() int64 {
 		return 0
 	}
 	p.rest = p.rest[end:]
-	p.accept("L") // Python 2 wrote its long integers with this suffix
+	p.accept("L") // the suffix of Python 2's long integers
 	return n
 }
 

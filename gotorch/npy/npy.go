@@ -28,8 +28,8 @@ func ReadFile(path string) (*Array, error) {
 	return a, nil
 }
 
-// Read reads one array, and no byte beyond it. What the header promises is
-// believed only as far as the data comes.
+// Read reads one array, and no byte beyond it. It allocates memory as the data arrives,
+// not by the size that the header claims.
 func Read(r io.Reader) (*Array, error) {
 	h, _, err := readHeader(r)
 	if err != nil {
@@ -42,7 +42,7 @@ func Read(r io.Reader) (*Array, error) {
 	return h.array(data), nil
 }
 
-// readSized reads an array that must fill size bytes to the last.
+// readSized reads an array that must have exactly size bytes.
 func readSized(r io.Reader, size int64) (*Array, error) {
 	h, read, err := readHeader(r)
 	if err != nil {
@@ -61,7 +61,7 @@ func readSized(r io.Reader, size int64) (*Array, error) {
 	return h.array(data), nil
 }
 
-// readGrowing reads size bytes without allocating much more than there are.
+// readGrowing reads size bytes without allocating much more than the reader has.
 func readGrowing(r io.Reader, size int64) ([]byte, error) {
 	const step = 1 << 20
 	data := make([]byte, 0, min(size, step))
@@ -76,7 +76,7 @@ func readGrowing(r io.Reader, size int64) ([]byte, error) {
 	return data, nil
 }
 
-// array turns a file's data into little-endian C order.
+// array converts a file's data to little-endian C order.
 func (h header) array(data []byte) *Array {
 	item := h.dtype.Size()
 	if h.bigEndian && item > 1 {
@@ -113,7 +113,7 @@ func Write(w io.Writer, a *Array) error {
 	return err
 }
 
-// WriteFile writes a .npy file whole or not at all.
+// WriteFile writes a .npy file atomically.
 func WriteFile(path string, a *Array) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return Write(w, a) })
 }

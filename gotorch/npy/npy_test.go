@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// golden is the folder of arrays that the reference implementation left.
+// golden is the folder of arrays that the reference implementation wrote.
 const golden = "../../testdata/golden"
 
 func upTo(n int) []float64 {
@@ -25,7 +25,7 @@ func upTo(n int) []float64 {
 	return out
 }
 
-// What testdata/make.py had NumPy write.
+// TestReadFilesOfNumPy reads the files that testdata/make.py wrote with NumPy.
 func TestReadFilesOfNumPy(t *testing.T) {
 	for _, c := range []struct {
 		file  string
@@ -98,7 +98,7 @@ func TestReadNPZOfNumPy(t *testing.T) {
 	}
 }
 
-// Rewriting the reference's arrays gives NumPy's very bytes.
+// TestWriteAsNumPyDoes rewrites the reference's arrays: the bytes must equal NumPy's.
 func TestWriteAsNumPyDoes(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(golden, "*", "*.npz"))
 	if err != nil || len(paths) == 0 {
@@ -125,7 +125,7 @@ func TestWriteAsNumPyDoes(t *testing.T) {
 			}
 			var got bytes.Buffer
 			if err := Write(&got, a); err != nil || !bytes.Equal(got.Bytes(), want) {
-				t.Fatalf("%s %s: %v %v is written otherwise (%v)", path, f.Name, a.DType, a.Shape, err)
+				t.Fatalf("%s %s: %v %v is written differently (%v)", path, f.Name, a.DType, a.Shape, err)
 			}
 		}
 	}
@@ -223,7 +223,7 @@ func TestWriteRefuses(t *testing.T) {
 		}
 	}
 	if _, err := New([]int8{1, 2, 3}, 2, 2); err == nil {
-		t.Error("3 values filled 2 x 2")
+		t.Error("3 values were accepted for 2 x 2")
 	}
 	one := Named{"x", &Array{DType: Bool, Shape: []int64{}, Data: []byte{1}}}
 	if err := WriteNPZ(io.Discard, one, one); err == nil {
@@ -231,7 +231,7 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
-// file makes a .npy of version 1 with the header as it stands.
+// file makes a .npy of version 1 with this header.
 func file(header string, data ...byte) []byte {
 	b := append([]byte(magic), 1, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(header)))
@@ -297,7 +297,7 @@ func readAll(data []byte) error {
 	return nil
 }
 
-// A flipped bit anywhere in the arrays, and a cut anywhere at all, are noticed.
+// TestDamagedNPZ flips bits of the arrays and truncates the file: each must be an error.
 func TestDamagedNPZ(t *testing.T) {
 	a, _ := New([]int32{1, 2, 3, 4})
 	data := npzBytes(t, Named{"a", a}, Named{"b", a})
@@ -320,7 +320,7 @@ func TestDamagedNPZ(t *testing.T) {
 	}
 }
 
-// The claim alone is refused, before anything is unpacked.
+// TestZipBomb checks that the claimed size is rejected before anything is unpacked.
 func TestZipBomb(t *testing.T) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)

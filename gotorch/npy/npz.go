@@ -19,9 +19,9 @@ type NPZ struct {
 	path   string
 }
 
-// OpenNPZ opens a .npz file, as numpy.savez or numpy.savez_compressed write it.
-// A compressed file that unpacks to more than 256 MiB and more than a hundred
-// times its size is refused. The caller closes it.
+// OpenNPZ opens a .npz file of numpy.savez or numpy.savez_compressed. A compressed file
+// that unpacks to more than 256 MiB and more than a hundred times its size is an error.
+// The caller closes it.
 func OpenNPZ(path string) (*NPZ, error) {
 	f, err := regularfile.Open(path)
 	if err != nil {
@@ -39,7 +39,7 @@ func OpenNPZ(path string) (*NPZ, error) {
 	return z, nil
 }
 
-// NewNPZ is OpenNPZ on size bytes of r. It needs no closing.
+// NewNPZ is OpenNPZ on size bytes of r. It need not be closed.
 func NewNPZ(r io.ReaderAt, size int64) (*NPZ, error) {
 	z, err := safezip.Open(r, size)
 	if err != nil {
@@ -47,7 +47,7 @@ func NewNPZ(r io.ReaderAt, size int64) (*NPZ, error) {
 	}
 	seen := map[string]bool{}
 	for _, f := range z.File {
-		// The zip may hold both "x" and "x.npy".
+		// The zip may contain both "x" and "x.npy".
 		name := strings.TrimSuffix(f.Name, ".npy")
 		if seen[name] {
 			return nil, fmt.Errorf("two arrays are named %q", name)
@@ -65,8 +65,8 @@ func (z *NPZ) Close() error {
 	return z.closer.Close()
 }
 
-// Names returns the names of the arrays in the file's order, as numpy.load's
-// files has them: without ".npy".
+// Names returns the names of the arrays in the file's order, without ".npy", as the
+// attribute files of numpy.load's result.
 func (z *NPZ) Names() []string {
 	names := make([]string, len(z.zip.File))
 	for i, f := range z.zip.File {
@@ -75,7 +75,7 @@ func (z *NPZ) Names() []string {
 	return names
 }
 
-// Read reads the array of that name. The zip's checksum is checked.
+// Read reads the array of that name and verifies the zip's checksum.
 func (z *NPZ) Read(name string) (*Array, error) {
 	for _, f := range z.zip.File {
 		if strings.TrimSuffix(f.Name, ".npy") != name {
@@ -94,7 +94,7 @@ func (z *NPZ) Read(name string) (*Array, error) {
 	return nil, fmt.Errorf("%sno array %q, only %q", z.path, name, z.Names())
 }
 
-// ReadNPZ reads all arrays of a .npz file. See OpenNPZ to read some of them.
+// ReadNPZ reads all arrays of a .npz file. OpenNPZ can read some of them.
 func ReadNPZ(path string) (map[string]*Array, error) {
 	z, err := OpenNPZ(path)
 	if err != nil {
@@ -112,7 +112,7 @@ func ReadNPZ(path string) (map[string]*Array, error) {
 
 // Named is an array and its name in a .npz.
 type Named struct {
-	Name string // empty: "arr_" and the position, as numpy.savez names its positional arguments
+	Name string // empty: "arr_" and the position, as for positional arguments of numpy.savez
 	*Array
 }
 
@@ -140,7 +140,7 @@ func WriteNPZ(w io.Writer, arrays ...Named) error {
 	return z.Close()
 }
 
-// WriteNPZFile writes a .npz file whole or not at all.
+// WriteNPZFile writes a .npz file atomically.
 func WriteNPZFile(path string, arrays ...Named) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return WriteNPZ(w, arrays...) })
 }

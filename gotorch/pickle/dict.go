@@ -2,9 +2,9 @@ package pickle
 
 import "iter"
 
-// Dict is a Python dict or OrderedDict: it remembers the order in which its keys
-// were first set. The zero value is an empty dict. Keys are compared as Go compares
-// them: 1, 1.0 and true are three keys here and one in Python.
+// Dict is a Python dict or OrderedDict, with keys in the order in which they were first
+// set. The zero value is an empty dict. Keys are compared as in Go: 1, 1.0 and true are
+// three keys here and one in Python.
 type Dict struct {
 	// Ordered makes it a collections.OrderedDict, as Module.state_dict() returns.
 	Ordered bool
@@ -25,9 +25,8 @@ func (d *Dict) Get(key any) (any, bool) {
 	return d.values[i], true
 }
 
-// Set gives a key a value: a new key comes last, one that is there keeps its
-// place. The key is a string, integer, float, bool or nil; an int becomes an
-// int64.
+// Set sets the value of a key. A new key comes last; an existing one keeps its position.
+// The key is a string, integer, float, bool or nil; an int becomes an int64.
 func (d *Dict) Set(key, value any) {
 	key = normalKey(key)
 	if i, ok := d.index[key]; ok {
@@ -56,8 +55,7 @@ func (d *Dict) All() iter.Seq2[any, any] {
 	}
 }
 
-// Values returns the values in the order of the keys: what is put there is the
-// dict's.
+// Values returns the dict's own slice of values, in the order of the keys.
 func (d *Dict) Values() []any { return d.values }
 
 func normalKey(key any) any {
@@ -67,7 +65,7 @@ func normalKey(key any) any {
 	return key
 }
 
-// IsKey says whether a value may be a key.
+// IsKey reports whether a value may be a key.
 func IsKey(v any) bool {
 	switch v.(type) {
 	case string, int64, int, float64, bool, nil:

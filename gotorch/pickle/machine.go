@@ -8,22 +8,22 @@ import (
 	"io"
 )
 
-// Limits of one pickle. A state_dict of 1,000 parameters takes 100 KiB and, by the
-// count that maxPushes bounds, 30,000 pushes.
+// Limits of one pickle. A state_dict of 1,000 parameters has 100 KiB and 30,000 of the
+// objects that maxPushes counts.
 const (
-	MaxLength = 64 << 20 // bytes of a pickle, without what stays in the file
+	MaxLength = 64 << 20 // bytes of a pickle, without Spans
 	maxPushes = 4 << 20
 )
 
-// machine runs one pickle: a stack, marks in it, and a memo. After the first failure
-// err stays, and every method returns a zero value at once.
+// machine runs one pickle: a stack, marks in it, and a memo. After the first failure err
+// is kept, and every method returns a zero value at once.
 type machine struct {
 	Unpickler
 	file   io.Reader
 	in     *bufio.Reader // of file
 	pos    int64         // of the next byte, counted from the pickle's first
-	size   int64         // that pos may come to
-	budget int64         // bytes that may yet be read
+	size   int64         // maximum of pos
+	budget int64         // bytes that may still be read
 	opAt   int64         // pos of the running opcode
 	pushes int
 	stack  []any
@@ -49,8 +49,8 @@ func (u *machine) run() {
 	}
 }
 
-// ErrTruncated is the end of the bytes in the midst of a pickle.
-var ErrTruncated = errors.New("it ends in the midst of a pickle")
+// ErrTruncated reports that the data ends within a pickle.
+var ErrTruncated = errors.New("it ends within a pickle")
 
 func (u *machine) fail(format string, args ...any) {
 	if u.err == nil {
@@ -58,8 +58,8 @@ func (u *machine) fail(format string, args ...any) {
 	}
 }
 
-// take reads n bytes.
-func (u *machine) take(n uint64) []byte {
+// read reads n bytes.
+func (u *machine) read(n uint64) []byte {
 	switch {
 	case u.err != nil:
 		return nil
@@ -80,7 +80,7 @@ func (u *machine) take(n uint64) []byte {
 	return b
 }
 
-// skip leaves n bytes where they lie.
+// skip leaves n bytes in the file.
 func (u *machine) skip(n uint64) Span {
 	if u.err == nil && n > uint64(u.size-u.pos) {
 		u.fail("%w", ErrTruncated)
@@ -120,13 +120,13 @@ func (u *machine) byte() byte {
 		u.budget--
 		return b
 	}
-	u.take(1) // which says why it cannot
+	u.read(1) // sets the error
 	return 0
 }
 
 func (u *machine) uint(bytes int) uint64 {
 	var wide [8]byte
-	copy(wide[:], u.take(uint64(bytes)))
+	copy(wide[:], u.read(uint64(bytes)))
 	return binary.LittleEndian.Uint64(wide[:])
 }
 
@@ -145,7 +145,7 @@ func (u *machine) line() string {
 	return ""
 }
 
-// charge counts what takes memory: places on the stack and in the memo, and marks.
+// charge counts objects that need memory: entries of the stack and the memo, and marks.
 func (u *machine) charge(n int) {
 	if u.pushes += n; u.pushes > maxPushes {
 		u.fail("it makes more than %d objects", maxPushes)
@@ -157,7 +157,7 @@ func (u *machine) push(v any) {
 	u.stack = append(u.stack, v)
 }
 
-// bottom is the height below which the running opcode may not reach.
+// bottom is the height of the stack below which the running opcode may not read.
 func (u *machine) bottom() int {
 	if len(u.marks) == 0 {
 		return 0

@@ -12,7 +12,7 @@ var opcodes = [256]func(*machine){
 			u.fail("protocol %d is not supported, only 2 to 5", version)
 		}
 	},
-	0x95: func(u *machine) { u.take(8) }, // FRAME: a hint for buffering
+	0x95: func(u *machine) { u.read(8) }, // FRAME: a hint for buffering
 	'.':  (*machine).stop,                // STOP
 	'(':  (*machine).mark,
 
@@ -26,7 +26,7 @@ var opcodes = [256]func(*machine){
 	0x8b: func(u *machine) { u.long(u.uint(4)) },
 	'G': func(u *machine) { // BINFLOAT, the one big-endian number
 		var b [8]byte
-		copy(b[:], u.take(8))
+		copy(b[:], u.read(8))
 		u.push(math.Float64frombits(binary.BigEndian.Uint64(b[:])))
 	},
 
@@ -96,14 +96,14 @@ func (u *machine) long(length uint64) {
 }
 
 func (u *machine) text(length uint64) {
-	b := u.take(length)
+	b := u.read(length)
 	if !utf8.Valid(b) {
 		u.fail("a string that is not UTF-8")
 	}
 	u.push(string(b))
 }
 
-// python2 is a str of Python 2: bytes, which are taken for text where none are expected.
+// python2 pushes a str of Python 2: bytes, interpreted as text unless bytes are allowed.
 func (u *machine) python2(length uint64) {
 	if u.LongBytes > 0 {
 		u.bytes(length)
@@ -117,7 +117,7 @@ func (u *machine) bytes(length uint64) {
 	case u.LongBytes <= 0:
 		u.fail("strings of bytes are not supported")
 	case length < uint64(u.LongBytes):
-		u.push(string(u.take(length)))
+		u.push(string(u.read(length)))
 	default:
 		u.push(u.skip(length))
 	}
@@ -188,7 +188,7 @@ func (u *machine) global(module, name string) {
 	switch {
 	case u.err != nil:
 	case u.FindClass == nil:
-		u.fail("it asks for %s", full)
+		u.fail("it refers to %s", full)
 	default:
 		if err := u.FindClass(full); err != nil {
 			u.fail("%w", err)
@@ -217,7 +217,7 @@ func (u *machine) reduce() {
 		return
 	}
 	if d, ok := v.(*Dict); ok {
-		u.charge(d.Len()) // a few bytes can ask for another copy of a long list of pairs
+		u.charge(d.Len()) // a few bytes can copy a long list of pairs again
 	}
 	u.push(v)
 }
@@ -246,7 +246,7 @@ func (u *machine) persistent() {
 		return
 	}
 	if u.PersistentLoad == nil {
-		u.fail("it asks for an object that lies elsewhere")
+		u.fail("it refers to a persistent object, which is not supported")
 		return
 	}
 	v, err := u.PersistentLoad(id.Items)

@@ -14,7 +14,7 @@ func load(o Unpickler, pickle string) (any, int64, error) {
 	return o.Load(strings.NewReader(pickle), int64(len(pickle)))
 }
 
-// Package pt tests the machine at length, by checkpoints.
+// TestLoad covers plain values; package pt tests the machine with checkpoints.
 func TestLoad(t *testing.T) {
 	pair := &Dict{}
 	pair.Set("a", int64(7))
@@ -41,7 +41,7 @@ type made struct{ args, state any }
 
 func (*made) TypeName() string { return "Made" }
 
-// asking allows one class, of objects that take any arguments and any state.
+// asking allows one class, whose objects accept any arguments and any state.
 func asking() Unpickler {
 	return Unpickler{
 		FindClass: func(name string) error {
@@ -80,11 +80,11 @@ func TestGlobalsOnRequest(t *testing.T) {
 		}
 	}
 	for pickle, want := range map[string][2]string{ // with the functions, and without
-		"cos\nsystem\n.":           {"os.system is refused", "asks for os.system"},
-		"\x8c\x02os\x8c\x01x\x93.": {"os.x is refused", "asks for os.x"},
-		"cm\nMade\nNN\x86R.":       {"m.Made: too many arguments", "asks for m.Made"},
+		"cos\nsystem\n.":           {"os.system is refused", "refers to os.system"},
+		"\x8c\x02os\x8c\x01x\x93.": {"os.x is refused", "refers to os.x"},
+		"cm\nMade\nNN\x86R.":       {"m.Made: too many arguments", "refers to m.Made"},
 		"K\x01)R.":                 {"not of a function", "not of a function"},
-		"cm\nMade\n)RNa.":          {"appends to a Made", "asks for m.Made"},
+		"cm\nMade\n)RNa.":          {"appends to a Made", "refers to m.Made"},
 		"]Nb.":                     {"a state for a list", "sets attributes of a list"},
 		"Nb.":                      {"the stack is empty", "the stack is empty"},
 		"NQ.":                      {"not a tuple", "not a tuple"},
@@ -95,16 +95,16 @@ func TestGlobalsOnRequest(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := load(Unpickler{}, ")Q."); err == nil || !strings.Contains(err.Error(), "lies elsewhere") {
-		t.Errorf("a persistent id that nobody asks for: %v", err)
+	if _, _, err := load(Unpickler{}, ")Q."); err == nil || !strings.Contains(err.Error(), "a persistent object") {
+		t.Errorf("a persistent id without PersistentLoad: %v", err)
 	}
 	allowing := Unpickler{FindClass: asking().FindClass}
 	if _, _, err := load(allowing, "cm\nMade\n)R."); err == nil || !strings.Contains(err.Error(), "m.Made cannot be called") {
-		t.Errorf("a class that nobody calls: %v", err)
+		t.Errorf("a class without Call: %v", err)
 	}
 }
 
-// counted counts what is read of a file.
+// counted counts the bytes read from a file.
 type counted struct {
 	*bytes.Reader
 	n int
@@ -135,15 +135,15 @@ func TestLongBytes(t *testing.T) {
 			}
 		}
 		if file.n > 10_000 {
-			t.Errorf("%d bytes were read of a file with %d that stay there", file.n, n)
+			t.Errorf("%d bytes were read from a file with a Span of %d bytes", file.n, n)
 		}
 	}
 	for pickle, want := range map[string]string{
-		"B\xff\xff\xff\xffabc.":                 "ends in the midst",
-		"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.": "ends in the midst",
-		"\x96\xff\xff\xff\xff\xff\xff\xff\x7f.": "ends in the midst",
+		"B\xff\xff\xff\xffabc.":                 "ends within a pickle",
+		"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.": "ends within a pickle",
+		"\x96\xff\xff\xff\xff\xff\xff\xff\x7f.": "ends within a pickle",
 		"\x8c\x01\xff.":                         "not UTF-8",
-		"B\x04\x00\x00\x00abcd":                 "ends in the midst",
+		"B\x04\x00\x00\x00abcd":                 "ends within a pickle",
 	} {
 		if _, _, err := load(Unpickler{LongBytes: 4}, pickle); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", pickle, err, want)
@@ -159,7 +159,7 @@ func TestLongBytes(t *testing.T) {
 	}
 }
 
-// Nothing that is left in the file lies outside it.
+// FuzzLoad checks that Spans are within the file.
 func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
 		"](K\x01K\x02e.", "}\x8c\x01aK\x07s.", "cm\nMade\nK\x01\x85RNb.", "NN\x86Q.", "\x80\x02(B\x05\x00\x00\x00abcdeU\x01\xffq\x00h\x00t.",

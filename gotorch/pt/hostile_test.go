@@ -69,7 +69,7 @@ const orderedDictClass = "ccollections\nOrderedDict\n"
 // maxPushes is how many objects a pickle may make.
 const maxPushes = 4 << 20
 
-// hostilePickles are bodies between PROTO and STOP, and what is said of them.
+// hostilePickles are bodies between PROTO and STOP, each with a part of its error.
 func hostilePickles() map[string][2]string {
 	const huge = 1 << 62
 	return map[string][2]string{
@@ -91,13 +91,13 @@ func hostilePickles() map[string][2]string {
 		"memo of nothing":     {"q\x07", "the stack is empty"},
 		"big int":             {"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01", "an integer of 9 bytes"},
 		"huge int":            {"\x8b\xff\xff\xff\xff", "does not fit 64 bits"},
-		"huge string":         {"X\xff\xff\xff\xff", "ends in the midst"},
-		"huger string":        {"\x8d\xff\xff\xff\xff\xff\xff\xff\xffx", "ends in the midst"},
+		"huge string":         {"X\xff\xff\xff\xff", "ends within a pickle"},
+		"huger string":        {"\x8d\xff\xff\xff\xff\xff\xff\xff\xffx", "ends within a pickle"},
 		"bad string":          {"X\x02\x00\x00\x00\xc3\x28", "not UTF-8"},
-		"builtin":             {"c__builtin__\neval\n(X\x01\x00\x00\x001tR", "asks for __builtin__.eval"},
-		"torch.load":          {"ctorch\nload\n)R", "asks for torch.load"},
-		"bare storage class":  {"cFloatStorage\nFloatStorage\n", "asks for FloatStorage.FloatStorage"},
-		"builtin by stack":    {"X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93", "asks for os.system"},
+		"builtin":             {"c__builtin__\neval\n(X\x01\x00\x00\x001tR", "refers to __builtin__.eval"},
+		"torch.load":          {"ctorch\nload\n)R", "refers to torch.load"},
+		"bare storage class":  {"cFloatStorage\nFloatStorage\n", "refers to FloatStorage.FloatStorage"},
+		"builtin by stack":    {"X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93", "refers to os.system"},
 		"global of ints":      {"K\x01K\x02\x93", "whose name is no string"},
 		"endless name":        {"c" + strings.Repeat("x", 5000), "more than 1000 bytes"},
 		"call a storage":      {"ctorch\nFloatStorage\n)R", "cannot be called"},
@@ -115,7 +115,7 @@ func hostilePickles() map[string][2]string {
 		"persistent module":   {"(X\x06\x00\x00\x00moduleNNNNtQ", "not a storage's"},
 		"class as storage":    {"(X\x07\x00\x00\x00storagectorch\nSize\nX\x01\x00\x00\x000NK\x01tQ", "has the type torch.Size"},
 		"bare storage":        {pickledStorage(1), "a bare storage"},
-		"bare class":          {"ctorch\nSize\n", "it holds torch.Size itself"},
+		"bare class":          {"ctorch\nSize\n", "it contains torch.Size itself"},
 		"negative storage":    {pickledStorage(-1), "claims -1 elements"},
 		"huge storage":        {pickledStorage(huge), "elements"},
 		"storage twice":       {"(" + pickledStorage(1) + pickledStorage(2) + "t", "both 4 and 8 bytes"},
@@ -131,7 +131,7 @@ func hostilePickles() map[string][2]string {
 		"missing strides":     {pickledTensor(4, 0, pickledInts(2, 2), pickledInts(1)), "2 dimensions and 1 strides"},
 		"high rank":           {pickledTensor(4, 0, pickledInts(make([]int64, 65)...), pickledInts(make([]int64, 65)...)), "not a tensor's"},
 		"expanded":            {pickledTensor(4, 0, pickledInts(1<<40), pickledInts(0)), "more than four times"},
-		"wrong storage size":  {pickledTensor(5, 0, pickledInts(1), pickledInts(1)), "16 bytes where 20 are wanted"},
+		"wrong storage size":  {pickledTensor(5, 0, pickledInts(1), pickledInts(1)), "16 bytes, not 20"},
 		"storage not there":   {strings.Replace(pickledTensor(4, 0, pickledInts(1), pickledInts(1)), "\x01\x00\x00\x000", "\x01\x00\x00\x009", 1), `no entry "archive/data/9"`},
 		"list in itself":      {"]q\x00h\x00a", "a list contains itself"},
 		"dict in itself":      {"}q\x00Nh\x00s", "a dict contains itself"},
@@ -146,8 +146,8 @@ func hostilePickles() map[string][2]string {
 	}
 }
 
-// deepBySharing nests lists deeper than a single walk from the root would: it has
-// the lists [a, b, c], where a is 60 deep, b ends in a, and c in b.
+// deepBySharing nests lists deeply by sharing: it has the lists [a, b, c], where a has
+// depth 60, b ends in a, and c in b.
 func deepBySharing() string {
 	chain := strings.Repeat("\x85", 60)
 	return "(N" + chain + "q\x00h\x00" + chain + "q\x01h\x01" + chain + "t"
@@ -195,8 +195,8 @@ func TestHostileZips(t *testing.T) {
 		{"text after", archived(t, "\x80\x02N.more"), "4 bytes follow the pickle"},
 		{"big-endian", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "big"}), "big-endian"},
 		{"no byte order", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "middle"}), `byte order is "middle"`},
-		{"long byte order", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "biggest"}), "7 bytes where 6 are wanted"},
-		{"empty pickle", archived(t, ""), "ends in the midst of a pickle"},
+		{"long byte order", zipOf(t, [2]string{"a/data.pkl", "\x80\x02N."}, [2]string{"a/byteorder", "biggest"}), "7 bytes, not 6"},
+		{"empty pickle", archived(t, ""), "ends within a pickle"},
 	} {
 		if _, err := readBytes(c.data); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
@@ -204,7 +204,7 @@ func TestHostileZips(t *testing.T) {
 	}
 }
 
-// legacyParts puts an old file together.
+// legacyParts makes a file of the format before PyTorch 1.6.
 func legacyParts(parts ...string) []byte {
 	return []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + strings.Join(parts, ""))
 }
@@ -226,16 +226,16 @@ func TestHostileLegacy(t *testing.T) {
 		{"big-endian", []string{version, "\x80\x02}X\x0d\x00\x00\x00little_endian\x89s."}, "big-endian"},
 		{"no keys", []string{version, machine, object}, "truncated at byte"},
 		{"keys no list", []string{version, machine, object, "\x80\x02N."}, "not a list"},
-		{"unknown key", []string{version, machine, object, "\x80\x02]X\x01\x00\x00\x007a.", storage}, "unknown, or comes twice"},
-		{"key no string", []string{version, machine, object, "\x80\x02](NK\x01e.", storage}, "unknown, or comes twice"},
-		{"key twice", []string{version, machine, object, "\x80\x02](X\x01\x00\x00\x000X\x01\x00\x00\x000e.", storage, storage}, "comes twice"},
+		{"unknown key", []string{version, machine, object, "\x80\x02]X\x01\x00\x00\x007a.", storage}, "unknown, or occurs twice"},
+		{"key no string", []string{version, machine, object, "\x80\x02](NK\x01e.", storage}, "unknown, or occurs twice"},
+		{"key twice", []string{version, machine, object, "\x80\x02](X\x01\x00\x00\x000X\x01\x00\x00\x000e.", storage, storage}, "occurs twice"},
 		{"key missing", []string{version, machine, object, "\x80\x02].", storage}, `storage "0" is missing`},
-		{"another count", []string{version, machine, object, keys, strings.Replace(storage, "\x01", "\x02", 1)}, "it has 2 elements where the pickle says 1"},
+		{"another count", []string{version, machine, object, keys, strings.Replace(storage, "\x01", "\x02", 1)}, "it has 2 elements, but 1 in the pickle"},
 		{"negative count", []string{version, machine, object, keys, "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"}, "it has -1 elements"},
 		{"huge storage", []string{version, machine, strings.Replace(object, pickledInt(1)+"NtQ", pickledInt(1<<40)+"NtQ", 1), keys, storage}, "truncated at byte"},
-		{"view outside", []string{version, machine, view, keys, storage}, "a view lies outside"},
+		{"view outside", []string{version, machine, view, keys, storage}, "a view is outside"},
 		{"storage out of place", []string{version, "\x80\x02" + pickledStorage(1) + "."}, "out of place"},
-		{"unknown global", []string{version, machine, "\x80\x02cos\nsystem\n."}, "asks for os.system"},
+		{"unknown global", []string{version, machine, "\x80\x02cos\nsystem\n."}, "refers to os.system"},
 	} {
 		if _, err := readBytes(legacyParts(c.parts...)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
@@ -243,7 +243,7 @@ func TestHostileLegacy(t *testing.T) {
 	}
 }
 
-// A storage may be a view of another, as PyTorch 0.x had it.
+// TestLegacyView reads a storage that is a view of another, as in PyTorch 0.x.
 func TestLegacyView(t *testing.T) {
 	object := "\x80\x02" + strings.Replace(pickledTensor(3, 0, pickledInts(2), pickledInts(1)), "tQ",
 		"(X\x01\x00\x00\x00v"+pickledInt(1)+pickledInt(2)+"ttQ", 1) + "."
@@ -257,7 +257,7 @@ func TestLegacyView(t *testing.T) {
 	}
 }
 
-// What Read takes, Write writes, and Read takes again.
+// checkRead checks that Write can write what Read returns, and that Read can read that.
 func checkRead(t *testing.T, data []byte) {
 	v, err := readBytes(data)
 	if err != nil {

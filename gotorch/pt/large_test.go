@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// sparse is a file that takes blocks of zeros for a place to skip.
+// sparse is a file that turns blocks of zeros into holes.
 type sparse struct {
 	*os.File
 	zeros []byte
@@ -24,8 +24,8 @@ func (s *sparse) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// Of a file beyond 4 GiB sizes and places stand in the fields of zip64. Its
-// tensors are read, and not what lies between them: here a hole.
+// TestReadBeyond4GiB reads a file beyond 4 GiB, with sizes and offsets in zip64 fields. It
+// must read only the tensors, not the hole between them.
 func TestReadBeyond4GiB(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.pt")
 	f, err := os.Create(path)
@@ -40,7 +40,7 @@ func TestReadBeyond4GiB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := z.Flush(); err != nil { // so that zeros come to the file in whole blocks
+	if err := z.Flush(); err != nil { // so that zeros are written in whole blocks
 		t.Fatal(err)
 	}
 	for range hole >> 20 {
@@ -72,11 +72,11 @@ func TestReadBeyond4GiB(t *testing.T) {
 		t.Errorf("read %v, %v", got, err)
 	}
 	if taken := after.TotalAlloc - before.TotalAlloc; taken > 1<<20 {
-		t.Errorf("reading took %d bytes of memory", taken)
+		t.Errorf("reading allocated %d bytes", taken)
 	}
 }
 
-// More than 65535 entries need zip64, too.
+// TestManyStorages has more than 65535 entries, which need zip64.
 func TestManyStorages(t *testing.T) {
 	d := &Dict{}
 	for i := range 66_000 {
@@ -88,8 +88,8 @@ func TestManyStorages(t *testing.T) {
 	}
 }
 
-// Reading takes the memory of the tensors, once, and hardly more.
-func TestReadingTakesTheTensorsMemory(t *testing.T) {
+// TestReadMemory checks that reading allocates the tensors' size once, and little more.
+func TestReadMemory(t *testing.T) {
 	d, size := &Dict{}, 0
 	for i := range 8 {
 		x := &Tensor{Float32, []int64{1 << 20}, make([]byte, 4<<20)}
@@ -105,7 +105,7 @@ func TestReadingTakesTheTensorsMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if taken := after.TotalAlloc - before.TotalAlloc; taken > uint64(size+size/20) {
-		t.Errorf("reading %d bytes of tensors took %d bytes of memory", size, taken)
+		t.Errorf("reading %d bytes of tensors allocated %d bytes", size, taken)
 	}
 	runtime.KeepAlive(got)
 }

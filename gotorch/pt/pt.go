@@ -13,8 +13,8 @@
 // protocol number, of a description of the machine, of the object, and of the
 // list of storage keys; then per storage an int64 count of elements and its bytes.
 //
-// Read reads both; Write writes the first, so that torch.load(path,
-// weights_only=True) opens it. The Python objects that pass are these:
+// Read reads both; Write writes the first, which torch.load(path, weights_only=True)
+// reads. These Python objects are supported:
 //
 //	None, bool, int, float, str   nil, bool, int64, float64, string
 //	list, tuple                   []any, Tuple
@@ -22,10 +22,10 @@
 //	Tensor, Parameter             *Tensor
 //	torch.Size, torch.dtype       Tuple, DType
 //
-// A pickle is a program that calls what it names. Here it can name PyTorch's few
-// functions for the above, none of which is executed as such; whatever else a file
-// asks for is refused by its name. Reading a file, be it ever so malformed, takes
-// memory of the order of its size (and of 64 MiB of pickle) and gives an error.
+// A pickle is a program that calls functions by name. Only the few PyTorch functions
+// for the objects above are supported, by Go code; any other name is an error. A
+// malformed file gives an error and needs memory of the order of its size (and 64 MiB
+// for the pickle).
 package pt
 
 import (
@@ -35,7 +35,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pickle"
 )
 
-// DType is the type of a tensor's elements. The zero value is none.
+// DType is the type of a tensor's elements. The zero value is invalid.
 type DType uint8
 
 // The element types, by PyTorch's names.
@@ -79,7 +79,7 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Size returns the bytes of one element, 0 for a DType that is none of the above.
+// Size returns the bytes of one element, 0 for an invalid DType.
 func (d DType) Size() int64 {
 	if !d.valid() {
 		return 0
@@ -87,7 +87,7 @@ func (d DType) Size() int64 {
 	return dtypes[d].size
 }
 
-// Tensor is a tensor in the host's memory: Data holds product(Shape) elements,
+// Tensor is a tensor in host memory: Data contains product(Shape) elements,
 // little-endian, in C order. An empty Shape is a scalar.
 //
 // Tensors that share a storage in a file share Data's memory once read, and
@@ -98,8 +98,8 @@ type Tensor struct {
 	Data  []byte
 }
 
-// Check says what keeps t from being a tensor: an unknown DType, or Data that does
-// not fill Shape.
+// Check returns an error if t is not valid: an unknown DType, or Data that does not fill
+// Shape.
 func (t *Tensor) Check() error {
 	if !t.DType.valid() {
 		return fmt.Errorf("a tensor cannot hold %v", t.DType)
@@ -117,7 +117,7 @@ type Tuple []any
 // Dict is a Python dict or OrderedDict.
 type Dict = pickle.Dict
 
-// TypeName is the type in Python's words of a value that [ReadFile] has read.
+// TypeName returns Python's name of the type of a value that [ReadFile] has read.
 func TypeName(v any) string {
 	switch v := v.(type) {
 	case []any:

@@ -32,9 +32,8 @@ func ReadFile(path string) (any, error) {
 	return v, nil
 }
 
-// Read reads the file of torch.save that the first size bytes of r are. It keeps
-// the storages that the tensors view, and no other copy of them; a tensor that is
-// not contiguous is copied out of its storage.
+// Read reads a file of torch.save from the first size bytes of r. Tensors share the
+// memory of their storages; only a tensor that is not contiguous is copied.
 func Read(r io.ReaderAt, size int64) (any, error) {
 	start := make([]byte, min(size, 32))
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, size), start); err != nil {
@@ -47,7 +46,7 @@ func Read(r io.ReaderAt, size int64) (any, error) {
 		return readLegacy(r, size, n)
 	}
 	if size < int64(len("PK\x03\x04")) {
-		return nil, fmt.Errorf("truncated at byte %d: nothing to tell what it is", size)
+		return nil, fmt.Errorf("truncated at byte %d: too short to detect the format", size)
 	}
 	return nil, fmt.Errorf("not a file of torch.save: it begins with %.16q, not as a zip or as the format before PyTorch 1.6", start)
 }
@@ -87,7 +86,7 @@ func readZip(r io.ReaderAt, size int64) (any, error) {
 	return load(v, size, func() error { return s.readZip(entries, folder) })
 }
 
-// errBigEndian is about machines that are rare enough.
+// errBigEndian reports a file of a big-endian machine, which is not supported.
 var errBigEndian = errors.New("its tensors are not little-endian but big-endian, which is not supported; save it again on another machine")
 
 // checkByteOrder reads the entry that PyTorch writes since 2.1.
@@ -101,12 +100,12 @@ func checkByteOrder(f *zip.File) error {
 	}
 	order, err := safezip.Bytes(f, int64(len(little)))
 	if err == nil && string(order) != little {
-		return fmt.Errorf("its byte order is %q, which is not known", order)
+		return fmt.Errorf("its byte order is %q, which is unknown", order)
 	}
 	return err
 }
 
-// readPickle reads the pickle that takes up all of r.
+// readPickle reads a pickle of exactly size bytes.
 func readPickle(r io.Reader, size int64) (any, storages, error) {
 	s := storages{byKey: map[string]*storage{}}
 	v, n, err := unpickle(r, size, s.persistent)
@@ -116,8 +115,7 @@ func readPickle(r io.Reader, size int64) (any, storages, error) {
 	return v, s, err
 }
 
-// load finishes an unpickled object: readStorages reads the data of the storages
-// that it found.
+// load finishes an unpickled object: readStorages reads the data of its storages.
 func load(v any, size int64, readStorages func() error) (any, error) {
 	v, views, err := finish(v)
 	if err != nil {
@@ -130,7 +128,7 @@ func load(v any, size int64, readStorages func() error) (any, error) {
 			continue
 		}
 		if left -= v.size(); left < 0 {
-			return nil, fmt.Errorf("its tensors would take more than four times the file's %d bytes; save them contiguous", size)
+			return nil, fmt.Errorf("its tensors would need more than four times the file's %d bytes; save them contiguous", size)
 		}
 	}
 	if err := readStorages(); err != nil {
@@ -157,9 +155,8 @@ func (s *storages) readZip(entries map[string]*zip.File, folder string) error {
 	return nil
 }
 
-// legacyMagic returns the length of the pickled magic number with which the format
-// before PyTorch 1.6 begins, 0 where there is none. Only this integer needs more
-// than 64 bits.
+// legacyMagic returns the length of the pickled magic number at the start of the format
+// before PyTorch 1.6, 0 if it is absent. Only this integer needs more than 64 bits.
 func legacyMagic(start []byte) int64 {
 	const number = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 	for _, begin := range []string{"\x80\x02", "\x80\x03", "\x80\x04\x95\x0d\x00\x00\x00\x00\x00\x00\x00", "\x80\x05\x95\x0d\x00\x00\x00\x00\x00\x00\x00"} {
@@ -183,7 +180,7 @@ func readLegacy(r io.ReaderAt, size, pos int64) (any, error) {
 		return nil, err
 	}
 	if protocol != int64(1001) {
-		return nil, fmt.Errorf("version %v of the format before PyTorch 1.6 is not known, only 1001", protocol)
+		return nil, fmt.Errorf("version %v of the format before PyTorch 1.6 is not supported, only 1001", protocol)
 	}
 	machine, err := f.pickle(nil)
 	if err != nil {
@@ -233,7 +230,7 @@ func (f *legacy) storages(s storages) error {
 		name, ok := key.(string)
 		st := s.byKey[name]
 		if !ok || st == nil || st.data != nil {
-			return fmt.Errorf("storage %.40q is unknown, or comes twice", fmt.Sprint(key))
+			return fmt.Errorf("storage %.40q is unknown, or occurs twice", fmt.Sprint(key))
 		}
 		if err := f.storage(st); err != nil {
 			return fmt.Errorf("storage %q: %w", name, err)
@@ -257,7 +254,7 @@ func (f *legacy) storage(st *storage) error {
 		return err
 	}
 	if n := int64(binary.LittleEndian.Uint64(count[:])); n != st.count {
-		return fmt.Errorf("at byte %d it has %d elements where the pickle says %d", f.pos, n, st.count)
+		return fmt.Errorf("at byte %d it has %d elements, but %d in the pickle", f.pos, n, st.count)
 	}
 	st.data = make([]byte, st.size)
 	if _, err := io.ReadFull(io.NewSectionReader(f.r, f.pos+8, st.size), st.data); err != nil {

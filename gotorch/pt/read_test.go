@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// golden is the folder of models that the reference implementation left.
+// golden is the folder of models that the reference implementation wrote.
 const golden = "../../testdata/golden/model"
 
 func mustRead(t *testing.T, path string) any {
@@ -25,7 +25,7 @@ func mustRead(t *testing.T, path string) any {
 	return v
 }
 
-// at walks into nested dicts and lists.
+// at returns an element of nested dicts and lists.
 func at(t *testing.T, v any, path ...any) any {
 	t.Helper()
 	for _, step := range path {
@@ -105,7 +105,7 @@ func TestReadStrides(t *testing.T) {
 	})
 }
 
-// Tensors of one storage share memory, so that a file's size is what it costs.
+// TestReadSharedStorage checks that tensors of one storage share memory.
 func TestReadSharedStorage(t *testing.T) {
 	check := func(t *testing.T, v any) {
 		whole := at(t, v, "whole").(*Tensor)
@@ -228,17 +228,17 @@ func TestReadObjects(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	want := map[string]string{
-		"system":           "asks for posix.system",
-		"legacy_system":    "asks for posix.system",
-		"system_protocol4": "asks for posix.system",
-		"module":           "asks for torch.nn.modules.linear.Linear",
-		"bytes":            "asks for _codecs.encode",
-		"set":              "asks for __builtin__.set",
+		"system":           "refers to posix.system",
+		"legacy_system":    "refers to posix.system",
+		"system_protocol4": "refers to posix.system",
+		"module":           "refers to torch.nn.modules.linear.Linear",
+		"bytes":            "refers to _codecs.encode",
+		"set":              "refers to __builtin__.set",
 		"big_int":          "an integer of 9 bytes",
-		"complex":          "asks for torch.ComplexFloatStorage",
-		"uint16":           "asks for torch._utils._rebuild_tensor_v3",
-		"sparse":           "asks for torch._utils._rebuild_sparse_tensor",
-		"numpy":            "asks for numpy",
+		"complex":          "refers to torch.ComplexFloatStorage",
+		"uint16":           "refers to torch._utils._rebuild_tensor_v3",
+		"sparse":           "refers to torch._utils._rebuild_sparse_tensor",
+		"numpy":            "refers to numpy",
 		"tuple_key":        "a tuple as a dict's key",
 		"cycle":            "a list contains itself",
 		"torchscript":      "TorchScript",
@@ -301,7 +301,7 @@ func seed(t testing.TB, path string) []byte {
 	return b
 }
 
-// A file that ends anywhere too early is an error that says where.
+// A file truncated at any byte is an error that names the byte.
 func TestReadTruncated(t *testing.T) {
 	for _, file := range []string{"good/shared.pt", "good/legacy_shared.pt", "good/compressed.pt"} {
 		whole := seed(t, file)

@@ -18,14 +18,14 @@ type (
 	global = pickle.Global // an allowed one, such as "torch.FloatStorage"
 )
 
-// unpickle runs one pickle, which begins at r's first byte, and returns what it
-// makes, not yet finished, and its length. At most size bytes are read from r.
+// unpickle runs the pickle that begins at r's first byte, and returns its unfinished value
+// and its length. It reads at most size bytes from r.
 func unpickle(r io.Reader, size int64, persistent func(id []any) (any, error)) (any, int64, error) {
 	u := pickle.Unpickler{FindClass: findClass, Call: call, SetState: setState, PersistentLoad: persistent}
 	return u.Load(r, size)
 }
 
-// storage is a run of bytes that tensors view. Its data comes after the pickle.
+// storage is memory that tensors view. Its data follows the pickle.
 type storage struct {
 	key   string
 	count int64 // elements
@@ -33,7 +33,7 @@ type storage struct {
 	data  []byte
 }
 
-// storageRef is what a persistent id stands for: a storage, seen as elements.
+// storageRef is the object of a persistent id: a storage with an element type.
 type storageRef struct {
 	*storage
 	dtype DType
@@ -49,7 +49,7 @@ type view struct {
 	tensor         *Tensor // filled in by fill
 }
 
-// TypeName is the type of what v and a storageRef stand for, in Python's words.
+// TypeName returns Python's name of the type: v becomes a Tensor.
 func (v *view) TypeName() string { return "Tensor" }
 
 func (r storageRef) TypeName() string { return "storage" }
@@ -111,7 +111,7 @@ func (r storageRef) narrow(metadata any) (any, error) {
 	count, ok2 := t.Items[2].(int64)
 	n := r.size / r.dtype.Size()
 	if !ok1 || !ok2 || offset < 0 || count < 0 || offset > n || count > n-offset {
-		return nil, fmt.Errorf("a view lies outside storage %q", r.key)
+		return nil, fmt.Errorf("a view is outside storage %q", r.key)
 	}
 	r.first, r.size = offset*r.dtype.Size(), count*r.dtype.Size()
 	return r, nil
@@ -163,7 +163,7 @@ func allowed(name string) bool {
 
 func findClass(name string) error {
 	if !allowed(name) {
-		return fmt.Errorf("it asks for %s, which is not among the types that a checkpoint needs; nothing of it was executed", name)
+		return fmt.Errorf("it refers to %s, which is not a type that a checkpoint needs; nothing of it was executed", name)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func setState(object, _ any) error {
 	return nil
 }
 
-// orderedDict is called without arguments; Python 2's pickles gave it a list of
+// orderedDict is called without arguments, or in Python 2's pickles with a list of
 // [key, value].
 func orderedDict(args []any) (any, error) {
 	d := &Dict{Ordered: true}
@@ -227,7 +227,7 @@ func rebuildParameter(args []any) (any, error) {
 }
 
 // rebuildTensor is called with a storage, an offset, a shape, strides and, in v2,
-// requires_grad, hooks and perhaps metadata, which say nothing of the numbers.
+// requires_grad, hooks and perhaps metadata, which do not affect the values.
 func rebuildTensor(args []any) (any, error) {
 	if len(args) < 4 || len(args) > 7 {
 		return nil, fmt.Errorf("%d arguments", len(args))
@@ -243,7 +243,7 @@ func rebuildTensor(args []any) (any, error) {
 	return v, v.check()
 }
 
-// maxRank is far above what libtorch's kernels take.
+// maxRank is far above the maximum of libtorch's kernels.
 const maxRank = 64
 
 // integers reads a tensor's shape or strides.
@@ -278,8 +278,8 @@ func (v *view) check() error {
 	return nil
 }
 
-// contiguous says whether the elements lie in C order without gaps. The stride of
-// a dimension of size one says nothing.
+// contiguous reports whether the elements are in C order without gaps. The stride of a
+// dimension of size one is irrelevant.
 func (v *view) contiguous() bool {
 	step := int64(1)
 	for i := len(v.shape) - 1; i >= 0; i-- {
@@ -300,8 +300,8 @@ func (v *view) size() int64 {
 	return n
 }
 
-// fill gives the tensor its data, once the storage has its own: a part of it where
-// that is possible, a copy of the elements else.
+// fill sets the tensor's data from its storage's: a slice of it if possible, else a copy of
+// the elements.
 func (v *view) fill() {
 	v.tensor.Data = []byte{}
 	n := v.size()
@@ -318,8 +318,8 @@ func (v *view) fill() {
 	strided.Gather(v.tensor.Data, src, v.from.dtype.Size(), v.shape, v.strides)
 }
 
-// Limits of the finished object, which a pickle of few bytes could else exceed by
-// putting one list into another twice, and that one into a third twice, and so on.
+// Limits of the finished object: a short pickle can make an exponentially large one by
+// putting a list into another twice, that one into a third twice, and so on.
 const (
 	maxDepth = 100
 	maxNodes = 16 << 20
@@ -335,12 +335,12 @@ type finisher struct {
 
 type finished struct {
 	value  any
-	nodes  int64 // of the tree below, each counted as often as it is met
+	nodes  int64 // of the tree below, shared ones counted repeatedly
 	height int   // of that tree
-	open   bool  // while its parts are being finished
+	open   bool  // its parts are being finished
 }
 
-// finish returns the object and the tensors in it that wait for their data.
+// finish returns the object and the tensors in it that still need their data.
 func finish(v any) (any, []*view, error) {
 	f := &finisher{done: map[any]finished{}}
 	whole, err := f.value(v, 0)
@@ -358,14 +358,14 @@ func (f *finisher) value(v any, depth int) (finished, error) {
 		if d, ok := dtypeOf(v); ok {
 			return finished{value: d, nodes: 1}, nil
 		}
-		return finished{}, fmt.Errorf("it holds %s itself, which is not supported", v)
+		return finished{}, fmt.Errorf("it contains %s itself, which is not supported", v)
 	case *list, *tuple, *Dict, *view:
 		return f.shared(v, depth)
 	}
-	return finished{}, fmt.Errorf("it holds a bare %s, which is not supported", TypeName(v))
+	return finished{}, fmt.Errorf("it contains a bare %s, which is not supported", TypeName(v))
 }
 
-// shared finishes what may occur several times; each is finished once.
+// shared finishes an object that may occur several times, but only once.
 func (f *finisher) shared(v any, depth int) (finished, error) {
 	known, met := f.done[v]
 	if known.open {
@@ -409,7 +409,7 @@ func (f *finisher) items(items []any, depth int, whole *finished) error {
 		items[i] = part.value
 		whole.height = max(whole.height, part.height+1)
 		if whole.nodes += part.nodes; whole.nodes > maxNodes {
-			return fmt.Errorf("it holds more than %d objects", maxNodes)
+			return fmt.Errorf("it contains more than %d objects", maxNodes)
 		}
 	}
 	return nil

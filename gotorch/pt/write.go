@@ -17,8 +17,8 @@ import (
 	"github.com/wangkuiyi/gotorch/pickle"
 )
 
-// WriteFile writes v as torch.save(v, path) does, whole or not at all: the file
-// comes under a temporary name, is flushed to the disk, and is then renamed.
+// WriteFile writes v as torch.save(v, path) does, atomically: to a temporary file that
+// is synced to the disk and then renamed.
 func WriteFile(path string, v any) error {
 	err := atomicfile.Write(path, func(w io.Writer) error { return Write(w, v) })
 	if err != nil {
@@ -27,10 +27,10 @@ func WriteFile(path string, v any) error {
 	return nil
 }
 
-// Write writes v as torch.save does, for torch.load(weights_only=True) and Read.
-// The types that v may be made of stand in the package's comment; an int is
-// written as well. What cannot be written is an error before the first byte, which
-// names the place in v. Tensors' Data goes to w as it is, without a copy.
+// Write writes v as torch.save does, for torch.load(weights_only=True) and Read. The
+// package comment lists the supported types; int is supported, too. A value that cannot
+// be written is an error before the first byte, with its path in v. Tensors' Data is
+// written without a copy.
 func Write(w io.Writer, v any) error {
 	p := pickler{keys: map[slice]int{}}
 	if err := p.whole(v); err != nil {
@@ -52,19 +52,19 @@ func Write(w io.Writer, v any) error {
 	return a.zip.Close()
 }
 
-// alignment is of each entry's first byte in the file, as torch.save has it, so
-// that a file can be mapped into memory.
+// alignment of each entry's data in the file, as in torch.save, so that a file can be
+// mapped into memory.
 const alignment = 64
 
 // archive writes the entries of the zip.
 type archive struct {
 	zip   *zip.Writer
 	below *counter
-	trail int64 // bytes that the zip writer still owes for the last entry
+	trail int64 // bytes that the zip writer will still write for the last entry
 	err   error
 }
 
-// counter counts what the zip writer has written.
+// counter counts the bytes that the zip writer has written.
 type counter struct {
 	w io.Writer
 	n int64
@@ -98,9 +98,8 @@ func (a *archive) entry(name string, data []byte) {
 	}
 }
 
-// padding returns the zip header's extra field that moves the data, which would
-// begin at byte start, to the next multiple of the alignment. PyTorch marks it
-// with the same two letters.
+// padding returns a zip extra field that moves data from byte start to the next multiple
+// of the alignment. PyTorch uses the same two letters for it.
 func padding(start int64) []byte {
 	n := -(start + 4) % alignment
 	if n < 0 {
@@ -113,19 +112,19 @@ func padding(start int64) []byte {
 type slice struct {
 	at    *byte
 	size  int
-	dtype DType // PyTorch refuses a storage of two types
+	dtype DType // PyTorch rejects a storage of two types
 }
 
-// pickler writes pickles of protocol 2, which every PyTorch reads. It uses no memo:
-// an object that v holds twice is written twice, but for the storages of tensors.
+// pickler writes pickles of protocol 2, which every PyTorch reads. It uses no memo: an
+// object that occurs twice in v is written twice, except storages of tensors.
 type pickler struct {
 	out      bytes.Buffer
 	keys     map[slice]int // the storages' numbers
 	storages [][]byte
 }
 
-// whole pickles v, and reads the result back: no file is to be written that Read
-// would refuse.
+// whole pickles v and reads the result back, so that no file is written that Read would
+// reject.
 func (p *pickler) whole(v any) error {
 	p.out.WriteString("\x80\x02")
 	if err := p.value(v, 0); err != nil {
@@ -307,7 +306,7 @@ func (p *pickler) storage(t *Tensor) int {
 	return n
 }
 
-// placed is an error with the path to the place in the value that caused it.
+// placed is an error with the path to the part of the value that caused it.
 type placed struct {
 	path string
 	err  error

@@ -23,7 +23,7 @@ func written(t testing.TB, v any) []byte {
 	return b.Bytes()
 }
 
-// checkpoint has all that the program's own files have.
+// checkpoint has every type of the program's own files.
 func checkpoint() *Dict {
 	model := &Dict{Ordered: true}
 	model.Set("w", tensor([]int64{2, 3}, upTo(6)...))
@@ -74,8 +74,8 @@ func TestGoldenRoundTrip(t *testing.T) {
 	}
 }
 
-// Every entry begins at a multiple of 64 bytes, whatever its name and the size of
-// the one before.
+// TestWriteAlignment checks that the data of every entry begins at a multiple of 64 bytes,
+// for any name and any size of the previous entry.
 func TestWriteAlignment(t *testing.T) {
 	var items []any
 	for n := range 130 {
@@ -155,7 +155,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// Reading a file costs its size in memory, and writing it costs nearly nothing.
+// TestMemory checks that reading a file allocates its size, and writing almost nothing.
 func TestMemory(t *testing.T) {
 	const size, slack = 32 << 20, 1 << 20
 	d := &Dict{}
@@ -175,7 +175,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// full is a disk with room for some bytes.
+// full is a disk with space for some bytes.
 type full struct{ room int }
 
 var errFull = errors.New("no space left")

@@ -1,5 +1,5 @@
-// Package regularfile opens files to read and nothing else: a pipe without a writer would
-// hold its reader for ever, whatever signals come, and a device may never end.
+// Package regularfile opens only regular files for reading: a pipe without a writer blocks
+// its reader forever, signals included, and a device may never end.
 package regularfile
 
 import (
@@ -8,18 +8,17 @@ import (
 	"os"
 )
 
-// Error says that a path names no regular file.
+// Error reports a path that is not a regular file.
 type Error struct {
 	Path string
-	Kind string // what it names: "a folder", "a pipe", ...
+	Kind string // what it is: "a folder", "a pipe", ...
 }
 
-// Error names the path and what is there.
+// Error returns the path and its kind.
 func (e *Error) Error() string { return e.Path + " is " + e.Kind + ", not a file" }
 
-// Check returns an *Error where path names something else than a regular file, and the
-// operating system's error where it names nothing that can be looked at. Links are
-// followed.
+// Check returns an *Error if path is not a regular file, or the operating system's error if
+// it cannot be accessed. It follows links.
 func Check(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -31,7 +30,7 @@ func Check(path string) error {
 	return nil
 }
 
-// Open opens a regular file to read. The errors are Check's.
+// Open opens a regular file for reading. It returns the errors of Check.
 func Open(path string) (*os.File, error) {
 	if err := Check(path); err != nil {
 		return nil, err
@@ -39,7 +38,7 @@ func Open(path string) (*os.File, error) {
 	return os.Open(path)
 }
 
-// Read reads a whole regular file. The errors are Check's, and those of reading.
+// Read reads a whole regular file. It returns the errors of Check and of reading.
 func Read(path string) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -49,7 +48,7 @@ func Read(path string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// kindOf describes what is no regular file; empty for one.
+// kindOf describes a file that is not regular; it returns "" for a regular one.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestOpen has one path of each kind; none may be waited for.
+// TestOpen has one path of each kind; none may block.
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

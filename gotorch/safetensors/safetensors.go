@@ -1,5 +1,5 @@
-// Package safetensors reads and writes the files of Hugging Face's safetensors,
-// which hold named tensors and nothing that could be executed:
+// Package safetensors reads and writes files in Hugging Face's safetensors format,
+// which contain named tensors and no code:
 //
 //	the header's length in bytes, uint64, little-endian
 //	the header, JSON, perhaps followed by spaces:
@@ -7,9 +7,9 @@
 //	   "NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
 //	the tensors' elements, little-endian, in C order; the offsets count from here
 //
-// By the format's rules the tensors cover the bytes after the header exactly,
-// without overlaps or holes; no key occurs twice; and the header has at most
-// 100,000,000 bytes. Files that break a rule are refused.
+// The format requires that the tensors cover the bytes after the header without
+// overlaps or holes, that no key occurs twice, and that the header has at most
+// 100,000,000 bytes. A file that violates this is an error.
 package safetensors
 
 import (
@@ -34,10 +34,10 @@ const (
 	metadataKey = "__metadata__"
 )
 
-// File is what a safetensors file holds.
+// File is the content of a safetensors file.
 type File struct {
-	// Metadata is free text; Python's writers put {"format": "pt"} there, and some
-	// readers ask for it.
+	// Metadata is free text. Python's writers set {"format": "pt"}, which some readers
+	// require.
 	Metadata map[string]string
 	Tensors  []Named
 }
@@ -89,8 +89,8 @@ func ReadFile(path string) (*File, error) {
 	return file, nil
 }
 
-// Read reads a file of size bytes. The tensors come in the order of their data,
-// and share one slice of it.
+// Read reads a file of size bytes. The tensors are in the order of their data, and
+// share one slice.
 func Read(r io.Reader, size int64) (*File, error) {
 	var start [8]byte
 	if size < int64(len(start)) {
@@ -169,8 +169,8 @@ func parse(header []byte) (*File, []entry, error) {
 	return f, entries, nil
 }
 
-// field returns the function that reads one field of a tensor's entry. What the
-// format does not know is skipped, as Hugging Face's reader does.
+// field returns the function that reads one field of a tensor's entry. It skips unknown
+// fields, as Hugging Face's reader does.
 func (e *info) field(d *json.Decoder) func(key string) error {
 	return func(key string) error {
 		switch key {
@@ -186,8 +186,8 @@ func (e *info) field(d *json.Decoder) func(key string) error {
 	}
 }
 
-// object reads a JSON object, calling value to read what follows each key. Unlike
-// json.Unmarshal it refuses keys that occur twice, and null.
+// object reads a JSON object and calls value after each key. Unlike json.Unmarshal it
+// rejects duplicate keys and null.
 func object(d *json.Decoder, value func(key string) error) error {
 	if err := delimiter(d, '{'); err != nil {
 		return err
@@ -216,7 +216,7 @@ func delimiter(d *json.Decoder, want json.Delim) error {
 		return unexpected(err)
 	}
 	if token != want {
-		return fmt.Errorf("%v where a %v should stand", token, want)
+		return fmt.Errorf("%v instead of %v", token, want)
 	}
 	return nil
 }
@@ -228,8 +228,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// layOut checks the entries against the total bytes of data, sorts them by their
-// place in it, and makes their tensors, still without data.
+// layOut checks the entries against the total bytes of data, sorts them by offset, and
+// makes their tensors, without data.
 func layOut(f *File, entries []entry, total int64) error {
 	for _, e := range entries {
 		if len(e.Offsets) != 2 {
@@ -256,7 +256,7 @@ func layOut(f *File, entries []entry, total int64) error {
 	return nil
 }
 
-// tensor makes the tensor, and says how many bytes of data it needs.
+// tensor makes the tensor, and returns the number of bytes of its data.
 func (e *info) tensor() (*pt.Tensor, int64, error) {
 	for d, name := range dtypes {
 		if name != e.DType {
@@ -271,7 +271,7 @@ func (e *info) tensor() (*pt.Tensor, int64, error) {
 	return nil, 0, fmt.Errorf("the dtype %q is not supported", e.DType)
 }
 
-// WriteFile writes a file whole or not at all.
+// WriteFile writes a file atomically.
 func WriteFile(path string, f *File) error {
 	if err := atomicfile.Write(path, func(w io.Writer) error { return Write(w, f) }); err != nil {
 		return fmt.Errorf("safetensors %s: %w", path, err)
@@ -279,8 +279,8 @@ func WriteFile(path string, f *File) error {
 	return nil
 }
 
-// Write writes f. Tensors of wide elements come first, so that each is aligned;
-// among themselves they keep their order.
+// Write writes f. Tensors are sorted by decreasing element size, so that each is
+// aligned; those of one size keep their order.
 func Write(w io.Writer, f *File) error {
 	tensors := slices.Clone(f.Tensors)
 	slices.SortStableFunc(tensors, func(a, b Named) int { return cmp.Compare(elementSize(b), elementSize(a)) })
@@ -343,8 +343,8 @@ func encode(metadata map[string]string, tensors []Named) ([]byte, error) {
 	return h.Bytes(), h.err
 }
 
-// header is the JSON so far. It is put together by hand because encoding/json
-// would sort the tensors by name.
+// header is the JSON so far. It is written by hand because encoding/json would sort the
+// tensors by name.
 type header struct {
 	bytes.Buffer
 	seen map[string]bool

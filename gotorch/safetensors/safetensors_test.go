@@ -55,12 +55,12 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 		if got.Get("no such tensor") != nil {
-			t.Error("a tensor that is not there was found")
+			t.Error("a missing tensor was found")
 		}
 	}
 }
 
-// The data of each tensor begins at a multiple of its element's size.
+// TestAlignment checks that the data of each tensor begins at a multiple of its element size.
 func TestAlignment(t *testing.T) {
 	var b bytes.Buffer
 	if err := Write(&b, allTypes()); err != nil {
@@ -82,7 +82,7 @@ func TestAlignment(t *testing.T) {
 	}
 }
 
-// What testdata/make.py had Python's safetensors write.
+// TestReadFileOfPython reads a file that testdata/make.py wrote with Python's safetensors.
 func TestReadFileOfPython(t *testing.T) {
 	f, err := ReadFile("testdata/python.safetensors")
 	if err != nil {
@@ -124,7 +124,7 @@ var hostile = map[string]struct {
 	"text after":        {file(`{} {}`, ""), "something follows"},
 	"name twice":        {file(`{`+oneByte+`,`+oneByte+`}`, "x"), `key "a" occurs twice`},
 	"field twice":       {file(`{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "x"), `key "dtype" occurs twice`},
-	"null tensor":       {file(`{"a":null}`, ""), "where a { should stand"},
+	"null tensor":       {file(`{"a":null}`, ""), "instead of {"},
 	"null shape":        {file(`{"a":{"dtype":"U8","shape":null,"data_offsets":[0,1]}}`, "x"), "missing or impossible"},
 	"no shape":          {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, "x"), "missing or impossible"},
 	"no offsets":        {file(`{"a":{"dtype":"U8","shape":[1]}}`, "x"), "not a pair"},
@@ -141,7 +141,7 @@ var hostile = map[string]struct {
 	"hole":              {file(`{`+oneByte+`,"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}`, "xyz"), "does not follow byte 1"},
 	"overlap":           {file(`{`+oneByte+`,"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "x"), "does not follow byte 1"},
 	"metadata number":   {file(`{"__metadata__":{"a":1}}`, ""), `metadata "a" is not a string`},
-	"metadata null":     {file(`{"__metadata__":null}`, ""), "where a { should stand"},
+	"metadata null":     {file(`{"__metadata__":null}`, ""), "instead of {"},
 	"metadata twice":    {file(`{"__metadata__":{"a":"1","a":"2"}}`, ""), `key "a" occurs twice`},
 	"nested":            {file(`{"a":{"x":`+strings.Repeat("[", 100_000), ""), "depth"},
 }
@@ -161,7 +161,7 @@ func TestHostile(t *testing.T) {
 			t.Errorf("cut after %d of %d bytes: no error", n, b.Len())
 		}
 	}
-	// What the format does not know is skipped.
+	// Unknown fields are skipped.
 	if f, err := read(file(`{"a":{"x":[{}],"dtype":"U8","shape":[1],"data_offsets":[0,1]}}   `, "x")); err != nil || f.Get("a") == nil {
 		t.Errorf("an unknown field: %v", err)
 	}

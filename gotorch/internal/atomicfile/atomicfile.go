@@ -1,4 +1,4 @@
-// Package atomicfile writes files that are either whole or not there.
+// Package atomicfile replaces files atomically.
 package atomicfile
 
 import (
@@ -12,27 +12,27 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Write replaces the file at path by what fill writes: into a temporary file
-// beside it, flushed to the disk, renamed over path, and the rename itself made
-// durable by syncing the folder. After an error, or a crash at any moment, path
-// holds what it held before; after an error no temporary file stays either.
+// Write replaces the content of the file at path by what fill writes. It writes to a
+// temporary file in the same folder, syncs it to the disk, renames it to path, and
+// syncs the folder. After an error or a crash path has its old content; after an
+// error the temporary file is removed.
 //
-// The only error that can come after path has its new content is a failing sync
-// of the folder: the file is whole then, but a power cut may still undo it.
+// The only error that can occur after the rename is a failing sync of the folder: path
+// has its new content then, but a power failure may still undo the rename.
 func Write(path string, fill func(io.Writer) error) error {
 	return write(path, fill, (*os.File).Sync)
 }
 
-// write is Write with the disk's sync as an argument, which tests make fail.
+// write is Write with the sync function as an argument, for tests.
 func write(path string, fill func(io.Writer) error, sync func(*os.File) error) error {
-	// The folder is named because renameio would otherwise try $TMPDIR first,
-	// which may be a small memory disk, too small for a checkpoint.
+	// Set the folder: renameio would otherwise try $TMPDIR first, which may be a
+	// memory disk too small for a checkpoint.
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
-	defer f.Cleanup() // after a success it does nothing
+	defer f.Cleanup() // no effect after a success
 	buffered := bufio.NewWriterSize(f, 1<<16)
 	if err := fill(buffered); err != nil {
 		return err
@@ -56,8 +56,8 @@ func syncDir(dir string, sync func(*os.File) error) error {
 	}
 	defer d.Close()
 	err = sync(d)
-	// Some network file systems cannot sync a folder; they have no journal that
-	// the rename could be missing from either.
+	// Some network file systems cannot sync a folder; they have no journal in which
+	// the rename could be missing.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

@@ -1,4 +1,4 @@
-// Package safezip opens zip files that may have been made to do harm.
+// Package safezip opens zip files from untrusted sources.
 package safezip
 
 import (
@@ -8,18 +8,18 @@ import (
 	"io"
 )
 
-// A zip's compressed entries may unpack to freeExpansion bytes whatever its size,
-// or else to maxExpansion times its size. Deflate reaches 1032, which only a zip
-// bomb, or data of one value, needs.
+// A zip's compressed entries may unpack to the larger of freeExpansion bytes and
+// maxExpansion times its size. Deflate reaches a factor of 1032, but only for zip
+// bombs and constant data.
 const (
 	freeExpansion = 256 << 20
 	maxExpansion  = 100
 )
 
-// Open opens the zip in the first size bytes of r. It refuses two entries of one
-// name, stored entries that claim more bytes together than the file has (so they
-// overlap), and compressed entries that would unpack to an absurd size. So the
-// sizes that the entries claim can be allocated without fear.
+// Open opens the zip in the first size bytes of r. It rejects two entries of one
+// name, stored entries whose sizes exceed the file's (so they overlap), and
+// compressed entries that would unpack to an excessive size. So it is safe to
+// allocate the sizes that the entries claim.
 func Open(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
@@ -44,8 +44,8 @@ func Open(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	return z, nil
 }
 
-// Read calls read with the entry's content, and then checks that it took all of it
-// and that the checksum is right.
+// Read calls read with the entry's content, and then checks that read consumed all of
+// it and that the checksum is correct.
 func Read(f *zip.File, read func(r io.Reader, size int64) error) error {
 	r, err := f.Open()
 	if err != nil {
@@ -55,7 +55,7 @@ func Read(f *zip.File, read func(r io.Reader, size int64) error) error {
 	if err := read(r, int64(f.UncompressedSize64)); err != nil {
 		return where(f, err)
 	}
-	// Only at the end does the zip reader compare checksums.
+	// The zip reader compares checksums at the end of the entry.
 	switch n, err := r.Read(make([]byte, 1)); {
 	case n != 0:
 		return where(f, errors.New("it is longer than the zip's directory says"))
@@ -66,10 +66,10 @@ func Read(f *zip.File, read func(r io.Reader, size int64) error) error {
 	}
 }
 
-// Bytes returns the entry's content, if it has the size that is wanted.
+// Bytes returns the entry's content, or an error if its size is not want.
 func Bytes(f *zip.File, want int64) ([]byte, error) {
 	if f.UncompressedSize64 != uint64(want) {
-		return nil, where(f, fmt.Errorf("it has %d bytes where %d are wanted", f.UncompressedSize64, want))
+		return nil, where(f, fmt.Errorf("it has %d bytes, not %d", f.UncompressedSize64, want))
 	}
 	data := make([]byte, want)
 	err := Read(f, func(r io.Reader, _ int64) error {
@@ -79,7 +79,7 @@ func Bytes(f *zip.File, want int64) ([]byte, error) {
 	return data, err
 }
 
-// where names the entry and its place in the file.
+// where adds the entry's name and its offset in the file to an error.
 func where(f *zip.File, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF

@@ -35,7 +35,7 @@ func makeZip(t *testing.T, entries ...entry) []byte {
 	return b.Bytes()
 }
 
-// overlapping is a zip whose n directory entries all point at the same stored bytes.
+// overlapping is a zip whose n directory entries all refer to the same stored bytes.
 func overlapping(t *testing.T, n int) []byte {
 	b := makeZip(t, entry{"0", zip.Store, make([]byte, 4096)})
 	directory := bytes.Index(b, []byte("PK\x01\x02"))
@@ -112,7 +112,7 @@ func TestBytes(t *testing.T) {
 		if got, err := read(data, int64(len(content))); err != nil || !bytes.Equal(got, content) {
 			t.Fatalf("got %q, %v", got, err)
 		}
-		if _, err := read(data, 7); err == nil || !strings.Contains(err.Error(), "40 bytes where 7 are wanted") {
+		if _, err := read(data, 7); err == nil || !strings.Contains(err.Error(), "40 bytes, not 7") {
 			t.Errorf("another size: %v", err)
 		}
 		data[31+5] ^= 4
@@ -133,7 +133,7 @@ func TestReadLeftovers(t *testing.T) {
 		return err
 	})
 	if err == nil {
-		t.Error("a byte left unread was not noticed")
+		t.Error("an unread byte was not detected")
 	}
 	failure := fmt.Errorf("no")
 	if err := Read(z.File[0], func(io.Reader, int64) error { return failure }); err == nil {

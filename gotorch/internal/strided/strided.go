@@ -1,12 +1,12 @@
-// Package strided copies tensors that do not lie in C order, as Fortran arrays
-// and transposed or sliced PyTorch tensors do not.
+// Package strided copies tensors that are not in C order, such as Fortran arrays and
+// transposed or sliced PyTorch tensors.
 package strided
 
 import "math"
 
-// Bytes returns product(shape) * itemSize, or false where a dimension is negative
-// or the product exceeds an int64. The dimensions beside a zero must still
-// multiply to an int64, as libtorch demands.
+// Bytes returns product(shape) * itemSize, or false if a dimension is negative or the
+// product exceeds an int64. If a dimension is zero, the product of the others must
+// still fit an int64, as in libtorch.
 func Bytes(shape []int64, itemSize int64) (int64, bool) {
 	total, empty := itemSize, false
 	for _, d := range shape {
@@ -27,9 +27,8 @@ func Bytes(shape []int64, itemSize int64) (int64, bool) {
 	return total, true
 }
 
-// Contiguous returns the strides, counted in elements, of a C-order tensor, as
-// libtorch has them: a dimension of size zero counts as one. The shape must have
-// passed Bytes.
+// Contiguous returns libtorch's strides, in elements, of a tensor in C order: a
+// dimension of size zero counts as one. Bytes must have accepted the shape.
 func Contiguous(shape []int64) []int64 {
 	strides := make([]int64, len(shape))
 	step := int64(1)
@@ -40,10 +39,10 @@ func Contiguous(shape []int64) []int64 {
 	return strides
 }
 
-// Extent returns how many elements of storage a tensor reaches, counted from its
-// first element: 1 + the sum of (shape[i]-1) * strides[i], or 0 if the tensor is
-// empty. It is false for a negative stride (which PyTorch has not) or where the
-// sum exceeds an int64. The shape must have passed Bytes.
+// Extent returns the number of elements of storage that a tensor spans from its first
+// element: 1 + the sum of (shape[i]-1) * strides[i], or 0 if the tensor is empty. It
+// returns false for a negative stride, which PyTorch does not have, or if the sum
+// exceeds an int64. Bytes must have accepted the shape.
 func Extent(shape, strides []int64) (int64, bool) {
 	extent, empty := int64(1), false
 	for i, d := range shape {
