@@ -1,8 +1,8 @@
 package gotorch
 
-// These functions read what their arguments point to, and neither keep the
-// pointers nor call back into Go. Told so, the compiler leaves shapes and
-// results on the stack, and an operator inside a Scope allocates nothing.
+// These functions do not keep the pointers in their arguments and never call
+// back into Go. With these directives the compiler keeps shapes and results on
+// the stack, so an operator inside a Scope allocates nothing on Go's heap.
 
 // #cgo noescape gt_empty
 // #cgo nocallback gt_empty

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// composedAttention is the plain twin of SelfAttention.
+// composedAttention is the reference implementation of SelfAttention.
 func composedAttention(qkv Tensor, heads int64) Tensor {
 	shape := qkv.Shape()
 	n, t, c := shape[0], shape[1], shape[2]/3
@@ -15,15 +15,15 @@ func composedAttention(qkv Tensor, heads int64) Tensor {
 	return y.Transpose(1, 2).Reshape(n, t, c)
 }
 
-// withGradient returns a result and the gradient that a weighted sum of it
-// sends to x.
+// withGradient returns y, and the gradient of a weighted sum of y with respect
+// to x.
 func withGradient(x, y Tensor) [2][]float64 {
 	y.BackwardWith(PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, y.Shape()...).To(y.Device(), y.Dtype()))
 	return [2][]float64{y.Float64s(), x.Grad().Float64s()}
 }
 
 // TestSelfAttention compares the kernel with libtorch's operators, forward and
-// backward, over odd shapes, and beyond the number of tokens that it takes.
+// backward, for odd shapes and above the kernel's maximum number of tokens.
 func TestSelfAttention(t *testing.T) {
 	tolerances := map[int8]float64{Float: 1e-5, BFloat16: 2e-2}
 	for _, s := range []struct{ n, t, heads, d int64 }{{2, 256, 4, 32}, {3, 16, 2, 8}, {1, 1, 1, 1}, {2, 35, 3, 5}, {1, 64, 1, 7}, {1, 255, 1, 7}, {1, 257, 2, 4}} {
@@ -57,8 +57,7 @@ func TestSelfAttentionExtremes(t *testing.T) {
 	})
 }
 
-// TestSelfAttentionKeepsNaN: a query that is not a number must not come out as
-// something that looks sound.
+// TestSelfAttentionKeepsNaN checks that a NaN in a query propagates to the output.
 func TestSelfAttentionKeepsNaN(t *testing.T) {
 	for _, dtype := range []int8{Float, BFloat16} {
 		Scope(func() {

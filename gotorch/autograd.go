@@ -5,40 +5,40 @@ import "C"
 
 import "runtime"
 
-// SetRequiresGrad sets whether gradients with respect to t are recorded.
+// SetRequiresGrad sets whether autograd tracks gradients with respect to t.
 func (t Tensor) SetRequiresGrad(on bool) {
 	check("SetRequiresGrad", C.gt_requires_grad_(t.defined("SetRequiresGrad"), cBool(on)))
 	runtime.KeepAlive(t.owner)
 }
 
-// RequiresGrad reports whether gradients with respect to t are recorded.
+// RequiresGrad reports whether autograd tracks gradients with respect to t.
 func (t Tensor) RequiresGrad() bool {
 	y := C.gt_requires_grad(t.defined("RequiresGrad"))
 	runtime.KeepAlive(t.owner)
 	return y != 0
 }
 
-// Detach returns t's elements, outside the graph of gradients.
+// Detach returns a view of t that is not part of the autograd graph.
 func (t Tensor) Detach() Tensor {
 	r := C.gt_detach(t.defined("Detach"))
 	runtime.KeepAlive(t.owner)
-	return take("Detach", r)
+	return resultOf("Detach", r)
 }
 
-// KeepGradLayout has backward passes lay the gradient of t out as t is, which they do by
-// themselves only where t is a leaf. What follows from a gradient may depend on its
-// layout, in the last bits. It changes nothing where no gradients are recorded.
+// KeepGradLayout gives the gradient of t the memory layout of t in every backward pass.
+// Autograd guarantees this only for leaves. The layout of a gradient can change the last
+// bits of what is computed from it. It has no effect if gradients are not tracked.
 func (t Tensor) KeepGradLayout() {
 	check("KeepGradLayout", C.gt_keep_grad_layout(t.defined("KeepGradLayout")))
 	runtime.KeepAlive(t.owner)
 }
 
-// Grad returns the gradient that the backward passes have gathered in the leaf
-// t, or the undefined tensor.
+// Grad returns the gradient that backward passes have accumulated in the leaf t,
+// or the undefined tensor.
 func (t Tensor) Grad() Tensor {
 	r := C.gt_grad(t.defined("Grad"))
 	runtime.KeepAlive(t.owner)
-	return take("Grad", r)
+	return resultOf("Grad", r)
 }
 
 // SetGrad replaces t's gradient; the undefined tensor clears it.
@@ -48,19 +48,20 @@ func (t Tensor) SetGrad(g Tensor) {
 	runtime.KeepAlive(g.owner)
 }
 
-// Backward adds the gradients of the scalar t to the leaves it came from.
+// Backward runs the backward pass from the scalar t and accumulates gradients in
+// the leaves.
 func (t Tensor) Backward() { t.BackwardWith(Tensor{}) }
 
-// BackwardWith goes back from t, whose own gradient is the one given, shaped
-// as t; the undefined tensor stands for 1.
+// BackwardWith runs the backward pass from t with the given gradient of t, which
+// has t's shape. The undefined tensor stands for 1.
 func (t Tensor) BackwardWith(gradient Tensor) {
 	check("Backward", C.gt_backward(t.defined("Backward"), gradient.optional("BackwardWith"), 0))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(gradient.owner)
 }
 
-// BackwardAll goes back from several tensors at once, each with its own gradient, shaped as
-// it is. There may be no tensors.
+// BackwardAll runs one backward pass from several tensors. gradients[i] is the gradient of
+// tensors[i], of the same shape. The lists may be empty.
 func BackwardAll(tensors, gradients []Tensor) {
 	const op = "BackwardAll"
 	sameLength(op, tensors, gradients)
@@ -74,8 +75,8 @@ func BackwardAll(tensors, gradients []Tensor) {
 	runtime.KeepAlive(gradients)
 }
 
-// ZeroGrads drops the gradients of all params, so that the next backward pass
-// starts afresh without a memset.
+// ZeroGrads sets the gradients of all params to undefined. The next backward pass
+// then writes its gradients without a memset or an addition.
 func ZeroGrads(params []Tensor) {
 	p, n := cList("ZeroGrads", params)
 	check("ZeroGrads", C.gt_zero_grads(p, n))

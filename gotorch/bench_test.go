@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// BenchmarkCgoOverhead times one small operator, whose work is next to nothing:
-// what is left is the way through cgo, the C ABI and libtorch's dispatcher.
-// Inside a scope it must not allocate on Go's heap.
+// BenchmarkCgoOverhead times one small operator: almost all of its time is cgo, the
+// C ABI and libtorch's dispatcher. Inside a scope it must not allocate on Go's heap.
 func BenchmarkCgoOverhead(b *testing.B) {
 	SetNumThreads(1)
 	x, y := Full(nil, 1, false), Full(nil, 2, false)
@@ -44,9 +43,9 @@ func BenchmarkCgoOverhead(b *testing.B) {
 	})
 }
 
-// BenchmarkAboveCxx guards what an operator costs above the C++ call: 1000 small
-// operators called from Go one by one, against the same 1000 called by libtorch
-// from one C call. It fails where the difference reaches a microsecond each.
+// BenchmarkAboveCxx measures the overhead of Go per operator: 1000 small operators
+// called from Go one by one, against the same 1000 called by libtorch in one C call.
+// It fails if the difference reaches a microsecond per operator.
 func BenchmarkAboveCxx(b *testing.B) {
 	SetNumThreads(1)
 	const n = 1000
@@ -95,7 +94,7 @@ func BenchmarkAboveCxx(b *testing.B) {
 }
 
 // BenchmarkGroupNormSilu times the kernel, forward and backward, against its
-// plain twin at the sizes of a 64-channel network's first level.
+// reference implementation at the sizes of a 64-channel network's first level.
 func BenchmarkGroupNormSilu(b *testing.B) {
 	for _, dtype := range []int8{Float, BFloat16} {
 		for _, fused := range []bool{true, false} {
@@ -123,7 +122,7 @@ func BenchmarkGroupNormSilu(b *testing.B) {
 }
 
 // BenchmarkSelfAttention times the kernel, forward and backward, against its
-// plain twin at the sizes of a 64-channel network's two attention resolutions.
+// reference implementation at the sizes of a 64-channel network's two attention resolutions.
 func BenchmarkSelfAttention(b *testing.B) {
 	for _, tokens := range []int64{256, 64} {
 		for _, dtype := range []int8{Float, BFloat16} {
@@ -151,7 +150,7 @@ func BenchmarkSelfAttention(b *testing.B) {
 	}
 }
 
-// BenchmarkUpsample times an up-sampling and its convolution, forward and
+// BenchmarkUpsample times upsampling and the convolution after it, forward and
 // backward, as one transposed convolution and as two operators.
 func BenchmarkUpsample(b *testing.B) {
 	one := []int64{1}
@@ -184,8 +183,8 @@ func BenchmarkUpsample(b *testing.B) {
 	}
 }
 
-// BenchmarkAdamW times one update of 8 M parameters and one average of them,
-// and their gradients' norm.
+// BenchmarkAdamW times one update of 8 M parameters and one EMA of them, and the
+// norm of the gradients.
 func BenchmarkAdamW(b *testing.B) {
 	Run(func() {
 		Scope(func() {
@@ -202,7 +201,7 @@ func BenchmarkAdamW(b *testing.B) {
 			for b.Loop() {
 				Scope(func() {
 					TotalNorm(g)
-					FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}})
+					FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, EMAs: []EMA{{0.9999, a}}})
 				})
 			}
 		})

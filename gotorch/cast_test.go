@@ -6,7 +6,8 @@ import (
 )
 
 // TestForeachCastTo compares the cast of a list with the casts of its tensors:
-// values, layouts and gradients, to the bit. What nothing uses gets no gradient.
+// values, layouts and gradients must be bit-identical. A tensor whose cast is unused
+// gets no gradient.
 func TestForeachCastTo(t *testing.T) {
 	shapes := [][]int64{{1}, {}, {3, 5, 7, 2}, {0, 4}, {40_001}, {8, 1, 3, 3}, {129, 257}}
 	for _, test := range []struct {
@@ -64,7 +65,7 @@ func compareCasts(t *testing.T, leaves, gradients []Tensor, dtype int8) {
 	}
 }
 
-// TestForeachCastToRefuses tries lists that are not of one kind.
+// TestForeachCastToRefuses casts lists of several dtypes or devices.
 func TestForeachCastToRefuses(t *testing.T) {
 	Scope(func() {
 		one := Full([]int64{2}, 1, false)

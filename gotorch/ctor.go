@@ -15,33 +15,33 @@ import (
 func EmptyOn(d Device, dtype int8, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("Empty", C.gt_empty(p, n, C.int32_t(dtype), d.c()))
+	return resultOf("Empty", C.gt_empty(p, n, C.int32_t(dtype), d.c()))
 }
 
 // ZerosOn returns a tensor of zeros.
 func ZerosOn(d Device, dtype int8, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("Zeros", C.gt_zeros(p, n, C.int32_t(dtype), d.c()))
+	return resultOf("Zeros", C.gt_zeros(p, n, C.int32_t(dtype), d.c()))
 }
 
 // FullOn returns a tensor with every element equal to value.
 func FullOn(d Device, dtype int8, value float64, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("Full", C.gt_full(p, n, C.double(value), C.int32_t(dtype), d.c()))
+	return resultOf("Full", C.gt_full(p, n, C.double(value), C.int32_t(dtype), d.c()))
 }
 
 // ArangeOn returns begin, begin+step, ... below end.
 func ArangeOn(d Device, dtype int8, begin, end, step float64) Tensor {
 	mustLoad()
-	return take("Arange", C.gt_arange(C.double(begin), C.double(end), C.double(step), C.int32_t(dtype), d.c()))
+	return resultOf("Arange", C.gt_arange(C.double(begin), C.double(end), C.double(step), C.int32_t(dtype), d.c()))
 }
 
 // LinspaceOn returns steps values from begin to end, both included.
 func LinspaceOn(d Device, dtype int8, begin, end float64, steps int64) Tensor {
 	mustLoad()
-	return take("Linspace", C.gt_linspace(C.double(begin), C.double(end), C.int64_t(steps), C.int32_t(dtype), d.c()))
+	return resultOf("Linspace", C.gt_linspace(C.double(begin), C.double(end), C.int64_t(steps), C.int32_t(dtype), d.c()))
 }
 
 func withGrad(t Tensor, requiresGrad bool) Tensor {
@@ -73,7 +73,7 @@ func Full(shape []int64, value float32, requiresGrad bool) Tensor {
 // Eye returns an [n, m] float32 tensor with ones on the diagonal, torch.eye.
 func Eye(n, m int64, requiresGrad bool) Tensor {
 	mustLoad()
-	return withGrad(take("Eye", C.gt_eye(C.int64_t(n), C.int64_t(m), C.int32_t(Float), Device{}.c())), requiresGrad)
+	return withGrad(resultOf("Eye", C.gt_eye(C.int64_t(n), C.int64_t(m), C.int32_t(Float), Device{}.c())), requiresGrad)
 }
 
 // Arange returns begin, begin+step, ... below end as float32, torch.arange.
@@ -91,7 +91,7 @@ func Linspace(begin, end float32, steps int64, requiresGrad bool) Tensor {
 func Logspace(begin, end float32, steps int64, base float64, requiresGrad bool) Tensor {
 	mustLoad()
 	r := C.gt_logspace(C.double(begin), C.double(end), C.int64_t(steps), C.double(base), C.int32_t(Float), Device{}.c())
-	return withGrad(take("Logspace", r), requiresGrad)
+	return withGrad(resultOf("Logspace", r), requiresGrad)
 }
 
 // Rand returns float32 values drawn from U[0, 1) by libtorch's global
@@ -114,25 +114,25 @@ func RandN(shape []int64, requiresGrad bool) Tensor {
 func EmptyLike(t Tensor) Tensor {
 	r := C.gt_empty_like(t.defined("EmptyLike"))
 	runtime.KeepAlive(t.owner)
-	return take("EmptyLike", r)
+	return resultOf("EmptyLike", r)
 }
 
 // ZerosLike returns zeros of t's shape, dtype and device.
 func ZerosLike(t Tensor) Tensor {
 	r := C.gt_zeros_like(t.defined("ZerosLike"))
 	runtime.KeepAlive(t.owner)
-	return take("ZerosLike", r)
+	return resultOf("ZerosLike", r)
 }
 
-// FromBytes copies elements in row-major order and the machine's byte order
-// into a tensor on the CPU.
+// FromBytes copies data to a tensor on the CPU. The elements are in row-major
+// order and the machine's byte order.
 func FromBytes(data []byte, dtype int8, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
-	return take("FromBytes", C.gt_from_bytes(unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), p, n, C.int32_t(dtype)))
+	return resultOf("FromBytes", C.gt_from_bytes(unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), p, n, C.int32_t(dtype)))
 }
 
-// FromBlob copies a tensor's elements from memory.
+// FromBlob copies a tensor's elements from memory, in row-major order.
 func FromBlob(data unsafe.Pointer, dtype int8, sizes []int64) Tensor {
 	size, ok := dtypeSize[dtype]
 	if !ok {
@@ -140,7 +140,7 @@ func FromBlob(data unsafe.Pointer, dtype int8, sizes []int64) Tensor {
 	}
 	for _, s := range sizes {
 		if s < 0 || s > 0 && size > math.MaxInt64/s {
-			panic(&Error{Op: "FromBlob", Message: fmt.Sprintf("no memory holds a tensor of shape %v", sizes)})
+			panic(&Error{Op: "FromBlob", Message: fmt.Sprintf("a tensor of shape %v has too many bytes, or a negative size", sizes)})
 		}
 		size *= s
 	}
@@ -196,7 +196,7 @@ func NewTensor(data interface{}, options ...map[string]interface{}) Tensor {
 	return t
 }
 
-// flatten appends the innermost slices of v into one and returns their shape.
+// flatten concatenates the innermost slices of v and returns the shape.
 func flatten(v reflect.Value) (flat reflect.Value, shape []int64, err error) {
 	if !v.IsValid() {
 		return flat, nil, fmt.Errorf("needs a slice, not nil")

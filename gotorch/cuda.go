@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// LoadCUDA makes CUDA ready, or says why it cannot be used on this machine:
-// [ErrNoGPU], a [*DriverError], or what could not be loaded. It works once, and
-// later calls return the same answer. It must come before the first Backward, for
-// libtorch settles there which devices it has.
+// LoadCUDA loads CUDA, or returns why it cannot be used on this machine:
+// [ErrNoGPU], a [*DriverError], or the library that failed to load. It runs once;
+// later calls return the same result. Call it before the first Backward, because
+// libtorch fixes its list of devices there.
 func LoadCUDA() error { return cudaOnce() }
 
 var cudaOnce = sync.OnceValue(func() error {
-	// Where the driver will not do there is no use in loading 2 GB of libraries.
+	// Check the driver first: loading 2 GB of libraries would be wasted.
 	if err := checkDriver(); err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ var cudaOnce = sync.OnceValue(func() error {
 // IsCUDAAvailable reports whether tensors can be put on a GPU.
 func IsCUDAAvailable() bool { return LoadCUDA() == nil }
 
-// IsCUDNNAvailable reports whether cuDNN's convolutions are there.
+// IsCUDNNAvailable reports whether cuDNN can be used.
 func IsCUDNNAvailable() bool { return LoadCUDA() == nil && C.gt_cudnn_available() != 0 }
 
 // CUDADeviceCount returns the number of GPUs that can be used.
@@ -44,7 +44,7 @@ func CUDADeviceCount() int {
 	return int(C.gt_cuda_device_count())
 }
 
-// gpu makes CUDA ready and returns the number that the C calls know d by.
+// gpu loads CUDA and returns the device index of d for C calls.
 func gpu(op string, d Device) C.int32_t {
 	if d.Type != CUDA {
 		panic(&Error{Op: op, Message: d.String() + " is not a GPU"})
@@ -55,21 +55,21 @@ func gpu(op string, d Device) C.int32_t {
 	return C.int32_t(d.Index)
 }
 
-// CUDASynchronize waits until a GPU has done all that it was given.
+// CUDASynchronize waits until all work submitted to a GPU has finished.
 func CUDASynchronize(d Device) {
 	check("CUDASynchronize", C.gt_cuda_synchronize(gpu("CUDASynchronize", d)))
 }
 
-// CUDAProperties describe a GPU.
+// CUDAProperties describes a GPU.
 type CUDAProperties struct {
 	Name            string
 	Major, Minor    int // compute capability
 	Multiprocessors int
 	TotalMemory     int64 // bytes
-	FreeMemory      int64 // bytes that no process has taken
+	FreeMemory      int64 // bytes not allocated by any process
 }
 
-// GetCUDAProperties asks a GPU what it is.
+// GetCUDAProperties returns the properties of a GPU.
 func GetCUDAProperties(d Device) CUDAProperties {
 	p := C.gt_cuda_get_properties(gpu("GetCUDAProperties", d))
 	check("GetCUDAProperties", p.error)
@@ -84,8 +84,8 @@ func (p CUDAProperties) AtLeast(major, minor int) bool {
 	return p.Major > major || p.Major == major && p.Minor >= minor
 }
 
-// CapabilityError says that a GPU is too old: libtorch for CUDA 13 and csrc/cuda
-// have no code for it.
+// CapabilityError reports a GPU that is too old: libtorch for CUDA 13 and csrc/cuda
+// contain no code for its compute capability.
 type CapabilityError struct {
 	Device       Device
 	Name         string
@@ -97,9 +97,9 @@ func (e *CapabilityError) Error() string {
 		e.Device, e.Name, e.Major, e.Minor)
 }
 
-// CheckCUDADevice says why a GPU cannot be used: what [LoadCUDA] returns, that there
-// is no such GPU, or a [*CapabilityError]. It takes no memory of the GPU, which may be
-// that of another process.
+// CheckCUDADevice returns why a GPU cannot be used: an error of [LoadCUDA], an index
+// without a GPU, or a [*CapabilityError]. It allocates no GPU memory, so it is safe
+// while another process uses the GPU.
 func CheckCUDADevice(d Device) error {
 	if err := LoadCUDA(); err != nil {
 		return err
@@ -114,14 +114,14 @@ func CheckCUDADevice(d Device) error {
 	return nil
 }
 
-// CUDAMemoryStats are the bytes that this process's allocator holds on a GPU,
-// now and at most since the start or [ResetPeakCUDAMemory].
+// CUDAMemoryStats are the bytes that this process's caching allocator holds on a GPU:
+// the current values, and the peaks since the start or [ResetPeakCUDAMemory].
 type CUDAMemoryStats struct {
 	Allocated, PeakAllocated int64 // in tensors
-	Reserved, PeakReserved   int64 // taken from the driver
+	Reserved, PeakReserved   int64 // allocated from the driver, cache included
 }
 
-// GetCUDAMemoryStats asks for the memory that tensors take on a GPU.
+// GetCUDAMemoryStats returns the allocator's statistics for a GPU.
 func GetCUDAMemoryStats(d Device) CUDAMemoryStats {
 	m := C.gt_cuda_memory(gpu("GetCUDAMemoryStats", d))
 	check("GetCUDAMemoryStats", m.error)
@@ -131,19 +131,19 @@ func GetCUDAMemoryStats(d Device) CUDAMemoryStats {
 	}
 }
 
-// ResetPeakCUDAMemory makes the peaks begin again at what is held now.
+// ResetPeakCUDAMemory resets the peaks to the current values.
 func ResetPeakCUDAMemory(d Device) {
 	check("ResetPeakCUDAMemory", C.gt_cuda_reset_peak_memory(gpu("ResetPeakCUDAMemory", d)))
 }
 
-// EmptyCUDACache gives the memory that no tensor uses back to the driver.
+// EmptyCUDACache returns cached memory that no tensor uses to the driver.
 func EmptyCUDACache() {
 	gpu("EmptyCUDACache", Device{Type: CUDA, Index: -1})
 	check("EmptyCUDACache", C.gt_cuda_empty_cache())
 }
 
-// CUDAProfilerStart begins the range that a profiler collects which was started with
-// profiling off, as by `ncu --profile-from-start off`. Without a profiler it does nothing.
+// CUDAProfilerStart starts the range to be profiled, for profilers that were started with
+// collection off (`ncu --profile-from-start off`). Without a profiler it does nothing.
 func CUDAProfilerStart() {
 	gpu("CUDAProfilerStart", Device{Type: CUDA, Index: -1})
 	check("CUDAProfilerStart", C.gt_cuda_profiler_start())
@@ -155,8 +155,8 @@ func CUDAProfilerStop() {
 	check("CUDAProfilerStop", C.gt_cuda_profiler_stop())
 }
 
-// CUDAStream is a queue of a GPU's work: streams run side by side. It is one of
-// libtorch's pool and needs no freeing.
+// CUDAStream is a CUDA stream: streams run concurrently. It belongs to libtorch's
+// pool and need not be freed.
 type CUDAStream struct{ s C.gt_stream }
 
 // NewCUDAStream returns a stream of a GPU from libtorch's pool.
@@ -166,37 +166,36 @@ func NewCUDAStream(device Device) CUDAStream {
 	return s
 }
 
-// GetCurrentCUDAStream returns the stream that operators of this OS thread use
-// on a GPU.
+// GetCurrentCUDAStream returns this OS thread's current stream on a GPU.
 func GetCurrentCUDAStream(device Device) CUDAStream {
 	var s CUDAStream
 	check("GetCurrentCUDAStream", C.gt_cuda_stream_current(gpu("GetCurrentCUDAStream", device), &s.s))
 	return s
 }
 
-// SetCurrentCUDAStream makes the operators of this OS thread use a stream: call
-// it in [Run] or [Scope], where a goroutine stays on its thread. A tensor that
-// crosses from one stream to another needs [CUDAStream.Synchronize] between.
+// SetCurrentCUDAStream sets this OS thread's current stream. Call it in [Run] or
+// [Scope], where a goroutine stays on its thread. Call [CUDAStream.Synchronize]
+// before using a tensor on another stream than the one that computed it.
 func SetCurrentCUDAStream(stream CUDAStream) {
 	check("SetCurrentCUDAStream", C.gt_cuda_stream_set(stream.loaded("SetCurrentCUDAStream")))
 }
 
-// isDefault reports whether it is the GPU's default stream, the legacy one.
+// isDefault reports whether s is the GPU's legacy default stream.
 func (s CUDAStream) isDefault() bool { return s.s.id == 0 }
 
-// Query reports whether the stream has done all that it was given.
+// Query reports whether all work submitted to the stream has finished.
 func (s CUDAStream) Query() bool {
 	var done C.int32_t
 	check("CUDAStream.Query", C.gt_cuda_stream_query(s.loaded("CUDAStream.Query"), &done))
 	return done != 0
 }
 
-// Synchronize waits until the stream has done all that it was given.
+// Synchronize waits until all work submitted to the stream has finished.
 func (s CUDAStream) Synchronize() {
 	check("CUDAStream.Synchronize", C.gt_cuda_stream_synchronize(s.loaded("CUDAStream.Synchronize")))
 }
 
-// loaded makes CUDA ready: the zero CUDAStream may be the first that is asked.
+// loaded loads CUDA, since a method of the zero CUDAStream may be the first CUDA call.
 func (s CUDAStream) loaded(op string) C.gt_stream {
 	gpu(op, Device{Type: CUDA, Index: int(s.s.device_index)})
 	return s.s

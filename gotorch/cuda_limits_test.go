@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// BenchmarkCUDALimits times each CUDA kernel on tensors of the networks' sizes, and says
-// what share of the memory's bandwidth it takes, as BenchmarkLimits does of the CPU's.
-// Small tensors stay in the cache, and their shares may be above 1. Of a CUDA graph's
-// launch, and of waiting for its end, a hundredth is counted: it has the kernel so often.
+// BenchmarkCUDALimits times each CUDA kernel on tensors of the networks' sizes, and reports
+// its fraction of the memory bandwidth, as BenchmarkLimits does for CPU kernels. Small
+// tensors stay in the cache, so their fractions may exceed 1. A CUDA graph has 100 copies
+// of the kernel, so that its launch and the wait for its end count only a hundredth.
 func BenchmarkCUDALimits(b *testing.B) {
 	if err := LoadCUDA(); err != nil {
 		b.Fatal(err)
@@ -23,13 +23,13 @@ func BenchmarkCUDALimits(b *testing.B) {
 		size := dtypeSize[dtype]
 		for _, k := range []limitCase{
 			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(gpu, dtype)) }},
-			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(gpu, dtype)) }},
+			{"GroupNormSilu/both", func() (int64, func()) { return normForwardBackward(largeNorm(gpu, dtype)) }},
 			{"GroupNormSilu/few_pixels/forward", func() (int64, func()) { return normForward(smallNorm(gpu, dtype)) }},
-			{"GroupNormSilu/few_pixels/both", func() (int64, func()) { return normBothWays(smallNorm(gpu, dtype)) }},
+			{"GroupNormSilu/few_pixels/both", func() (int64, func()) { return normForwardBackward(smallNorm(gpu, dtype)) }},
 			{"GroupNormSilu/joined/forward", func() (int64, func()) {
 				in, rest, both := largeNorm(gpu, dtype), largeNorm(gpu, dtype), newNormInputsOn(gpu, dtype, false, 1, 256, 1, 1)
 				return (3 + 1) * 2 * size * in.x.Numel(), func() {
-					NoGrad(func() { GroupNormSiluJoined(in.x, rest.x, 32, both.weight, both.bias, 1e-5, GroupNormSiluOptions{}) })
+					NoGrad(func() { GroupNormSiluConcat(in.x, rest.x, 32, both.weight, both.bias, 1e-5, GroupNormSiluOptions{}) })
 				}
 			}},
 			{"ResidualAdd/forward", func() (int64, func()) {
@@ -47,13 +47,13 @@ func BenchmarkCUDALimits(b *testing.B) {
 			{"AdamW", func() (int64, func()) { return largeUpdate(gpu, dtype == BFloat16) }},
 		} {
 			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
-				Run(func() { Scope(func() { recordedAgainstLimit(b, gpu, limit, k.setUp) }) })
+				Run(func() { Scope(func() { capturedAgainstLimit(b, gpu, limit, k.setUp) }) })
 			})
 		}
 	}
 }
 
-// smallNorm returns a norm's inputs where each way is one kernel.
+// smallNorm returns inputs of a group norm whose forward and backward pass are one kernel each.
 func smallNorm(d Device, dtype int8) normInputs {
 	in := newNormInputsOn(d, dtype, true, 32, 512, 8, 8)
 	in.x = in.x.Detach().ChannelsLast()
@@ -61,13 +61,13 @@ func smallNorm(d Device, dtype int8) normInputs {
 	return in
 }
 
-// inARow is how often a kernel is recorded.
-const inARow = 100
+// copiesInGraph is how often a graph contains the kernel.
+const copiesInGraph = 100
 
-// recorded returns the seconds of one run, the best of many.
-func recorded(b *testing.B, gpu Device, run func()) (best float64) {
+// captured returns the seconds of one run in a CUDA graph, the best of many.
+func captured(b *testing.B, gpu Device, run func()) (best float64) {
 	graph := NewGraph(gpu, func() {
-		for range inARow {
+		for range copiesInGraph {
 			Scope(run)
 		}
 	})
@@ -83,12 +83,12 @@ func recorded(b *testing.B, gpu Device, run func()) (best float64) {
 		start := time.Now()
 		graph.Run()
 		CUDASynchronize(gpu)
-		best = min(best, time.Since(start).Seconds()/inARow)
+		best = min(best, time.Since(start).Seconds()/copiesInGraph)
 	}
 	return best
 }
 
-// gpuLimit is how many bytes a second a copy of a GiB reads and writes.
+// gpuLimit is how many bytes per second a copy of 1 GiB reads and writes.
 func gpuLimit(gpu Device) (limit float64) {
 	const size = 1 << 30
 	Run(func() {
@@ -108,15 +108,15 @@ func gpuLimit(gpu Device) (limit float64) {
 	return limit
 }
 
-// recordedAgainstLimit is againstLimit of a CUDA graph.
-func recordedAgainstLimit(b *testing.B, gpu Device, limit float64, setUp func() (int64, func())) {
+// capturedAgainstLimit is againstLimit for a CUDA graph.
+func capturedAgainstLimit(b *testing.B, gpu Device, limit float64, setUp func() (int64, func())) {
 	bytes, run := setUp()
 	if run == nil {
 		b.Skip("there is none for this dtype")
 	}
 	var seconds float64
 	for b.Loop() {
-		seconds = recorded(b, gpu, run)
+		seconds = captured(b, gpu, run)
 	}
 	b.ReportMetric(float64(bytes)/(1<<20), "MiB")
 	b.ReportMetric(seconds*1e6, "best-us")

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// gpu0 makes CUDA ready. Without a GPU these tests fail: they were asked for.
+// gpu0 loads CUDA. Without a GPU these tests fail: they run only with the tag cuda.
 func gpu0(t *testing.T) Device {
 	t.Helper()
 	if err := LoadCUDA(); err != nil {
@@ -118,7 +118,7 @@ func TestCUDAOperators(t *testing.T) {
 	}
 }
 
-// gradient returns nothing for a tensor that took no part.
+// gradient returns nil for a tensor without a gradient.
 func gradient(x Tensor) []float64 {
 	if g := x.Grad(); g.Defined() {
 		return g.Float64s()
@@ -126,7 +126,7 @@ func gradient(x Tensor) []float64 {
 	return nil
 }
 
-// near allows for sums in another order.
+// near compares with a tolerance, since sums may have another order.
 func near(t *testing.T, what string, got, want []float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -166,8 +166,8 @@ func TestCUDALinearEach(t *testing.T) { checkLinearEach(t, gpu0(t)) }
 
 func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFloat16, Half) }
 
-// TestCUDAAttention compares 16-bit attention, values and gradients, with float64's on
-// the CPU. Deterministic algorithms would keep cuDNN's attention out.
+// TestCUDAAttention compares 16-bit attention, values and gradients, with float64 on the
+// CPU. Deterministic mode would exclude cuDNN's attention.
 func TestCUDAAttention(t *testing.T) {
 	gpu := gpu0(t)
 	SetDeterministic(false)
@@ -198,13 +198,13 @@ func TestCUDAAttention(t *testing.T) {
 
 func TestCUDAGroupNormSilu(t *testing.T) {
 	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
-	checkGroupNormSiluBeside(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
-	checkGroupNormSiluJoined(t, gpu0(t), map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3})
-	checkGroupNormSiluBefore(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 3e-2, Half: 6e-3})
+	checkGroupNormSiluSkip(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
+	checkGroupNormSiluConcat(t, gpu0(t), map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3})
+	checkGroupNormSiluInputBias(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 3e-2, Half: 6e-3})
 }
 
-// TestCUDAPhilox compares uniform numbers and masks bit for bit, and normal ones
-// within the few units in the last place that logf, sinf and cosf may differ.
+// TestCUDAPhilox compares uniform numbers and masks bit for bit, and normal numbers
+// within a few units in the last place, by which logf, sinf and cosf may differ.
 func TestCUDAPhilox(t *testing.T) {
 	gpu := gpu0(t)
 	for _, key := range philoxKeys {
@@ -305,7 +305,7 @@ func TestCUDAStreams(t *testing.T) {
 	mustFail(t, func() { SetCurrentCUDAStream(CUDAStream{}) })
 }
 
-// TestCUDAMemory watches the allocator as a scope takes and gives back.
+// TestCUDAMemory checks the allocator's statistics as a scope allocates and frees.
 func TestCUDAMemory(t *testing.T) {
 	gpu := gpu0(t)
 	checkLive(t)
@@ -329,15 +329,15 @@ func TestCUDAMemory(t *testing.T) {
 	}
 	err := mustFail(t, func() { EmptyOn(gpu, Byte, 1<<45) })
 	if !strings.Contains(err.Message, "out of memory") {
-		t.Errorf("taking 32 TiB: %v", err)
+		t.Errorf("allocating 32 TiB: %v", err)
 	}
 	if v := FullOn(gpu, Float, 2).MulScalar(3).Float64(); v != 6 {
 		t.Errorf("after running out of memory, 2 x 3 is %v", v)
 	}
 }
 
-// TestCUDATraining trains as TestTrainingKeepsMemoryFlat does, and ends near
-// where the CPU does.
+// TestCUDATraining trains as TestTrainingKeepsMemoryFlat does, and compares the losses
+// with the CPU's.
 func TestCUDATraining(t *testing.T) {
 	gpu := gpu0(t)
 	checkLive(t)
@@ -432,8 +432,8 @@ func TestCUDARefusals(t *testing.T) {
 	mustFail(t, func() { x.Add(ZerosOn(gpu, Float, 3), 1) })
 }
 
-// TestCUDAGraphRefused gives a graph work that waits for the device, which cannot be
-// recorded: it is done plainly, and the next graph is none the worse.
+// TestCUDAGraphRefused captures work that waits for the device, which fails: the work runs
+// eagerly, and the next graph can be captured.
 func TestCUDAGraphRefused(t *testing.T) {
 	gpu := gpu0(t)
 	Run(func() {
@@ -452,7 +452,7 @@ func TestCUDAGraphRefused(t *testing.T) {
 			g.Run()
 		}
 		if told != 1 {
-			t.Errorf("the refusal was told %d times", told)
+			t.Errorf("OnCaptureFailed was called %d times", told)
 		}
 		if g.Err() == nil || times != 3 {
 			t.Errorf("the work was done %d times, and the graph says %v", times, g.Err())
@@ -468,8 +468,8 @@ func TestCUDAGraphRefused(t *testing.T) {
 	})
 }
 
-// TestCUDAProcessGroup has NCCL work for a group of one process, whose sums are what
-// they are made of, by itself and within a graph.
+// TestCUDAProcessGroup runs NCCL collectives in a group of one process, eagerly and in a
+// graph: sums equal their inputs.
 func TestCUDAProcessGroup(t *testing.T) {
 	gpu := gpu0(t)
 	asGroup(t, 1, func(g *ProcessGroup) {

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// DeviceType tells CPU from CUDA; the numbers are c10::DeviceType's.
+// DeviceType is CPU or CUDA, numbered as c10::DeviceType.
 type DeviceType int32
 
-// The kinds of devices.
+// The device types.
 const (
 	CPU  DeviceType = 0
 	CUDA DeviceType = 1
@@ -63,7 +63,7 @@ func (d Device) String() string {
 	return fmt.Sprintf("device type %d", d.Type)
 }
 
-// c makes the device ready for the tensor that is to come.
+// c returns the device for C calls, and loads CUDA if it is a GPU.
 func (d Device) c() C.gt_device {
 	index := d.Index
 	switch d.Type {
@@ -90,37 +90,37 @@ func GetNumThreads() (n int32) {
 	return n
 }
 
-// CPUCapability names the instruction set that libtorch's kernels use here,
-// such as "AVX512": results are equal bit for bit only where it is the same.
+// CPUCapability returns the instruction set of libtorch's CPU kernels on this
+// machine, such as "AVX512". Results are bit-identical only between machines with
+// the same one.
 func CPUCapability() string {
 	mustLoad()
 	return C.GoString(C.gt_cpu_capability())
 }
 
-// CPUHasBFloat16 reports whether the processor multiplies bfloat16 natively.
+// CPUHasBFloat16 reports whether the processor has bfloat16 matrix instructions.
 func CPUHasBFloat16() bool {
 	mustLoad()
 	return C.gt_cpu_has_bf16() != 0
 }
 
-// SetDeterministic makes libtorch choose algorithms that give the same bits at
-// every run, and refuse the operators that have none.
+// SetDeterministic makes libtorch use deterministic algorithms. Operators without
+// one then fail with an error.
 func SetDeterministic(on bool) {
 	mustLoad()
 	check("SetDeterministic", C.gt_set_deterministic(cBool(on)))
 }
 
-// SetBenchmarkCUDNN makes cuDNN try several algorithms for each new shape of a
-// convolution, at its first use, and keep the fastest, which may be another at
-// every run of the program. libtorch's default is to take what cuDNN guesses.
+// SetBenchmarkCUDNN turns cuDNN benchmark mode on or off. On, cuDNN times several
+// algorithms at the first convolution of each shape and keeps the fastest, which
+// may differ from run to run. Off, libtorch's default, it uses cuDNN's heuristics.
 func SetBenchmarkCUDNN(on bool) {
 	mustLoad()
 	check("SetBenchmarkCUDNN", C.gt_set_benchmark_cudnn(cBool(on)))
 }
 
-// SetAllowTF32 lets CUDA round float32 factors to TensorFloat-32 in
-// convolutions and matrix products. libtorch's default allows it in
-// convolutions.
+// SetAllowTF32 allows TensorFloat-32 in float32 convolutions and matrix products
+// on GPUs. libtorch's default allows it in convolutions only.
 func SetAllowTF32(on bool) {
 	mustLoad()
 	check("SetAllowTF32", C.gt_set_allow_tf32(cBool(on)))

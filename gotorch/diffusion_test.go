@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// oddImages are shapes of one sample and of several, of one pixel, and of
-// elements that do and do not fill a quad or a run.
+// oddImages are shapes with one sample and several, with one pixel, and with numbers
+// of elements that are and are not multiples of a quad or a run.
 var oddImages = [][]int64{{1, 1, 1, 1}, {3, 1, 1, 1}, {1, 3, 5, 3}, {3, 3, 5, 3}, {3, 1, 5, 3}, {3, 4, 7, 6}, {1, 3, 32, 32}}
 
-// rowsOf returns n rows of a table with other columns around them.
+// rowsOf returns n rows as a view of a wider table.
 func rowsOf(d Device, n int64, row func(i int64) []float64) Tensor {
 	var table []float64
 	columns := int64(0)
@@ -25,8 +25,8 @@ func rowsOf(d Device, n int64, row func(i int64) []float64) Tensor {
 
 func TestDiffusionQSample(t *testing.T) { checkQSample(t, Device{}) }
 
-// checkQSample compares with libtorch's operators: on the CPU bit for bit, where
-// libtorch rounds a product and a sum at once, and else within 1 ulp.
+// checkQSample compares with libtorch's operators: bit for bit on the CPU, where
+// libtorch uses FMA, and else within 1 ulp.
 func checkQSample(t *testing.T, d Device) {
 	exact := d.Type == CPU && CPUCapability() != "DEFAULT"
 	for i, key := range philoxKeys {
@@ -54,9 +54,9 @@ func checkQSample(t *testing.T, d Device) {
 	}
 }
 
-// compareTensors allows for a share of the largest finite value, at least of 1. A
-// NaN agrees with a NaN, and an infinity with itself.
-func compareTensors(t *testing.T, what string, got, want Tensor, share float64) {
+// compareTensors compares within tolerance times the largest finite value, at least 1.
+// A NaN equals a NaN, and an infinity equals itself.
+func compareTensors(t *testing.T, what string, got, want Tensor, tolerance float64) {
 	t.Helper()
 	checkShape(t, got, want.Shape()...)
 	a, b := got.Float64s(), want.Float64s()
@@ -67,28 +67,28 @@ func compareTensors(t *testing.T, what string, got, want Tensor, share float64) 
 		}
 	}
 	for i := range a {
-		if !close64(a[i]/largest, b[i]/largest, share) {
+		if !close64(a[i]/largest, b[i]/largest, tolerance) {
 			t.Errorf("%s: element %d is %v, want %v", what, i, a[i], b[i])
 			return
 		}
 	}
 }
 
-// reverseStep is a way to go from x_t to x_{t-1}: what the rows must say, and the
-// same by libtorch's operators.
+// reverseStep is a parametrisation of the step from x_t to x_{t-1}: its rows, and the
+// same step by libtorch's operators.
 type reverseStep struct {
 	prediction string // of "epsilon", "x_0" and "x_{t-1}"
 	variance   string // of "large", "small", "range" and "learned"; "ddim" for DDIM
 	eta        float64
-	learned    bool // the network gives 2C channels
+	learned    bool // the network's output has 2C channels
 }
 
-// coefficients are a step's numbers in the paper's notation.
+// coefficients are the constants of a step in the paper's notation.
 type coefficients struct {
 	coef1, coef2, recip, recipm1, prev, beta, betaTilde, later float64
 }
 
-// coefficientsOf is for the alphasCumprod of t and t-1.
+// coefficientsOf returns the coefficients for the alphasCumprod of t and t-1.
 func coefficientsOf(alphas, prev float64) coefficients {
 	beta := 1 - alphas/prev
 	c := coefficients{
@@ -102,7 +102,7 @@ func coefficientsOf(alphas, prev float64) coefficients {
 	return c
 }
 
-// logs returns the log variances; at t = 0 betaTilde's is that of the next step.
+// logs returns the log variances; at t = 0 betaTilde's is that of t = 1.
 func (c coefficients) logs() (beta, betaTilde float64) {
 	return math.Log(c.beta), math.Log(max(c.betaTilde, 1e-5))
 }
@@ -126,7 +126,7 @@ func (s reverseStep) row(c coefficients) []float64 {
 	return append(append(append(x0, mean...), log...), c.later)
 }
 
-// composed is the twin: a batch's coefficients are cs. Without noise z is undefined.
+// composed is the reference implementation: a batch's coefficients are cs. Without noise z is undefined.
 func (s reverseStep) composed(out, x, z Tensor, cs []coefficients, clip bool) (previous, x0 Tensor) {
 	of := func(f func(c coefficients) float64) Tensor {
 		var list []float64
@@ -165,7 +165,7 @@ func (s reverseStep) xStart(prediction, x Tensor, of perSample) Tensor {
 	return of(func(c coefficients) float64 { return c.recip }).Mul(x).Addcmul(recipm1, prediction, -1)
 }
 
-// mean is x_{t-1} but for the noise.
+// mean is x_{t-1} without the noise.
 func (s reverseStep) mean(x0, prediction, x Tensor, of perSample) Tensor {
 	switch {
 	case s.variance == "ddim":
@@ -210,7 +210,8 @@ func reverseSteps() (list []reverseStep) {
 
 func TestDiffusionReverseStep(t *testing.T) { checkReverseStep(t, Device{}, 1e-6) }
 
-// checkReverseStep compares every way with its twin, for each kind of noise.
+// checkReverseStep compares every parametrisation with its reference implementation, for
+// each kind of noise.
 func checkReverseStep(t *testing.T, d Device, tolerance float64) {
 	key := PhiloxKey{Seed: 4, Stream: 5, Step: 6, FirstSample: 7}
 	for _, s := range reverseSteps() {
@@ -233,8 +234,8 @@ func checkReverseStep(t *testing.T, d Device, tolerance float64) {
 	}
 }
 
-// reverseInputs are a batch's; its samples are at different steps, the last of
-// three at the first.
+// reverseInputs are the inputs for a batch whose samples have different timesteps; the
+// last of three has t = 0.
 type reverseInputs struct {
 	step         reverseStep
 	cs           []coefficients
@@ -259,8 +260,8 @@ func newReverseInputs(d Device, s reverseStep, shape []int64) *reverseInputs {
 	return in
 }
 
-// spoil puts what no network should give into three samples: a NaN, an infinity
-// that clipping takes away again, and a variance that overflows at t = 0.
+// spoil puts non-finite values into three samples: a NaN, an infinity that clipping
+// removes, and a variance that overflows at t = 0.
 func (in *reverseInputs) spoil() {
 	in.out = in.out.Clone()
 	channels := in.out.Size(1)
@@ -286,8 +287,8 @@ func (in *reverseInputs) compare(t *testing.T, what string, o ReverseStepOptions
 	}
 }
 
-// TestDiffusionStepsLayouts gives rows and images that lie otherwise, a batch in
-// parts, and one without images.
+// TestDiffusionStepsLayouts uses other layouts of rows and images, a batch in parts,
+// and an empty batch.
 func TestDiffusionStepsLayouts(t *testing.T) {
 	Scope(func() {
 		key := PhiloxKey{Seed: 4, FirstSample: 3}
@@ -298,7 +299,7 @@ func TestDiffusionStepsLayouts(t *testing.T) {
 		all, _ := DiffusionReverseStep(in.out, in.x, row, ReverseStepOptions{Noise: noise})
 		other, _ := DiffusionReverseStep(in.out.Contiguous(), in.x.Contiguous(), row.Contiguous(), ReverseStepOptions{Noise: noise.Contiguous()})
 		if !Equal(all, other) {
-			t.Error("of row-major images, or rows of their own, comes something else")
+			t.Error("row-major images, or contiguous rows, give another result")
 		}
 		noised, _ := DiffusionQSample(in.x, row.Narrow(1, 2, 2), key)
 		for i := range int64(3) {
@@ -328,23 +329,23 @@ func TestDiffusionStepsRefuse(t *testing.T) {
 	}
 	q := func(x, rows Tensor, key PhiloxKey) func() { return func() { DiffusionQSample(x, rows, key) } }
 	for says, call := range map[string]func(){
-		"takes images, not [2, 3, 4]":             q(zeros(2, 3, 4), two, PhiloxKey{}),
-		"rows [2, 8] do not fit 2 images":         q(x, rows, PhiloxKey{}),
-		"rows [1, 2] do not fit 2 images":         q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
-		"not CPUDoubleType":                       q(x.CastTo(Double), two, PhiloxKey{}),
-		"not CPUHalfType":                         q(x, two.CastTo(Half), PhiloxKey{}),
-		"has no gradient":                         q(leaf, two, PhiloxKey{}),
-		"CPUFloatType[1], not one int64 on cpu":   q(x, two, PhiloxKey{StepOf: zeros(1)}),
-		"CPULongType[3], not one int64 on cpu":    q(x, two, PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}),
-		"takes images, not [3, 4, 4]":             reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
-		"rows [2, 2] do not fit 2 images":         reverse(x, x, two, ReverseStepOptions{}),
-		"the network's [2, 5, 4, 4] does not fit": reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
-		"the network's [2, 3, 4, 5] does not fit": reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
-		"one device, not CPUBFloat16Type":         reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
-		"one device, not CPULongType":             reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
-		"noise [2, 3, 4, 1] does not fit images":  reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
-		"one device, not CPUCharType":             reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
-		"a step has no gradient":                  reverse(leaf, x, rows, ReverseStepOptions{}),
+		"needs images [N, C, H, W], not [2, 3, 4]": q(zeros(2, 3, 4), two, PhiloxKey{}),
+		"rows [2, 8] do not fit 2 images":          q(x, rows, PhiloxKey{}),
+		"rows [1, 2] do not fit 2 images":          q(x, two.Narrow(0, 0, 1), PhiloxKey{}),
+		"not CPUDoubleType":                        q(x.CastTo(Double), two, PhiloxKey{}),
+		"not CPUHalfType":                          q(x, two.CastTo(Half), PhiloxKey{}),
+		"has no gradient":                          q(leaf, two, PhiloxKey{}),
+		"CPUFloatType[1], not one int64 on cpu":    q(x, two, PhiloxKey{StepOf: zeros(1)}),
+		"CPULongType[3], not one int64 on cpu":     q(x, two, PhiloxKey{StepOf: FromInt64s([]int64{1, 2, 3})}),
+		"needs images [N, C, H, W], not [3, 4, 4]": reverse(zeros(3, 4, 4), zeros(3, 4, 4), rows, ReverseStepOptions{}),
+		"rows [2, 2] do not fit 2 images":          reverse(x, x, two, ReverseStepOptions{}),
+		"the network's [2, 5, 4, 4] does not fit":  reverse(zeros(2, 5, 4, 4), x, rows, ReverseStepOptions{}),
+		"the network's [2, 3, 4, 5] does not fit":  reverse(zeros(2, 3, 4, 5), x, rows, ReverseStepOptions{}),
+		"one device, not CPUBFloat16Type":          reverse(x.CastTo(BFloat16), x, rows, ReverseStepOptions{}),
+		"one device, not CPULongType":              reverse(x, x, rows.CastTo(Long), ReverseStepOptions{}),
+		"noise [2, 3, 4, 1] does not fit images":   reverse(x, x, rows, ReverseStepOptions{Noise: zeros(2, 3, 4, 1)}),
+		"one device, not CPUCharType":              reverse(x, x, rows, ReverseStepOptions{Noise: x.CastTo(Char)}),
+		"a step has no gradient":                   reverse(leaf, x, rows, ReverseStepOptions{}),
 	} {
 		if err := mustFail(t, call); !strings.Contains(err.Message, says) {
 			t.Errorf("the message lacks %q: %s", says, err.Message)

@@ -13,33 +13,32 @@ import (
 	"unsafe"
 )
 
-// ProcessGroup is several processes that work as one, as in torch.distributed:
-// gloo serves tensors in host memory, and NCCL those of GPUs. Processes of one
-// machine all-reduce tensors in host memory through memory that they share. All processes must
-// call its methods in the same order, with tensors of the same shapes, and from
-// one goroutine at a time.
+// ProcessGroup is a group of processes, as in torch.distributed: gloo runs collectives
+// on host memory, NCCL on GPUs. Processes of one machine all-reduce host memory through
+// shared memory. All processes must call its methods in the same order, with tensors of
+// the same shapes, from one goroutine at a time.
 type ProcessGroup struct {
 	rank, size int
-	group      C.gt_group // nil: closed
+	group      C.gt_group // nil after Close
 }
 
-// ProcessGroupOptions say where the processes of a group meet. WorldSize, Host
-// and Port are required.
+// ProcessGroupOptions configures the rendezvous of a group. WorldSize, Host and
+// Port are required.
 type ProcessGroupOptions struct {
 	Rank, WorldSize int
-	Host            string // where the process of rank 0 keeps the store, libtorch's TCPStore
+	Host            string // host of the store (libtorch's TCPStore), which rank 0 serves
 	Port            int
-	Foreign         bool          // the store is kept by a launcher, as by torchrun, and not by rank 0
-	Listen          int           // rank 0: the descriptor of a socket that listens on Port already; 0: there is none
+	Foreign         bool          // a launcher such as torchrun serves the store, not rank 0
+	Listen          int           // rank 0: file descriptor of a socket that already listens on Port; 0: none
 	Local           bool          // all processes are on this machine
-	NoSharedMemory  bool          // all-reduce tensors in host memory through gloo, in all processes, even on one machine
-	Prefix          string        // of the keys in the store: another for every attempt that uses one store
-	ConnectTimeout  time.Duration // for the others to come; 0: 10 minutes
+	NoSharedMemory  bool          // all processes all-reduce host memory through gloo, even on one machine
+	Prefix          string        // of the keys in the store; must differ between attempts that share a store
+	ConnectTimeout  time.Duration // for all processes to join; 0: 10 minutes
 	Timeout         time.Duration // see SetTimeout
 }
 
-// NewProcessGroup waits until all processes have come. It panics with an [*Error]
-// if they do not.
+// NewProcessGroup waits until all processes have joined. It panics with an [*Error]
+// if they do not join within the timeout.
 func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
 	const op = "NewProcessGroup"
 	r := newRendezvous(op, o)
@@ -68,7 +67,7 @@ func newRendezvous(op string, o ProcessGroupOptions) *Rendezvous {
 		listen = o.Listen
 	}
 	r := &Rendezvous{group: &ProcessGroup{rank: o.Rank, size: o.WorldSize}, timeout: o.Timeout}
-	// gloo waits for the others within its first operation, with the timeout of all.
+	// gloo connects within its first operation, under the timeout of all operations.
 	connect := orElse(o.ConnectTimeout, 10*time.Minute)
 	check(op, C.gt_group_new(C.gt_group_options{
 		host: host, prefix: prefix, port: C.int32_t(o.Port), listen_fd: C.int32_t(listen),
@@ -110,44 +109,43 @@ const aDay = 24 * time.Hour
 
 func orElse(d, standard time.Duration) C.double { return C.double(cmp.Or(d, standard).Seconds()) }
 
-// SetTimeout says how long the next calls wait for the other processes, where the host
-// waits; 0: a day. A process that has ended is noticed at once.
+// SetTimeout sets how long later collectives on host memory wait for the other processes;
+// 0: a day. A process that has exited is detected at once.
 func (g *ProcessGroup) SetTimeout(d time.Duration) {
 	const op = "ProcessGroup.SetTimeout"
 	g.open(op)
 	check(op, C.gt_group_set_timeout(g.group, orElse(d, aDay)))
 }
 
-// GlooReason returns why tensors in host memory are all-reduced through gloo although all
-// processes are on this machine. It is empty where they share memory, or are on several
-// machines.
+// GlooReason returns why host memory is all-reduced through gloo although all processes
+// are on this machine. It is empty if they use shared memory, or are on several machines.
 func (g *ProcessGroup) GlooReason() string {
 	g.open("ProcessGroup.GlooReason")
 	return C.GoString(C.gt_group_gloo_reason(g.group))
 }
 
-// Rank returns which of the processes this is, from 0.
+// Rank returns the rank of this process, from 0.
 func (g *ProcessGroup) Rank() int { return g.rank }
 
-// Size returns how many processes there are.
+// Size returns the number of processes.
 func (g *ProcessGroup) Size() int { return g.size }
 
-// CheckNCCL panics with an [*Error] where NCCL has noticed that another process of a group
-// is gone: it does so between machines, but not within one. Any goroutine may call it.
+// CheckNCCL panics with an [*Error] if NCCL has detected that another process of a group
+// has exited. NCCL detects it between machines, not within one. Any goroutine may call it.
 func CheckNCCL() {
 	gpu("CheckNCCL", Device{Type: CUDA, Index: -1})
 	check("CheckNCCL", C.gt_nccl_check())
 }
 
-// AbortNCCL ends what the GPU does with those of other processes, and waits for: what it leaves
-// is of no use, and groups take no tensors of a GPU any more. Any goroutine may call it, while
+// AbortNCCL aborts all NCCL collectives that are running or queued. Their results are
+// undefined, and the groups accept no more GPU tensors. Any goroutine may call it while
 // another one waits for the GPU.
 func AbortNCCL() {
 	gpu("AbortNCCL", Device{Type: CUDA, Index: -1})
 	check("AbortNCCL", C.gt_nccl_abort())
 }
 
-// UseGPU lets the group take tensors of a GPU: each process has another.
+// UseGPU adds NCCL collectives on a GPU to the group. Each process must use another GPU.
 func (g *ProcessGroup) UseGPU(d Device) {
 	const op = "ProcessGroup.UseGPU"
 	g.open(op)
@@ -162,17 +160,17 @@ func (g *ProcessGroup) open(op string) {
 	}
 }
 
-// AllReduceI sets every tensor to the sum of all processes' tensors at its place in
-// the list, in one operation. The tensors have one dtype, and one layout in all
-// processes. Through shared memory a sum of 16-bit numbers is added up in float32, by
-// rank, and rounded once.
+// AllReduceI replaces every tensor by the sum of the tensors at its index over all
+// processes, in one collective. All tensors have one dtype; a tensor has the same layout
+// in all processes. Through shared memory, sums of 16-bit numbers are accumulated in
+// float32, in the order of ranks, and rounded once.
 func (g *ProcessGroup) AllReduceI(list []Tensor) {
 	g.allReduce("ProcessGroup.AllReduceI", list)
 	g.Wait()
 }
 
-// AllReduceAsyncI is AllReduceI on a GPU beside what that is given next, which must not
-// touch the tensors, nor free them, before Wait. On the CPU it is AllReduceI.
+// AllReduceAsyncI is an asynchronous AllReduceI: on a GPU it runs concurrently with later
+// work, which must not use or free the tensors before Wait. On the CPU it is AllReduceI.
 func (g *ProcessGroup) AllReduceAsyncI(list []Tensor) {
 	g.allReduce("ProcessGroup.AllReduceAsyncI", list)
 }
@@ -187,21 +185,21 @@ func (g *ProcessGroup) allReduce(op string, list []Tensor) {
 	runtime.KeepAlive(list)
 }
 
-// Wait has a GPU finish what it does beside before what it is given next. The host does
-// not wait.
+// Wait makes the GPU's current stream wait for all AllReduceAsyncI calls so far. The host
+// does not wait.
 func (g *ProcessGroup) Wait() {
 	const op = "ProcessGroup.Wait"
 	g.open(op)
 	check(op, C.gt_group_wait(g.group))
 }
 
-// BroadcastI sets every tensor to that of the process of rank root, as AllReduceI
-// does to the sum.
+// BroadcastI replaces every tensor by that of rank root. The conditions are those of
+// AllReduceI.
 func (g *ProcessGroup) BroadcastI(list []Tensor, root int) {
 	const op = "ProcessGroup.BroadcastI"
 	g.open(op)
 	if root < 0 || root >= g.size {
-		panic(&Error{Op: op, Message: fmt.Sprintf("there is no process %d of %d", root, g.size)})
+		panic(&Error{Op: op, Message: fmt.Sprintf("there is no rank %d in a group of %d processes", root, g.size)})
 	}
 	p, n := cList(op, list)
 	if n == 0 {
@@ -211,19 +209,19 @@ func (g *ProcessGroup) BroadcastI(list []Tensor, root int) {
 	runtime.KeepAlive(list)
 }
 
-// AllGather returns all processes' tensors, [Size, ...], by rank.
+// AllGather returns the tensors of all processes as [Size, ...], ordered by rank.
 func (g *ProcessGroup) AllGather(t Tensor) Tensor {
 	const op = "ProcessGroup.AllGather"
 	g.open(op)
 	r := C.gt_group_all_gather(g.group, t.defined(op))
 	runtime.KeepAlive(t.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
-// Close leaves the group, which is not to be used any more. Graphs with calls of the
-// group in them are to be closed before it. After a call that has failed, do not close
-// it, but end the process: the GPU may be at work on what others will never join in, and
-// Close would wait for it.
+// Close frees the group, which must not be used afterwards. First close graphs that
+// captured its collectives. After a failed call do not call Close but end the process:
+// the GPU may run a collective that other processes never join, and Close would wait
+// for it.
 func (g *ProcessGroup) Close() {
 	if g == nil || g.group == nil {
 		return

@@ -26,9 +26,8 @@ func listening(t *testing.T) (*os.File, int) {
 	return f, l.Addr().(*net.TCPAddr).Port
 }
 
-// asGroup runs the test anew in each process of a group, where it calls f: one
-// process cannot be two, since libtorch keeps notes on all groups of a process
-// without a lock.
+// asGroup runs the test again in each process of a group, where it calls f. Two ranks
+// cannot share a process: libtorch's table of a process's groups has no lock.
 func asGroup(t *testing.T, size int, f func(g *ProcessGroup)) {
 	t.Helper()
 	asGroupWith(t, size, func(*ProcessGroupOptions) {}, f)
@@ -63,7 +62,7 @@ func asGroupWith(t *testing.T, size int, edit func(o *ProcessGroupOptions), f fu
 	}
 }
 
-// member calls f in the place of one process.
+// member calls f as one process of the group.
 func member(t *testing.T, edit func(o *ProcessGroupOptions), f func(g *ProcessGroup)) {
 	number := func(name string) int {
 		n, err := strconv.Atoi(os.Getenv(name))
@@ -108,7 +107,7 @@ func testCollectives(t *testing.T) func(g *ProcessGroup) {
 		last := FullOn(Device{}, Long, 10+rank, 3)
 		g.BroadcastI([]Tensor{last}, g.Size()-1)
 		checkValues(t, last, []float64{9 + n, 9 + n, 9 + n}, 0)
-		if err := mustFail(t, func() { g.BroadcastI([]Tensor{last}, g.Size()) }); !strings.Contains(err.Message, "there is no process") {
+		if err := mustFail(t, func() { g.BroadcastI([]Tensor{last}, g.Size()) }); !strings.Contains(err.Message, "there is no rank") {
 			t.Error(err)
 		}
 		if err := mustFail(t, func() { g.AllReduceI([]Tensor{a, last}) }); !strings.Contains(err.Message, "of one dtype") {
@@ -125,8 +124,9 @@ func testCollectives(t *testing.T) func(g *ProcessGroup) {
 	}
 }
 
-// A process that leaves does not keep the others waiting.
-func TestProcessGroupThatLosesOne(t *testing.T) {
+// TestProcessGroupDetectsExit checks that the exit of a process fails the others'
+// collectives at once.
+func TestProcessGroupDetectsExit(t *testing.T) {
 	asGroup(t, 2, func(g *ProcessGroup) {
 		x := Zeros([]int64{4}, false)
 		g.AllReduceI([]Tensor{x})
@@ -141,8 +141,8 @@ func TestProcessGroupThatLosesOne(t *testing.T) {
 	})
 }
 
-// Without the others there is no group.
-func TestProcessGroupThatNobodyJoins(t *testing.T) {
+// TestProcessGroupConnectTimeout creates a group that no other process joins.
+func TestProcessGroupConnectTimeout(t *testing.T) {
 	for name, o := range map[string]ProcessGroupOptions{
 		"nobody":   {Rank: 0, Foreign: false},
 		"no store": {Rank: 1, Foreign: true},

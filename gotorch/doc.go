@@ -1,29 +1,29 @@
-// Package gotorch is libtorch for Go: tensors, operators, gradients, and the
-// random numbers and optimizers that training needs, on the CPU and on CUDA.
+// Package gotorch binds libtorch to Go: tensors, operators, autograd, random
+// numbers and optimizers, on the CPU and on CUDA.
 //
-// It keeps the import path, the names and the signatures of
-// github.com/wangkuiyi/gotorch, which stopped in 2020 at libtorch 1.6, and is
-// written afresh on libtorch 2.11 over the C ABI in csrc/iddpm.h.
+// It keeps the import path and the naming style of github.com/wangkuiyi/gotorch,
+// which ended in 2020 with libtorch 1.6. This is a new implementation on libtorch
+// 2.11 over the C ABI in csrc/iddpm.h.
 //
 // # Lifetime
 //
-// A tensor made inside [Scope] dies when that scope ends, whether or not the
-// collector has run; [Tensor.MoveOut] hands a result to the scope outside. A
-// tensor made outside any scope lives until the collector finds it unreachable,
-// or until [Tensor.Free]. Using a dead tensor panics with an [Error]; it never
-// reads freed memory. [LiveTensors] counts the living.
+// A tensor created inside [Scope] is freed when that scope ends, whether or not
+// Go's garbage collector has run; [Tensor.MoveOut] moves a result to the enclosing
+// scope. A tensor created outside any scope is freed when the collector finds it
+// unreachable, or by [Tensor.Free]. Using a freed tensor panics with an [Error]; it
+// never reads freed memory. [LiveTensors] counts the tensors that are not freed.
 //
 // # Errors
 //
-// An operator that libtorch refuses panics with an [*Error]; [Try] turns that
+// An operator that fails in libtorch panics with an [*Error]; [Try] turns that
 // into a Go error at a package's boundary.
 //
 // # Threads
 //
 // libtorch keeps its gradient mode, its OpenMP pool and its current CUDA stream
-// per OS thread. [Run] carries a function over to the one locked thread that
-// does the tensor work; the operators inside are direct cgo calls. Tensors may
-// be used from any goroutine, but a thread pool per goroutine is slow.
+// per OS thread. [Run] runs a function on the one locked thread that does the
+// tensor work; the operators inside are direct cgo calls. Tensors may be used from
+// any goroutine, but an OpenMP pool per thread is slow.
 //
 // # Loading
 //

@@ -9,31 +9,31 @@ import (
 	"os"
 )
 
-// ErrNoGPU is what [LoadCUDA] returns, wrapped, on a machine without a GPU, or where
-// CUDA_VISIBLE_DEVICES hides them all. Any other error means that a GPU is there and
-// cannot be used.
+// ErrNoGPU is wrapped in the error of [LoadCUDA] on a machine without a GPU, or if
+// CUDA_VISIBLE_DEVICES hides all of them. Any other error means that there is a GPU
+// that cannot be used.
 var ErrNoGPU = errors.New("no NVIDIA GPU found")
 
-// CUDAVersion is a release of CUDA, as CUDA counts: 1000 major + 10 minor.
+// CUDAVersion is a CUDA release, encoded as CUDA does: 1000 major + 10 minor.
 type CUDAVersion int
 
 // String returns, for instance, "13.0".
 func (v CUDAVersion) String() string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
 
-// neededCUDA is the oldest driver's that works with libtorch for CUDA 13: within a
-// major version drivers are compatible.
+// neededCUDA is the oldest driver version that works with libtorch for CUDA 13:
+// drivers are compatible within a major version.
 const neededCUDA CUDAVersion = 13000
 
-// DriverError says that NVIDIA's driver is too old for libtorch's CUDA.
+// DriverError reports an NVIDIA driver that is too old for libtorch's CUDA.
 type DriverError struct {
-	Found, Needed CUDAVersion // the newest that the driver supports, and the oldest that works
+	Found, Needed CUDAVersion // the newest version that the driver supports, and the oldest that works
 }
 
 func (e *DriverError) Error() string {
 	return fmt.Sprintf("the NVIDIA driver is for CUDA %s, and %s is needed: update the driver to version 580 or newer", e.Found, e.Needed)
 }
 
-// checkDriver asks the driver, if there is one, whether CUDA can work.
+// checkDriver returns why the NVIDIA driver cannot run libtorch's CUDA, or nil.
 func checkDriver() error {
 	const noDevice = 100 // CUDA_ERROR_NO_DEVICE
 	d := C.gt_loader_driver()
@@ -54,8 +54,8 @@ func checkDriver() error {
 	return nil
 }
 
-// missingDriver tells a machine without a GPU from a container that was not given
-// the driver's libraries: the kernel module's file is there in the container, too.
+// missingDriver distinguishes a machine without a GPU from a container without the
+// driver's libraries: the kernel module's file is also visible in the container.
 func missingDriver(module string) error {
 	if _, err := os.Stat(module); err == nil {
 		return errors.New("the kernel has the NVIDIA driver, but libcuda.so.1 cannot be loaded: start the container with --gpus all (Apptainer: --nv), or reinstall the driver")

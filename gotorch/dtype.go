@@ -2,7 +2,7 @@ package gotorch
 
 import "fmt"
 
-// The types of elements, numbered as libtorch's c10::ScalarType.
+// The element types, numbered as c10::ScalarType.
 const (
 	Byte     int8 = 0  // uint8
 	Char     int8 = 1  // int8
@@ -17,7 +17,7 @@ const (
 	Invalid  int8 = -1
 )
 
-// DtypeName returns torch's name of a dtype, such as "float32".
+// DtypeName returns PyTorch's name of a dtype, such as "float32".
 func DtypeName(dtype int8) string {
 	switch dtype {
 	case Byte:

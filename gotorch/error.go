@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// Error is what an operator panics with when libtorch refuses it.
+// Error is the panic value of an operator that fails.
 type Error struct {
 	Op          string // the gotorch function
-	Message     string // libtorch's message, without its C++ stack
-	OutOfMemory bool   // whether it is for want of memory
+	Message     string // libtorch's message, without the C++ stack trace
+	OutOfMemory bool   // an allocation failed, on the host or a GPU
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("gotorch: %s: %s", e.Op, e.Message) }
 
 // Try runs f and returns the [*Error] that an operator in it panicked with, or
-// nil. Any other panic goes on.
+// nil. Any other panic is not recovered.
 func Try(f func()) (err error) {
 	defer func() {
 		switch r := recover().(type) {
@@ -40,18 +40,18 @@ func check(op string, e C.gt_error) {
 		return
 	}
 	message := errorString(e)
-	// libtorch says on which line of its own it asked, and then this.
+	// libtorch's message starts with its own source line, then says this.
 	_, bytes, onCPU := strings.Cut(message, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ")
 	if onCPU {
 		bytes, _, _ = strings.Cut(bytes, ". ")
-		message = "out of memory: " + bytes + " are not to be had"
+		message = "out of memory: failed to allocate " + bytes
 	}
 	cause, outOfMemory := memoryCause(message)
 	panic(&Error{Op: op, Message: cause + message, OutOfMemory: outOfMemory})
 }
 
-// memoryCause reports whether a message of libtorch's or of NVIDIA's libraries is for
-// want of memory, and returns what to say before one that does not say so.
+// memoryCause reports whether a message of libtorch or of NVIDIA's libraries means that an
+// allocation failed, and returns a prefix for a message that does not say so.
 func memoryCause(message string) (cause string, outOfMemory bool) {
 	contains := func(part string) bool { return strings.Contains(message, part) }
 	switch {
@@ -60,13 +60,13 @@ func memoryCause(message string) (cause string, outOfMemory bool) {
 	case contains("_ALLOC_FAILED"), contains("_ALLOCATION_FAILED"):
 		return "out of memory: ", true
 	case contains("unable to find an engine to execute this computation"):
-		// libtorch passes over each of cuDNN's plans whose workspace does not fit.
+		// libtorch skips each cuDNN plan whose workspace cannot be allocated.
 		return "out of memory, most likely: ", true
 	}
 	return "", false
 }
 
-// errorString takes the message out of a gt_error and frees it.
+// errorString returns the message of a gt_error and frees it.
 func errorString(e C.gt_error) string {
 	defer C.gt_error_free(e)
 	return C.GoString(e)

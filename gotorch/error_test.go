@@ -2,8 +2,8 @@ package gotorch
 
 import "testing"
 
-// TestMemoryCause has the texts in which libtorch and NVIDIA's libraries report that
-// there is no memory, and texts that only look like them.
+// TestMemoryCause has messages of libtorch and NVIDIA's libraries for failed allocations,
+// and others that look similar.
 func TestMemoryCause(t *testing.T) {
 	for message, want := range map[string]bool{
 		"CUDA out of memory. Tried to allocate 2.00 GiB.":                                           true,

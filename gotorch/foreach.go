@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// sameLength panics unless all lists are as long as the first.
+// sameLength panics unless all lists have the length of the first.
 func sameLength(op string, lists ...[]Tensor) {
 	for _, l := range lists {
 		if len(l) != len(lists[0]) {
@@ -18,9 +18,8 @@ func sameLength(op string, lists ...[]Tensor) {
 	}
 }
 
-// ForeachCastTo converts every tensor of a list to dtype as CastTo does, all of
-// them in one operator and one node of the graph of gradients. The tensors have
-// one dtype and one device.
+// ForeachCastTo converts every tensor of a list to dtype as CastTo does, with one
+// operator and one autograd node. The tensors have one dtype and one device.
 func ForeachCastTo(list []Tensor, dtype int8) []Tensor {
 	const op = "ForeachCastTo"
 	p, n := cList(op, list)
@@ -37,8 +36,8 @@ func ForeachCastTo(list []Tensor, dtype int8) []Tensor {
 	return casts
 }
 
-// ForeachLerpI moves every a[i] towards b[i] by weight, in place: the update of
-// an exponential moving average of rate 1 - weight.
+// ForeachLerpI sets every a[i] to a[i] + weight (b[i] - a[i]), in place: the update
+// of an exponential moving average of rate 1 - weight.
 func ForeachLerpI(a, b []Tensor, weight float64) {
 	sameLength("ForeachLerpI", a, b)
 	p, n := cList("ForeachLerpI", a)
@@ -65,8 +64,8 @@ func ForeachMulScalarI(a []Tensor, v float64) {
 	runtime.KeepAlive(a)
 }
 
-// ForeachMulI multiplies every a[i] by a tensor of one element, in place and
-// without reading that element back to the host.
+// ForeachMulI multiplies every a[i] by a tensor of one element, in place. The host
+// does not read that element.
 func ForeachMulI(a []Tensor, factor Tensor) {
 	p, n := cList("ForeachMulI", a)
 	check("ForeachMulI", C.gt_foreach_mul_(p, n, factor.defined("ForeachMulI")))
@@ -84,66 +83,66 @@ func ForeachCopyI(dst, src []Tensor) {
 	runtime.KeepAlive(src)
 }
 
-// TotalNorm returns the 2-norm over all elements of all tensors, as one float32
-// tensor, or float64 if one of them is: it does not wait for the device.
+// TotalNorm returns the 2-norm over all elements of all tensors as a scalar tensor,
+// float32, or float64 if one of them is. The host does not wait for the device.
 func TotalNorm(tensors []Tensor) Tensor {
 	p, n := cList("TotalNorm", tensors)
 	r := C.gt_total_norm(p, n)
 	runtime.KeepAlive(tensors)
-	return take("TotalNorm", r)
+	return resultOf("TotalNorm", r)
 }
 
-// AdamWOptions are the numbers of one AdamW update (Loshchilov & Hutter 2019).
+// AdamWOptions configures AdamW (Loshchilov & Hutter 2019).
 type AdamWOptions struct {
 	LR             float64
 	Beta1          float64
 	Beta2          float64
 	Eps            float64
-	WeightDecay    float64   // decoupled: the parameter shrinks by LR WeightDecay
-	LRFrom         Tensor    // float64, of one element: what LR is when the update is done, as a [Graph] needs it; undefined: LR
-	Skip           Tensor    // float32, of one element: where it is 1 nothing changes; undefined: 0
-	GradScale      Tensor    // float32, of one element: the gradients count times so much, as clipping asks for; undefined: 1
-	Averages       []Average // moved after the update
-	WorkingWeights []Tensor  // per parameter one in bfloat16 or float16, written after the update, in whose dtype its gradient may be; undefined where there is none
+	WeightDecay    float64  // decoupled: each update multiplies the parameter by 1 - LR WeightDecay
+	LRFrom         Tensor   // float64, one element: the learning rate, read on the device during the update, for a [Graph]; undefined: LR
+	Skip           Tensor   // float32, one element: 1 skips the update; undefined: 0
+	GradScale      Tensor   // float32, one element: factor of the gradients, as for clipping; undefined: 1
+	EMAs           []EMA    // updated after the parameters
+	WorkingWeights []Tensor // per parameter a bfloat16 or float16 copy, rewritten after the update; its gradient may have that dtype; undefined: none
 }
 
-// Average is an exponential moving average of parameters: an update sets it to
-// Rate times itself plus 1 - Rate times the parameters.
-type Average struct {
+// EMA holds exponential moving averages of the parameters: an update sets each to
+// Rate times itself plus 1 - Rate times the parameter.
+type EMA struct {
 	Rate    float64
-	Tensors []Tensor // per parameter, and laid out as it is
+	Tensors []Tensor // one per parameter, of its shape and memory layout
 }
 
 // FusedAdamWI updates all params in one call, on the CPU in one pass over all
 // values. expAvg and expAvgSq are the moments, shaped as the parameters; step is
-// a float32 tensor of one element that counts the updates, and goes up by one
-// here unless libtorch refuses.
+// a float32 tensor of one element that counts the updates. A successful call
+// increments it.
 func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
 	const op = "FusedAdamWI"
 	lists := [][]Tensor{params, grads, expAvg, expAvgSq}
-	copies := o.WorkingWeights
-	if copies == nil {
-		copies = make([]Tensor, len(params))
+	working := o.WorkingWeights
+	if working == nil {
+		working = make([]Tensor, len(params))
 	}
-	lists = append(lists, copies)
-	var averages []Tensor
-	rates := make([]C.double, 0, len(o.Averages))
-	for _, a := range o.Averages {
-		lists = append(lists, a.Tensors)
-		averages = append(averages, a.Tensors...)
-		rates = append(rates, C.double(a.Rate))
+	lists = append(lists, working)
+	var emas []Tensor
+	rates := make([]C.double, 0, len(o.EMAs))
+	for _, e := range o.EMAs {
+		lists = append(lists, e.Tensors)
+		emas = append(emas, e.Tensors...)
+		rates = append(rates, C.double(e.Rate))
 	}
 	sameLength(op, lists...)
 	p, n := cList(op, params)
 	g, _ := cList(op, grads)
 	m, _ := cList(op, expAvg)
 	v, _ := cList(op, expAvgSq)
-	moving, _ := cList(op, averages)
-	c := cOptionalList(op, copies)
+	e, _ := cList(op, emas)
+	w := cOptionalList(op, working)
 	lr, skip, gradScale := o.LRFrom, o.Skip, o.GradScale
-	check(op, C.gt_fused_adamw_(p, g, m, v, c, n, moving, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
+	check(op, C.gt_fused_adamw_(p, g, m, v, w, n, e, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
 		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op), gradScale.optional(op)))
-	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, copies, averages} {
+	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, working, emas} {
 		runtime.KeepAlive(list)
 	}
 	for _, t := range []Tensor{step, lr, skip, gradScale} {

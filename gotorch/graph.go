@@ -5,21 +5,20 @@ package gotorch
 import "C"
 
 // Graph is work that is run repeatedly. On a GPU the first run is eager, the second
-// captures a CUDA graph, and from then on a run replays it: one launch in place of one
-// per operator. On the CPU every run is eager.
+// captures a CUDA graph, and later runs replay it: one launch instead of one per
+// operator. On the CPU every run is eager.
 //
-// All runs belong on one OS thread, as in [Run]: the first one has that thread leave the
-// GPU's default stream, for good.
+// All runs must be on one OS thread, as in [Run]: the first run switches that thread
+// from the GPU's default stream to another one permanently.
 //
-// Every run reads its inputs from the same memory: write the
-// inputs of the next time into the same tensors ([Tensor.CopyI]). What it draws by
-// a [PhiloxKey] follows the key's StepOf. What it leaves behind, results and
-// gradients, is overwritten the next time, and may lie elsewhere then: results
-// are what the work has last assigned to the caller's variables. It must not wait
-// for the device, nor copy from or to the host.
+// Every run reads its inputs from the same memory: copy the next inputs into the same
+// tensors ([Tensor.CopyI]). Random numbers of a [PhiloxKey] follow the key's StepOf.
+// The next run overwrites results and gradients, and may move them: the results are
+// the tensors that the work last assigned to the caller's variables. The work must not
+// wait for the device, nor copy from or to the host.
 type Graph struct {
-	// BeforeCapture, if not nil, frees what the eager run left behind and the capture
-	// allocates again: there may not be memory for both.
+	// BeforeCapture, if not nil, frees results of the eager run that the capture
+	// allocates again: the memory may not suffice for both.
 	BeforeCapture func()
 
 	// Agree, if not nil, is called with [Graph.Err] after the capture, whether it failed or
@@ -37,17 +36,17 @@ type Graph struct {
 	device     Device
 	ahead      runAhead
 	work       func()
-	warm       bool // done once: the GPU's libraries have chosen algorithms and made workspaces
+	warm       bool // has run once: the GPU's libraries have chosen algorithms and allocated workspaces
 	captured   C.gt_cuda_graph
 	captureErr error // why capture failed
 }
 
-// NewGraph says what the work is; nothing is done yet.
+// NewGraph returns a graph of work on device d. It does not run the work.
 func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: work} }
 
-// Run does the work, after all that the device was given before. The host does not wait
-// for a GPU to finish it, but for the run before the last, so that it is never more than
-// two runs ahead: what it reports and an interrupt are then no later than that.
+// Run does the work, after everything submitted to the device before. The host waits only
+// for the run before the last, so it is at most two runs ahead of the GPU: reports and
+// interrupts are delayed by no more than that.
 func (g *Graph) Run() {
 	if g.device.Type != CUDA {
 		g.work()
@@ -58,7 +57,7 @@ func (g *Graph) Run() {
 	g.ahead.mark(g.device)
 }
 
-// launch gives the work to a GPU.
+// launch submits the work to a GPU: eagerly, by capture, or by replay.
 func (g *Graph) launch() {
 	if !g.Eager && g.captured == nil && g.captureErr == nil {
 		leaveDefaultStream(g.device)
@@ -92,14 +91,14 @@ func (g *Graph) tryCapture() error {
 	return err
 }
 
-// wait waits for the GPU. What that may say of a GPU that has failed the next
-// operator says, too, and f's panic had better not be replaced by it.
+// wait waits for the GPU and ignores its errors: the next operator reports them too, and
+// they must not replace the error that led here.
 func (g *Graph) wait() { _ = Try(func() { CUDASynchronize(g.device) }) }
 
-// leaveDefaultStream has this thread use another stream of a GPU from now on, for all of
-// its work: the default one cannot be captured, and libtorch keeps cuBLAS's workspaces and
-// cached memory by stream. With two of them, eager execution after a capture that has run
-// out of memory would need more than the capture.
+// leaveDefaultStream switches this thread to another stream for all later work: the
+// default stream cannot be captured, and libtorch keeps cuBLAS workspaces and cached
+// memory per stream. With two streams, falling back to eager execution after a capture
+// that ran out of memory would need even more memory.
 func leaveDefaultStream(d Device) {
 	if !GetCurrentCUDAStream(d).isDefault() {
 		return
@@ -112,8 +111,8 @@ func leaveDefaultStream(d Device) {
 // Err returns why the capture failed, or nil. If it failed, every run is eager.
 func (g *Graph) Err() error { return g.captureErr }
 
-// capture runs the work while the stream is captured, which executes nothing. The
-// allocator's cache is emptied before, since a graph has memory of its own.
+// capture runs the work under stream capture, which executes nothing. It first empties
+// the allocator's cache, since a graph has its own memory pool.
 func (g *Graph) capture() {
 	const op = "Graph.Run"
 	if g.BeforeCapture != nil {
@@ -125,7 +124,7 @@ func (g *Graph) capture() {
 	err := Try(func() { check(op, C.gt_cuda_graph_begin(captured)) })
 	if err == nil {
 		err = Try(g.work)
-		// End the capture in any case: otherwise the stream would take no more work.
+		// Always end the capture: otherwise the stream accepts no more work.
 		if end := Try(func() { check(op, C.gt_cuda_graph_end(captured)) }); err == nil {
 			err = end
 		}
@@ -137,8 +136,8 @@ func (g *Graph) capture() {
 	g.captured = captured
 }
 
-// Close frees the graph and the memory that its tensors share: they must not be used any
-// more. A later Run starts over. Closing a nil Graph does nothing.
+// Close frees the graph and the memory pool of its tensors, which must not be used
+// afterwards. A later Run starts over. Closing a nil Graph does nothing.
 func (g *Graph) Close() {
 	if g == nil {
 		return
@@ -154,18 +153,18 @@ func (g *Graph) Close() {
 
 // runAhead bounds how far the host runs ahead of a GPU. The zero value is ready to use.
 type runAhead struct {
-	done [2]C.gt_cuda_event // recorded after the last runs: the oldest at next
+	done [2]C.gt_cuda_event // events after the last two runs: the older at next
 	next int
 }
 
-// wait waits for the oldest of the last runs.
+// wait waits for the older of the last two runs.
 func (a *runAhead) wait() {
 	if e := a.done[a.next]; e != nil {
 		check("Graph.Run", C.gt_cuda_event_synchronize(e))
 	}
 }
 
-// mark says that a run has been launched, on the GPU's current stream.
+// mark records an event after a run, on the GPU's current stream.
 func (a *runAhead) mark(d Device) {
 	const op = "Graph.Run"
 	if a.done[a.next] == nil {

@@ -2,11 +2,11 @@ package gotorch
 
 import "testing"
 
-// TestGraph replays a small step, its gradients and random numbers among it.
+// TestGraph replays a small step with gradients and random numbers.
 func TestGraph(t *testing.T) { checkGraph(t, Device{}) }
 
-// checkGraph compares what a graph does with the same work done without one: the
-// first time is not recorded, later ones are.
+// checkGraph compares a graph's runs with the same work run eagerly: the first run is
+// eager, later ones are captured and replayed.
 func checkGraph(t *testing.T, d Device) {
 	Run(func() {
 		x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, 2, 8, 6, 6).To(d)
@@ -61,7 +61,7 @@ func checkGraph(t *testing.T, d Device) {
 			}
 			want := eager(uint32(3 + step))
 			if far, largest := furthest(values, want); far > 1e-6*largest {
-				t.Errorf("time %d differs by %g of %g", step, far, largest)
+				t.Errorf("run %d differs by %g of %g", step, far, largest)
 			}
 		}
 	})

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// normInputs are the arguments of GroupNormSilu, leaves that want gradients.
+// normInputs are the arguments of GroupNormSilu: leaves that require gradients.
 type normInputs struct {
 	x, weight, bias, scaleShift, other Tensor
 	dropout                            float64
 }
 
-// normKey names the mask of a dropout.
+// normKey is the key of a dropout mask.
 var normKey = PhiloxKey{Seed: 9, Stream: 8, Step: 7, FirstSample: 6}
 
 func newNormInputs(dtype int8, withScale bool, n, c, h, w int64) normInputs {
@@ -47,8 +47,8 @@ func (in normInputs) list() []Tensor {
 	return all
 }
 
-// doubled returns the same inputs in float64, where a plain composition of
-// operators is exact enough to judge the kernel by.
+// doubled returns the same inputs in float64, where the composition of libtorch's
+// operators is exact enough to be the reference.
 func (in normInputs) doubled() (out normInputs) {
 	leaf := func(t Tensor) Tensor {
 		if t.Defined() {
@@ -60,7 +60,7 @@ func (in normInputs) doubled() (out normInputs) {
 	return normInputs{leaf(in.x), leaf(in.weight), leaf(in.bias), leaf(in.scaleShift), leaf(in.other), in.dropout}
 }
 
-// composed is the plain twin of GroupNormSilu.
+// composed is the reference implementation of GroupNormSilu.
 func (in normInputs) composed(groups int64, silu bool) Tensor {
 	x := in.x
 	if in.other.Defined() {
@@ -79,14 +79,14 @@ func (in normInputs) composed(groups int64, silu bool) Tensor {
 
 // fused is the operator itself.
 func (in normInputs) fused(groups int64, silu bool) Tensor {
-	o := GroupNormSiluOptions{Before: in.other, ScaleShift: in.scaleShift, Linear: !silu}
+	o := GroupNormSiluOptions{InputBias: in.other, ScaleShift: in.scaleShift, Linear: !silu}
 	if in.dropout > 0 {
 		o.Dropout, o.Key = in.dropout, &normKey
 	}
 	return GroupNormSilu(in.x, groups, in.weight, in.bias, 1e-5, o)
 }
 
-// outcome is a result and the gradients of a weighted sum of it.
+// outcome returns y and the gradients of a weighted sum of y.
 func (in normInputs) outcome(y Tensor) [][]float64 {
 	ZeroGrads(in.list())
 	y.BackwardWith(PhiloxNormal(y.Device(), Float, PhiloxKey{Seed: 2}, y.Shape()...).CastTo(y.Dtype()))
@@ -103,8 +103,8 @@ func TestGroupNormSilu(t *testing.T) {
 	checkGroupNormSilu(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
 }
 
-// checkGroupNormSilu goes over odd shapes: one pixel, one channel a group, chunks
-// that do not divide.
+// checkGroupNormSilu compares odd shapes: one pixel, one channel per group, sizes
+// that are not multiples of a chunk.
 func checkGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) {
 	for _, shape := range [][5]int64{{32, 2, 32, 16, 16}, {32, 3, 96, 7, 5}, {4, 1, 12, 23, 17}, {16, 2, 64, 1, 1}, {1, 2, 5, 3, 3}, {8, 5, 8, 9, 1}} {
 		for dtype, tolerance := range tolerances {
@@ -133,13 +133,13 @@ func compareGroupNormSilu(t *testing.T, in normInputs, groups int64, silu bool, 
 	}
 }
 
-// TestGroupNormSiluBefore adds what is the same for all images, and what is not,
-// and drops some of it.
-func TestGroupNormSiluBefore(t *testing.T) {
-	checkGroupNormSiluBefore(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
+// TestGroupNormSiluInputBias adds a bias per channel and a bias per image and channel,
+// with dropout.
+func TestGroupNormSiluInputBias(t *testing.T) {
+	checkGroupNormSiluInputBias(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
 }
 
-func checkGroupNormSiluBefore(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluInputBias(t *testing.T, d Device, tolerances map[int8]float64) {
 	for dtype, tolerance := range tolerances {
 		for name, shape := range map[string][]int64{"channels": {96}, "images": {3, 96}} {
 			for _, withScale := range []bool{true, false} {
@@ -158,13 +158,13 @@ func checkGroupNormSiluBefore(t *testing.T, d Device, tolerances map[int8]float6
 	}
 }
 
-// TestGroupNormSiluBeside takes the input elsewhere, too: both gradients come to
-// it, whichever there are.
-func TestGroupNormSiluBeside(t *testing.T) {
-	checkGroupNormSiluBeside(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
+// TestGroupNormSiluSkip also uses the input in a skip connection: it gets the sum of
+// both gradients, or the one that is defined.
+func TestGroupNormSiluSkip(t *testing.T) {
+	checkGroupNormSiluSkip(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
 }
 
-func checkGroupNormSiluBeside(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluSkip(t *testing.T, d Device, tolerances map[int8]float64) {
 	for dtype, tolerance := range tolerances {
 		for name, join := range map[string]func(y, x Tensor) Tensor{
 			"both":      func(y, x Tensor) Tensor { return y.Add(x.Mul(x), 1) },
@@ -183,7 +183,7 @@ func checkGroupNormSiluBeside(t *testing.T, d Device, tolerances map[int8]float6
 					return append(z.Float64s(), in.x.Grad().Float64s()...)
 				}
 				want := values(exact, exact.composed(32, true), exact.x)
-				y, x := GroupNormSiluBeside(in.x, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{ScaleShift: in.scaleShift})
+				y, x := GroupNormSiluSkip(in.x, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{ScaleShift: in.scaleShift})
 				got := values(in, y, x)
 				if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
 					t.Errorf("%s of %s differs by %g of %g", name, DtypeName(dtype), d, largest)
@@ -191,21 +191,21 @@ func checkGroupNormSiluBeside(t *testing.T, d Device, tolerances map[int8]float6
 			})
 		}
 	}
-	Scope(func() { // of a memory layout that the kernel does not take
+	Scope(func() { // a memory layout that the kernel does not support
 		in := newNormInputsOn(d, Float, true, 2, 32, 4, 4)
 		plain := in.x.Detach().Contiguous()
-		if _, x := GroupNormSiluBeside(plain, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{}); !Equal(x, plain) {
+		if _, x := GroupNormSiluSkip(plain, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{}); !Equal(x, plain) {
 			t.Error("the second result is not the input")
 		}
 	})
 }
 
-// TestGroupNormSiluJoined compares the norm of two tensors with that of both in one.
-func TestGroupNormSiluJoined(t *testing.T) {
-	checkGroupNormSiluJoined(t, Device{}, map[int8]float64{Float: 1e-6, BFloat16: 1e-2})
+// TestGroupNormSiluConcat compares the norm of two tensors with that of their concatenation.
+func TestGroupNormSiluConcat(t *testing.T) {
+	checkGroupNormSiluConcat(t, Device{}, map[int8]float64{Float: 1e-6, BFloat16: 1e-2})
 }
 
-func checkGroupNormSiluJoined(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluConcat(t *testing.T, d Device, tolerances map[int8]float64) {
 	for dtype, tolerance := range tolerances {
 		for _, split := range []int64{1, 32, 40, 63} {
 			for name, join := range map[string]func(y, x Tensor) Tensor{
@@ -229,9 +229,9 @@ func checkGroupNormSiluJoined(t *testing.T, d Device, tolerances map[int8]float6
 						}
 						return append(z.Float64s(), Cat(grads, 1).Float64s()...)
 					}
-					y, x := GroupNormSiluBeside(in.x, 32, in.weight, in.bias, 1e-5, o)
+					y, x := GroupNormSiluSkip(in.x, 32, in.weight, in.bias, 1e-5, o)
 					want := values(y, x, in.x)
-					y, x = GroupNormSiluJoined(first, rest, 32, in.weight, in.bias, 1e-5, o)
+					y, x = GroupNormSiluConcat(first, rest, 32, in.weight, in.bias, 1e-5, o)
 					got := values(y, x, first, rest)
 					if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
 						t.Errorf("%s of %s at %d differs by %g of %g", name, DtypeName(dtype), split, d, largest)
@@ -244,10 +244,10 @@ func checkGroupNormSiluJoined(t *testing.T, d Device, tolerances map[int8]float6
 
 func TestGroupNormSiluRefuses(t *testing.T) {
 	for want, o := range map[string]GroupNormSiluOptions{
-		"what is added before, [2], does not fit": {Before: Zeros([]int64{2}, false)},
-		"scale and shift [2] do not fit":          {ScaleShift: Zeros([]int64{2}, false)},
-		"the dropout rate 1 is not in [0, 1)":     {Dropout: 1, Key: &normKey},
-		"dropout needs a Key":                     {Dropout: 0.5},
+		"the input bias [2] does not fit":     {InputBias: Zeros([]int64{2}, false)},
+		"scale and shift [2] do not fit":      {ScaleShift: Zeros([]int64{2}, false)},
+		"the dropout rate 1 is not in [0, 1)": {Dropout: 1, Key: &normKey},
+		"dropout needs a Key":                 {Dropout: 0.5},
 	} {
 		in := newNormInputs(Float, false, 1, 4, 2, 2)
 		err := mustFail(t, func() { GroupNormSilu(in.x, 2, in.weight, in.bias, 1e-5, o) })
@@ -265,7 +265,7 @@ func furthest(a, b []float64) (worst, largest float64) {
 	return worst, largest
 }
 
-// TestGroupNormSiluFallsBack checks memory layouts that the kernel does not take.
+// TestGroupNormSiluFallsBack checks memory layouts that the kernel does not support.
 func TestGroupNormSiluFallsBack(t *testing.T) {
 	Scope(func() {
 		in := newNormInputs(Float, true, 2, 32, 4, 4)

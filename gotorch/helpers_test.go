@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// close64 reports whether a and b agree within the tolerance, relative to b
-// where b is large. NaN agrees with NaN.
+// close64 reports whether a and b agree within the tolerance, relative to b if b
+// is large. NaN equals NaN.
 func close64(a, b, tolerance float64) bool {
 	if math.IsNaN(a) || math.IsNaN(b) || math.IsInf(b, 0) {
 		return a == b || math.IsNaN(a) && math.IsNaN(b)
@@ -37,9 +37,9 @@ func checkShape(t *testing.T, got Tensor, want ...int64) {
 	}
 }
 
-// checkLive fails the test if it ends with more living tensors than it began
-// with, the collector's share taken away. It may end with fewer: what an earlier
-// test left can take the collector another round.
+// checkLive fails the test if it ends with more live tensors than it began with,
+// after garbage collection. It may end with fewer, since the collector may free
+// tensors of an earlier test.
 func checkLive(t *testing.T) {
 	t.Helper()
 	GC()

@@ -11,7 +11,7 @@ var ptDtypes = map[pt.DType]int8{
 	pt.Int64: Long, pt.Int32: Int, pt.Int16: Short, pt.Int8: Char, pt.Uint8: Byte, pt.Bool: Bool,
 }
 
-// FromPT copies a tensor that package pt read to the CPU.
+// FromPT copies a tensor of package pt to a tensor on the CPU.
 func FromPT(t *pt.Tensor) Tensor {
 	if t == nil {
 		panic(&Error{Op: "FromPT", Message: "the tensor is nil"})
@@ -22,7 +22,7 @@ func FromPT(t *pt.Tensor) Tensor {
 	return FromBytes(t.Data, ptDtypes[t.DType], t.Shape...)
 }
 
-// PT copies t to host memory, in the form that package pt writes.
+// PT copies t to host memory, as a tensor of package pt.
 func (t Tensor) PT() *pt.Tensor {
 	dtype := t.Dtype()
 	for d, own := range ptDtypes {

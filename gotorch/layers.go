@@ -10,14 +10,14 @@ func MM(a, b Tensor) Tensor {
 	return binary("MM", a, b, func(a, b C.gt_tensor) C.gt_result { return C.gt_mm(a, b) })
 }
 
-// MatMul returns the matrix product over the last two dimensions, the leading
-// ones broadcast.
+// MatMul returns the matrix product over the last two dimensions; the leading
+// ones are broadcast.
 func MatMul(a, b Tensor) Tensor {
 	return binary("MatMul", a, b, func(a, b C.gt_tensor) C.gt_result { return C.gt_matmul(a, b) })
 }
 
-// Eigh returns the eigenvalues [..., N] of symmetric matrices [..., N, N], the smallest
-// first, and the eigenvectors [..., N, N], a column each. It reads the lower triangle.
+// Eigh returns the eigenvalues [..., N] of symmetric matrices [..., N, N] in ascending
+// order, and the eigenvectors as columns [..., N, N]. It reads the lower triangle.
 func Eigh(a Tensor) (values, vectors Tensor) {
 	p := C.gt_eigh(a.defined("Eigh"))
 	runtime.KeepAlive(a.owner)
@@ -32,17 +32,18 @@ func Linear(input, weight, bias Tensor) Tensor {
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
-	return take("Linear", r)
+	return resultOf("Linear", r)
 }
 
-// cPair turns one number, or two, into the array of two that a 2-D layer takes.
+// cPair returns the height and width argument of a 2-D layer, from one number for both or
+// one for each.
 func cPair(op string, v []int64) *C.int64_t {
 	switch len(v) {
 	case 1:
 		v = []int64{v[0], v[0]}
 	case 2:
 	default:
-		panic(&Error{Op: op, Message: "a 2-D layer takes one number, or one for the height and one for the width"})
+		panic(&Error{Op: op, Message: "a 2-D layer needs one number, or one for the height and one for the width"})
 	}
 	p, _ := cInts(v)
 	return p
@@ -57,7 +58,7 @@ func Conv2d(input, weight, bias Tensor, stride, padding, dilation []int64, group
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // ConvTranspose2d is the transpose of [Conv2d]; weight is
@@ -69,7 +70,7 @@ func ConvTranspose2d(input, weight, bias Tensor, stride, padding, outputPadding 
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // GroupNorm normalises input [N, C, ...] over groups of channels (Wu & He
@@ -79,12 +80,12 @@ func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Ten
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(weight.owner)
 	runtime.KeepAlive(bias.owner)
-	return take("GroupNorm", r)
+	return resultOf("GroupNorm", r)
 }
 
-// LinearEach returns x weights[i]^T + biases[i] for every i, by one matrix product
-// each way: x is [N, I], a weight [O, I], its bias [O]. A result [N, O] is a part of
-// the rows of a wider matrix.
+// LinearEach returns x weights[i]^T + biases[i] for every i, with one matrix product
+// in the forward pass: x is [N, I], a weight [O, I], its bias [O]. The results [N, O]
+// are column slices of one matrix.
 func LinearEach(x Tensor, weights, biases []Tensor) []Tensor {
 	const op = "LinearEach"
 	sameLength(op, weights, biases)
@@ -102,44 +103,44 @@ func LinearEach(x Tensor, weights, biases []Tensor) []Tensor {
 	return results
 }
 
-// GroupNormSiluOptions is what [GroupNormSilu] does beside normalising and SiLU.
+// GroupNormSiluOptions are the optional parts of [GroupNormSilu].
 type GroupNormSiluOptions struct {
-	Before     Tensor     // added to input first, at no pass over it: the bias that a convolution has left out, [C], or a timestep's embedding, [N, C]
+	InputBias  Tensor     // added to input first, within the kernel: the bias of the convolution before, [C], or a timestep embedding, [N, C]
 	ScaleShift Tensor     // [N, 2C], scale before shift
-	Linear     bool       // leaves SiLU out
-	Dropout    float64    // the rate of a [Tensor.PhiloxDropout] at the end, in [0, 1)
-	Key        *PhiloxKey // of its mask; not nil where there is a rate
+	Linear     bool       // leaves out SiLU
+	Dropout    float64    // rate of the [Tensor.PhiloxDropout] at the end, in [0, 1)
+	Key        *PhiloxKey // of the dropout mask; required if Dropout is not 0
 }
 
 // GroupNormSilu returns dropout(silu((weight xhat + bias) (1 + scale) + shift)),
-// where xhat is input [N, C, H, W] normalised over groups of channels: what a
-// residual block of the UNet does between two convolutions, in one kernel each
-// way (on the CPU, dropout in another). All but input is float32.
+// where xhat is input [N, C, H, W] normalised over groups of channels: the operators
+// between two convolutions of a residual block, in one kernel each for the forward
+// and the backward pass (on the CPU, dropout has its own). All tensors but input are
+// float32.
 func GroupNormSilu(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) Tensor {
 	y, _ := groupNormSilu("GroupNormSilu", input, Tensor{}, groups, weight, bias, eps, o, false)
 	return y
 }
 
-// GroupNormSiluBeside is GroupNormSilu of an input that is also wanted elsewhere,
-// as by the way around a residual block: take the second result there. It is the
-// input, but the gradient that comes to it is added to the first result's within
-// the kernel.
-func GroupNormSiluBeside(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, same Tensor) {
-	return groupNormSilu("GroupNormSiluBeside", input, Tensor{}, groups, weight, bias, eps, o, true)
+// GroupNormSiluSkip is GroupNormSilu of an input that a skip connection also uses.
+// The second result is the input, for the skip connection: the kernel of the backward
+// pass adds the gradients of both results.
+func GroupNormSiluSkip(input Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, skip Tensor) {
+	return groupNormSilu("GroupNormSiluSkip", input, Tensor{}, groups, weight, bias, eps, o, true)
 }
 
-// GroupNormSiluJoined is GroupNormSiluBeside of two tensors joined along their
-// channels, [N, C1, H, W] and [N, C2, H, W], as where a UNet's way up meets what it
-// kept of its way down. The second result is the joined tensor. On a GPU the kernel
-// joins them, and on the way back takes their gradients apart.
-func GroupNormSiluJoined(first, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, joined Tensor) {
-	const op = "GroupNormSiluJoined"
+// GroupNormSiluConcat is GroupNormSiluSkip of two tensors concatenated along their
+// channels, [N, C1, H, W] and [N, C2, H, W], as a UNet's decoder does with an encoder's
+// activations. The second result is the concatenated tensor. On a GPU the kernels
+// concatenate the inputs and split their gradients.
+func GroupNormSiluConcat(first, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions) (y, skip Tensor) {
+	const op = "GroupNormSiluConcat"
 	rest.defined(op)
 	return groupNormSilu(op, first, rest, groups, weight, bias, eps, o, true)
 }
 
-func groupNormSilu(op string, input, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions, beside bool) (y, same Tensor) {
-	scaleShift, before, key := o.ScaleShift, o.Before, PhiloxKey{}
+func groupNormSilu(op string, input, rest Tensor, groups int64, weight, bias Tensor, eps float64, o GroupNormSiluOptions, withSkip bool) (y, skip Tensor) {
+	scaleShift, inputBias, key := o.ScaleShift, o.InputBias, PhiloxKey{}
 	switch {
 	case o.Key != nil:
 		key = *o.Key
@@ -148,25 +149,25 @@ func groupNormSilu(op string, input, rest Tensor, groups int64, weight, bias Ten
 	}
 	step := key.StepOf
 	p := C.gt_group_norm_silu(input.defined(op), rest.optional(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
-		before.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op), cBool(beside))
-	for _, t := range []Tensor{input, rest, weight, bias, scaleShift, before, step} {
+		inputBias.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op), cBool(withSkip))
+	for _, t := range []Tensor{input, rest, weight, bias, scaleShift, inputBias, step} {
 		runtime.KeepAlive(t.owner)
 	}
 	check(op, p.error)
 	return own(p.first), own(p.second)
 }
 
-// ResidualAdd returns input + residual + bias, both [N, C, H, W] of one dtype and
-// bias [C], float32: the end of a residual block whose last convolution has left
-// its bias out. For channels-last tensors on a GPU it is one kernel, where
-// libtorch's convolution adds its bias by another.
+// ResidualAdd returns input + residual + bias: input and residual are [N, C, H, W] of
+// one dtype, bias is [C], float32. It ends a residual block and includes the bias of
+// the block's last convolution. For channels-last tensors on a GPU it is one kernel;
+// libtorch would add the convolution's bias in another.
 func ResidualAdd(input, residual, bias Tensor) Tensor {
 	const op = "ResidualAdd"
 	r := C.gt_residual_add(input.defined(op), residual.defined(op), bias.defined(op))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(residual.owner)
 	runtime.KeepAlive(bias.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // BatchNorm normalises input [N, C, ...] over the batch, or by the running
@@ -177,21 +178,21 @@ func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training boo
 	for _, t := range []Tensor{input, runningMean, runningVar, weight, bias} {
 		runtime.KeepAlive(t.owner)
 	}
-	return take("BatchNorm", r)
+	return resultOf("BatchNorm", r)
 }
 
 // Softmax returns the softmax along dim, computed in and returned as dtype.
 func (t Tensor) Softmax(dim int64, dtype int8) Tensor {
 	r := C.gt_softmax(t.defined("Softmax"), C.int64_t(dim), C.int32_t(dtype))
 	runtime.KeepAlive(t.owner)
-	return take("Softmax", r)
+	return resultOf("Softmax", r)
 }
 
 // LogSoftmax returns the logarithm of the softmax along dim.
 func (t Tensor) LogSoftmax(dim int64) Tensor {
 	r := C.gt_log_softmax(t.defined("LogSoftmax"), C.int64_t(dim))
 	runtime.KeepAlive(t.owner)
-	return take("LogSoftmax", r)
+	return resultOf("LogSoftmax", r)
 }
 
 // LogSoftmax returns the logarithm of the softmax along dim.
@@ -205,17 +206,16 @@ func ScaledDotProductAttention(q, k, v Tensor) Tensor {
 	runtime.KeepAlive(q.owner)
 	runtime.KeepAlive(k.owner)
 	runtime.KeepAlive(v.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
-// SelfAttention returns softmax(q k^T / sqrt(d)) v as [N, T, C] for qkv
-// [N, T, 3C], whose channels run over heads, then over q, k and v, then over the
-// d = C/heads of a head. On the CPU, for few tokens, it is faster than
-// [ScaledDotProductAttention].
+// SelfAttention returns softmax(q k^T / sqrt(d)) v as [N, T, C] for qkv [N, T, 3C]
+// with channels ordered as [heads, (q, k, v), d], d = C/heads. On the CPU it is faster
+// than [ScaledDotProductAttention] for few tokens.
 func SelfAttention(qkv Tensor, heads int64) Tensor {
 	r := C.gt_self_attention(qkv.defined("SelfAttention"), C.int64_t(heads))
 	runtime.KeepAlive(qkv.owner)
-	return take("SelfAttention", r)
+	return resultOf("SelfAttention", r)
 }
 
 // Embedding returns the rows of weight [V, D] that index [...] names, as
@@ -224,21 +224,21 @@ func Embedding(weight, index Tensor) Tensor {
 	return binary("Embedding", weight, index, func(w, i C.gt_tensor) C.gt_result { return C.gt_embedding(w, i) })
 }
 
-// MaxPool2d takes the largest element of each window of [N, C, H, W].
+// MaxPool2d returns the maximum of each window of [N, C, H, W].
 func MaxPool2d(input Tensor, kernelSize, stride, padding, dilation []int64, ceilMode bool) Tensor {
 	const op = "MaxPool2d"
 	r := C.gt_max_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride), cPair(op, padding), cPair(op, dilation), cBool(ceilMode))
 	runtime.KeepAlive(input.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
-// AvgPool2d averages each window of [N, C, H, W], which is padded with zeros: with
-// countIncludePad they count, without the mean is that of the image's own elements.
+// AvgPool2d returns the mean of each window of [N, C, H, W]. With countIncludePad the
+// mean includes the zeros of the padding.
 func AvgPool2d(input Tensor, kernelSize, stride, padding []int64, countIncludePad bool) Tensor {
 	const op = "AvgPool2d"
 	r := C.gt_avg_pool2d(input.defined(op), cPair(op, kernelSize), cPair(op, stride), cPair(op, padding), cBool(countIncludePad))
 	runtime.KeepAlive(input.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // AdaptiveAvgPool2d averages [N, C, H, W] down to the given height and width.
@@ -246,43 +246,43 @@ func AdaptiveAvgPool2d(input Tensor, outputSize []int64) Tensor {
 	const op = "AdaptiveAvgPool2d"
 	r := C.gt_adaptive_avg_pool2d(input.defined(op), cPair(op, outputSize))
 	runtime.KeepAlive(input.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // UpsampleNearest2d resizes [N, C, H, W] by repeating pixels.
 func UpsampleNearest2d(input Tensor, height, width int64) Tensor {
 	r := C.gt_upsample_nearest2d(input.defined("UpsampleNearest2d"), C.int64_t(height), C.int64_t(width))
 	runtime.KeepAlive(input.owner)
-	return take("UpsampleNearest2d", r)
+	return resultOf("UpsampleNearest2d", r)
 }
 
 // UpsampleBilinear2d resizes [N, C, H, W] bilinearly, pixel centres aligned.
 func UpsampleBilinear2d(input Tensor, height, width int64) Tensor {
 	r := C.gt_upsample_bilinear2d(input.defined("UpsampleBilinear2d"), C.int64_t(height), C.int64_t(width))
 	runtime.KeepAlive(input.owner)
-	return take("UpsampleBilinear2d", r)
+	return resultOf("UpsampleBilinear2d", r)
 }
 
-// UpsampleWeight returns the weight [I, O, 4, 4], in dtype, with which
-// [UpsampleConv2d] does what [UpsampleNearest2d] to twice the sides and [Conv2d]
-// with weight [O, I, 3, 3] and padding 1 do, in 16 products for 36. The weight is
-// float32, on the CPU; dtype is Float or BFloat16.
+// UpsampleWeight folds nearest-neighbour upsampling by 2 into the weight [O, I, 3, 3]
+// of the convolution (padding 1) after it, and returns the weight [I, O, 4, 4] for
+// [UpsampleConv2d] in dtype: 16 multiplications per output instead of 36. The weight
+// is float32, on the CPU; dtype is Float or BFloat16.
 func UpsampleWeight(weight Tensor, dtype int8) Tensor {
 	r := C.gt_upsample_weight(weight.defined("UpsampleWeight"), C.int32_t(dtype))
 	runtime.KeepAlive(weight.owner)
-	return take("UpsampleWeight", r)
+	return resultOf("UpsampleWeight", r)
 }
 
-// UpsampleConv2d doubles the sides of input [N, I, H, W] by repeating pixels and
-// convolves, with a weight [I, O, 4, 4] that [UpsampleWeight] folded; bias is [O].
-// It is a transposed convolution of stride 2 and padding 1.
+// UpsampleConv2d upsamples input [N, I, H, W] by 2 and convolves it, as one transposed
+// convolution of stride 2 and padding 1 with a weight [I, O, 4, 4] of [UpsampleWeight];
+// bias is [O].
 func UpsampleConv2d(input, folded, bias Tensor) Tensor {
 	const op = "UpsampleConv2d"
 	r := C.gt_upsample_conv2d(input.defined(op), folded.defined(op), bias.defined(op))
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(folded.owner)
 	runtime.KeepAlive(bias.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // The reductions of a loss, numbered as at::Reduction.
@@ -304,7 +304,7 @@ func NllLoss(input, target, weight Tensor, ignoreIndex int64, reduction string) 
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(target.owner)
 	runtime.KeepAlive(weight.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 // BinaryCrossEntropy compares probabilities input with target; weight may be
@@ -315,5 +315,5 @@ func BinaryCrossEntropy(input, target, weight Tensor, reduction string) Tensor {
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(target.owner)
 	runtime.KeepAlive(weight.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }

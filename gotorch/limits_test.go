@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// memoryLimit is how many bytes a second the machine moves at best: a copy of
-// 256 MiB, read and written, the best of many.
+// memoryLimit is the memory bandwidth in bytes per second: reads and writes of a copy
+// of 256 MiB, the best of many.
 var memoryLimit = sync.OnceValue(func() (limit float64) {
 	const size = 256 << 20
 	Run(func() {
@@ -24,20 +24,20 @@ var memoryLimit = sync.OnceValue(func() (limit float64) {
 	return limit
 })
 
-// BenchmarkLimits times each CPU kernel on tensors that no cache holds, and says
-// what share of the memory's bandwidth it takes: 1 is as fast as a copy. The
-// bytes are those that the kernel reads and writes, forward and backward.
+// BenchmarkLimits times each CPU kernel on tensors larger than the caches, and reports
+// its fraction of the memory bandwidth: 1 is as fast as a copy. The bytes are those
+// that the kernel reads and writes, forward and backward.
 func BenchmarkLimits(b *testing.B) {
 	limit := memoryLimit()
 	for _, dtype := range []int8{Float, BFloat16} {
 		size := dtypeSize[dtype]
 		for _, k := range []limitCase{
 			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(Device{}, dtype)) }},
-			{"GroupNormSilu/both", func() (int64, func()) { return normBothWays(largeNorm(Device{}, dtype)) }},
+			{"GroupNormSilu/both", func() (int64, func()) { return normForwardBackward(largeNorm(Device{}, dtype)) }},
 			{"SelfAttention/both", func() (int64, func()) {
 				const heads, c = 4, 256
 				n, tokens := int64(32), int64(256)
-				if dtype == Float { // which has the kernel for fewer tokens
+				if dtype == Float { // whose kernel supports fewer tokens
 					n, tokens = 512, 64
 				}
 				qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, n, tokens, 3*c).CastTo(dtype)
@@ -85,14 +85,14 @@ func BenchmarkLimits(b *testing.B) {
 	}
 }
 
-// limitCase is a kernel on large tensors: the bytes that it reads and writes, and what
-// runs it, nil where a dtype has no such kernel.
+// limitCase is a kernel on large tensors: the bytes that it reads and writes, and a
+// function that runs it, nil if there is no kernel for the dtype.
 type limitCase struct {
 	name  string
 	setUp func() (bytes int64, run func())
 }
 
-// onlyFloat leaves other dtypes out.
+// onlyFloat skips other dtypes.
 func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) {
 	if dtype == Float {
 		return setUp
@@ -100,12 +100,12 @@ func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) 
 	return func() (int64, func()) { return 0, nil }
 }
 
-// normForward and normBothWays count passes over x: see docs/performance.md.
+// normForward and normForwardBackward count passes over x: see docs/performance.md.
 func normForward(in normInputs) (int64, func()) {
 	return 3 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
 }
 
-func normBothWays(in normInputs) (int64, func()) {
+func normForwardBackward(in normInputs) (int64, func()) {
 	gradient := in.x.Detach()
 	return 8 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() {
 		in.fused(32, true).BackwardWith(gradient)
@@ -113,8 +113,8 @@ func normBothWays(in normInputs) (int64, func()) {
 	}
 }
 
-// againstLimit times what setUp returns, which is nil where a dtype has no such
-// kernel.
+// againstLimit times the function that setUp returns, which is nil if there is no
+// kernel for the dtype.
 func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
 	bytes, run := setUp()
 	if run == nil {
@@ -132,7 +132,7 @@ func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
 	b.ReportMetric(limit/1e9, "limit-GB/s")
 }
 
-// largeNorm returns a norm's inputs at the first level of a 64-pixel network.
+// largeNorm returns the inputs of a group norm at the first level of a 64-pixel network.
 func largeNorm(d Device, dtype int8) normInputs {
 	in := newNormInputsOn(d, dtype, true, 32, 128, 64, 64)
 	in.x = in.x.Detach().ChannelsLast()
@@ -140,8 +140,8 @@ func largeNorm(d Device, dtype int8) normInputs {
 	return in
 }
 
-// largeReverseStep returns a step of ancestral sampling with learned variances, or
-// of DDIM without noise and with none.
+// largeReverseStep returns a step of ancestral sampling with learned variances, or a
+// DDIM step without noise.
 func largeReverseStep(d Device, dtype int8, noise bool) (int64, func()) {
 	if dtype != Float {
 		return 0, nil
@@ -164,15 +164,15 @@ func largeList(d Device, stream uint32) (list []Tensor) {
 	return list
 }
 
-// largeUpdate returns one update of 16 M parameters with one average: weights,
-// gradients, two moments and the average are read, all but the gradients written. With
-// copies of the weights in bfloat16 the gradients are in that, too.
+// largeUpdate returns one update of 16 M parameters with one EMA: it reads weights,
+// gradients, two moments and the EMA, and writes all but the gradients. With bfloat16
+// working weights the gradients are bfloat16, too.
 func largeUpdate(d Device, copies bool) (bytes int64, run func()) {
 	p, g, m, v, a, step := largeList(d, 1), largeList(d, 2), largeList(d, 3), largeList(d, 4), largeList(d, 5), ZerosOn(d, Float)
 	for _, x := range v {
 		x.MulI(x)
 	}
-	o := AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Averages: []Average{{0.9999, a}}}
+	o := AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, EMAs: []EMA{{0.9999, a}}}
 	bytes = 9 * 4 << 24
 	if copies {
 		g, o.WorkingWeights, bytes = ForeachCastTo(g, BFloat16), ForeachCastTo(p, BFloat16), (8*4+2*2)<<24
@@ -180,7 +180,7 @@ func largeUpdate(d Device, copies bool) (bytes int64, run func()) {
 	return bytes, func() { FusedAdamWI(p, g, m, v, step, o) }
 }
 
-// largeLosses returns the losses of L_hybrid and their gradient.
+// largeLosses returns the terms of L_hybrid and their gradient.
 func largeLosses(d Device) (int64, func()) {
 	x := PhiloxNormal(d, Float, PhiloxKey{}, 32, 3, 256, 256)
 	out := PhiloxNormal(d, Float, PhiloxKey{Stream: 1}, 32, 6, 256, 256)

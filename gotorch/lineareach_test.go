@@ -2,8 +2,8 @@ package gotorch
 
 import "testing"
 
-// TestLinearEach compares the one product with several, and its gradients, also
-// where some results are not used.
+// TestLinearEach compares one matrix product with several, values and gradients, also
+// if some results are unused.
 func TestLinearEach(t *testing.T) { checkLinearEach(t, Device{}) }
 
 func checkLinearEach(t *testing.T, d Device) {

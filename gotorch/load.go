@@ -23,12 +23,12 @@ import (
 // other one is loaded: the C++ interface changes from release to release.
 const Version = "2.11.0"
 
-// LoadLibrary makes libtorch ready. Every function that makes a tensor calls it, so a
-// program needs it only to learn early, as an error, that libtorch is missing
-// or of another version. It works once; later calls return the same answer.
+// LoadLibrary loads libtorch. Every function that creates a tensor calls it; a program
+// calls it itself to learn early, as an error, that libtorch is missing or has another
+// version. It runs once; later calls return the same result.
 //
-// $LIBTORCH names the folder that holds lib/libtorch_cpu.so; unset, the one
-// beside libiddpm.so in the build folder is taken.
+// $LIBTORCH names the folder that contains lib/libtorch_cpu.so. If it is unset,
+// the libtorch next to libiddpm.so in the build folder is used.
 func LoadLibrary() error { return loadOnce() }
 
 var loadOnce = sync.OnceValue(func() error {
@@ -50,8 +50,8 @@ var loadOnce = sync.OnceValue(func() error {
 	return nil
 })
 
-// loadCUDA brings in libtorch's CUDA half. It must come before the first
-// question about CUDA, or torch stays without it until the process ends.
+// loadCUDA loads libtorch's CUDA libraries. It must run before libtorch is first
+// queried about CUDA: libtorch caches that CUDA is not available.
 var loadCUDA = sync.OnceValue(func() error {
 	if err := LoadLibrary(); err != nil {
 		return err
@@ -78,8 +78,8 @@ func openLibrary(folder string, open func(*C.char) *C.char) error {
 	return errors.New(C.GoString(message))
 }
 
-// libraryPaths returns where the libraries of the CPU half are, beside the program or in
-// the folder of $LIBTORCH.
+// libraryPaths returns the paths of the CPU libraries, next to the program or in the
+// folder of $LIBTORCH.
 func libraryPaths(folder string) (paths []string) {
 	program, err := os.Executable()
 	if err == nil {
@@ -92,7 +92,7 @@ func libraryPaths(folder string) (paths []string) {
 }
 
 // closedLibrary returns the error of the first file that this user may not read: the
-// dynamic loader calls such a file missing.
+// dynamic loader reports such a file as missing.
 func closedLibrary(paths []string) error {
 	for _, path := range paths {
 		f, err := os.Open(path)
@@ -114,8 +114,8 @@ func mustLoad() {
 
 var versionLine = regexp.MustCompile(`(?m)^(?:__version__\s*=\s*|set\(PACKAGE_VERSION )?["']?(\d+\.\d+\.\d+)`)
 
-// checkVersion refuses a libtorch of another release, naming both. A wheel says
-// its version in version.py, an archive of libtorch in build-version.
+// checkVersion returns an error for a libtorch of another release. A wheel has its
+// version in version.py, a libtorch archive in build-version.
 func checkVersion(folder string) error {
 	for _, name := range []string{"version.py", "build-version", "share/cmake/Torch/TorchConfigVersion.cmake"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
@@ -134,5 +134,5 @@ func checkVersion(folder string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("LIBTORCH=%s holds no libtorch: there is no version.py, build-version or share/cmake/Torch/TorchConfigVersion.cmake in it; set it to the folder that holds lib/libtorch_cpu.so, or unset it and run `make build`", folder)
+	return fmt.Errorf("LIBTORCH=%s contains no libtorch: it has no version.py, build-version or share/cmake/Torch/TorchConfigVersion.cmake; set it to the folder that contains lib/libtorch_cpu.so, or unset it and run `make build`", folder)
 }

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is what this program does when a test starts it afresh: each of these
-// is the first thing of gotorch's that the process calls.
+// child is what this program does when a test starts it as a new process: each case
+// is the process's first call of gotorch.
 func child(what string) {
 	firsts := map[string]func(){
 		"LoadLibrary":   func() {},
@@ -53,7 +53,7 @@ func child(what string) {
 	}
 }
 
-// startChild runs child in a process with this $LIBTORCH, "-" standing for none.
+// startChild runs child in a process with this $LIBTORCH; "-" unsets it.
 func startChild(t *testing.T, what, libtorch string) (output string, code int) {
 	t.Helper()
 	program, err := os.Executable()
@@ -79,7 +79,7 @@ func startChild(t *testing.T, what, libtorch string) (output string, code int) {
 	return out.String(), c.ProcessState.ExitCode()
 }
 
-// TestWrongLibtorch points LIBTORCH at folders that must be refused.
+// TestWrongLibtorch sets LIBTORCH to folders that must be rejected.
 func TestWrongLibtorch(t *testing.T) {
 	folder := func(files map[string]string) string {
 		dir := t.TempDir()
@@ -104,8 +104,8 @@ func TestWrongLibtorch(t *testing.T) {
 		{"older wheel", folder(map[string]string{"version.py": version(python, "2.10.0+cpu")}), []string{"libtorch 2.10.0,", "needs 2.11.0", "make build"}},
 		{"newer archive", folder(map[string]string{"build-version": "2.12.1+cu130\n"}), []string{"libtorch 2.12.1,", "needs 2.11.0"}},
 		{"other cmake", folder(map[string]string{"share/cmake/Torch/TorchConfigVersion.cmake": version(cmake, "1.6.0")}), []string{"libtorch 1.6.0,", "needs 2.11.0"}},
-		{"no libtorch", folder(nil), []string{"holds no libtorch", "set it to the folder that holds lib/libtorch_cpu.so", "make build"}},
-		{"no folder", filepath.Join(t.TempDir(), "nothing"), []string{"holds no libtorch", "make build"}},
+		{"no libtorch", folder(nil), []string{"contains no libtorch", "set it to the folder that contains lib/libtorch_cpu.so", "make build"}},
+		{"no folder", filepath.Join(t.TempDir(), "nothing"), []string{"contains no libtorch", "make build"}},
 		{"no library", folder(map[string]string{"version.py": version(python, "2.11.0")}), []string{"cannot load libtorch 2.11.0", "libtorch_cpu.so", "make build"}},
 		{"broken library", folder(map[string]string{"version.py": version(python, "2.11.0"), "lib/libtorch_cpu.so": "not ELF"}), []string{"libtorch_cpu.so", "make build"}},
 	} {
@@ -125,8 +125,7 @@ func TestWrongLibtorch(t *testing.T) {
 	}
 }
 
-// TestOtherBuild puts a library that was built from other declarations where
-// ours is looked for.
+// TestOtherBuild replaces our library by one that was built from other declarations.
 func TestOtherBuild(t *testing.T) {
 	dir := t.TempDir()
 	source := filepath.Join(dir, "other.c")
@@ -142,8 +141,8 @@ func TestOtherBuild(t *testing.T) {
 	}
 }
 
-// TestFirstCall makes each of these the first call of a process: none may find
-// libtorch unbound.
+// TestFirstCall makes each of these the first call of a process: each must load
+// libtorch first.
 func TestFirstCall(t *testing.T) {
 	for what, says := range map[string]string{
 		"ZeroGrads": "", "ForeachLerpI": "", "GC": "", "NoGrad": "", "Run": "", "IsGradEnabled": "", "zero values": "",
@@ -157,7 +156,7 @@ func TestFirstCall(t *testing.T) {
 	}
 }
 
-// TestNoGPU asks for CUDA where there is none.
+// TestNoGPU uses CUDA on a machine without a GPU.
 func TestNoGPU(t *testing.T) {
 	if IsCUDAAvailable() {
 		t.Skip("this machine has a GPU: cuda_test.go is for it")
@@ -180,8 +179,8 @@ func TestNoGPU(t *testing.T) {
 	}
 }
 
-// TestMissingDriver tells a machine without a GPU from a container without the
-// driver's libraries.
+// TestMissingDriver distinguishes a machine without a GPU from a container without
+// the driver's libraries.
 func TestMissingDriver(t *testing.T) {
 	module := filepath.Join(t.TempDir(), "version")
 	if err := missingDriver(module); !errors.Is(err, ErrNoGPU) {
@@ -195,7 +194,7 @@ func TestMissingDriver(t *testing.T) {
 	}
 }
 
-// TestVersionFile keeps the constant and the project's pin together.
+// TestVersionFile compares the constant with the project's LIBTORCH_VERSION.
 func TestVersionFile(t *testing.T) {
 	pinned, err := os.ReadFile("../LIBTORCH_VERSION")
 	if err != nil {
@@ -206,7 +205,7 @@ func TestVersionFile(t *testing.T) {
 	}
 }
 
-// TestClosedLibrary looks for libraries and for a LIBTORCH that another user may not read.
+// TestClosedLibrary has libraries and a LIBTORCH that another user may not read.
 func TestClosedLibrary(t *testing.T) {
 	dir := t.TempDir()
 	open, closed := filepath.Join(dir, "open.so"), filepath.Join(dir, "libiddpm.so")
@@ -231,7 +230,7 @@ func TestClosedLibrary(t *testing.T) {
 	})
 }
 
-// asNobody runs f without root's right to read everything.
+// asNobody runs f without root's privilege to read all files.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -1,7 +1,6 @@
-// A program that links libtorch cannot even print its help without loading
-// 400 MB, and fails in the dynamic loader where libtorch is missing. So each
-// function of the ABI is a jump through a pointer, as a PLT entry is, and the
-// pointers are filled in at the first tensor.
+// A program linked to libtorch loads 400 MB even to print its help, and fails in
+// the dynamic loader if libtorch is missing. So each function of the ABI is a jump
+// through a pointer, like a PLT entry, and the first tensor sets the pointers.
 #define _GNU_SOURCE
 #include "loader.h"
 
@@ -52,8 +51,8 @@ static const struct binding gt_cuda_table[] = {
 };
 #undef GT_API
 
-// The headers as text, one declaration after the other: a library that was
-// built from others would take our arguments for something else.
+// The headers as text, one declaration after the other: a library that was built
+// from other declarations would misread our arguments.
 #define GT_API(ret, name, args) #ret " " #name #args ";"
 static const char gt_declarations[] =
 #include "iddpm.h"
@@ -80,22 +79,22 @@ static char *open_library(const char *folder, const char *name, void **handle) {
   return *handle != NULL ? NULL : format(name, dlerror());
 }
 
-// libgomp's threads spin for milliseconds at the end of every parallel region.
-// Where another program wants a core, each region then waits for the scheduler,
-// and a step takes ten times as long and more; a hundredth of that spin is as fast
-// where none does. libgomp reads this once, when it is loaded.
+// libgomp's threads spin for milliseconds at the end of every parallel region. If
+// another program uses a core, each region then waits for the scheduler, and a step
+// is ten times slower or more. A hundredth of that spin is as fast on an idle
+// machine. libgomp reads the variable once, when it is loaded.
 static void spin_briefly(void) {
   if (getenv("OMP_WAIT_POLICY") == NULL) setenv("GOMP_SPINCOUNT", "3000", /*overwrite=*/0);
 }
 
-// Opens one of our own libraries, which says of which declarations it was built
-// in the string `says`, and binds the functions of its header.
-static char *bind(const char *library, const char *says, const char *declarations, const struct binding *table,
+// Opens one of our own libraries, compares the declarations that it was built with
+// (its string `symbol`) to ours, and binds the functions of its header.
+static char *bind(const char *library, const char *symbol, const char *declarations, const struct binding *table,
                   size_t n) {
   void *handle;
   char *error = open_library(NULL, library, &handle);
   if (error != NULL) return error;
-  const char *built = dlsym(handle, says);
+  const char *built = dlsym(handle, symbol);
   if (built == NULL || strcmp(built, declarations) != 0) return format(library, "is of another build than this program");
   for (size_t i = 0; i < n; ++i) {
     void *f = dlsym(handle, table[i].name);
@@ -113,8 +112,8 @@ char *gt_loader_open(const char *libtorch) {
   return bind("libiddpm.so", "gt_declarations", gt_declarations, gt_table, LENGTH(gt_table));
 }
 
-// Opens the libraries of a folder whose names begin so. An error is left to whoever
-// needs the library.
+// Opens the libraries of a folder whose names begin with the prefix. It ignores errors:
+// the code that needs the library reports them.
 static void preload(const char *folder, const char *prefix) {
   DIR *files = opendir(folder);
   if (files == NULL) return;
@@ -128,10 +127,10 @@ static void preload(const char *folder, const char *prefix) {
   closedir(files);
 }
 
-// cuDNN compiles kernels at run time: its attention on compute capability 9.0 and
-// newer is one. It finds libnvrtc by its RUNPATH, but libnvrtc, which has none,
-// opens libnvrtc-builtins by its bare name, and then finds only what is loaded
-// already. Both come from the folder of libcudart, so that they are of one version.
+// cuDNN compiles some kernels at run time, such as its attention for compute capability
+// 9.0 and newer. It finds libnvrtc by its RUNPATH, but libnvrtc has none and opens
+// libnvrtc-builtins by its bare name, which succeeds only if it is already loaded. Both
+// come from libcudart's folder, so that their versions agree.
 static void preload_nvrtc(void) {
   Dl_info cudart;
   void *f = dlsym(RTLD_DEFAULT, "cudaGetDeviceCount");

@@ -1,26 +1,27 @@
 // Binds the functions of csrc/iddpm.h and csrc/iddpm_cuda.h at run time.
 #pragma once
 
-// Loads libtorch from the folder `libtorch` (NULL: wherever libiddpm.so itself
-// finds it), then libiddpm.so, and binds every function of the ABI. Returns
-// NULL, or a message on the C heap.
+// Loads libtorch from the folder `libtorch` (NULL: where libiddpm.so's own search
+// path finds it), then libiddpm.so, and binds every function of the ABI. Returns
+// NULL, or an error message on the C heap.
 char *gt_loader_open(const char *libtorch);
 
 // The same for libtorch_cuda.so, libiddpm_cuda.so and csrc/iddpm_cuda.h. It must
-// run before anything else asks torch for CUDA.
+// run before libtorch is first queried about CUDA.
 char *gt_loader_open_cuda(const char *libtorch);
 
-// What NVIDIA's driver says of itself, before anything of CUDA is loaded.
+// The state of NVIDIA's driver, read before any CUDA library is loaded.
 typedef struct gt_driver {
-  int version;  // the newest CUDA that it supports, 1000 major + 10 minor; 0: there is no driver
+  int version;  // the newest CUDA version that it supports, 1000 major + 10 minor; 0: no driver
   int error;    // cuInit's CUresult
   const char *error_text;
-  int devices;  // the GPUs that this process may use
+  int devices;  // number of GPUs that this process may use
 } gt_driver;
 
 gt_driver gt_loader_driver(void);
 
-// What the driver says of one GPU, without the context that would take its memory.
+// A GPU's name and compute capability, read without creating a context, which would
+// allocate GPU memory.
 typedef struct gt_driver_device {
   char name[256];
   int major, minor;  // compute capability

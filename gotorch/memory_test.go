@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestMemoryIsReused makes and frees the same tensors again and again: after the
-// first round their pages are there, so the kernel has none to clear.
+// TestMemoryIsReused allocates and frees the same tensors repeatedly: after the first
+// round the allocator reuses their pages, so the kernel need not clear new ones.
 func TestMemoryIsReused(t *testing.T) {
 	round := func() {
 		Scope(func() {
@@ -34,14 +34,14 @@ func pageFaults(t *testing.T) int64 {
 	return u.Minflt
 }
 
-// TestMemoryIsGivenBack makes a tensor of each of many sizes: what waits for a
-// size that never comes again must not add up.
+// TestMemoryIsGivenBack allocates a tensor of each of many sizes: cached blocks of
+// sizes that are not allocated again must not accumulate.
 func TestMemoryIsGivenBack(t *testing.T) {
 	before := resident(t)
 	for mib := int64(8); mib < 40; mib++ {
 		Scope(func() { ZerosOn(Device{}, Byte, mib<<20) })
 	}
 	if grown := resident(t) - before; grown > 256<<20 {
-		t.Errorf("%d MiB more are resident after tensors of at most 39 MiB each, 744 MiB in all", grown>>20)
+		t.Errorf("%d MiB more are resident after tensors of at most 39 MiB each, 744 MiB in total", grown>>20)
 	}
 }

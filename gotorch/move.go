@@ -22,19 +22,19 @@ func (t Tensor) To(device Device, dtype ...int8) Tensor {
 	return To(t, device, d)
 }
 
-// To moves a to a device and dtype; what is there already is returned as it is.
+// To moves a to a device and dtype. It returns a itself if both are the same already.
 func To(a Tensor, device Device, dtype int8) Tensor {
 	r := C.gt_to(a.defined("To"), device.c(), C.int32_t(dtype), 0)
 	runtime.KeepAlive(a.owner)
-	return take("To", r)
+	return resultOf("To", r)
 }
 
-// CUDA moves t to a GPU; nonBlocking lets a copy from pinned memory go on
-// beside the host.
+// CUDA moves t to a GPU. With nonBlocking, a copy from pinned memory is
+// asynchronous to the host.
 func (t Tensor) CUDA(device Device, nonBlocking bool) Tensor {
 	r := C.gt_to(t.defined("CUDA"), device.c(), C.int32_t(t.Dtype()), cBool(nonBlocking))
 	runtime.KeepAlive(t.owner)
-	return take("CUDA", r)
+	return resultOf("CUDA", r)
 }
 
 // CopyTo moves t to a device.
@@ -44,33 +44,32 @@ func (t Tensor) CopyTo(device Device) Tensor { return t.To(device) }
 func (t Tensor) CastTo(dtype int8) Tensor {
 	r := C.gt_cast(t.defined("CastTo"), C.int32_t(dtype))
 	runtime.KeepAlive(t.owner)
-	return take("CastTo", r)
+	return resultOf("CastTo", r)
 }
 
 // Contiguous returns t with its elements in row-major order.
 func (t Tensor) Contiguous() Tensor {
 	r := C.gt_contiguous(t.defined("Contiguous"), 0)
 	runtime.KeepAlive(t.owner)
-	return take("Contiguous", r)
+	return resultOf("Contiguous", r)
 }
 
-// ChannelsLast returns an [N, C, H, W] tensor that lies in memory as
-// [N, H, W, C].
+// ChannelsLast returns an [N, C, H, W] tensor in channels-last memory, [N, H, W, C].
 func (t Tensor) ChannelsLast() Tensor {
 	r := C.gt_contiguous(t.defined("ChannelsLast"), 1)
 	runtime.KeepAlive(t.owner)
-	return take("ChannelsLast", r)
+	return resultOf("ChannelsLast", r)
 }
 
 // Clone copies t.
 func (t Tensor) Clone() Tensor {
 	r := C.gt_clone(t.defined("Clone"))
 	runtime.KeepAlive(t.owner)
-	return take("Clone", r)
+	return resultOf("Clone", r)
 }
 
-// PinMemory copies t to page-locked host memory, from which a GPU copies
-// without the processor's help.
+// PinMemory copies t to pinned (page-locked) host memory, from which copies to a
+// GPU can be asynchronous.
 func (t Tensor) PinMemory() Tensor {
 	slot := t.defined("PinMemory")
 	if err := LoadCUDA(); err != nil {
@@ -78,28 +77,27 @@ func (t Tensor) PinMemory() Tensor {
 	}
 	r := C.gt_pin_memory(slot)
 	runtime.KeepAlive(t.owner)
-	return take("PinMemory", r)
+	return resultOf("PinMemory", r)
 }
 
 // CopyI overwrites t's elements with src's, converting dtype and device. With
-// nonBlocking, a copy to a GPU from page-locked memory goes on beside the host.
+// nonBlocking, a copy between a GPU and pinned memory is asynchronous to the host.
 func (t Tensor) CopyI(src Tensor, nonBlocking ...bool) {
-	beside := len(nonBlocking) > 0 && nonBlocking[0]
-	check("CopyI", C.gt_copy_(t.defined("CopyI"), src.defined("CopyI"), cBool(beside)))
+	async := len(nonBlocking) > 0 && nonBlocking[0]
+	check("CopyI", C.gt_copy_(t.defined("CopyI"), src.defined("CopyI"), cBool(async)))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(src.owner)
 }
 
-// SetData lets t share b's memory from now on.
+// SetData makes t share b's memory, as Tensor.data = b does in PyTorch.
 func (t Tensor) SetData(b Tensor) {
 	check("SetData", C.gt_set_data(t.defined("SetData"), b.defined("SetData")))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(b.owner)
 }
 
-// Save writes t to a file that [Load] reads. Package pt writes the files that
-// Python's torch.load opens by default. After an error the file holds what it
-// held before.
+// Save writes t to a file that [Load] reads. Package pt writes files that Python's
+// torch.load opens by default. After an error an existing file is unchanged.
 func (t Tensor) Save(path string) {
 	var data unsafe.Pointer
 	var size C.int64_t

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestOperators compares each operator with values worked out by hand or, where
-// that is too long, by PyTorch 2.11.
+// TestOperators compares each operator with values computed by hand or by PyTorch 2.11.
 func TestOperators(t *testing.T) {
 	nan := math.NaN()
 	f := func(v ...float32) Tensor { return FromFloat32s(v) }
@@ -37,7 +36,7 @@ func TestOperators(t *testing.T) {
 		{"ZerosLike", func() Tensor { return ZerosLike(count(2, 2)) }, Float, []int64{2, 2}, []float64{0, 0, 0, 0}},
 		{"FillI", func() Tensor { x := Empty([]int64{2}, false); x.FillI(3); return x }, Float, []int64{2}, []float64{3, 3}},
 
-		// element by element
+		// pointwise
 		{"Add", func() Tensor { return Add(f(1, 2), f(10, 20), 0.5) }, Float, []int64{2}, []float64{6, 12}},
 		{"Add broadcast", func() Tensor { return count(2, 1).Add(f(10, 20), 1) }, Float, []int64{2, 2}, []float64{11, 21, 12, 22}},
 		{"Add int64", func() Tensor { return FromInt64s([]int64{1, 2}).Add(FromInt64s([]int64{1, 1}), 2) }, Long, []int64{2}, []float64{3, 4}},
@@ -261,7 +260,7 @@ func product(shape []int64) int64 {
 	return n
 }
 
-// TestBatchNormStatistics checks that training moves the running statistics.
+// TestBatchNormStatistics checks that training updates the running statistics.
 func TestBatchNormStatistics(t *testing.T) {
 	mean, variance := Zeros([]int64{2}, false), Ones([]int64{2}, false)
 	BatchNorm(NewTensor([][]float32{{1, 2}, {3, 6}}), mean, variance, Tensor{}, Tensor{}, true, 0.1, 1e-5)
@@ -269,7 +268,7 @@ func TestBatchNormStatistics(t *testing.T) {
 	checkValues(t, variance, []float64{1.1, 1.7}, 1e-6)
 }
 
-// TestComparisonsOfTensors covers the operators whose answer is a Go bool.
+// TestComparisonsOfTensors covers the operators that return a Go bool.
 func TestComparisonsOfTensors(t *testing.T) {
 	a, b := FromFloat32s([]float32{1, 2}), FromFloat32s([]float32{1, 2.00001})
 	for _, c := range []struct {
@@ -288,7 +287,7 @@ func TestComparisonsOfTensors(t *testing.T) {
 	}
 }
 
-// TestGradients takes the gradients of one small expression in every way.
+// TestGradients computes the gradients of a small expression by each function.
 func TestGradients(t *testing.T) {
 	Scope(func() {
 		x := FromFloat64s([]float64{1, 2, 3})
@@ -301,7 +300,7 @@ func TestGradients(t *testing.T) {
 		}
 		x.Mul(x).Sum().Backward() // d sum(x^2) = 2x
 		checkValues(t, x.Grad(), []float64{2, 4, 6}, 0)
-		x.Mul(x).BackwardWith(FromFloat64s([]float64{1, 10, 100})) // gathers
+		x.Mul(x).BackwardWith(FromFloat64s([]float64{1, 10, 100})) // accumulates
 		checkValues(t, x.Grad(), []float64{4, 44, 606}, 0)
 		x.SetGrad(FromFloat64s([]float64{7, 8, 9}))
 		checkValues(t, x.Grad(), []float64{7, 8, 9}, 0)
@@ -317,7 +316,7 @@ func TestGradients(t *testing.T) {
 	})
 }
 
-// TestBackwardAll goes back from two results of one operator at once.
+// TestBackwardAll runs one backward pass from two results of one operator.
 func TestBackwardAll(t *testing.T) {
 	Scope(func() {
 		x := FromFloat64s([]float64{1, 2, 3})

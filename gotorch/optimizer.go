@@ -7,15 +7,15 @@ type Optimizer struct{ s *optimizerState }
 
 type optimizerState struct {
 	lr        float64
-	lrFrom    Tensor // instead of lr, if defined
+	lrFrom    Tensor // replaces lr if defined
 	params    []Tensor
 	update    func(s *optimizerState, grads []Tensor)
 	moments   [2][]Tensor // per parameter: momentum, or AdamW's expAvg and expAvgSq
-	step      Tensor      // how many updates there were
-	skip      Tensor      // of the update under way; see StepUnless
+	step      Tensor      // number of updates
+	skip      Tensor      // of the current update; see StepUnless
 	gradScale Tensor      // see SetGradScale
 
-	averages       []Average
+	emas           []EMA
 	workingWeights []Tensor // see SetWorkingWeights
 }
 
@@ -25,16 +25,16 @@ func (opt Optimizer) AddParameters(tensors []Tensor) {
 	opt.s.params = append(opt.s.params, tensors...)
 }
 
-// AddAverage lets every step move an average of the parameters, whose tensors
-// stay the caller's. It is for Adam and AdamW.
-func (opt Optimizer) AddAverage(a Average) { opt.s.averages = append(opt.s.averages, a) }
+// AddEMA updates e in every step. The caller keeps ownership of its tensors. It is
+// for Adam and AdamW.
+func (opt Optimizer) AddEMA(e EMA) { opt.s.emas = append(opt.s.emas, e) }
 
-// SetWorkingWeights names a leaf in bfloat16 or float16 for each parameter that a network uses
-// in place of it; undefined where it uses the parameter itself, nil where it always
-// does. The gradient is then the copy's, in the copy's dtype, and every step writes the
-// working weights again: nothing else casts weights or gradients. Where gradients are summed first,
-// in a wider dtype, the sum is the parameter's gradient, and the copy has none. They stay
-// the caller's. It is for Adam without weight decay and AdamW.
+// SetWorkingWeights sets the bfloat16 or float16 leaves that the network uses in place of the
+// float32 parameters: undefined where it uses the parameter itself, nil for none at all. Every
+// step reads the gradient of the working weight and rewrites the working weight from the
+// parameter, so nothing else casts weights or gradients. If gradients are accumulated in
+// float32, that sum is the parameter's gradient, and the working weight must have none. The
+// caller keeps ownership. It is for AdamW, and for Adam without weight decay.
 func (opt Optimizer) SetWorkingWeights(workingWeights []Tensor) {
 	if workingWeights != nil {
 		sameLength("Optimizer.SetWorkingWeights", opt.s.params, workingWeights)
@@ -42,7 +42,7 @@ func (opt Optimizer) SetWorkingWeights(workingWeights []Tensor) {
 	opt.s.workingWeights = workingWeights
 }
 
-// ZeroGrad drops the gradients.
+// ZeroGrad sets the gradients of parameters and working weights to undefined.
 func (opt Optimizer) ZeroGrad() {
 	ZeroGrads(opt.s.params)
 	ZeroGrads(definedOf(opt.s.workingWeights))
@@ -57,7 +57,8 @@ func definedOf(tensors []Tensor) (defined []Tensor) {
 	return defined
 }
 
-// Gradient returns the gradient of parameter i, or of its copy; undefined if there is none.
+// Gradient returns the gradient of parameter i, or of its working weight; undefined if neither
+// has one.
 func (opt Optimizer) Gradient(i int) Tensor {
 	g := opt.s.params[i].Grad()
 	if opt.s.workingWeights == nil || !opt.s.workingWeights[i].Defined() {
@@ -67,13 +68,13 @@ func (opt Optimizer) Gradient(i int) Tensor {
 	case !of.Defined():
 		return g
 	case g.Defined():
-		panic(&Error{Op: "Optimizer.Gradient", Message: fmt.Sprintf("parameter %d has a gradient, and so has its copy: use one of them", i)})
+		panic(&Error{Op: "Optimizer.Gradient", Message: fmt.Sprintf("parameter %d and its working weight both have a gradient: clear one of them", i)})
 	default:
 		return of
 	}
 }
 
-// Gradients returns the gradients that there are.
+// Gradients returns all defined gradients.
 func (opt Optimizer) Gradients() (grads []Tensor) {
 	for i := range opt.s.params {
 		if g := opt.Gradient(i); g.Defined() {
@@ -86,30 +87,29 @@ func (opt Optimizer) Gradients() (grads []Tensor) {
 // SetLR sets the learning rate of the next steps.
 func (opt Optimizer) SetLR(lr float64) { opt.s.lr, opt.s.lrFrom = lr, Tensor{} }
 
-// SetLRFrom lets the next steps read their learning rate from a float64 tensor of
-// one element where the parameters are, which stays the caller's: so a step in a
-// [Graph] has another rate at every replay. It is for Adam and AdamW.
+// SetLRFrom makes later steps read the learning rate from a float64 tensor of one
+// element on the parameters' device, so that each replay of a [Graph] can use another
+// rate. The caller keeps ownership. It is for Adam and AdamW.
 func (opt Optimizer) SetLRFrom(lr Tensor) {
 	lr.defined("SetLRFrom")
 	opt.s.lrFrom = lr
 }
 
-// SetGradScale lets the next steps take the gradients times gradScale, a float32 tensor of one
-// element that stays the caller's; an undefined one is 1. It is for Adam without weight
-// decay and AdamW.
+// SetGradScale makes later steps multiply the gradients by gradScale, a float32 tensor of one
+// element; undefined: 1. The caller keeps ownership. It is for AdamW, and for Adam without
+// weight decay.
 func (opt Optimizer) SetGradScale(gradScale Tensor) { opt.s.gradScale = gradScale }
 
-// Step updates every parameter; one without a gradient counts as having a zero
-// gradient.
+// Step updates every parameter; a missing gradient counts as zero.
 func (opt Optimizer) Step() {
 	s := opt.s
 	s.ensureState("Step")
 	NoGrad(func() { Scope(func() { s.update(s, opt.gradsOrZeros()) }) })
 }
 
-// StepUnless is Step, except where skip, a float32 tensor of one element, is 1:
-// there nothing changes, and the update does not count. The device decides: skip
-// is not read back to the host. It is for Adam and AdamW.
+// StepUnless is Step if skip, a float32 tensor of one element, is 0. If it is 1,
+// nothing changes and the update is not counted. The device reads skip; the host does
+// not wait for it. It is for Adam and AdamW.
 func (opt Optimizer) StepUnless(skip Tensor) {
 	const op = "StepUnless"
 	skip.defined(op)
@@ -129,9 +129,8 @@ func (opt Optimizer) Close() {
 	*s = optimizerState{}
 }
 
-// State returns the first and second moments of AdamW or Adam, per parameter,
-// and the number of updates: all that a checkpoint needs. The tensors are the
-// optimizer's own.
+// State returns the state of AdamW or Adam for a checkpoint: the first and second
+// moments per parameter, and the number of updates. The optimizer keeps ownership.
 func (opt Optimizer) State() (expAvg, expAvgSq []Tensor, updates int64) {
 	opt.s.ensureState("State")
 	return opt.s.moments[0], opt.s.moments[1], int64(opt.s.step.Float64())
@@ -145,8 +144,7 @@ func (opt Optimizer) SetState(expAvg, expAvgSq []Tensor, updates int64) {
 	opt.s.step.FillI(float64(updates))
 }
 
-// ensureState makes zero moments at the first use. They outlive the scope that
-// this use is in.
+// ensureState allocates zero moments at the first use, outside the current scope.
 func (s *optimizerState) ensureState(op string) {
 	if len(s.params) == 0 {
 		panic(&Error{Op: op, Message: "the optimizer has no parameters: call AddParameters first"})
@@ -186,16 +184,16 @@ func AdamW(o AdamWOptions) Optimizer {
 func Adam(lr, beta1, beta2, weightDecay float64) Optimizer {
 	return Optimizer{&optimizerState{lr: lr, update: func(s *optimizerState, grads []Tensor) {
 		if weightDecay != 0 && (s.workingWeights != nil || s.gradScale.Defined()) {
-			panic(&Error{Op: "Step", Message: "Adam's weight decay needs gradients as they are: without working weights and a gradient scale"})
+			panic(&Error{Op: "Step", Message: "Adam with weight decay supports neither working weights nor a gradient scale"})
 		}
 		decay(grads, s.params, weightDecay)
 		FusedAdamWI(s.params, grads, s.moments[0], s.moments[1], s.step, s.fill(AdamWOptions{Beta1: beta1, Beta2: beta2, Eps: 1e-8}))
 	}}}
 }
 
-// fill adds what has been set of the state.
+// fill copies what the setters have set into o.
 func (s *optimizerState) fill(o AdamWOptions) AdamWOptions {
-	o.LR, o.LRFrom, o.Skip, o.GradScale, o.Averages, o.WorkingWeights = s.lr, s.lrFrom, s.skip, s.gradScale, s.averages, s.workingWeights
+	o.LR, o.LRFrom, o.Skip, o.GradScale, o.EMAs, o.WorkingWeights = s.lr, s.lrFrom, s.skip, s.gradScale, s.emas, s.workingWeights
 	return o
 }
 
@@ -205,14 +203,14 @@ func SGD(lr, momentum, dampening, weightDecay float64, nesterov bool) Optimizer 
 		if s.skip.Defined() {
 			panic(&Error{Op: "StepUnless", Message: "SGD cannot skip an update: decide before Step"})
 		}
-		if len(s.averages) > 0 {
-			panic(&Error{Op: "Step", Message: "SGD moves no averages: call ForeachLerpI"})
+		if len(s.emas) > 0 {
+			panic(&Error{Op: "Step", Message: "SGD updates no EMA weights: call ForeachLerpI"})
 		}
 		if s.lrFrom.Defined() {
-			panic(&Error{Op: "Step", Message: "SGD takes its learning rate from the host: call SetLR"})
+			panic(&Error{Op: "Step", Message: "SGD reads its learning rate from the host: call SetLR"})
 		}
 		if s.gradScale.Defined() || s.workingWeights != nil {
-			panic(&Error{Op: "Step", Message: "SGD takes gradients as they are: without working weights and a gradient scale"})
+			panic(&Error{Op: "Step", Message: "SGD supports neither working weights nor a gradient scale"})
 		}
 		decay(grads, s.params, weightDecay)
 		if momentum != 0 {
@@ -258,9 +256,9 @@ func (o AdamWOptions) withDefaults() AdamWOptions {
 	return o
 }
 
-// ClipGradNorm scales the gradients in place so that their total 2-norm is at
-// most maxNorm (0: never), and returns the norm before, without reading
-// anything back to the host.
+// ClipGradNorm scales the gradients in place so that their total 2-norm is at most
+// maxNorm (0: no clipping), and returns the norm before clipping. The host does not
+// wait for the device.
 func ClipGradNorm(grads []Tensor, maxNorm float64) Tensor {
 	norm := TotalNorm(grads)
 	if maxNorm > 0 {
@@ -269,8 +267,8 @@ func ClipGradNorm(grads []Tensor, maxNorm float64) Tensor {
 	return norm
 }
 
-// ClipCoefficient returns by what gradients of a total 2-norm are to be multiplied so that
-// it is at most maxNorm; see [Optimizer.SetGradScale].
+// ClipCoefficient returns the factor that clips gradients of this total 2-norm to maxNorm;
+// see [Optimizer.SetGradScale].
 func ClipCoefficient(norm Tensor, maxNorm float64) Tensor {
 	return norm.AddScalar(1e-6).PowScalar(-1).MulScalar(maxNorm).Clamp(0, 1)
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// descend takes steps on the loss sum(c p^2) + 0.1 (k + 1) sum(p), k counting
-// from 0, which the comparisons with PyTorch below were made with.
+// descend runs steps on the loss sum(c p^2) + 0.1 (k + 1) sum(p), k counting from 0.
+// The values of PyTorch below are for this loss.
 func descend(opt Optimizer, p Tensor, from, steps int) {
 	c := FromFloat64s([]float64{1, 2, 0.5})
 	for k := from; k < from+steps; k++ {
@@ -81,8 +81,8 @@ func TestAdamWByHand(t *testing.T) {
 	opt.Close()
 }
 
-// TestOptimizerResumes stops after three steps, carries the state to a new
-// optimizer, and must end where an uninterrupted run does, bit for bit.
+// TestOptimizerResumes stops after three steps, copies the state to a new optimizer,
+// and must end with the parameters of an uninterrupted run, bit for bit.
 func TestOptimizerResumes(t *testing.T) {
 	make := map[string]func() Optimizer{
 		"AdamW": func() Optimizer { return AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.01}) },
@@ -111,7 +111,7 @@ func TestOptimizerResumes(t *testing.T) {
 	}
 }
 
-// TestStateOutlivesItsScope makes the state inside scopes that end.
+// TestStateOutlivesItsScope allocates the state inside a scope.
 func TestStateOutlivesItsScope(t *testing.T) {
 	checkLive(t)
 	opt := AdamW(AdamWOptions{LR: 0.1})
@@ -126,8 +126,8 @@ func TestStateOutlivesItsScope(t *testing.T) {
 	p.Free()
 }
 
-// TestAdamWLayouts gives AdamW gradients that lie in memory otherwise than
-// their parameters: each must meet its own weight.
+// TestAdamWLayouts uses gradients with other memory layouts than their parameters:
+// each element must update its own weight.
 func TestAdamWLayouts(t *testing.T) {
 	Scope(func() {
 		values := ArangeOn(Device{}, Float, 1, 1+2*3*2*2, 1).View(2, 3, 2, 2)
@@ -157,7 +157,7 @@ func TestAdamWLayouts(t *testing.T) {
 	})
 }
 
-// TestFailedStepDoesNotCount refuses an update and looks at the state after.
+// TestFailedStepDoesNotCount checks the state after an update that fails.
 func TestFailedStepDoesNotCount(t *testing.T) {
 	p, m, v, step := one(), one(), one(), Full(nil, 4, false)
 	mustFail(t, func() {
@@ -166,9 +166,9 @@ func TestFailedStepDoesNotCount(t *testing.T) {
 	checkValues(t, Cat([]Tensor{p, m, v, step.View(1)}, 0), []float64{1, 1, 1, 4}, 0)
 }
 
-// TestAdamWInOnePass compares the pass over everything with libtorch's update and
-// lerp in float64, over sizes around those of a task, with and without skipping,
-// and with the learning rate from the host and from a tensor.
+// TestAdamWInOnePass compares the fused kernel with libtorch's update and lerp in
+// float64, for sizes around a task's, with and without skipping, and with the learning
+// rate from the host and from a tensor.
 func TestAdamWInOnePass(t *testing.T) {
 	sizes := [][]int64{{2048}, {1}, {0}, {2049}, {3, 5, 3, 3}, {2047}, {4, 4096}}
 	for _, skip := range []float32{0, 1} {
@@ -190,7 +190,7 @@ func TestAdamWInOnePass(t *testing.T) {
 				p, m, v, step := draw(1), zeros(), zeros(), Full(nil, 0, false)
 				o := AdamWOptions{
 					LR: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, Skip: Full(nil, skip, false),
-					Averages: []Average{{0.5, draw(3)}, {0.99, draw(4)}},
+					EMAs: []EMA{{0.5, draw(3)}, {0.99, draw(4)}},
 				}
 				for k := range uint32(3) {
 					if k == 1 {
@@ -198,7 +198,7 @@ func TestAdamWInOnePass(t *testing.T) {
 					}
 					FusedAdamWI(p, draw(10+k), m, v, step, o)
 				}
-				for _, list := range [][]Tensor{p, m, v, o.Averages[0].Tensors, o.Averages[1].Tensors} {
+				for _, list := range [][]Tensor{p, m, v, o.EMAs[0].Tensors, o.EMAs[1].Tensors} {
 					for _, x := range list {
 						values = append(values, x.Float64s()...)
 					}
@@ -217,8 +217,8 @@ func TestAdamWInOnePass(t *testing.T) {
 	}
 }
 
-// TestSetWorkingWeights trains by copies in half precision, beside the same that casts, and takes
-// the gradients times a gain.
+// TestSetWorkingWeights trains with 16-bit working weights and a gradient scale, and compares
+// with explicit casts.
 func TestSetWorkingWeights(t *testing.T) {
 	for _, dtype := range []int8{BFloat16, Half} {
 		p, own, same := startingPoint().CastTo(Float).Detach(), Ones([]int64{5000}, true), startingPoint().CastTo(Float).Detach()
@@ -231,7 +231,7 @@ func TestSetWorkingWeights(t *testing.T) {
 		opt.SetGradScale(Full(nil, 0.25, false))
 		plain.AddParameters([]Tensor{same})
 		average := p.Clone()
-		opt.AddAverage(Average{0.5, []Tensor{average, own.Detach().Clone()}})
+		opt.AddEMA(EMA{0.5, []Tensor{average, own.Detach().Clone()}})
 		for k := range 4 {
 			Scope(func() {
 				opt.ZeroGrad()
@@ -263,23 +263,23 @@ func TestSetWorkingWeights(t *testing.T) {
 		before := average.Float64s()[0]
 		opt.Step()
 		if average.Float64s()[0] == before {
-			t.Error("a parameter's own gradient is not looked at")
+			t.Error("a parameter's own gradient is not used")
 		}
 		checkValues(t, copied, p.CastTo(dtype).Float64s(), 0)
 		copied.Sum().Backward()
 		mustFail(t, opt.Step) // one of the gradients would be lost
 		if p.Float64s()[0] == 1 || average.Float64s()[0] == 1 {
-			t.Error("nothing has been learnt")
+			t.Error("the parameters have not changed")
 		}
 	}
 }
 
-// TestAddAverage lets an optimizer move an average.
-func TestAddAverage(t *testing.T) {
+// TestAddEMA checks that an optimizer updates an EMA.
+func TestAddEMA(t *testing.T) {
 	opt, p := AdamW(AdamWOptions{LR: 0.1}), startingPoint()
 	opt.AddParameters([]Tensor{p})
 	average := p.Detach().Clone()
-	opt.AddAverage(Average{0.75, []Tensor{average}})
+	opt.AddEMA(EMA{0.75, []Tensor{average}})
 	want := average.Float64s()
 	for k := range 3 {
 		descend(opt, p, k, 1)
@@ -291,7 +291,7 @@ func TestAddAverage(t *testing.T) {
 	opt.Close()
 	sgd := SGD(0.1, 0, 0, 0, false)
 	sgd.AddParameters([]Tensor{p})
-	sgd.AddAverage(Average{0.5, []Tensor{average}})
+	sgd.AddEMA(EMA{0.5, []Tensor{average}})
 	mustFail(t, sgd.Step)
 }
 
@@ -314,7 +314,7 @@ func TestClipGradNorm(t *testing.T) {
 	}
 }
 
-// TestStepUnless skips an update: then nothing changes, and it does not count.
+// TestStepUnless skips an update: nothing changes, and it is not counted.
 func TestStepUnless(t *testing.T) {
 	for name, opt := range map[string]Optimizer{"AdamW": AdamW(AdamWOptions{LR: 0.1, WeightDecay: 0.1}), "Adam": Adam(0.1, 0.9, 0.999, 0.1)} {
 		t.Run(name, func(t *testing.T) {
@@ -322,7 +322,7 @@ func TestStepUnless(t *testing.T) {
 			p.SetRequiresGrad(true)
 			opt.AddParameters([]Tensor{p})
 			average := p.Detach().Clone()
-			opt.AddAverage(Average{0.5, []Tensor{average}})
+			opt.AddEMA(EMA{0.5, []Tensor{average}})
 			defer opt.Close()
 			step := func(gradient, skip float64) {
 				p.SetGrad(ZerosLike(p.Detach()).AddScalar(gradient))
@@ -352,7 +352,7 @@ func TestStepUnless(t *testing.T) {
 	mustFail(t, sgd.Step)
 }
 
-// TestEmptyLists gives the list operators nothing to do.
+// TestEmptyLists calls the list operators with empty lists.
 func TestEmptyLists(t *testing.T) {
 	ForeachLerpI(nil, nil, 0.5)
 	ForeachAddI(nil, []Tensor{}, 1)

@@ -9,7 +9,7 @@ func binary(op string, a, b Tensor, f func(a, b C.gt_tensor) C.gt_result) Tensor
 	r := f(a.defined(op), b.defined(op))
 	runtime.KeepAlive(a.owner)
 	runtime.KeepAlive(b.owner)
-	return take(op, r)
+	return resultOf(op, r)
 }
 
 func binaryI(op string, a, b Tensor, f func(a, b C.gt_tensor) C.gt_error) Tensor {
@@ -75,7 +75,7 @@ func (t Tensor) DivI(other Tensor) Tensor {
 func (t Tensor) AddScalar(v float64) Tensor {
 	r := C.gt_add_scalar(t.defined("AddScalar"), C.double(v))
 	runtime.KeepAlive(t.owner)
-	return take("AddScalar", r)
+	return resultOf("AddScalar", r)
 }
 
 // AddScalarI adds v to t in place.
@@ -89,7 +89,7 @@ func (t Tensor) AddScalarI(v float64) Tensor {
 func (t Tensor) MulScalar(v float64) Tensor {
 	r := C.gt_mul_scalar(t.defined("MulScalar"), C.double(v))
 	runtime.KeepAlive(t.owner)
-	return take("MulScalar", r)
+	return resultOf("MulScalar", r)
 }
 
 // MulScalarI multiplies t by v in place.
@@ -103,7 +103,7 @@ func (t Tensor) MulScalarI(v float64) Tensor {
 func (t Tensor) PowScalar(v float64) Tensor {
 	r := C.gt_pow_scalar(t.defined("PowScalar"), C.double(v))
 	runtime.KeepAlive(t.owner)
-	return take("PowScalar", r)
+	return resultOf("PowScalar", r)
 }
 
 // Addcmul returns t + value b c.
@@ -112,7 +112,7 @@ func (t Tensor) Addcmul(b, c Tensor, value float64) Tensor {
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(b.owner)
 	runtime.KeepAlive(c.owner)
-	return take("Addcmul", r)
+	return resultOf("Addcmul", r)
 }
 
 // Lerp returns t + weight (end - t).
@@ -124,14 +124,14 @@ func (t Tensor) Lerp(end Tensor, weight float64) Tensor {
 func (t Tensor) Clamp(lo, hi float64) Tensor {
 	r := C.gt_clamp(t.defined("Clamp"), C.double(lo), C.double(hi))
 	runtime.KeepAlive(t.owner)
-	return take("Clamp", r)
+	return resultOf("Clamp", r)
 }
 
 // ClampMin returns t with every element below lo replaced by lo.
 func (t Tensor) ClampMin(lo float64) Tensor {
 	r := C.gt_clamp_min(t.defined("ClampMin"), C.double(lo))
 	runtime.KeepAlive(t.owner)
-	return take("ClampMin", r)
+	return resultOf("ClampMin", r)
 }
 
 // Where returns a where condition holds, else b.
@@ -140,7 +140,7 @@ func Where(condition, a, b Tensor) Tensor {
 	runtime.KeepAlive(condition.owner)
 	runtime.KeepAlive(a.owner)
 	runtime.KeepAlive(b.owner)
-	return take("Where", r)
+	return resultOf("Where", r)
 }
 
 // FillI sets every element of t to v.
@@ -169,7 +169,7 @@ const (
 func unary(name string, op C.int32_t, t Tensor) Tensor {
 	r := C.gt_unary(op, t.defined(name))
 	runtime.KeepAlive(t.owner)
-	return take(name, r)
+	return resultOf(name, r)
 }
 
 // Exp returns e to the power t.
@@ -224,7 +224,7 @@ func (t Tensor) Round() Tensor { return unary("Round", unaryRound, t) }
 func (t Tensor) LeakyRelu(negativeSlope float64) Tensor {
 	r := C.gt_leaky_relu(t.defined("LeakyRelu"), C.double(negativeSlope))
 	runtime.KeepAlive(t.owner)
-	return take("LeakyRelu", r)
+	return resultOf("LeakyRelu", r)
 }
 
 // LeakyRelu returns t where it is positive, else negativeSlope t.
@@ -240,7 +240,7 @@ const (
 func compareScalar(name string, op C.int32_t, t Tensor, v float64) Tensor {
 	r := C.gt_compare_scalar(op, t.defined(name), C.double(v))
 	runtime.KeepAlive(t.owner)
-	return take(name, r)
+	return resultOf(name, r)
 }
 
 // Eq returns, as Bool, where a equals other.

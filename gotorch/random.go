@@ -11,13 +11,13 @@ func ManualSeed(seed int64) {
 	check("ManualSeed", C.gt_manual_seed(C.uint64_t(seed)))
 }
 
-// Generator is a sequential random number generator of libtorch's: Mersenne
-// twister on the CPU, as torch.Generator.
+// Generator is a sequential random number generator, as torch.Generator: a Mersenne
+// twister on the CPU.
 type Generator struct {
 	g C.gt_generator
 }
 
-// NewGenerator returns a generator on d that begins as torch's does after
+// NewGenerator returns a generator on d in the state of PyTorch's after
 // manual_seed(seed).
 func NewGenerator(d Device, seed uint64) *Generator {
 	mustLoad()
@@ -27,24 +27,24 @@ func NewGenerator(d Device, seed uint64) *Generator {
 	return g
 }
 
-// State returns all that the generator's future depends on, a Byte tensor.
+// State returns the generator's state, a Byte tensor.
 func (g *Generator) State() Tensor {
 	r := C.gt_generator_state(g.made("Generator.State"))
 	runtime.KeepAlive(g)
-	return take("Generator.State", r)
+	return resultOf("Generator.State", r)
 }
 
-// SetState makes the generator go on from a state that [Generator.State] gave.
+// SetState restores a state of [Generator.State].
 func (g *Generator) SetState(state Tensor) {
 	check("Generator.SetState", C.gt_generator_set_state(g.made("Generator.SetState"), state.defined("Generator.SetState")))
 	runtime.KeepAlive(g)
 	runtime.KeepAlive(state.owner)
 }
 
-// made returns the handle of a generator that NewGenerator made.
+// made returns the handle, or panics if NewGenerator did not create the generator.
 func (g *Generator) made(op string) C.gt_generator {
 	if g == nil || g.g == nil {
-		panic(&Error{Op: op, Message: "the generator was not made by NewGenerator"})
+		panic(&Error{Op: op, Message: "the generator was not created by NewGenerator"})
 	}
 	return g.g
 }
@@ -71,17 +71,17 @@ func (t Tensor) NormalI(mean, std float64, g *Generator) {
 	runtime.KeepAlive(g)
 }
 
-// PhiloxKey names one stream of counter-based random numbers: the value at
+// PhiloxKey identifies one stream of counter-based random numbers: the value at
 // element j of row n is a function of (Seed, Stream, Step, FirstSample + n, j)
-// alone. How a batch is split over microbatches, ranks or threads changes
-// nothing, and asking again gives the same numbers.
+// only. So the numbers do not depend on how a batch is split over microbatches,
+// ranks or threads, and the same key always gives the same numbers.
 type PhiloxKey struct {
 	Seed        uint64
-	Stream      uint32 // what the numbers are for: one for noise, one per dropout layer, ...
-	Step        uint32 // of training or of sampling
-	FirstSample int64  // the index of row 0 in the global batch
-	// StepOf, if defined, is one int64 where the numbers are drawn, which is added to
-	// Step when they are: a [Graph] has the numbers of another step at every replay.
+	Stream      uint32 // purpose of the numbers: one for noise, one per dropout layer, ...
+	Step        uint32 // training or sampling step
+	FirstSample int64  // index of row 0 in the global batch
+	// StepOf, if defined, is one int64 on the device where the numbers are drawn. The
+	// kernel adds it to Step, so each replay of a [Graph] can draw another step's numbers.
 	StepOf Tensor
 }
 
@@ -89,25 +89,25 @@ func (k PhiloxKey) c() C.gt_philox_key {
 	return C.gt_philox_key{seed: C.uint64_t(k.Seed), stream: C.uint32_t(k.Stream), step: C.uint32_t(k.Step), first_sample: C.int64_t(k.FirstSample)}
 }
 
-// PhiloxNormal returns standard normal numbers; an [N, C, H, W] tensor is
-// channels-last, and its elements are numbered in that order.
+// PhiloxNormal returns standard normal numbers. An [N, C, H, W] tensor is
+// channels-last, and j counts its elements in that order.
 func PhiloxNormal(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
 	step := key.StepOf
 	r := C.gt_philox_normal(p, n, C.int32_t(dtype), d.c(), key.c(), step.optional("PhiloxNormal"))
 	runtime.KeepAlive(step.owner)
-	return take("PhiloxNormal", r)
+	return resultOf("PhiloxNormal", r)
 }
 
-// PhiloxUniform returns numbers from U(0, 1), numbered as [PhiloxNormal]'s.
+// PhiloxUniform returns numbers from U(0, 1), in the layout of [PhiloxNormal].
 func PhiloxUniform(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
 	step := key.StepOf
 	r := C.gt_philox_uniform(p, n, C.int32_t(dtype), d.c(), key.c(), step.optional("PhiloxUniform"))
 	runtime.KeepAlive(step.owner)
-	return take("PhiloxUniform", r)
+	return resultOf("PhiloxUniform", r)
 }
 
 // PhiloxDropout zeroes each element of t with probability p and scales the
@@ -117,5 +117,5 @@ func (t Tensor) PhiloxDropout(p float64, key PhiloxKey) Tensor {
 	r := C.gt_philox_dropout(t.defined("PhiloxDropout"), C.double(p), key.c(), step.optional("PhiloxDropout"))
 	runtime.KeepAlive(step.owner)
 	runtime.KeepAlive(t.owner)
-	return take("PhiloxDropout", r)
+	return resultOf("PhiloxDropout", r)
 }

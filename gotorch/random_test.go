@@ -13,7 +13,7 @@ func TestSameNumbersAsTorch(t *testing.T) {
 	checkValues(t, Rand([]int64{4}, false), []float64{0.49625658989, 0.76822179556, 0.08847743273, 0.13203048706}, 1e-7)
 	ManualSeed(0)
 	checkValues(t, RandN([]int64{4}, false), []float64{1.54099607468, -0.29342889786, -2.17878937721, 0.56843125820}, 1e-6)
-	ManualSeed(0) // 16 and more numbers come from another routine
+	ManualSeed(0) // from 16 numbers on libtorch uses another routine
 	x := RandN([]int64{20}, false)
 	checkValues(t, x.Narrow(0, 0, 3), []float64{-1.12583982944, -1.15236020088, -0.25057858229}, 1e-6)
 	checkValues(t, x.Narrow(0, 17, 3), []float64{1.25900924206, 2.00498056412, 0.05373690278}, 1e-6)
@@ -25,7 +25,7 @@ func TestSameNumbersAsTorch(t *testing.T) {
 	checkValues(t, u, []float64{0.96343636513, 0.75921308994, 0.98428690434}, 1e-7)
 	checkValues(t, n, []float64{0.8066851265439683, -0.934920299994388, -2.472710806836493}, 1e-12)
 	if !Rand([]int64{1}, true).RequiresGrad() || !RandN([]int64{1}, true).RequiresGrad() {
-		t.Error("requiresGrad was not heeded")
+		t.Error("requiresGrad was ignored")
 	}
 }
 
@@ -45,19 +45,19 @@ func TestGeneratorState(t *testing.T) {
 	again := NewGenerator(Device{}, 8)
 	again.SetState(FromBytes(state.Bytes(), Byte, state.Shape()...))
 	if !slices.Equal(second, draw(again)) {
-		t.Error("a restored generator goes on differently")
+		t.Error("a restored generator gives other numbers")
 	}
 	if !slices.Equal(first, draw(NewGenerator(Device{}, 7))) {
 		t.Error("the same seed gives other numbers")
 	}
-	Empty([]int64{3}, false).UniformI(0, 1, nil) // the global generator's business
+	Empty([]int64{3}, false).UniformI(0, 1, nil) // uses the global generator
 	if !slices.Equal(draw(again), draw(g)) {
 		t.Error("generators disturb each other")
 	}
 }
 
-// philox is Philox4x32-10, written from Salmon et al. (2011), section 3.3 and
-// table 2, to compare the C++ with.
+// philox is a reference implementation of Philox4x32-10 (Salmon et al. 2011, section 3.3
+// and table 2).
 func philox(counter [4]uint32, key [2]uint32) [4]uint32 {
 	for range 10 {
 		p0 := uint64(counter[0]) * 0xD2511F53
@@ -69,8 +69,8 @@ func philox(counter [4]uint32, key [2]uint32) [4]uint32 {
 	return counter
 }
 
-// TestPhiloxKnownAnswers checks the comparison itself with the three vectors
-// that the paper's authors publish with Random123.
+// TestPhiloxKnownAnswers checks the reference implementation with the three test vectors
+// of Random123, by the paper's authors.
 func TestPhiloxKnownAnswers(t *testing.T) {
 	const all = 0xFFFFFFFF
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ var philoxKeys = []PhiloxKey{
 	{Seed: math.MaxUint64, Step: 1, FirstSample: 5 << 33},
 }
 
-// TestPhiloxUniform compares every number with the Go function above.
+// TestPhiloxUniform compares every number with the reference implementation.
 func TestPhiloxUniform(t *testing.T) {
 	for _, key := range philoxKeys {
 		for _, row := range []int64{1, 4, 7, 10} {
@@ -163,12 +163,12 @@ func TestPhiloxSplits(t *testing.T) {
 	}
 }
 
-// TestPhiloxStreams checks that every part of the key matters.
+// TestPhiloxStreams checks that every field of the key changes the numbers.
 func TestPhiloxStreams(t *testing.T) {
 	key := PhiloxKey{Seed: 1, Stream: 1, Step: 1, FirstSample: 1}
 	base := PhiloxUniform(Device{}, Float, key, 1, 64)
 	if !Equal(base, PhiloxUniform(Device{}, Float, key, 1, 64)) {
-		t.Fatal("asked again, the numbers differ")
+		t.Fatal("drawn again, the numbers differ")
 	}
 	for name, other := range map[string]PhiloxKey{
 		"low seed":    {Seed: 2, Stream: 1, Step: 1, FirstSample: 1},
@@ -185,7 +185,7 @@ func TestPhiloxStreams(t *testing.T) {
 	}
 }
 
-// TestPhiloxStepOf adds to a key what lies in memory.
+// TestPhiloxStepOf adds a tensor to the key's step.
 func TestPhiloxStepOf(t *testing.T) {
 	key := PhiloxKey{Seed: 1, Stream: 2, Step: 3, FirstSample: 4}
 	for _, c := range []struct {
@@ -214,8 +214,8 @@ func TestPhiloxStepOf(t *testing.T) {
 	}
 }
 
-// TestPhiloxDistribution takes moments and tails of a million numbers; the
-// bounds are five standard errors.
+// TestPhiloxDistribution checks moments and tails of a million numbers; the bounds are
+// five standard errors.
 func TestPhiloxDistribution(t *testing.T) {
 	const n = 1 << 20
 	check := func(name string, got, want, deviation float64) {
@@ -282,14 +282,14 @@ func TestPhiloxDropout(t *testing.T) {
 		x.SetRequiresGrad(true)
 		y := x.PhiloxDropout(p, key)
 		if !Equal(y, x.PhiloxDropout(p, key)) {
-			t.Error("asked again, the mask differs")
+			t.Error("drawn again, the mask differs")
 		}
 		kept := y.GreaterScalar(0).CastTo(Double).Mean().Float64()
 		if bound := 5 * math.Sqrt(p*(1-p)/n); math.Abs(kept-(1-p)) > bound {
 			t.Errorf("keeps %v, want %v +- %v", kept, 1-p, bound)
 		}
 		if largest := y.Max().Float64(); !close64(largest, 1/(1-p), 1e-6) {
-			t.Errorf("what is kept becomes %v, want %v", largest, 1/(1-p))
+			t.Errorf("kept elements become %v, want %v", largest, 1/(1-p))
 		}
 		y.Sum().Backward()
 		if !Equal(x.Grad(), y.Detach()) {

@@ -14,7 +14,7 @@ func (t Tensor) SumDims(keepDim bool, dims ...int64) Tensor {
 	p, n := cInts(dims)
 	r := C.gt_sum(t.defined("Sum"), p, n, cBool(keepDim))
 	runtime.KeepAlive(t.owner)
-	return take("Sum", r)
+	return resultOf("Sum", r)
 }
 
 // MeanDims averages over dims, or over all elements if there are none.
@@ -22,7 +22,7 @@ func (t Tensor) MeanDims(keepDim bool, dims ...int64) Tensor {
 	p, n := cInts(dims)
 	r := C.gt_mean(t.defined("Mean"), p, n, cBool(keepDim))
 	runtime.KeepAlive(t.owner)
-	return take("Mean", r)
+	return resultOf("Mean", r)
 }
 
 // Sum sums all elements, or those along {"dim": int, "keepDim": bool}.
@@ -36,7 +36,7 @@ func (t Tensor) Sum(opt ...map[string]interface{}) Tensor {
 	return t.SumDims(false)
 }
 
-// dimOf takes a dimension out of an option: any integer type will do.
+// dimOf returns the dimension of an option of any integer type.
 func dimOf(op string, option interface{}) int64 {
 	v := reflect.ValueOf(option)
 	if !v.CanInt() {
@@ -58,35 +58,35 @@ func Mean(t Tensor) Tensor { return t.Mean() }
 func (t Tensor) Norm() Tensor {
 	r := C.gt_norm(t.defined("Norm"))
 	runtime.KeepAlive(t.owner)
-	return take("Norm", r)
+	return resultOf("Norm", r)
 }
 
 // Max returns the largest element.
 func (t Tensor) Max() Tensor {
 	r := C.gt_max(t.defined("Max"))
 	runtime.KeepAlive(t.owner)
-	return take("Max", r)
+	return resultOf("Max", r)
 }
 
 // Min returns the smallest element.
 func (t Tensor) Min() Tensor {
 	r := C.gt_min(t.defined("Min"))
 	runtime.KeepAlive(t.owner)
-	return take("Min", r)
+	return resultOf("Min", r)
 }
 
 // All reports, as a Bool tensor of one element, whether every element is true.
 func (t Tensor) All() Tensor {
 	r := C.gt_all(t.defined("All"))
 	runtime.KeepAlive(t.owner)
-	return take("All", r)
+	return resultOf("All", r)
 }
 
 // Cumprod returns the running product along dim.
 func (t Tensor) Cumprod(dim int64) Tensor {
 	r := C.gt_cumprod(t.defined("Cumprod"), C.int64_t(dim))
 	runtime.KeepAlive(t.owner)
-	return take("Cumprod", r)
+	return resultOf("Cumprod", r)
 }
 
 // Argmax returns the index of the largest element, of all or along
@@ -95,7 +95,7 @@ func (t Tensor) Argmax(opts ...interface{}) Tensor {
 	has, dim, keep := argOptions("Argmax", opts)
 	r := C.gt_argmax(t.defined("Argmax"), has, dim, keep)
 	runtime.KeepAlive(t.owner)
-	return take("Argmax", r)
+	return resultOf("Argmax", r)
 }
 
 // Argmin returns the index of the smallest element, of all or along
@@ -104,7 +104,7 @@ func (t Tensor) Argmin(opts ...interface{}) Tensor {
 	has, dim, keep := argOptions("Argmin", opts)
 	r := C.gt_argmin(t.defined("Argmin"), has, dim, keep)
 	runtime.KeepAlive(t.owner)
-	return take("Argmin", r)
+	return resultOf("Argmin", r)
 }
 
 func argOptions(op string, opts []interface{}) (has C.int32_t, dim C.int64_t, keep C.int32_t) {

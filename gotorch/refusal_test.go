@@ -8,9 +8,8 @@ import (
 	"unsafe"
 )
 
-// refusals calls each exported operator with arguments that libtorch, or
-// gotorch before it, must refuse; says is part of the message. A method is
-// named as Type.Method.
+// refusals calls each exported operator with arguments that libtorch or gotorch must
+// reject; says is part of the message. A method is named Type.Method.
 func refusals() map[string]refusal {
 	f := func(v ...float32) Tensor { return FromFloat32s(v) }
 	two, three := f(1, 2), f(1, 2, 3)
@@ -23,7 +22,7 @@ func refusals() map[string]refusal {
 	leaf := Zeros([]int64{2}, true)
 	closed := &ProcessGroup{size: 1}
 	left := &Rendezvous{group: closed}
-	noGPU, noStream := "there is no GPU", "not one of CUDA's"
+	noGPU, noStream := "there is no GPU", "the stream is not a CUDA stream"
 	if err := LoadCUDA(); err != nil {
 		noGPU, noStream = err.Error(), err.Error()
 	}
@@ -46,17 +45,17 @@ func refusals() map[string]refusal {
 		"RandN":        {func() { RandN([]int64{-1}, false) }, "negative dimension -1"},
 		"EmptyLike":    {func() { EmptyLike(none) }, "undefined"},
 		"ZerosLike":    {func() { ZerosLike(none) }, "undefined"},
-		"FromBytes":    {func() { FromBytes([]byte{1, 2, 3}, Float, 1) }, "takes 4 bytes, not 3"},
-		"FromBlob":     {func() { FromBlob(unsafe.Pointer(&one[0]), Long, []int64{-1}) }, "no memory holds a tensor of shape [-1]"},
-		"FromFloat32s": {func() { FromFloat32s([]float32{1}, 2) }, "takes 8 bytes, not 4"},
-		"FromFloat64s": {func() { FromFloat64s([]float64{1}, 1, 2) }, "takes 16 bytes, not 8"},
-		"FromInt64s":   {func() { FromInt64s([]int64{1}, 0) }, "takes 0 bytes, not 8"},
+		"FromBytes":    {func() { FromBytes([]byte{1, 2, 3}, Float, 1) }, "needs 4 bytes, not 3"},
+		"FromBlob":     {func() { FromBlob(unsafe.Pointer(&one[0]), Long, []int64{-1}) }, "a tensor of shape [-1] has too many bytes, or a negative size"},
+		"FromFloat32s": {func() { FromFloat32s([]float32{1}, 2) }, "needs 8 bytes, not 4"},
+		"FromFloat64s": {func() { FromFloat64s([]float64{1}, 1, 2) }, "needs 16 bytes, not 8"},
+		"FromInt64s":   {func() { FromInt64s([]int64{1}, 0) }, "needs 0 bytes, not 8"},
 		"NewTensor":    {func() { NewTensor([][]float32{{1}, {1, 2}}) }, "row 1 has shape [2], row 0 has [1]"},
 		"NewDevice":    {func() { NewDevice("tpu") }, `no device "tpu"`},
 		"Load":         {func() { Load("testdata/nothing.pt") }, "no such file"},
 		"FromPT":       {func() { FromPT(nil) }, "nil"},
 
-		// element by element
+		// pointwise
 		"Add":                  {func() { Add(two, three, 1) }, mismatch},
 		"Sub":                  {func() { Sub(two, three, 1) }, mismatch},
 		"Mul":                  {func() { Mul(two, three) }, mismatch},
@@ -139,7 +138,7 @@ func refusals() map[string]refusal {
 		"Tensor.ExpandAs":    {func() { three.ExpandAs(two) }, "The expanded size of the tensor (2) must match the existing size (3)"},
 		"ExpandAs":           {func() { ExpandAs(three, two) }, "The expanded size of the tensor (2) must match the existing size (3)"},
 		"Tensor.Narrow":      {func() { three.Narrow(0, 2, 2) }, "exceeds dimension size (3)"},
-		"Tensor.Chunk":       {func() { three.Chunk(2, 0) }, "does not split into equal parts"},
+		"Tensor.Chunk":       {func() { three.Chunk(2, 0) }, "is not divisible into equal parts"},
 		"Tensor.Select":      {func() { three.Select(0, 3) }, "index 3 out of range"},
 		"Tensor.Index":       {func() { three.Index(0, 0) }, "cannot be applied to a 0-dim tensor"},
 		"Tensor.IndexSelect": {func() { three.IndexSelect(0, FromInt64s([]int64{3})) }, "index out of range"},
@@ -147,7 +146,7 @@ func refusals() map[string]refusal {
 		"Tensor.Flip":        {func() { three.Flip(1) }, "Dimension out of range"},
 		"Cat":                {func() { Cat([]Tensor{two, square}, 0) }, "Tensors must have same number of dimensions"},
 		"Stack":              {func() { Stack([]Tensor{two, three}, 0) }, "stack expects each tensor to be equal size"},
-		"Tensor.Size":        {func() { two.Size(1) }, "there is no dimension 1 in shape [2]"},
+		"Tensor.Size":        {func() { two.Size(1) }, "dimension 1 is out of range for the shape [2]"},
 
 		// products and layers
 		"MM":     {func() { MM(square, three) }, "mat2 must be a matrix"},
@@ -158,11 +157,11 @@ func refusals() map[string]refusal {
 		"Conv2d": {func() { Conv2d(img, square, none, one, one, one, 1) }, "weight"},
 		"ConvTranspose2d": {func() {
 			ConvTranspose2d(img, img, none, []int64{1, 2, 3}, one, one, 1, one)
-		}, "a 2-D layer takes one number"},
+		}, "a 2-D layer needs one number"},
 		"GroupNorm":           {func() { GroupNorm(img, 3, none, none, 1e-5) }, "Expected number of channels in input to be divisible by num_groups"},
-		"GroupNormSiluBeside": {func() { GroupNormSiluBeside(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
-		"GroupNormSiluJoined": {func() { GroupNormSiluJoined(img, img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "8 channels do not split into 3 groups"},
-		"GroupNormSilu":       {func() { GroupNormSilu(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels do not split into 3 groups"},
+		"GroupNormSiluSkip":   {func() { GroupNormSiluSkip(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels are not divisible by 3 groups"},
+		"GroupNormSiluConcat": {func() { GroupNormSiluConcat(img, img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "8 channels are not divisible by 3 groups"},
+		"GroupNormSilu":       {func() { GroupNormSilu(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels are not divisible by 3 groups"},
 		"DiffusionLosses": {func() {
 			DiffusionLosses(img, img, img, Zeros([]int64{3, LossColumns}, false), true, false)
 		}, "rows [3, 6] do not fit 1 images"},
@@ -178,7 +177,7 @@ func refusals() map[string]refusal {
 		"Tensor.LogSoftmax":         {func() { two.LogSoftmax(1) }, "Dimension out of range"},
 		"LogSoftmax":                {func() { LogSoftmax(two, 1) }, "Dimension out of range"},
 		"ScaledDotProductAttention": {func() { ScaledDotProductAttention(two, two, two) }, "at least 2 dimensional"},
-		"SelfAttention":             {func() { SelfAttention(Zeros([]int64{1, 2, 8}, false), 2) }, "8 channels do not split into 2 heads"},
+		"SelfAttention":             {func() { SelfAttention(Zeros([]int64{1, 2, 8}, false), 2) }, "8 channels are not divisible by 3 x 2 heads"},
 		"Embedding":                 {func() { Embedding(square, FromInt64s([]int64{2})) }, "index out of range"},
 		"MaxPool2d":                 {func() { MaxPool2d(img, []int64{5}, one, []int64{0}, one, false) }, "Output size is too small"},
 		"Eigh":                      {func() { Eigh(two) }, "must have at least 2 dimensions"},
@@ -230,7 +229,7 @@ func refusals() map[string]refusal {
 			opt.AddParameters([]Tensor{leaf})
 			opt.SetGradScale(two)
 			opt.Step()
-		}, "what the gradients are multiplied by is CPUFloatType[2], not one Float"},
+		}, "the gradient scale is CPUFloatType[2], not one Float"},
 		"Optimizer.Gradient": {func() {
 			opt, copied := AdamW(AdamWOptions{}), leaf.Detach().CastTo(BFloat16)
 			opt.AddParameters([]Tensor{leaf})
@@ -239,7 +238,7 @@ func refusals() map[string]refusal {
 			defer leaf.SetGrad(none)
 			copied.SetGrad(ZerosLike(copied))
 			opt.Gradient(0)
-		}, "parameter 0 has a gradient, and so has its copy"},
+		}, "parameter 0 and its working weight both have a gradient"},
 		"Optimizer.Gradients": {func() {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{none})
@@ -256,7 +255,7 @@ func refusals() map[string]refusal {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{leaf})
 			opt.StepUnless(two)
-		}, "what decides whether to skip is CPUFloatType[2], not one Float"},
+		}, "the skip flag is CPUFloatType[2], not one Float"},
 		"Optimizer.ZeroGrad": {func() {
 			opt := SGD(0.1, 0, 0, 0, false)
 			opt.AddParameters([]Tensor{none})
@@ -271,7 +270,7 @@ func refusals() map[string]refusal {
 
 		// random numbers
 		"NewGenerator":         {func() { NewGenerator(nowhere, 1) }, "there is no device type 7"},
-		"Generator.State":      {func() { new(Generator).State() }, "was not made by NewGenerator"},
+		"Generator.State":      {func() { new(Generator).State() }, "was not created by NewGenerator"},
 		"Generator.SetState":   {func() { NewGenerator(Device{}, 1).SetState(two) }, "RNG state must be a torch.ByteTensor"},
 		"Tensor.UniformI":      {func() { two.UniformI(1, 0, nil) }, "expects to return a [from, to) range"},
 		"Tensor.NormalI":       {func() { two.NormalI(0, -1, nil) }, "normal expects std >= 0.0"},
@@ -291,7 +290,7 @@ func refusals() map[string]refusal {
 		"CUDAStream.Query":       {func() { CUDAStream{}.Query() }, noStream},
 		"CUDAStream.Synchronize": {func() { CUDAStream{}.Synchronize() }, noStream},
 
-		// moving and asking
+		// properties, copies and conversions
 		"To":                    {func() { To(two, Device{}, 99) }, "there is no dtype 99"},
 		"Tensor.To":             {func() { two.To(nowhere) }, "there is no device type 7"},
 		"Tensor.CopyTo":         {func() { two.CopyTo(nowhere) }, "there is no device type 7"},
@@ -344,8 +343,8 @@ type refusal struct {
 	says string
 }
 
-// neverRefuse lists the exported functions that no argument can make fail, or
-// that answer with an error value of their own, each tested elsewhere.
+// neverRefuse lists the exported functions that no argument can make fail, or that
+// return an error; they are tested elsewhere.
 var neverRefuse = map[string]string{
 	"Error.Error":             "formats",
 	"NewGraph":                "only stores its arguments",
@@ -354,10 +353,10 @@ var neverRefuse = map[string]string{
 	"DtypeName":               "formats",
 	"Device.String":           "formats",
 	"Tensor.String":           "formats the undefined tensor too",
-	"Tensor.Defined":          "asks whether there is a tensor",
-	"Tensor.Free":             "does nothing to what is not there",
-	"Tensor.MoveOut":          "does nothing to what is not there",
-	"Tensor.Unscoped":         "does nothing to what is not there",
+	"Tensor.Defined":          "reports whether there is a tensor",
+	"Tensor.Free":             "ignores the undefined tensor",
+	"Tensor.MoveOut":          "ignores the undefined tensor",
+	"Tensor.Unscoped":         "ignores the undefined tensor",
 	"ParseDevice":             "returns an error",
 	"LoadLibrary":             "returns an error",
 	"LoadCUDA":                "returns an error",
@@ -389,12 +388,12 @@ var neverRefuse = map[string]string{
 	"CUDAProfilerStop":        "no argument",
 	"SetAllowTF32":            "a bool",
 	"SetBenchmarkCUDNN":       "a bool",
-	"ManualSeed":              "any seed will do",
+	"ManualSeed":              "any seed is valid",
 	"AdamW":                   "only stores its arguments",
 	"Adam":                    "only stores its arguments",
 	"SGD":                     "only stores its arguments",
 	"Optimizer.AddParameters": "only stores its arguments",
-	"Optimizer.AddAverage":    "only stores its arguments",
+	"Optimizer.AddEMA":        "only stores its arguments",
 	"Optimizer.SetLR":         "only stores its arguments",
 	"Optimizer.Close":         "frees",
 	"ProcessGroup.Rank":       "no argument",
@@ -422,8 +421,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestRefusalsCoverEverything keeps the table above whole: it knows every
-// exported function of the package, and no other.
+// TestRefusalsCoverEverything checks that the tables above list every exported function
+// of the package, and no other.
 func TestRefusalsCoverEverything(t *testing.T) {
 	exported := exportedFunctions(t)
 	table := refusals()
@@ -467,11 +466,11 @@ func TestDeadTensors(t *testing.T) {
 	for _, dead := range []struct {
 		name, says string
 		tensor     Tensor
-		allowed    []string // methods that have an answer
+		allowed    []string // methods that do not fail
 	}{
 		{"undefined", "undefined", Tensor{}, []string{"Defined", "Free", "MoveOut", "String", "Unscoped"}},
-		{"freed", "gone", freed, []string{"Defined", "Free", "MoveOut", "Unscoped"}},
-		{"out of scope", "gone", ended, []string{"Defined", "Free"}},
+		{"freed", "is freed", freed, []string{"Defined", "Free", "MoveOut", "Unscoped"}},
+		{"out of scope", "is freed", ended, []string{"Defined", "Free"}},
 	} {
 		allowed := map[string]bool{}
 		for _, name := range dead.allowed {
@@ -494,8 +493,8 @@ func TestDeadTensors(t *testing.T) {
 	}
 }
 
-// callWithZeros calls a method with the zero value of each argument; live
-// tensors stand for the tensors, so that the receiver is what is refused.
+// callWithZeros calls a method with the zero value of each argument, and with live
+// tensors for tensors, so that only the receiver is invalid.
 func callWithZeros(method reflect.Value) {
 	var args []reflect.Value
 	for i := range method.Type().NumIn() {

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// TestResidualAdd compares the sum with its plain twin, forward and backward.
+// TestResidualAdd compares the sum with its reference implementation, forward and backward.
 func TestResidualAdd(t *testing.T) { checkResidualAdd(t, Device{}, Float, BFloat16) }
 
-// checkResidualAdd goes over channels that do and do not fill 16 bytes.
+// checkResidualAdd tests numbers of channels that do and do not fill 16 bytes.
 func checkResidualAdd(t *testing.T, d Device, dtypes ...int8) {
 	tolerances := map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3}
 	for _, shape := range [][]int64{{2, 32, 8, 8}, {1, 5, 3, 7}, {3, 12, 1, 1}} {

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// Scope runs f; the tensors that f makes on this goroutine die when it
-// returns, in one C call. Scopes nest. The goroutine is locked to its OS thread
-// meanwhile, because the stack of scopes belongs to the thread.
+// Scope runs f, and then frees the tensors that f created on this goroutine, in one
+// C call. Scopes nest. The goroutine is locked to its OS thread meanwhile, because
+// the stack of scopes belongs to the thread.
 func Scope(f func()) {
 	mustLoad()
 	runtime.LockOSThread()
@@ -24,10 +24,9 @@ func Scope(f func()) {
 	f()
 }
 
-// MoveOut hands t to the scope outside the one that it was made in, and returns
-// it; without an outer scope it becomes unscoped. An unscoped tensor stays what
-// it is. Go on with the handle that is returned: only that one keeps an unscoped
-// tensor alive.
+// MoveOut moves t from its scope to the enclosing one and returns it; without an
+// enclosing scope t becomes unscoped. An unscoped tensor is returned unchanged. Use
+// the returned handle: only that one keeps an unscoped tensor alive.
 func (t Tensor) MoveOut() Tensor {
 	if t.slot == nil || t.owner != nil {
 		return t
@@ -36,8 +35,8 @@ func (t Tensor) MoveOut() Tensor {
 	return own(t.slot)
 }
 
-// Unscoped takes t out of every scope, as [Tensor.MoveOut] does of one: it lives
-// until it is freed, or nobody has its handle.
+// Unscoped moves t out of all scopes. It lives until it is freed, or until its handle
+// is unreachable.
 func (t Tensor) Unscoped() Tensor {
 	for t.slot != nil && t.owner == nil {
 		t = t.MoveOut()
@@ -45,18 +44,17 @@ func (t Tensor) Unscoped() Tensor {
 	return t
 }
 
-// LiveTensors returns how many tensors the whole process holds.
+// LiveTensors returns the number of tensors in the process that are not freed.
 func LiveTensors() int64 {
 	mustLoad()
 	return int64(C.gt_live_tensors())
 }
 
-// NoGrad runs f without recording gradients and then restores the mode that
-// was on before. The mode is this thread's: a [Run] inside f has its own.
+// NoGrad runs f without tracking gradients and then restores the previous mode. The
+// mode belongs to this thread: a [Run] inside f has its own.
 func NoGrad(f func()) { withGradMode(false, f) }
 
-// EnableGrad runs f with gradients recorded and then restores the mode that
-// was on before.
+// EnableGrad runs f with gradients tracked and then restores the previous mode.
 func EnableGrad(f func()) { withGradMode(true, f) }
 
 func withGradMode(on bool, f func()) {
@@ -68,16 +66,16 @@ func withGradMode(on bool, f func()) {
 	f()
 }
 
-// IsGradEnabled reports whether operators on this thread record gradients.
+// IsGradEnabled reports whether operators on this thread track gradients.
 func IsGradEnabled() bool {
 	mustLoad()
 	return C.gt_grad_mode() != 0
 }
 
-// Run runs f on the tensor thread and returns when it is done. A step enters
-// that thread once: a hop costs some microseconds, an operator inside f a bare
-// cgo call. On the tensor thread already, f just runs. A panic in f comes out
-// of Run, and so does runtime.Goexit, which is how a test ends early.
+// Run runs f on the tensor thread and returns when it has finished. Call it once per
+// step: a switch of threads costs some microseconds, an operator inside f only a cgo
+// call. Called on the tensor thread, it calls f directly. A panic in f propagates out
+// of Run, and so does runtime.Goexit, by which a test ends early.
 func Run(f func()) {
 	thread := tensorThread()
 	if int64(syscall.Gettid()) == thread.id.Load() {
@@ -97,10 +95,10 @@ func Run(f func()) {
 
 type job struct {
 	f    func()
-	done chan any // what f panicked with, goexit, or nil
+	done chan any // f's panic value, goexit, or nil
 }
 
-// goexit says that f left by runtime.Goexit.
+// goexit reports that f ended by runtime.Goexit.
 type goexit struct{}
 
 type worker struct {
@@ -108,8 +106,8 @@ type worker struct {
 	jobs chan job
 }
 
-// tensorThread starts the one goroutine that is locked to its OS thread for
-// good: libtorch gives every thread that computes an OpenMP pool of its own.
+// tensorThread starts the one goroutine that stays locked to its OS thread: libtorch
+// has an OpenMP pool per thread that computes.
 var tensorThread = sync.OnceValue(func() *worker {
 	mustLoad()
 	w := &worker{jobs: make(chan job)}
@@ -125,14 +123,14 @@ func (w *worker) work() {
 	}
 }
 
-// do runs one job. If that ends this goroutine, and with it the thread, another
-// one takes over.
+// do runs one job. If the job ends this goroutine, and with it the thread, do starts
+// another one.
 func (w *worker) do(j job) {
 	finished := false
 	defer func() {
 		r := recover()
 		if e, ok := r.(runtime.Error); ok {
-			// A bug: the stack that shows where is this goroutine's.
+			// A bug: this goroutine's stack trace shows where.
 			r = fmt.Errorf("%w, on the tensor thread:\n%s", e, debug.Stack())
 		}
 		if r == nil && !finished {
@@ -146,14 +144,14 @@ func (w *worker) do(j job) {
 	finished = true
 }
 
-// GC collects garbage until that frees no more unscoped tensors. Upstream's
-// training loops call it once a step; with [Scope] nothing needs it.
+// GC runs the garbage collector until it frees no more unscoped tensors. Code that
+// uses [Scope] does not need it.
 func GC() {
 	mustLoad()
 	for before := int64(-1); before != LiveTensors(); {
 		before = LiveTensors()
-		// Cleanups run side by side in no set order, so one that ran says little
-		// about the others; those queued by an earlier round are surely through.
+		// Cleanups run concurrently in no fixed order, so one that has run says nothing
+		// about the others of its round; those of earlier rounds have all run.
 		freed := make(chan struct{})
 		func() { runtime.AddCleanup(new(owner), func(c chan struct{}) { close(c) }, freed) }()
 		runtime.GC()

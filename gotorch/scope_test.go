@@ -59,8 +59,8 @@ func TestMoveOut(t *testing.T) {
 	kept.Free()
 }
 
-// TestMoveOutOfTheMiddle moves and frees tensors anywhere in a scope's list:
-// the others must stay what they are.
+// TestMoveOutOfTheMiddle moves and frees tensors anywhere in a scope's list: the
+// others must not change.
 func TestMoveOutOfTheMiddle(t *testing.T) {
 	checkLive(t)
 	var kept []Tensor
@@ -98,7 +98,7 @@ func TestFreeInsideAndTwice(t *testing.T) {
 		copied := x
 		x.Free()
 		copied.Free()
-		y := one() // may take the slot that x left
+		y := one() // may reuse x's slot
 		copied.Free()
 		if y.Float64() != 1 {
 			t.Error("freeing a dead handle freed the slot's next tensor")
@@ -124,7 +124,7 @@ func TestScopeEndsOnPanicAndGoexit(t *testing.T) {
 					returned = r
 				}
 				if n := IsGradEnabled(); !n {
-					returned = "gradients stayed off"
+					returned = "gradients are still off"
 				}
 				done <- returned
 			}()
@@ -139,7 +139,7 @@ func TestScopeEndsOnPanicAndGoexit(t *testing.T) {
 	}
 }
 
-// TestForeignScope has another thread lay hands on a scope's tensor.
+// TestForeignScope frees and moves a scope's tensor from another thread.
 func TestForeignScope(t *testing.T) {
 	checkLive(t)
 	Scope(func() {
@@ -185,7 +185,7 @@ func TestGradMode(t *testing.T) {
 			}
 		})
 		if !x.MulScalar(2).RequiresGrad() {
-			t.Error("nothing was recorded after NoGrad")
+			t.Error("no gradient is tracked after NoGrad")
 		}
 	})
 }

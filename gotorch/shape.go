@@ -8,21 +8,21 @@ import "runtime"
 // View returns a's elements under another shape, without a copy.
 func View(a Tensor, shape ...int64) Tensor { return a.View(shape...) }
 
-// View returns t's elements under another shape, without a copy; -1 stands for
-// the size that the rest leaves.
+// View returns t's elements under another shape, without a copy; -1 is inferred from
+// the other sizes.
 func (t Tensor) View(shape ...int64) Tensor {
 	p, n := cInts(shape)
 	r := C.gt_view(t.defined("View"), p, n)
 	runtime.KeepAlive(t.owner)
-	return take("View", r)
+	return resultOf("View", r)
 }
 
-// Reshape is View where that is possible, else a copy.
+// Reshape is View if possible, else a copy.
 func (t Tensor) Reshape(shape ...int64) Tensor {
 	p, n := cInts(shape)
 	r := C.gt_reshape(t.defined("Reshape"), p, n)
 	runtime.KeepAlive(t.owner)
-	return take("Reshape", r)
+	return resultOf("Reshape", r)
 }
 
 // Permute reorders the dimensions.
@@ -30,20 +30,20 @@ func (t Tensor) Permute(dims []int64) Tensor {
 	p, n := cInts(dims)
 	r := C.gt_permute(t.defined("Permute"), p, n)
 	runtime.KeepAlive(t.owner)
-	return take("Permute", r)
+	return resultOf("Permute", r)
 }
 
 // Transpose swaps two dimensions.
 func (t Tensor) Transpose(dim0, dim1 int64) Tensor {
 	r := C.gt_transpose(t.defined("Transpose"), C.int64_t(dim0), C.int64_t(dim1))
 	runtime.KeepAlive(t.owner)
-	return take("Transpose", r)
+	return resultOf("Transpose", r)
 }
 
 // Transpose swaps two dimensions.
 func Transpose(a Tensor, dim0, dim1 int64) Tensor { return a.Transpose(dim0, dim1) }
 
-// Squeeze drops the given dimension if its size is 1, or all such dimensions.
+// Squeeze removes the given dimension if its size is 1, or all such dimensions.
 func (t Tensor) Squeeze(dim ...int64) Tensor {
 	var has C.int32_t
 	var d C.int64_t
@@ -52,24 +52,24 @@ func (t Tensor) Squeeze(dim ...int64) Tensor {
 	}
 	r := C.gt_squeeze(t.defined("Squeeze"), has, d)
 	runtime.KeepAlive(t.owner)
-	return take("Squeeze", r)
+	return resultOf("Squeeze", r)
 }
 
-// Squeeze drops the given dimension if its size is 1, or all such dimensions.
+// Squeeze removes the given dimension if its size is 1, or all such dimensions.
 func Squeeze(t Tensor, dim ...int64) Tensor { return t.Squeeze(dim...) }
 
-// Unsqueeze puts a dimension of size 1 before dim.
+// Unsqueeze inserts a dimension of size 1 before dim.
 func (t Tensor) Unsqueeze(dim int64) Tensor {
 	r := C.gt_unsqueeze(t.defined("Unsqueeze"), C.int64_t(dim))
 	runtime.KeepAlive(t.owner)
-	return take("Unsqueeze", r)
+	return resultOf("Unsqueeze", r)
 }
 
 // Flatten joins the dimensions from startDim to endDim.
 func Flatten(a Tensor, startDim, endDim int64) Tensor {
 	r := C.gt_flatten(a.defined("Flatten"), C.int64_t(startDim), C.int64_t(endDim))
 	runtime.KeepAlive(a.owner)
-	return take("Flatten", r)
+	return resultOf("Flatten", r)
 }
 
 // Expand repeats dimensions of size 1, without a copy.
@@ -77,7 +77,7 @@ func (t Tensor) Expand(shape ...int64) Tensor {
 	p, n := cInts(shape)
 	r := C.gt_expand(t.defined("Expand"), p, n)
 	runtime.KeepAlive(t.owner)
-	return take("Expand", r)
+	return resultOf("Expand", r)
 }
 
 // ExpandAs repeats dimensions of size 1 to reach other's shape.
@@ -92,7 +92,7 @@ func ExpandAs(a, other Tensor) Tensor { return a.ExpandAs(other) }
 func (t Tensor) Narrow(dim, start, length int64) Tensor {
 	r := C.gt_narrow(t.defined("Narrow"), C.int64_t(dim), C.int64_t(start), C.int64_t(length))
 	runtime.KeepAlive(t.owner)
-	return take("Narrow", r)
+	return resultOf("Narrow", r)
 }
 
 // Chunk splits t into n equal parts along dim, without a copy. The size of dim
@@ -100,7 +100,7 @@ func (t Tensor) Narrow(dim, start, length int64) Tensor {
 func (t Tensor) Chunk(n, dim int64) []Tensor {
 	size := t.Size(dim)
 	if n <= 0 || size%n != 0 {
-		panic(&Error{Op: "Chunk", Message: "the dimension does not split into equal parts"})
+		panic(&Error{Op: "Chunk", Message: "the dimension is not divisible into equal parts"})
 	}
 	parts := make([]Tensor, n)
 	for i := range parts {
@@ -113,10 +113,10 @@ func (t Tensor) Chunk(n, dim int64) []Tensor {
 func (t Tensor) Select(dim, index int64) Tensor {
 	r := C.gt_select(t.defined("Select"), C.int64_t(dim), C.int64_t(index))
 	runtime.KeepAlive(t.owner)
-	return take("Select", r)
+	return resultOf("Select", r)
 }
 
-// Index returns the element, or the part, at the given leading indices.
+// Index returns the element, or the subtensor, at the given leading indices.
 func (t Tensor) Index(index ...int64) Tensor {
 	t.defined("Index")
 	for _, i := range index {
@@ -125,10 +125,10 @@ func (t Tensor) Index(index ...int64) Tensor {
 	return t
 }
 
-// IndexSelect gathers the entries of dim that index, a vector of int64, names.
+// IndexSelect gathers the entries of dim at the indices in index, an int64 vector.
 func (t Tensor) IndexSelect(dim int64, index Tensor) Tensor { return IndexSelect(t, dim, index) }
 
-// IndexSelect gathers the entries of dim that index, a vector of int64, names.
+// IndexSelect gathers the entries of dim at the indices in index, an int64 vector.
 func IndexSelect(a Tensor, dim int64, index Tensor) Tensor {
 	return binary("IndexSelect", a, index, func(a, b C.gt_tensor) C.gt_result {
 		return C.gt_index_select(a, C.int64_t(dim), b)
@@ -140,7 +140,7 @@ func (t Tensor) Flip(dims ...int64) Tensor {
 	p, n := cInts(dims)
 	r := C.gt_flip(t.defined("Flip"), p, n)
 	runtime.KeepAlive(t.owner)
-	return take("Flip", r)
+	return resultOf("Flip", r)
 }
 
 // Cat joins tensors along dim.
@@ -148,7 +148,7 @@ func Cat(tensors []Tensor, dim int64) Tensor {
 	p, n := cList("Cat", tensors)
 	r := C.gt_cat(p, n, C.int64_t(dim))
 	runtime.KeepAlive(tensors)
-	return take("Cat", r)
+	return resultOf("Cat", r)
 }
 
 // Stack joins tensors along a new dimension dim.
@@ -156,5 +156,5 @@ func Stack(tensors []Tensor, dim int64) Tensor {
 	p, n := cList("Stack", tensors)
 	r := C.gt_stack(p, n, C.int64_t(dim))
 	runtime.KeepAlive(tensors)
-	return take("Stack", r)
+	return resultOf("Stack", r)
 }

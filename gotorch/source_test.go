@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// packageFiles parses this package's source, its tests left out.
+// packageFiles parses this package's source files without its tests.
 func packageFiles(t *testing.T) (list []*ast.File) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -54,9 +54,9 @@ func functionName(f *ast.FuncDecl) string {
 	return of.(*ast.Ident).Name + "." + f.Name.Name
 }
 
-// TestEveryArgumentIsKeptAlive reads the source: whatever a function hands to C
-// must be named in a runtime.KeepAlive there, or a collection during the call
-// frees it. Tests that try to provoke that succeed only now and then.
+// TestEveryArgumentIsKeptAlive reads the source: every tensor that a function passes to C
+// must be in a runtime.KeepAlive there, or a garbage collection during the call may free it.
+// Tests that try to provoke such a collection are unreliable.
 func TestEveryArgumentIsKeptAlive(t *testing.T) {
 	exempt := map[string]string{"Tensor.MoveOut": "a scope owns the tensor"}
 	checked := 0
@@ -87,12 +87,12 @@ func TestEveryArgumentIsKeptAlive(t *testing.T) {
 		for argument := range handed {
 			checked++
 			if !kept[argument] {
-				t.Errorf("%s hands %s to C without runtime.KeepAlive", name, argument)
+				t.Errorf("%s passes %s to C without runtime.KeepAlive", name, argument)
 			}
 		}
 	}
 	if checked < 120 {
-		t.Errorf("only %d arguments found: the source no longer looks as this test expects", checked)
+		t.Errorf("only %d arguments found: the source does not have the form that this test expects", checked)
 	}
 }
 
@@ -110,8 +110,7 @@ func callee(call *ast.CallExpr) (name, on string) {
 	return "", ""
 }
 
-// callsC reports whether f calls the C ABI, itself or through a function that
-// it was given.
+// callsC reports whether f calls the C ABI, directly or through a function argument.
 func callsC(f *ast.FuncDecl) (yes bool) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
@@ -143,7 +142,7 @@ func identifiers(e ast.Expr, into map[string]bool) {
 	})
 }
 
-// TestOperatorsStayOffTheHeap counts what an operator inside a scope allocates.
+// TestOperatorsStayOffTheHeap counts the Go allocations of an operator inside a scope.
 func TestOperatorsStayOffTheHeap(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -172,7 +171,7 @@ func TestOperatorsStayOffTheHeap(t *testing.T) {
 	}
 }
 
-// TestABIIsUsed keeps the header small: a function that Go does not call goes.
+// TestABIIsUsed checks that Go calls every function of the headers.
 func TestABIIsUsed(t *testing.T) {
 	called := map[string]bool{}
 	for _, file := range packageFiles(t) {

@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// Tensor is a handle on a libtorch tensor. It is a small value: copies name the
-// same tensor. The zero Tensor is undefined, which is how an optional argument
+// Tensor is a handle of a libtorch tensor. It is a small value: copies refer to the
+// same tensor. The zero Tensor is undefined; it stands for an optional argument that
 // is left out.
 type Tensor struct {
 	slot       C.gt_tensor
@@ -20,11 +20,11 @@ type Tensor struct {
 	owner      *owner // nil if a scope owns the tensor
 }
 
-// owner frees an unscoped tensor when the last copy of its handle is gone. An
+// owner frees an unscoped tensor when the last copy of its handle is unreachable. An
 // operator keeps it alive until the C call has returned.
 type owner struct{ cleanup runtime.Cleanup }
 
-// own turns a fresh C handle into a Tensor.
+// own turns a new C handle into a Tensor.
 func own(slot C.gt_tensor) Tensor {
 	if slot == nil {
 		return Tensor{}
@@ -37,11 +37,11 @@ func own(slot C.gt_tensor) Tensor {
 	return t
 }
 
-// freeUnscoped cannot fail: no scope stands in the way.
+// freeUnscoped cannot fail: t belongs to no scope.
 func (t Tensor) freeUnscoped() { C.gt_free(t.slot, C.uint64_t(t.generation)) }
 
-// take turns the result of a C call into a Tensor, or panics with its error.
-func take(op string, r C.gt_result) Tensor {
+// resultOf turns the result of a C call into a Tensor, or panics with its error.
+func resultOf(op string, r C.gt_result) Tensor {
 	check(op, r.error)
 	return own(r.value)
 }
@@ -50,16 +50,16 @@ func (t Tensor) alive() bool {
 	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&t.slot.generation))) == t.generation
 }
 
-// optional returns the handle for a C call, nil for the undefined tensor; the
-// caller keeps t.owner alive until that call has returned.
+// optional returns the handle for a C call, nil for the undefined tensor. The caller
+// keeps t.owner alive until that call has returned.
 func (t Tensor) optional(op string) C.gt_tensor {
 	if t.slot != nil && !t.alive() {
-		panic(&Error{Op: op, Message: "the tensor is gone: it was freed, or its scope has ended (see MoveOut)"})
+		panic(&Error{Op: op, Message: "the tensor is freed: by Free, or because its scope has ended (see MoveOut)"})
 	}
 	return t.slot
 }
 
-// defined is optional for an operand that must be there.
+// defined is optional for an operand that must be defined.
 func (t Tensor) defined(op string) C.gt_tensor {
 	if t.slot == nil {
 		panic(&Error{Op: op, Message: "the tensor is undefined"})
@@ -67,10 +67,10 @@ func (t Tensor) defined(op string) C.gt_tensor {
 	return t.optional(op)
 }
 
-// cList turns tensors into the array that a C call takes.
+// cList turns tensors into an array for a C call.
 func cList(op string, tensors []Tensor) (*C.gt_tensor, C.int64_t) {
 	if len(tensors) == 0 {
-		mustLoad() // no tensor has seen to it
+		mustLoad() // no tensor has loaded the library
 		return nil, 0
 	}
 	list := make([]C.gt_tensor, len(tensors))
@@ -80,7 +80,7 @@ func cList(op string, tensors []Tensor) (*C.gt_tensor, C.int64_t) {
 	return &list[0], C.int64_t(len(list))
 }
 
-// cOptionalList is cList of tensors of which some may be undefined.
+// cOptionalList is cList for tensors that may be undefined.
 func cOptionalList(op string, tensors []Tensor) *C.gt_tensor {
 	list := make([]C.gt_tensor, len(tensors))
 	for i, t := range tensors {
@@ -89,7 +89,7 @@ func cOptionalList(op string, tensors []Tensor) *C.gt_tensor {
 	return unsafe.SliceData(list)
 }
 
-// cInts turns Go's int64s into C's, without a copy.
+// cInts passes a slice of int64 to C without a copy.
 func cInts(v []int64) (*C.int64_t, C.int64_t) {
 	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(v))), C.int64_t(len(v))
 }
@@ -101,11 +101,11 @@ func cBool(b bool) C.int32_t {
 	return 0
 }
 
-// Defined reports whether t names a tensor at all.
+// Defined reports whether t is not the undefined tensor.
 func (t Tensor) Defined() bool { return t.slot != nil }
 
-// Free ends the tensor now. Freeing it twice, or the undefined tensor, does
-// nothing. A tensor in a scope is freed on the goroutine of that scope.
+// Free frees the tensor now. Freeing it twice, or the undefined tensor, does
+// nothing. A scoped tensor must be freed on the goroutine of its scope.
 func (t Tensor) Free() {
 	if t.slot == nil || !t.alive() {
 		return
@@ -148,12 +148,12 @@ func (t Tensor) Size(dim int64) int64 {
 		i += int64(len(shape))
 	}
 	if i < 0 || i >= int64(len(shape)) {
-		panic(&Error{Op: "Size", Message: fmt.Sprintf("there is no dimension %d in shape %v", dim, shape)})
+		panic(&Error{Op: "Size", Message: fmt.Sprintf("dimension %d is out of range for the shape %v", dim, shape)})
 	}
 	return shape[i]
 }
 
-// Stride returns the step of every dimension, in elements.
+// Stride returns the stride of every dimension, in elements.
 func (t Tensor) Stride() []int64 {
 	stride := make([]int64, t.Dim())
 	p, _ := cInts(stride)
@@ -169,21 +169,21 @@ func (t Tensor) Dtype() int8 {
 	return int8(d)
 }
 
-// Device returns where the tensor's memory is.
+// Device returns the device of the tensor's memory.
 func (t Tensor) Device() Device {
 	d := C.gt_tensor_device(t.defined("Device"))
 	runtime.KeepAlive(t.owner)
 	return Device{Type: DeviceType(d._type), Index: int(d.index)}
 }
 
-// IsContiguous reports whether the elements lie in row-major order.
+// IsContiguous reports whether the elements are in row-major order.
 func (t Tensor) IsContiguous() bool {
 	y := C.gt_is_contiguous(t.defined("IsContiguous"), 0)
 	runtime.KeepAlive(t.owner)
 	return y != 0
 }
 
-// IsChannelsLast reports whether an [N, C, H, W] tensor lies in memory as
+// IsChannelsLast reports whether an [N, C, H, W] tensor is in channels-last memory,
 // [N, H, W, C].
 func (t Tensor) IsChannelsLast() bool {
 	y := C.gt_is_contiguous(t.defined("IsChannelsLast"), 1)
@@ -191,9 +191,9 @@ func (t Tensor) IsChannelsLast() bool {
 	return y != 0
 }
 
-// Item returns the one element of t: bool for Bool, int64 for the integer
-// types, float32 for Half, BFloat16 and Float, float64 for Double. On a GPU it
-// waits for the device.
+// Item returns the element of a one-element tensor: bool for Bool, int64 for the
+// integer types, float32 for Half, BFloat16 and Float, float64 for Double. It waits
+// for a GPU.
 func (t Tensor) Item() interface{} {
 	v := t.Float64()
 	switch t.Dtype() {
@@ -210,7 +210,7 @@ func (t Tensor) Item() interface{} {
 	}
 }
 
-// Float64 returns the one element of t as a float64.
+// Float64 returns the element of a one-element tensor as a float64. It waits for a GPU.
 func (t Tensor) Float64() float64 {
 	var v C.double
 	check("Item", C.gt_item(t.defined("Item"), &v))

@@ -52,7 +52,7 @@ func TestNewTensor(t *testing.T) {
 		"interfaces": []interface{}{1.5}, "ragged": [][]int64{{1}, {}}, "map": map[int]int{},
 	} {
 		if err := Try(func() { NewTensor(data) }); err == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 }
@@ -193,8 +193,7 @@ func TestThreadsAndModes(t *testing.T) {
 	SetAllowTF32(false)
 	SetDeterministic(true)
 	defer SetDeterministic(false)
-	// Filling by repeated indices has no deterministic algorithm for all, but
-	// plain training must work.
+	// Some operators have no deterministic algorithm, but training must work.
 	x := Ones([]int64{2, 2}, true)
 	MM(x, x).Sum().Backward()
 	checkValues(t, x.Grad(), []float64{4, 4, 4, 4}, 0)
@@ -231,8 +230,8 @@ func TestSaveLoad(t *testing.T) {
 	}
 }
 
-// TestAbsurdSizes asks for shapes that no machine has room for, or that
-// overflow: each must be an *Error, and none may take memory first.
+// TestAbsurdSizes uses shapes that exceed any memory, or that overflow: each must be
+// an *Error, and none may allocate memory first.
 func TestAbsurdSizes(t *testing.T) {
 	checkLive(t)
 	x := one()
@@ -253,7 +252,7 @@ func TestAbsurdSizes(t *testing.T) {
 			"PhiloxUniform": func() { PhiloxUniform(Device{}, BFloat16, PhiloxKey{}, shape...) },
 		} {
 			if err := Try(f); err == nil {
-				t.Errorf("%s of shape %v was taken", name, shape)
+				t.Errorf("%s of shape %v was accepted", name, shape)
 			}
 		}
 	}
@@ -265,14 +264,14 @@ func TestAbsurdSizes(t *testing.T) {
 			"Softmax": func() { x.Softmax(0, int8(dtype)).Free() },
 		} {
 			if err := Try(f); err == nil && !known {
-				t.Errorf("%s takes dtype %d", name, dtype)
+				t.Errorf("%s accepts dtype %d", name, dtype)
 			}
 		}
 	}
 }
 
-// FuzzShapes throws arbitrary numbers at the operators that take shapes,
-// dimensions and indices. Any outcome but a tensor or an *Error is a crash.
+// FuzzShapes calls the operators that have shapes, dimensions and indices with arbitrary
+// numbers. Each call must return a tensor or panic with an *Error.
 func FuzzShapes(f *testing.F) {
 	f.Add(int64(2), int64(3), int64(-1), int64(0))
 	f.Add(int64(math.MaxInt64), int64(math.MinInt64), int64(1), int64(2))

@@ -75,8 +75,8 @@ func (n *tinyNet) close() {
 	}
 }
 
-// oneThread has the tensor thread compute alone until the function it returns
-// is called: so small a network waits for helpers longer than it computes.
+// oneThread limits operators to one thread until the returned function is called: for
+// so small a network, starting more threads costs more than it saves.
 func oneThread() (restore func()) {
 	threads := GetNumThreads()
 	SetNumThreads(1)
@@ -124,19 +124,19 @@ func TestTrainingKeepsMemoryFlat(t *testing.T) {
 			t.Errorf("the resident memory grew by %d KiB in %d steps", grown>>10, steps)
 		}
 		if !(last < first/2) {
-			t.Errorf("it did not learn: the mean loss went from %v to %v", first, last)
+			t.Errorf("the mean loss did not fall: from %v to %v", first, last)
 		}
 		Scope(func() {
 			apart := n.ema[4].Sub(n.params[4], 1).Norm().Float64() / n.params[4].Norm().Float64()
 			if !(apart > 0 && apart < 0.2) {
-				t.Errorf("the average stands %v of the parameter's norm apart", apart)
+				t.Errorf("the EMA differs from the parameter by %v of its norm", apart)
 			}
 		})
 	})
 }
 
-// TestCollectorHot uses tensors from several goroutines while Go collects all
-// the time, in scopes, out of them, and one shared by all.
+// TestCollectorHot uses tensors from several goroutines under constant garbage
+// collection: in scopes, outside of them, and one shared by all.
 func TestCollectorHot(t *testing.T) {
 	checkLive(t)
 	defer oneThread()()
@@ -182,9 +182,9 @@ func TestCollectorHot(t *testing.T) {
 	for value := range 3 {
 		wg.Go(func() {
 			for range 40 {
-				// This takes some ten milliseconds in one thread, and meanwhile
-				// nothing but the operator keeps the vector alive. Were it freed,
-				// the others would write over it: 0 and 1 stay, -1 alternates.
+				// This takes some ten milliseconds in one thread, during which only the
+				// operator keeps the vector alive. If it were freed, the others would
+				// overwrite it: 0 and 1 stay, -1 alternates.
 				const n = 1 << 22
 				want := []float64{n, 0, 0}[value]
 				if v := FullOn(Device{}, Float, []float64{1, 0, -1}[value], n).Cumprod(0).Sum().Float64(); v != want {
@@ -221,9 +221,9 @@ func TestCollectorHot(t *testing.T) {
 	shared.Free()
 }
 
-// A gradient is the same number for number in whichever layout it comes.
+// TestKeepGradLayout checks that a gradient's values do not depend on its layout.
 func TestKeepGradLayout(t *testing.T) {
-	FromFloat32s([]float32{1}).KeepGradLayout() // nothing is recorded
+	FromFloat32s([]float32{1}).KeepGradLayout() // requires no gradient
 	for name, like := range map[string]func(x Tensor) Tensor{
 		"contiguous":    func(x Tensor) Tensor { return x.Mul(Ones([]int64{2, 3, 1, 2}, false)) },
 		"channels last": func(x Tensor) Tensor { return x.ChannelsLast() },

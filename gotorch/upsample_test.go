@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestUpsampleConv2d compares the folded up-sampling with an up-sampling and a
-// convolution, results and gradients, over odd shapes.
+// TestUpsampleConv2d compares the folded upsampling with upsampling and a convolution,
+// results and gradients, for odd shapes.
 func TestUpsampleConv2d(t *testing.T) {
 	one := []int64{1}
 	tolerances := map[int8]float64{Float: 1e-5, BFloat16: 2e-2}

@@ -96,12 +96,12 @@ func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
 // withInput is with for an x that has a second use (the residual connection), which must
 // use the second result: the backward pass then adds both gradients in the norm's kernel.
 func (n *norm) withInput(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same gotorch.Tensor) {
-	return gotorch.GroupNormSiluBeside(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+	return gotorch.GroupNormSiluSkip(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
 // concat is withInput of two tensors, concatenated along their channels.
 func (n *norm) concat(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, both gotorch.Tensor) {
-	return gotorch.GroupNormSiluJoined(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+	return gotorch.GroupNormSiluConcat(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
 }
 
 // with normalises x with the fused operations in o.

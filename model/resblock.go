@@ -65,13 +65,13 @@ func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 func (r *resBlock) firstConv(h, e gotorch.Tensor, p pass) (gotorch.Tensor, gotorch.GroupNormSiluOptions) {
 	switch {
 	case r.scaleShift && p.defersBias:
-		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e, Before: r.inConv.bias.Tensor}
+		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e, InputBias: r.inConv.bias.Tensor}
 	case r.scaleShift:
 		return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{ScaleShift: e}
 	case p.defersBias:
-		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{Before: e.Add(r.inConv.bias.Tensor, 1)}
+		return r.inConv.withoutBias(h, p), gotorch.GroupNormSiluOptions{InputBias: e.Add(r.inConv.bias.Tensor, 1)}
 	}
-	return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{Before: e}
+	return r.inConv.forward(h, p), gotorch.GroupNormSiluOptions{InputBias: e}
 }
 
 // lastConv returns the last convolution of h plus the residual connection of x.

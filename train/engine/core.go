@@ -83,7 +83,7 @@ func (c *core) build() error {
 			average = append(average, p.Detach().Clone())
 		}
 		c.ema = append(c.ema, average)
-		c.optimizer.AddAverage(gotorch.Average{Rate: rate, Tensors: average})
+		c.optimizer.AddEMA(gotorch.EMA{Rate: rate, Tensors: average})
 	}
 	return nil
 }

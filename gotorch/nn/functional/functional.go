@@ -27,7 +27,7 @@ func ConvTranspose2d(input, weight, bias torch.Tensor, stride, padding, outputPa
 }
 
 // LogSoftmax returns the logarithm of the softmax along dim. As in upstream, a
-// negative dim asks for torch's old default: 0 for a scalar, a vector and three
+// negative dim refers to torch's old default: 0 for a scalar, a vector and three
 // dimensions, else 1.
 func LogSoftmax(input torch.Tensor, dim int64) torch.Tensor {
 	if dim < 0 {
