@@ -44,5 +44,8 @@ package gotorch
 // #cgo nocallback gt_philox_normal
 // #cgo noescape gt_philox_uniform
 // #cgo nocallback gt_philox_uniform
+// #cgo noescape gt_thread
+// #cgo nocallback gt_thread
 // #include "iddpm.h"
+// #include "loader.h"
 import "C"

@@ -22,8 +22,9 @@
 //
 // libtorch keeps its gradient mode, its OpenMP pool and its current CUDA stream
 // per OS thread. [Run] runs a function on the one locked thread that does the
-// tensor work; the operators inside are direct cgo calls. Tensors may be used from
-// any goroutine, but an OpenMP pool per thread is slow.
+// tensor work; the operators inside are direct cgo calls. A scoped tensor may be used
+// on its scope's thread only: anywhere else it panics with an [Error]. An unscoped
+// tensor may be used from any goroutine, but an OpenMP pool per thread is slow.
 //
 // # Loading
 //

@@ -37,6 +37,11 @@ static void gt_unbound(void) {
 #include "iddpm_cuda.h"
 #undef GT_API
 
+uintptr_t gt_thread(void) {
+  static _Thread_local char token;
+  return (uintptr_t)&token;
+}
+
 struct binding {
   const char *name;
   void **bound;

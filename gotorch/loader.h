@@ -1,6 +1,12 @@
 // Binds the functions of csrc/iddpm.h and csrc/iddpm_cuda.h at run time.
 #pragma once
 
+#include <stdint.h>
+
+// Identifies the calling OS thread; not 0. A thread that starts later may get the number
+// of one that has ended.
+uintptr_t gt_thread(void);
+
 // Loads libtorch from the folder `libtorch` (NULL: where libiddpm.so's own search
 // path finds it), then libiddpm.so, and binds every function of the ABI. Returns
 // NULL, or an error message on the C heap.

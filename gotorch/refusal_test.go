@@ -224,7 +224,7 @@ func refusals() map[string]refusal {
 			opt.AddParameters([]Tensor{leaf})
 			opt.SetWorkingWeights([]Tensor{two, two})
 		}, "lists of 1 and 2 tensors"},
-		"Optimizer.SetGain": {func() {
+		"Optimizer.SetGradScale": {func() {
 			opt := AdamW(AdamWOptions{})
 			opt.AddParameters([]Tensor{leaf})
 			opt.SetGradScale(two)

@@ -14,7 +14,8 @@ import (
 
 // Scope runs f, and then frees the tensors that f created on this goroutine, in one
 // C call. Scopes nest. The goroutine is locked to its OS thread meanwhile, because
-// the stack of scopes belongs to the thread.
+// the stack of scopes belongs to the thread. Using such a tensor on another thread, as
+// in another goroutine or in a [Run] inside f, panics with an [*Error].
 func Scope(f func()) {
 	mustLoad()
 	runtime.LockOSThread()

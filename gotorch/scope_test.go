@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -139,12 +140,15 @@ func TestScopeEndsOnPanicAndGoexit(t *testing.T) {
 	}
 }
 
-// TestForeignScope frees and moves a scope's tensor from another thread.
+// TestForeignScope uses, frees and moves a scope's tensor from another thread.
 func TestForeignScope(t *testing.T) {
 	checkLive(t)
 	Scope(func() {
 		x := one()
-		for name, f := range map[string]func(){"Free": x.Free, "MoveOut": func() { x.MoveOut() }} {
+		for name, f := range map[string]func(){
+			"Free": x.Free, "MoveOut": func() { x.MoveOut() }, "Exp": func() { x.Exp() }, "Shape": func() { x.Shape() },
+			"operand": func() { one().Mul(x) }, "list": func() { Cat([]Tensor{x, x}, 0) }, "Run": func() { Run(func() { x.Exp() }) },
+		} {
 			failed := make(chan error)
 			go func() { failed <- Try(f) }()
 			if err := <-failed; err == nil || !strings.Contains(err.Error(), "scope of another thread") {
@@ -153,6 +157,49 @@ func TestForeignScope(t *testing.T) {
 		}
 		if x.Float64() != 1 {
 			t.Error("the tensor is gone")
+		}
+	})
+}
+
+// TestForeignScopeEnds uses the tensors of a goroutine's scopes from other goroutines,
+// while the scopes end: each use must be an [*Error].
+func TestForeignScopeEnds(t *testing.T) {
+	checkLive(t)
+	var shared atomic.Pointer[Tensor]
+	done := make(chan struct{})
+	var users sync.WaitGroup
+	for range 2 {
+		users.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if x := shared.Load(); x != nil {
+					useForeign(t, *x)
+				}
+			}
+		})
+	}
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		Scope(func() {
+			for range 100 {
+				x := Ones([]int64{64}, false)
+				shared.Store(&x)
+			}
+		})
+	}
+	close(done)
+	users.Wait()
+}
+
+// useForeign uses a tensor of another thread's scope, in a scope of its own.
+func useForeign(t *testing.T, x Tensor) {
+	var e *Error
+	Scope(func() {
+		if err := Try(func() { x.MulScalar(2).Float32s() }); !errors.As(err, &e) {
+			t.Errorf("another thread's tensor: %v", err)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package gotorch
 
 // #include <stdlib.h>
 // #include "iddpm.h"
+// #include "loader.h"
 import "C"
 
 import (
@@ -17,7 +18,8 @@ import (
 type Tensor struct {
 	slot       C.gt_tensor
 	generation uint64
-	owner      *owner // nil if a scope owns the tensor
+	owner      *owner  // nil if a scope owns the tensor
+	thread     uintptr // the OS thread of that scope
 }
 
 // owner frees an unscoped tensor when the last copy of its handle is unreachable. An
@@ -30,10 +32,12 @@ func own(slot C.gt_tensor) Tensor {
 		return Tensor{}
 	}
 	t := Tensor{slot: slot, generation: uint64(slot.generation)}
-	if slot.scoped == 0 {
-		t.owner = new(owner)
-		t.owner.cleanup = runtime.AddCleanup(t.owner, Tensor.freeUnscoped, Tensor{slot: slot, generation: t.generation})
+	if slot.scoped != 0 {
+		t.thread = uintptr(C.gt_thread())
+		return t
 	}
+	t.owner = new(owner)
+	t.owner.cleanup = runtime.AddCleanup(t.owner, Tensor.freeUnscoped, Tensor{slot: slot, generation: t.generation})
 	return t
 }
 
@@ -53,10 +57,23 @@ func (t Tensor) alive() bool {
 // optional returns the handle for a C call, nil for the undefined tensor. The caller
 // keeps t.owner alive until that call has returned.
 func (t Tensor) optional(op string) C.gt_tensor {
-	if t.slot != nil && !t.alive() {
+	if t.slot == nil {
+		return nil
+	}
+	if !t.alive() {
 		panic(&Error{Op: op, Message: "the tensor is freed: by Free, or because its scope has ended (see MoveOut)"})
 	}
+	t.checkThread(op)
 	return t.slot
+}
+
+// checkThread panics if t belongs to a scope of another OS thread: that thread could end
+// the scope during the operator. On the scope's own thread nothing else can free t, so
+// t is safe to use once alive has reported true.
+func (t Tensor) checkThread(op string) {
+	if t.owner == nil && t.thread != uintptr(C.gt_thread()) {
+		panic(&Error{Op: op, Message: "the tensor belongs to a scope of another thread: use it on the goroutine of that Scope, or share an unscoped tensor (see Unscoped)"})
+	}
 }
 
 // defined is optional for an operand that must be defined.
@@ -110,6 +127,7 @@ func (t Tensor) Free() {
 	if t.slot == nil || !t.alive() {
 		return
 	}
+	t.checkThread("Free")
 	if t.owner != nil {
 		t.owner.cleanup.Stop()
 	}
