@@ -192,11 +192,11 @@ build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
 	@echo "compile $<"
 	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
 
-# --- the stand-in GPU, for tests: csrc/cuda/dry replaces NVIDIA's libraries ---------------------
+# --- the stand-in GPU, for tests: tools/dry-gpu replaces NVIDIA's libraries ---------------------
 
 # One library has all symbols, of all versions; the others are empty libraries of the names that libtorch loads.
 DRY          := build/dry-gpu
-DRY_OBJECTS  := $(patsubst csrc/cuda/%.cc,build/obj/%.o,$(sort $(filter-out %_test.cc,$(wildcard csrc/cuda/dry/*.cc))))
+DRY_OBJECTS  := $(patsubst tools/dry-gpu/%.cc,build/obj/dry-gpu/%.o,$(sort $(filter-out %_test.cc,$(wildcard tools/dry-gpu/*.cc))))
 DRY_NAMES    := libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcufft.so.12 libcusparse.so.12 \
                 libcurand.so.10 libnccl.so.2 libcusparseLt.so.0 libcufile.so.0 libnvshmem_host.so.3
 DRY_WANTED   := $(foreach name,torch_cuda c10_cuda torch_nvshmem,build/libtorch/lib/lib$(name).so) build/libiddpm_cuda.so
@@ -205,32 +205,32 @@ DRY_CXXFLAGS  = -std=c++17 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -MMD -MP 
 .PHONY: build/dry-gpu
 build/dry-gpu: $(DRY)/libcudart.so.13 $(DRY_NAMES:%=$(DRY)/%) $(DRY)/run
 
-$(DRY)/libcudart.so.13: build/obj/dry/generated/stubs.o $(DRY_OBJECTS)
+$(DRY)/libcudart.so.13: build/obj/dry-gpu/generated/stubs.o $(DRY_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link $@"
-	@$(CXX) -shared -Wl,-soname,$(@F) -Wl,--version-script=build/obj/dry/generated/exports.map -o $@ $^
+	@$(CXX) -shared -Wl,-soname,$(@F) -Wl,--version-script=build/obj/dry-gpu/generated/exports.map -o $@ $^
 
 $(DRY_NAMES:%=$(DRY)/%): $(DRY)/libcudart.so.13
 	@$(CXX) -shared -nostdlib -Wl,-soname,$(@F) -Wl,--no-as-needed -o $@ $<
 
-$(DRY)/run: csrc/cuda/dry/run.sh
+$(DRY)/run: tools/dry-gpu/run.sh
 	@mkdir -p $(@D)
 	@cp $< $@
 
-build/test-dry-gpu: build/obj/dry/rules_test.o $(DRY)/libcudart.so.13
+build/test-dry-gpu: build/obj/dry-gpu/rules_test.o $(DRY)/libcudart.so.13
 	@echo "link $@"
 	@$(CXX) -Wl,-rpath,'$$ORIGIN/dry-gpu' -o $@ $^
 
-build/test-nvrtc: csrc/cuda/dry/nvrtc_test.c gotorch/loader.c csrc/iddpm.h csrc/iddpm_cuda.h build/libiddpm_cuda.so
+build/test-nvrtc: tools/dry-gpu/nvrtc_test.c gotorch/loader.c csrc/iddpm.h csrc/iddpm_cuda.h build/libiddpm_cuda.so
 	@echo "link $@"
 	@$(CC) -O2 -Wall -Wextra -Icsrc -Igotorch -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.c,$^) -ldl
 
-build/obj/dry/generated/stubs.o: csrc/cuda/dry/stubs.py build/libiddpm_cuda.so $(DRY_OBJECTS)
+build/obj/dry-gpu/generated/stubs.o: tools/dry-gpu/stubs.py build/libiddpm_cuda.so $(DRY_OBJECTS)
 	@mkdir -p $(@D)
 	@$(PYTHON) $< $(@D) --libraries $(DRY_WANTED) --objects $(DRY_OBJECTS)
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $(@D)/stubs.cc
 
-build/obj/dry/%.o: csrc/cuda/dry/%.cc Makefile LIBTORCH_VERSION
+build/obj/dry-gpu/%.o: tools/dry-gpu/%.cc Makefile LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $<

@@ -56,7 +56,7 @@ func TestDockerignore(t *testing.T) {
 	}
 	for _, path := range []string{"runs/001-emoji/checkpoints/ckpt-000100.pt", "photos/a.jpg", "data/photos/a.jpg", "data/cifar.zip", "samples.npz", "ckpt.pt",
 		"README.md", "docs/paper.md", "bench/RESULTS.md", "build/iddpm", ".git/objects/ab/cdef", ".git/config", ".ci/run", "Dockerfile",
-		"cmd/iddpm/args_test.go", "data/testdata/x.zip", "csrc/cuda/dry/nccl.cc", "csrc/cuda/emulated/target.h", "scripts/libtorch_test.py"} {
+		"cmd/iddpm/args_test.go", "data/testdata/x.zip", "tools/dry-gpu/nccl.cc", "csrc/cuda/emulated/target.h", "scripts/libtorch_test.py"} {
 		if !ignored(path) {
 			t.Errorf("%s goes to the build: a change of it compiles everything again", path)
 		}

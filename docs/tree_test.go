@@ -116,7 +116,7 @@ var (
 	fence  = regexp.MustCompile("(?s)```.*?```")
 	goFile = regexp.MustCompile(`[\w/]+\.go\b`)
 	// source is a file's name without a folder, or a path, and may be a command with
-	// arguments: `nll.go`, `csrc/cuda/dry`, `scripts/dry_gpu.py launches`.
+	// arguments: `nll.go`, `tools/dry-gpu`, `scripts/dry_gpu.py launches`.
 	source = regexp.MustCompile("`([\\w*/.-]+\\.(?:go|c|cc|cu|h|py|sh|md)|[a-z]+/[\\w*/.-]*)[` ]")
 	// qualified is a symbol of a package: `diffusion.GaussianDiffusion.QSample`.
 	qualified = regexp.MustCompile("`\\*?([a-z]\\w*)\\.([A-Z]\\w*(?:\\.[A-Z]\\w*)?)`")
