@@ -6,20 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
-	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/internal/runs"
-	"iddpm/internal/terminal"
 	"iddpm/train"
 )
 
@@ -169,71 +164,6 @@ func (s *session) train(c *urfave.Context, r *runOptions) error {
 	return s.startRun(c.Context, folder, name, func(run train.Run) (*train.Trainer, error) { return train.New(config, run) })
 }
 
-// config returns the configuration that the flags describe, and a name for it.
-func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string, error) {
-	config, name, err := s.startingConfig(c, r.preset)
-	if err != nil {
-		return config, "", err
-	}
-	if err := cli.Configure(c, &config, cli.ConfigOptions(&config)); err != nil {
-		return config, "", err
-	}
-	if r.reference.useFP16 && !c.IsSet("precision") {
-		config.Train.Precision = "fp16"
-	}
-	if err := checkThreads(config.Train.Threads); err != nil {
-		return config, "", err
-	}
-	if err := inferClasses(&config); err != nil {
-		return config, "", err
-	}
-	if err := config.Validate(); err != nil {
-		return config, "", cli.Usage(err)
-	}
-	return config, name, nil
-}
-
-// startingConfig returns the configuration before flags, and its name: a preset's, or
-// improved-diffusion's defaults if a flag describes the network or the diffusion.
-func (s *session) startingConfig(c *urfave.Context, preset string) (train.Config, string, error) {
-	name := preset
-	if name == "" {
-		config := train.Defaults()
-		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
-			return config, "custom", nil
-		}
-		name = "emoji"
-		if s.device.Type == gotorch.CUDA {
-			name = "emoji-gpu"
-		}
-		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", name))
-	}
-	config, err := cli.BaseConfig(name)
-	return config, name, err
-}
-
-// checkThreads rejects more than four threads per core, with which a step takes forever.
-// It is not part of the configuration's check: a checkpoint may come from a larger machine.
-func checkThreads(n int) error {
-	if cores := runtime.NumCPU(); n < 0 || n > 4*cores {
-		return cli.Errorf("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
-	}
-	return nil
-}
-
-// inferClasses sets the number of classes to that of the images, if it is not set.
-func inferClasses(config *train.Config) error {
-	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
-		return nil
-	}
-	images, err := data.Open(config.Data.Dir, config.DataOptions())
-	if err != nil {
-		return err
-	}
-	config.Model.NumClasses = images.NumClasses()
-	return images.Close()
-}
-
 // startRun trains the run that make creates, in a folder that holds none yet.
 func (s *session) startRun(ctx context.Context, folder *runs.Folder, name string, make func(train.Run) (*train.Trainer, error)) error {
 	if folder.Remote != nil {
@@ -316,52 +246,4 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 		err = errors.Join(err, s.emit(sum, func(w io.Writer) error { return printSummary(w, sum, config) }))
 	}
 	return errors.Join(err, closed, uploaded)
-}
-
-// printSummary prints the result of a run and the commands that use it.
-func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
-	more, input := "", ""
-	if total := config.Train.TotalSteps(); sum.Step == total {
-		more = fmt.Sprintf(" --steps %d", 2*total)
-	}
-	if config.Model.SuperRes() {
-		input = " --base-samples FOLDER"
-	}
-	loss := "unknown: stopped before the first step"
-	switch total := config.Train.TotalSteps(); {
-	case sum.FirstLoss != 0:
-		loss = fmt.Sprintf("%.4g -> %.4g", sum.FirstLoss, sum.LastLoss)
-	case total > 0 && sum.Step >= total:
-		loss = "unchanged: no steps were left"
-	}
-	_, err := fmt.Fprintf(w, `step        %d, after %.1f s
-loss        %s
-run folder  %s
-checkpoint  %s
-resume      iddpm resume %s%s
-weights     %s
-sample      iddpm sample %s%s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, terminal.ShellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), terminal.ShellWord(sum.RunDir), input)
-	return err
-}
-
-// withReason adds to the name of weights why they are the default, if there is a reason.
-func withReason(weights, reason string) string {
-	if reason == "" {
-		return weights
-	}
-	return weights + ": " + reason
-}
-
-// trainProgress returns a callback that moves the bar of a training run.
-func trainProgress(s *terminal.Screen) func(train.Progress) {
-	first := math.MaxInt // the step before the first one of this process
-	return func(at train.Progress) {
-		first = min(first, at.Step-1)
-		what, left := fmt.Sprintf("step %d", at.Step), -1
-		if at.Total > 0 {
-			what, left = fmt.Sprintf("step %d/%d", at.Step, at.Total), at.Total-first
-		}
-		s.Show(at.Step-first, left, fmt.Sprintf("%s  loss %.4f  %.1f img/s ", what, at.Loss, at.ImagesPerSecond))
-	}
 }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	urfave "github.com/urfave/cli/v2"
+	"go.uber.org/zap/zapcore"
+
+	"iddpm/distributed"
+	"iddpm/internal/cli"
+	"iddpm/internal/host"
+	"iddpm/internal/terminal"
+	"iddpm/internal/threads"
+)
+
+// The exit statuses.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitSaved       = 75  // interrupted; the finished work is saved (EX_TEMPFAIL)
+	exitInterrupted = 130 // interrupted; nothing is saved
+)
+
+// program holds the streams and the environment of a command.
+type program struct {
+	stdout  io.Writer // results
+	stderr  io.Writer // logs
+	env     cli.Environment
+	environ []string // as of os.Environ
+
+	threads threads.Options // of commands that compute on the CPU; tests set a fake machine
+
+	own     cli.Syntax  // of the command, once parsed
+	logJSON atomic.Bool // --log-json, once parsed
+	quiet   atomic.Bool // another process of the run reports
+}
+
+// results writes to standard output and ignores a closed pipe.
+type results struct{ out io.Writer }
+
+// Write writes to standard output.
+func (r results) Write(p []byte) (int, error) {
+	n, err := r.out.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+// say writes a message that belongs to no command's log, as text or as JSON.
+func (p *program) say(level zapcore.Level, text string) {
+	if p.logJSON.Load() {
+		terminal.NewScreen(p.stderr).Logger(true).Log(level, text)
+		return
+	}
+	fmt.Fprintln(p.stderr, terminal.Printable("iddpm: "+strings.ReplaceAll(text, "\n", "\n  ")))
+}
+
+// first reports whether this process reports what all processes of the run see: rank 0,
+// unless its launcher has reported it.
+func (p *program) first() bool {
+	at, err := distributed.FromEnvironment(p.env)
+	_, launched := p.env(distributed.MasterSocket)
+	return err == nil && at.Rank == 0 && !launched
+}
+
+// inContainer reports whether the program runs in a container.
+func (p *program) inContainer() bool { return host.InContainer(os.DirFS("/"), p.env) }
+
+// argument returns a command's only argument.
+func argument(c *urfave.Context, what string) (string, error) {
+	switch c.NArg() {
+	case 0:
+		return "", cli.Errorf("name %s, as in: %s %s", what, c.Command.HelpName, what)
+	case 1:
+		return c.Args().First(), nil
+	}
+	return "", cli.Errorf("name only one %s, not %s", what, strings.Join(c.Args().Slice(), " "))
+}
+
+// noArgument rejects arguments.
+func noArgument(c *urfave.Context) error {
+	if c.NArg() > 0 {
+		return cli.Errorf("%s accepts only flags, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"runtime"
+
+	urfave "github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/data"
+	"iddpm/internal/cli"
+	"iddpm/train"
+)
+
+// config returns the configuration that the flags describe, and a name for it.
+func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string, error) {
+	config, name, err := s.startingConfig(c, r.preset)
+	if err != nil {
+		return config, "", err
+	}
+	if err := cli.Configure(c, &config, cli.ConfigOptions(&config)); err != nil {
+		return config, "", err
+	}
+	if r.reference.useFP16 && !c.IsSet("precision") {
+		config.Train.Precision = "fp16"
+	}
+	if err := checkThreads(config.Train.Threads); err != nil {
+		return config, "", err
+	}
+	if err := inferClasses(&config); err != nil {
+		return config, "", err
+	}
+	if err := config.Validate(); err != nil {
+		return config, "", cli.Usage(err)
+	}
+	return config, name, nil
+}
+
+// startingConfig returns the configuration before flags, and its name: a preset's, or
+// improved-diffusion's defaults if a flag describes the network or the diffusion.
+func (s *session) startingConfig(c *urfave.Context, preset string) (train.Config, string, error) {
+	name := preset
+	if name == "" {
+		config := train.Defaults()
+		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
+			return config, "custom", nil
+		}
+		name = "emoji"
+		if s.device.Type == gotorch.CUDA {
+			name = "emoji-gpu"
+		}
+		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", name))
+	}
+	config, err := cli.BaseConfig(name)
+	return config, name, err
+}
+
+// checkThreads rejects more than four threads per core, with which a step takes forever.
+// It is not part of the configuration's check: a checkpoint may come from a larger machine.
+func checkThreads(n int) error {
+	if cores := runtime.NumCPU(); n < 0 || n > 4*cores {
+		return cli.Errorf("--threads must be from 0, one per core, to %d, not %d: this machine has %d cores", 4*cores, n, cores)
+	}
+	return nil
+}
+
+// inferClasses sets the number of classes to that of the images, if it is not set.
+func inferClasses(config *train.Config) error {
+	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
+		return nil
+	}
+	images, err := data.Open(config.Data.Dir, config.DataOptions())
+	if err != nil {
+		return err
+	}
+	config.Model.NumClasses = images.NumClasses()
+	return images.Close()
+}
