@@ -69,7 +69,7 @@ func TestResumeData(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"moved", resume("--steps", "20"), exitFailed, "say by --data-dir where they are now"},
+		{"moved", resume("--steps", "20"), exitFailed, "name their new location by --data-dir"},
 		{"bad", resume("--steps", "20", "--data-dir", "moved"), exitFailed, "--max-bad-images"},
 		{"left out", resume("--steps", "20", "--max-bad-images", "1", "--data-dir", "moved"), exitDone, ""},
 		{"remembered", resume("--steps", "21"), exitDone, ""},
