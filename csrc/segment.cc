@@ -59,7 +59,7 @@ std::string refusal(F &&f) {
   }
 }
 
-// Names the machine until it is started anew: a host name alone may be that of many.
+// The name of the running machine, until its next start. Many machines may have one host name.
 std::string machine() {
   char host[256] = "", boot[64] = "";
   gethostname(host, sizeof host - 1);

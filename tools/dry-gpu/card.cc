@@ -1,4 +1,4 @@
-// The card that the dry-run GPU models: DRY_GPU_NAME, DRY_GPU_CAPABILITY, DRY_GPU_MEMORY, DRY_GPU_DRIVER and
+// The card that the stand-in GPU models: DRY_GPU_NAME, DRY_GPU_CAPABILITY, DRY_GPU_MEMORY, DRY_GPU_DRIVER and
 // DRY_GPU_WORKSPACE.
 #include <cstdio>
 #include <cstdlib>
@@ -31,7 +31,7 @@ size_t mebibytes(const char *name, const char *otherwise) { return strtoull(sett
 void parse_version(const char *name, const char *otherwise, int *major, int *minor) {
   const char *value = setting(name, otherwise);
   if (sscanf(value, "%d.%d", major, minor) == 2) return;
-  fprintf(stderr, "dry-run GPU: %s=%s is not like %s\n", name, value, otherwise);
+  fprintf(stderr, "stand-in GPU: %s=%s is not like %s\n", name, value, otherwise);
   abort();
 }
 
@@ -39,7 +39,7 @@ const Limits &limits(int major, int minor) {
   for (const Limits &l : kLimits) {
     if (l.major == major && l.minor == minor) return l;
   }
-  fprintf(stderr, "dry-run GPU: compute capability %d.%d is not modelled\n", major, minor);
+  fprintf(stderr, "stand-in GPU: compute capability %d.%d is not modelled\n", major, minor);
   abort();
 }
 

@@ -1,4 +1,4 @@
-// A GPU that computes nothing. It replaces NVIDIA's libraries, so that everything but
+// A stand-in GPU. It replaces NVIDIA's libraries, so that everything but
 // the arithmetic can be checked on a machine without a GPU. Work on a stream completes
 // at once, kernels are counted but not run, and captures follow CUDA's rules. Its results
 // are hypotheses until a real GPU has run the code. See docs/architecture.md.

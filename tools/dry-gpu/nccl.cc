@@ -170,7 +170,7 @@ DRY_API ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 DRY_API const char *ncclGetErrorString(ncclResult_t error) {
-  return error == ncclRemoteError ? "remote process exited" : "the dry-run GPU's NCCL has failed";
+  return error == ncclRemoteError ? "remote process exited" : "the stand-in GPU's NCCL has failed";
 }
 
 DRY_API const char *ncclGetLastError(ncclComm_t) { return "no more is known"; }

@@ -1,5 +1,5 @@
 // Compiles a kernel for compute capability 9.0, as cuDNN does for its attention, after loading CUDA as iddpm does:
-// nvrtc_test LIBNVRTC. It runs on the dry-run GPU, since NVRTC needs no GPU.
+// nvrtc_test LIBNVRTC. It runs on the stand-in GPU, since NVRTC needs no GPU.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

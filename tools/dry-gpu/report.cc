@@ -20,7 +20,7 @@ int open_report() {
 
 void write_line(const std::string &line) {
   static const int file = open_report();
-  if (file >= 0 && write(file, line.data(), line.size()) < 0) perror("dry-run GPU: the report");
+  if (file >= 0 && write(file, line.data(), line.size()) < 0) perror("stand-in GPU: the report");
 }
 
 std::string readable(const std::string &name) {
@@ -49,7 +49,7 @@ void report(const char *how, const char *kind, const std::string &what, size_t b
 
 void violation(const std::string &text) {
   report("eager", "violation", text);
-  fprintf(stderr, "dry-run GPU: %s\n", text.c_str());
+  fprintf(stderr, "stand-in GPU: %s\n", text.c_str());
   const char *strict = getenv("DRY_GPU_STRICT");
   if (strict == nullptr || *strict != '1') return;
   void *frames[64];
@@ -59,7 +59,7 @@ void violation(const std::string &text) {
 
 void unknown(const std::string &name) {
   report("eager", "unknown", name);
-  fprintf(stderr, "dry-run GPU: %s is not modelled\n", name.c_str());
+  fprintf(stderr, "stand-in GPU: %s is not modelled\n", name.c_str());
 }
 
 cudaError_t &last_error() {

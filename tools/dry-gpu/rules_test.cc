@@ -1,4 +1,4 @@
-// Tests the dry-run GPU itself: what it rejects in a capture, and with which error.
+// Tests the stand-in GPU itself: what it rejects in a capture, and with which error.
 #include <cuda_runtime_api.h>
 #include <sys/wait.h>
 #include <unistd.h>
