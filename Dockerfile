@@ -51,12 +51,15 @@ RUN go mod download
 # The list is regenerated at every change, but later layers depend only on its text.
 FROM modules AS imports
 COPY . .
-RUN make --silent imports >/imports
+RUN make --silent imports >/imports && rm -rf .git
 
 FROM modules AS program
 COPY --from=imports /imports /
 RUN go build $(cat /imports)
-COPY . .
+# Without .git, which every commit changes, and before VERSION, which an edited document changes too: after either only
+# the link is redone. `go list -export` compiles without linking.
+COPY --from=imports /src ./
+RUN go list -export -deps ./cmd/iddpm >/dev/null
 COPY LICENSE .gi[t] /git/
 ARG VERSION
 RUN make build/iddpm VERSION="${VERSION:-$(docker/version.sh /git)}"
