@@ -202,7 +202,7 @@ func refusals() map[string]refusal {
 		"ZeroGrads":              {func() { ZeroGrads([]Tensor{none}) }, "undefined"},
 
 		// lists and optimizers
-		"ForeachCastTo":     {func() { ForeachCastTo([]Tensor{two, two.CastTo(Double)}, BFloat16) }, "a list of CPUFloatType on cpu holds a CPUDoubleType"},
+		"ForeachCastTo":     {func() { ForeachCastTo([]Tensor{two, two.CastTo(Double)}, BFloat16) }, "a list of CPUFloatType on cpu contains a CPUDoubleType"},
 		"ForeachLerpI":      {func() { ForeachLerpI([]Tensor{two}, []Tensor{three}, 0.5) }, mismatch},
 		"ForeachAddI":       {func() { ForeachAddI([]Tensor{two}, nil, 1) }, "lists of 1 and 0 tensors"},
 		"ForeachMulScalarI": {func() { ForeachMulScalarI([]Tensor{none}, 1) }, "undefined"},

@@ -65,7 +65,7 @@ func TestParseArgumentsRefuses(t *testing.T) {
 		{"--steps 3", "unknown flag --steps"},
 		{"train --cfg-scale 3", "unknown flag --cfg-scale (see iddpm help train)"},
 		{"train --channels 3", "unknown flag --channels: did you mean --num-channels?"},
-		{"watch", "unknown command watch (commands: bench, "},
+		{"paint", "unknown command paint (commands: bench, "},
 		{"train --steps", "--steps needs a value"},
 		{"train --data-dir --steps 3", "--data-dir needs a value, but --steps follows (write --data-dir=--steps if that is the value)"},
 		{"train --steps many", `--steps: "many" is not a whole number`},

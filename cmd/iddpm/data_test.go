@@ -226,7 +226,7 @@ func TestDataPrepareReplacesNothing(t *testing.T) {
 		want   string
 	}{
 		{prepare, exitFailed, "p.zip exists"},
-		{[]string{"data", "prepare", "p.zip", "./p.zip", "--image-size", "2", "--force"}, exitUsage, "is what is to be packed"},
+		{[]string{"data", "prepare", "p.zip", "./p.zip", "--image-size", "2", "--force"}, exitUsage, "is both source and destination"},
 		{append(prepare, "--force"), exitDone, ""},
 	} {
 		if got := iddpm(t, test.args...); got.status != test.status || !strings.Contains(got.stderr, test.want) {

@@ -15,7 +15,7 @@ import (
 func TestWithAdvice(t *testing.T) {
 	tooMuch := gotorch.Try(func() { gotorch.EmptyOn(gotorch.Device{}, gotorch.Byte, 1<<56) })
 	got := withAdvice(fmt.Errorf("step 3: %w", tooMuch), false, cli.Syntax{Flags: map[string]cli.Flag{"batch-size": {}}}).Error()
-	for _, want := range []string{"step 3", "out of memory: 720575940379", "--batch-size"} {
+	for _, want := range []string{"step 3", "out of memory: failed to allocate 720575940379", "--batch-size"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
 		}

@@ -58,7 +58,7 @@ func TestCommandsAdaptThreads(t *testing.T) {
 			got := contended(t, args...)
 			want, has := int32(1), "computing with fewer threads"
 			if fixed {
-				want, has = 2, "leave cores to them by --threads 1"
+				want, has = 2, "use fewer cores by --threads 1"
 			}
 			if n := gotorch.GetNumThreads(); got.status != exitDone || n != want || strings.Count(got.stderr, has) != 1 {
 				t.Errorf("%s, fixed: %t: %d threads, %d, %s", name, fixed, n, got.status, got.stderr)

@@ -137,7 +137,7 @@ func (r *remote) compare(ctx context.Context) error {
 		return fmt.Errorf("cannot compare %s with its copy %s: %w", r.At, r.Dir, err)
 	}
 	if !same {
-		return fmt.Errorf("%s is the copy of another run than %s: move it elsewhere, or name another --remote-cache", r.Dir, r.At)
+		return fmt.Errorf("%s is a copy of another run, not of %s: move it elsewhere, or name another --remote-cache", r.Dir, r.At)
 	}
 	return nil
 }
