@@ -122,11 +122,22 @@ DRY_API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void 
   return launch("cudaLaunchKernelExC", kernel, {c->gridDim, c->blockDim, c->dynamicSmemBytes, c->stream});
 }
 
+// Returns the version of the machine code that a card loads: of its own major version, up to its minor one. libtorch's
+// wheel has the versions below, so a card of 8.9 loads 8.6. CUB compares the version with those.
+static int loaded_code() {
+  const int own = 10 * card().major + card().minor;
+  int loaded = own;
+  for (int version : {75, 80, 86, 90, 100, 120}) {
+    if (version / 10 == card().major && version <= own) loaded = version;
+  }
+  return loaded;
+}
+
 DRY_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, const void *) {
   *out = {};
   out->maxThreadsPerBlock = kMaxThreads;
   out->numRegs = 32;
-  out->binaryVersion = out->ptxVersion = 10 * card().major + card().minor;
+  out->binaryVersion = out->ptxVersion = loaded_code();
   out->maxDynamicSharedSizeBytes = static_cast<int>(kShared);
   return cudaSuccess;
 }
