@@ -180,13 +180,14 @@ gt_error gt_group_all_reduce(gt_group g, const gt_tensor *tensors, int64_t n) {
   return guard([&] {
     std::vector<at::Tensor> list = unwrap_list(tensors, n);
     if (for_gpus(g, list)) return cuda_kernels().nccl_all_reduce(g->gpus, list);
-    if (g->shared != nullptr && SharedMemory::accepts(list[0].scalar_type())) return g->shared->all_reduce(list);
+    if (g->shared != nullptr && SharedMemory::accepts(list[0].scalar_type())) return g->shared->launch(list);
     at_once(list, [&](auto &whole) { return g->gloo->allreduce(whole); });
   });
 }
 
 gt_error gt_group_wait(gt_group g) {
   return guard([&] {
+    if (g->shared != nullptr) g->shared->wait();
     if (g->gpus != nullptr) cuda_kernels().nccl_wait(g->gpus);
   });
 }

@@ -283,7 +283,7 @@ GT_API(gt_error, gt_group_set_timeout, (gt_group g, double wait_seconds))
 GT_API(const char *, gt_group_gloo_reason, (gt_group g))
 // Creates the NCCL communicator; each process uses another GPU.
 GT_API(gt_error, gt_group_use_gpu, (gt_group g, int32_t device))
-// Asynchronous on a GPU, until gt_group_wait.
+// Asynchronous until gt_group_wait on a GPU, and through shared memory.
 GT_API(gt_error, gt_group_all_reduce, (gt_group g, const gt_tensor *list, int64_t n))
 GT_API(gt_error, gt_group_wait, (gt_group g))
 GT_API(gt_error, gt_group_broadcast, (gt_group g, const gt_tensor *list, int64_t n, int32_t root))

@@ -46,16 +46,22 @@ std::unique_ptr<SharedMemory> SharedMemory::join(c10d::Store &store, int rank, i
   return segment == nullptr ? nullptr : std::make_unique<SharedMemory>(std::move(segment));
 }
 
-void SharedMemory::all_reduce(const std::vector<at::Tensor> &list) {
-  TORCH_CHECK(!failed_, "an all-reduce before this one has failed");
+// The tensors are let go of, whatever happens.
+void SharedMemory::wait() {
+  auto launched = std::exchange(launched_, {});
+  TORCH_CHECK(!failed_ || launched.empty(), "an all-reduce before this one has failed");
+  if (launched.empty()) return;
   failed_ = true;
   deadline_ = std::chrono::steady_clock::now() + timeout_;
-  Bucket bucket(list);
+  for (const auto &list : launched) all_reduce(Bucket(list));
+  failed_ = false;
+}
+
+void SharedMemory::all_reduce(Bucket bucket) {
   segment_->signals(segment_->rank()).layout.store(bucket.layout(), std::memory_order_relaxed);
   const int64_t most = Segment::kBufferBytes / at::elementSize(bucket.dtype());
   for (int64_t begin = 0; begin < bucket.numel(); begin += most) reduce_chunk(bucket, begin, std::min(begin + most, bucket.numel()));
   bucket.finish();
-  failed_ = false;
 }
 
 // A reduce-scatter and an all-gather. The buffers take turns: others may still read the one of the

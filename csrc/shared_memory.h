@@ -19,26 +19,30 @@ class SharedMemory {
 
   explicit SharedMemory(std::unique_ptr<Segment> segment) : segment_(std::move(segment)) {}
 
-  // How long all_reduce waits for a rank that runs but does not call it.
+  // How long wait() waits for a rank that runs but does not call it.
   void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
-  // Whether all_reduce accepts a dtype.
+  // Whether launch accepts a dtype.
   static bool accepts(at::ScalarType dtype) { return at::isIntegralType(dtype, false) || at::isFloatingType(dtype); }
 
-  // Sets every tensor to the sum of all ranks' tensors at its place in the list. They are on the
+  // Has the next wait() set every tensor to the sum of all ranks' tensors at its place in the list.
+  // Nothing is computed before, so that a faster rank continues its backward pass. The tensors are on the
   // CPU, of one dtype, and of the same shapes and strides in all ranks. A sum adds up the ranks in
   // their order, of 16-bit numbers in float32, and is rounded once: it is the same in all ranks,
   // whatever else is in the list. After an error there is no other call: the ranks may be at
   // different places.
-  void all_reduce(const std::vector<at::Tensor> &list);
+  void launch(const std::vector<at::Tensor> &list) { launched_.push_back(list); }
+  void wait();
 
  private:
+  void all_reduce(Bucket bucket);
   void reduce_chunk(Bucket &bucket, int64_t begin, int64_t end);
   // Ends a phase of this rank, and waits until all others have ended it.
   void meet();
   void check_layout() const;
 
   std::unique_ptr<Segment> segment_;
+  std::vector<std::vector<at::Tensor>> launched_;
   std::chrono::milliseconds timeout_{0};
   std::chrono::steady_clock::time_point deadline_;
   uint32_t phase_ = 0;

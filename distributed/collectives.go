@@ -9,16 +9,17 @@ import (
 )
 
 // AllReduceAsync sets every tensor to the sum over all processes of the tensor at its
-// place in the list. On a GPU it runs concurrently with later kernels, which must not use
-// the tensors until Wait; on the CPU it is synchronous. It panics with a [*gotorch.Error].
+// place in the list. On a GPU it runs concurrently with later kernels; on a CPU, through
+// shared memory, it runs in Wait. The tensors must not be used until Wait. It panics with a
+// [*gotorch.Error].
 func (g *Group) AllReduceAsync(list []gotorch.Tensor) {
 	if g != nil {
 		g.group.AllReduceAsyncI(list)
 	}
 }
 
-// Wait makes later kernels of a GPU wait for pending all-reduces. It panics with a
-// [*gotorch.Error].
+// Wait makes later kernels of a GPU wait for pending all-reduces, and completes those of
+// tensors in host memory. It panics with a [*gotorch.Error].
 func (g *Group) Wait() {
 	if g != nil {
 		g.group.Wait()

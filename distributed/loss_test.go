@@ -70,7 +70,10 @@ func allReduce(t *testing.T, g *Group) error {
 		t.Errorf("the processes do not share memory: %s", reason)
 	}
 	return g.OnTensorThread(func() error {
-		gotorch.Scope(func() { g.AllReduceAsync([]gotorch.Tensor{gotorch.FromInt64s([]int64{1})}) })
+		gotorch.Scope(func() {
+			g.AllReduceAsync([]gotorch.Tensor{gotorch.FromInt64s([]int64{1})})
+			g.Wait()
+		})
 		return nil
 	})
 }

@@ -165,12 +165,14 @@ func (g *ProcessGroup) open(op string) {
 // in all processes. Through shared memory, sums of 16-bit numbers are accumulated in
 // float32, in the order of ranks, and rounded once.
 func (g *ProcessGroup) AllReduceI(list []Tensor) {
-	g.allReduce("ProcessGroup.AllReduceI", list)
-	g.Wait()
+	const op = "ProcessGroup.AllReduceI"
+	g.allReduce(op, list)
+	g.wait(op)
 }
 
 // AllReduceAsyncI is an asynchronous AllReduceI: on a GPU it runs concurrently with later
-// work, which must not use or free the tensors before Wait. On the CPU it is AllReduceI.
+// work, and through shared memory it runs in Wait, so that a faster process does not wait
+// at every call. Later work must not use the tensors before Wait. Through gloo it is AllReduceI.
 func (g *ProcessGroup) AllReduceAsyncI(list []Tensor) {
 	g.allReduce("ProcessGroup.AllReduceAsyncI", list)
 }
@@ -185,10 +187,11 @@ func (g *ProcessGroup) allReduce(op string, list []Tensor) {
 	runtime.KeepAlive(list)
 }
 
-// Wait makes the GPU's current stream wait for all AllReduceAsyncI calls so far. The host
-// does not wait.
-func (g *ProcessGroup) Wait() {
-	const op = "ProcessGroup.Wait"
+// Wait makes the GPU's current stream wait for all AllReduceAsyncI calls so far, for which
+// the host does not wait, and completes those through shared memory.
+func (g *ProcessGroup) Wait() { g.wait("ProcessGroup.Wait") }
+
+func (g *ProcessGroup) wait(op string) {
 	g.open(op)
 	check(op, C.gt_group_wait(g.group))
 }
