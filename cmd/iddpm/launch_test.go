@@ -143,7 +143,11 @@ func TestProcessesAbandonAStep(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "12000", "--microbatch", "1")...)
 	p.waitForTraining()
-	time.Sleep(8 * time.Second) // the batch is loaded, also with the race detector, and the step begins
+	loading := 4 * time.Second // of the batch, before the step begins
+	if raceDetector {
+		loading = 20 * time.Second
+	}
+	time.Sleep(loading)
 	began := time.Now()
 	p.signal(t, syscall.SIGTERM)
 	if status := p.end(); status != exitSaved || !strings.Contains(p.stderrSoFar(), "abandoning the step in progress") {

@@ -1,0 +1,6 @@
+//go:build race
+
+package main
+
+// raceDetector slows loading and the step down.
+const raceDetector = true
