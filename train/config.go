@@ -102,6 +102,7 @@ type Options struct {
 	LRAnnealSteps    int       `json:"lr_anneal_steps"`           // the learning rate decays linearly to 0 at this step; 0: constant
 	WarmupSteps      int       `json:"warmup_steps"`              // linear learning rate warm-up over this many steps
 	EMARates         []float64 `json:"ema_rate"`                  // decay rates of the EMAs of the weights
+	EMAWarmup        bool      `json:"ema_warmup,omitempty"`      // limit the decay rates of the first steps, see [engine.EMADecay]
 	GradClip         float64   `json:"grad_clip"`                 // largest gradient norm; 0: no limit
 	ScheduleSampler  string    `json:"schedule_sampler"`          // uniform or loss-second-moment
 	Steps            int       `json:"steps"`                     // total optimizer steps; 0: LRAnnealSteps, or until interrupted

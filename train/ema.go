@@ -35,7 +35,7 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 	case c.Bare:
 		w.Reason = mostlyInitialFile(c.Path)
 	default:
-		w.Rate, w.PassedOver, w.Reason = defaultEMA(slices.Collect(c.rates()), c.Step)
+		w.Rate, w.PassedOver, w.Reason = defaultEMA(slices.Collect(c.rates()), c.Config.Train.EMAWarmup, c.Step)
 	}
 	if w.Rate == "" {
 		return Weights{}, fmt.Errorf("%s holds no EMA of decay rate %s: it holds %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
@@ -62,7 +62,7 @@ func (c *Checkpoint) spelling(rate string) string {
 // An EMA starts as a copy of the initial weights, whose coefficient after n steps is rate^n:
 // while that is above one half, samples are mostly noise. passedOver is the rate of such
 // an EMA, and reason explains it.
-func defaultEMA(rates []string, step int) (rate, passedOver, reason string) {
+func defaultEMA(rates []string, warmup bool, step int) (rate, passedOver, reason string) {
 	best := -1.0
 	for _, key := range slices.Sorted(slices.Values(rates)) {
 		if r, err := strconv.ParseFloat(key, 64); err == nil && r > best {
@@ -72,20 +72,23 @@ func defaultEMA(rates []string, step int) (rate, passedOver, reason string) {
 	if rate == "" {
 		return RawWeights, "", ""
 	}
-	if reason := mostlyInitial(rate, best, step); reason != "" {
+	if reason := mostlyInitial(rate, best, warmup, step); reason != "" {
 		return RawWeights, rate, reason
 	}
 	return rate, "", ""
 }
 
 // mostlyInitial returns an explanation if the initial weights are more than half of an EMA
-// at a step, and else "".
-func mostlyInitial(name string, rate float64, step int) string {
-	initial := math.Pow(rate, float64(step))
-	if !(initial > 0.5) {
+// at a step, and else "". With warmup the first update leaves at most 2/11 of them, see
+// [engine.EMADecay].
+func mostlyInitial(name string, rate float64, warmup bool, step int) string {
+	initial, until := math.Pow(rate, float64(step)), max(1, math.Ceil(math.Log(0.5)/math.Log(rate)))
+	if warmup {
+		until = 1
+	}
+	if !(initial > 0.5) || warmup && step > 0 {
 		return ""
 	}
-	until := max(1, math.Ceil(math.Log(0.5)/math.Log(rate)))
 	return fmt.Sprintf("at step %d, EMA %s is still %.4g %% initial weights, and falls to half at step %.0f", step, name, 100*initial, until)
 }
 
@@ -101,21 +104,21 @@ func mostlyInitialFile(path string) string {
 	if rateErr != nil || stepErr != nil {
 		return ""
 	}
-	if reason := mostlyInitial(m[1], rate, step); reason != "" {
+	if reason := mostlyInitial(m[1], rate, false, step); reason != "" {
 		return fmt.Sprintf("%s; model%s.pt holds the raw weights", reason, m[2])
 	}
 	return ""
 }
 
-// defaultWeights returns the weights that are used by default at a step: an index into the
-// EMAs of the given decay rates and the name of that EMA, or -1 and "of the last step", with
+// defaultWeights returns the weights that are used by default at a step: an index into
+// EMARates and the name of that EMA, or -1 and "of the last step", with
 // the reason if an EMA is passed over.
-func defaultWeights(rates []float64, step int) (index int, w Weights) {
-	keys := make([]string, len(rates))
-	for i, rate := range rates {
+func (o Options) defaultWeights(step int) (index int, w Weights) {
+	keys := make([]string, len(o.EMARates))
+	for i, rate := range o.EMARates {
 		keys[i] = emaKey(rate)
 	}
-	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, step)
+	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, o.EMAWarmup, step)
 	w.Name = "of the last step"
 	if index = slices.Index(keys, w.Rate); index >= 0 {
 		w.Name = "EMA " + w.Rate

@@ -19,6 +19,11 @@ func TestCheckpointWeights(t *testing.T) {
 		return Checkpoint{Path: "p", Step: step, Model: raw, EMA: map[string]*pt.Dict{"0.9999": slow, "0.90": fast}}
 	}
 	bare := func(path string) Checkpoint { return Checkpoint{Path: path, Bare: true, Model: raw} }
+	warm := func(step int) Checkpoint {
+		c := at(step)
+		c.Config.Train.EMAWarmup = true
+		return c
+	}
 	half := Checkpoint{Step: 1, Model: raw, EMA: map[string]*pt.Dict{"0.5": fast}}
 	for _, test := range []struct {
 		c      Checkpoint
@@ -31,6 +36,8 @@ func TestCheckpointWeights(t *testing.T) {
 		{at(6931), "", "of the last step", raw, "at step 6931, EMA 0.9999 is still 50 % initial weights, and falls to half at step 6932"},
 		{at(300), "", "of the last step", raw, "97.04 % initial weights"},
 		{at(0), "", "of the last step", raw, "100 % initial weights"},
+		{warm(0), "", "of the last step", raw, "100 % initial weights, and falls to half at step 1"},
+		{warm(1), "", "EMA 0.9999", slow, ""},
 		{half, "", "EMA 0.5", fast, ""},
 		{at(300), "0.9999", "EMA 0.9999", slow, ""},
 		{at(300), "0.99990", "EMA 0.9999", slow, ""},

@@ -66,7 +66,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 			return err
 		}
 	}
-	index, weights := defaultWeights(t.config.Train.EMARates, t.Step())
+	index, weights := t.config.Train.defaultWeights(t.Step())
 	about := []zap.Field{zap.Int("step", t.Step()), zap.String("weights", weights.Name), zap.Int("images", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps())}
 	if weights.Reason != "" {

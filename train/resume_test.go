@@ -136,6 +136,7 @@ func TestResume(t *testing.T) {
 		"classes":     func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
 		"microbatch":  func(c *Config) { c.Train.Microbatch = 3 },
 		"several EMA": func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
+		"EMA warm-up": func(c *Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
 		"annealing":   func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
 		"importance": func(c *Config) {
 			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30

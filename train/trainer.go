@@ -105,7 +105,7 @@ func (t *Trainer) Step() int { return t.engine.CurrentStep() }
 
 // Summary returns the result of the run in this process.
 func (t *Trainer) Summary() Summary {
-	_, weights := defaultWeights(t.config.Train.EMARates, t.Step())
+	_, weights := t.config.Train.defaultWeights(t.Step())
 	return Summary{
 		Weights: weights,
 		Step:    t.Step(), FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,

@@ -102,6 +102,7 @@ func TrainingOptions(c *train.Config) []Option {
 		{Name: "lr-anneal-steps", Category: CategoryTraining, Value: &o.LRAnnealSteps, Usage: "anneal the learning rate linearly to 0 over `N` steps (0: constant)"},
 		{Name: "warmup-steps", Category: CategoryTraining, Value: &o.WarmupSteps, Usage: "linear learning rate warm-up over the first `N` steps"},
 		{Name: "ema-rate", Category: CategoryTraining, Timed: true, Value: &o.EMARates, Usage: "EMA decay `RATES` of the weights, comma-separated"},
+		{Name: "ema-warmup", Category: CategoryTraining, Timed: true, Value: &o.EMAWarmup, Usage: "EMA warm-up: limit the decay rates at step n to (1+n)/(10+n), for short runs"},
 		{Name: "grad-clip", Category: CategoryTraining, Timed: true, Value: &o.GradClip, Usage: "clip the gradient norm to `NORM` (0: off)"},
 		{Name: "schedule-sampler", Category: CategoryTraining, Timed: true, Value: &o.ScheduleSampler, Usage: "timestep sampler `NAME`: uniform or loss-second-moment (importance sampling)"},
 		{Name: "log-interval", Category: CategoryTraining, Value: &o.LogInterval, Usage: "log metrics every `N` steps"},
@@ -245,7 +246,7 @@ func SplitOption(split *string) Option {
 }
 
 // EMADefault describes the default of [train.Checkpoint.Weights].
-const EMADefault = "the highest rate, or none while rate^step > 0.5"
+const EMADefault = "the highest rate, or none while that EMA is mostly initial weights"
 
 // EMAOption returns the flag --ema.
 func EMAOption(rate *string, category string) Option {

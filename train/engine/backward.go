@@ -13,6 +13,7 @@ type stepInputs struct {
 	whole                       microbatch
 	step                        gotorch.Tensor // int64 [1]
 	lr, gradScale, invLossScale gotorch.Tensor // float64, float32, float32 []
+	emaLimit                    gotorch.Tensor // float64 []
 }
 
 // microbatch is a part of the global batch, on the device.

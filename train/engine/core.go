@@ -83,7 +83,9 @@ func (c *core) build() error {
 			average = append(average, p.Detach().Clone())
 		}
 		c.ema = append(c.ema, average)
-		c.optimizer.AddEMA(gotorch.EMA{Rate: rate, Tensors: average})
+		if !o.EMAWarmup {
+			c.optimizer.AddEMA(gotorch.EMA{Rate: rate, Tensors: average})
+		}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type Options struct {
 	WeightDecay     float64                // decoupled
 	GradClip        float64                // largest gradient norm; 0: no limit
 	EMARates        []float64              // decay rates of the EMAs of the weights
+	EMAWarmup       bool                   // limit the decay rates of the first steps, see [EMADecay]
 	TimestepSampler string                 // uniform or loss-second-moment; "": uniform
 	GradientNoise   bool                   // measure the gradient noise scale, from microbatches
 	Seed            uint64                 // of weights, timesteps, noise and dropout

@@ -32,6 +32,7 @@ const (
 	numberLR           // learning rate
 	numberGradScale    // factor of the sum of the losses: loss scale / batch size
 	numberInvLossScale // 1 / loss scale, which unscales the gradient
+	numberEMALimit     // largest decay rate of the EMAs
 	numbersPerStep     // their count
 )
 
@@ -71,6 +72,7 @@ func (w *stepWork) write(step int, batch Batch, timesteps []int64, weights []flo
 	copy(numbers[3*n:], []float64{
 		numberStep: float64(step), numberLR: o.learningRate(step),
 		numberGradScale: w.lossScale() / float64(o.BatchSize), numberInvLossScale: 1 / w.lossScale(),
+		numberEMALimit: EMADecay(1, step+1),
 	})
 	w.pixels.CopyI(w.pinned(gotorch.FromBytes(batch.Pixels, gotorch.Byte, w.pixels.Shape()...)), true)
 	w.numbers.CopyI(w.pinned(gotorch.FromFloat64s(numbers)), true)
@@ -91,6 +93,7 @@ func (w *stepWork) inputs() (in stepInputs) {
 	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
 	in.step = number(numberStep).CastTo(gotorch.Long)
 	in.lr, in.gradScale, in.invLossScale = number(numberLR), number(numberGradScale).CastTo(gotorch.Float), number(numberInvLossScale).CastTo(gotorch.Float)
+	in.emaLimit = number(numberEMALimit)
 	in.whole = microbatch{first: w.first(), x: PixelsToTensor(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
 	if w.options.Model.ClassCond {
 		in.whole.y = row(2, gotorch.Long)
@@ -132,6 +135,9 @@ func (w *stepWork) run() {
 		w.optimizer.SetLRFrom(in.lr)
 		w.updates = true
 		w.optimizer.StepUnless(out.nonFinite)
+		if w.options.EMAWarmup {
+			w.updateEMAs(in.emaLimit, out.nonFinite)
+		}
 		w.results.Free()
 		w.results, w.layout = out.pack()
 	})
