@@ -1,10 +1,11 @@
 package main
 
 import (
-	"iddpm/internal/cli"
 	"reflect"
 	"strings"
 	"testing"
+
+	"iddpm/internal/cli"
 )
 
 func appSyntax() cli.Syntax {

@@ -4,62 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
 
-	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/train"
 )
-
-// benchOptions are the flags of bench, in addition to those of a configuration.
-type benchOptions struct {
-	sessionOptions // device and processes
-	steps          int
-	warmup         int
-	products       bool // also time the convolutions and matrix multiplications of a training step alone
-}
-
-// benchConfig is the default configuration: a network small enough for a few CPU cores.
-func benchConfig() train.Config {
-	c := train.Defaults()
-	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 64, 1
-	c.Model.LearnSigma, c.Diffusion.LearnSigma = true, true
-	c.Diffusion.Steps, c.Diffusion.NoiseSchedule = 4000, diffusion.Cosine
-	c.Train.BatchSize, c.Train.Precision = 8, "fp32"
-	return c
-}
-
-func (o *benchOptions) options() []cli.Option {
-	return []cli.Option{
-		{Name: "device", Category: cli.CategoryRun, Value: &o.device, Usage: "run on `DEVICE`: cpu, cuda or cuda:N"},
-		{Name: "steps", Category: cli.CategoryRun, Value: &o.steps, Usage: "time `N` steps"},
-		{Name: "warmup", Category: cli.CategoryRun, Value: &o.warmup, Usage: "`N` warm-up steps before the timed ones"},
-		cli.ConfigOption(),
-	}
-}
-
-func (o *benchOptions) trainOptions() []cli.Option {
-	return append(o.options(), o.processesOption(), cli.Option{Name: "products", Category: cli.CategoryRun, Value: &o.products, Usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
-}
-
-// timedOptions are the flags of a configuration that bench uses: all of the network
-// and its diffusion, and those that are marked.
-func timedOptions(c *train.Config) []cli.Option {
-	unmarked := func(o cli.Option) bool { return !o.Timed }
-	return slices.Concat(
-		slices.DeleteFunc(cli.DataOptions(c), unmarked), cli.ModelOptions(c), cli.DiffusionOptions(c),
-		slices.DeleteFunc(cli.TrainingOptions(c), unmarked),
-	)
-}
-
-func newBenchOptions() *benchOptions {
-	o := &benchOptions{sessionOptions: defaultSession(), steps: 8, warmup: 2}
-	o.device = "cpu"
-	return o
-}
 
 func (p *program) benchCommand() *urfave.Command {
 	return &urfave.Command{
@@ -78,9 +29,6 @@ nsys profile --capture-range cudaProfilerApi, records only them.`,
 		},
 	}
 }
-
-// benchStep is a step to time.
-type benchStep func(*train.Bench) error
 
 func trainStep(b *train.Bench) error {
 	_, err := b.Train()

@@ -62,3 +62,6 @@ func waitFor(d gotorch.Device) error {
 }
 
 func median(rising []float64) float64 { return rising[len(rising)/2] }
+
+// benchStep is a step to time.
+type benchStep func(*train.Bench) error

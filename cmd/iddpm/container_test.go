@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"iddpm/internal/host"
 	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"iddpm/internal/host"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -38,7 +39,7 @@ func TestLogFallback(t *testing.T) {
 	} {
 		var log strings.Builder
 		p := program{stderr: &log, env: variables(nil)}
-		p.newSession(false, false).logFallback(test.reason, test.hint)
+		p.newSession(false, false).devices().logFallback(test.reason, test.hint)
 		if got := log.String(); !strings.Contains(got, test.want) || !strings.Contains(got, test.reason.Error()) || !strings.Contains(got, test.hint) {
 			t.Errorf("%v, %q: %s", test.reason, test.hint, got)
 		}

@@ -4,22 +4,29 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"iddpm/internal/cli"
-	"iddpm/internal/host"
 	"os"
 	"slices"
+
+	"iddpm/internal/cli"
+	"iddpm/internal/host"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 )
 
-// openDevice returns the device of a name.
-func (s *session) openDevice(name string) (gotorch.Device, error) {
+// deviceFinder finds the device of a command, and logs which one it takes.
+type deviceFinder struct {
+	log       *zap.Logger
+	container bool // the program runs in a container
+}
+
+// find returns the device of a name: cpu, cuda, cuda:N, or auto.
+func (f deviceFinder) find(name string) (gotorch.Device, error) {
 	if err := gotorch.LoadLibrary(); err != nil {
 		return gotorch.Device{}, err
 	}
 	if name == "auto" {
-		return s.automaticDevice(), nil
+		return f.automatic(), nil
 	}
 	d, err := gotorch.ParseDevice(name)
 	if err != nil {
@@ -29,7 +36,7 @@ func (s *session) openDevice(name string) (gotorch.Device, error) {
 		return d, nil
 	}
 	if err := gotorch.LoadCUDA(); err != nil {
-		if hint := s.gpuHint(); hint != "" {
+		if hint := f.gpuHint(); hint != "" {
 			err = fmt.Errorf("%w\n%s", err, hint)
 		}
 		return d, err
@@ -40,15 +47,15 @@ func (s *session) openDevice(name string) (gotorch.Device, error) {
 	return d, gotorch.CheckCUDADevice(d)
 }
 
-// automaticDevice returns the first usable GPU, or the CPU.
-func (s *session) automaticDevice() gotorch.Device {
+// automatic returns the first usable GPU, or the CPU.
+func (f deviceFinder) automatic() gotorch.Device {
 	unusable := gotorch.LoadCUDA()
 	for i := range gotorch.CUDADeviceCount() {
 		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
 		err := gotorch.CheckCUDADevice(d)
 		if err == nil {
 			if unusable != nil {
-				s.log.Warn("skipping an unusable GPU", zap.NamedError("reason", unusable), zap.Stringer("device", d))
+				f.log.Warn("skipping an unusable GPU", zap.NamedError("reason", unusable), zap.Stringer("device", d))
 			}
 			return d
 		}
@@ -56,27 +63,27 @@ func (s *session) automaticDevice() gotorch.Device {
 			unusable = err
 		}
 	}
-	s.logFallback(unusable, s.gpuHint())
+	f.logFallback(unusable, f.gpuHint())
 	return gotorch.Device{}
 }
 
 // logFallback logs that the CPU is used, and why: as a warning if the machine or the
 // image is made for a GPU.
-func (s *session) logFallback(reason error, hint string) {
+func (f deviceFinder) logFallback(reason error, hint string) {
 	if hint == "" && errors.Is(reason, gotorch.ErrNoGPU) {
-		s.log.Info("running on the CPU", zap.NamedError("reason", reason))
+		f.log.Info("running on the CPU", zap.NamedError("reason", reason))
 		return
 	}
-	s.log.Warn("running on the CPU", zap.NamedError("reason", reason),
+	f.log.Warn("running on the CPU", zap.NamedError("reason", reason),
 		zap.String("hint", cmp.Or(hint, "--device cpu runs on the CPU without this warning")))
 }
 
-// gpuHint is gpuHint for this machine; "" if the user has hidden its GPUs. The GPU image
+// gpuHint is [host.GPUHint] for this machine; "" if the user has hidden its GPUs. The GPU image
 // sets NVIDIA_VISIBLE_DEVICES; a development container does not.
-func (s *session) gpuHint() string {
+func (f deviceFinder) gpuHint() string {
 	if visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES"); set && (visible == "" || visible == "-1") {
 		return ""
 	}
 	requested := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
-	return host.GPUHint(s.container, host.BuiltForGPUs() && (requested || !s.container), host.HasGPU(os.DirFS("/")))
+	return host.GPUHint(f.container, host.BuiltForGPUs() && (requested || !f.container), host.HasGPU(os.DirFS("/")))
 }

@@ -104,7 +104,7 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	if strings.Contains(o.device, ":") {
 		deviceErr = cli.Errorf("--device %s: %d processes cannot share one GPU: with --device cuda each process uses its own", o.device, at.WorldSize)
 	} else {
-		s.device, deviceErr = s.openDevice(o.device)
+		s.device, deviceErr = s.devices().find(o.device)
 	}
 	if s.group, err = distributed.InitProcessGroup(ctx, at, o.rendezvous(s.screen)); err != nil {
 		return nil, errors.Join(deviceErr, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"iddpm/figure"
-	"iddpm/inference"
 	"iddpm/internal/cli"
 )
 
@@ -54,30 +53,4 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 	}
 	chart, err := figure.SkipSteps(models)
 	return chart, err
-}
-
-// skippedTenths is the number of samplings of --num-samples: they skip 0, 1, ... tenths of the
-// timesteps.
-const skippedTenths = 10
-
-// skipDifferences generates samples by shortened processes and compares their octaves with those of
-// real images: dB by the number of timesteps. All begin with the same noise, whatever is skipped.
-func (s *session) skipDifferences(ctx context.Context, m *inference.Model, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
-	differences := map[int]float64{}
-	steps, want := m.Diffusion().NumTimesteps(), figure.Octaves(real.Pixels, real.Size)
-	for tenth := range skippedTenths {
-		skip := min(steps*tenth/skippedTenths, steps-1)
-		samples, err := m.Sample(ctx, inference.SampleOptions{
-			Count: o.samples, BatchSize: o.batchSize, Seed: o.seed, SkipSteps: skip, Classes: m.TrainedClasses(),
-			Progress: func(p inference.Progress) error {
-				s.screen.Show(steps-skip-p.T, steps-skip, "samples ")
-				return nil
-			},
-		})
-		if err != nil {
-			return nil, withRemedy(err, "there is no figure of it")
-		}
-		differences[steps-skip] = figure.Decibels(figure.Octaves(samples.Pixels, samples.Size), want)
-	}
-	return differences, nil
 }

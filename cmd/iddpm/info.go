@@ -60,48 +60,6 @@ func presetList() string {
 	return list.String()
 }
 
-// infoResult is what info prints.
-type infoResult struct {
-	Checkpoint string            `json:"checkpoint,omitempty"`
-	Preset     string            `json:"preset,omitempty"`
-	Bare       bool              `json:"bare,omitempty"` // the file holds only weights
-	Step       int               `json:"step,omitempty"`
-	EMARates   []string          `json:"ema_rates,omitempty"`       // EMA weights in the checkpoint
-	Weights    string            `json:"default_weights,omitempty"` // the default of sample
-	Data       string            `json:"data,omitempty"`            // that the checkpoint was trained on
-	Made       map[string]string `json:"environment,omitempty"`
-	Config     train.Config      `json:"config"`
-	Parameters int64             `json:"parameters"` // of a file of weights: the values in it
-	// Unfit is the first mismatch between a file of weights and the network of Config;
-	// the costs are then omitted.
-	Unfit string `json:"unfit,omitempty"`
-
-	FLOPs  int64          `json:"flops"` // of one evaluation on one image, two per multiplication and addition
-	Memory memoryEstimate `json:"memory"`
-	// The effect of --use-checkpoint on training.
-	Checkpointing checkpointingCost `json:"checkpointing"`
-
-	weights *train.Checkpoint // a file of only weights; nil: none
-	given   string            // the source of the network's settings, as text
-	reason  string            // why Weights are the default, if unexpected
-}
-
-// checkpointingCost is the memory that gradient checkpointing saves, and its FLOPs.
-type checkpointingCost struct {
-	FLOPs int64 `json:"flops"`               // additional, to train on one image
-	Whole int64 `json:"picture_bytes"`       // activations of one image without it
-	Saved int64 `json:"picture_bytes_saved"` // activations that are not stored with it
-}
-
-// memoryEstimate is the memory of training, in bytes.
-type memoryEstimate struct {
-	Precision  string `json:"precision"`        // compute precision of the estimate
-	State      int64  `json:"state_bytes"`      // master and working weights, optimizer state, EMA weights
-	PerImage   int64  `json:"picture_bytes"`    // per additional image of a microbatch
-	Training   int64  `json:"training_bytes"`   // peak of tensors on a GPU, with a microbatch of images
-	Checkpoint int64  `json:"checkpoint_bytes"` // of a file
-}
-
 func (p *program) info(c *urfave.Context) error {
 	var o infoOptions
 	name, err := argument(c, "CKPT_OR_RUN_DIR_OR_PRESET")

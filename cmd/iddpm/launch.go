@@ -128,8 +128,3 @@ func (all launched) signal(s os.Signal) {
 		c.Process.Signal(s) // fails only if it has ended
 	}
 }
-
-// launchedError is the status of a process that has reported its error itself.
-type launchedError struct{ status int }
-
-func (e launchedError) Error() string { return fmt.Sprintf("exit status %d", e.status) }

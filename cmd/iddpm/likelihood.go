@@ -19,11 +19,10 @@ import (
 // far in nll.npz.
 type nllEvaluation struct {
 	*session
-	o        *nllOptions
-	set      *data.Dataset
-	settings nllSettings
-	dir      string           // of the results
-	sum      diffusion.BPDSum // of the images so far
+	o   *nllOptions
+	set *data.Dataset
+	nllFile
+	sum diffusion.BPDSum // of the images so far
 
 	resumed int       // images that an earlier process evaluated
 	start   time.Time // of this process's work
@@ -31,7 +30,7 @@ type nllEvaluation struct {
 }
 
 func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*nllEvaluation, error) {
-	e := &nllEvaluation{session: s, o: o, set: set, dir: cmp.Or(o.dir, nllDir(c)), start: time.Now(), release: func() {}}
+	e := &nllEvaluation{session: s, o: o, set: set, nllFile: nllFile{dir: cmp.Or(o.dir, nllDir(c)), named: o.dir != ""}, start: time.Now(), release: func() {}}
 	s.setThreads(o.threads)
 	weights, err := c.Weights(o.ema)
 	if err = s.group.SyncError(err); err != nil {
@@ -50,7 +49,7 @@ func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nl
 	}
 	err = s.group.OnLeader(func() (err error) {
 		if e.settings.Checkpoint, err = c.Sum(); err == nil {
-			err = e.open()
+			e.sum, e.release, err = e.open(e.log)
 		}
 		return err
 	})
@@ -106,7 +105,7 @@ func (e *nllEvaluation) images(first, n int) (batch inference.Images, err error)
 // keep saves the sum so far.
 func (e *nllEvaluation) keep(sum diffusion.BPDSum) error {
 	e.sum = sum
-	if err := e.group.OnLeader(e.save); err != nil {
+	if err := e.group.OnLeader(func() error { return e.save(&e.sum) }); err != nil {
 		return fmt.Errorf("cannot save the evaluation: %w", err)
 	}
 	return nil

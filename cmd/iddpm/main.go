@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,11 +20,7 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
-
-// version is set by the linker.
-var version = "unknown"
 
 func main() {
 	// A closed pipe, such as `| head`, must not end hours of work.
@@ -81,29 +76,6 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return status
 }
 
-// saidElsewhere reports whether rank 0 or the launcher reports this error.
-func saidElsewhere(err error) bool {
-	var launched launchedError
-	var synced *distributed.Error
-	status := exitStatus(err)
-	return errors.As(err, &launched) || errors.As(err, &synced) && synced.Elsewhere() || status == exitSaved || status == exitInterrupted
-}
-
-// causes returns the prefix and the text of an interrupt's error without "context
-// canceled"; "" if no text is left.
-func causes(prefix string, err error) string {
-	var left []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if line = strings.TrimSuffix(strings.TrimSuffix(line, context.Canceled.Error()), ": "); line != "" {
-			left = append(left, line)
-		}
-	}
-	if len(left) == 0 {
-		return ""
-	}
-	return prefix + strings.Join(left, "\n")
-}
-
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	app := p.app()
 	root := cli.SyntaxOf(app.Flags, app.Commands)
@@ -137,23 +109,6 @@ func checkWorkingFolder() error {
 		return fmt.Errorf("the working folder has been deleted: change to one that exists, as by cd (%w)", err)
 	}
 	return nil
-}
-
-func exitStatus(err error) int {
-	var launched launchedError
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.As(err, &launched):
-		return launched.status
-	case cli.IsUsage(err):
-		return exitUsage
-	case errors.Is(err, train.ErrInterrupted), errors.Is(err, errSavedInPart):
-		return exitSaved
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
-	}
-	return exitFailed
 }
 
 func (p *program) app() *urfave.App {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"iddpm/internal/cli"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"iddpm/internal/cli"
 )
 
 // TestEmptyPaths checks that an empty path, as from an unset shell variable, is an error.

@@ -51,27 +51,35 @@ func (n nllSettings) differences(text []byte) (names []string) {
 	return names
 }
 
-// path returns the file of the evaluation.
-func (e *nllEvaluation) path() string { return filepath.Join(e.dir, "nll.npz") }
+// nllFile is an evaluation on the disk: nll.npz, with the settings and the sum so far.
+type nllFile struct {
+	settings nllSettings
+	dir      string // of the results
+	named    bool   // by -o: only this folder
+}
 
-// open makes the folder and resumes the evaluation in it, if there is one.
-func (e *nllEvaluation) open() error {
-	found, err := e.choose()
+// path returns the path of nll.npz.
+func (f *nllFile) path() string { return filepath.Join(f.dir, "nll.npz") }
+
+// open makes the folder and returns the sum of an earlier process with the same settings; empty if
+// there is none. release removes the folder if it is new and still empty.
+func (f *nllFile) open(log *zap.Logger) (sum diffusion.BPDSum, release func(), err error) {
+	found, err := f.choose()
 	if err != nil {
-		return err
+		return sum, nil, err
 	}
-	if e.release, err = cli.MakeFolder(e.dir, "-o"); err != nil {
-		return err
+	if release, err = cli.MakeFolder(f.dir, "-o"); err != nil {
+		return sum, nil, err
 	}
 	switch {
 	case errors.Is(found.err, os.ErrNotExist):
 	case found.err != nil:
-		e.log.Warn("an earlier evaluation cannot be read: starting from scratch", zap.String("file", e.path()), zap.Error(found.err))
+		log.Warn("an earlier evaluation cannot be read: starting from scratch", zap.String("file", f.path()), zap.Error(found.err))
 	default:
-		e.sum, e.resumed = found.sum, found.sum.Len()
-		e.log.Info("resuming an evaluation", zap.String("file", e.path()), zap.Int("images", e.resumed), zap.Int("of", e.settings.Images))
+		sum = found.sum
+		log.Info("resuming an evaluation", zap.String("file", f.path()), zap.Int("images", sum.Len()), zap.Int("of", f.settings.Images))
 	}
-	return nil
+	return sum, release, nil
 }
 
 // earlierEvaluation is the result of an earlier process with the same settings.
@@ -82,27 +90,27 @@ type earlierEvaluation struct {
 
 // choose chooses the folder. Evaluations with other settings are kept: this one then gets a numbered
 // folder, unless -o names one.
-func (e *nllEvaluation) choose() (earlierEvaluation, error) {
-	for first, n := e.dir, 2; ; n++ {
-		settings, sum, err := readNLL(e.path())
+func (f *nllFile) choose() (earlierEvaluation, error) {
+	for first, n := f.dir, 2; ; n++ {
+		settings, sum, err := readNLL(f.path())
 		if err != nil {
 			return earlierEvaluation{err: err}, nil
 		}
-		differences := e.settings.differences(settings)
+		differences := f.settings.differences(settings)
 		switch {
 		case len(differences) == 0:
-			return earlierEvaluation{sum, e.check(sum)}, nil
-		case e.o.dir != "":
-			return earlierEvaluation{}, fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", e.dir, strings.Join(differences, ", "))
+			return earlierEvaluation{sum, f.settings.check(sum)}, nil
+		case f.named:
+			return earlierEvaluation{}, fmt.Errorf("%s holds an evaluation with other settings (%s): name another folder by -o", f.dir, strings.Join(differences, ", "))
 		}
-		e.dir = fmt.Sprintf("%s.%d", first, n)
+		f.dir = fmt.Sprintf("%s.%d", first, n)
 	}
 }
 
-// check refuses a sum that does not belong to its settings.
-func (e *nllEvaluation) check(sum diffusion.BPDSum) error {
-	if sum.Len() > e.settings.Images {
-		return fmt.Errorf("it holds %d images, but its settings say %d", sum.Len(), e.settings.Images)
+// check refuses a sum that does not belong to the settings.
+func (n nllSettings) check(sum diffusion.BPDSum) error {
+	if sum.Len() > n.Images {
+		return fmt.Errorf("it holds %d images, but its settings say %d", sum.Len(), n.Images)
 	}
 	if slices.ContainsFunc(sum.Total, math.IsNaN) {
 		return errors.New("it holds NaN")
@@ -110,22 +118,22 @@ func (e *nllEvaluation) check(sum diffusion.BPDSum) error {
 	return nil
 }
 
-// save writes the evaluation so far.
-func (e *nllEvaluation) save() error {
-	text, err := json.Marshal(e.settings)
+// save writes the settings and a sum.
+func (f *nllFile) save(sum *diffusion.BPDSum) error {
+	text, err := json.Marshal(f.settings)
 	if err != nil {
 		return err
 	}
 	settings, err := npy.New(text)
 	arrays, errs := []npy.Named{{Name: "settings", Array: settings}}, []error{err}
-	for _, c := range nllColumns(&e.sum) {
+	for _, c := range nllColumns(sum) {
 		array, err := npy.New(*c.values)
 		arrays, errs = append(arrays, npy.Named{Name: c.name, Array: array}), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return npy.WriteNPZFile(e.path(), arrays...)
+	return npy.WriteNPZFile(f.path(), arrays...)
 }
 
 // nllColumn is an array of nll.npz.

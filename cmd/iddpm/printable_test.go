@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"iddpm/internal/terminal"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"iddpm/internal/terminal"
 
 	"go.uber.org/zap"
 )

@@ -19,14 +19,8 @@ import (
 	"iddpm/internal/threads"
 )
 
-// The exit statuses.
-const (
-	exitDone        = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitSaved       = 75  // interrupted; the finished work is saved (EX_TEMPFAIL)
-	exitInterrupted = 130 // interrupted; nothing is saved
-)
+// version is set by the linker.
+var version = "unknown"
 
 // program holds the streams and the environment of a command.
 type program struct {

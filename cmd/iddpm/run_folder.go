@@ -2,15 +2,16 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/internal/runs"
 	"iddpm/storage"
 	"iddpm/train"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -54,19 +55,6 @@ func (s *session) resumeDir(from, named string) (dir string, release func(), err
 			zap.String("checkpoint", from), zap.String("run", dir), zap.String("hint", "--run-dir names another"))
 	}
 	return dir, release, err
-}
-
-// remoteOptions are the flags of commands that accept URLs.
-type remoteOptions struct{ cache string }
-
-func (o *remoteOptions) options() []cli.Option {
-	return []cli.Option{{Name: "remote-cache", Category: cli.CategoryRun, Local: true, Value: &o.cache, Standard: "iddpm/remote in the user's cache folder",
-		Usage: "cache local copies of s3://, gs:// and file:// URLs in `DIR`"}}
-}
-
-// remotes returns remotes that log to the session's screen.
-func (s *session) remotes(o remoteOptions) *runs.Remotes {
-	return &runs.Remotes{Cache: o.cache, Log: s.log}
 }
 
 // warnOfLoss warns if results will be lost with the container.

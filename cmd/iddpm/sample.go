@@ -2,108 +2,12 @@ package main
 
 import (
 	"errors"
-	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/internal/cli"
 	"iddpm/train"
 )
-
-// sampleOptions are the flags of sample, in addition to those of the network.
-type sampleOptions struct {
-	sessionOptions
-	inferenceOptions
-	remoteOptions
-	preset    string
-	number    int
-	first     int // index of the first image
-	batchSize int
-	ddim      bool
-	eta       float64
-	class     string
-	seed      uint64
-	dir       string
-
-	progress    bool // --denoised-progress
-	interpolate []uint64
-	latents     string
-	invert      string
-	refine      int
-	baseSamples string
-	cascade     cascadeOptions
-}
-
-func newSampleOptions() *sampleOptions {
-	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16}
-}
-
-func (o *sampleOptions) options() []cli.Option {
-	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.cascade.options(), o.remoteOptions.options()),
-		cli.PresetOption(&o.preset), cli.ConfigOption(), o.processesOption(), o.connectOption(),
-		cli.Option{Name: "num-samples", Category: cli.CategorySampling, Value: &o.number, Usage: "generate `N` samples"},
-		cli.Option{Name: "first-sample", Category: cli.CategorySampling, Value: &o.first, Usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
-		cli.Option{Name: "batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Usage: "`N` samples per batch in each process; the samples do not depend on it"},
-		cli.Option{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler, which needs fewer steps"},
-		cli.Option{Name: "eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
-		cli.Option{Name: "class", Category: cli.CategorySampling, Value: &o.class, Standard: "at random", Usage: "sample class `NAME` or number, or several in turn, comma-separated"},
-		cli.Option{Name: "seed", Category: cli.CategorySampling, Value: &o.seed, Usage: "random seed `N`; sample i is a function of N and i"},
-		cli.Option{Name: "denoised-progress", Category: cli.CategorySampling, Value: &o.progress, Usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
-		cli.Option{Name: "interpolate", Category: cli.CategorySampling, Value: &o.interpolate, Usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
-		cli.Option{Name: "invert", Category: cli.CategorySampling, Local: true, Value: &o.invert, Usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
-		cli.Option{Name: "invert-refine", Category: cli.CategorySampling, Value: &o.refine, Usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
-		cli.Option{Name: "base-samples", Category: cli.CategorySampling, Local: true, Value: &o.baseSamples, Usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
-		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
-		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's samples/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
-	)
-}
-
-func (o *sampleOptions) validate() error {
-	switch {
-	case o.number < 1:
-		return cli.Errorf("num-samples must be above 0, not %d", o.number)
-	case o.first < 0:
-		return cli.Errorf("first-sample must not be negative, but is %d", o.first)
-	case o.batchSize < 1:
-		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
-	case !(o.eta >= 0 && o.eta <= 1):
-		return cli.Errorf("eta must be in [0, 1], not %g", o.eta)
-	case o.eta > 0 && !o.ddim:
-		return cli.Errorf("eta is an option of DDIM: add --use-ddim")
-	case o.refine < 0:
-		return cli.Errorf("invert-refine must not be negative, but is %d", o.refine)
-	case o.refine > 0 && o.invert == "":
-		return cli.Errorf("invert-refine is for --invert")
-	}
-	return errors.Join(o.validateStart(), o.cascade.validate())
-}
-
-// validateStart checks the flags that replace the noise x_T.
-func (o *sampleOptions) validateStart() error {
-	starts := 0
-	for _, given := range []bool{o.invert != "", o.latents != "", o.interpolate != nil} {
-		if given {
-			starts++
-		}
-	}
-	switch {
-	case starts > 1:
-		return cli.Errorf("choose one of --invert, --latents and --interpolate")
-	case starts > 0 && o.first > 0:
-		return cli.Errorf("--first-sample counts samples from noise: omit it with --invert, --latents and --interpolate")
-	case o.latents != "" && (!o.ddim || o.eta > 0):
-		return cli.Errorf("--latents need DDIM without noise: add --use-ddim, and no --eta")
-	case o.invert != "" && (o.eta > 0 || o.progress):
-		return cli.Errorf("--invert supports neither --eta nor --denoised-progress")
-	case o.interpolate == nil:
-		return nil
-	case len(o.interpolate) != 2 || o.number < 2:
-		return cli.Errorf("--interpolate needs two seeds, as in 1,2, and --num-samples above 1")
-	case !o.ddim || o.eta > 0:
-		return cli.Errorf("--interpolate needs DDIM without noise: add --use-ddim, and no --eta")
-	}
-	return nil
-}
 
 func (p *program) sampleCommand() *urfave.Command {
 	config := train.Defaults()
@@ -151,4 +55,42 @@ func (p *program) sample(c *urfave.Context) error {
 		return err
 	}
 	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.sampleDistributed(c, path, o) })
+}
+
+// sampleDistributed generates the images, in this process or in several.
+func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOptions) error {
+	if o.invert != "" && s.group.Size() > 1 {
+		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
+	}
+	remotes := s.remotes(o.remoteOptions)
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return checkpointWithFlags(c, remotes, path, o.preset) })
+	if err != nil {
+		return err
+	}
+	var job *sampleJob
+	err = s.group.LeaderFirst(func() (err error) {
+		job, err = o.job(c, checkpoint)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.warnOfUntrained(job.classes, checkpoint)
+	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
+		return o.cascade.load(c.Context, remotes, path, checkpoint)
+	})
+	if err != nil {
+		return err
+	}
+	release := func() {}
+	err = s.group.OnLeader(func() (err error) { release, err = cli.MakeFolder(job.dir, "-o"); return err })
+	if err != nil {
+		return err
+	}
+	defer release()
+	result, err := s.cascade(c.Context, checkpoint, second, job)
+	if result.NumSamples == 0 || !s.group.IsLeader() {
+		return err
+	}
+	return errors.Join(err, s.emit(result, result.text), remotes.Publish(c.Context, path, result.files))
 }

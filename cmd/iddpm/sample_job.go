@@ -2,55 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/inference"
-	"iddpm/internal/cli"
 	"iddpm/train"
 )
-
-// sampleDistributed generates the images, in this process or in several.
-func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOptions) error {
-	if o.invert != "" && s.group.Size() > 1 {
-		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
-	}
-	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return checkpointWithFlags(c, remotes, path, o.preset) })
-	if err != nil {
-		return err
-	}
-	var job *sampleJob
-	err = s.group.LeaderFirst(func() (err error) {
-		job, err = o.job(c, checkpoint)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.warnOfUntrained(job.classes, checkpoint)
-	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
-		return o.cascade.load(c.Context, remotes, path, checkpoint)
-	})
-	if err != nil {
-		return err
-	}
-	release := func() {}
-	err = s.group.OnLeader(func() (err error) { release, err = cli.MakeFolder(job.dir, "-o"); return err })
-	if err != nil {
-		return err
-	}
-	defer release()
-	result, err := s.cascade(c.Context, checkpoint, second, job)
-	if result.NumSamples == 0 || !s.group.IsLeader() {
-		return err
-	}
-	return errors.Join(err, s.emit(result, result.text), remotes.Publish(c.Context, path, result.files))
-}
 
 // sampleJob is the work that the flags of sample describe, with the files that they name read.
 type sampleJob struct {
@@ -114,44 +72,4 @@ func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) (err error
 // in one.
 func samplesDir(c *train.Checkpoint) string {
 	return inRunFolder(c, "samples", fmt.Sprintf("step-%06d", c.Step))
-}
-
-// errSavedInPart says that a command was interrupted after some of the images.
-var errSavedInPart = errors.New("interrupted; the images done so far are saved")
-
-// sample generates images and writes them: result.NumSamples are in the files. The
-// error is errSavedInPart if an interrupt left only some of them.
-func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, made generated, err error) {
-	result = sampleResult{
-		Checkpoint: checkpoint.Path, Step: checkpoint.Step,
-		ImageSize: checkpoint.Config.Model.ImageSize, Seed: o.seed, FirstSample: o.first,
-	}
-	start := time.Now()
-	made, interrupted := s.generate(ctx, checkpoint, o, &result)
-	s.screen.Done()
-	lost := s.group.Lost()
-	if interrupted != nil && (made.Count == 0 || !lost && !errors.Is(interrupted, context.Canceled)) {
-		return result, made, interrupted
-	}
-	seconds := time.Since(start).Seconds()
-	if err := s.group.OnLeader(func() error { return o.save(&result, made) }); err != nil {
-		return result, made, err
-	}
-	result.NumSamples, result.Seconds = made.Count, seconds
-	result.ImagesPerSecond = float64(result.NumSamples) / seconds
-	switch {
-	case lost:
-		err = fmt.Errorf("%w\n%v", interrupted, o.inPart(made.Count))
-	case interrupted != nil:
-		err = o.inPart(made.Count)
-	}
-	return result, made, err
-}
-
-// inPart is errSavedInPart, with the flags that generate the rest where that is possible.
-func (o *sampleJob) inPart(done int) error {
-	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil || o.cascade.path != "" {
-		return errSavedInPart
-	}
-	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d generates the rest", errSavedInPart, done, o.count, o.first+done, o.count-done)
 }

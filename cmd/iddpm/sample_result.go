@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"iddpm/internal/cli"
 	"io"
 	"os"
 	"slices"
+
+	"iddpm/inference"
+	"iddpm/internal/cli"
 
 	"gonum.org/v1/gonum/stat"
 )
@@ -94,4 +96,18 @@ func (r sampleResult) text(w io.Writer) error {
 			r.Latents, r.Inverted, stat.Mean(r.PSNR, nil), slices.Min(r.PSNR), slices.Max(r.PSNR))
 	}
 	return err
+}
+
+// generated is the result of a job.
+type generated struct {
+	inference.Samples
+	inversion *inference.Inversion // of --invert; else nil
+}
+
+// inPart is errSavedInPart, with the flags that generate the rest where that is possible.
+func (o *sampleJob) inPart(done int) error {
+	if o.originals != nil || o.given != nil || o.interpolate != nil || o.base != nil || o.cascade.path != "" {
+		return errSavedInPart
+	}
+	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d generates the rest", errSavedInPart, done, o.count, o.first+done, o.count-done)
 }

@@ -37,12 +37,6 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 	return made, withRemedy(err, "nothing is written")
 }
 
-// generated is the result of a job.
-type generated struct {
-	inference.Samples
-	inversion *inference.Inversion // of --invert; else nil
-}
-
 // sampleWith generates the samples of a job that inverts nothing.
 func (s *session) sampleWith(ctx context.Context, m *inference.Model, o *sampleJob) (inference.Samples, error) {
 	options := inference.SampleOptions{

@@ -76,11 +76,13 @@ func (p *program) open(o sessionOptions) (*session, error) {
 
 // use opens the device of a name.
 func (s *session) use(device string) (err error) {
-	if s.device, err = s.openDevice(device); err == nil {
+	if s.device, err = s.devices().find(device); err == nil {
 		s.setThreads(0) // for commands without --threads, too: libtorch's default ignores CPU quotas
 	}
 	return err
 }
+
+func (s *session) devices() deviceFinder { return deviceFinder{s.log, s.container} }
 
 // setThreads sets the number of CPU threads, or for 0 adapts it to the cores that other
 // programs leave free.

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"iddpm/internal/cli"
+	"iddpm/internal/runs"
+	"iddpm/train"
+)
+
+// cascadeOptions are the flags of a second network, which upsamples the samples of
+// the first.
+type cascadeOptions struct {
+	path      string
+	preset    string
+	respacing string
+	ddim      bool
+	eta       float64
+	ema       string
+	batchSize int
+}
+
+func (o *cascadeOptions) options() []cli.Option {
+	return []cli.Option{
+		{Name: "upsample", Path: true, Category: cli.CategorySampling, Value: &o.path, Usage: "upsample the samples with the super-resolution network in `CKPT`"},
+		{Name: "upsample-preset", Category: cli.CategorySampling, Value: &o.preset, Usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
+		{Name: "upsample-timestep-respacing", Category: cli.CategorySampling, Value: &o.respacing, Standard: "all", Usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
+		{Name: "upsample-use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler for the upsampler"},
+		{Name: "upsample-eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA` of the upsampler, as for --eta"},
+		{Name: "upsample-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
+		{Name: "upsample-batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Standard: "--batch-size", Usage: "upsample `N` images per batch"},
+	}
+}
+
+func (o *cascadeOptions) validate() error {
+	switch {
+	case o.path == "" && *o != (cascadeOptions{}):
+		return cli.Errorf("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema and -batch-size are for --upsample")
+	case !(o.eta >= 0 && o.eta <= 1):
+		return cli.Errorf("upsample-eta must be in [0, 1], not %g", o.eta)
+	case o.eta > 0 && !o.ddim:
+		return cli.Errorf("upsample-eta is an option of DDIM: add --upsample-use-ddim")
+	case o.batchSize < 0:
+		return cli.Errorf("upsample-batch-size must not be negative, but is %d", o.batchSize)
+	}
+	return nil
+}
+
+// load reads the second network's checkpoint, if there is one, and checks that it upsamples
+// the samples of the first: before the first samples for hours.
+func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
+	if path == "" {
+		return nil, nil
+	}
+	second, err := checkpointWithPreset(ctx, r, path, o.preset)
+	if err != nil {
+		return nil, err
+	}
+	if second.Bare && o.preset == "" {
+		return nil, cli.Errorf("%s holds bare weights: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
+	}
+	m, base := &second.Config.Model, first.Config.Model
+	if second.Bare && m.ClassCond {
+		m.NumClasses = classesOf(second.Model)
+	}
+	second.Config.Diffusion.TimestepRespacing = o.respacing
+	if err := second.Config.Diffusion.Validate(); err != nil {
+		return nil, cli.Errorf("--upsample-timestep-respacing: %w", err)
+	}
+	switch {
+	case !m.SuperRes():
+		err = fmt.Errorf("%s is no super-resolution network", second.Path)
+	case m.SmallSize != base.ImageSize:
+		err = fmt.Errorf("%s upsamples images of %d pixels, but %s generates images of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
+	case m.ClassCond && !base.ClassCond:
+		err = fmt.Errorf("%s is class-conditional, but %s is not", second.Path, first.Path)
+	case m.ClassCond && m.NumClasses < base.NumClasses:
+		err = fmt.Errorf("%s has %d classes, but %s has %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
+	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
+		err = fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
+	default:
+		err = second.Check(o.ema)
+	}
+	return second, err
+}
+
+// sameClasses reports whether labels may mean the same classes in two networks.
+// Bare weights have no class names.
+func sameClasses(first, second []string) bool {
+	n := min(len(first), len(second))
+	return slices.Equal(first[:n], second[:n])
+}
