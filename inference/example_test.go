@@ -19,7 +19,7 @@ import (
 // classModel loads a class-conditional network for images of 16 pixels.
 func classModel() *inference.Model {
 	return bareModel("class_fixed", train.Config{
-		Model: model.Config{ImageSize: 16, InChannels: 3, NumChannels: 64, NumResBlocks: 1, ChannelMult: []int{1, 1},
+		Model: model.Config{ImageSize: 16, InChannels: 3, NumChannels: 64, NumResBlocks: 1, ChannelMult: []float64{1, 1},
 			AttentionResolutions: []int{8}, NumHeads: 1, ClassCond: true, NumClasses: 10},
 		Diffusion: diffusion.Config{Steps: 1000, NoiseSchedule: diffusion.Linear, TimestepRespacing: "4"},
 	})
@@ -47,7 +47,7 @@ func ExampleLoad() {
 	}
 	defer os.RemoveAll(dir)
 	c := train.Defaults()
-	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []int{1}
+	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []float64{1}
 	c.Train.BatchSize, c.Train.Steps = 2, 1
 	t, err := train.New(c, train.Run{Dir: filepath.Join(dir, "run")})
 	if err != nil {
@@ -72,7 +72,7 @@ func ExampleLoad() {
 
 // Sample from a network in memory with EMA weights, as during training.
 func ExampleNew() {
-	config := model.Config{ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
+	config := model.Config{ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1}, NumHeads: 1}
 	u, err := config.UNet()
 	if err != nil {
 		log.Fatal(err)
@@ -155,7 +155,7 @@ func ExampleModel_Invert() {
 // Upsample an image from 8 to 16 pixels.
 func ExampleModel_Upsample() {
 	m := bareModel("superres", train.Config{
-		Model: model.Config{ImageSize: 16, SmallSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []int{1, 1},
+		Model: model.Config{ImageSize: 16, SmallSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1},
 			AttentionResolutions: []int{8}, NumHeads: 4, UseScaleShiftNorm: true, LearnSigma: true},
 		Diffusion: diffusion.Config{Steps: 1000, NoiseSchedule: diffusion.Linear, TimestepRespacing: "4", LearnSigma: true},
 	})

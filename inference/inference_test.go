@@ -16,7 +16,7 @@ import (
 
 // tinyConfig is a network of images of 8 pixels.
 func tinyConfig() model.Config {
-	return model.Config{ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
+	return model.Config{ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1}, NumHeads: 1}
 }
 
 // tinyModel returns a network with random weights and a diffusion of 4 timesteps.

@@ -10,13 +10,18 @@ type attention struct {
 	heads     int64
 }
 
-func newAttention(b builder, channels, heads int) *attention {
-	return &attention{
+// newAttention returns attention with a number of heads, unless u fixes their channels.
+func newAttention(b builder, channels, heads int, u UNetConfig) *attention {
+	a := &attention{
 		norm:  newNorm(b.at("norm"), channels),
 		qkv:   newConv1d(b.at("qkv"), channels, 3*channels, false),
 		proj:  newConv1d(b.at("proj_out"), channels, channels, true),
-		heads: int64(heads),
+		heads: int64(u.heads(channels, heads)),
 	}
+	if u.NewAttentionOrder {
+		a.qkv.weight.heads, a.qkv.bias.heads = a.heads, a.heads
+	}
+	return a
 }
 
 // forward maps x [N, C, H, W] to the same shape. In channels-last memory the tokens

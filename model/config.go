@@ -1,6 +1,8 @@
 package model
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -9,60 +11,100 @@ import (
 // Config describes a network by the reference's command-line flags, whose names are
 // the JSON keys.
 type Config struct {
-	ImageSize            int     `json:"image_size"`            // width and height in pixels
-	InChannels           int     `json:"in_channels"`           // 3 for RGB
-	NumChannels          int     `json:"num_channels"`          // channels of the first level
-	NumResBlocks         int     `json:"num_res_blocks"`        // residual blocks per level
-	ChannelMult          []int   `json:"channel_mult"`          // channels of each level as multiples of NumChannels; none: DefaultChannelMult
-	AttentionResolutions []int   `json:"attention_resolutions"` // feature-map sizes in pixels with self-attention
-	NumHeads             int     `json:"num_heads"`
-	NumHeadsUpsample     int     `json:"num_heads_upsample"` // in the decoder; -1 or 0: NumHeads
-	Dropout              float64 `json:"dropout"`
-	LearnSigma           bool    `json:"learn_sigma"` // the output has 2 InChannels: prediction and variance
-	ClassCond            bool    `json:"class_cond"`
-	NumClasses           int     `json:"num_classes"` // with ClassCond
-	UseCheckpoint        bool    `json:"use_checkpoint"`
-	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
+	ImageSize            int       `json:"image_size"`            // width and height in pixels
+	InChannels           int       `json:"in_channels"`           // 3 for RGB
+	NumChannels          int       `json:"num_channels"`          // channels of the first level
+	NumResBlocks         int       `json:"num_res_blocks"`        // residual blocks per level
+	ChannelMult          []float64 `json:"channel_mult"`          // channels of each level as multiples of NumChannels, rounded down; none: DefaultChannelMult
+	AttentionResolutions []int     `json:"attention_resolutions"` // feature-map sizes in pixels with self-attention
+	NumHeads             int       `json:"num_heads"`
+	NumHeadsUpsample     int       `json:"num_heads_upsample"` // in the decoder; -1 or 0: NumHeads
+	NumHeadChannels      int       `json:"num_head_channels"`  // channels per attention head, instead of a number of heads; -1 or 0: see NumHeads
+	Dropout              float64   `json:"dropout"`
+	LearnSigma           bool      `json:"learn_sigma"` // the output has 2 InChannels: prediction and variance
+	ClassCond            bool      `json:"class_cond"`
+	NumClasses           int       `json:"num_classes"` // with ClassCond
+	UseCheckpoint        bool      `json:"use_checkpoint"`
+	UseScaleShiftNorm    bool      `json:"use_scale_shift_norm"`
+	ResBlockUpDown       bool      `json:"resblock_updown"`         // residual blocks resample, instead of single convolutions
+	NewAttentionOrder    bool      `json:"use_new_attention_order"` // the order of the channels of queries, keys and values, see [UNetConfig]
+
+	// StemChannels is the number of channels of the first convolution; 0: those of the first
+	// level. See [Config.UnmarshalJSON].
+	StemChannels int `json:"stem_channels,omitempty"`
 	// SmallSize is the size in pixels of the low-resolution input of a super-resolution
 	// network; 0: no super-resolution.
 	SmallSize int `json:"small_size,omitempty"`
 }
 
+// UnmarshalJSON also reads the configurations of checkpoints from before ResBlockUpDown. In
+// those networks the first convolution had NumChannels, whatever the first multiplier.
+func (c *Config) UnmarshalJSON(text []byte) error {
+	type plain Config
+	var known struct {
+		ResBlockUpDown *bool `json:"resblock_updown"`
+	}
+	err := errors.Join(json.Unmarshal(text, (*plain)(c)), json.Unmarshal(text, &known))
+	if known.ResBlockUpDown != nil {
+		return err
+	}
+	c.NumHeadChannels = -1
+	if len(c.ChannelMult) > 0 && c.ChannelMult[0] != 1 {
+		c.StemChannels = c.NumChannels
+	}
+	return err
+}
+
 // SuperRes reports whether c describes a super-resolution network.
 func (c Config) SuperRes() bool { return c.SmallSize != 0 }
 
-// UNetConfig holds the arguments of the reference's UNetModel, whose names are the
-// JSON keys.
+// UNetConfig holds the arguments of UNetModel in improved-diffusion and guided-diffusion,
+// whose names are the JSON keys.
 type UNetConfig struct {
-	InChannels           int     `json:"in_channels"`
-	ModelChannels        int     `json:"model_channels"`
-	OutChannels          int     `json:"out_channels"`
-	NumResBlocks         int     `json:"num_res_blocks"`
-	AttentionResolutions []int   `json:"attention_resolutions"` // downsampling factors, not pixels
-	Dropout              float64 `json:"dropout"`
-	ChannelMult          []int   `json:"channel_mult"`
-	NumClasses           int     `json:"num_classes"` // 0: not class-conditional
-	UseCheckpoint        bool    `json:"use_checkpoint"`
-	NumHeads             int     `json:"num_heads"`
-	NumHeadsUpsample     int     `json:"num_heads_upsample"` // -1 or 0: NumHeads
-	UseScaleShiftNorm    bool    `json:"use_scale_shift_norm"`
-	SuperRes             bool    `json:"super_res"` // the reference's SuperResModel: the upsampled low-resolution image is concatenated with the input
+	InChannels           int       `json:"in_channels"`
+	ModelChannels        int       `json:"model_channels"`
+	OutChannels          int       `json:"out_channels"`
+	NumResBlocks         int       `json:"num_res_blocks"`
+	AttentionResolutions []int     `json:"attention_resolutions"` // downsampling factors, not pixels
+	Dropout              float64   `json:"dropout"`
+	ChannelMult          []float64 `json:"channel_mult"`
+	NumClasses           int       `json:"num_classes"` // 0: not class-conditional
+	UseCheckpoint        bool      `json:"use_checkpoint"`
+	NumHeads             int       `json:"num_heads"`
+	NumHeadsUpsample     int       `json:"num_heads_upsample"` // -1 or 0: NumHeads
+	NumHeadChannels      int       `json:"num_head_channels"`  // channels per attention head; -1 or 0: see NumHeads
+	UseScaleShiftNorm    bool      `json:"use_scale_shift_norm"`
+	ResBlockUpDown       bool      `json:"resblock_updown"`         // residual blocks resample
+	NewAttentionOrder    bool      `json:"use_new_attention_order"` // channels ordered as (queries, keys, values), heads; else as heads, (queries, keys, values)
+	StemChannels         int       `json:"stem_channels"`           // channels of the first convolution; 0: those of the first level
+	SuperRes             bool      `json:"super_res"`               // the reference's SuperResModel: the upsampled low-resolution image is concatenated with the input
 }
 
-// DefaultChannelMult returns the reference's channel multipliers for an image size
-// (guided-diffusion's for 128), or nil if there are none.
-func DefaultChannelMult(imageSize int) []int {
-	switch imageSize {
-	case 256:
-		return []int{1, 1, 2, 2, 4, 4}
-	case 128:
-		return []int{1, 1, 2, 3, 4}
-	case 64:
-		return []int{1, 2, 3, 4}
-	case 32:
-		return []int{1, 2, 2, 2}
+// DefaultChannelMult returns the channel multipliers of improved-diffusion for an image size,
+// and those of guided-diffusion for 128 and 512, or nil if there are none. Where both have
+// multipliers they agree. At 512 pixels a super-resolution network has others.
+func DefaultChannelMult(imageSize int, superRes bool) []float64 {
+	switch {
+	case imageSize == 512 && !superRes:
+		return []float64{0.5, 1, 1, 2, 2, 4, 4}
+	case imageSize == 512 || imageSize == 256:
+		return []float64{1, 1, 2, 2, 4, 4}
+	case imageSize == 128:
+		return []float64{1, 1, 2, 3, 4}
+	case imageSize == 64:
+		return []float64{1, 2, 3, 4}
+	case imageSize == 32:
+		return []float64{1, 2, 2, 2}
 	}
 	return nil
+}
+
+// channelMult returns the multipliers that are set, or else the default ones.
+func (c Config) channelMult() []float64 {
+	if len(c.ChannelMult) == 0 {
+		return DefaultChannelMult(c.ImageSize, c.SuperRes())
+	}
+	return c.ChannelMult
 }
 
 // UNet returns the network's arguments, or an error that lists every problem of c.
@@ -73,11 +115,15 @@ func (c Config) UNet() (UNetConfig, error) {
 		OutChannels:       c.InChannels,
 		NumResBlocks:      c.NumResBlocks,
 		Dropout:           c.Dropout,
-		ChannelMult:       c.ChannelMult,
+		ChannelMult:       c.channelMult(),
 		UseCheckpoint:     c.UseCheckpoint,
 		NumHeads:          c.NumHeads,
 		NumHeadsUpsample:  c.NumHeadsUpsample,
+		NumHeadChannels:   c.NumHeadChannels,
 		UseScaleShiftNorm: c.UseScaleShiftNorm,
+		ResBlockUpDown:    c.ResBlockUpDown,
+		NewAttentionOrder: c.NewAttentionOrder,
+		StemChannels:      c.StemChannels,
 		SuperRes:          c.SuperRes(),
 	}
 	var errs []error
@@ -97,9 +143,7 @@ func (c Config) UNet() (UNetConfig, error) {
 		return u, errors.Join(append(errs, fmt.Errorf("image-size %d is not a number of pixels", c.ImageSize))...)
 	}
 	if len(u.ChannelMult) == 0 {
-		if u.ChannelMult = DefaultChannelMult(c.ImageSize); u.ChannelMult == nil {
-			errs = append(errs, fmt.Errorf("image-size %d has no default channel multipliers (32, 64, 128 and 256 have): name them, as in --channel-mult 1,2,2", c.ImageSize))
-		}
+		errs = append(errs, fmt.Errorf("image-size %d has no default channel multipliers (32, 64, 128, 256 and 512 have): name them, as in --channel-mult 1,2,2", c.ImageSize))
 	}
 	if levels := len(u.ChannelMult); levels > 0 && levels < 31 && c.ImageSize%(1<<(levels-1)) != 0 {
 		errs = append(errs, fmt.Errorf("image-size %d cannot be halved %d times for %d levels: use a multiple of %d, or fewer --channel-mult levels",
@@ -118,11 +162,7 @@ func (c Config) UNet() (UNetConfig, error) {
 // LevelSizes returns the sizes of the feature maps in pixels, from the input down: the
 // possible attention resolutions.
 func (c Config) LevelSizes() []int {
-	mult := c.ChannelMult
-	if len(mult) == 0 {
-		mult = DefaultChannelMult(c.ImageSize)
-	}
-	sizes := make([]int, len(mult))
+	sizes := make([]int, len(c.channelMult()))
 	for level := range sizes {
 		sizes[level] = c.ImageSize >> level
 	}
@@ -171,8 +211,11 @@ func (u UNetConfig) Validate() error {
 	if len(u.ChannelMult) > 16 {
 		bad("channel-mult has %d levels: use at most 16", len(u.ChannelMult))
 	}
-	for level, mult := range u.ChannelMult {
-		if err := u.validateWidth(level, mult); err != nil {
+	if u.StemChannels < 0 || u.StemChannels > 1<<16 {
+		bad("stem-channels must be in [0, 65536], not %d", u.StemChannels)
+	}
+	for level := range u.ChannelMult {
+		if err := u.validateWidth(level); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -182,27 +225,49 @@ func (u UNetConfig) Validate() error {
 // validateWidth checks one level: its channels must be divisible by group norm's 32
 // groups and, with attention, by the number of heads. The middle block has attention on
 // the last level's channels.
-func (u UNetConfig) validateWidth(level, mult int) error {
-	width := mult * u.ModelChannels
-	if mult <= 0 {
-		return fmt.Errorf("channel-mult: %d is not above 0", mult)
+func (u UNetConfig) validateWidth(level int) error {
+	if mult := u.ChannelMult[level]; !(mult > 0 && mult <= 1<<16) { // nor NaN
+		return fmt.Errorf("channel-mult: %g is not above 0, or too large", mult)
 	}
-	if width%normGroups != 0 {
+	width := u.width(level)
+	if width <= 0 || width%normGroups != 0 {
 		return fmt.Errorf("level %d has %d channels, which is not divisible by the %d groups of group norm: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
 	}
-	var counts []int
-	if u.attends(1<<level) || level == len(u.ChannelMult)-1 {
-		counts = append(counts, u.NumHeads)
+	attends := u.attends(1 << level)
+	if !attends && level < len(u.ChannelMult)-1 {
+		return nil
 	}
-	if u.attends(1 << level) {
-		counts = append(counts, u.headsUpsample())
+	if u.NumHeadChannels > 0 {
+		if width%u.NumHeadChannels != 0 {
+			return fmt.Errorf("level %d has %d channels, which is not divisible by %d channels per head (num-head-channels)", level, width, u.NumHeadChannels)
+		}
+		return nil
 	}
-	for _, heads := range counts {
-		if heads > 0 && width%heads != 0 {
+	for _, heads := range []int{u.NumHeads, u.headsUpsample()} {
+		if heads > 0 && width%heads != 0 && (attends || heads == u.NumHeads) {
 			return fmt.Errorf("level %d has %d channels, which is not divisible by %d heads", level, width, heads)
 		}
 	}
 	return nil
+}
+
+// width returns the number of channels of a level, rounded down as in guided-diffusion.
+func (u UNetConfig) width(level int) int {
+	return int(u.ChannelMult[level] * float64(u.ModelChannels))
+}
+
+// stemWidth returns the number of channels of the first convolution.
+func (u UNetConfig) stemWidth() int {
+	return cmp.Or(u.StemChannels, u.width(0))
+}
+
+// heads returns the number of heads of attention over so many channels, which is number
+// unless NumHeadChannels fixes the channels of a head.
+func (u UNetConfig) heads(channels, number int) int {
+	if u.NumHeadChannels > 0 {
+		return channels / u.NumHeadChannels
+	}
+	return number
 }
 
 func (u UNetConfig) headsUpsample() int {

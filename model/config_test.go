@@ -1,6 +1,9 @@
 package model
 
 import (
+	"encoding/json"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +17,7 @@ func TestConfigErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Config){
-		"image-size 33 cannot be halved 3 times": func(c *Config) { c.ImageSize, c.ChannelMult = 33, []int{1, 2, 3, 4} },
+		"image-size 33 cannot be halved 3 times": func(c *Config) { c.ImageSize, c.ChannelMult = 33, []float64{1, 2, 3, 4} },
 		"image-size 48 has no default":           func(c *Config) { c.ImageSize = 48 },
 		"image-size 0":                           func(c *Config) { c.ImageSize = 0 },
 		"num-channels must be":                   func(c *Config) { c.NumChannels = -1 },
@@ -22,8 +25,12 @@ func TestConfigErrors(t *testing.T) {
 		"not divisible by 5 heads":               func(c *Config) { c.NumHeads = 5 },
 		"dropout must be in [0, 1)":              func(c *Config) { c.Dropout = 1 },
 		"num-res-blocks must not be below 0":     func(c *Config) { c.NumResBlocks = -1 },
-		"channel-mult: 0 is not above 0":         func(c *Config) { c.ChannelMult = []int{1, 0} },
+		"channel-mult: 0 is not above 0":         func(c *Config) { c.ChannelMult = []float64{1, 0} },
 		"num-classes above 0":                    func(c *Config) { c.ClassCond = true },
+		"not divisible by 24 channels per head":  func(c *Config) { c.NumHeadChannels = 24 },
+		"level 0 has 16 channels":                func(c *Config) { c.ChannelMult = []float64{0.5, 1} },
+		"channel-mult: NaN is not above 0":       func(c *Config) { c.ChannelMult = []float64{1, math.NaN()} },
+		"stem-channels must be in":               func(c *Config) { c.StemChannels = -1 },
 		"attention-resolutions: 0":               func(c *Config) { c.AttentionResolutions = []int{0} },
 	} {
 		c := good
@@ -37,7 +44,7 @@ func TestConfigErrors(t *testing.T) {
 // TestConfigAttention: the number of heads must divide the channels of levels with
 // attention and of the middle block only.
 func TestConfigAttention(t *testing.T) {
-	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 3, NumResBlocks: 1, ChannelMult: []int{1, 3}, NumHeads: 3, AttentionResolutions: []int{2}}
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 3, NumResBlocks: 1, ChannelMult: []float64{1, 3}, NumHeads: 3, AttentionResolutions: []int{2}}
 	if err := u.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -48,6 +55,34 @@ func TestConfigAttention(t *testing.T) {
 	u.ChannelMult = nil
 	if err := u.Validate(); err == nil {
 		t.Error("a network without levels is valid")
+	}
+}
+
+// TestConfigOfOldCheckpoints: before residual blocks could resample, the first convolution
+// had NumChannels whatever the first multiplier.
+func TestConfigOfOldCheckpoints(t *testing.T) {
+	for text, want := range map[string]Config{
+		`{"num_channels": 32, "channel_mult": [2, 1]}`:                                                {NumChannels: 32, ChannelMult: []float64{2, 1}, NumHeadChannels: -1, StemChannels: 32},
+		`{"num_channels": 32, "channel_mult": [1, 2]}`:                                                {NumChannels: 32, ChannelMult: []float64{1, 2}, NumHeadChannels: -1},
+		`{"num_channels": 32, "channel_mult": null}`:                                                  {NumChannels: 32, NumHeadChannels: -1},
+		`{"num_channels": 32, "channel_mult": [0.5, 1], "resblock_updown": false}`:                    {NumChannels: 32, ChannelMult: []float64{0.5, 1}},
+		`{"num_channels": 32, "channel_mult": [2, 1], "resblock_updown": false, "stem_channels": 32}`: {NumChannels: 32, ChannelMult: []float64{2, 1}, StemChannels: 32},
+	} {
+		var got Config
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
+		}
+		again, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var same Config
+		if err := json.Unmarshal(again, &same); err != nil || !reflect.DeepEqual(same, want) {
+			t.Errorf("%s is read as %+v, %v, want %+v", again, same, err, want)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"image_size": "x"}`), new(Config)); err == nil {
+		t.Error("text is accepted as an image size")
 	}
 }
 

@@ -38,7 +38,7 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 				Dims int `json:"dims"`
 			} `json:"model"`
 		}
-		c.Model.UNetConfig = UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
+		c.Model.UNetConfig = UNetConfig{NumHeads: 1, ChannelMult: []float64{1, 2, 4, 8}} // UNetModel's defaults
 		if err := json.Unmarshal(text, &c); err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue

@@ -5,10 +5,11 @@ import "github.com/wangkuiyi/gotorch"
 // normGroups is the number of groups of every group norm.
 const normGroups = 32
 
-// conv is a 2-D convolution with bias.
+// conv is a 2-D convolution with bias, of an input that may be resampled before.
 type conv struct {
 	weight, bias    *Parameter // [O, I, k, k], [O]
 	stride, padding []int64
+	resample        resampling // of the input
 }
 
 func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
@@ -25,15 +26,24 @@ func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
 	}
 }
 
-// forward convolves x [N, I, H, W] in x's dtype.
-func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
-	dtype := x.Dtype()
-	return gotorch.Conv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype), c.stride, c.padding, []int64{1}, 1)
+// resampleInput makes c resample its input. Upsampling is fused with the convolution where
+// the weight folds.
+func (c *conv) resampleInput(r resampling) {
+	c.resample, c.weight.upsamples = r, r == doubleSize
 }
 
-// withoutBias convolves x; the next operator adds the bias.
+// forward resamples and convolves x [N, I, H, W] in x's dtype.
+func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
+	dtype := x.Dtype()
+	if c.weight.folds(dtype) {
+		return gotorch.UpsampleConv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype))
+	}
+	return gotorch.Conv2d(c.resample.apply(x), p.as(c.weight, dtype), p.as(c.bias, dtype), c.stride, c.padding, []int64{1}, 1)
+}
+
+// withoutBias resamples and convolves x; the next operator adds the bias.
 func (c *conv) withoutBias(x gotorch.Tensor, p pass) gotorch.Tensor {
-	return gotorch.Conv2d(x, p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
+	return gotorch.Conv2d(c.resample.apply(x), p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
 }
 
 // linear is x weight^T + bias. The reference's attention uses 1-D convolutions with
@@ -140,13 +150,13 @@ func (m *UNet) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor
 // as returns a parameter in dtype, from this pass's casts if they include it.
 func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 	if cast, made := p.casts[w]; made {
-		return cast
+		return w.ordered(cast)
 	}
 	return w.as(dtype)
 }
 
 // as returns the parameter in dtype: the tensor itself, Freeze's copy, or a cast that
-// gradients flow through. It folds the weight if folds reports so.
+// gradients flow through. It folds and orders the weight as its layer needs.
 func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	switch {
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
@@ -154,9 +164,19 @@ func (p *Parameter) as(dtype int8) gotorch.Tensor {
 	case p.folds(dtype):
 		return gotorch.UpsampleWeight(p.Tensor, dtype)
 	case dtype == gotorch.Float:
-		return p.Tensor
+		return p.ordered(p.Tensor)
 	}
-	return p.Tensor.CastTo(dtype)
+	return p.ordered(p.Tensor.CastTo(dtype))
+}
+
+// ordered returns t, the parameter in some dtype, with its rows ordered as heads, (queries,
+// keys, values), as [gotorch.SelfAttention] needs them. Ordering weights is cheaper than
+// ordering activations.
+func (p *Parameter) ordered(t gotorch.Tensor) gotorch.Tensor {
+	if p.heads == 0 {
+		return t
+	}
+	return t.View(3, p.heads, -1).Transpose(0, 1).Reshape(p.Shape...)
 }
 
 // folds reports whether an upsampling and the convolution by this weight run as one
@@ -165,7 +185,7 @@ func (p *Parameter) folds(dtype int8) bool {
 	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
 }
 
-// Freeze keeps copies of the weights in dtype, cast and folded once for all later
+// Freeze keeps copies of the weights in dtype, cast, folded and ordered once for all later
 // evaluations. Afterwards the weights must not change, and get no gradients. Call it
 // outside any scope.
 func (m *UNet) Freeze(dtype int8) {
@@ -176,7 +196,7 @@ func (m *UNet) Freeze(dtype int8) {
 		for _, p := range m.params {
 			p.frozen.Free()
 			p.frozen = gotorch.Tensor{}
-			if dtype != gotorch.Float || p.folds(dtype) {
+			if dtype != gotorch.Float || p.folds(dtype) || p.heads > 0 {
 				p.frozen = p.as(dtype)
 			}
 		}

@@ -150,16 +150,17 @@ func (w *memoryWalk) block(bl block, side int64) (out int64) {
 }
 
 func (w *memoryWalk) conv(c *conv, side int64) int64 {
-	in, out := w.activation(c.weight.Shape[1], side), w.activation(c.weight.Shape[0], side/c.stride[0])
+	in, out := w.activation(c.weight.Shape[1], side), w.activation(c.weight.Shape[0], c.size(side))
 	w.add(layerMemory{outputs: out, gradients: in + out, weights: w.weights(c.weight, c.bias)})
 	return out
 }
 
 // res appends a residual block, whose operators are norm, convolution, norm, convolution,
 // skip convolution, sum. skip is the number of input channels from the encoder, which the
-// first norm concatenates with the others.
+// first norm concatenates with the others. A block that resamples also has the resampled
+// input, and its norm.
 func (w *memoryWalk) res(r *resBlock, skip, side int64) int64 {
-	in, out := w.activation(r.inConv.weight.Shape[1], side), w.activation(r.outConv.weight.Shape[0], side)
+	in, out := w.activation(r.inConv.weight.Shape[1], side), w.activation(r.outConv.weight.Shape[0], r.resample.size(side))
 	l := layerMemory{outputs: in + 4*out, skipGrad: w.activation(skip, side)}
 	l.weights = w.weights(r.inNorm.weight, r.inNorm.bias, r.inConv.weight, r.inConv.bias, r.outNorm.weight, r.outNorm.bias, r.outConv.weight, r.outConv.bias)
 	if w.Checkpointing {
@@ -174,6 +175,10 @@ func (w *memoryWalk) res(r *resBlock, skip, side int64) int64 {
 		l.outputs += out
 		l.weights += w.weights(r.skip.weight, r.skip.bias)
 		l.gradients = max(2*out+in, out+2*in, 3*in)
+	}
+	if r.resample != keepSize { // as many channels as before
+		l.outputs += 2 * out
+		l.gradients = max(3*out, 2*out+in, out+2*in, 3*in)
 	}
 	w.checkpoint(l, out)
 	return out
@@ -190,9 +195,9 @@ func (w *memoryWalk) attention(a *attention, side int64) int64 {
 }
 
 // up appends an upsampling and its convolution.
-func (w *memoryWalk) up(u *upsample, side int64) int64 {
-	out := w.activation(u.conv.weight.Shape[0], 2*side)
-	w.add(layerMemory{outputs: 2 * out, gradients: 2 * out, weights: w.weights(u.conv.weight, u.conv.bias)})
+func (w *memoryWalk) up(c *conv, side int64) int64 {
+	out := w.activation(c.weight.Shape[0], c.size(side))
+	w.add(layerMemory{outputs: 2 * out, gradients: 2 * out, weights: w.weights(c.weight, c.bias)})
 	return out
 }
 

@@ -7,7 +7,7 @@ import "testing"
 // two decoder blocks that concatenate 32 channels of the encoder; the last norm and
 // convolution.
 func TestStepBytes(t *testing.T) {
-	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1}, NumHeads: 1}
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []float64{1}, NumHeads: 1}
 	m, err := Plan(u)
 	if err != nil {
 		t.Fatal(err)
@@ -46,9 +46,35 @@ func TestStepBytes(t *testing.T) {
 	}
 }
 
+// TestStepBytesOfResampling counts likewise for a network of two resolutions whose residual
+// blocks resample: such a block also stores its input and the norm of it, resampled.
+func TestStepBytesOfResampling(t *testing.T) {
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 1, ResBlockUpDown: true}
+	m, err := Plan(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		images    = 3 * 4
+		conv      = 32
+		res       = 32 + 4*32
+		down      = 32 + 2*8 + 4*8
+		attention = 7*32 + 1
+		decoder   = 64 + 64 + 4*32 + 32
+		up        = 8 + 2*32 + 4*32
+		last      = 32 + 6
+		all       = images + conv + res + down + (res+(res+attention+res)+2*decoder)/4.0 + up + 2*decoder + last
+		gradients = 3*64 + 32 // of the last decoder block but one, and a skip connection
+	)
+	bytes := func(images int) int64 { return m.StepBytes(StepMemory{Images: images, ImageSize: 8, ElementBytes: 4}) }
+	if got := bytes(1001) - bytes(1000); got != int64(64*4*(all+gradients)) {
+		t.Errorf("one additional image needs %d bytes, want %d", got, int64(64*4*(all+gradients)))
+	}
+}
+
 // TestStepBytesOfWeights checks the part that is independent of the batch size.
 func TestStepBytesOfWeights(t *testing.T) {
-	u := UNetConfig{InChannels: 3, ModelChannels: 128, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1, 4}, NumHeads: 1}
+	u := UNetConfig{InChannels: 3, ModelChannels: 128, OutChannels: 6, NumResBlocks: 1, ChannelMult: []float64{1, 4}, NumHeads: 1}
 	m, err := Plan(u)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +103,7 @@ func TestStepBytesOfWeights(t *testing.T) {
 
 // TestRecomputedMACs subtracts the layers that are not recomputed from MACs.
 func TestRecomputedMACs(t *testing.T) {
-	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []int{1, 2}, NumHeads: 1}
+	u := UNetConfig{InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, ChannelMult: []float64{1, 2}, NumHeads: 1}
 	m, err := Plan(u)
 	if err != nil {
 		t.Fatal(err)

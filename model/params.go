@@ -16,6 +16,7 @@ type Parameter struct {
 	autocast  bool           // in the compute-dtype region (PyTorch's autocast)
 	deferred  bool           // a convolution's bias that the next operator may add, in float32
 	upsamples bool           // the weight of a convolution after an upsampling
+	heads     int64          // of queries, keys and values whose rows are ordered as (queries, keys, values), heads; 0: another parameter
 }
 
 // builder creates parameters in the order of PyTorch's named_parameters(). It draws

@@ -1,5 +1,7 @@
 package model
 
+import "slices"
+
 // Product is a convolution or matrix multiplication of a forward pass without fusion: the
 // convolution after an upsampling has kernel 3 on the upsampled feature map, and attention
 // is two products, queries by keys and attention weights by values.
@@ -64,21 +66,30 @@ func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
 // each visits the blocks in order, with the size of each block's input in pixels.
 func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	side := int64(imageSize)
-	for _, bl := range m.inputBlocks {
+	for _, bl := range slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks) {
 		visit(bl, side)
-		if bl.conv != nil {
-			side /= bl.conv.stride[0]
-		}
-	}
-	visit(m.middleBlock, side)
-	for _, bl := range m.outputBlocks {
-		visit(bl, side)
-		if bl.up != nil {
-			side *= 2
-		}
+		side = bl.size(side)
 	}
 	visit(block{conv: m.outConv}, side)
 }
+
+// size returns the size of the block's output in pixels.
+func (bl block) size(side int64) int64 {
+	for _, c := range []*conv{bl.conv, bl.up} {
+		if c != nil {
+			side = c.size(side)
+		}
+	}
+	for _, r := range []*resBlock{bl.res, bl.res2} {
+		if r != nil {
+			side = r.resample.size(side)
+		}
+	}
+	return side
+}
+
+// size returns the size of the convolution's output in pixels.
+func (c *conv) size(side int64) int64 { return c.resample.size(side) / c.stride[0] }
 
 // products collects the products of a forward pass of n images.
 type products struct {
@@ -97,7 +108,7 @@ func (e *products) block(bl block, side int64) {
 		e.attention(bl.attention, side)
 	}
 	if bl.up != nil {
-		e.conv(bl.up.conv, 2*side)
+		e.conv(bl.up, side)
 	}
 	if bl.res2 != nil {
 		e.res(bl.res2, side)
@@ -107,6 +118,7 @@ func (e *products) block(bl block, side int64) {
 func (e *products) res(r *resBlock, side int64) {
 	e.conv(r.inConv, side)
 	e.linear(r.emb, []int64{e.n}, false)
+	side = r.resample.size(side)
 	e.conv(r.outConv, side)
 	if r.skip != nil {
 		e.conv(r.skip, side)
@@ -114,10 +126,10 @@ func (e *products) res(r *resBlock, side int64) {
 }
 
 func (e *products) conv(c *conv, side int64) {
-	s, stride := c.weight.Shape, c.stride[0]
+	s, in, out := c.weight.Shape, c.resample.size(side), c.size(side)
 	e.list = append(e.list, Product{
-		Weight: c.weight, Bias: c.bias, Input: []int64{e.n, s[1], side, side}, Stride: stride, Padding: c.padding[0], Half: true,
-		MACs: e.n * s[0] * s[1] * s[2] * s[3] * (side / stride) * (side / stride),
+		Weight: c.weight, Bias: c.bias, Input: []int64{e.n, s[1], in, in}, Stride: c.stride[0], Padding: c.padding[0], Half: true,
+		MACs: e.n * s[0] * s[1] * s[2] * s[3] * out * out,
 	})
 }
 

@@ -3,7 +3,8 @@ package model
 import "testing"
 
 // TestProducts compares the sum of all products with the count of PyTorch's
-// torch.utils.flop_counter for the reference's network, forward and backward.
+// torch.utils.flop_counter for the networks of improved-diffusion and guided-diffusion,
+// forward and backward.
 func TestProducts(t *testing.T) {
 	base := Config{InChannels: 3, LearnSigma: true, AttentionResolutions: []int{16, 8}, NumHeads: 4, UseScaleShiftNorm: true}
 	with := func(change func(*Config)) Config {
@@ -24,6 +25,10 @@ func TestProducts(t *testing.T) {
 			c.ImageSize, c.NumChannels, c.NumResBlocks = 64, 32, 1
 			c.NumHeads, c.NumHeadsUpsample, c.ClassCond, c.NumClasses, c.UseScaleShiftNorm = 2, 4, true, 1000, false
 		}), 1, 2690867200, 5374648320},
+		{"residual blocks that resample", with(func(c *Config) {
+			c.ImageSize, c.NumChannels, c.NumResBlocks, c.ChannelMult = 32, 64, 1, []float64{0.5, 1, 2}
+			c.NumHeadChannels, c.ResBlockUpDown, c.NewAttentionOrder = 32, true, true
+		}), 2, 2005729280, 4007854080},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			u, err := test.config.UNet()

@@ -2,22 +2,42 @@ package model
 
 import "github.com/wangkuiyi/gotorch"
 
-// upsample is nearest-neighbour upsampling by 2 and a convolution, fused if the weight
-// folds.
-type upsample struct{ conv *conv }
+// resampling changes the size of a feature map, without weights.
+type resampling int
 
-func newUpsample(b builder, channels int) *upsample {
-	u := &upsample{newConv(b.at("conv"), channels, channels, 3, 1, false)}
-	u.conv.weight.upsamples = true
-	return u
+const (
+	keepSize   resampling = iota
+	halveSize             // average pooling by 2
+	doubleSize            // nearest-neighbour upsampling by 2
+)
+
+// apply resamples x [N, C, H, W].
+func (r resampling) apply(x gotorch.Tensor) gotorch.Tensor {
+	switch r {
+	case halveSize:
+		return gotorch.AvgPool2d(x, []int64{2}, []int64{2}, []int64{0}, true)
+	case doubleSize:
+		return gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3))
+	}
+	return x
 }
 
-func (u *upsample) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
-	weight, bias, dtype := u.conv.weight, u.conv.bias, x.Dtype()
-	if weight.folds(dtype) {
-		return gotorch.UpsampleConv2d(x, p.as(weight, dtype), p.as(bias, dtype))
+// size returns the size in pixels of a resampled feature map.
+func (r resampling) size(side int64) int64 {
+	switch r {
+	case halveSize:
+		return side / 2
+	case doubleSize:
+		return 2 * side
 	}
-	return u.conv.forward(gotorch.UpsampleNearest2d(x, 2*x.Size(2), 2*x.Size(3)), p)
+	return side
+}
+
+// newUpsample returns nearest-neighbour upsampling by 2 and a convolution.
+func newUpsample(b builder, channels int) *conv {
+	c := newConv(b.at("conv"), channels, channels, 3, 1, false)
+	c.resampleInput(doubleSize)
+	return c
 }
 
 // newDownsample returns the convolution of stride 2 that halves the feature map's size.

@@ -4,18 +4,20 @@ import "github.com/wangkuiyi/gotorch"
 
 // resBlock is the reference's ResBlock: norm, SiLU, convolution; the timestep embedding,
 // added, or applied as scale and shift of the second norm; norm, SiLU, dropout,
-// convolution; and the residual connection.
+// convolution; and the residual connection. A block that resamples does so before the first
+// convolution and in the residual connection (Dhariwal & Nichol 2021, section 3).
 type resBlock struct {
 	inNorm, outNorm *norm
 	inConv, outConv *conv
 	emb             *linear
 	skip            *conv // nil: the identity
+	resample        resampling
 	scaleShift      bool
 	dropout         float64
 	stream          uint32 // Philox stream of the dropout mask
 }
 
-func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
+func newResBlock(b builder, in, out int, resample resampling, u UNetConfig) *resBlock {
 	embOut := out
 	if u.UseScaleShiftNorm {
 		embOut = 2 * out
@@ -26,6 +28,7 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 		emb:        newLinear(b.at("emb_layers.1"), 4*u.ModelChannels, embOut),
 		outNorm:    newNorm(b.at("out_layers.0"), out),
 		outConv:    newConv(b.at("out_layers.3"), out, out, 3, 1, true),
+		resample:   resample,
 		scaleShift: u.UseScaleShiftNorm,
 		dropout:    u.Dropout,
 		stream:     b.nextDropout(),
@@ -34,11 +37,12 @@ func newResBlock(b builder, in, out int, u UNetConfig) *resBlock {
 		r.skip = newConv(b.at("skip_connection"), in, out, 1, 1, false)
 		r.skip.bias.deferred = true
 	}
+	r.inConv.resampleInput(resample)
 	r.inConv.bias.deferred, r.outConv.bias.deferred = true, true
 	return r
 }
 
-// forward maps x [N, in, H, W] to [N, out, H, W]; emb is SiLU of the timestep embedding,
+// forward maps x [N, in, H, W] to [N, out, H, W], or half or twice the size; emb is SiLU of the timestep embedding,
 // [N, 4 channels]. If skip is defined, the input is x and skip, concatenated along their
 // channels.
 func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
@@ -48,6 +52,7 @@ func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 	} else {
 		h, x = r.inNorm.withInput(x, gotorch.GroupNormSiluOptions{})
 	}
+	x = r.resample.apply(x)
 	e, known := p.emb[r]
 	if !known {
 		e = r.emb.forward(emb, p)

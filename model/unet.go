@@ -6,7 +6,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// UNet is the reference's UNetModel, with the same blocks.
+// UNet is UNetModel of improved-diffusion and guided-diffusion, with the same blocks.
 type UNet struct {
 	config UNetConfig
 	params []*Parameter
@@ -26,7 +26,7 @@ type block struct {
 	conv      *conv // the first convolution, or a downsampling
 	res       *resBlock
 	attention *attention
-	up        *upsample
+	up        *conv // upsampling
 	res2      *resBlock
 
 	skipChannels int64 // in the decoder: the number of res's input channels from the skip connection
@@ -61,7 +61,7 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	m.buildMiddle(b.at("middle_block"), channels[len(channels)-1])
 	m.buildOutput(b.at("output_blocks"), channels)
 	out := b.at("out")
-	width := u.ModelChannels * u.ChannelMult[0]
+	width := u.width(0)
 	m.outNorm = newNorm(out.at("0"), width)
 	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
 	m.outConv.weight.autocast, m.outConv.bias.autocast = false, false // float32, as in the reference
@@ -72,27 +72,29 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 // connection.
 func (m *UNet) buildInput(b builder) (channels []int) {
 	u := m.config
-	ch := u.ModelChannels
+	ch := u.stemWidth()
 	add := func(bl block) {
 		m.inputBlocks = append(m.inputBlocks, bl)
 		channels = append(channels, ch)
 	}
 	next := func() builder { return b.at(fmt.Sprint(len(m.inputBlocks))) }
 	add(block{conv: newConv(next().at("0"), u.inputWidth(), ch, 3, 1, false)})
-	downsampling := 1
-	for level, mult := range u.ChannelMult {
+	for level := range u.ChannelMult {
 		for range u.NumResBlocks {
 			at := next()
-			bl := block{res: newResBlock(at.at("0"), ch, mult*u.ModelChannels, u)}
-			ch = mult * u.ModelChannels
-			if u.attends(downsampling) {
-				bl.attention = newAttention(at.at("1"), ch, u.NumHeads)
+			bl := block{res: newResBlock(at.at("0"), ch, u.width(level), keepSize, u)}
+			ch = u.width(level)
+			if u.attends(1 << level) {
+				bl.attention = newAttention(at.at("1"), ch, u.NumHeads, u)
 			}
 			add(bl)
 		}
-		if level < len(u.ChannelMult)-1 {
-			add(block{conv: newDownsample(next().at("0"), ch)})
-			downsampling *= 2
+		switch at := next().at("0"); {
+		case level == len(u.ChannelMult)-1: // the last level is not downsampled
+		case u.ResBlockUpDown:
+			add(block{res: newResBlock(at, ch, ch, halveSize, u)})
+		default:
+			add(block{conv: newDownsample(at, ch)})
 		}
 	}
 	return channels
@@ -100,9 +102,9 @@ func (m *UNet) buildInput(b builder) (channels []int) {
 
 func (m *UNet) buildMiddle(b builder, ch int) {
 	m.middleBlock = block{
-		res:       newResBlock(b.at("0"), ch, ch, m.config),
-		attention: newAttention(b.at("1"), ch, m.config.NumHeads),
-		res2:      newResBlock(b.at("2"), ch, ch, m.config),
+		res:       newResBlock(b.at("0"), ch, ch, keepSize, m.config),
+		attention: newAttention(b.at("1"), ch, m.config.NumHeads, m.config),
+		res2:      newResBlock(b.at("2"), ch, ch, keepSize, m.config),
 	}
 }
 
@@ -115,16 +117,20 @@ func (m *UNet) buildOutput(b builder, channels []int) {
 		for i := range u.NumResBlocks + 1 {
 			at := b.at(fmt.Sprint(len(m.outputBlocks)))
 			last := len(channels) - 1
-			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.ChannelMult[level]*u.ModelChannels, u), skipChannels: int64(channels[last])}
+			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.width(level), keepSize, u), skipChannels: int64(channels[last])}
 			channels = channels[:last]
-			ch = u.ChannelMult[level] * u.ModelChannels
+			ch = u.width(level)
 			layer := 1
 			if u.attends(1 << level) {
-				bl.attention = newAttention(at.at("1"), ch, u.headsUpsample())
+				bl.attention = newAttention(at.at("1"), ch, u.headsUpsample(), u)
 				layer++
 			}
-			if level > 0 && i == u.NumResBlocks {
-				bl.up = newUpsample(at.at(fmt.Sprint(layer)), ch)
+			switch at := at.at(fmt.Sprint(layer)); {
+			case level == 0 || i < u.NumResBlocks: // only a level's last block is upsampled
+			case u.ResBlockUpDown:
+				bl.res2 = newResBlock(at, ch, ch, doubleSize, u)
+			default:
+				bl.up = newUpsample(at, ch)
 			}
 			m.outputBlocks = append(m.outputBlocks, bl)
 		}

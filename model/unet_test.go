@@ -15,7 +15,7 @@ import (
 func small() UNetConfig {
 	return UNetConfig{
 		InChannels: 3, ModelChannels: 32, OutChannels: 6, NumResBlocks: 1, AttentionResolutions: []int{2},
-		ChannelMult: []int{1, 2}, NumClasses: 10, NumHeads: 4, UseScaleShiftNorm: true,
+		ChannelMult: []float64{1, 2}, NumClasses: 10, NumHeads: 4, UseScaleShiftNorm: true,
 	}
 }
 
@@ -23,7 +23,14 @@ func small() UNetConfig {
 var kinds = map[string]func(*UNetConfig){
 	"scale-shift": func(*UNetConfig) {},
 	"plain":       func(u *UNetConfig) { u.UseScaleShiftNorm = false },
-	"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []int{2, 1, 2}, 2, 2 },
+	"wide":        func(u *UNetConfig) { u.ChannelMult, u.NumResBlocks, u.NumHeadsUpsample = []float64{2, 1, 2}, 2, 2 },
+	"adm":         adm,
+}
+
+// adm changes a network into one of guided-diffusion with every kind of layer.
+func adm(u *UNetConfig) {
+	u.ModelChannels, u.ChannelMult = 64, []float64{0.5, 1}
+	u.ResBlockUpDown, u.NewAttentionOrder, u.NumHeadChannels = true, true, 16
 }
 
 // newTrainable returns a network of a kind, with dropout and gradient tracking.
@@ -54,10 +61,18 @@ func randomizeZeros(network *UNet) {
 	})
 }
 
-// TestInitialWeights compares with the reference's weights after
-// torch.manual_seed(7): sums and last elements, per parameter.
+// TestInitialWeights compares with the weights of improved-diffusion and guided-diffusion
+// after torch.manual_seed(7): sums and last elements, per parameter.
 func TestInitialWeights(t *testing.T) {
-	text, err := os.ReadFile("testdata/init_seed7.json")
+	updown := small()
+	updown.ModelChannels, updown.ChannelMult, updown.ResBlockUpDown = 64, []float64{0.5, 1}, true
+	for file, u := range map[string]UNetConfig{"init_seed7.json": small(), "init_adm_seed7.json": updown} {
+		t.Run(file, func(t *testing.T) { checkInitialWeights(t, u, "testdata/"+file) })
+	}
+}
+
+func checkInitialWeights(t *testing.T, u UNetConfig, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +84,7 @@ func TestInitialWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	gotorch.Scope(func() {
-		network, err := New(small(), want.Seed)
+		network, err := New(u, want.Seed)
 		if err != nil {
 			t.Error(err)
 			return
@@ -126,8 +141,15 @@ func distance(a, b []float32) (worst, largest float64) {
 
 // TestBFloat16 compares bfloat16 compute with float32.
 func TestBFloat16(t *testing.T) {
+	t.Run("small", func(t *testing.T) { checkBFloat16(t, small()) })
+	u := small()
+	adm(&u)
+	t.Run("adm", func(t *testing.T) { checkBFloat16(t, u) })
+}
+
+func checkBFloat16(t *testing.T, u UNetConfig) {
 	gotorch.Scope(func() {
-		network, err := New(small(), 1)
+		network, err := New(u, 1)
 		if err != nil {
 			t.Error(err)
 			return
@@ -154,7 +176,16 @@ func TestBFloat16(t *testing.T) {
 
 // TestFreeze compares frozen weights with weights that are cast in each evaluation.
 func TestFreeze(t *testing.T) {
-	network, err := New(small(), 1)
+	for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
+		u := small()
+		t.Run("small "+gotorch.DtypeName(dtype), func(t *testing.T) { checkFreeze(t, u, dtype) })
+		adm(&u)
+		t.Run("adm "+gotorch.DtypeName(dtype), func(t *testing.T) { checkFreeze(t, u, dtype) })
+	}
+}
+
+func checkFreeze(t *testing.T, u UNetConfig, dtype int8) {
+	network, err := New(u, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,14 +195,14 @@ func TestFreeze(t *testing.T) {
 		gotorch.NoGrad(func() {
 			gotorch.Scope(func() {
 				x := gotorch.PhiloxNormal(gotorch.Device{}, gotorch.Float, gotorch.PhiloxKey{}, 1, 3, 16, 16)
-				in := Input{Y: gotorch.FromInt64s([]int64{4}), Dtype: gotorch.BFloat16}
+				in := Input{Y: gotorch.FromInt64s([]int64{4}), Dtype: dtype}
 				out = network.Forward(x, gotorch.FromInt64s([]int64{30}), in).Float32s()
 			})
 		})
 		return out
 	}
 	before := forward()
-	network.Freeze(gotorch.BFloat16)
+	network.Freeze(dtype)
 	live := gotorch.LiveTensors()
 	for i, v := range forward() {
 		if v != before[i] {
@@ -225,7 +256,7 @@ func TestLoadStateDict(t *testing.T) {
 		}
 		before := network.Tensors()[0].Float32s()
 		other := small()
-		other.ChannelMult, other.NumClasses = []int{1, 1}, 0
+		other.ChannelMult, other.NumClasses = []float64{1, 1}, 0
 		source, err := New(other, 2)
 		if err != nil {
 			t.Error(err)

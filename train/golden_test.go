@@ -68,8 +68,8 @@ func openGoldenRun(t *testing.T, dir string, nudge int) *goldenRun {
 		} `json:"model"`
 		Diffusion goldenProcess `json:"diffusion"`
 	}
-	c.Model.UNetConfig = model.UNetConfig{NumHeads: 1, ChannelMult: []int{1, 2, 4, 8}} // UNetModel's defaults
-	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}                  // create_gaussian_diffusion's
+	c.Model.UNetConfig = model.UNetConfig{NumHeads: 1, ChannelMult: []float64{1, 2, 4, 8}} // UNetModel's defaults
+	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}                      // create_gaussian_diffusion's
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}

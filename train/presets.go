@@ -20,7 +20,7 @@ func Defaults() Config {
 	return Config{
 		Model: model.Config{
 			ImageSize: 64, InChannels: 3, NumChannels: 128, NumResBlocks: 2,
-			AttentionResolutions: []int{16, 8}, NumHeads: 4, NumHeadsUpsample: -1, UseScaleShiftNorm: true,
+			AttentionResolutions: []int{16, 8}, NumHeads: 4, NumHeadsUpsample: -1, NumHeadChannels: -1, UseScaleShiftNorm: true,
 		},
 		Diffusion: diffusion.Config{
 			Steps: 1000, NoiseSchedule: diffusion.Linear, RescaleTimesteps: true, RescaleLearnedSigmas: true,
@@ -33,7 +33,8 @@ func Defaults() Config {
 }
 
 // presets are those of the built-in set, then the paper's runs (its appendix A and the
-// reference's README).
+// reference's README), then the published networks of guided-diffusion (Dhariwal & Nichol
+// 2021, table 11 and the README).
 var presets = []struct {
 	name, summary string
 	change        func(*Config)
@@ -47,9 +48,17 @@ var presets = []struct {
 	{"imagenet64-cond", "ImageNet at 64 pixels by class, 270 M parameters: 250,000 steps", imageNet64Cond},
 	{"imagenet256-upsample", "ImageNet from 64 to 256 pixels by class, 280 M parameters: 500,000 steps", imageNet256Upsample},
 	{"lsun-bedroom", "LSUN bedrooms at 256 pixels, linear schedule: 1,200,000 steps", lsunBedroom},
+	{"adm-imagenet64", "guided-diffusion: ImageNet at 64 pixels by class, 296 M parameters", admImageNet64},
+	{"adm-imagenet128", "guided-diffusion: ImageNet at 128 pixels by class, 422 M parameters", admImageNet128},
+	{"adm-imagenet256", "guided-diffusion: ImageNet at 256 pixels by class, 554 M parameters", admImageNet256},
+	{"adm-imagenet256-uncond", "guided-diffusion: ImageNet at 256 pixels, 553 M parameters", admImageNet256Uncond},
+	{"adm-imagenet512", "guided-diffusion: ImageNet at 512 pixels by class, 559 M parameters", admImageNet512},
+	{"adm-lsun", "guided-diffusion: LSUN bedrooms, cats or horses at 256 pixels, 553 M parameters", admLSUN},
+	{"adm-64-256-upsampler", "guided-diffusion: ImageNet from 64 to 256 pixels by class, 312 M parameters", admUpsampler256},
+	{"adm-128-512-upsampler", "guided-diffusion: ImageNet from 128 to 512 pixels by class, 309 M parameters", admUpsampler512},
 }
 
-// Presets returns all presets: those of the built-in set first, then the paper's.
+// Presets returns all presets: those of the built-in set first, then the papers'.
 func Presets() []Preset {
 	all := make([]Preset, len(presets))
 	for i, p := range presets {
@@ -131,7 +140,7 @@ func lsunBedroom(c *Config) {
 func emoji(c *Config) {
 	learnSigma(c)
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 32, 1
-	c.Model.ChannelMult, c.Model.AttentionResolutions = []int{1, 2, 2}, []int{8}
+	c.Model.ChannelMult, c.Model.AttentionResolutions = []float64{1, 2, 2}, []int{8}
 	c.Diffusion.NoiseSchedule = diffusion.Cosine
 	c.Train.BatchSize, c.Train.LR, c.Train.WarmupSteps = 32, 1e-3, 100
 	c.Train.EMARates = []float64{0.995}
@@ -145,4 +154,63 @@ func emojiGPU(c *Config) {
 	c.Train.BatchSize, c.Train.LR, c.Train.WarmupSteps = 128, 2e-4, 500
 	c.Train.EMARates = []float64{0.999}
 	c.Train.Steps, c.Train.SaveInterval = 20_000, 2000
+}
+
+// adm is what the networks of guided-diffusion have in common: residual blocks that resample, 64
+// channels per attention head, T = 1000, and L_hybrid with unscaled timesteps.
+func adm(c *Config) {
+	learnSigma(c)
+	c.Model.NumChannels, c.Model.ResBlockUpDown, c.Model.NumHeadChannels = 256, true, 64
+	c.Model.AttentionResolutions = []int{32, 16, 8}
+	c.Diffusion.RescaleLearnedSigmas, c.Diffusion.RescaleTimesteps = false, false
+	c.Train.BatchSize = 256
+}
+
+func imageNetClasses(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 1000 }
+
+func admImageNet64(c *Config) {
+	adm(c)
+	imageNetClasses(c)
+	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.Dropout = 64, 192, 3, 0.1
+	c.Model.NewAttentionOrder = true
+	c.Diffusion.NoiseSchedule = diffusion.Cosine
+	c.Train.BatchSize, c.Train.LR = 2048, 3e-4
+}
+
+func admImageNet128(c *Config) {
+	adm(c)
+	imageNetClasses(c)
+	c.Model.ImageSize, c.Model.NumHeadChannels, c.Model.NumHeads = 128, -1, 4
+}
+
+func admImageNet256Uncond(c *Config) {
+	adm(c)
+	c.Model.ImageSize = 256
+}
+
+func admImageNet256(c *Config) {
+	admImageNet256Uncond(c)
+	imageNetClasses(c)
+}
+
+func admImageNet512(c *Config) {
+	admImageNet256(c)
+	c.Model.ImageSize = 512
+}
+
+func admLSUN(c *Config) {
+	admImageNet256Uncond(c)
+	c.Model.Dropout = 0.1
+}
+
+func admUpsampler256(c *Config) {
+	admImageNet256(c)
+	c.Model.SmallSize, c.Model.NumChannels = 64, 192
+	c.Model.NumHeadChannels, c.Model.NumHeads = -1, 4
+}
+
+func admUpsampler512(c *Config) {
+	admImageNet512(c)
+	c.Model.SmallSize, c.Model.NumChannels = 128, 192
+	c.Model.AttentionResolutions = []int{32, 16}
 }

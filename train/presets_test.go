@@ -1,7 +1,10 @@
 package train
 
 import (
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +16,8 @@ func TestPresets(t *testing.T) {
 	millions := map[string]float64{
 		"emoji": 0, "emoji-gpu": 0, "cifar10": 50, "cifar10-vlb": 50, "imagenet64": 100, "imagenet64-vlb": 100,
 		"imagenet64-cond": 270, "imagenet256-upsample": 280, "lsun-bedroom": 100,
+		"adm-imagenet64": 296, "adm-imagenet128": 422, "adm-imagenet256": 554, "adm-imagenet256-uncond": 553, "adm-imagenet512": 559, "adm-lsun": 553,
+		"adm-64-256-upsampler": 312, "adm-128-512-upsampler": 309,
 	}
 	for _, p := range Presets() {
 		want, ok := millions[p.Name]
@@ -38,6 +43,54 @@ func TestPresets(t *testing.T) {
 	}
 	for name := range millions {
 		t.Errorf("there is no preset %s", name)
+	}
+}
+
+// TestADMPresets compares names, order and shapes of the parameters with guided-diffusion's
+// named_parameters(), for the networks of its README.
+func TestADMPresets(t *testing.T) {
+	for name, want := range map[string]struct {
+		list       string
+		tensors    int
+		parameters int64
+	}{
+		"adm-imagenet64":         {"adm-imagenet64", 541, 295_904_454},
+		"adm-imagenet128":        {"adm-imagenet128", 493, 421_529_606},
+		"adm-imagenet256":        {"adm-imagenet256", 567, 553_838_086},
+		"adm-imagenet256-uncond": {"adm-imagenet256-uncond", 566, 552_814_086},
+		"adm-imagenet512":        {"adm-imagenet512", 645, 558_997_638},
+		"adm-lsun":               {"adm-imagenet256-uncond", 566, 552_814_086},
+		"adm-64-256-upsampler":   {"adm-64-256-upsampler", 567, 311_795_910},
+		"adm-128-512-upsampler":  {"adm-128-512-upsampler", 537, 308_835_270},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("testdata", "adm", want.list+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			preset, err := LookupPreset(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := preset.Config.Model.UNet()
+			if err != nil {
+				t.Fatal(err)
+			}
+			network, err := model.Plan(u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			if n := len(network.Parameters()); n != want.tensors || n != len(lines) || network.NumParameters() != want.parameters {
+				t.Fatalf("%d tensors and %d parameters, want %d and %d", n, network.NumParameters(), want.tensors, want.parameters)
+			}
+			for i, p := range network.Parameters() {
+				shape := strings.Trim(strings.ReplaceAll(fmt.Sprint(p.Shape), " ", "x"), "[]")
+				if got := p.Name + " " + shape; got != lines[i] {
+					t.Errorf("tensor %d is %s, want %s", i, got, lines[i])
+				}
+			}
+		})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // tensors.
 func TestBenchProducts(t *testing.T) {
 	c := Defaults()
-	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []int{1, 2}
+	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []float64{1, 2}
 	c.Model.AttentionResolutions = []int{4}
 	c.Train.BatchSize, c.Train.Microbatch, c.Train.Precision = 4, 3, "bf16"
 	b, err := NewBench(c, gotorch.Device{}, nil)

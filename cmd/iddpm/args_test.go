@@ -74,7 +74,7 @@ func TestParseArgumentsRefuses(t *testing.T) {
 		{"train --seed -1", `--seed: "-1" is not a whole number from 0 to 2^64-1`},
 		{"train --lr fast", `--lr: "fast" is not a number`},
 		{"train --learn-sigma=maybe", `--learn-sigma: "maybe" is neither true nor false`},
-		{"train --channel-mult 1,x", `--channel-mult: "x" is not a whole number`},
+		{"train --channel-mult 1,x", `--channel-mult: "x" is not a number`},
 	} {
 		_, err := cli.Parse(appSyntax(), strings.Fields(test.args))
 		switch {

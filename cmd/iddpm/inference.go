@@ -17,6 +17,7 @@ type inferenceOptions struct {
 	ema       string // see [train.Checkpoint.Weights]
 	clip      bool
 	precision string
+	useFP16   bool // the reference's name of --precision fp16
 	threads   int
 }
 
@@ -28,8 +29,17 @@ func (o *inferenceOptions) options(category string) []cli.Option {
 		cli.EMAOption(&o.ema, category),
 		{Name: "clip-denoised", Category: category, Value: &o.clip, Usage: "clip the predicted x_0 to [-1, 1] at every step"},
 		cli.PrecisionOption(&o.precision, cli.CategoryRun),
+		{Name: "use-fp16", Category: cli.CategoryRun, Value: &o.useFP16, Hidden: true},
 		cli.ThreadsOption(&o.threads, cli.CategoryRun),
 	}
+}
+
+// computePrecision returns the precision that the flags choose.
+func (o *inferenceOptions) computePrecision() string {
+	if o.useFP16 && o.precision == "auto" {
+		return "fp16"
+	}
+	return o.precision
 }
 
 // loadModel loads the weights of a checkpoint that ema names, see [train.Checkpoint.Weights], and

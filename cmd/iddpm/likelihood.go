@@ -39,7 +39,7 @@ func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nl
 	e.settings = nllSettings{
 		Weights: weights.Name, Data: set.Fingerprint(), Images: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
-		Precision: train.ResolvePrecision(o.precision, s.device),
+		Precision: train.ResolvePrecision(o.computePrecision(), s.device),
 	}
 	if o.number > 0 {
 		e.settings.Images = min(o.number, set.Len())
@@ -73,7 +73,7 @@ func (e *nllEvaluation) evaluate(ctx context.Context, c *train.Checkpoint) error
 	if e.sum.Len() == e.settings.Images {
 		return nil
 	}
-	m, err := e.loadModel(c, e.o.ema, e.o.precision)
+	m, err := e.loadModel(c, e.o.ema, e.o.computePrecision())
 	if err = e.group.SyncError(err); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type runOptions struct {
 	remoteOptions
 }
 
-// referenceOptions are flags of improved-diffusion that have another name here.
+// referenceOptions are flags of improved-diffusion and guided-diffusion that have another name here.
 type referenceOptions struct {
 	useFP16 bool   // --precision fp16
 	resume  string // iddpm resume

@@ -19,7 +19,7 @@ import (
 func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult) (made generated, err error) {
 	made.Size = checkpoint.Config.Model.ImageSize
 	s.setThreads(o.threads)
-	m, err := s.loadModel(checkpoint, o.ema, o.precision)
+	m, err := s.loadModel(checkpoint, o.ema, o.computePrecision())
 	if err = s.group.SyncError(err); err != nil {
 		return made, err
 	}

@@ -16,7 +16,7 @@ import (
 func tiny() Options {
 	return Options{
 		Model: model.Config{
-			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []int{1, 1}, NumHeads: 2,
+			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
 			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
 		},
 		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
