@@ -78,7 +78,7 @@ func (c *collection) ownLabels() (own *ownLabels, foreign error, err error) {
 func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 	for i := range c.count() {
 		if dir != "." && !strings.HasPrefix(c.name(i), dir+"/") {
-			return nil, fmt.Errorf("labels the images in %s, but %s is not in that folder: name the folder %s as the data set, or choose --labels", dir, c.name(i), dir)
+			return nil, fmt.Errorf("labels the images in %s, but %s is not in that folder: name the folder %s as the data set", dir, c.name(i), dir)
 		}
 	}
 	if d.labels == nil {
@@ -110,7 +110,7 @@ func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 }
 
 // errNoLabels is the error of a packed set, whose folders and file names are not classes.
-var errNoLabels = errors.New("says that the images have no classes: pack them again with --class-cond, or give a table by --labels")
+var errNoLabels = errors.New("says that the images have no classes: pack them again with class-cond")
 
 func (f *labelFiles) read(name string) (*datasetJSON, error) {
 	r, err := f.open(name)
@@ -227,14 +227,14 @@ func parseClass(text json.RawMessage) (label int64, form string, err error) {
 		one := slices.Index(vector, 1)
 		for i, v := range vector {
 			if one < 0 || i != one && v != 0 {
-				return 0, "", fmt.Errorf("is a vector of %d numbers that is not one-hot: %s; give a class each by --labels", len(vector), excerpt(text))
+				return 0, "", fmt.Errorf("is a vector of %d numbers that is not one-hot: %s", len(vector), excerpt(text))
 			}
 		}
 		if one >= 0 {
 			return int64(one), "one-hot vectors", nil
 		}
 	}
-	return 0, "", fmt.Errorf("is %s, not a whole number: %s; give classes by name in a table, by --labels", kindOf(text), excerpt(text))
+	return 0, "", fmt.Errorf("is %s, not a whole number: %s", kindOf(text), excerpt(text))
 }
 
 // kindOf names the kind of a JSON value.

@@ -23,13 +23,28 @@ type classes struct {
 	warnings []string // about classes that may not be intended
 }
 
-// classify assigns a class to every image according to o.
+// LabelsHint says what [Options.Labels] chooses.
+const LabelsHint = "labels chooses where classes come from: prefix, folder, source, or a table of lines NAME,CLASS"
+
+// LabelsError is the error of a set whose images have no classes by the rule of [Options.Labels].
+// Another rule may give them.
+type LabelsError struct{ Err error }
+
+func (e *LabelsError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LabelsError) Unwrap() error { return e.Err }
+
+// classify assigns a class to every image according to o. Its errors are LabelsErrors.
 func (c *collection) classify(o Options) (*classes, error) {
 	k, err := c.classesFor(o)
 	if err == nil && len(k.names) > maxClasses {
 		err = fmt.Errorf("%s: %d classes by %s: more than %d are a mistake", c.title, len(k.names), k.rule, maxClasses)
 	}
-	return k, err
+	if err != nil {
+		return nil, &LabelsError{err}
+	}
+	return k, nil
 }
 
 func (c *collection) classesFor(o Options) (*classes, error) {
@@ -86,13 +101,13 @@ func (c *collection) byRule(how string, rows int) (*classes, error) {
 func (c *collection) byItself(rows int) (*classes, error) {
 	own, foreign, err := c.ownLabels()
 	if err != nil {
-		return nil, fmt.Errorf("%w (--labels chooses where classes come from)", err)
+		return nil, err
 	}
 	if own != nil {
 		return own.classes(rows), nil
 	}
 	none := func(why string) error {
-		err := fmt.Errorf("%s has no classes: %s. Name the images CLASS_anything, put each class in its folder, or name a table by --labels", c.title, why)
+		err := fmt.Errorf("%s has no classes: %s. Name the images CLASS_anything, or put each class in its folder", c.title, why)
 		if foreign != nil {
 			err = fmt.Errorf("%w; %w", err, foreign)
 		}
@@ -136,7 +151,7 @@ func (c *collection) byNames() (*classes, error) {
 		}
 		return folders, nil
 	case haveFolders && !folders.nearlyOneEach():
-		return nil, fmt.Errorf("prefixes of file names give the %d classes %s, and folders the %d classes %s: choose by --labels prefix or --labels folder",
+		return nil, fmt.Errorf("prefixes of file names give the %d classes %s, and folders the %d classes %s: choose prefix or folder",
 			len(prefixes.names), firstNames(prefixes.names), len(folders.names), firstNames(folders.names))
 	case 2*underscored >= n && len(prefixes.names) > 0:
 		if underscored < n {

@@ -143,10 +143,10 @@ func (c Config) UNet() (UNetConfig, error) {
 		return u, errors.Join(append(errs, fmt.Errorf("image-size %d is not a number of pixels", c.ImageSize))...)
 	}
 	if len(u.ChannelMult) == 0 {
-		errs = append(errs, fmt.Errorf("image-size %d has no default channel multipliers (32, 64, 128, 256 and 512 have): name them, as in --channel-mult 1,2,2", c.ImageSize))
+		errs = append(errs, fmt.Errorf("image-size %d has no default channel multipliers (32, 64, 128, 256 and 512 have): name them by channel-mult, as in 1,2,2", c.ImageSize))
 	}
 	if levels := len(u.ChannelMult); levels > 0 && levels < 31 && c.ImageSize%(1<<(levels-1)) != 0 {
-		errs = append(errs, fmt.Errorf("image-size %d cannot be halved %d times for %d levels: use a multiple of %d, or fewer --channel-mult levels",
+		errs = append(errs, fmt.Errorf("image-size %d cannot be halved %d times for %d levels: use a multiple of %d, or fewer levels in channel-mult",
 			c.ImageSize, levels-1, levels, 1<<(levels-1)))
 	}
 	for _, resolution := range c.AttentionResolutions {

@@ -65,7 +65,7 @@ func (t *Trainer) openData() error {
 		t.data = dataset{set}
 	}
 	if found, want := len(t.data.ClassNames()), t.config.Model.NumClasses; t.config.Model.ClassCond && found > want {
-		return fmt.Errorf("%s has %d classes, but the network only %d: raise --num-classes", t.data.Name(), found, want)
+		return &ClassCountError{t.data.Name(), found, want}
 	}
 	if d, ok := t.data.(dataset); ok {
 		LogData(t.run.Log, d.Dataset)
@@ -73,10 +73,10 @@ func (t *Trainer) openData() error {
 	return t.openHeldOut()
 }
 
-// asMoved adds a hint to the error of images that a resumed run no longer finds.
-func (t *Trainer) asMoved(err error, flag string) error {
+// asMoved returns a MovedError if a resumed run no longer finds the images of a setting.
+func (t *Trainer) asMoved(err error, setting string) error {
 	if t.origin.resumed() && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w\nthe run was started with them: if they have moved, name their new location by --%s", err, flag)
+		return &MovedError{setting, err}
 	}
 	return err
 }

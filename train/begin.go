@@ -3,7 +3,6 @@ package train
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 
@@ -117,7 +116,7 @@ func (t *Trainer) alter(change Change, from *Checkpoint) error {
 	}
 	t.config.Anchor()
 	if end := t.config.Train.TotalSteps(); from != nil && end != was && end > 0 && end < from.Step {
-		return fmt.Errorf("%s: is at step %d, so the run cannot end at step %d: raise --steps, or leave it out", from.Path, from.Step, end)
+		return &PastEndError{from.Path, from.Step, end}
 	}
 	return t.config.Validate()
 }
@@ -139,7 +138,7 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	if c.Optimizer == nil {
-		return nil, fmt.Errorf("%s holds weights but no training state: train from it with --init-from %s", c.Path, c.Path)
+		return nil, &NoStateError{c.Path}
 	}
 	t.config, t.saver.safe, t.known = c.Config, c.Path, c.ClassNames
 	t.warnOfNewer(path, c)
@@ -154,7 +153,7 @@ func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
 	}
 	message := "the newest checkpoint cannot be read: resuming from an older one"
 	if path == c.Path {
-		message = "the folder holds a newer checkpoint: resuming the folder uses that one until this run has passed its step; move it away, or name another --run-dir"
+		message = "the folder holds a newer checkpoint: resuming the folder uses that one until this run has passed its step; move it away, or resume into another folder"
 	}
 	t.run.Log.Warn(message, zap.String("newest", files[0]), zap.String("used", c.Path))
 }

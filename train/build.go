@@ -1,8 +1,6 @@
 package train
 
 import (
-	"fmt"
-
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
@@ -78,7 +76,7 @@ func (t *Trainer) initialise() error {
 	}
 	c, err := load(path)
 	if err != nil {
-		return fmt.Errorf("--init-from: %w", err)
+		return &InitError{path, err}
 	}
 	from, err := c.Weights("")
 	if err != nil {
@@ -92,7 +90,7 @@ func (t *Trainer) initialise() error {
 		weights = t.fitted(weights)
 	}
 	if err := t.engine.LoadWeights(weights); err != nil {
-		return fmt.Errorf("--init-from %s: %w\n(--reinit-mismatched re-initialises those layers)", path, err)
+		return &InitError{path, err}
 	}
 	return nil
 }

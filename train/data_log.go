@@ -18,9 +18,6 @@ func LogData(log *zap.Logger, set *data.Dataset) {
 	const shown = 5
 	log.Info("classes", zap.Int("count", len(names)), zap.Strings("first", names[:min(len(names), shown)]), zap.String("rule", set.ClassRule()))
 	for _, warning := range set.ClassWarnings() {
-		log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", ClassHint))
+		log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", data.LabelsHint))
 	}
 }
-
-// ClassHint is a hint on how to choose the rule that assigns classes.
-const ClassHint = "--labels chooses where classes come from: prefix, folder, source, or a table of lines NAME,CLASS"

@@ -49,7 +49,7 @@ func flock(f *os.File, dir string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		return fmt.Errorf("%s is in use by %s: stop it first, or name another --run-dir", dir, holder(f))
+		return &InUseError{dir, holder(f)}
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.EINVAL):
 		return errCannotLock
 	}

@@ -1,9 +1,6 @@
 package train
 
 import (
-	"fmt"
-	"path/filepath"
-
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
@@ -19,8 +16,7 @@ func (t *Trainer) recover() error {
 	}
 	steps := t.engine.Health().SkippedInARow
 	if t.rollbacks > 0 {
-		return t.run.Group.SyncError(fmt.Errorf("%w in %d consecutive steps up to step %d, even after rolling back once: %s\nstart from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from %s",
-			errDiverged, steps, t.Step(), where, filepath.Join(t.run.Dir, checkpointDir, "CKPT")))
+		return t.run.Group.SyncError(&DivergedError{RunDir: t.run.Dir, Steps: steps, Step: t.Step(), Where: where})
 	}
 	t.run.Log.Error("the loss or the gradient is not finite: rolling back to the last checkpoint, with another seed",
 		zap.Int("steps", steps), zap.Int("step", t.Step()), zap.String("where", where))

@@ -25,7 +25,7 @@ func IsReference(path string) bool {
 // creates, and returns the files' paths, the weights' first.
 func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 	if c.Optimizer == nil {
-		return nil, fmt.Errorf("%s holds weights but no training state: export it with --format pt", c.Path)
+		return nil, &NoStateError{c.Path}
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("cannot make the folder: %w", err)
@@ -110,7 +110,7 @@ func warnOfOthers(c *Checkpoint, log *zap.Logger) {
 			known = known || filepath.Base(file) == referenceEMA(rate, c.Step)
 		}
 		if !known {
-			log.Warn("this EMA is not continued: add its decay rate to --ema-rate to continue it", zap.String("file", file))
+			log.Warn("this EMA is not continued: add its decay rate to ema-rate to continue it", zap.String("file", file))
 		}
 	}
 }

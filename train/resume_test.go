@@ -422,7 +422,7 @@ func TestResumeRejectsEarlierEnd(t *testing.T) {
 	train(t, tiny(), dir)
 	before := read(t, filepath.Join(dir, ConfigFile))
 	for steps, want := range map[int]string{
-		5:  "is at step 6, so the run cannot end at step 5: raise --steps",
+		5:  "is at step 6, so the run cannot end at step 5",
 		-1: "steps must not be negative, but is -1",
 		6:  "",
 	} {
@@ -495,7 +495,7 @@ func TestResumeMovedData(t *testing.T) {
 	if err := os.Rename("photos", "moved"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resume(dir, upTo(6), Run{}); err == nil || !strings.Contains(err.Error(), "photos does not exist") || !strings.Contains(err.Error(), "--data-dir") {
+	if _, err := Resume(dir, upTo(6), Run{}); err == nil || !strings.Contains(err.Error(), "photos does not exist") || !errors.As(err, new(*MovedError)) {
 		t.Errorf("without its images: %v", err)
 	}
 	to := func(images string) (*observer.ObservedLogs, *Checkpoint) {

@@ -284,7 +284,7 @@ func TestResumeElsewhere(t *testing.T) {
 	}
 	for _, path := range []string{checkpoint, from} {
 		_, err := Resume(path, upTo(4), Run{Dir: other})
-		if err == nil || !strings.Contains(err.Error(), other+" already holds a run: resume it by `iddpm resume "+other) {
+		if err == nil || !strings.Contains(err.Error(), other+" already holds a run") {
 			t.Errorf("Resume(%s) in another run's folder: %v", path, err)
 		}
 	}

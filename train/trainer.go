@@ -2,7 +2,6 @@ package train
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -163,7 +162,7 @@ func (t *Trainer) lockFolder() error {
 // refuseRun returns an error if a folder already holds a run.
 func refuseRun(dir string) error {
 	if Exists(dir) {
-		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", dir, dir)
+		return &RunExistsError{dir}
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func guard(next http.Handler, token string) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		switch {
 		case token == "" && !isLoopback(in.Host):
-			http.Error(out, fmt.Sprintf("%q is not a name of this machine: use localhost, or start iddpm watch with --token", in.Host), http.StatusMisdirectedRequest)
+			http.Error(out, fmt.Sprintf("%q is not a name of this machine: use localhost, or serve the page with a token", in.Host), http.StatusMisdirectedRequest)
 		case token != "" && in.URL.Query().Has("token"):
 			admit(out, in, token)
 		case token != "" && !hasToken(in, token):

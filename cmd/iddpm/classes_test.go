@@ -43,7 +43,7 @@ func TestSampleAmongTrainedClasses(t *testing.T) {
 		if got.status != exitDone {
 			t.Fatal(got.stderr)
 		}
-		for _, said := range []string{"check the classes", "hint", "--labels chooses where classes come from"} {
+		for _, said := range []string{"check the classes", "hint", "labels chooses where classes come from"} {
 			if !strings.Contains(got.stderr, said) {
 				t.Errorf("%s: no %q in the log: %s", test.name, said, got.stderr)
 			}
@@ -86,7 +86,7 @@ func TestDataInfoOnClasses(t *testing.T) {
 		{
 			[]string{"cat/IMG_0.png", "cat/DSC_1.png", "dog/IMG_0.png", "dog/DSC_1.png"},
 			`"classes":[],"no_classes":"folder `,
-			[]string{"no classes                folder ", "choose by --labels prefix or --labels folder"},
+			[]string{"no classes                folder ", "choose prefix or folder", "--labels chooses"},
 		},
 	} {
 		dir := classFolder(t, test.paths...)

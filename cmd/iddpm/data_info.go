@@ -16,7 +16,6 @@ import (
 	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
-	"iddpm/train"
 )
 
 // dataInfoOptions are the flags of data info.
@@ -192,11 +191,11 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	for _, warning := range r.Doubts {
 		t.Line("  check", "%s", warning)
 	}
-	if len(r.Doubts) > 0 {
-		t.Line("  hint", "%s", train.ClassHint)
-	}
 	if r.NoClass != "" {
 		t.Line("no classes", "%s", r.NoClass)
+	}
+	if len(r.Doubts) > 0 || r.NoClass != "" {
+		t.Line("  hint", "%s", "--"+data.LabelsHint)
 	}
 	for _, l := range r.LeftOut {
 		t.Line("left out", "%d: %s; the first is %s", l.Images, l.Reason, l.First)

@@ -15,7 +15,6 @@ import (
 	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
-	"iddpm/train"
 )
 
 // prepareOptions are the flags of data prepare.
@@ -142,7 +141,7 @@ func (s *session) prepare(ctx context.Context, src, dst string, settings data.Op
 		s.log.Info("classes", zap.Int("count", done.Classes), zap.String("rule", done.Rule))
 	}
 	for _, warning := range done.Warnings {
-		s.log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", train.ClassHint))
+		s.log.Warn("check the classes", zap.String("reason", warning), zap.String("hint", "--"+data.LabelsHint))
 	}
 	return done, nil
 }
