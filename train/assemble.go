@@ -96,7 +96,7 @@ func (t *Trainer) openRunFolder() error {
 	if !t.run.Group.IsLeader() {
 		return nil
 	}
-	for _, sub := range []string{checkpointDir, "samples"} {
+	for _, sub := range []string{checkpointDir, samplesDir} {
 		if err := os.MkdirAll(filepath.Join(t.run.Dir, sub), 0o777); err != nil {
 			return fmt.Errorf("cannot make the run folder: %w", err)
 		}

@@ -11,8 +11,11 @@ import (
 	"strconv"
 )
 
-// checkpointDir is the folder of checkpoints in a run folder.
-const checkpointDir = "checkpoints"
+// checkpointDir and samplesDir are the folders of checkpoints and of samples in a run folder.
+const (
+	checkpointDir = "checkpoints"
+	samplesDir    = "samples"
+)
 
 var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
 

@@ -23,6 +23,7 @@ type Config struct {
 	Diffusion diffusion.Config `json:"diffusion"`
 	Train     Options          `json:"train"`
 	Eval      EvalConfig       `json:"eval"`
+	Samples   SampleConfig     `json:"samples"`
 }
 
 // DataConfig says where the images are.
@@ -181,7 +182,7 @@ func (o Options) CheckParts(processes int) error {
 // Validate returns an error that lists all invalid settings, each by its flag.
 func (c Config) Validate() error {
 	_, err := c.Model.UNet()
-	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion)}
+	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c)}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}

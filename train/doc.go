@@ -4,13 +4,14 @@
 // The files, in the order to read them:
 //
 //  1. config.go, presets.go: the full configuration of a run; config_engine.go maps it to the
-//     engine's options. eval_config.go: the held-out evaluation.
+//     engine's options. eval_config.go: the held-out evaluation;
+//     sample_config.go: the sample grids.
 //  2. trainer.go: Run, the environment, and Trainer, the state of a run. source.go: where its
 //     batches come from, which may be a user's own images; images.go: images in memory.
 //  3. train.go, loop.go, sync.go: the loop over steps, and its end by an interrupt or an error.
 //     observe.go: the metrics of each log interval (meter.go, averages.go; package metrics
 //     writes them). recover.go: the rollback of a run that diverges. heldout.go: the bound on
-//     held-out images. threads.go: the number of CPU threads.
+//     held-out images. observer.go: other work between steps. threads.go: the number of CPU threads.
 //  4. begin.go: New, Resume, ResumeReference and Join. They lock the run folder (lock.go,
 //     runfolder.go), open the images (assemble.go, data_log.go) and make the engine (build.go).
 //     differences.go: why a resumed run may differ.

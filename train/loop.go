@@ -20,6 +20,11 @@ func (t *Trainer) loop(ctx context.Context) error {
 		if err := t.next(ctx); err != nil {
 			return err
 		}
+		if t.observersDue() {
+			if err := t.runObservers(ctx); err != nil {
+				return t.stopped(err)
+			}
+		}
 		if t.evaluationDue() {
 			if err := t.evaluateHeldOut(ctx); err != nil {
 				return t.stopped(err)
@@ -90,10 +95,10 @@ func (t *Trainer) step(batch data.Batch) (*engine.Result, error) {
 }
 
 // readsStep reports whether the result of the last step is needed at once, for the log, an
-// evaluation or a checkpoint. Reading it waits for a GPU, which may wait for another process,
+// observer, an evaluation or a checkpoint. Reading it waits for a GPU, which may wait for another process,
 // so it is read within the timeout.
 func (t *Trainer) readsStep() bool {
-	return t.syncEveryStep || t.logs() || t.evaluationDue() || t.stage == saveOverdue || t.savesNow()
+	return t.syncEveryStep || t.logs() || t.observersDue() || t.evaluationDue() || t.stage == saveOverdue || t.savesNow()
 }
 
 // savesNow reports whether the current step ends a save interval.

@@ -64,6 +64,9 @@ func Presets() []Preset {
 	for i, p := range presets {
 		all[i] = Preset{Name: p.name, Summary: p.summary, Config: Defaults()}
 		p.change(&all[i].Config)
+		if !all[i].Config.Model.SuperRes() {
+			all[i].Config.Samples.Interval = AutoInterval
+		}
 	}
 	return all
 }

@@ -23,6 +23,8 @@ type Run struct {
 	// result is valid during the call; reading its values waits for the device. An error ends
 	// training, after a save. nil: no call.
 	OnStep func(*engine.Result) error
+	// Observers are asked after every step whether they have work to do, in this order.
+	Observers []Observer
 	// Progress is called after every step, on the tensor thread; nil: no call.
 	Progress func(Progress)
 	// StepTimeout is how long processes wait for one another within a step and for its batch;

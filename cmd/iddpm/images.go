@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"image/color"
-	"image/png"
-	"math"
-
 	"github.com/google/renameio/v2"
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/data/imaging"
 	"iddpm/inference"
 	"iddpm/internal/cli"
 )
@@ -29,21 +23,11 @@ func saveArrays(path string, images inference.Images) error {
 	return cli.WriteError(path, npy.WriteNPZFile(path, arrays...))
 }
 
-// maxInGrid is the largest number of images in a grid without a number of columns.
-const maxInGrid = 100
-
-// saveGrid writes a grid of images as a PNG, atomically. With columns 0 the grid is about as wide
-// as high, and has the first maxInGrid images.
+// saveGrid writes a grid of images as a PNG, atomically, see [inference.Images.GridPNG].
 func saveGrid(path string, images inference.Images, columns int) error {
-	n := images.Len()
-	if columns == 0 {
-		n = min(n, maxInGrid)
-		columns = int(math.Ceil(math.Sqrt(float64(n))))
-	}
-	grid := imaging.Grid(images.Pixels[:n*images.BytesPerImage()], images.Size, columns, color.White)
-	var file bytes.Buffer
-	if err := png.Encode(&file, grid); err != nil {
+	file, err := images.GridPNG(columns)
+	if err != nil {
 		return err
 	}
-	return cli.WriteError(path, renameio.WriteFile(path, file.Bytes(), 0o666))
+	return cli.WriteError(path, renameio.WriteFile(path, file, 0o666))
 }

@@ -21,6 +21,9 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	if err := cli.Configure(c, &config, cli.ConfigOptions(&config)); err != nil {
 		return config, "", err
 	}
+	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() {
+		config.Samples.Interval = train.AutoInterval
+	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
 		config.Train.Precision = "fp16"
 	}

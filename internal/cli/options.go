@@ -19,13 +19,19 @@ type Option struct {
 	Alias    string
 	Category string
 	Usage    string // `NAME` in it stands for the value
-	Value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or *microbatchValue
+	Value    any    // pointer to the default, and where the value goes: *int, *uint64, *float64, *bool, *string, *[]int, *[]uint64, *[]float64 or textValue
 	Standard string // default as shown by help, if not the value
 	Local    bool   // a path on this machine; a URL is an error
 	Path     bool   // a path or a URL
 	Hidden   bool   // accepted for compatibility with improved-diffusion
 	Timed    bool   // a setting of training or data that bench uses too
 	Variable string // improved-diffusion's environment variable, in addition to ours
+}
+
+// textValue is a value with a syntax of its own. Set of its zero value only checks the text.
+type textValue interface {
+	Set(text string) error
+	String() string
 }
 
 // optionFlag is an option as urfave sees it. To urfave the value is text, so that one
@@ -176,7 +182,7 @@ func Set(value any, text string) (err error) {
 		*v, err = parseList(text, parseUint)
 	case *[]float64:
 		*v, err = parseList(text, parseFloat)
-	case *microbatchValue:
+	case textValue:
 		err = v.Set(text)
 	default:
 		panic(fmt.Sprintf("option of type %T", value))
@@ -235,7 +241,7 @@ func Format(value any) string {
 		return showList(*v)
 	case *string:
 		return *v
-	case *microbatchValue:
+	case textValue:
 		return v.String()
 	}
 	return fmt.Sprint(reflect.ValueOf(value).Elem())

@@ -138,13 +138,26 @@ func EvalOptions(c *train.Config) []Option {
 	}
 }
 
+// GridOptions returns the flags of sample grids during training.
+func GridOptions(c *train.Config) []Option {
+	s := &c.Samples
+	return []Option{
+		{Name: "sample-interval", Category: CategorySampling, Value: &intervalValue{&s.Interval},
+			Usage: "save a grid of samples every `N` steps, and after the last one (0: never; auto, with a preset or on a terminal: as often as 3 % of the time allow)"},
+		{Name: "sample-images", Category: CategorySampling, Value: &s.Images, Standard: "64, or 16 in a short run", Usage: "`N` images in a grid"},
+		{Name: "sample-respacing", Category: CategorySampling, Value: &s.Respacing, Standard: "ddim50",
+			Usage: "sample grids with a subset of the timesteps, `SPEC`, as --timestep-respacing: ddimN by DDIM, others by ancestral sampling"},
+	}
+}
+
 // ConfigOptions returns the options of a whole configuration.
 func ConfigOptions(c *train.Config) []Option {
 	options := DataOptions(c)
 	options = append(options, ModelOptions(c)...)
 	options = append(options, DiffusionOptions(c)...)
 	options = append(options, TrainingOptions(c)...)
-	return append(options, EvalOptions(c)...)
+	options = append(options, EvalOptions(c)...)
+	return append(options, GridOptions(c)...)
 }
 
 // NetworkOptions are the options that describe the network and diffusion of a file that

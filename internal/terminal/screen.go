@@ -49,6 +49,9 @@ func terminalColumns(f *os.File) int {
 	return columns
 }
 
+// Terminal reports whether somebody may be watching: the output is a terminal.
+func (s *Screen) Terminal() bool { return s.terminal }
+
 // Write writes log lines above the bar.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()

@@ -1,10 +1,12 @@
 package metrics
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -28,6 +30,13 @@ const (
 	summaryValue     = 1 // repeated Value
 	valueTag         = 1 // string
 	valueSimpleValue = 2 // float
+	valueImage       = 4 // Image
+
+	imageHeight     = 1 // int32
+	imageWidth      = 2 // int32
+	imageColorspace = 3 // int32
+	imageEncoded    = 4 // bytes of a PNG file
+	colorspaceRGB   = 3
 )
 
 // events is one TensorBoard file. TensorBoard reads the files of a folder in the order of
@@ -62,6 +71,18 @@ func (e *events) scalars(r Row) error {
 		summary = field(summary, summaryValue, value)
 	}
 	return e.file.append(record(event(r.Step, eventSummary, summary)))
+}
+
+// image appends a PNG file as an event.
+func (e *events) image(step int, name string, file []byte) error {
+	size, err := png.DecodeConfig(bytes.NewReader(file))
+	if err != nil {
+		return err
+	}
+	image := varint(varint(varint(nil, imageHeight, size.Height), imageWidth, size.Width), imageColorspace, colorspaceRGB)
+	image = field(image, imageEncoded, file)
+	value := field(field(nil, valueTag, []byte(name)), valueImage, image)
+	return e.file.append(record(event(step, eventSummary, field(nil, summaryValue, value))))
 }
 
 // event returns an Event with the current time and one of its possible contents.

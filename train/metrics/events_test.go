@@ -47,7 +47,7 @@ func TestEventsMatchTensorBoard(t *testing.T) {
 	w := open(t, dir, 4)
 	err := w.Write(7, []Value{{"step", 7}, {"samples", 56}, {"loss", 0.1}, {"vb", math.NaN()}, {"mse", math.Inf(1)},
 		{"grad_norm", -1e-300}, {"größe", -2.5}})
-	if err != nil {
+	if err := errors.Join(err, w.WriteImage(8, "samples", []byte(read(t, "testdata", "image.png")))); err != nil {
 		t.Fatal(err)
 	}
 	// Before Close: the events are in the file even if the process is killed.
@@ -89,6 +89,25 @@ func TestEventsPerStart(t *testing.T) {
 		if !bytes.Equal(start[9:], want) {
 			t.Errorf("resumed at %d: START is %q, want %q", step, start[9:], want)
 		}
+	}
+}
+
+// What is no PNG file is not written.
+func TestWriteImageErrors(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 0)
+	before := read(t, eventFiles(t, dir)[0])
+	for want, err := range map[string]error{
+		"not a PNG":       w.WriteImage(1, "samples", []byte("no image")),
+		"has no name":     w.WriteImage(1, "", []byte(read(t, "testdata", "image.png"))),
+		"must be in 0..9": w.WriteImage(-1, "samples", nil),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	if err := w.Close(); err != nil || read(t, eventFiles(t, dir)[0]) != before {
+		t.Errorf("the file has changed, %v", err)
 	}
 }
 

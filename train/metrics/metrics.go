@@ -129,6 +129,18 @@ func (w *Writer) Write(step int, row []Value) error {
 	return w.events.scalars(r)
 }
 
+// WriteImage writes an image of a step, the bytes of a PNG file, for TensorBoard: the other files
+// hold numbers. The name is as for Write.
+func (w *Writer) WriteImage(step int, name string, png []byte) error {
+	if err := errors.Join(checkStep(step), checkName(name)); err != nil {
+		return fmt.Errorf("%s: invalid image: %w", w.events.file.path, err)
+	}
+	if err := w.events.image(step, name, png); err != nil {
+		return fmt.Errorf("%s: image %s of step %d: %w", w.events.file.path, name, step, err)
+	}
+	return nil
+}
+
 func newRow(step int, values []Value) (Row, error) {
 	r := Row{Step: step}
 	if err := checkStep(step); err != nil {

@@ -22,6 +22,8 @@ def main():
             Event(wall_time=2, step=5, session_log=SessionLog(status=SessionLog.START)),
             Event(wall_time=3, step=7, summary=Summary(
                 value=[Summary.Value(tag=k, simple_value=v) for k, v in VALUES.items()])),
+            Event(wall_time=4, step=8, summary=Summary(value=[Summary.Value(tag="samples", image=Summary.Image(
+                height=2, width=3, colorspace=3, encoded_image_string=(folder / "image.png").read_bytes()))])),
         ]:
             writer.write(event.SerializeToString())
         writer.flush()

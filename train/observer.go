@@ -1,0 +1,122 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/wangkuiyi/gotorch"
+	"go.uber.org/zap"
+
+	"iddpm/model"
+	"iddpm/train/engine"
+	"iddpm/train/metrics"
+)
+
+// Observer works with the network of a run between two steps, for example to sample from it:
+// see package preview. It must leave weights and training state as they are. All processes of a
+// run have equal observers.
+type Observer interface {
+	// Due reports whether to call Observe after the current step, before that step's evaluation
+	// and checkpoint. The answer is the same in all processes, and if asked again.
+	Due(t *Trainer) bool
+	// Observe runs on the tensor thread, in all processes. An error ends training, after a save. If
+	// ctx ends in one process, it returns [context.Canceled] in all, as package inference does.
+	Observe(ctx context.Context, t *Trainer) error
+}
+
+// observersDue reports whether the current step ends with the work of an observer.
+func (t *Trainer) observersDue() (due bool) {
+	for _, o := range t.run.Observers {
+		due = o.Due(t) || due
+	}
+	return due
+}
+
+// runObservers calls the observers that are due.
+func (t *Trainer) runObservers(ctx context.Context) error {
+	started := time.Now()
+	for _, o := range t.run.Observers {
+		if !o.Due(t) {
+			continue
+		}
+		err := o.Observe(ctx, t)
+		if errors.Is(err, context.Canceled) {
+			return ErrInterrupted // in all processes
+		}
+		if err := t.syncStop(ctx, err); err != nil {
+			return err
+		}
+	}
+	t.meter.since = t.meter.since.Add(time.Since(started)) // the reported speed of training excludes this
+	return nil
+}
+
+// Environment returns the environment of the run.
+func (t *Trainer) Environment() Run { return t.run }
+
+// Done reports whether the current step is the run's last.
+func (t *Trainer) Done() bool { return t.done() }
+
+// Network returns the network in training. A rollback replaces it.
+func (t *Trainer) Network() *model.UNet { return t.engine.Network() }
+
+// WithDefaultWeights calls f while the network has the weights that are the default of a
+// checkpoint of this step, see [Checkpoint.Weights]. Dict of these is nil.
+func (t *Trainer) WithDefaultWeights(f func(Weights)) {
+	index, w := t.config.Train.defaultWeights(t.Step())
+	t.engine.WithEMA(index, func() { f(w) })
+}
+
+// TrainedClasses returns what [Checkpoint.TrainedClasses] of a checkpoint of this run does.
+func (t *Trainer) TrainedClasses() []int64 {
+	c := Checkpoint{Config: t.config, ClassNames: t.data.ClassNames()}
+	for _, count := range t.data.ClassCounts() {
+		c.ClassCounts = append(c.ClassCounts, int64(count))
+	}
+	return c.TrainedClasses()
+}
+
+// AdaptThreads adapts the number of CPU threads to the load of other programs, if the run does.
+func (t *Trainer) AdaptThreads() { t.threads.adapt(t.Step()) }
+
+// WithInferenceModes calls f in the process-wide modes of inference, with the dtype of activations
+// that is the default of inference on the run's device.
+func (t *Trainer) WithInferenceModes(f func(dtype int8)) error {
+	dtype, err := Inference("auto", t.run.Device)
+	if err != nil {
+		return err
+	}
+	gotorch.SetBenchmarkCUDNN(false)
+	defer func() {
+		engine.Precisions[t.config.Train.Precision].Apply(t.run.Device)
+		gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
+	}()
+	f(dtype)
+	return nil
+}
+
+// WriteMetrics writes a row of the current step, on rank 0.
+func (t *Trainer) WriteMetrics(row []metrics.Value) { t.writeMetrics(row) }
+
+// WriteImage writes an image of the current step, the bytes of a PNG file, for TensorBoard, on
+// rank 0.
+func (t *Trainer) WriteImage(name string, png []byte) error {
+	if !t.run.Group.IsLeader() {
+		return nil
+	}
+	return t.metrics.WriteImage(t.Step(), name, png)
+}
+
+// SetSamples stores the settings of sample grids that were chosen while the run trains, for this
+// process, and for those that resume it.
+func (t *Trainer) SetSamples(s SampleConfig) error {
+	t.config.Samples = s
+	if err := s.Validate(t.config); err != nil || !t.run.Group.IsLeader() {
+		return err
+	}
+	if err := writeConfig(t.run.Dir, t.config); err != nil { // the next checkpoint also stores it
+		t.run.Log.Warn("cannot write the settings of sample grids to the run folder's configuration", zap.Error(err))
+	}
+	return nil
+}
