@@ -80,7 +80,7 @@ func (d *GaussianDiffusion) bpdLoop(b BPD, denoise Denoiser, xStart gotorch.Tens
 	return loop{
 		name: "CalcBPD", options: o.NoClipDenoised, x: xStart, cond: cond, noise: o.Noise, first: last,
 		newOutput: func(x gotorch.Tensor) gotorch.Tensor { return gotorch.EmptyOn(d.device, gotorch.Float, x.Size(0), 3) },
-		step: func(buffers stepBuffers, t Timesteps) {
+		step: func(buffers stepBuffers, t Timesteps, _ int) {
 			for i, term := range d.bpdTerms(denoise, buffers, t, !o.NoClipDenoised) {
 				buffers.output.Select(1, int64(i)).CopyI(term)
 			}

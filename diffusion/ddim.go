@@ -58,7 +58,7 @@ func (d *GaussianDiffusion) InvertLoop(ctx context.Context, denoise Denoiser, xS
 		step, steps = d.invertDDIMStep(o.Refine), d.NumTimesteps()
 	}
 	l := loop{name: "InvertLoop", options: invertKind{o.Refine, o.NoClipDenoised}, x: xStart, cond: cond, last: steps - 1}
-	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
+	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, _ int) (next, predXStart gotorch.Tensor) {
 		return step(denoise, b.x, t, b.cond, !o.NoClipDenoised)
 	}))
 }

@@ -68,7 +68,9 @@ type capturedStep struct {
 	stepBuffers
 	t       int            // current timestep
 	deviceT gotorch.Tensor // int64 [1], t on the device; undefined without capture
-	graph   *gotorch.Graph
+
+	newGraph func(variant int) *gotorch.Graph
+	graphs   map[int]*gotorch.Graph // by variant, made when it first runs
 }
 
 func (s *capturedStep) allocate(l loop) {
@@ -87,14 +89,26 @@ func (s *capturedStep) allocate(l loop) {
 	}
 }
 
-// prepare creates the step's graph; its second run captures it.
+// prepare prepares the graphs of the step; the second run of each captures it.
 func (s *capturedStep) prepare(l loop, r *GraphCache) {
 	d, step := s.kind.process, l.step
 	if !r.Off && d.device.Type == gotorch.CUDA {
 		s.deviceT = gotorch.ZerosOn(d.device, gotorch.Long, 1).Unscoped()
 	}
-	s.graph = gotorch.NewGraph(d.device, func() { step(s.stepBuffers, s.timesteps()) })
-	s.graph.Eager, s.graph.OnCaptureFailed = r.Off, r.OnCaptureFailed
+	s.graphs = map[int]*gotorch.Graph{}
+	s.newGraph = func(variant int) *gotorch.Graph {
+		g := gotorch.NewGraph(d.device, func() { step(s.stepBuffers, s.timesteps(), variant) })
+		g.Eager, g.OnCaptureFailed = r.Off, r.OnCaptureFailed
+		return g
+	}
+}
+
+// graph returns the graph of a variant.
+func (s *capturedStep) graph(variant int) *gotorch.Graph {
+	if s.graphs[variant] == nil {
+		s.graphs[variant] = s.newGraph(variant)
+	}
+	return s.graphs[variant]
 }
 
 // timesteps returns the current timestep. A captured graph reads it from deviceT.
@@ -130,11 +144,17 @@ func (s *capturedStep) run(t int, l loop) {
 	if s.deviceT.Defined() {
 		s.deviceT.FillI(float64(t))
 	}
-	s.graph.Run()
+	variant := 0
+	if l.variant != nil {
+		variant = l.variant(t)
+	}
+	s.graph(variant).Run()
 }
 
 func (s *capturedStep) free() {
-	s.graph.Close()
+	for _, g := range s.graphs {
+		g.Close()
+	}
 	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.output, s.deviceT} {
 		t.Free()
 	}

@@ -18,9 +18,11 @@ type loop struct {
 	newOutput   func(x gotorch.Tensor) gotorch.Tensor // allocates the output buffer; nil: there is none
 	first, last int
 
-	// step runs the operators of one timestep. A GPU captures them once, so step must not
-	// read anything from the host that changes between timesteps.
-	step func(b stepBuffers, t Timesteps)
+	// step runs the operators of one timestep, in a variant. A GPU captures each variant once,
+	// so step must not read anything else from the host that changes between timesteps.
+	step func(b stepBuffers, t Timesteps, variant int)
+	// variant returns the variant of the step at t; nil: there is only 0.
+	variant func(t int) int
 	// onStep, if not nil, is called after every step; its error ends the loop.
 	onStep func(b stepBuffers, t int) error
 }
@@ -36,13 +38,13 @@ type stepBuffers struct {
 // imageLoop is a loop from x_t to x_{t-1} or x_{t+1}: the reference's p_sample_loop and
 // ddim_sample_loop, and the inversion. progress, if not nil, is called with the
 // predicted x_0 after every step.
-func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, step func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor)) loop {
+func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, step func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor)) loop {
 	if progress != nil {
 		l.newOutput = gotorch.EmptyLike
 		l.onStep = func(b stepBuffers, t int) error { return progress(t, b.output) }
 	}
-	l.step = func(b stepBuffers, t Timesteps) {
-		next, predXStart := step(b, t)
+	l.step = func(b stepBuffers, t Timesteps, variant int) {
+		next, predXStart := step(b, t, variant)
 		b.x.CopyI(next)
 		if b.output.Defined() {
 			b.output.CopyI(predXStart)

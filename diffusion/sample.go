@@ -33,6 +33,8 @@ type SampleOptions struct {
 	// SkipSteps omits that many timesteps at the start of the reverse process (the
 	// noisiest), as in the paper's figure 4.
 	SkipSteps int
+	// Guidance, if not nil, guides the network. A guide must fit the GraphCache as the network does.
+	Guidance *Guidance
 	// Noise returns the noise of timestep t, [N, C, H, W], such as NoiseSource.At. It is
 	// not called at t = 0, nor by DDIM with eta 0.
 	Noise func(t int) gotorch.Tensor
@@ -65,13 +67,18 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	if err := o.validate(d.NumTimesteps()); err != nil {
 		return gotorch.Tensor{}, err
 	}
+	if o.Guidance != nil {
+		if err := o.Guidance.validate(cond); err != nil {
+			return gotorch.Tensor{}, err
+		}
+	}
 	c := d.pSample
 	if o.Sampler == DDIM {
 		if err := gotorch.Try(func() { c = d.ddimSampleCoefficients(o.Eta) }); err != nil {
 			return gotorch.Tensor{}, err
 		}
 	}
-	l := loop{name: c.op, options: sampleKind{o.Sampler, o.Eta, o.NoClipDenoised}, x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
+	l := loop{name: c.op, options: o.kind(), x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
 	if c.addsNoise {
 		l.noise = func(t int) (noise gotorch.Tensor) {
 			if t > 0 {
@@ -80,8 +87,18 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 			return noise
 		}
 	}
-	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps) (next, predXStart gotorch.Tensor) {
-		return d.step(c, denoise, b.x, t, b.noise, b.cond, !o.NoClipDenoised)
+	denoisers := []Denoiser{denoise}
+	if g := o.Guidance; g != nil {
+		denoisers = append(denoisers, g.Denoiser(denoise))
+		l.variant = func(t int) int {
+			if g.guides(d, t) {
+				return 1
+			}
+			return 0
+		}
+	}
+	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
+		return d.step(c, denoisers[variant], b.x, t, b.noise, b.cond, !o.NoClipDenoised)
 	}))
 }
 
@@ -90,6 +107,18 @@ type sampleKind struct {
 	sampler        Sampler
 	eta            float64
 	noClipDenoised bool
+
+	guided, autoguided bool
+	scale              float64
+	nullClass          int64
+}
+
+func (o SampleOptions) kind() sampleKind {
+	k := sampleKind{sampler: o.Sampler, eta: o.Eta, noClipDenoised: o.NoClipDenoised}
+	if g := o.Guidance; g != nil {
+		k.guided, k.autoguided, k.scale, k.nullClass = true, g.Guide != nil, g.Scale, g.NullClass
+	}
+	return k
 }
 
 // NoiseSource draws the noise of samples. An image's noise depends on the seed, the

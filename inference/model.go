@@ -23,6 +23,7 @@ type Model struct {
 	group   *distributed.Group
 	graphs  diffusion.GraphCache
 	trained []int64 // labels among which random classes are chosen
+	guide   *Model  // of the captured graphs; nil: none
 
 	weights train.Weights
 	owned   *model.UNet // freed with the model; nil: the caller's

@@ -28,6 +28,8 @@ type SampleOptions struct {
 	Unclipped bool              // do not clip the predicted x_0 to [-1, 1]
 	SkipSteps int               // leave out that many timesteps at the start of the reverse process
 
+	Guidance *Guidance // nil: none
+
 	Classes []int64  // labels, used in turn; nil: at random among the trained classes
 	Latents *Latents // x_T, instead of noise; with DDIM and eta 0
 
@@ -67,6 +69,7 @@ type sampling struct {
 	*Model
 	SampleOptions
 	counter counter
+	guided  *diffusion.Guidance // from Guidance
 
 	xT       func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor // where the reverse process starts; nil: noise
 	lowRes   Images                                                         // to upsample, in turn
@@ -88,7 +91,10 @@ func (s *sampling) run(ctx context.Context) (all Samples, err error) {
 	}
 	round := s.BatchSize * s.group.Size()
 	s.counter = counter{callback: s.Progress, count: s.Count, perRound: round, perBatch: s.process.NumTimesteps() - s.SkipSteps}
-	err = s.group.OnTensorThread(func() error {
+	err = s.group.OnTensorThread(func() (err error) {
+		if s.guided, err = s.guidance(s.Guidance); err != nil {
+			return err
+		}
 		for first := 0; first < s.Count; first += round {
 			if err := s.round(ctx, first, &all); err != nil {
 				return err
@@ -135,7 +141,7 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 		cond.LowRes = s.lowResTensor(first, n)
 		var x gotorch.Tensor
 		x, err = s.process.SampleLoop(ctx, s.denoise, start(), cond, diffusion.SampleOptions{
-			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps,
+			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided,
 			Noise: noise.At, GraphCache: &s.graphs, Progress: s.counter.step(first, s.process.NumTimesteps()),
 		})
 		if err == nil && !train.Finite(x) {

@@ -29,6 +29,10 @@ type Config struct {
 	ResBlockUpDown       bool      `json:"resblock_updown"`         // residual blocks resample, instead of single convolutions
 	NewAttentionOrder    bool      `json:"use_new_attention_order"` // the order of the channels of queries, keys and values, see [UNetConfig]
 
+	// ClassDropout is the probability that training replaces an image's class by the null class,
+	// label NumClasses, so that the network can be evaluated without a class (Ho & Salimans
+	// 2022). Above 0 the label embedding has a row for the null class.
+	ClassDropout float64 `json:"class_dropout,omitempty"`
 	// StemChannels is the number of channels of the first convolution; 0: those of the first
 	// level. See [Config.UnmarshalJSON].
 	StemChannels int `json:"stem_channels,omitempty"`
@@ -58,6 +62,25 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 // SuperRes reports whether c describes a super-resolution network.
 func (c Config) SuperRes() bool { return c.SmallSize != 0 }
 
+// HasNullClass reports whether the network has a null class, whose label is NumClasses.
+func (c Config) HasNullClass() bool { return c.ClassCond && c.ClassDropout > 0 }
+
+// labelRows returns the number of rows of the label embedding.
+func (c Config) labelRows() int {
+	if c.HasNullClass() {
+		return c.NumClasses + 1
+	}
+	return c.NumClasses
+}
+
+// SetLabelRows sets NumClasses to that of a label embedding of so many rows.
+func (c *Config) SetLabelRows(rows int) {
+	c.NumClasses = rows
+	if c.HasNullClass() {
+		c.NumClasses--
+	}
+}
+
 // UNetConfig holds the arguments of UNetModel in improved-diffusion and guided-diffusion,
 // whose names are the JSON keys.
 type UNetConfig struct {
@@ -68,7 +91,7 @@ type UNetConfig struct {
 	AttentionResolutions []int     `json:"attention_resolutions"` // downsampling factors, not pixels
 	Dropout              float64   `json:"dropout"`
 	ChannelMult          []float64 `json:"channel_mult"`
-	NumClasses           int       `json:"num_classes"` // 0: not class-conditional
+	NumClasses           int       `json:"num_classes"` // rows of the label embedding; 0: not class-conditional
 	UseCheckpoint        bool      `json:"use_checkpoint"`
 	NumHeads             int       `json:"num_heads"`
 	NumHeadsUpsample     int       `json:"num_heads_upsample"` // -1 or 0: NumHeads
@@ -134,10 +157,13 @@ func (c Config) UNet() (UNetConfig, error) {
 		u.OutChannels *= 2
 	}
 	if c.ClassCond {
-		u.NumClasses = c.NumClasses
+		u.NumClasses = c.labelRows()
 		if c.NumClasses <= 0 {
 			errs = append(errs, fmt.Errorf("class-cond needs num-classes above 0, not %d", c.NumClasses))
 		}
+	}
+	if !(c.ClassDropout >= 0 && c.ClassDropout < 1) || c.ClassDropout > 0 && !c.ClassCond {
+		errs = append(errs, fmt.Errorf("class-dropout must be in [0, 1), and 0 without class-cond, but is %g", c.ClassDropout))
 	}
 	if c.ImageSize <= 0 {
 		return u, errors.Join(append(errs, fmt.Errorf("image-size %d is not a number of pixels", c.ImageSize))...)

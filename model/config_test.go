@@ -31,6 +31,8 @@ func TestConfigErrors(t *testing.T) {
 		"level 0 has 16 channels":                func(c *Config) { c.ChannelMult = []float64{0.5, 1} },
 		"channel-mult: NaN is not above 0":       func(c *Config) { c.ChannelMult = []float64{1, math.NaN()} },
 		"stem-channels must be in":               func(c *Config) { c.StemChannels = -1 },
+		"class-dropout must be in [0, 1)":        func(c *Config) { c.ClassCond, c.NumClasses, c.ClassDropout = true, 3, 1 },
+		"and 0 without class-cond":               func(c *Config) { c.ClassDropout = 0.1 },
 		"attention-resolutions: 0":               func(c *Config) { c.AttentionResolutions = []int{0} },
 	} {
 		c := good
@@ -55,6 +57,23 @@ func TestConfigAttention(t *testing.T) {
 	u.ChannelMult = nil
 	if err := u.Validate(); err == nil {
 		t.Error("a network without levels is valid")
+	}
+}
+
+// TestNullClass: class dropout adds one row to the label embedding.
+func TestNullClass(t *testing.T) {
+	c := Config{ImageSize: 32, InChannels: 3, NumChannels: 32, NumHeads: 4, ClassCond: true, NumClasses: 7}
+	for dropout, rows := range map[float64]int{0: 7, 0.1: 8} {
+		c.ClassDropout = dropout
+		u, err := c.UNet()
+		if err != nil || u.NumClasses != rows || c.HasNullClass() != (rows == 8) {
+			t.Errorf("class dropout %g: %d rows, null class %t, %v", dropout, u.NumClasses, c.HasNullClass(), err)
+		}
+		again := c
+		again.NumClasses = 0
+		if again.SetLabelRows(rows); again.NumClasses != 7 {
+			t.Errorf("class dropout %g: %d rows are %d classes", dropout, rows, again.NumClasses)
+		}
 	}
 }
 

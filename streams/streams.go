@@ -18,6 +18,9 @@ const (
 	// TrainingNoise is epsilon of x_t in a training step. Step: the optimizer step.
 	// Image: the index in the global batch.
 	TrainingNoise uint32 = 2
+	// ClassDropout is the uniform numbers that decide which images of a training step have the
+	// null class. Step: the optimizer step. Image: the index in the global batch.
+	ClassDropout uint32 = 3
 
 	// SampleNoise is the noise of sampling and of the likelihood. Step: the timestep t
 	// of the (respaced) process, or 2^32-1 for x_T. Image: the index of the sample, or of

@@ -8,6 +8,7 @@ func TestValues(t *testing.T) {
 	for name, c := range map[string]struct{ got, want uint64 }{
 		"Timesteps":     {uint64(Timesteps), 1},
 		"TrainingNoise": {uint64(TrainingNoise), 2},
+		"ClassDropout":  {uint64(ClassDropout), 3},
 		"SampleNoise":   {uint64(SampleNoise), 16},
 		"SampleClass":   {uint64(SampleClass), 17},
 		"UpsampleNoise": {uint64(UpsampleNoise), 18},

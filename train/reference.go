@@ -63,7 +63,7 @@ func readReference(path string, config Config, log *zap.Logger) (*Checkpoint, er
 	c.Position = int64(c.Step) * int64(config.Train.BatchSize)
 	if embedding, ok := c.Model.Get("label_emb.weight"); ok && config.Model.ClassCond {
 		if table, ok := embedding.(*pt.Tensor); ok && len(table.Shape) == 2 {
-			c.Config.Model.NumClasses = int(table.Shape[0])
+			c.Config.Model.SetLabelRows(int(table.Shape[0]))
 		}
 	}
 	return c, readSiblings(c, log)

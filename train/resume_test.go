@@ -131,9 +131,13 @@ func same(t *testing.T, path string, a, b any) {
 func TestResume(t *testing.T) {
 	images := fiveImages(t)
 	for name, change := range map[string]func(*Config){
-		"plain":       func(*Config) {},
-		"dropout":     func(c *Config) { c.Model.Dropout = 0.3 },
-		"classes":     func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
+		"plain":         func(*Config) {},
+		"dropout":       func(c *Config) { c.Model.Dropout = 0.3 },
+		"classes":       func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
+		"class dropout": func(c *Config) { c.Model.ClassCond, c.Model.NumClasses, c.Model.ClassDropout = true, 10, 0.5 },
+		"resampling blocks": func(c *Config) {
+			c.Model.ResBlockUpDown, c.Model.NewAttentionOrder, c.Model.NumHeadChannels, c.Model.UseCheckpoint = true, true, 16, true
+		},
 		"microbatch":  func(c *Config) { c.Train.Microbatch = 3 },
 		"several EMA": func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
 		"EMA warm-up": func(c *Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },

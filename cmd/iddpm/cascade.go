@@ -14,8 +14,9 @@ func (o *cascadeOptions) job(first *sampleJob, small *inference.Images) *sampleJ
 	options := &sampleOptions{
 		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions,
 		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), ddim: o.ddim, eta: o.eta, seed: first.seed,
+		guidance: noGuidance(),
 	}
-	options.ema = o.ema
+	options.ema, options.guidance.scale = o.ema, o.guidance
 	return &sampleJob{sampleOptions: options, count: small.Len(), dir: first.dir, base: small}
 }
 

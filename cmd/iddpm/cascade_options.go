@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"iddpm/internal/cli"
@@ -20,7 +21,10 @@ type cascadeOptions struct {
 	eta       float64
 	ema       string
 	batchSize int
+	guidance  float64 // W; 1: none
 }
+
+func newCascadeOptions() cascadeOptions { return cascadeOptions{guidance: 1} }
 
 func (o *cascadeOptions) options() []cli.Option {
 	return []cli.Option{
@@ -31,13 +35,16 @@ func (o *cascadeOptions) options() []cli.Option {
 		{Name: "upsample-eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA` of the upsampler, as for --eta"},
 		{Name: "upsample-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
 		{Name: "upsample-batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Standard: "--batch-size", Usage: "upsample `N` images per batch"},
+		{Name: "upsample-guidance", Category: cli.CategorySampling, Value: &o.guidance, Usage: "classifier-free guidance scale `W` of the upsampler, as for --guidance"},
 	}
 }
 
 func (o *cascadeOptions) validate() error {
 	switch {
-	case o.path == "" && *o != (cascadeOptions{}):
-		return cli.Errorf("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema and -batch-size are for --upsample")
+	case o.path == "" && *o != newCascadeOptions():
+		return cli.Errorf("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema, -guidance and -batch-size are for --upsample")
+	case math.IsNaN(o.guidance) || math.IsInf(o.guidance, 0):
+		return cli.Errorf("--upsample-guidance must be a number, not %g", o.guidance)
 	case !(o.eta >= 0 && o.eta <= 1):
 		return cli.Errorf("upsample-eta must be in [0, 1], not %g", o.eta)
 	case o.eta > 0 && !o.ddim:
@@ -63,7 +70,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 	}
 	m, base := &second.Config.Model, first.Config.Model
 	if second.Bare && m.ClassCond {
-		m.NumClasses = classesOf(second.Model)
+		m.SetLabelRows(labelRows(second.Model))
 	}
 	second.Config.Diffusion.TimestepRespacing = o.respacing
 	if err := second.Config.Diffusion.Validate(); err != nil {
@@ -80,6 +87,8 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 		err = fmt.Errorf("%s has %d classes, but %s has %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
 	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
 		err = fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
+	case o.guidance != 1 && !m.HasNullClass():
+		err = fmt.Errorf("%s has no null class, which --upsample-guidance %g needs: train with --class-dropout", second.Path, o.guidance)
 	default:
 		err = second.Check(o.ema)
 	}

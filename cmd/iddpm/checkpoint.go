@@ -39,7 +39,7 @@ func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string)
 		return nil, err
 	}
 	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
-		config.Model.NumClasses = classesOf(checkpoint.Model)
+		config.Model.SetLabelRows(labelRows(checkpoint.Model))
 	}
 	if err := config.Validate(); err != nil {
 		return nil, cli.Usage(err)
@@ -47,8 +47,8 @@ func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string)
 	return checkpoint, nil
 }
 
-// classesOf returns the number of classes of bare weights; 0 without class conditioning.
-func classesOf(weights *pt.Dict) int {
+// labelRows returns the number of rows of the label embedding of bare weights; 0 without one.
+func labelRows(weights *pt.Dict) int {
 	embedding, _ := weights.Get("label_emb.weight")
 	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
 		return int(t.Shape[0])

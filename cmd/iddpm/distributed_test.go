@@ -77,7 +77,7 @@ func TestStaleLauncherVariables(t *testing.T) {
 }
 
 // everything is a run with all settings that processes must agree on.
-var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
+var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--class-dropout", "0.3", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
 	"--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
 

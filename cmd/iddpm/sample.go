@@ -26,6 +26,9 @@ Sample i depends only on the seed and i, so the work can be shared: --first-samp
 --num-samples 25000 generates the second half of 50,000, and "iddpm evaluate" reads both files.
 On one machine, --processes uses several GPUs and writes one file.
 
+--guidance W above 1 strengthens the influence of the class in a model trained with
+--class-dropout (classifier-free guidance), or that of the model itself over a weaker --guide.
+
 --invert finds the latents of given images (DDIM inversion), writes latents_NxCxHxW.npz,
 reconstructs the images and reports the PSNR. A super-resolution model upsamples --base-samples
 or, with --upsample, the samples of another model.
@@ -35,6 +38,7 @@ Examples:
   iddpm sample runs/001-emoji --num-samples 16 --timestep-respacing 50 --denoised-progress
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --seed 7
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --interpolate 1,2 --num-samples 8
+  iddpm sample runs/003-photos --class cat --guidance 2 --guidance-interval 0.2,3
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
@@ -78,6 +82,12 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	s.warnOfUntrained(job.classes, checkpoint)
 	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
 		return o.cascade.load(c.Context, remotes, path, checkpoint)
+	})
+	if err != nil {
+		return err
+	}
+	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*train.Checkpoint, error) {
+		return o.guidance.load(c.Context, remotes, path, checkpoint)
 	})
 	if err != nil {
 		return err

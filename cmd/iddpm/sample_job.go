@@ -19,12 +19,16 @@ type sampleJob struct {
 	given          *inference.Latents // x_T; nil: noise
 	originals      *inference.Images  // to invert; nil: none
 	base           *inference.Images  // to upsample; nil: none
+	guide          *train.Checkpoint  // of --guide; nil: none
 	strip          *inference.Strip   // of --denoised-progress; nil: none
 }
 
 // job reads the files that flags name.
 func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
 	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint))}
+	if err := o.guidance.check(checkpoint); err != nil {
+		return nil, err
+	}
 	if job.classes, err = classLabels(o.class, checkpoint); err != nil {
 		return nil, err
 	}

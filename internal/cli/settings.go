@@ -69,6 +69,7 @@ func ModelOptions(c *train.Config) []Option {
 		{Name: "use-new-attention-order", Category: categoryModel, Value: &m.NewAttentionOrder, Usage: "queries, keys and values in separate thirds of the channels, as in guided-diffusion's network for 64 pixels"},
 		{Name: "resblock-updown", Category: categoryModel, Value: &m.ResBlockUpDown, Usage: "down- and upsampling by residual blocks (BigGAN), not by single convolutions"},
 		{Name: "dropout", Category: categoryModel, Value: &m.Dropout, Usage: "dropout probability `P`"},
+		{Name: "class-dropout", Category: categoryModel, Value: &m.ClassDropout, Usage: "train class-conditional models without the class with probability `P`, such as 0.1, for classifier-free guidance (sample --guidance): adds a null class"},
 		{Name: "learn-sigma", Category: categoryModel, Value: &m.LearnSigma, Usage: "learn the variances of the reverse process (trained with L_hybrid unless --use-kl)"},
 		{Name: "super-res", Category: categoryModel, Value: new(m.SuperRes()), Usage: "super-resolution model: conditioned on the image downsampled to --small-size"},
 		{Name: "small-size", Category: categoryModel, Value: &m.SmallSize, Standard: "64 with --super-res", Usage: "resolution of the low-resolution input, `N` x N"},

@@ -9,7 +9,7 @@
 //     ema_warmup.go: the EMAs of a run whose decay rates grow.
 //  4. gradient_sum.go, backward.go: the gradient of a batch, over microbatches and processes.
 //  5. work.go: the device's part of a step, which a GPU captures as one graph.
-//  6. engine.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
+//  6. engine.go, class_dropout.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
 //
 // The random numbers of a step are a function of (seed, step, index in the global batch), so
 // the state holds no generator, and the result does not depend on microbatches or processes

@@ -45,6 +45,7 @@ func (e *Engine) tryStep(batch Batch) (*Result, error) {
 	gotorch.Scope(func() {
 		r.Timesteps, r.Weights = e.drawTimesteps(e.options.BatchSize)
 		first, end := e.first(), e.first()+e.options.LocalBatch()
+		batch.Labels = e.dropClasses(batch.Labels)
 		e.work.write(e.step, batch, r.Timesteps[first:end], r.Weights[first:end])
 	})
 	e.phase.Store(computing)
