@@ -112,6 +112,7 @@ type Options struct {
 	SaveInterval     int       `json:"save_interval"`             // steps between two checkpoints
 	Keep             int       `json:"keep"`                      // newest checkpoints to keep; 0: all
 	KeepEvery        int       `json:"keep_every"`                // also keep checkpoints at multiples of this step; 0: none
+	KeepBest         string    `json:"keep_best,omitempty"`       // keep the checkpoint of the smallest loss or bpd as best.pt; "": none
 	Seed             uint64    `json:"seed"`                      // of weights, data order, timesteps, noise and dropout
 	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
 	Deterministic    bool      `json:"deterministic"`             // use deterministic algorithms on CUDA too
@@ -182,7 +183,7 @@ func (o Options) CheckParts(processes int) error {
 // Validate returns an error that lists all invalid settings, each by its flag.
 func (c Config) Validate() error {
 	_, err := c.Model.UNet()
-	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c)}
+	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c), c.checkBest()}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}

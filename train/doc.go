@@ -19,7 +19,7 @@
 //     reference_names.go: those of other programs. ema.go, checkpoint_network.go: their weights.
 //     checkpoint_state.go: an engine's state as a checkpoint, in the parts optimizer.go,
 //     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
-//     in the background.
+//     in the background; best.go: the best checkpoint.
 //
 // bench.go and products.go time steps of the same engine. inference.go, memory.go and
 // pixels.go name parts of the engine for other packages.

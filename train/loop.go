@@ -30,6 +30,9 @@ func (t *Trainer) loop(ctx context.Context) error {
 				return t.stopped(err)
 			}
 		}
+		if err := t.saveBest(); err != nil {
+			return err
+		}
 		if t.savesNow() {
 			t.stage = saveOverdue
 		}

@@ -92,13 +92,15 @@ func (t *Trainer) writeMetrics(row []metrics.Value) {
 	if !t.run.Group.IsLeader() {
 		return
 	}
+	t.best.add(t.Step(), metrics.Row{Step: t.Step(), Values: row})
 	if err := t.metrics.Write(t.Step(), row); err != nil {
 		// Such as a full disk. Losing a row of metrics is better than ending the run.
 		t.run.Log.Error("cannot write a row of metrics; training continues without it", zap.Int("step", t.Step()), zap.Error(err))
 	}
 }
 
-// openMetrics opens the metrics files of the run folder at the current step.
+// openMetrics opens the metrics files of the run folder at the current step, and reads what is the
+// best checkpoint by them.
 func (t *Trainer) openMetrics() (err error) {
 	if t.metrics != nil {
 		err = t.metrics.Close()
@@ -106,6 +108,9 @@ func (t *Trainer) openMetrics() (err error) {
 	}
 	if err == nil {
 		t.metrics, err = metrics.Open(t.run.Dir, t.Step())
+	}
+	if err == nil {
+		err = t.openBest()
 	}
 	return err
 }

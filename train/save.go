@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
 )
 
 // checkpointPath returns the path of the current step's checkpoint.
@@ -20,12 +21,17 @@ func (t *Trainer) save(last bool) error {
 	if t.saver.holds(path) || !t.run.Group.IsLeader() {
 		return nil
 	}
-	dict, err := snapshot{t.config, t.engine, t.data, t.position, t.environment()}.pack()
+	dict, err := t.pack()
 	if err != nil {
 		return err
 	}
 	t.saver.start(path, dict, last)
 	return nil
+}
+
+// pack copies the state to host memory.
+func (t *Trainer) pack() (*pt.Dict, error) {
+	return snapshot{t.config, t.engine, t.data, t.position, t.environment()}.pack()
 }
 
 // saveNow saves, and waits until the checkpoint is on the disk.

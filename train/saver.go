@@ -63,8 +63,20 @@ func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) e
 	return nil
 }
 
-// wait waits for the write in progress and returns its error.
+// wait waits for the write in progress. Its error says what is left of the run.
 func (s *saver) wait() error {
+	switch err := s.finish(); {
+	case err == nil:
+		return nil
+	case s.safe == "":
+		return fmt.Errorf("cannot save the run, which has no checkpoint yet: %w", err)
+	default:
+		return fmt.Errorf("cannot save the run: %w\nthe last good checkpoint is %s", err, s.safe)
+	}
+}
+
+// finish waits for the write in progress and returns its error.
+func (s *saver) finish() error {
 	if s.result == nil {
 		return nil
 	}
@@ -72,13 +84,10 @@ func (s *saver) wait() error {
 	s.result = nil
 	if err == nil {
 		s.safe = s.writing
-		return nil
+	} else {
+		s.writing = ""
 	}
-	s.writing = ""
-	if s.safe == "" {
-		return fmt.Errorf("cannot save the run, which has no checkpoint yet: %w", err)
-	}
-	return fmt.Errorf("cannot save the run: %w\nthe last good checkpoint is %s", err, s.safe)
+	return err
 }
 
 // holds reports whether a checkpoint is on the disk or being written.

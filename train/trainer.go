@@ -83,6 +83,10 @@ type Trainer struct {
 	lock    *folderLock // the lock on the run folder; nil: not locked
 	saver   saver
 	metrics *metrics.Writer // nil except on rank 0
+
+	best      best  // only on rank 0
+	bestSaver saver // writes the best checkpoint
+
 	meter   meter
 	heldOut heldOut // empty unless the run evaluates
 
@@ -95,7 +99,7 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, saver: saver{log: r.Log}}
+	return &Trainer{run: r, saver: saver{log: r.Log}, bestSaver: saver{log: r.Log}}
 }
 
 // Config returns the run's configuration, with "auto" resolved.
@@ -126,7 +130,7 @@ func (t *Trainer) Close() error {
 	if t.batches != nil {
 		t.batches.Close()
 	}
-	err := t.saver.wait()
+	err := errors.Join(t.saver.wait(), t.bestSaver.finish())
 	if t.metrics != nil {
 		err = errors.Join(err, t.metrics.Close())
 	}

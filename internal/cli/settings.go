@@ -115,6 +115,7 @@ func TrainingOptions(c *train.Config) []Option {
 		{Name: "save-interval", Category: CategoryTraining, Value: &o.SaveInterval, Usage: "save a checkpoint every `N` steps"},
 		{Name: "keep", Category: CategoryTraining, Value: &o.Keep, Usage: "keep only the newest `N` checkpoints (0: all); an old one is deleted once a newer one is on disk"},
 		{Name: "keep-every", Category: CategoryTraining, Value: &o.KeepEvery, Usage: "with --keep, also keep checkpoints at multiples of `M` steps"},
+		{Name: "keep-best", Category: CategoryTraining, Value: &o.KeepBest, Usage: "also keep the checkpoint of the smallest `METRIC`, as checkpoints/best.pt: loss (mean over a save interval) or bpd (held-out bits/dim)"},
 		{Name: "max-skipped-steps", Category: CategoryTraining, Value: &o.MaxSkipped, Usage: "after `N` consecutive steps with a non-finite loss or gradient, roll back to the last checkpoint, once"},
 		{Name: "fp16-scale-growth", Category: CategoryTraining, Timed: true, Value: &o.FP16ScaleGrowth, Usage: "dynamic loss scaling (fp16): growth of log2(loss scale) per step, `N`"},
 		{Name: "init-from", Path: true, Category: CategoryTraining, Value: &o.InitFrom, Usage: "initialise (fine-tune) from the weights of `CKPT`"},
