@@ -128,6 +128,7 @@ lint: ## Check formatting, go vet and staticcheck
 	  test -z "$$unformatted" || { echo "gofmt would change these, run gofmt -w:" $$unformatted >&2; exit 1; }
 	$(GO) vet $(MODULES)
 	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch ./evaluate
+	cd tools/fakestore && $(GO) vet .
 	$(GO) tool staticcheck $(MODULES)
 
 test-cuda: ## Run the checks that need a GPU, after `make build cuda` (scripts/test_cuda.py)

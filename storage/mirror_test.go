@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"iddpm/internal/fakestore"
+
 	"go.uber.org/goleak"
 )
 
@@ -74,7 +76,7 @@ func rename(t *testing.T, dir, name string, content []byte) {
 }
 
 func TestMirror(t *testing.T) {
-	ctx, s, dir := context.Background(), newServer(t), t.TempDir()
+	ctx, s, dir := context.Background(), newServer(t, fakestore.Start(t)), t.TempDir()
 	rename(t, dir, "config.json", []byte("{}"))
 	rename(t, dir, "run.lock", nil)
 	write(t, filepath.Join(dir, "checkpoints", ".ckpt-000001.pt42"), noise(10))
@@ -110,7 +112,7 @@ func TestMirror(t *testing.T) {
 
 // A second process uploads only new files.
 func TestMirrorResumes(t *testing.T) {
-	s, dir := newServer(t), t.TempDir()
+	s, dir := newServer(t, fakestore.Start(t)), t.TempDir()
 	rename(t, dir, "a", noise(100))
 	rename(t, dir, "b", noise(100_000))
 	rename(t, dir, "c", noise(100))
@@ -128,7 +130,7 @@ func TestMirrorResumes(t *testing.T) {
 
 // The network fails while checkpoints are written; in the end all are uploaded intact.
 func TestMirrorThroughFaults(t *testing.T) {
-	ctx, s, dir := context.Background(), newServer(t), t.TempDir()
+	ctx, s, dir := context.Background(), newServer(t, fakestore.Start(t)), t.TempDir()
 	n := 0
 	s.fail(func(r *http.Request) fault {
 		n++
@@ -162,7 +164,7 @@ func TestMirrorThroughFaults(t *testing.T) {
 // An old remote file is removed only after its successor has been uploaded intact, even
 // if the local file is gone already.
 func TestMirrorPrunes(t *testing.T) {
-	ctx, s, dir := context.Background(), newServer(t), t.TempDir()
+	ctx, s, dir := context.Background(), newServer(t, fakestore.Start(t)), t.TempDir()
 	m := mirror(t, s.url("run"), dir, MirrorOptions{Replaced: func(there, sent []string) (old []string) {
 		for _, name := range there {
 			if name != sent[0] && name != "config.json" {
@@ -206,7 +208,7 @@ func TestMirrorPrunes(t *testing.T) {
 func TestMirrorClosesInTime(t *testing.T) {
 	for name, f := range map[string]fault{"no server": drop, "stalled": stall} {
 		t.Run(name, func(t *testing.T) {
-			s, dir := newServer(t), t.TempDir()
+			s, dir := newServer(t, fakestore.Start(t)), t.TempDir()
 			rename(t, dir, "config.json", nil)
 			m := mirror(t, s.url("run"), dir, MirrorOptions{})
 			await(t, m.sent, 1)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,9 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsouza/fake-gcs-server/fakestorage"
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"iddpm/internal/fakestore"
 )
 
 // quick are timeouts for a server in the same process.
@@ -29,10 +28,10 @@ var quick = Options{Stall: 10 * time.Second, Patience: time.Minute, Wait: time.M
 // server is an S3 server with an injectable network fault.
 type server struct {
 	*httptest.Server
-	objects gofakes3.Backend
-	mu      sync.Mutex
-	fault   func(r *http.Request) fault // nil: none
-	met     int                         // number of faults
+	behind *fakestore.Servers
+	mu     sync.Mutex
+	fault  func(r *http.Request) fault // nil: none
+	met    int                         // number of faults
 }
 
 // fault is a failure mode of a request.
@@ -47,24 +46,17 @@ const (
 	stall          // no response
 )
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, behind *fakestore.Servers) *server {
 	t.Helper()
-	t.Setenv("AWS_ACCESS_KEY_ID", "tester")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	s := &server{objects: s3mem.New()}
-	if err := s.objects.CreateBucket("bucket"); err != nil {
-		t.Fatal(err)
-	}
-	real := gofakes3.New(s.objects).Server()
+	s := &server{behind: behind}
+	real := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: behind.S3})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(real, w, r) }))
 	t.Cleanup(s.Close)
 	return s
 }
 
 // url returns the URL of a path in the server's only bucket.
-func (s *server) url(path string) string {
-	return "s3://bucket/" + path + "?region=eu-north-1&use_path_style=true&endpoint=" + url.QueryEscape(s.URL)
-}
+func (s *server) url(path string) string { return fakestore.URLAt(s.URL, path) }
 
 // fail makes requests fail from now on.
 func (s *server) fail(f func(r *http.Request) fault) {
@@ -134,21 +126,7 @@ func (s *server) truncate(real http.Handler, w http.ResponseWriter, r *http.Requ
 
 // halve truncates an object. Its checksum is either that of the half or still that of the whole.
 func (s *server) halve(key string, keepChecksum bool) {
-	o, err := s.objects.GetObject("bucket", key, nil)
-	if err != nil {
-		panic(err)
-	}
-	defer o.Contents.Close()
-	for entry := range o.Metadata {
-		if strings.HasPrefix(strings.ToLower(entry), "x-amz-checksum") && !keepChecksum {
-			delete(o.Metadata, entry)
-		}
-	}
-	body, err := io.ReadAll(io.LimitReader(o.Contents, o.Size/2))
-	if err == nil {
-		_, err = s.objects.PutObject("bucket", key, o.Metadata, bytes.NewReader(body), int64(len(body)), nil)
-	}
-	if err != nil {
+	if err := s.behind.Halve(key, keepChecksum); err != nil {
 		panic(err)
 	}
 }
@@ -205,19 +183,10 @@ func names(objects []Object) (all []string) {
 
 // places are new folders of all kinds.
 func places(t *testing.T) map[string]string {
-	line := httptest.NewUnstartedServer(nil)
-	host := line.Listener.Addr().String()
-	gcs, err := fakestorage.NewServerWithOptions(fakestorage.Options{Scheme: "http", NoListener: true, PublicHost: host})
-	if err != nil {
-		t.Fatal(err)
-	}
-	line.Config.Handler = gcs.HTTPHandler()
-	line.Start()
-	t.Cleanup(line.Close)
-	gcs.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	t.Setenv("STORAGE_EMULATOR_HOST", host)
+	servers := fakestore.Start(t)
+	t.Setenv("STORAGE_EMULATOR_HOST", servers.GCS)
 	return map[string]string{
-		"s3":   newServer(t).url("runs/one"),
+		"s3":   newServer(t, servers).url("runs/one"),
 		"gs":   "gs://bucket/runs/one?anonymous=true",
 		"file": "file://" + filepath.Join(t.TempDir(), "runs", "one"),
 	}
@@ -276,7 +245,7 @@ func TestFolder(t *testing.T) {
 
 // Uploads and downloads survive faults of some requests.
 func TestFaults(t *testing.T) {
-	ctx, s := context.Background(), newServer(t)
+	ctx, s := context.Background(), newServer(t, fakestore.Start(t))
 	small, large := noise(10_000), noise(2*partSize+1) // the latter in parts
 	impatient := quick
 	impatient.Stall = 200 * time.Millisecond
@@ -319,7 +288,7 @@ func TestFaults(t *testing.T) {
 
 // A permanent failure, or one that lasts too long, is an error that names the URL.
 func TestHopeless(t *testing.T) {
-	ctx, s := context.Background(), newServer(t)
+	ctx, s := context.Background(), newServer(t, fakestore.Start(t))
 	path := write(t, filepath.Join(t.TempDir(), "file"), noise(100))
 	short := quick
 	short.Patience = 50 * time.Millisecond
@@ -350,7 +319,7 @@ func TestHopeless(t *testing.T) {
 // A file that was truncated on the server is not stored under its name. A file that
 // exists locally is not downloaded again.
 func TestFetchDamaged(t *testing.T) {
-	ctx, s := context.Background(), newServer(t)
+	ctx, s := context.Background(), newServer(t, fakestore.Start(t))
 	f, dir := open(t, s.url("damaged"), quick), t.TempDir()
 	content := noise(1000)
 	if err := f.Put(ctx, "file", write(t, filepath.Join(dir, "out"), content)); err != nil {

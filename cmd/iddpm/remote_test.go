@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,27 +22,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"iddpm/internal/fakestore"
 )
 
 // bucketServer is an S3 server with one bucket, which can refuse requests.
 type bucketServer struct {
 	*httptest.Server
-	objects gofakes3.Backend
+	*fakestore.Servers
 	refuse  atomic.Pointer[func(*http.Request) bool]
 	serving sync.RWMutex // held for reading by each request
 }
 
 func newBucketServer(t *testing.T) *bucketServer {
 	t.Helper()
-	t.Setenv("AWS_ACCESS_KEY_ID", "tester")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	s := &bucketServer{objects: s3mem.New()}
-	if err := s.objects.CreateBucket("bucket"); err != nil {
-		t.Fatal(err)
-	}
-	real := gofakes3.New(s.objects).Server()
+	s := &bucketServer{Servers: fakestore.Start(t)}
+	real := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.S3})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.serving.RLock()
 		defer s.serving.RUnlock()
@@ -61,50 +56,18 @@ func (s *bucketServer) settle() {
 	defer s.serving.Unlock()
 }
 
-func (s *bucketServer) url(path string) string {
-	return "s3://bucket/" + path + "?region=eu-north-1&use_path_style=true&endpoint=" + url.QueryEscape(s.URL)
-}
+func (s *bucketServer) url(path string) string { return fakestore.URLAt(s.URL, path) }
 
 // names returns the objects below a path, without TensorBoard's, whose names contain the
 // time.
 func (s *bucketServer) names(t *testing.T, path string) (all []string) {
 	t.Helper()
-	list, err := s.objects.ListBucket("bucket", &gofakes3.Prefix{HasPrefix: true, Prefix: path + "/"}, gofakes3.ListBucketPage{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range list.Contents {
-		if name := strings.TrimPrefix(o.Key, path+"/"); !strings.HasPrefix(name, "events.") {
+	for _, key := range s.List(t, path+"/") {
+		if name := strings.TrimPrefix(key, path+"/"); !strings.HasPrefix(name, "events.") {
 			all = append(all, name)
 		}
 	}
-	slices.Sort(all)
 	return all
-}
-
-func (s *bucketServer) read(t *testing.T, key string) []byte {
-	t.Helper()
-	o, err := s.objects.GetObject("bucket", key, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Contents.Close()
-	body, err := io.ReadAll(o.Contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
-// put stores an object as another program would.
-func (s *bucketServer) put(t *testing.T, key string, body []byte) {
-	t.Helper()
-	if _, err := s.objects.DeleteObject("bucket", key); err != nil { // its checksum would stay
-		t.Fatal(err)
-	}
-	if _, err := s.objects.PutObject("bucket", key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // done runs a command that succeeds.
@@ -143,7 +106,7 @@ func TestRemoteRun(t *testing.T) {
 	if there := s.names(t, "runs/one"); !slices.Equal(there, want) {
 		t.Errorf("there are %q, want %q", there, want)
 	}
-	if n := bytes.Count(s.read(t, "runs/one/log.jsonl"), []byte("\n")); n != 6 {
+	if n := bytes.Count(s.Get(t, "runs/one/log.jsonl"), []byte("\n")); n != 6 {
 		t.Errorf("the log has %d lines, want 6", n)
 	}
 	testRemoteReaders(t, s, run)
@@ -176,13 +139,11 @@ func testRemoteReaders(t *testing.T, s *bucketServer, run string) {
 	for _, from := range []string{run, checkpoint} {
 		d := sample(t, append(at, from, "--num-samples", "1", "--timestep-respacing", "2")...)
 		name := filepath.Base(d.Samples)
-		if there := s.read(t, "runs/one/samples/step-000006/"+name); !bytes.Equal(there, readFile(t, d.Samples)) {
+		if there := s.Get(t, "runs/one/samples/step-000006/"+name); !bytes.Equal(there, readFile(t, d.Samples)) {
 			t.Errorf("%s there differs", name)
 		}
 		// Files of an earlier command are not uploaded again.
-		if _, err := s.objects.DeleteObject("bucket", "runs/one/samples/step-000006/"+name); err != nil {
-			t.Fatal(err)
-		}
+		s.Delete(t, "runs/one/samples/step-000006/"+name)
 		done(t, command("export", at, from, "-o", filepath.Join(t.TempDir(), "weights.pt"))...)
 		var r infoResult
 		if err := json.Unmarshal([]byte(done(t, command("info", at, "--json", from)...).stdout), &r); err != nil || r.Step != 6 {
@@ -214,8 +175,8 @@ func TestRemoteTruncated(t *testing.T) {
 	s := newBucketServer(t)
 	run := s.url("runs/one")
 	done(t, append(trainTiny(run), "--save-interval", "2", "--steps", "4", "--remote-cache", t.TempDir())...)
-	newest := s.read(t, "runs/one/checkpoints/ckpt-000004.pt")
-	s.put(t, "runs/one/checkpoints/ckpt-000004.pt", newest[:len(newest)/2])
+	newest := s.Get(t, "runs/one/checkpoints/ckpt-000004.pt")
+	s.Put(t, "runs/one/checkpoints/ckpt-000004.pt", newest[:len(newest)/2])
 	got := done(t, "figure", "vlb-terms", run, "--num-pictures", "1", "--device", "cpu", "--log-json", "-o", filepath.Join(t.TempDir(), "a.png"), "--remote-cache", t.TempDir())
 	for line := range strings.Lines(got.stderr) {
 		if !json.Valid([]byte(line)) {
@@ -284,9 +245,7 @@ func TestRemoteCopies(t *testing.T) {
 	run, own := s.url("runs/one"), []string{"--device", "cpu", "--remote-cache", cache}
 	done(t, append(trainTiny(run), "--save-interval", "1", "--steps", "2", "--remote-cache", cache)...)
 	for _, name := range s.names(t, "runs/one") {
-		if _, err := s.objects.DeleteObject("bucket", "runs/one/"+name); err != nil {
-			t.Fatal(err)
-		}
+		s.Delete(t, "runs/one/"+name)
 	}
 	got := iddpm(t, append(trainTiny(run), "--remote-cache", cache)...)
 	if got.status != exitFailed || !strings.Contains(got.lastLine(), "holds no run, but its copy on this machine") {
@@ -297,9 +256,7 @@ func TestRemoteCopies(t *testing.T) {
 	if there := s.names(t, "runs/one"); !slices.Equal(there, want) || !strings.Contains(got.stderr, "resuming its copy") {
 		t.Errorf("there are %q: %s", there, got.stderr)
 	}
-	if _, err := s.objects.DeleteObject("bucket", "runs/one/checkpoints/ckpt-000003.pt"); err != nil {
-		t.Fatal(err)
-	}
+	s.Delete(t, "runs/one/checkpoints/ckpt-000003.pt")
 	got = done(t, append([]string{"resume", run, "--steps", "4"}, own...)...)
 	if !strings.Contains(got.stderr, "newer than the URL") {
 		t.Errorf("it does not say that the copy is ahead: %s", got.stderr)
@@ -310,11 +267,11 @@ func TestRemoteCopies(t *testing.T) {
 		t.Errorf("the second run holds %q", there)
 	}
 	done(t, append(trainTiny(s.url("runs/three"), "--seed", "5"), "--steps", "1", "--remote-cache", t.TempDir())...)
-	s.put(t, "runs/one/config.json", s.read(t, "runs/three/config.json"))
+	s.Put(t, "runs/one/config.json", s.Get(t, "runs/three/config.json"))
 	if got = iddpm(t, append([]string{"resume", run}, own...)...); got.status != exitFailed || !strings.Contains(got.lastLine(), "a copy of another run") {
 		t.Errorf("another run of that name: %d, %s", got.status, got.stderr)
 	}
-	s.put(t, "runs/one/config.json", []byte("{"))
+	s.Put(t, "runs/one/config.json", []byte("{"))
 	if got = iddpm(t, append([]string{"resume", run}, own...)...); got.status != exitFailed || !strings.Contains(got.lastLine(), "config.json") || strings.Contains(got.lastLine(), "another run") {
 		t.Errorf("a damaged configuration: %d, %s", got.status, got.stderr)
 	}
@@ -330,7 +287,7 @@ func TestRemoteReference(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		s.put(t, "theirs/"+file.Name(), readFile(t, filepath.Join(theirs, file.Name())))
+		s.Put(t, "theirs/"+file.Name(), readFile(t, filepath.Join(theirs, file.Name())))
 	}
 	flags := append(slices.Clone(tiny), "--ema-rate", "0.9", "--steps", "3", "--device", "cpu", "--remote-cache", t.TempDir())
 	there, here := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "run")
@@ -383,7 +340,7 @@ func TestRemoteKill(t *testing.T) {
 						t.Fatal(err)
 					}
 					for _, name := range s.names(t, "runs/one/checkpoints") {
-						writeTo(t, filepath.Join(there, "checkpoints", name), s.read(t, "runs/one/checkpoints/"+name))
+						writeTo(t, filepath.Join(there, "checkpoints", name), s.Get(t, "runs/one/checkpoints/"+name))
 					}
 				}
 				newest = checkRun(t, there, newest)
