@@ -69,6 +69,7 @@ test: ## Build, lint and run all tests that need neither a GPU nor Python's torc
 	@$(MAKE) --silent $(PARALLEL) build/test-kernels
 	build/test-kernels
 	$(GO) test -count=1 -timeout 30m $(MODULES)
+	cd examples/embed && $(GO) test -count=1 .
 	$(GO) test -count=1 -timeout 30m -race $(MODULES)
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
@@ -129,6 +130,7 @@ lint: ## Check formatting, go vet and staticcheck
 	$(GO) vet $(MODULES)
 	$(GO) vet -tags cuda github.com/wangkuiyi/gotorch ./evaluate
 	cd tools/fakestore && $(GO) vet .
+	cd examples/embed && $(GO) vet .
 	$(GO) tool staticcheck $(MODULES)
 
 test-cuda: ## Run the checks that need a GPU, after `make build cuda` (scripts/test_cuda.py)
