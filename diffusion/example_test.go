@@ -28,7 +28,7 @@ func ExampleNew() {
 func ExampleGaussianDiffusion_SampleLoop() {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
-			d, err := diffusion.New(diffusion.Config{Steps: 10, NoiseSchedule: diffusion.Linear}, gotorch.Device{})
+			d, err := diffusion.New(diffusion.Config{Steps: 10, NoiseSchedule: diffusion.Cosine}, gotorch.Device{})
 			if err != nil {
 				log.Fatal(err)
 			}
