@@ -34,7 +34,7 @@ func ExampleGaussianDiffusion_SampleLoop() {
 			}
 			allNoise := func(x, _ gotorch.Tensor, _ diffusion.Cond) gotorch.Tensor { return x }
 			xT := gotorch.FullOn(gotorch.Device{}, gotorch.Float, 1, 1, 3, 4, 4)
-			x, err := d.SampleLoop(context.Background(), allNoise, xT, diffusion.Cond{}, diffusion.SampleOptions{})
+			x, err := d.SampleLoop(context.Background(), allNoise, xT, diffusion.Cond{}, diffusion.SampleOptions{Sampler: diffusion.DDIM})
 			if err != nil {
 				log.Fatal(err)
 			}
