@@ -42,6 +42,10 @@ type Options struct {
 	// means no known classes.
 	KnownClasses []string
 
+	// Classes are the names of the classes whose images the set consists of; empty means all
+	// images. An unknown one is an UnknownChoiceError.
+	Classes []string
+
 	// Split chooses the "train" or the "test" images of CIFAR and the
 	// downsampled ImageNet; empty means train. Other sets are not split.
 	Split string
@@ -85,7 +89,7 @@ type Dataset struct {
 	size    int
 	decoder imaging.Decoder
 	classes *classes // of the collection's images; nil without classes
-	kept    []int32  // images of the collection that Open found readable; nil: all
+	kept    []int32  // images of the collection that the set consists of; nil: all
 	jpegs   bool     // whether there are jpeg files
 	cache   *cache   // nil: images are decoded at every read
 	bad     badImages
@@ -145,11 +149,8 @@ const maxSize = 8192
 // apply applies the options to the images found: it assigns classes and selects a
 // subset.
 func (d *Dataset) apply(o Options) (err error) {
-	if o.ClassCond {
-		if d.classes, err = d.classify(o); err != nil {
-			return err
-		}
-		d.classes.check()
+	if err := d.label(o); err != nil {
+		return err
 	}
 	if err := d.checkHeaders(); err != nil {
 		return err
@@ -167,6 +168,27 @@ func (d *Dataset) apply(o Options) (err error) {
 	}
 	d.jpegs = d.mayHoldJPEG()
 	d.cache = newCache(d.Len(), d.size*d.size*3, o.CacheBytes, max(o.Sharers, 1))
+	return nil
+}
+
+// label assigns classes, if o asks for labels or for the images of some classes.
+func (d *Dataset) label(o Options) (err error) {
+	switch {
+	case len(o.Classes) > 0:
+		err = d.chooseClasses(o)
+	case o.ClassCond:
+		d.classes, err = d.classify(o)
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !o.ClassCond {
+		d.classes = nil
+		return nil
+	}
+	d.checkClasses()
 	return nil
 }
 
@@ -358,11 +380,11 @@ func (d *Dataset) checkHeaders() error {
 	for _, folder := range d.unreadable {
 		err = d.bad.add(folder.Name, folder.Err)
 	}
-	n := d.count()
+	n := d.Len()
 	checked := min(n, checkedHeaders)
 	found := make([]error, checked)
 	_ = parallel(context.Background(), checked, func(k int) error {
-		found[k] = d.check(Spread(k, checked, n))
+		found[k] = d.check(d.at(Spread(k, checked, n)))
 		return nil
 	})
 	unreadable := map[int]bool{}
@@ -370,7 +392,7 @@ func (d *Dataset) checkHeaders() error {
 		if cause == nil {
 			continue
 		}
-		i := Spread(k, checked, n)
+		i := d.at(Spread(k, checked, n))
 		unreadable[i] = true
 		if err = d.bad.add(d.name(i), cause); isShortage(err) {
 			return err
@@ -379,12 +401,13 @@ func (d *Dataset) checkHeaders() error {
 	if err != nil || len(unreadable) == 0 {
 		return err
 	}
+	readable := []int32{} // not nil, which means all
 	for i := range n {
-		if !unreadable[i] {
-			d.kept = append(d.kept, int32(i))
+		if !unreadable[d.at(i)] {
+			readable = append(readable, int32(d.at(i)))
 		}
 	}
-	if len(d.kept) == 0 {
+	if d.kept = readable; len(readable) == 0 {
 		return fmt.Errorf("%s: not one image can be read: %w", d.title, d.bad.error())
 	}
 	return nil

@@ -8,7 +8,7 @@
 //     CIFAR's and ImageNet's files (batches.go, batches_read.go, and pickle.go for what
 //     Python pickles), or empty, the built-in emoji set (emoji.go). It excludes files that are not data (left_out.go), numbers
 //     the images in the reference's order, assigns classes (labels.go,
-//     dataset_json.go, label_table.go) and checks their headers.
+//     dataset_json.go, label_table.go), keeps those that are asked for (chosen.go), and checks their headers.
 //  2. A Loader (loader.go) iterates over the endless sequence of epochs, each a
 //     permutation of the images (random.go), and sends image numbers to its workers
 //     (pipeline.go).

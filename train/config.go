@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"iddpm/data"
 	"iddpm/diffusion"
@@ -28,15 +29,16 @@ type Config struct {
 
 // DataConfig says where the images are.
 type DataConfig struct {
-	Dir          string `json:"data_dir"`         // folder, zip or archive; empty: the built-in emoji
-	Labels       string `json:"labels"`           // where classes come from: prefix, folder, source or a .csv file; empty: see data.Options
-	Flip         bool   `json:"random_flip"`      // random horizontal flip, with probability 1/2
-	RandomCrop   bool   `json:"random_crop"`      // random crop instead of center crop
-	Orient       bool   `json:"exif_orientation"` // apply the EXIF orientation
-	JPEGDecoder  string `json:"jpeg_decoder"`     // auto, turbo or go, see data.Options; empty: auto
-	Background   string `json:"background"`       // colour under transparent pixels, see data.ParseColour; empty: white
-	MaxBadImages int    `json:"max_bad_images"`   // how many unreadable images to skip
-	Cache        string `json:"cache"`            // memory for decoded images, see data.ParseCache; empty: auto
+	Dir          string `json:"data_dir"`          // folder, zip or archive; empty: the built-in emoji
+	Labels       string `json:"labels"`            // where classes come from: prefix, folder, source or a .csv file; empty: see data.Options
+	Classes      string `json:"classes,omitempty"` // comma-separated names of the classes to train on; empty: all images
+	Flip         bool   `json:"random_flip"`       // random horizontal flip, with probability 1/2
+	RandomCrop   bool   `json:"random_crop"`       // random crop instead of center crop
+	Orient       bool   `json:"exif_orientation"`  // apply the EXIF orientation
+	JPEGDecoder  string `json:"jpeg_decoder"`      // auto, turbo or go, see data.Options; empty: auto
+	Background   string `json:"background"`        // colour under transparent pixels, see data.ParseColour; empty: white
+	MaxBadImages int    `json:"max_bad_images"`    // how many unreadable images to skip
+	Cache        string `json:"cache"`             // memory for decoded images, see data.ParseCache; empty: auto
 }
 
 // Validate returns an error that lists all invalid settings of c.
@@ -49,6 +51,9 @@ func (c DataConfig) Validate() error {
 func (c DataConfig) options() (data.Options, error) {
 	o := data.Options{Labels: c.Labels, Orient: c.Orient, JPEGDecoder: c.JPEGDecoder, MaxBadImages: c.MaxBadImages}
 	var errs [4]error
+	if c.Classes != "" {
+		o.Classes = strings.Split(c.Classes, ",")
+	}
 	if c.Background != "" {
 		if o.Background, errs[0] = data.ParseColour(c.Background); errs[0] != nil {
 			errs[0] = fmt.Errorf("background: %w", errs[0])

@@ -76,6 +76,7 @@ func readBaseArrays(path string, c *train.Checkpoint, hasClasses bool) (*inferen
 // training. Labels are read unless hasClasses says that they are known.
 func readBaseSet(path string, c *train.Checkpoint, hasClasses bool) (*inference.Images, error) {
 	options := c.Config.DataOptions()
+	options.Classes = nil // any images
 	options.ImageSize = c.Config.Model.SmallSize
 	options.ClassCond = c.Config.Model.ClassCond && !hasClasses
 	options.MaxBadImages = 0 // it would be replaced by another image

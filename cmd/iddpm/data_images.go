@@ -27,7 +27,7 @@ func (o *imageOptions) options() []cli.Option {
 		{Name: "image-size", Category: cli.CategoryData, Value: &o.size, Usage: "preprocess images to `N` x N pixels (resize and center crop)"},
 		cli.SplitOption(&o.split),
 	}
-	options = append(options, cli.Select(cli.DataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background")...)
+	options = append(options, cli.Select(cli.DataOptions(&o.config), "labels", "classes", "exif-orientation", "jpeg-decoder", "background")...)
 	return append(append(options, o.outputOptions.options()...), cli.ConfigOption())
 }
 

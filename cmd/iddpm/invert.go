@@ -14,6 +14,7 @@ import (
 // of them if n is 0 or there are no more.
 func openOriginals(path string, n int, c *train.Checkpoint, classes []int64) (*inference.Images, error) {
 	options := c.Config.DataOptions()
+	options.Classes = nil // any images
 	options.ClassCond = false
 	options.Limit = n
 	options.CacheBytes = -1 // each is read once

@@ -35,6 +35,8 @@ func DataOptions(c *train.Config) []Option {
 			Usage: "number of classes `N` in the label embedding (0: as many as the images have; the reference has 1000)"},
 		{Name: "labels", Category: CategoryData, Local: true, Value: &d.Labels, Standard: "what the images offer",
 			Usage: "read class labels from `WHERE`: prefix (of file names), folder, source (the data set's own), or a .csv, .tsv or .txt file of lines NAME,CLASS"},
+		{Name: "classes", Category: CategoryData, Value: &d.Classes, Standard: "all",
+			Usage: "use only the images of these classes, `NAME,NAME...`, with or without --class-cond"},
 		{Name: "random-flip", Category: CategoryData, Value: &d.Flip,
 			Usage: "augmentation: flip each image horizontally with probability 1/2"},
 		{Name: "random-crop", Category: CategoryData, Value: &d.RandomCrop,
