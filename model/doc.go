@@ -2,7 +2,8 @@
 // parameter names of the reference's PyTorch state_dict.
 //
 // Each layer has a file: embedding.go, resblock.go, attention.go, resample.go.
-// unet.go builds the network and forward.go evaluates it. segments.go runs the backward
+// encoder.go has the half that the denoiser (unet.go, forward.go) and the classifier
+// (classifier.go, pooling.go) share. segments.go runs the backward
 // pass in segments (gradient checkpointing); statedict.go reads and writes weights;
 // products.go and memory.go count operations and memory. A layer's path in the builder
 // is its path in the state_dict.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -56,35 +57,16 @@ func (m *UNet) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 func defersBias(x gotorch.Tensor) bool { return x.Device().Type == gotorch.CUDA }
 
 func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.Tensor {
-	p := pass{dropout: in.Dropout, segments: in.Segments, defersBias: defersBias, casts: in.WorkingWeights}
-	dtype := in.Dtype
-	if dtype == 0 {
-		dtype = gotorch.Float
-	}
-	if in.Segments == nil && in.WorkingWeights == nil { // with segments, each segment's graph has its own casts
-		p.casts = m.castWeights(dtype, defersBias)
-	}
+	p, dtype, watch := m.begin(in, defersBias)
 	if m.config.SuperRes {
 		x = gotorch.Cat([]gotorch.Tensor{x, gotorch.UpsampleBilinear2d(in.LowRes, x.Size(2), x.Size(3))}, 1)
-	}
-	watch := in.Watch
-	if watch == nil {
-		watch = func(string, gotorch.Tensor) {}
 	}
 	emb := p.segments.leaf(m.embed(t, in.Y, p))
 	watch("time_embed", emb)
 	if !in.Segments.recomputes() { // otherwise each block recomputes its projection
-		p.emb = m.projections(emb, p)
+		p.emb = projections(slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks), emb, p)
 	}
-	h := x.CastTo(dtype).ChannelsLast()
-	hs := make([]gotorch.Tensor, 0, len(m.inputBlocks))
-	for i, bl := range m.inputBlocks {
-		h = releasing(func() gotorch.Tensor { return bl.forward(h, gotorch.Tensor{}, emb, p) })
-		watch(fmt.Sprintf("input_blocks.%d", i), h)
-		hs = append(hs, h)
-	}
-	h = releasing(func() gotorch.Tensor { return m.middleBlock.forward(h, gotorch.Tensor{}, emb, p) })
-	watch("middle_block", h)
+	h, hs := m.encode(x.CastTo(dtype).ChannelsLast(), emb, p, watch)
 	for i, bl := range m.outputBlocks {
 		h = releasing(func() gotorch.Tensor { return bl.forward(h, hs[len(hs)-1-i], emb, p) }, h, hs[len(hs)-1-i])
 		watch(fmt.Sprintf("output_blocks.%d", i), h)
@@ -92,6 +74,19 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	h = m.outConv.forward(m.outNorm.silu(h.CastTo(gotorch.Float)), p)
 	watch("out", h)
 	return h
+}
+
+// begin returns the state, the compute dtype and the callback of a forward pass.
+func (m *encoder) begin(in Input, defersBias bool) (p pass, dtype int8, watch func(string, gotorch.Tensor)) {
+	p = pass{dropout: in.Dropout, segments: in.Segments, defersBias: defersBias, casts: in.WorkingWeights}
+	dtype, watch = cmp.Or(in.Dtype, gotorch.Float), in.Watch
+	if in.Segments == nil && in.WorkingWeights == nil { // with segments, each segment's graph has its own casts
+		p.casts = m.castWeights(dtype, defersBias)
+	}
+	if watch == nil {
+		watch = func(string, gotorch.Tensor) {}
+	}
+	return p, dtype, watch
 }
 
 // embed returns SiLU of the embedding of t and y, [N, 4 channels]: every block's
@@ -104,12 +99,12 @@ func (m *UNet) embed(t, y gotorch.Tensor, p pass) gotorch.Tensor {
 	return emb.Silu()
 }
 
-// projections returns every residual block's embedding projection, computed by one
-// matrix multiplication.
-func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Tensor {
+// projections returns the embedding projection of each residual block of list, computed by
+// one matrix multiplication.
+func projections(list []block, emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Tensor {
 	var blocks []*resBlock
 	var weights, biases []gotorch.Tensor
-	for _, bl := range slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks) {
+	for _, bl := range list {
 		for _, r := range []*resBlock{bl.res, bl.res2} {
 			if r != nil {
 				blocks, weights, biases = append(blocks, r), append(weights, r.emb.weight.Tensor), append(biases, r.emb.bias.Tensor)
@@ -121,37 +116,4 @@ func (m *UNet) projections(emb gotorch.Tensor, p pass) map[*resBlock]gotorch.Ten
 		all[blocks[i]] = e
 	}
 	return all
-}
-
-// forward evaluates the block at h and, in the decoder, the skip connection.
-func (bl block) forward(h, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
-	if bl.conv != nil {
-		h = p.segments.leaf(bl.conv.forward(h, p))
-	}
-	if bl.res != nil {
-		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res.forward(in[0], in[1], in[2], p) }, h, skip, emb)
-	}
-	if bl.attention != nil {
-		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.attention.forward(in[0], p) }, h)
-	}
-	if bl.up != nil {
-		h = p.segments.leaf(bl.up.forward(h, p))
-	}
-	if bl.res2 != nil {
-		h = p.segments.checkpoint(func(in ...gotorch.Tensor) gotorch.Tensor { return bl.res2.forward(in[0], gotorch.Tensor{}, in[1], p) }, h, emb)
-	}
-	return h
-}
-
-// releasing runs a block. Without gradient tracking it frees the block's intermediate
-// tensors and the inputs in used.
-func releasing(block func() gotorch.Tensor, used ...gotorch.Tensor) (h gotorch.Tensor) {
-	if gotorch.IsGradEnabled() {
-		return block()
-	}
-	gotorch.Scope(func() { h = block().MoveOut() })
-	for _, x := range used {
-		x.Free()
-	}
-	return h
 }

@@ -74,6 +74,26 @@ func newConv1d(b builder, in, out int, zero bool) *linear {
 	}
 }
 
+// newPlainConv1d is newConv1d with PyTorch's own initial weights, outside the compute-dtype region.
+func newPlainConv1d(b builder, in, out int) *linear {
+	init := b.uniformFanIn(int64(in))
+	return &linear{
+		weight: b.param("weight", init, int64(out), int64(in), 1),
+		bias:   b.param("bias", init, int64(out)),
+		out:    int64(out), in: int64(in),
+	}
+}
+
+// newConv1x1 is a 2-D convolution with kernel 1 of one pixel, whose weights begin with zeros.
+func newConv1x1(b builder, in, out int) *linear {
+	init := zeroed(b.uniformFanIn(int64(in)))
+	return &linear{
+		weight: b.param("weight", init, int64(out), int64(in), 1, 1),
+		bias:   b.param("bias", init, int64(out)),
+		out:    int64(out), in: int64(in),
+	}
+}
+
 // forward maps x [..., in] to [..., out] in x's dtype.
 func (l *linear) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	dtype := x.Dtype()
@@ -121,7 +141,7 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 
 // castWeights casts the weights of the compute-dtype region, all at once, except those
 // that are frozen or folded, and deferred biases.
-func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
+func (m *encoder) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
@@ -139,7 +159,7 @@ func (m *UNet) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.T
 // WorkingWeights returns copies of the weights of the compute-dtype region in dtype, as
 // leaves that require gradients: see [Input.WorkingWeights]. In float32 there are none.
 // Call it outside any scope; the caller owns the tensors.
-func (m *UNet) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor) {
+func (m *encoder) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor) {
 	gotorch.NoGrad(func() { working = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
 	for _, leaf := range working {
 		leaf.SetRequiresGrad(true)
@@ -188,7 +208,7 @@ func (p *Parameter) folds(dtype int8) bool {
 // Freeze keeps copies of the weights in dtype, cast, folded and ordered once for all later
 // evaluations. Afterwards the weights must not change, and get no gradients. Call it
 // outside any scope.
-func (m *UNet) Freeze(dtype int8) {
+func (m *encoder) Freeze(dtype int8) {
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}

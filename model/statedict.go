@@ -10,11 +10,11 @@ import (
 )
 
 // StateDict copies the weights to host memory, as PyTorch's state_dict, an OrderedDict.
-func (m *UNet) StateDict() *pt.Dict { return m.PackStateDict(m.Tensors()) }
+func (m *encoder) StateDict() *pt.Dict { return m.PackStateDict(m.Tensors()) }
 
 // PackStateDict copies tensors, one per parameter in order, to host memory under the
 // parameters' names: weights, or EMA weights.
-func (m *UNet) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
+func (m *encoder) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
 	dict := &pt.Dict{Ordered: true}
 	for i, p := range m.params {
 		dict.Set(p.Name, tensors[i].PT())
@@ -25,12 +25,12 @@ func (m *UNet) PackStateDict(tensors []gotorch.Tensor) *pt.Dict {
 // LoadStateDict overwrites the weights with those of a state_dict, converted to float32.
 // It is strict: it returns a [*StateDictError] that lists missing, unknown and mismatched
 // parameters, and then changes no weight.
-func (m *UNet) LoadStateDict(dict *pt.Dict) error {
+func (m *encoder) LoadStateDict(dict *pt.Dict) error {
 	return m.UnpackStateDict(dict, m.Tensors())
 }
 
 // UnpackStateDict is [UNet.LoadStateDict] into the given tensors.
-func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
+func (m *encoder) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 	if err := m.CheckStateDict(dict); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (m *UNet) UnpackStateDict(dict *pt.Dict, tensors []gotorch.Tensor) error {
 
 // CheckStateDict returns the error of [UNet.LoadStateDict] without loading. It works on
 // a network of [Plan].
-func (m *UNet) CheckStateDict(dict *pt.Dict) error {
+func (m *encoder) CheckStateDict(dict *pt.Dict) error {
 	if mismatches := m.Mismatches(dict); len(mismatches) > 0 {
 		return &StateDictError{mismatches}
 	}
@@ -113,7 +113,7 @@ func (x *Mismatch) Error() string {
 }
 
 // Mismatches compares a state_dict with the network's names and shapes.
-func (m *UNet) Mismatches(dict *pt.Dict) (all []*Mismatch) {
+func (m *encoder) Mismatches(dict *pt.Dict) (all []*Mismatch) {
 	known := map[any]bool{}
 	for _, p := range m.params {
 		known[p.Name] = true

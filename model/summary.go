@@ -7,13 +7,13 @@ import (
 )
 
 // Config returns the arguments that the network was built from.
-func (m *UNet) Config() UNetConfig { return m.config }
+func (m *encoder) Config() UNetConfig { return m.config }
 
 // Parameters returns all parameters in PyTorch's named_parameters() order.
-func (m *UNet) Parameters() []*Parameter { return m.params }
+func (m *encoder) Parameters() []*Parameter { return m.params }
 
 // Tensors returns the parameters' tensors in the same order.
-func (m *UNet) Tensors() []gotorch.Tensor {
+func (m *encoder) Tensors() []gotorch.Tensor {
 	tensors := make([]gotorch.Tensor, len(m.params))
 	for i, p := range m.params {
 		tensors[i] = p.Tensor
@@ -24,7 +24,7 @@ func (m *UNet) Tensors() []gotorch.Tensor {
 // WithWeights calls f while the network has other weights, in the order of Tensors, such as EMA
 // weights during training, and then restores its own. Weights are copied in place, so captured CUDA
 // graphs remain valid. Call it on the tensor thread.
-func (m *UNet) WithWeights(weights []gotorch.Tensor, f func()) {
+func (m *encoder) WithWeights(weights []gotorch.Tensor, f func()) {
 	gotorch.Scope(func() {
 		params := m.Tensors()
 		own := make([]gotorch.Tensor, len(params))
@@ -39,7 +39,7 @@ func (m *UNet) WithWeights(weights []gotorch.Tensor, f func()) {
 }
 
 // NumParameters returns the number of trainable values.
-func (m *UNet) NumParameters() int64 {
+func (m *encoder) NumParameters() int64 {
 	total := int64(0)
 	for _, p := range m.params {
 		n := int64(1)
@@ -53,21 +53,21 @@ func (m *UNet) NumParameters() int64 {
 
 // To moves the parameters to a device. Call it before passing the parameters' tensors to
 // an optimizer.
-func (m *UNet) To(device gotorch.Device) {
+func (m *encoder) To(device gotorch.Device) {
 	for _, p := range m.params {
 		p.Tensor = p.Tensor.To(device)
 	}
 }
 
 // SetRequiresGrad enables or disables gradient tracking for the parameters.
-func (m *UNet) SetRequiresGrad(on bool) {
+func (m *encoder) SetRequiresGrad(on bool) {
 	for _, p := range m.params {
 		p.Tensor.SetRequiresGrad(on)
 	}
 }
 
 // Free frees the parameters' tensors.
-func (m *UNet) Free() {
+func (m *encoder) Free() {
 	for _, p := range m.params {
 		p.Tensor.Free()
 		p.frozen.Free()

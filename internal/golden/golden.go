@@ -18,7 +18,7 @@ import (
 )
 
 // rows are the folders that a golden folder may contain.
-var rows = []string{"schedule", "respace", "pieces", "image", "model"}
+var rows = []string{"schedule", "respace", "pieces", "image", "model", "classifier"}
 
 // Dir returns the golden folder. The test fails if it contains none of the rows.
 func Dir(t testing.TB) string {

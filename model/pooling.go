@@ -1,0 +1,95 @@
+package model
+
+import (
+	"math"
+
+	"github.com/wangkuiyi/gotorch"
+)
+
+// featureWidth is the width of the hidden layer of a featurePool.
+const featureWidth = 2048
+
+// pooling is the head of a classifier. It computes in float32.
+type pooling interface {
+	// forward maps the last feature map h [N, C, H, W], and those of all blocks of the encoder,
+	// hs, to logits [N, classes].
+	forward(h gotorch.Tensor, hs []gotorch.Tensor, p pass) gotorch.Tensor
+}
+
+// meanPool is PoolAdaptive: norm, SiLU, mean, and a linear layer.
+type meanPool struct {
+	norm *norm
+	out  *linear
+}
+
+func newMeanPool(b builder, channels, classes int) *meanPool {
+	return &meanPool{norm: newNorm(b.at("0"), channels), out: newConv1x1(b.at("3"), channels, classes)}
+}
+
+func (a *meanPool) forward(h gotorch.Tensor, _ []gotorch.Tensor, p pass) gotorch.Tensor {
+	return a.out.forward(a.norm.silu(h.CastTo(gotorch.Float)).MeanDims(false, 2, 3), p)
+}
+
+// attentionPool is PoolAttention: norm and SiLU; multi-head self-attention over all pixels and
+// their mean, with learned positions, whose result at the mean is projected to logits.
+type attentionPool struct {
+	norm      *norm
+	positions *Parameter // [C, 1 + H W], the mean first
+	qkv, out  *linear
+	heads     int64
+}
+
+func newAttentionPool(b builder, channels, side, headChannels, classes int) *attentionPool {
+	a := &attentionPool{norm: newNorm(b.at("0"), channels), heads: int64(channels / headChannels)}
+	b = b.at("2")
+	positions := func(t gotorch.Tensor) {
+		t.NormalI(0, 1, b.generator)
+		t.DivI(gotorch.Full([]int64{1}, float32(math.Sqrt(float64(channels))), false))
+	}
+	a.positions = b.param("positional_embedding", positions, int64(channels), int64(side*side+1))
+	a.qkv = newPlainConv1d(b.at("qkv_proj"), channels, 3*channels)
+	a.out = newPlainConv1d(b.at("c_proj"), channels, classes)
+	a.qkv.weight.heads, a.qkv.bias.heads = a.heads, a.heads
+	return a
+}
+
+func (a *attentionPool) forward(h gotorch.Tensor, _ []gotorch.Tensor, p pass) gotorch.Tensor {
+	h = a.norm.silu(h.CastTo(gotorch.Float))
+	n, c := h.Size(0), h.Size(1)
+	tokens := h.Permute([]int64{0, 2, 3, 1}).Reshape(n, h.Size(2)*h.Size(3), c)
+	tokens = gotorch.Cat([]gotorch.Tensor{tokens.MeanDims(true, 1), tokens}, 1)
+	tokens = tokens.Add(p.as(a.positions, gotorch.Float).Transpose(0, 1), 1)
+	y := gotorch.SelfAttention(a.qkv.forward(tokens, p), a.heads)
+	return a.out.forward(y.Select(1, 0), p)
+}
+
+// featurePool is PoolSpatial and PoolSpatialV2: the means of the feature maps of all blocks, and
+// an MLP with one hidden layer.
+type featurePool struct {
+	hidden, out *linear
+	norm        *norm // nil: ReLU instead of group norm and SiLU
+}
+
+func newFeaturePool(b builder, features, classes int, normalized bool) *featurePool {
+	a := &featurePool{hidden: newLinear(b.at("0"), features, featureWidth)}
+	if !normalized {
+		a.out = newLinear(b.at("2"), featureWidth, classes)
+		return a
+	}
+	a.norm = newNorm(b.at("1"), featureWidth)
+	a.out = newLinear(b.at("3"), featureWidth, classes)
+	return a
+}
+
+func (a *featurePool) forward(h gotorch.Tensor, hs []gotorch.Tensor, p pass) gotorch.Tensor {
+	means := make([]gotorch.Tensor, 0, len(hs)+1)
+	for _, x := range append(hs, h) {
+		means = append(means, x.CastTo(gotorch.Float).MeanDims(false, 2, 3))
+	}
+	hidden := a.hidden.forward(gotorch.Cat(means, 1), p)
+	if a.norm == nil {
+		return a.out.forward(hidden.Relu(), p)
+	}
+	n := hidden.Size(0)
+	return a.out.forward(a.norm.silu(hidden.View(n, featureWidth, 1, 1)).View(n, featureWidth), p)
+}
