@@ -45,6 +45,11 @@ func TestGraphCacheShared(t *testing.T) {
 	add("guided", sample(SampleOptions{Guidance: &Guidance{Scale: 2, NullClass: 9}}))
 	add("guided more", sample(SampleOptions{Guidance: &Guidance{Scale: 3, NullClass: 9}}))
 	add("guided in an interval", sample(SampleOptions{Sampler: DDIM, Guidance: &Guidance{Scale: 2, NullClass: 9, MinSigma: d.Sigma(2), MaxSigma: d.Sigma(5)}}))
+	byClass := &ClassifierGuidance{Scale: 2, Gradient: func(x, _ gotorch.Tensor, cond Cond) gotorch.Tensor {
+		return x.Sin().Mul(cond.Y.To(cpu, gotorch.Float).View(-1, 1, 1, 1))
+	}}
+	add("by a classifier", sample(SampleOptions{Classifier: byClass}))
+	add("by a classifier, ddim", sample(SampleOptions{Sampler: DDIM, Eta: 0.3, Classifier: byClass, Guidance: &Guidance{Scale: 2, NullClass: 9}}))
 	add("unclipped", sample(SampleOptions{NoClipDenoised: true}))
 	add("ddim", sample(SampleOptions{Sampler: DDIM}))
 	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))

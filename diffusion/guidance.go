@@ -24,8 +24,10 @@ type Guidance struct {
 	MinSigma, MaxSigma float64
 }
 
-func (g Guidance) validate(cond Cond) error {
+func (g *Guidance) validate(cond Cond) error {
 	switch {
+	case g == nil:
+		return nil
 	case math.IsNaN(g.Scale) || math.IsInf(g.Scale, 0):
 		return fmt.Errorf("guidance scale %v is not a number", g.Scale)
 	case !(g.MinSigma >= 0) || !(g.MaxSigma == 0 || g.MaxSigma > g.MinSigma):
@@ -36,10 +38,12 @@ func (g Guidance) validate(cond Cond) error {
 	return nil
 }
 
-// guides reports whether the step from t is guided.
-func (g Guidance) guides(d *GaussianDiffusion, t int) bool {
-	sigma := d.Sigma(t)
-	return g.Scale != 1 && sigma > g.MinSigma && (g.MaxSigma == 0 || sigma <= g.MaxSigma)
+// variant returns 1 if the step from t is guided, else 0.
+func (g Guidance) variant(d *GaussianDiffusion, t int) int {
+	if sigma := d.Sigma(t); g.Scale == 1 || sigma <= g.MinSigma || g.MaxSigma != 0 && sigma > g.MaxSigma {
+		return 0
+	}
+	return 1
 }
 
 // Sigma returns the noise level of x_t / sqrt(alphaBar_t), sqrt((1 - alphaBar_t) / alphaBar_t).

@@ -134,3 +134,34 @@ func TestGuidanceRefuses(t *testing.T) {
 		}
 	})
 }
+
+// TestClassifierGuidance: with S = 0 samples are those without a classifier, to the bit; labels are
+// needed.
+func TestClassifierGuidance(t *testing.T) {
+	d := process(t, Cosine, 8, Objective{VarType: LearnedRange})
+	gotorch.Scope(func() {
+		noise := NoiseSource{Seed: 7, Shape: []int64{2, 3, 4, 4}}
+		gradient := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.Sin() }
+		labels := Cond{Y: gotorch.FromInt64s([]int64{1, 2})}
+		unlabelled := func(x, t gotorch.Tensor, _ Cond) gotorch.Tensor { return labelled(x, t, labels) }
+		sample := func(cond Cond, g *ClassifierGuidance) ([]float32, error) {
+			x, err := d.SampleLoop(t.Context(), unlabelled, noise.XT(), cond, SampleOptions{Noise: noise.At, Classifier: g})
+			if err != nil {
+				return nil, err
+			}
+			return x.Float32s(), nil
+		}
+		want, err := sample(labels, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for scale, same := range map[float64]bool{0: true, 2: false} {
+			if got, err := sample(labels, &ClassifierGuidance{Scale: scale, Gradient: gradient}); err != nil || slices.Equal(got, want) != same {
+				t.Errorf("S = %g: as without a classifier: %t, %v", scale, !same, err)
+			}
+		}
+		if _, err := sample(Cond{}, &ClassifierGuidance{Scale: 1, Gradient: gradient}); err == nil || !strings.Contains(err.Error(), "needs class labels") {
+			t.Errorf("without labels: %v", err)
+		}
+	})
+}

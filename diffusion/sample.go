@@ -2,6 +2,7 @@ package diffusion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -35,6 +36,9 @@ type SampleOptions struct {
 	SkipSteps int
 	// Guidance, if not nil, guides the network. A guide must fit the GraphCache as the network does.
 	Guidance *Guidance
+	// Classifier, if not nil, conditions the samples by a classifier, which must fit the
+	// GraphCache, too.
+	Classifier *ClassifierGuidance
 	// Noise returns the noise of timestep t, [N, C, H, W], such as NoiseSource.At. It is
 	// not called at t = 0, nor by DDIM with eta 0.
 	Noise func(t int) gotorch.Tensor
@@ -45,7 +49,7 @@ type SampleOptions struct {
 	GraphCache *GraphCache
 }
 
-func (o SampleOptions) validate(steps int) error {
+func (o SampleOptions) validate(steps int, cond Cond) error {
 	switch {
 	case o.Sampler != Ancestral && o.Sampler != DDIM:
 		return fmt.Errorf("sampler %d is neither Ancestral nor DDIM", o.Sampler)
@@ -58,19 +62,14 @@ func (o SampleOptions) validate(steps int) error {
 	case o.Noise == nil && (o.Sampler == Ancestral || o.Eta > 0):
 		return fmt.Errorf("ancestral sampling, and DDIM with eta above 0, need noise: set SampleOptions.Noise")
 	}
-	return nil
+	return errors.Join(o.Guidance.validate(cond), o.Classifier.validate(cond))
 }
 
 // SampleLoop samples images from the noise xT, [N, C, H, W], down to t = 0, without
 // gradients. xT is not modified; the images belong to the caller's scope.
 func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT gotorch.Tensor, cond Cond, o SampleOptions) (gotorch.Tensor, error) {
-	if err := o.validate(d.NumTimesteps()); err != nil {
+	if err := o.validate(d.NumTimesteps(), cond); err != nil {
 		return gotorch.Tensor{}, err
-	}
-	if o.Guidance != nil {
-		if err := o.Guidance.validate(cond); err != nil {
-			return gotorch.Tensor{}, err
-		}
 	}
 	c := d.pSample
 	if o.Sampler == DDIM {
@@ -78,6 +77,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 			return gotorch.Tensor{}, err
 		}
 	}
+	c = c.guided(o.Classifier)
 	l := loop{name: c.op, options: o.kind(), x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
 	if c.addsNoise {
 		l.noise = func(t int) (noise gotorch.Tensor) {
@@ -90,12 +90,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	denoisers := []Denoiser{denoise}
 	if g := o.Guidance; g != nil {
 		denoisers = append(denoisers, g.Denoiser(denoise))
-		l.variant = func(t int) int {
-			if g.guides(d, t) {
-				return 1
-			}
-			return 0
-		}
+		l.variant = func(t int) int { return g.variant(d, t) }
 	}
 	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
 		return d.step(c, denoisers[variant], b.x, t, b.noise, b.cond, !o.NoClipDenoised)
@@ -111,12 +106,16 @@ type sampleKind struct {
 	guided, autoguided bool
 	scale              float64
 	nullClass          int64
+	classifierScale    float64
 }
 
 func (o SampleOptions) kind() sampleKind {
 	k := sampleKind{sampler: o.Sampler, eta: o.Eta, noClipDenoised: o.NoClipDenoised}
 	if g := o.Guidance; g != nil {
 		k.guided, k.autoguided, k.scale, k.nullClass = true, g.Guide != nil, g.Scale, g.NullClass
+	}
+	if o.Classifier != nil {
+		k.classifierScale = o.Classifier.Scale
 	}
 	return k
 }

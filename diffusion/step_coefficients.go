@@ -8,6 +8,9 @@ type stepCoefficients struct {
 	op        string         // names the step in errors
 	rows      gotorch.Tensor // [T, ReverseStepColumns]
 	addsNoise bool           // except at t = 0
+
+	classifier *ClassifierGuidance // nil: none
+	shifts     gradientShifts      // undefined: the variance, in the next image alone
 }
 
 // needsNoise reports whether a step of any image adds noise.
@@ -27,6 +30,9 @@ func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch
 		modelOutput := d.modelOutput(denoise, x, t, cond)
 		rows := t.extractRows(c.rows).Expand(x.Size(0), gotorch.ReverseStepColumns)
 		next, predXStart = gotorch.DiffusionReverseStep(modelOutput, x, rows, o)
+		if c.classifier != nil {
+			next, predXStart = d.shift(c, modelOutput, x, t, cond, next, predXStart)
+		}
 	})
 	return next, predXStart
 }
@@ -52,7 +58,10 @@ func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficie
 	variance := c.of(posteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
 	epsilonFactor := c.of(oneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
 	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
-	return stepCoefficients{op: "DDIMSample", addsNoise: eta != 0, rows: rows.table().Unscoped()}
+	return stepCoefficients{
+		op: "DDIMSample", addsNoise: eta != 0, rows: rows.table().Unscoped(),
+		shifts: c.ddimShifts(c.of(sqrtAlphasCumprodPrev), epsilonFactor),
+	}
 }
 
 // ddimReverseSampleCoefficients are the coefficients of DDIMReverseSample.

@@ -32,21 +32,34 @@ type GuideError struct{ Reason string }
 
 func (e *GuideError) Error() string { return "the network cannot be the guide: " + e.Reason }
 
-// guidance returns what the sampling loop needs of g, which may be nil. It runs on the tensor
-// thread.
-func (m *Model) guidance(g *Guidance) (*diffusion.Guidance, error) {
-	var guide *Model
-	if g != nil {
-		guide = g.Guide
+// guides are the networks that a captured step contains in addition to the model's own.
+type guides struct {
+	guide      *Model
+	classifier *Classifier
+}
+
+// setGuides closes the captured step if it has other guides than those of o. It runs on the
+// tensor thread.
+func (m *Model) setGuides(o SampleOptions) {
+	var now guides
+	if o.Guidance != nil {
+		now.guide = o.Guidance.Guide
 	}
-	if guide != m.guide { // the captured step has the other guide
+	if o.Classifier != nil {
+		now.classifier = o.Classifier.Classifier
+	}
+	if now != m.guides {
 		m.graphs.Close()
-		m.guide = guide
+		m.guides = now
 	}
+}
+
+// guidance returns what the sampling loop needs of g, which may be nil.
+func (m *Model) guidance(g *Guidance) (*diffusion.Guidance, error) {
 	switch {
 	case g == nil:
 		return nil, nil
-	case guide != nil:
+	case g.Guide != nil:
 		return m.autoguidance(g)
 	case !m.config.HasNullClass():
 		return nil, ErrNoNullClass

@@ -23,7 +23,7 @@ type Model struct {
 	group   *distributed.Group
 	graphs  diffusion.GraphCache
 	trained []int64 // labels among which random classes are chosen
-	guide   *Model  // of the captured graphs; nil: none
+	guides  guides  // of the captured graphs
 
 	weights train.Weights
 	owned   *model.UNet // freed with the model; nil: the caller's
@@ -88,9 +88,16 @@ func (m *Model) noise(seed uint64, first, count int) diffusion.NoiseSource {
 
 // checkLabels refuses labels that are not classes of the network.
 func (m *Model) checkLabels(labels []int64) error {
+	if !m.config.ClassCond {
+		return nil
+	}
+	return checkLabels(labels, m.config.NumClasses)
+}
+
+func checkLabels(labels []int64, numClasses int) error {
 	for _, label := range labels {
-		if m.config.ClassCond && (label < 0 || label >= int64(m.config.NumClasses)) {
-			return &ClassError{Label: label, NumClasses: m.config.NumClasses}
+		if label < 0 || label >= int64(numClasses) {
+			return &ClassError{Label: label, NumClasses: numClasses}
 		}
 	}
 	return nil

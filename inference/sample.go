@@ -28,9 +28,10 @@ type SampleOptions struct {
 	Unclipped bool              // do not clip the predicted x_0 to [-1, 1]
 	SkipSteps int               // leave out that many timesteps at the start of the reverse process
 
-	Guidance *Guidance // nil: none
+	Guidance   *Guidance           // nil: none
+	Classifier *ClassifierGuidance // nil: none
 
-	Classes []int64  // labels, used in turn; nil: at random among the trained classes
+	Classes []int64  // labels, used in turn; nil: at random among the trained classes, or those of Classifier
 	Latents *Latents // x_T, instead of noise; with DDIM and eta 0
 
 	// AllRanks keeps the samples in all processes, not only in rank 0.
@@ -69,7 +70,8 @@ type sampling struct {
 	*Model
 	SampleOptions
 	counter counter
-	guided  *diffusion.Guidance // from Guidance
+	guided  *diffusion.Guidance           // from Guidance
+	by      *diffusion.ClassifierGuidance // from Classifier
 
 	xT       func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor // where the reverse process starts; nil: noise
 	lowRes   Images                                                         // to upsample, in turn
@@ -92,7 +94,7 @@ func (s *sampling) run(ctx context.Context) (all Samples, err error) {
 	round := s.BatchSize * s.group.Size()
 	s.counter = counter{callback: s.Progress, count: s.Count, perRound: round, perBatch: s.process.NumTimesteps() - s.SkipSteps}
 	err = s.group.OnTensorThread(func() (err error) {
-		if s.guided, err = s.guidance(s.Guidance); err != nil {
+		if err := s.prepareGuidance(); err != nil {
 			return err
 		}
 		for first := 0; first < s.Count; first += round {
@@ -103,6 +105,18 @@ func (s *sampling) run(ctx context.Context) (all Samples, err error) {
 		return nil
 	})
 	return all, err
+}
+
+// prepareGuidance checks the guides and passes them on to the sampling loop.
+func (s *sampling) prepareGuidance() (err error) {
+	s.setGuides(s.SampleOptions)
+	if s.guided, err = s.guidance(s.Guidance); err != nil {
+		return err
+	}
+	if s.by, err = s.classifierGuidance(s.Classifier); err != nil || s.by == nil {
+		return err
+	}
+	return checkLabels(s.Classes, s.Classifier.Classifier.NumClasses())
 }
 
 // round generates a batch in each process and gathers them.
@@ -138,10 +152,13 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 		}
 		labels := s.labels(first, n)
 		cond := s.cond(labels)
+		if s.by != nil { // also where the network has no classes
+			cond.Y = gotorch.FromInt64s(labels).To(s.device)
+		}
 		cond.LowRes = s.lowResTensor(first, n)
 		var x gotorch.Tensor
 		x, err = s.process.SampleLoop(ctx, s.denoise, start(), cond, diffusion.SampleOptions{
-			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided,
+			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided, Classifier: s.by,
 			Noise: noise.At, GraphCache: &s.graphs, Progress: s.counter.step(first, s.process.NumTimesteps()),
 		})
 		if err == nil && !train.Finite(x) {
@@ -156,7 +173,7 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 
 // labels returns the classes of n images, nil without class conditioning.
 func (s *sampling) labels(first, n int) []int64 {
-	if !s.config.ClassCond {
+	if !s.config.ClassCond && s.Classifier == nil {
 		return nil
 	}
 	labels := make([]int64, n)
@@ -179,5 +196,8 @@ func (s *sampling) labels(first, n int) []int64 {
 func (s *sampling) randomLabel(i int) int64 {
 	key := gotorch.PhiloxKey{Seed: s.Seed, Stream: streams.SampleClass, FirstSample: int64(i)}
 	u := gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, 1).Float64s()[0]
+	if !s.config.ClassCond {
+		return int64(u * float64(s.Classifier.Classifier.NumClasses()))
+	}
 	return s.trained[int64(u*float64(len(s.trained)))]
 }

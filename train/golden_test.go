@@ -24,6 +24,7 @@ type goldenRun struct {
 	process diffusion.Config
 	network *model.UNet
 	cond    diffusion.Cond
+	scale   float64 // of classifier guidance
 
 	checkpointing bool // gradient checkpointing
 	segments      *model.Segments

@@ -35,3 +35,8 @@ func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
 
 // Finite is [engine.Finite].
 func Finite(x gotorch.Tensor) bool { return engine.Finite(x) }
+
+// ClassGradient is [engine.ClassGradient].
+func ClassGradient(network *model.Classifier, in model.Input) func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+	return engine.ClassGradient(network, in)
+}

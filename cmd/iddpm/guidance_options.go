@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"math"
 
-	"iddpm/inference"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
 	"iddpm/train"
@@ -69,31 +67,4 @@ func (o *guidanceOptions) load(ctx context.Context, r *runs.Remotes, path string
 	}
 	guide.Config.Diffusion.TimestepRespacing = guided.Config.Diffusion.TimestepRespacing
 	return guide, guide.Check(o.ema)
-}
-
-// openGuidance returns the guidance that the flags describe, or nil, and a function that frees
-// the guide.
-func (s *session) openGuidance(o *sampleJob) (g *inference.Guidance, free func(), err error) {
-	free = func() {}
-	if o.guidance.scale == 1 {
-		return nil, free, nil
-	}
-	g = &inference.Guidance{Scale: o.guidance.scale}
-	if i := o.guidance.interval; i != nil {
-		g.MinSigma, g.MaxSigma = i[0], i[1]
-	}
-	if o.guide != nil {
-		if g.Guide, err = s.loadModel(o.guide, o.guidance.ema, o.computePrecision()); err == nil {
-			free = g.Guide.Free
-		}
-	}
-	return g, free, s.group.SyncError(err)
-}
-
-// namingGuide adds the flag to an error of the guide.
-func namingGuide(err error) error {
-	if e := (*inference.GuideError)(nil); errors.As(err, &e) {
-		return cli.Errorf("--guide: %w", err)
-	}
-	return err
 }

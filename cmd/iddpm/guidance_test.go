@@ -58,7 +58,7 @@ func TestGuidanceMisuse(t *testing.T) {
 		{"--guidance 2 --guide-ema 0.9", "--guide-ema is for --guide"},
 		{"--guidance 2 --guidance-interval 1", "needs two noise levels"},
 		{"--guidance 2 --guidance-interval 3,1", "needs two noise levels"},
-		{"--guidance 2 --invert x.png", "--invert supports neither --eta nor --denoised-progress nor --guidance"},
+		{"--guidance 2 --invert x.png", "--invert supports neither --eta nor --denoised-progress nor --guidance nor --classifier"},
 		{"--upsample-guidance 2", "are for --upsample"},
 		{"--guidance 2 --guide " + other, "--guide: the network cannot be the guide: its diffusion has other noise levels"},
 	} {

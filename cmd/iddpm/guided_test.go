@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,11 +19,14 @@ import (
 // original divide the channels.
 const smallADM = " --num_channels 64 --num_res_blocks 1 --channel_mult 1,1 --attention_resolutions 8 --num_samples 2 --timestep_respacing 2 --device cpu --threads 1"
 
-// TestGuidedDiffusionCommandLines runs the command lines of guided-diffusion's README that need
-// no classifier, by its image_sample.py and super_res_sample.py, with a small network.
+// smallClassifier does the same for a classifier.
+const smallClassifier = " --classifier_width 64 --classifier_depth 1 --classifier-channel-mult 1,1 --classifier_attention_resolutions 8"
+
+// TestGuidedDiffusionCommandLines runs the command lines of guided-diffusion's README for sampling
+// with small networks.
 func TestGuidedDiffusionCommandLines(t *testing.T) {
 	const sample = " --batch_size 4 --num_samples 100 --timestep_respacing 250"
-	weights := map[string]string{}
+	weights := map[string]string{"classifier": writeSmallClassifier(t, model.PoolAttention)}
 	for name, config := range map[string]model.Config{
 		"uncond":   {},
 		"cond":     {ClassCond: true, NumClasses: 10},
@@ -30,25 +36,25 @@ func TestGuidedDiffusionCommandLines(t *testing.T) {
 	}
 	base := writeArrays(t, "base.npz", smallImages(t, 2, 8), 3, 5)
 	for name, line := range map[string]string{
-		"64":                "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --dropout 0.1 --image_size 64 --learn_sigma True --noise_schedule cosine --num_channels 192 --num_head_channels 64 --num_res_blocks 3 --resblock_updown True --use_new_attention_order True --use_fp16 True --use_scale_shift_norm True --model_path cond" + sample,
-		"128":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 128 --learn_sigma True --noise_schedule linear --num_channels 256 --num_heads 4 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path cond" + sample,
-		"256":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path cond" + sample,
-		"256 unconditional": "--attention_resolutions 32,16,8 --class_cond False --diffusion_steps 1000 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path uncond" + sample,
-		"512":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 512 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 False --use_scale_shift_norm True --model_path cond" + sample,
+		"64":                "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --dropout 0.1 --image_size 64 --learn_sigma True --noise_schedule cosine --num_channels 192 --num_head_channels 64 --num_res_blocks 3 --resblock_updown True --use_new_attention_order True --use_fp16 True --use_scale_shift_norm True --classifier_scale 1.0 --classifier_path classifier --classifier_depth 4 --model_path cond" + sample,
+		"128":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 128 --learn_sigma True --noise_schedule linear --num_channels 256 --num_heads 4 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --classifier_scale 0.5 --classifier_path classifier --model_path cond" + sample,
+		"256":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --classifier_scale 1.0 --classifier_path classifier --model_path cond" + sample,
+		"256 unconditional": "--attention_resolutions 32,16,8 --class_cond False --diffusion_steps 1000 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --classifier_scale 10.0 --classifier_path classifier --model_path uncond" + sample,
+		"512":               "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --image_size 512 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 False --use_scale_shift_norm True --classifier_scale 4.0 --classifier_path classifier --model_path cond" + sample,
 		"64 to 256":         "--attention_resolutions 32,16,8 --class_cond True --diffusion_steps 1000 --large_size 256  --small_size 64 --learn_sigma True --noise_schedule linear --num_channels 192 --num_heads 4 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path superres --base_samples base" + sample,
 		"128 to 512":        "--attention_resolutions 32,16 --class_cond True --diffusion_steps 1000 --large_size 512 --small_size 128 --learn_sigma True --noise_schedule linear --num_channels 192 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path superres" + sample + " --base_samples base",
 		"LSUN":              "--attention_resolutions 32,16,8 --class_cond False --diffusion_steps 1000 --dropout 0.1 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path uncond" + sample,
 		"LSUN horse":        "--attention_resolutions 32,16,8 --class_cond False --diffusion_steps 1000 --dropout 0.0 --image_size 256 --learn_sigma True --noise_schedule linear --num_channels 256 --num_head_channels 64 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --model_path uncond --batch_size 4 --num_samples 100 --timestep_respacing 1000",
-		"DDIM":              "--model_path cond --attention_resolutions 32,16,8 --class_cond True --image_size 128 --learn_sigma True --num_channels 256 --num_heads 4 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --batch_size 4 --num_samples 50000 --timestep_respacing ddim25 --use_ddim True",
+		"DDIM":              "--model_path cond --classifier_path classifier --attention_resolutions 32,16,8 --class_cond True --image_size 128 --learn_sigma True --num_channels 256 --num_heads 4 --num_res_blocks 2 --resblock_updown True --use_fp16 True --use_scale_shift_norm True --image_size 128 --classifier_attention_resolutions 32,16,8 --classifier_depth 2 --classifier_width 128 --classifier_pool attention --classifier_resblock_updown True --classifier_use_scale_shift_norm True --classifier_scale 1.0 --classifier_use_fp16 True --batch_size 4 --num_samples 50000 --timestep_respacing ddim25 --use_ddim True",
 	} {
 		t.Run(name, func(t *testing.T) {
 			size := " --image_size 16"
 			if strings.Contains(line, "--large_size") {
 				size = " --large_size 16 --small_size 8"
 			}
-			args := append([]string{"sample"}, strings.Fields(line+smallADM+size)...)
+			args := append([]string{"sample"}, strings.Fields(line+smallADM+smallClassifier+size)...)
 			for i, arg := range args {
-				if path, ok := weights[arg]; ok && args[i-1] == "--model_path" {
+				if path, ok := weights[arg]; ok && strings.HasSuffix(args[i-1], "_path") {
 					args[i] = path
 				} else if arg == "base" {
 					args[i] = base
@@ -89,4 +95,76 @@ func writeSmallADM(t *testing.T, config model.Config) string {
 		}
 	})
 	return path
+}
+
+// writeSmallClassifier writes the weights of a classifier of guided-diffusion as a state_dict.
+func writeSmallClassifier(t *testing.T, pool string) string {
+	t.Helper()
+	c := model.DefaultClassifier()
+	c.ImageSize, c.NumClasses, c.Width, c.Depth, c.Pool = 16, 10, 64, 1, pool
+	c.ChannelMult, c.AttentionResolutions = []float64{1, 1}, []int{8}
+	e, err := c.Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "classifier.pt")
+	gotorch.Run(func() {
+		network, err := model.NewClassifier(e, 1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer network.Free()
+		if err := pt.WriteFile(path, network.StateDict()); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+// TestClassifierFlags: S = 0 generates the unguided samples to the bit and another S others, also
+// of a network without classes; labels are those of --class, or random ones of the classifier.
+func TestClassifierFlags(t *testing.T) {
+	classifier := writeSmallClassifier(t, model.PoolSpatialV2)
+	for name, config := range map[string]model.Config{"classes": {ClassCond: true, NumClasses: 10}, "no classes": {}} {
+		t.Run(name, func(t *testing.T) {
+			base := strings.Fields("--class_cond " + fmt.Sprint(config.ClassCond) + " --learn_sigma True --resblock_updown True --num_samples 2 --image_size 16 --num_channels 64 --num_res_blocks 1 --channel_mult 1,1 --attention_resolutions 8 --num_heads 1 --timestep_respacing 3")
+			base = append(base, "--model_path", writeSmallADM(t, config), "-o", t.TempDir())
+			guided := append(append(base, "--classifier", classifier, "--classifier_pool", "spatial_v2"), strings.Fields(smallClassifier)...)
+			for _, sampler := range []string{"", "--use_ddim"} {
+				generate := func(args []string, more ...string) sampled {
+					return sample(t, append(append(slices.Clone(args), more...), strings.Fields(sampler)...)...)
+				}
+				plain, zero, one := generate(base), generate(guided, "--classifier_scale", "0"), generate(guided, "--classifier_scale", "30", "--class", "7")
+				if !bytes.Equal(zero.pixels, plain.pixels) || len(zero.labels) != 2 {
+					t.Errorf("%s: with S = 0 there are other samples, or classes %v", sampler, zero.labels)
+				}
+				if bytes.Equal(one.pixels, plain.pixels) || !slices.Equal(one.labels, []int64{7, 7}) {
+					t.Errorf("%s: the classifier changes nothing, or classes are %v", sampler, one.labels)
+				}
+			}
+		})
+	}
+}
+
+func TestClassifierMisuse(t *testing.T) {
+	run, classifier := tinyRun(t), writeSmallClassifier(t, model.PoolAdaptive)
+	for _, test := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"--classifier " + run, exitFailed, "holds a denoiser, no classifier"},
+		{"--classifier " + classifier, exitUsage, "has no default channel multipliers"},
+		{"--classifier " + classifier + smallClassifier, exitFailed, "do not match the network"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool max", exitUsage, "is not one of adaptive"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --class x", exitUsage, "the classes of a classifier are numbers"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class 10", exitFailed, "class 10 is not one of the network's classes, 0 to 9"},
+		{"--classifier-scale nan", exitUsage, "--classifier-scale must be a number"},
+	} {
+		got := iddpm(t, append([]string{"sample", run, "--device", "cpu", "-o", t.TempDir()}, strings.Fields(test.args)...)...)
+		if got.status != test.status || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("%s: status %d, %s", test.args, got.status, got.stderr)
+		}
+	}
 }

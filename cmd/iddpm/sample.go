@@ -27,7 +27,8 @@ Sample i depends only on the seed and i, so the work can be shared: --first-samp
 On one machine, --processes uses several GPUs and writes one file.
 
 --guidance W above 1 strengthens the influence of the class in a model trained with
---class-dropout (classifier-free guidance), or that of the model itself over a weaker --guide.
+--class-dropout (classifier-free guidance), or that of the model itself over a weaker --guide. --classifier conditions
+samples on their class by a classifier of noisy images, also samples of a model without classes.
 
 --invert finds the latents of given images (DDIM inversion), writes latents_NxCxHxW.npz,
 reconstructs the images and reports the PSNR. A super-resolution model upsamples --base-samples
@@ -39,6 +40,7 @@ Examples:
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --seed 7
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --interpolate 1,2 --num-samples 8
   iddpm sample runs/003-photos --class cat --guidance 2 --guidance-interval 0.2,3
+  iddpm sample 64x64_diffusion.pt --preset adm-imagenet64 --classifier 64x64_classifier.pt --classifier-depth 4 --timestep-respacing 250
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
@@ -79,7 +81,9 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	if err != nil {
 		return err
 	}
-	s.warnOfUntrained(job.classes, checkpoint)
+	if checkpoint.Config.Model.ClassCond {
+		s.warnOfUntrained(job.classes, checkpoint)
+	}
 	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
 		return o.cascade.load(c.Context, remotes, path, checkpoint)
 	})
@@ -88,6 +92,12 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	}
 	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*train.Checkpoint, error) {
 		return o.guidance.load(c.Context, remotes, path, checkpoint)
+	})
+	if err != nil {
+		return err
+	}
+	job.classifier, err = s.loadOnLeader(o.byClassifier.path, func(path string) (*train.Checkpoint, error) {
+		return o.byClassifier.load(c.Context, remotes, path, checkpoint)
 	})
 	if err != nil {
 		return err

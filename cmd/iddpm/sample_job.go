@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -20,6 +22,7 @@ type sampleJob struct {
 	originals      *inference.Images  // to invert; nil: none
 	base           *inference.Images  // to upsample; nil: none
 	guide          *train.Checkpoint  // of --guide; nil: none
+	classifier     *train.Checkpoint  // of --classifier; nil: none
 	strip          *inference.Strip   // of --denoised-progress; nil: none
 }
 
@@ -29,7 +32,7 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (jo
 	if err := o.guidance.check(checkpoint); err != nil {
 		return nil, err
 	}
-	if job.classes, err = classLabels(o.class, checkpoint); err != nil {
+	if job.classes, err = o.labels(checkpoint); err != nil {
 		return nil, err
 	}
 	if job.base, err = openBase(o.baseSamples, checkpoint, job.classes); err != nil {
@@ -44,6 +47,21 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (jo
 		job.strip = new(inference.Strip)
 	}
 	return job, job.openStart(checkpoint, !c.IsSet("num-samples"))
+}
+
+// labels parses --class. A classifier's classes have no names.
+func (o *sampleOptions) labels(c *train.Checkpoint) (labels []int64, err error) {
+	if o.byClassifier.path == "" || c.Config.Model.ClassCond || o.class == "" {
+		return classLabels(o.class, c)
+	}
+	for part := range strings.SplitSeq(o.class, ",") {
+		label, err := cli.ParseInt(part)
+		if err != nil {
+			return nil, cli.Errorf("--class: %w: the classes of a classifier are numbers", err)
+		}
+		labels = append(labels, int64(label))
+	}
+	return labels, nil
 }
 
 // openStart reads the images or latents from which the job starts, and sets the count of images: all

@@ -22,22 +22,23 @@ type sampleOptions struct {
 	seed      uint64
 	dir       string
 
-	progress    bool // --denoised-progress
-	interpolate []uint64
-	latents     string
-	invert      string
-	refine      int
-	baseSamples string
-	guidance    guidanceOptions
-	cascade     cascadeOptions
+	progress     bool // --denoised-progress
+	interpolate  []uint64
+	latents      string
+	invert       string
+	refine       int
+	baseSamples  string
+	guidance     guidanceOptions
+	byClassifier classifierOptions
+	cascade      cascadeOptions
 }
 
 func newSampleOptions() *sampleOptions {
-	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16, guidance: noGuidance(), cascade: newCascadeOptions()}
+	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16, guidance: noGuidance(), byClassifier: newClassifierOptions(), cascade: newCascadeOptions()}
 }
 
 func (o *sampleOptions) options() []cli.Option {
-	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.guidance.options(), o.cascade.options(), o.remoteOptions.options()),
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.guidance.options(), o.byClassifier.options(), o.cascade.options(), o.remoteOptions.options()),
 		cli.PresetOption(&o.preset), cli.ConfigOption(), o.processesOption(), o.connectOption(),
 		cli.Option{Name: "num-samples", Category: cli.CategorySampling, Value: &o.number, Usage: "generate `N` samples"},
 		cli.Option{Name: "first-sample", Category: cli.CategorySampling, Value: &o.first, Usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
@@ -73,7 +74,7 @@ func (o *sampleOptions) validate() error {
 	case o.refine > 0 && o.invert == "":
 		return cli.Errorf("invert-refine is for --invert")
 	}
-	return errors.Join(o.validateStart(), o.guidance.validate(), o.cascade.validate())
+	return errors.Join(o.validateStart(), o.guidance.validate(), o.byClassifier.validate(), o.cascade.validate())
 }
 
 // validateStart checks the flags that replace the noise x_T.
@@ -91,8 +92,8 @@ func (o *sampleOptions) validateStart() error {
 		return cli.Errorf("--first-sample counts samples from noise: omit it with --invert, --latents and --interpolate")
 	case o.latents != "" && (!o.ddim || o.eta > 0):
 		return cli.Errorf("--latents need DDIM without noise: add --use-ddim, and no --eta")
-	case o.invert != "" && (o.eta > 0 || o.progress || o.guidance.scale != 1):
-		return cli.Errorf("--invert supports neither --eta nor --denoised-progress nor --guidance")
+	case o.invert != "" && (o.eta > 0 || o.progress || o.guidance.scale != 1 || o.byClassifier.path != ""):
+		return cli.Errorf("--invert supports neither --eta nor --denoised-progress nor --guidance nor --classifier")
 	case o.interpolate == nil:
 		return nil
 	case len(o.interpolate) != 2 || o.number < 2:

@@ -33,20 +33,19 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 		return s.invert(ctx, m, o)
 	}
 	s.expect(evaluations)
-	guidance, free, err := s.openGuidance(o)
-	if err != nil {
-		return made, err
+	g, err := s.openGuides(o)
+	defer g.free()
+	if err == nil {
+		made.Samples, err = s.sampleWith(ctx, m, g, o)
 	}
-	defer free()
-	made.Samples, err = s.sampleWith(ctx, m, guidance, o)
 	return made, withRemedy(namingGuide(err), "nothing is written")
 }
 
 // sampleWith generates the samples of a job that inverts nothing.
-func (s *session) sampleWith(ctx context.Context, m *inference.Model, guidance *inference.Guidance, o *sampleJob) (inference.Samples, error) {
+func (s *session) sampleWith(ctx context.Context, m *inference.Model, g guides, o *sampleJob) (inference.Samples, error) {
 	options := inference.SampleOptions{
 		Count: o.count, First: o.first, BatchSize: o.batchSize, Seed: o.seed, Eta: o.eta, Unclipped: !o.clip,
-		Classes: o.classes, Latents: o.given, Guidance: guidance, Progress: s.sampleProgress(o.strip),
+		Classes: o.classes, Latents: o.given, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip),
 		AllRanks: o.cascade.path != "", // all processes upsample the samples
 	}
 	if o.ddim {

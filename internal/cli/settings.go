@@ -15,6 +15,7 @@ import (
 const (
 	CategoryData       = "Data"
 	categoryModel      = "Model"
+	categoryClassifier = "Classifier"
 	categoryDiffusion  = "Diffusion"
 	CategoryTraining   = "Training"
 	CategoryEvaluation = "Evaluation"
@@ -78,6 +79,20 @@ func ModelOptions(c *train.Config) []Option {
 		{Name: "large-size", Category: categoryModel, Value: &m.ImageSize, Standard: "256 with --super-res", Usage: "resolution of the output, `N` x N: another name of --image-size, as in super_res_train.py of the reference"},
 		{Name: "use-checkpoint", Category: categoryModel, Value: &m.UseCheckpoint, Usage: "gradient checkpointing: recompute activations in the backward pass to save memory"},
 		{Name: "use-scale-shift-norm", Category: categoryModel, Value: &m.UseScaleShiftNorm, Usage: "timestep conditioning by scale and shift of the group norm (FiLM, AdaGN), not by addition"},
+	}
+}
+
+// ClassifierOptions returns the flags of a classifier of noisy images, in guided-diffusion's
+// spellings.
+func ClassifierOptions(c *model.ClassifierConfig) []Option {
+	return []Option{
+		{Name: "classifier-width", Category: categoryClassifier, Value: &c.Width, Usage: "base channel count `N` of the classifier, a multiple of 64"},
+		{Name: "classifier-depth", Category: categoryClassifier, Value: &c.Depth, Usage: "the classifier's residual blocks per level, `N`"},
+		{Name: "classifier-channel-mult", Category: categoryClassifier, Value: &c.ChannelMult, Standard: "by image size", Usage: "the classifier's channel multipliers per level, `1,2,2`, as for --channel-mult"},
+		{Name: "classifier-attention-resolutions", Category: categoryClassifier, Value: &c.AttentionResolutions, Usage: "the classifier's self-attention at feature maps `N,N` pixels wide"},
+		{Name: "classifier-use-scale-shift-norm", Category: categoryClassifier, Value: &c.UseScaleShiftNorm, Usage: "timestep conditioning of the classifier by scale and shift of the group norm"},
+		{Name: "classifier-resblock-updown", Category: categoryClassifier, Value: &c.ResBlockUpDown, Usage: "downsampling by residual blocks in the classifier"},
+		{Name: "classifier-pool", Category: categoryClassifier, Value: &c.Pool, Usage: "pooling `NAME` of the classifier: adaptive, attention, spatial or spatial_v2"},
 	}
 }
 

@@ -16,3 +16,19 @@ func Denoiser(network *model.UNet, in model.Input) diffusion.Denoiser {
 		return network.Forward(x, t, input)
 	}
 }
+
+// ClassGradient returns the gradient of log p(y | x_t) by x_t of a classifier, as package
+// diffusion evaluates it. The labels come from each call's Cond, all other inputs from in.
+func ClassGradient(network *model.Classifier, in model.Input) func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor {
+	return func(x, t gotorch.Tensor, cond diffusion.Cond) (gradient gotorch.Tensor) {
+		gotorch.EnableGrad(func() {
+			leaf := x.Detach()
+			leaf.SetRequiresGrad(true)
+			logProbs := network.Forward(leaf, t, in).LogSoftmax(1)
+			const noIgnoredLabel = -100 // PyTorch's default
+			gotorch.NllLoss(logProbs, cond.Y, gotorch.Tensor{}, noIgnoredLabel, "sum").Backward()
+			gradient = leaf.Grad()
+		})
+		return gradient.Neg()
+	}
+}

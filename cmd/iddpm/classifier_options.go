@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/internal/cli"
+	"iddpm/internal/runs"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// classifierOptions are the flags of classifier guidance.
+type classifierOptions struct {
+	path    string
+	scale   float64
+	ema     string
+	useFP16 bool                   // guided-diffusion's flag
+	config  model.ClassifierConfig // of bare weights
+}
+
+func newClassifierOptions() classifierOptions {
+	return classifierOptions{scale: 1, config: model.DefaultClassifier()}
+}
+
+func (o *classifierOptions) options() []cli.Option {
+	return append([]cli.Option{
+		{Name: "classifier", Alias: "classifier-path", Path: true, Category: cli.CategorySampling, Value: &o.path,
+			Usage: "condition the samples by the classifier of noisy images in `CKPT`; the network itself need not know classes"},
+		{Name: "classifier-scale", Category: cli.CategorySampling, Value: &o.scale, Usage: "scale `S` of the classifier's gradient (0: no guidance)"},
+		{Name: "classifier-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the classifier's EMA weights of decay `RATE`, or none"},
+		{Name: "classifier-use-fp16", Category: cli.CategorySampling, Value: &o.useFP16, Hidden: true},
+	}, cli.ClassifierOptions(&o.config)...)
+}
+
+func (o *classifierOptions) validate() error {
+	if math.IsNaN(o.scale) || math.IsInf(o.scale, 0) {
+		return cli.Errorf("--classifier-scale must be a number, not %g", o.scale)
+	}
+	return nil
+}
+
+// precision returns the classifier's compute precision, given that of the network.
+func (o *classifierOptions) precision(network string) string {
+	if o.useFP16 {
+		return "fp16"
+	}
+	return network
+}
+
+// load reads the classifier's checkpoint, if there is one, and completes its configuration:
+// bare weights say how many classes they have, and classify images of the guided network's size.
+func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *train.Checkpoint) (*train.Checkpoint, error) {
+	if path == "" {
+		return nil, nil
+	}
+	c, err := r.Checkpoint(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Bare {
+		return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
+	}
+	o.config.ImageSize, o.config.NumClasses = guided.Config.Model.ImageSize, 1
+	e, err := o.config.Encoder()
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	plan, err := model.PlanClassifier(e)
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	o.config.NumClasses = logitsOf(c.Model, plan)
+	if e.OutChannels = o.config.NumClasses; e.OutChannels > 0 {
+		if plan, err = model.PlanClassifier(e); err != nil {
+			return nil, err
+		}
+	}
+	if err := plan.CheckStateDict(c.Model); err != nil {
+		return nil, fmt.Errorf("classifier %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// logitsOf returns the length of the last bias of a classifier's weights; 0 if it is missing.
+func logitsOf(weights *pt.Dict, plan *model.Classifier) int {
+	params := plan.Parameters()
+	bias, _ := weights.Get(params[len(params)-1].Name)
+	if t, ok := bias.(*pt.Tensor); ok && len(t.Shape) == 1 {
+		return int(t.Shape[0])
+	}
+	return 0
+}

@@ -1,0 +1,89 @@
+package inference
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// Classifier is a classifier of noisy images, which guides a [Model] by its gradient.
+type Classifier struct {
+	config   model.ClassifierConfig
+	network  *model.Classifier
+	gradient func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor
+}
+
+// ClassifierGuidance conditions samples on their class by a classifier (Dhariwal & Nichol 2021):
+// see [diffusion.ClassifierGuidance]. The network itself need not know classes.
+type ClassifierGuidance struct {
+	Classifier *Classifier
+	Scale      float64 // S; 0: no guidance
+}
+
+// LoadClassifier builds the classifier that config describes with the weights of a checkpoint.
+// Respacing and Group of o are not used: timesteps are those of the guided model.
+func LoadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (classifier *Classifier, err error) {
+	err = o.Group.OnTensorThread(func() error {
+		classifier, err = loadClassifier(c, config, o)
+		return err
+	})
+	return classifier, err
+}
+
+func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
+	dtype, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	if err != nil {
+		return nil, &OptionError{"precision", err}
+	}
+	weights, err := c.Weights(o.EMA)
+	if err != nil {
+		return nil, err
+	}
+	e, err := config.Encoder()
+	if err != nil {
+		return nil, err
+	}
+	network, err := model.NewClassifier(e, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := network.LoadStateDict(weights.Dict); err != nil {
+		network.Free()
+		return nil, fmt.Errorf("classifier %s: %w", c.Path, err)
+	}
+	network.To(o.Device)
+	network.Freeze(dtype)
+	return &Classifier{config: config, network: network, gradient: train.ClassGradient(network, model.Input{Dtype: dtype})}, nil
+}
+
+// NumClasses returns the number of classes that the classifier distinguishes.
+func (c *Classifier) NumClasses() int { return c.config.NumClasses }
+
+// Free frees the network.
+func (c *Classifier) Free() { gotorch.Run(c.network.Free) }
+
+// ClassifierError says that a classifier cannot guide a network.
+type ClassifierError struct{ Reason string }
+
+func (e *ClassifierError) Error() string {
+	return "the classifier cannot guide the network: " + e.Reason
+}
+
+// classifierGuidance returns what the sampling loop needs of g, which may be nil.
+func (m *Model) classifierGuidance(g *ClassifierGuidance) (*diffusion.ClassifierGuidance, error) {
+	if g == nil {
+		return nil, nil
+	}
+	switch c := g.Classifier.config; {
+	case c.ImageSize != m.config.ImageSize:
+		return nil, &ClassifierError{fmt.Sprintf("it classifies images of %d pixels, not of %d", c.ImageSize, m.config.ImageSize)}
+	case m.config.ClassCond && c.NumClasses != m.config.NumClasses:
+		return nil, &ClassifierError{fmt.Sprintf("it has %d classes, and the network %d", c.NumClasses, m.config.NumClasses)}
+	}
+	return &diffusion.ClassifierGuidance{Scale: g.Scale, Gradient: g.Classifier.gradient}, nil
+}
