@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -19,16 +20,25 @@ const bestName = "best.pt"
 var bestMetrics = map[string]string{
 	"loss": "loss", // the mean over a save interval
 	"bpd":  EvalBPD,
+	"fid":  EvalFID,
+	"kid":  EvalKID,
 }
 
 // checkBest returns an error if KeepBest names no metric that the run measures.
 func (c Config) checkBest() error {
-	name := c.Train.KeepBest
-	if _, ok := bestMetrics[name]; !ok && name != "" {
-		return fmt.Errorf("keep-best %q is not one of loss, bpd", name)
-	}
-	if name == "bpd" && c.Eval.Interval == 0 {
-		return fmt.Errorf("keep-best %s compares evaluations: set eval-interval", name)
+	switch name := c.Train.KeepBest; name {
+	case "", "loss":
+		return nil
+	case "bpd":
+		if !c.Eval.evaluatesBound() {
+			return errors.New("keep-best bpd compares evaluations on held-out images: set eval-interval, and hold-out or eval-data")
+		}
+	case "fid", "kid":
+		if c.Eval.SampleMetric() != name {
+			return fmt.Errorf("keep-best %s compares evaluations of samples: set eval-interval, eval-samples and eval-metric %s", name, name)
+		}
+	default:
+		return fmt.Errorf("keep-best %q is not one of loss, bpd, fid, kid", name)
 	}
 	return nil
 }

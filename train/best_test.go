@@ -74,7 +74,7 @@ func TestKeepBest(t *testing.T) {
 }
 
 func TestKeepBestNeedsMetric(t *testing.T) {
-	for name, want := range map[string]string{"bpd": "set eval-interval", "accuracy": "is not one of"} {
+	for name, want := range map[string]string{"bpd": "set eval-interval", "kid": "eval-metric kid", "accuracy": "is not one of"} {
 		c := tiny()
 		c.Train.KeepBest = name
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {

@@ -83,7 +83,7 @@ func (c Config) DataOptions() data.Options {
 // Anchor makes the paths in c absolute, so that a run can be resumed from any working
 // folder.
 func (c *Config) Anchor() {
-	paths := []*string{&c.Data.Dir, &c.Eval.Dir, &c.Train.InitFrom}
+	paths := []*string{&c.Data.Dir, &c.Eval.Dir, &c.Eval.Inception, &c.Train.InitFrom}
 	if data.IsLabelTable(c.Data.Labels) {
 		paths = append(paths, &c.Data.Labels)
 	}
@@ -117,7 +117,7 @@ type Options struct {
 	SaveInterval     int       `json:"save_interval"`             // steps between two checkpoints
 	Keep             int       `json:"keep"`                      // newest checkpoints to keep; 0: all
 	KeepEvery        int       `json:"keep_every"`                // also keep checkpoints at multiples of this step; 0: none
-	KeepBest         string    `json:"keep_best,omitempty"`       // keep the checkpoint of the smallest loss or bpd as best.pt; "": none
+	KeepBest         string    `json:"keep_best,omitempty"`       // keep the checkpoint of the smallest loss, bpd, fid or kid as best.pt; "": none
 	Seed             uint64    `json:"seed"`                      // of weights, data order, timesteps, noise and dropout
 	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
 	Deterministic    bool      `json:"deterministic"`             // use deterministic algorithms on CUDA too
@@ -191,6 +191,9 @@ func (c Config) Validate() error {
 	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c), c.checkBest()}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
+	}
+	if c.Eval.Samples > 0 && c.Model.SuperRes() {
+		errs = append(errs, errors.New("eval-samples is for networks that sample from noise: a super-resolution network needs low-resolution images"))
 	}
 	return errors.Join(errs...)
 }

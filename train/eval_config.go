@@ -1,13 +1,15 @@
 package train
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"iddpm/diffusion"
 )
 
-// EvalConfig configures the evaluation of the variational bound during training. The zero
+// EvalConfig configures the evaluation of the variational bound, and of samples, during training. The zero
 // value evaluates nothing.
 type EvalConfig struct {
 	Interval  int     `json:"eval_interval"`  // steps between evaluations; the last step is evaluated too; 0: none
@@ -15,6 +17,22 @@ type EvalConfig struct {
 	HoldOut   float64 `json:"hold_out"`       // fraction of the training images held out for evaluation, in [0, 1)
 	Images    int     `json:"eval_pictures"`  // number of images to evaluate on, evenly spaced in the set; 0: 64
 	Respacing string  `json:"eval_respacing"` // timestep respacing of the evaluation: faster, and another bound; "": as trained
+
+	// The evaluation of samples, by package preview. They are generated as sample grids are.
+	Samples   int    `json:"eval_samples,omitempty"`   // number of samples that are compared with training images; 0: none
+	Metric    string `json:"eval_metric,omitempty"`    // of the comparison: fid or kid; "": fid
+	Inception string `json:"eval_inception,omitempty"` // file of the Inception network's weights; "": that in the user's cache folder
+}
+
+// evaluatesBound reports whether the run evaluates the bound on held-out images.
+func (e EvalConfig) evaluatesBound() bool { return e.Interval > 0 && (e.Dir != "" || e.HoldOut > 0) }
+
+// SampleMetric returns the metric of samples, "fid" or "kid", or "" if there is none.
+func (e EvalConfig) SampleMetric() string {
+	if e.Interval == 0 || e.Samples == 0 {
+		return ""
+	}
+	return cmp.Or(e.Metric, "fid")
 }
 
 // The columns of an evaluation.
@@ -22,6 +40,9 @@ const (
 	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
 	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
 	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
+	EvalFID       = "eval_fid"        // Fréchet Inception Distance of samples and training images
+	EvalKID       = "eval_kid"        // Kernel Inception Distance of the same
+	EvalKIDStderr = "eval_kid_stderr" // its standard error over subsets
 )
 
 // Validate returns an error that lists all invalid settings of e, for a run with process d.
@@ -36,7 +57,19 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	if !(e.HoldOut >= 0 && e.HoldOut < 1) {
 		errs = append(errs, fmt.Errorf("hold-out must be in [0, 1), not %g", e.HoldOut))
 	}
-	if e.Interval > 0 && e.Dir == "" && e.HoldOut == 0 {
+	if e.Samples < 0 || e.Samples == 1 {
+		errs = append(errs, fmt.Errorf("eval-samples must be 0 or at least 2, not %d: one image has no covariance", e.Samples))
+	}
+	if !slices.Contains([]string{"", "fid", "kid"}, e.Metric) {
+		errs = append(errs, fmt.Errorf("eval-metric %q is not one of fid, kid", e.Metric))
+	}
+	if e.Samples > 0 && e.Interval == 0 {
+		errs = append(errs, errors.New("eval-samples needs an eval-interval"))
+	}
+	if e.Metric != "" && e.Samples == 0 {
+		errs = append(errs, errors.New("eval-metric needs eval-samples: the number of samples to compare"))
+	}
+	if e.Interval > 0 && !e.evaluatesBound() && e.Samples == 0 {
 		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, for example to 0.05"))
 	}
 	if e.Respacing != "" {

@@ -22,7 +22,7 @@ import (
 // openHeldOut reads the images, if the run evaluates.
 func (t *Trainer) openHeldOut() error {
 	e := t.config.Eval
-	if e.Interval == 0 {
+	if !e.evaluatesBound() {
 		return nil
 	}
 	o := t.config.DataOptions()
@@ -47,8 +47,8 @@ func (t *Trainer) openHeldOut() error {
 
 // evaluationDue reports whether the current step ends with an evaluation.
 func (t *Trainer) evaluationDue() bool {
-	every := t.config.Eval.Interval
-	return every > 0 && (t.Step()%every == 0 || t.done())
+	e := t.config.Eval
+	return e.evaluatesBound() && (t.Step()%e.Interval == 0 || t.done())
 }
 
 // evaluateHeldOut writes a row with the bound on the held-out images. All evaluations of all

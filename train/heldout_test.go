@@ -59,6 +59,10 @@ func TestEvaluationNeedsImages(t *testing.T) {
 		"not 1":                {HoldOut: 1},
 		"eval-pictures":        {Images: -1},
 		"ddim41":               {Respacing: "ddim41"},
+		"at least 2":           {Samples: 1, Interval: 1},
+		"needs an eval-inter":  {Samples: 2},
+		"not one of fid, kid":  {Samples: 2, Interval: 1, Metric: "is"},
+		"needs eval-samples":   {Metric: "kid"},
 	} {
 		c := tiny()
 		c.Eval = e

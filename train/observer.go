@@ -68,6 +68,9 @@ func (t *Trainer) WithDefaultWeights(f func(Weights)) {
 	t.engine.WithEMA(index, func() { f(w) })
 }
 
+// Data returns the images of the run, without those that are held out.
+func (t *Trainer) Data() Data { return t.data }
+
 // TrainedClasses returns what [Checkpoint.TrainedClasses] of a checkpoint of this run does.
 func (t *Trainer) TrainedClasses() []int64 {
 	c := Checkpoint{Config: t.config, ClassNames: t.data.ClassNames()}

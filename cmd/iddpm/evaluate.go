@@ -70,7 +70,7 @@ func (p *program) evaluate(c *urfave.Context) error {
 	defer e.close()
 	weights := o.inception
 	if weights == "" {
-		if weights, err = s.inceptionWeights(c.Context); err != nil {
+		if weights, err = s.inceptionWeights(c.Context, "--inception"); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,6 +21,30 @@ func TestTrainGrids(t *testing.T) {
 		if !bytes.Equal(readFile(t, run+"/samples/step-000002.png"), want) {
 			t.Errorf("the grid of run %s is not that of its checkpoint", run)
 		}
+	}
+}
+
+// TestTrainSampleMetric checks that two processes evaluate samples as one does, without
+// held-out images.
+func TestTrainSampleMetric(t *testing.T) {
+	t.Chdir(t.TempDir())
+	weights, err := madeUpWeights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--microbatch", "2", "--steps", "2", "--eval-interval", "2", "--eval-samples", "18", "--eval-metric", "kid", "--eval-inception", weights,
+		"--data-dir", "images.npz", "--keep-best", "kid"}
+	saveImages(t, "images.npz", 4, 8)
+	succeed(t, nil, trainTiny("one", flags...)...)
+	succeed(t, nil, append(trainTiny("two", flags...), "--processes", "2")...)
+	one, two := csvOf(t, "one"), csvOf(t, "two")
+	if !slices.Contains(one[0], "eval_kid") || fmt.Sprint(one) != fmt.Sprint(two) {
+		t.Errorf("the metrics differ:\n%v\n%v", one, two)
+	}
+	sameState(t, "one/checkpoints/best.pt", "two/checkpoints/best.pt")
+	missing := iddpm(t, trainTiny("three", "--eval-interval", "2", "--eval-samples", "1")...)
+	if missing.status != exitUsage || !strings.Contains(missing.stderr, "at least 2") {
+		t.Errorf("%d, %s", missing.status, missing.stderr)
 	}
 }
 

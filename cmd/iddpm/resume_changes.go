@@ -14,7 +14,7 @@ import (
 )
 
 // changeable are the settings that may change when a run resumes.
-var changeable = []string{"steps", "data-dir", "eval-data", "max-bad-images", "threads", "sample-interval", "sample-images", "sample-respacing"}
+var changeable = []string{"steps", "data-dir", "eval-data", "eval-inception", "max-bad-images", "threads", "sample-interval", "sample-images", "sample-respacing"}
 
 // resumePath returns the model file of improved-diffusion if path is its EMA file, and logs
 // that.

@@ -36,6 +36,11 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	if err := config.Validate(); err != nil {
 		return config, "", cli.Usage(err)
 	}
+	if config.Eval.SampleMetric() != "" && config.Eval.Inception == "" { // a missing network is an error now, not at the first evaluation
+		if _, err := s.trainingInception(c.Context); err != nil {
+			return config, "", err
+		}
+	}
 	return config, name, nil
 }
 

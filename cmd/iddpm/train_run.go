@@ -43,7 +43,7 @@ func (p *program) trainDistributed(ctx context.Context, r *runOptions, lead func
 
 // follow trains with the configuration of rank 0.
 func (s *session) follow(ctx context.Context) error {
-	t, err := train.Join(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout, Observers: observers()})
+	t, err := train.Join(train.Run{Device: s.device, Group: s.group, Log: s.log, StepTimeout: s.stepTimeout, Observers: s.observers()})
 	if err != nil {
 		return err
 	}
@@ -109,12 +109,19 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runs.Folde
 // creating the trainer to the other processes.
 func (s *session) runIn(ctx context.Context, folder *runs.Folder, dir string) train.Run {
 	s.configured = true
-	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: observers(),
+	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(),
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.Remotes.Checkpoint(ctx, checkpoint) }}
 }
 
 // observers returns what works with the network during training. The configuration says when.
-func observers() []train.Observer { return []train.Observer{new(preview.Sampler)} }
+func (s *session) observers() []train.Observer {
+	return []train.Observer{new(preview.Sampler), &preview.Evaluator{Weights: s.trainingInception}}
+}
+
+// trainingInception returns the weights of the Inception network for the evaluation of samples.
+func (s *session) trainingInception(ctx context.Context) (string, error) {
+	return s.inceptionWeights(ctx, "--eval-inception")
+}
 
 // trainToTheEnd trains to the end or to an interrupt, waits for uploads, and prints the
 // summary.

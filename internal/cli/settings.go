@@ -132,7 +132,7 @@ func TrainingOptions(c *train.Config) []Option {
 		{Name: "save-interval", Category: CategoryTraining, Value: &o.SaveInterval, Usage: "save a checkpoint every `N` steps"},
 		{Name: "keep", Category: CategoryTraining, Value: &o.Keep, Usage: "keep only the newest `N` checkpoints (0: all); an old one is deleted once a newer one is on disk"},
 		{Name: "keep-every", Category: CategoryTraining, Value: &o.KeepEvery, Usage: "with --keep, also keep checkpoints at multiples of `M` steps"},
-		{Name: "keep-best", Category: CategoryTraining, Value: &o.KeepBest, Usage: "also keep the checkpoint of the smallest `METRIC`, as checkpoints/best.pt: loss (mean over a save interval) or bpd (held-out bits/dim)"},
+		{Name: "keep-best", Category: CategoryTraining, Value: &o.KeepBest, Usage: "also keep the checkpoint of the smallest `METRIC`, as checkpoints/best.pt: loss (mean over a save interval), bpd (held-out bits/dim), or fid or kid (of --eval-samples)"},
 		{Name: "max-skipped-steps", Category: CategoryTraining, Value: &o.MaxSkipped, Usage: "after `N` consecutive steps with a non-finite loss or gradient, roll back to the last checkpoint, once"},
 		{Name: "fp16-scale-growth", Category: CategoryTraining, Timed: true, Value: &o.FP16ScaleGrowth, Usage: "dynamic loss scaling (fp16): growth of log2(loss scale) per step, `N`"},
 		{Name: "init-from", Path: true, Category: CategoryTraining, Value: &o.InitFrom, Usage: "initialise (fine-tune) from the weights of `CKPT`"},
@@ -149,11 +149,21 @@ func TrainingOptions(c *train.Config) []Option {
 func EvalOptions(c *train.Config) []Option {
 	e := &c.Eval
 	return []Option{
-		{Name: "eval-interval", Category: CategoryEvaluation, Value: &e.Interval, Usage: "evaluate bits/dim on held-out images every `N` steps (0: never)"},
+		{Name: "eval-interval", Category: CategoryEvaluation, Value: &e.Interval, Usage: "evaluate bits/dim on held-out images, and --eval-samples, every `N` steps (0: never)"},
 		{Name: "hold-out", Category: CategoryEvaluation, Value: &e.HoldOut, Usage: "fraction `SHARE` of the images held out for validation, such as 0.05"},
 		{Name: "eval-data", Category: CategoryEvaluation, Local: true, Value: &e.Dir, Standard: "those of --hold-out", Usage: "evaluate on the images in `DIR`"},
 		{Name: "eval-pictures", Category: CategoryEvaluation, Value: &e.Images, Standard: "64", Usage: "evaluate on `N` images, spread evenly over the set"},
 		{Name: "eval-respacing", Category: CategoryEvaluation, Value: &e.Respacing, Standard: "as trained", Usage: "evaluate on a subset of the timesteps, `SPEC`, such as 100: faster, and a different bound"},
+	}
+}
+
+// SampleMetricOptions returns the flags of the evaluation of samples during training.
+func SampleMetricOptions(c *train.Config) []Option {
+	e := &c.Eval
+	return []Option{
+		{Name: "eval-samples", Category: CategoryEvaluation, Value: &e.Samples, Usage: "with --eval-interval, compare `N` samples with up to 10,000 training images (0: none)"},
+		{Name: "eval-metric", Category: CategoryEvaluation, Value: &e.Metric, Standard: "fid", Usage: "compare --eval-samples by `METRIC`: fid, or kid, which is unbiased for few samples"},
+		{Name: "eval-inception", Category: CategoryEvaluation, Local: true, Value: &e.Inception, Standard: "downloaded once", Usage: "read the weights of the Inception network for --eval-metric from `FILE`"},
 	}
 }
 
@@ -175,7 +185,7 @@ func ConfigOptions(c *train.Config) []Option {
 	options = append(options, ModelOptions(c)...)
 	options = append(options, DiffusionOptions(c)...)
 	options = append(options, TrainingOptions(c)...)
-	options = append(options, EvalOptions(c)...)
+	options = append(append(options, EvalOptions(c)...), SampleMetricOptions(c)...)
 	return append(options, GridOptions(c)...)
 }
 

@@ -3,7 +3,6 @@ package preview
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 
-	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/train"
 )
@@ -27,17 +25,12 @@ import (
 //
 // The zero value is ready to use, for one run.
 type Sampler struct {
-	process *diffusion.GaussianDiffusion
-	sampler diffusion.Sampler
-	pace    pace // of a run whose interval is still to be chosen
+	source
+	pace pace // of a run whose interval is still to be chosen
 }
 
 // defaultImages is the number of images in a grid.
 const defaultImages = 64
-
-// batchSize is the number of images that a process samples at a time, the default of package
-// inference.
-const batchSize = 16
 
 // Due reports whether the current step has a grid, or work that chooses the interval.
 func (s *Sampler) Due(t *train.Trainer) bool {
@@ -54,36 +47,16 @@ func (s *Sampler) Due(t *train.Trainer) bool {
 
 // Observe makes a grid, or chooses the interval.
 func (s *Sampler) Observe(ctx context.Context, t *train.Trainer) error {
-	work := s.grid
-	if t.Config().Samples.Interval == train.AutoInterval {
-		work = s.schedule
+	if t.Config().Samples.Interval != train.AutoInterval {
+		return tolerate(ctx, t, "make a grid of samples", s.grid(ctx, t))
 	}
-	err := s.open(t)
-	if err == nil {
-		err = work(ctx, t)
+	err := s.schedule(ctx, t)
+	if stop := tolerate(ctx, t, "choose the interval of sample grids", err); err == nil || stop != nil {
+		return stop
 	}
-	run := t.Environment()
-	if err == nil || ctx.Err() != nil || errors.Is(err, context.Canceled) || run.Group.Lost() {
-		return err
-	}
-	run.Log.Warn("cannot make a grid of samples: training continues without it", zap.Int("step", t.Step()), zap.Error(err))
-	if off := t.Config().Samples; off.Interval == train.AutoInterval {
-		off.Interval = 0 // what it takes is unknown
-		return t.SetSamples(off)
-	}
-	return nil
-}
-
-// open makes the diffusion process.
-func (s *Sampler) open(t *train.Trainer) (err error) {
-	if s.process != nil {
-		return nil
-	}
-	c := t.Config()
-	process, sampler := c.Samples.Process(c.Diffusion)
-	s.sampler = sampler
-	s.process, err = diffusion.New(process, t.Environment().Device)
-	return err
+	off := t.Config().Samples
+	off.Interval = 0
+	return t.SetSamples(off)
 }
 
 // grid samples the images of a step, and writes them.
@@ -107,25 +80,6 @@ func (s *Sampler) grid(ctx context.Context, t *train.Trainer) error {
 		run.Log.Info("sampled", about...)
 		return nil
 	})
-}
-
-// sample samples with the network's default weights.
-func (s *Sampler) sample(ctx context.Context, t *train.Trainer, o inference.SampleOptions) (samples inference.Samples, weights train.Weights, err error) {
-	c, run := t.Config(), t.Environment()
-	o.Sampler, o.BatchSize = s.sampler, batchSize
-	o.Progress = func(inference.Progress) error { t.AdaptThreads(); return nil }
-	modeErr := t.WithInferenceModes(func(dtype int8) {
-		t.WithDefaultWeights(func(w train.Weights) {
-			m := inference.New(t.Network(), inference.Options{
-				Config: c.Model, Diffusion: s.process, Dtype: dtype, Device: run.Device, Classes: t.TrainedClasses(),
-				Group: run.Group, NoCUDAGraphs: c.Train.NoCUDAGraphs,
-			})
-			defer m.Free() // its captured graphs: training needs their memory
-			weights = w
-			samples, err = m.Sample(ctx, o)
-		})
-	})
-	return samples, weights, errors.Join(modeErr, err)
 }
 
 // write writes a grid to the run folder and to TensorBoard, and returns the file's path.

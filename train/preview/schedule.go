@@ -41,6 +41,9 @@ func (p *pace) due(step int) bool {
 
 // schedule times steps and sampling, and then chooses the interval and stores it with the run.
 func (s *Sampler) schedule(ctx context.Context, t *train.Trainer) error {
+	if err := s.open(t); err != nil {
+		return err
+	}
 	run := t.Environment()
 	if run.Device.Type == gotorch.CUDA {
 		gotorch.CUDASynchronize(run.Device)
