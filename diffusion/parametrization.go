@@ -124,11 +124,7 @@ func (d varianceDefinition) logVariance(v gotorch.Tensor, t Timesteps) gotorch.T
 func (c coefficients) lossRows(m meanDefinition, v varianceDefinition) []gotorch.Tensor {
 	// The error of the mean is -scale times the error of the prediction.
 	scale := c.of(m.mean.xStart).Mul(c.of(m.xStart.prediction)).Add(c.of(m.mean.prediction), 1).Neg()
-	learned := zero
-	if v.learned {
-		learned = one
-	}
-	return []gotorch.Tensor{scale, c.of(v.maxLog), c.of(v.minLog), c.of(learned), c.of(posteriorLogVariance), c.of(nonzeroMask)}
+	return []gotorch.Tensor{scale, c.of(v.maxLog), c.of(v.minLog), c.of(posteriorLogVariance), c.of(nonzeroMask)}
 }
 
 // reverseRows are the columns of gotorch.DiffusionReverseStep's rows, float64 [T].

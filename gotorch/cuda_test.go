@@ -79,7 +79,7 @@ func TestCUDAOperators(t *testing.T) {
 		},
 		"losses": func(x, w Tensor) Tensor {
 			target := x.Detach().Narrow(1, 0, 4).MulScalar(0.5)
-			rows := FromFloat32s([]float32{0.5, -1, -2, 1, -2, 1, 0.1, -1, -2, 1, -1, 0}, 2, LossColumns).To(x.Device())
+			rows := FromFloat32s([]float32{0.5, -1, -2, -2, 1, 0.1, -1, -2, -1, 0}, 2, LossColumns).To(x.Device())
 			mse, vb := DiffusionLosses(x, target, target.Clamp(-1, 1), rows, true, true)
 			return mse.Add(vb, 1)
 		},

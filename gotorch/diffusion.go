@@ -6,7 +6,7 @@ import "C"
 import "runtime"
 
 // LossColumns is the number of columns in the rows of [DiffusionLosses].
-const LossColumns = 6
+const LossColumns = 5
 
 // DiffusionLosses returns the terms of the training objective, with one kernel for
 // the forward and one for the backward pass: mse [N], the mean squared error of the
@@ -22,10 +22,9 @@ const LossColumns = 6
 //	0  the factor from (target - prediction) to the difference of the means of
 //	   p(x_{t-1} | x_t) and q(x_{t-1} | x_t, x_0)
 //	1  log variance of p in nats at v = 1, and without a variance output
-//	2  log variance of p in nats at v = -1
-//	3  1 if v interpolates between columns 2 and 1; 0 if v is the log variance itself
-//	4  log variance of q in nats
-//	5  0 at t = 0, where the term is the decoder NLL; else 1
+//	2  log variance of p in nats at v = -1; v interpolates linearly
+//	3  log variance of q in nats
+//	4  0 at t = 0, where the term is the decoder NLL; else 1
 //
 // All tensors are float32. Images are converted to channels-last memory.
 func DiffusionLosses(out, target, xStart, rows Tensor, bound, through bool) (mse, vb Tensor) {

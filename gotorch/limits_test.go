@@ -185,7 +185,7 @@ func largeLosses(d Device) (int64, func()) {
 	x := PhiloxNormal(d, Float, PhiloxKey{}, 32, 3, 256, 256)
 	out := PhiloxNormal(d, Float, PhiloxKey{Stream: 1}, 32, 6, 256, 256)
 	out.SetRequiresGrad(true)
-	rows := FromFloat32s([]float32{0.1, -2.5, -3.5, 1, -3.5, 1}, 1, LossColumns).To(d).Expand(32, LossColumns)
+	rows := FromFloat32s([]float32{0.1, -2.5, -3.5, -3.5, 1}, 1, LossColumns).To(d).Expand(32, LossColumns)
 	return 4 * 10 * x.Numel(), func() {
 		mse, vb := DiffusionLosses(out, x, x, rows, true, false)
 		mse.Add(vb, 1).Sum().Backward()

@@ -164,10 +164,10 @@ func refusals() map[string]refusal {
 		"GroupNormSilu":       {func() { GroupNormSilu(img, 3, two, two, 1e-5, GroupNormSiluOptions{}) }, "4 channels are not divisible by 3 groups"},
 		"DiffusionLosses": {func() {
 			DiffusionLosses(img, img, img, Zeros([]int64{3, LossColumns}, false), true, false)
-		}, "rows [3, 6] do not fit 1 images"},
+		}, "rows [3, 5] do not fit 1 images"},
 		"DiffusionQSample": {func() {
 			DiffusionQSample(img, Zeros([]int64{1, LossColumns}, false), PhiloxKey{})
-		}, "rows [1, 6] do not fit 1 images"},
+		}, "rows [1, 5] do not fit 1 images"},
 		"DiffusionReverseStep": {func() {
 			DiffusionReverseStep(Zeros([]int64{1, 12, 3, 3}, false), img, Zeros([]int64{1, ReverseStepColumns}, false), ReverseStepOptions{})
 		}, "the network's [1, 12, 3, 3] does not fit images [1, 4, 3, 3]"},

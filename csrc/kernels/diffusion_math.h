@@ -48,21 +48,19 @@ struct LossRow {
   float scale;              // factor from the prediction's error to the posterior mean's error
   float log_variance_max;   // of the model, in nats, at variance output 1 and without one
   float log_variance_min;   // at variance output -1
-  float between;            // 1: the output interpolates between both; 0: it is the log variance
   float true_log_variance;  // of q(x_{t-1} | x_t, x_0), in nats
   float later;              // 0 at t = 0, whose term is the decoder NLL; else 1
 
   // The model's log variance, equation 15, with the reference's order of rounding: (v + 1) / 2 first.
   IDDPM_HD float log_variance(bool learned, float v) const {
     if (!learned) return log_variance_max;
-    if (between == 0.0f) return v;
     float share = (v + 1.0f) * 0.5f;
     return rounded_product(share, log_variance_max) + rounded_product(1.0f - share, log_variance_min);
   }
   // Its derivative.
-  IDDPM_HD float slope() const { return between == 0.0f ? 1.0f : 0.5f * (log_variance_max - log_variance_min); }
+  IDDPM_HD float slope() const { return 0.5f * (log_variance_max - log_variance_min); }
 };
-constexpr int64_t kLossRow = 6;
+constexpr int64_t kLossRow = 5;
 static_assert(sizeof(LossRow) == kLossRow * sizeof(float), "a row is an array of floats");
 
 // One element: prediction, variance output (if learned), target and x_0.

@@ -183,9 +183,8 @@ void test_diffusion_losses() {
         return at::randn({n, channels, shape[2], shape[3]}).contiguous(at::MemoryFormat::ChannelsLast);
       };
       at::Tensor x_start = (draw(c) * 1.2).clamp(-1, 1), target = draw(c), out = draw(learned ? 2 * c : c), rows = at::rand({n, 8});
-      rows.select(1, 4).copy_(at::arange(n).remainder(3));
-      rows.select(1, 6).copy_(at::arange(n).remainder(2));
-      iddpm::LossCall call{out.clone().requires_grad_(), target, x_start, rows.narrow(1, 1, 6), bound, through};
+      rows.select(1, 5).copy_(at::arange(n).remainder(2));  // t = 0 in every other row
+      iddpm::LossCall call{out.clone().requires_grad_(), target, x_start, rows.narrow(1, 1, 5), bound, through};
       std::vector<at::Tensor> want = iddpm::diffusion_losses(call);
       at::Tensor g = at::randn({n}), gb = at::randn({n}), mse = at::full({n}, 99.0f), vb = bound ? mse.clone() : at::Tensor();
       bound ? torch::autograd::backward({want[0], want[1]}, {g, gb}) : want[0].backward(g);
