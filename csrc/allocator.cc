@@ -4,6 +4,8 @@
 // malloc returns much of that to the kernel, which then clears the pages again,
 // one fault each: 4,000 in a step of the smallest network. So blocks of freed
 // tensors wait here, by size, for the next tensor of that size.
+#include "allocator.h"
+
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/alignment.h>
@@ -14,7 +16,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "iddpm.h"
+
+namespace iddpm {
 namespace {
+
+// Bytes in tensors, at most so far, and in the cache.
+struct CPUMemory {
+  size_t live, most, cached;
+};
 
 // In front of every block, in a cache line of its own.
 struct Header {
@@ -40,6 +50,27 @@ class CachingAllocator final : public at::Allocator {
   at::DeleterFnPtr raw_deleter() const override { return &CachingAllocator::release; }
 
   void copy_data(void *dest, const void *src, std::size_t count) const override { default_copy_data(dest, src, count); }
+
+  CPUMemory memory() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return {live_, most_, waiting_};
+  }
+
+  void empty_cache() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    empty();
+  }
+
+  bool enabled() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return enabled_;
+  }
+
+  void enable(bool on) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    enabled_ = on;
+    if (!on) empty();
+  }
 
  private:
   static void release(void *data);
@@ -83,8 +114,9 @@ class CachingAllocator final : public at::Allocator {
   void give(void *data) {
     size_t size = reinterpret_cast<Header *>(static_cast<char *>(data) - kHeader)->size;
     std::lock_guard<std::mutex> lock(mutex_);
-    free_[size].push_back(data);
     live_ -= size;
+    if (!enabled_) return c10::free_cpu(static_cast<char *>(data) - kHeader);
+    free_[size].push_back(data);
     waiting_ += size;
   }
 
@@ -100,6 +132,7 @@ class CachingAllocator final : public at::Allocator {
   std::unordered_map<size_t, std::vector<void *>> free_;  // by size
   size_t live_ = 0, most_ = 0;                            // bytes in tensors: now, and at most so far
   size_t waiting_ = 0;                                    // bytes in free_
+  bool enabled_ = true;                                   // keep the blocks of freed tensors
 };
 
 // Leaked on purpose: tensors may die while the process exits.
@@ -118,3 +151,16 @@ const bool installed = [] {
 }();
 
 }  // namespace
+
+bool cpu_cache_enabled() { return allocator().enabled(); }
+
+void enable_cpu_cache(bool on) { allocator().enable(on); }
+
+}  // namespace iddpm
+
+gt_cpu_memory_stats gt_cpu_memory(void) {
+  iddpm::CPUMemory m = iddpm::allocator().memory();
+  return {static_cast<int64_t>(m.live), static_cast<int64_t>(m.most), static_cast<int64_t>(m.cached)};
+}
+
+void gt_cpu_empty_cache(void) { iddpm::allocator().empty_cache(); }

@@ -1,10 +1,11 @@
-// Threads, devices and their modes.
+// Process-wide settings, devices and their modes.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <c10/core/GradMode.h>
 #include <torch/headeronly/version.h>
 
+#include "allocator.h"
 #include "handle.h"
 
 using namespace iddpm;
@@ -26,31 +27,38 @@ int32_t gt_cpu_has_bf16(void) {
 #endif
 }
 
-gt_error gt_set_num_threads(int32_t n) {
-  return guard([&] { at::set_num_threads(n); });
+namespace {
+
+bool tf32(at::Float32Op op) {
+  return at::globalContext().float32Precision(at::Float32Backend::CUDA, op) == at::Float32Precision::TF32;
 }
 
-int32_t gt_get_num_threads(void) { return at::get_num_threads(); }
+}  // namespace
 
-gt_error gt_set_deterministic(int32_t on) {
+gt_error gt_get_settings(gt_settings *out) {
   return guard([&] {
-    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
-    at::globalContext().setDeterministicCuDNN(on != 0);
+    const at::Context &c = at::globalContext();
+    *out = {at::get_num_threads(), c.deterministicAlgorithms(), c.benchmarkCuDNN(), tf32(at::Float32Op::MATMUL),
+            tf32(at::Float32Op::CONV), !cpu_cache_enabled()};
+  });
+}
+
+gt_error gt_set_settings(gt_settings s) {
+  return guard([&] {
+    at::Context &c = at::globalContext();
+    TORCH_CHECK(s.threads > 0, "an operator needs at least one thread, not ", s.threads);
+    at::set_num_threads(s.threads);
+    c.setDeterministicAlgorithms(s.deterministic != 0, /*warn_only=*/false);
+    c.setDeterministicCuDNN(s.deterministic != 0);
     // By default deterministic mode fills every new tensor with NaN, although all are written
     // before they are read.
-    at::globalContext().setDeterministicFillUninitializedMemory(false);
+    c.setDeterministicFillUninitializedMemory(false);
+    c.setBenchmarkCuDNN(s.benchmark_cudnn != 0);
+    // libtorch warns at the first call, which a process without a GPU need not make.
+    if (tf32(at::Float32Op::MATMUL) != (s.tf32_matmul != 0)) c.setAllowTF32CuBLAS(s.tf32_matmul != 0);
+    if (tf32(at::Float32Op::CONV) != (s.tf32_conv != 0)) c.setAllowTF32CuDNN(s.tf32_conv != 0);
+    enable_cpu_cache(s.no_cpu_cache == 0);
   });
-}
-
-gt_error gt_set_allow_tf32(int32_t on) {
-  return guard([&] {
-    at::globalContext().setAllowTF32CuBLAS(on != 0);
-    at::globalContext().setAllowTF32CuDNN(on != 0);
-  });
-}
-
-gt_error gt_set_benchmark_cudnn(int32_t on) {
-  return guard([&] { at::globalContext().setBenchmarkCuDNN(on != 0); });
 }
 
 int32_t gt_set_grad_mode(int32_t on) {
@@ -64,14 +72,6 @@ int32_t gt_grad_mode(void) { return c10::GradMode::is_enabled(); }
 int32_t gt_cuda_available(void) {
   try {
     return at::hasCUDA();
-  } catch (...) {
-    return 0;
-  }
-}
-
-int32_t gt_cudnn_available(void) {
-  try {
-    return at::hasCUDA() && at::globalContext().hasCuDNN();
   } catch (...) {
     return 0;
   }

@@ -179,7 +179,9 @@ gt_error gt_scope_move_out(gt_tensor t) {
 
 // gotorch/loader.c compares this text with its own.
 #define GT_API(ret, name, args) #ret " " #name #args ";"
+#define GT_STRUCT(name, bytes) #name " " #bytes ";"
 extern "C" __attribute__((visibility("default"))) const char gt_declarations[] =
 #include "iddpm.h"
     ;
 #undef GT_API
+#undef GT_STRUCT

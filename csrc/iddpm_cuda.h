@@ -37,6 +37,24 @@ typedef struct gt_cuda_properties {
 
 #endif  // IDDPM_CUDA_H_TYPES
 
+#ifndef GT_STRUCT
+#define GT_STRUCT_DEFAULT
+#ifdef __cplusplus
+#define GT_STRUCT(name, bytes) static_assert(sizeof(name) == bytes, "the size of " #name);
+#else
+#define GT_STRUCT(name, bytes) _Static_assert(sizeof(name) == bytes, "the size of " #name);
+#endif
+#endif
+
+GT_STRUCT(gt_stream, 16)
+GT_STRUCT(gt_cuda_memory_stats, 40)
+GT_STRUCT(gt_cuda_properties, 296)
+
+#ifdef GT_STRUCT_DEFAULT
+#undef GT_STRUCT
+#undef GT_STRUCT_DEFAULT
+#endif
+
 #ifndef GT_API
 #define GT_API_DEFAULT
 #ifdef __cplusplus
@@ -52,7 +70,6 @@ GT_API(const void *, gt_cuda_kernels, (void))
 GT_API(gt_error, gt_cuda_synchronize, (int32_t device))
 GT_API(gt_cuda_properties, gt_cuda_get_properties, (int32_t device))
 GT_API(gt_cuda_memory_stats, gt_cuda_memory, (int32_t device))
-GT_API(gt_error, gt_cuda_reset_peak_memory, (int32_t device))
 GT_API(gt_error, gt_cuda_empty_cache, (void))
 
 // Start and stop collection by a profiler (ncu, nsys) that was started with it off.
@@ -63,8 +80,6 @@ GT_API(gt_error, gt_cuda_profiler_stop, (void))
 GT_API(gt_error, gt_cuda_stream_new, (int32_t device, gt_stream *out))
 GT_API(gt_error, gt_cuda_stream_current, (int32_t device, gt_stream *out))
 GT_API(gt_error, gt_cuda_stream_set, (gt_stream s))
-GT_API(gt_error, gt_cuda_stream_query, (gt_stream s, int32_t *done))
-GT_API(gt_error, gt_cuda_stream_synchronize, (gt_stream s))
 
 // An event is recorded in this thread's current stream. The host sleeps while it waits for
 // an event, and returns at once for one that was never recorded.

@@ -1,4 +1,6 @@
 // Matrix products and layers.
+#include <ATen/core/Reduction.h>
+
 #include "handle.h"
 #include "kernels/attention.h"
 #include "kernels/group_norm.h"
@@ -46,28 +48,19 @@ gt_result gt_conv2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride
   });
 }
 
-gt_result gt_conv_transpose2d(gt_tensor x, gt_tensor w, gt_tensor b, const int64_t *stride, const int64_t *padding,
-                              const int64_t *output_padding, int64_t groups, const int64_t *dilation) {
-  return guard_tensor([&] {
-    return at::conv_transpose2d(unwrap(x), unwrap(w), optional(b), ints(stride, 2), ints(padding, 2),
-                                ints(output_padding, 2), groups, ints(dilation, 2));
-  });
-}
-
 gt_result gt_group_norm(gt_tensor x, int64_t groups, gt_tensor w, gt_tensor b, double eps) {
   return guard_tensor([&] { return at::group_norm(unwrap(x), groups, optional(w), optional(b), eps); });
 }
 
-gt_pair gt_group_norm_silu(gt_tensor x, gt_tensor rest, int64_t groups, gt_tensor w, gt_tensor b, gt_tensor scale_shift,
-                           gt_tensor before, double eps, int32_t silu, double drop, gt_philox_key key, gt_tensor step_of,
-                           int32_t same) {
+gt_pair gt_group_norm_silu(gt_tensor x, gt_group_norm_options o) {
   return guard_pair([&] {
-    at::Tensor x_again, *again = same != 0 ? &x_again : nullptr;
-    GroupNormParams params{unwrap(w), unwrap(b), unwrap(scale_shift), unwrap(before)};
-    GroupNormActivation end{silu != 0, drop, philox_key(key, unwrap(step_of), unwrap(x).device())};
-    at::Tensor y = rest == nullptr ? group_norm_silu(unwrap(x), groups, params, eps, end, again)
-                                   : group_norm_silu_concat({unwrap(x), unwrap(rest)}, groups, params, eps, end, again);
-    return std::make_pair(y, x_again);
+    at::Tensor skip, *skip_out = o.with_skip != 0 ? &skip : nullptr;
+    GroupNormParams params{unwrap(o.weight), unwrap(o.bias), unwrap(o.scale_shift), unwrap(o.input_bias)};
+    GroupNormActivation end{o.linear == 0, o.dropout, philox_key(o.key, unwrap(o.step_of), unwrap(x).device())};
+    at::Tensor y = o.rest == nullptr
+                       ? group_norm_silu(unwrap(x), o.groups, params, o.eps, end, skip_out)
+                       : group_norm_silu_concat({unwrap(x), unwrap(o.rest)}, o.groups, params, o.eps, end, skip_out);
+    return std::make_pair(y, skip);
   });
 }
 
@@ -75,20 +68,12 @@ gt_result gt_residual_add(gt_tensor x, gt_tensor h, gt_tensor b) {
   return guard_tensor([&] { return residual_add(unwrap(x), unwrap(h), unwrap(b)); });
 }
 
-gt_result gt_batch_norm(gt_tensor x, gt_tensor w, gt_tensor b, gt_tensor mean, gt_tensor var, int32_t training,
-                        double momentum, double eps) {
-  return guard_tensor([&] {
-    return at::batch_norm(unwrap(x), optional(w), optional(b), optional(mean), optional(var), training != 0, momentum,
-                          eps, /*cudnn_enabled=*/true);
-  });
-}
-
-gt_result gt_softmax(gt_tensor x, int64_t dim, int32_t dtype) {
-  return guard_tensor([&] { return at::softmax(unwrap(x), dim, dtype_of(dtype)); });
-}
-
 gt_result gt_log_softmax(gt_tensor x, int64_t dim) {
   return guard_tensor([&] { return at::log_softmax(unwrap(x), dim); });
+}
+
+gt_result gt_nll_loss(gt_tensor x, gt_tensor target) {
+  return guard_tensor([&] { return at::nll_loss_nd(unwrap(x), unwrap(target), /*weight=*/{}, at::Reduction::None); });
 }
 
 gt_result gt_attention(gt_tensor q, gt_tensor k, gt_tensor v) {
@@ -135,14 +120,4 @@ gt_result gt_upsample_weight(gt_tensor w, int32_t dtype) {
 
 gt_result gt_upsample_conv2d(gt_tensor x, gt_tensor wide, gt_tensor b) {
   return guard_tensor([&] { return upsample_conv2d(unwrap(x), unwrap(wide), unwrap(b)); });
-}
-
-gt_result gt_nll_loss(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t ignore_index, int64_t reduction) {
-  return guard_tensor(
-      [&] { return at::nll_loss_nd(unwrap(x), unwrap(target), optional(weight), reduction, ignore_index); });
-}
-
-gt_result gt_binary_cross_entropy(gt_tensor x, gt_tensor target, gt_tensor weight, int64_t reduction) {
-  return guard_tensor(
-      [&] { return at::binary_cross_entropy(unwrap(x), unwrap(target), optional(weight), reduction); });
 }

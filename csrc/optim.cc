@@ -38,22 +38,18 @@ void check_scalar(const at::Tensor &t, at::ScalarType dtype, const at::Tensor &p
 
 }  // namespace
 
-// `step` counts the updates; a successful update increments it. If `skip` (float32, one
-// element; NULL: 0) is 1, nothing changes; only the device reads it. `emas` is n_emas lists of
-// n tensors, one after the other. `lr_from` (float64, one element) replaces `lr` unless it is
-// NULL; `grad_scale` (float32, one element; NULL: 1) multiplies the gradients. A working weight
-// is bfloat16 or float16, or NULL; a parameter's gradient may have its dtype.
-gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const gt_tensor *exp_avg,
-                         const gt_tensor *exp_avg_sq, const gt_tensor *working, int64_t n, const gt_tensor *emas,
-                         const double *rates, int64_t n_emas, gt_tensor step, double lr, double beta1, double beta2,
-                         double weight_decay, double eps, gt_tensor lr_from, gt_tensor skip, gt_tensor grad_scale) {
+// A parameter's gradient may have the dtype of its working weight. skip, lr_from and grad_scale
+// have one element; only the device reads them.
+gt_error gt_fused_adamw_(gt_adamw_tensors t, gt_adamw_options o) {
   return guard([&] {
     c10::NoGradGuard no_grad;
+    const int64_t n = t.n;
     if (n == 0) return;
-    AdamWCall c{unwrap_list(params, n), unwrap_list(grads, n), unwrap_list(exp_avg, n), unwrap_list(exp_avg_sq, n), unwrap_list(working, n), {},
-                unwrap(step), {lr, beta1, beta2, weight_decay, eps}, unwrap(lr_from), unwrap(skip), unwrap(grad_scale)};
+    AdamWCall c{unwrap_list(t.params, n), unwrap_list(t.grads, n), unwrap_list(t.exp_avg, n), unwrap_list(t.exp_avg_sq, n),
+                unwrap_list(t.working, n), {}, unwrap(t.step), {o.lr, o.beta1, o.beta2, o.weight_decay, o.eps},
+                unwrap(o.lr_from), unwrap(o.skip), unwrap(o.grad_scale)};
     const Tensors &p = c.params;
-    for (int64_t r = 0; r < n_emas; ++r) c.emas.push_back({rates[r], unwrap_list(emas + r * n, n)});
+    for (int64_t r = 0; r < o.n_emas; ++r) c.emas.push_back({o.rates[r], unwrap_list(o.emas + r * n, n)});
     for (size_t i = 0; i < p.size(); ++i) {
       at::ScalarType dtype = p[i].scalar_type(), computed = c.working[i].defined() ? c.working[i].scalar_type() : dtype;
       at::Tensor &g = c.grads[i];
@@ -64,7 +60,7 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
       if (c.working[i].defined()) check_state(p[i], c.working[i], i, "working weight", computed);
       for (const Ema &a : c.emas) check_state(p[i], a.tensors[i], i, "EMA", dtype);
     }
-    for (const at::Tensor &t : p) TORCH_CHECK(t.device() == p[0].device(), "parameters are on ", p[0].device(), " and on ", t.device());
+    for (const at::Tensor &x : p) TORCH_CHECK(x.device() == p[0].device(), "parameters are on ", p[0].device(), " and on ", x.device());
     check_scalar(c.step, at::kFloat, p[0], "the number of updates");
     check_scalar(c.skip, at::kFloat, p[0], "the skip flag");
     check_scalar(c.lr, at::kDouble, p[0], "the learning rate");
@@ -75,27 +71,11 @@ gt_error gt_fused_adamw_(const gt_tensor *params, const gt_tensor *grads, const 
   });
 }
 
-gt_error gt_foreach_lerp_(const gt_tensor *a, const gt_tensor *b, int64_t n, double weight) {
-  return guard([&] {
-    if (n == 0) return;
-    c10::NoGradGuard no_grad;
-    at::_foreach_lerp_(unwrap_list(a, n), unwrap_list(b, n), weight);
-  });
-}
-
 gt_error gt_foreach_add_(const gt_tensor *a, const gt_tensor *b, int64_t n, double alpha) {
   return guard([&] {
     if (n == 0) return;
     c10::NoGradGuard no_grad;
     at::_foreach_add_(unwrap_list(a, n), unwrap_list(b, n), alpha);
-  });
-}
-
-gt_error gt_foreach_mul_scalar_(const gt_tensor *a, int64_t n, double v) {
-  return guard([&] {
-    if (n == 0) return;
-    c10::NoGradGuard no_grad;
-    at::_foreach_mul_(unwrap_list(a, n), at::Scalar(v));
   });
 }
 

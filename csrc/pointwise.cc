@@ -23,10 +23,6 @@ gt_result gt_mul(gt_tensor a, gt_tensor b) {
   return guard_tensor([&] { return at::mul(unwrap(a), unwrap(b)); });
 }
 
-gt_error gt_mul_(gt_tensor a, gt_tensor b) {
-  return guard([&] { unwrap(a).mul_(unwrap(b)); });
-}
-
 gt_result gt_div(gt_tensor a, gt_tensor b) {
   return guard_tensor([&] { return at::div(unwrap(a), unwrap(b)); });
 }
@@ -59,10 +55,6 @@ gt_result gt_addcmul(gt_tensor a, gt_tensor b, gt_tensor c, double value) {
   return guard_tensor([&] { return at::addcmul(unwrap(a), unwrap(b), unwrap(c), scalar_like(value, unwrap(a))); });
 }
 
-gt_result gt_lerp(gt_tensor a, gt_tensor b, double weight) {
-  return guard_tensor([&] { return at::lerp(unwrap(a), unwrap(b), weight); });
-}
-
 gt_result gt_clamp(gt_tensor a, double lo, double hi) {
   return guard_tensor([&] { return at::clamp(unwrap(a), scalar_like(lo, unwrap(a)), scalar_like(hi, unwrap(a))); });
 }
@@ -85,7 +77,6 @@ gt_result gt_unary(int32_t op, gt_tensor a) {
       [](const at::Tensor &t) { return at::sigmoid(t); }, [](const at::Tensor &t) { return at::silu(t); },
       [](const at::Tensor &t) { return at::relu(t); },    [](const at::Tensor &t) { return at::cos(t); },
       [](const at::Tensor &t) { return at::sin(t); },     [](const at::Tensor &t) { return at::isfinite(t); },
-      [](const at::Tensor &t) { return at::round(t); },
   };
   return guard_tensor([&] {
     TORCH_CHECK(op >= 0 && op < static_cast<int32_t>(std::size(table)), "no unary operator ", op);
@@ -93,18 +84,11 @@ gt_result gt_unary(int32_t op, gt_tensor a) {
   });
 }
 
-// The order is that of gotorch's compareOp constants.
-gt_result gt_compare(int32_t op, gt_tensor a, gt_tensor b) {
-  return guard_tensor([&] {
-    switch (op) {
-      case 0: return at::eq(unwrap(a), unwrap(b));
-      case 1: return at::lt(unwrap(a), unwrap(b));
-      case 2: return at::gt(unwrap(a), unwrap(b));
-      default: TORCH_CHECK(false, "no comparison ", op);
-    }
-  });
+gt_result gt_less(gt_tensor a, gt_tensor b) {
+  return guard_tensor([&] { return at::lt(unwrap(a), unwrap(b)); });
 }
 
+// The order is that of gotorch's compareOp constants.
 gt_result gt_compare_scalar(int32_t op, gt_tensor a, double v) {
   return guard_tensor([&] {
     at::Scalar s = scalar_like(v, unwrap(a));
@@ -115,10 +99,6 @@ gt_result gt_compare_scalar(int32_t op, gt_tensor a, double v) {
       default: TORCH_CHECK(false, "no comparison ", op);
     }
   });
-}
-
-gt_result gt_leaky_relu(gt_tensor a, double negative_slope) {
-  return guard_tensor([&] { return at::leaky_relu(unwrap(a), negative_slope); });
 }
 
 gt_error gt_fill_(gt_tensor a, double v) {

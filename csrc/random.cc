@@ -2,8 +2,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 
-#include <mutex>
-
 #include "handle.h"
 #include "kernels/philox.h"
 
@@ -12,10 +10,6 @@ using namespace iddpm;
 struct gt_generator_ {
   at::Generator generator;
 };
-
-gt_error gt_manual_seed(uint64_t seed) {
-  return guard([&] { at::manual_seed(seed); });
-}
 
 gt_error gt_generator_new(gt_device d, uint64_t seed, gt_generator *out) {
   return guard([&] {
@@ -30,39 +24,17 @@ gt_error gt_generator_new(gt_device d, uint64_t seed, gt_generator *out) {
 
 void gt_generator_free(gt_generator g) { delete g; }
 
-gt_result gt_generator_state(gt_generator g) {
-  return guard_tensor([&] {
-    std::lock_guard<std::mutex> lock(g->generator.mutex());
-    return g->generator.get_state();
-  });
-}
-
-gt_error gt_generator_set_state(gt_generator g, gt_tensor state) {
-  return guard([&] {
-    std::lock_guard<std::mutex> lock(g->generator.mutex());
-    g->generator.set_state(unwrap(state));
-  });
-}
-
-namespace {
-
-std::optional<at::Generator> optional(gt_generator g) {
-  return g == nullptr ? std::nullopt : std::optional<at::Generator>(g->generator);
-}
-
-}  // namespace
-
 gt_error gt_uniform_(gt_tensor t, double from, double to, gt_generator g) {
   return guard([&] {
     c10::NoGradGuard no_grad;
-    unwrap(t).uniform_(from, to, optional(g));
+    unwrap(t).uniform_(from, to, g->generator);
   });
 }
 
 gt_error gt_normal_(gt_tensor t, double mean, double std, gt_generator g) {
   return guard([&] {
     c10::NoGradGuard no_grad;
-    unwrap(t).normal_(mean, std, optional(g));
+    unwrap(t).normal_(mean, std, g->generator);
   });
 }
 

@@ -10,10 +10,6 @@ at::OptionalIntArrayRef dims_of(const int64_t *dims, int64_t n) {
   return n == 0 ? at::OptionalIntArrayRef() : at::OptionalIntArrayRef(ints(dims, n));
 }
 
-std::optional<int64_t> dim_of(int32_t has_dim, int64_t dim) {
-  return has_dim ? std::optional<int64_t>(dim) : std::nullopt;
-}
-
 }  // namespace
 
 gt_result gt_sum(gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim) {
@@ -24,28 +20,8 @@ gt_result gt_mean(gt_tensor a, const int64_t *dims, int64_t n, int32_t keepdim) 
   return guard_tensor([&] { return at::mean(unwrap(a), dims_of(dims, n), keepdim != 0); });
 }
 
-gt_result gt_norm(gt_tensor a) {
-  return guard_tensor([&] { return at::norm(unwrap(a)); });
-}
-
-gt_result gt_argmax(gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim) {
-  return guard_tensor([&] { return at::argmax(unwrap(a), dim_of(has_dim, dim), keepdim != 0); });
-}
-
-gt_result gt_argmin(gt_tensor a, int32_t has_dim, int64_t dim, int32_t keepdim) {
-  return guard_tensor([&] { return at::argmin(unwrap(a), dim_of(has_dim, dim), keepdim != 0); });
-}
-
 gt_result gt_max(gt_tensor a) {
   return guard_tensor([&] { return at::max(unwrap(a)); });
-}
-
-gt_result gt_min(gt_tensor a) {
-  return guard_tensor([&] { return at::min(unwrap(a)); });
-}
-
-gt_result gt_all(gt_tensor a) {
-  return guard_tensor([&] { return at::all(unwrap(a)); });
 }
 
 gt_result gt_cumprod(gt_tensor a, int64_t dim) {
@@ -54,10 +30,6 @@ gt_result gt_cumprod(gt_tensor a, int64_t dim) {
 
 gt_pair gt_topk(gt_tensor a, int64_t k, int64_t dim, int32_t largest, int32_t sorted) {
   return guard_pair([&] { return at::topk(unwrap(a), k, dim, largest != 0, sorted != 0); });
-}
-
-gt_error gt_allclose(gt_tensor a, gt_tensor b, double rtol, double atol, int32_t *out) {
-  return guard([&] { *out = at::allclose(unwrap(a), unwrap(b), rtol, atol); });
 }
 
 gt_error gt_equal(gt_tensor a, gt_tensor b, int32_t *out) {

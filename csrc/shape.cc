@@ -19,10 +19,6 @@ gt_result gt_transpose(gt_tensor a, int64_t d0, int64_t d1) {
   return guard_tensor([&] { return at::transpose(unwrap(a), d0, d1); });
 }
 
-gt_result gt_squeeze(gt_tensor a, int32_t has_dim, int64_t dim) {
-  return guard_tensor([&] { return has_dim ? at::squeeze(unwrap(a), dim) : at::squeeze(unwrap(a)); });
-}
-
 gt_result gt_unsqueeze(gt_tensor a, int64_t dim) {
   return guard_tensor([&] { return at::unsqueeze(unwrap(a), dim); });
 }
@@ -35,10 +31,6 @@ gt_result gt_expand(gt_tensor a, const int64_t *shape, int64_t n) {
   return guard_tensor([&] { return unwrap(a).expand(ints(shape, n)); });
 }
 
-gt_result gt_expand_as(gt_tensor a, gt_tensor b) {
-  return guard_tensor([&] { return unwrap(a).expand_as(unwrap(b)); });
-}
-
 gt_result gt_narrow(gt_tensor a, int64_t dim, int64_t start, int64_t length) {
   return guard_tensor([&] { return unwrap(a).narrow(dim, start, length); });
 }
@@ -49,10 +41,6 @@ gt_result gt_select(gt_tensor a, int64_t dim, int64_t index) {
 
 gt_result gt_index_select(gt_tensor a, int64_t dim, gt_tensor index) {
   return guard_tensor([&] { return at::index_select(unwrap(a), dim, unwrap(index)); });
-}
-
-gt_result gt_flip(gt_tensor a, const int64_t *dims, int64_t n) {
-  return guard_tensor([&] { return at::flip(unwrap(a), ints(dims, n)); });
 }
 
 gt_result gt_cat(const gt_tensor *list, int64_t n, int64_t dim) {

@@ -1,5 +1,4 @@
 // Constructors, properties, copies and conversions of tensors.
-#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -22,20 +21,12 @@ gt_result gt_full(const int64_t *shape, int64_t n, double v, int32_t dtype, gt_d
   return guard_tensor([&] { return at::full(ints(shape, n), v, options_of(dtype, d)); });
 }
 
-gt_result gt_eye(int64_t n, int64_t m, int32_t dtype, gt_device d) {
-  return guard_tensor([&] { return at::eye(n, m, options_of(dtype, d)); });
-}
-
 gt_result gt_arange(double start, double end, double step, int32_t dtype, gt_device d) {
   return guard_tensor([&] { return at::arange(start, end, step, options_of(dtype, d)); });
 }
 
 gt_result gt_linspace(double start, double end, int64_t steps, int32_t dtype, gt_device d) {
   return guard_tensor([&] { return at::linspace(start, end, steps, options_of(dtype, d)); });
-}
-
-gt_result gt_logspace(double start, double end, int64_t steps, double base, int32_t dtype, gt_device d) {
-  return guard_tensor([&] { return at::logspace(start, end, steps, base, options_of(dtype, d)); });
 }
 
 gt_result gt_from_bytes(const void *data, int64_t bytes, const int64_t *shape, int64_t n, int32_t dtype) {
@@ -90,14 +81,7 @@ void gt_shape(gt_tensor t, int64_t *shape) {
   std::copy(s.begin(), s.end(), shape);
 }
 
-void gt_stride(gt_tensor t, int64_t *stride) {
-  at::IntArrayRef s = unwrap(t).strides();
-  std::copy(s.begin(), s.end(), stride);
-}
-
-int32_t gt_is_contiguous(gt_tensor t, int32_t channels_last) {
-  return unwrap(t).is_contiguous(channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
+int32_t gt_is_channels_last(gt_tensor t) { return unwrap(t).is_contiguous(at::MemoryFormat::ChannelsLast); }
 
 gt_error gt_item(gt_tensor t, double *out) {
   return guard([&] { *out = unwrap(t).item().toDouble(); });
@@ -138,25 +122,4 @@ gt_result gt_pin_memory(gt_tensor t) {
 
 gt_error gt_copy_(gt_tensor dst, gt_tensor src, int32_t non_blocking) {
   return guard([&] { unwrap(dst).copy_(unwrap(src), non_blocking != 0); });
-}
-
-gt_error gt_set_data(gt_tensor t, gt_tensor src) {
-  return guard([&] { unwrap(t).set_data(unwrap(src)); });
-}
-
-gt_error gt_pickle(gt_tensor t, void **data, int64_t *bytes) {
-  return guard([&] {
-    std::vector<char> file = torch::jit::pickle_save(c10::IValue(unwrap(t)));
-    *data = malloc(file.size());
-    TORCH_CHECK(*data != nullptr, "out of memory");
-    memcpy(*data, file.data(), file.size());
-    *bytes = static_cast<int64_t>(file.size());
-  });
-}
-
-gt_result gt_unpickle(const void *data, int64_t bytes) {
-  return guard_tensor([&] {
-    const char *p = static_cast<const char *>(data);
-    return torch::jit::pickle_load(std::vector<char>(p, p + bytes)).toTensor();
-  });
 }

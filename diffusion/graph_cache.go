@@ -59,7 +59,7 @@ func kindOf(t gotorch.Tensor) string {
 	if !t.Defined() {
 		return "none "
 	}
-	return fmt.Sprintf("%s %s %v ", gotorch.DtypeName(t.Dtype()), t.Device(), t.Shape())
+	return fmt.Sprintf("%s %s %v ", t.Dtype(), t.Device(), t.Shape())
 }
 
 // capturedStep is one step of a loop with the buffers that it reads and writes.

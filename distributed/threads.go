@@ -22,15 +22,17 @@ func cpus(cores int, quota float64, processes int) int {
 	return max(1, int(min(float64(cores), quota)/float64(processes)))
 }
 
-// SetThreads sets libtorch's number of CPU threads and returns it: n or, if n is 0,
-// OMP_NUM_THREADS or else one per core, but at most [Group.CPUs]. libtorch ignores quotas,
-// and would waste them with more threads.
-func (g *Group) SetThreads(n int) int {
-	if n == 0 && g.CPUs() < runtime.NumCPU() && os.Getenv("OMP_NUM_THREADS") == "" {
-		n = min(g.CPUs(), int(gotorch.GetNumThreads()))
-	}
+// Threads returns the number of CPU threads for [gotorch.Settings]: n or, if n is 0, as many
+// as libtorch has, at first OMP_NUM_THREADS or else one per core, but without
+// OMP_NUM_THREADS at most [Group.CPUs]. libtorch ignores quotas, and would waste them with
+// more threads.
+func (g *Group) Threads(n int) int {
 	if n > 0 {
-		gotorch.SetNumThreads(int32(n))
+		return n
 	}
-	return int(gotorch.GetNumThreads())
+	n = gotorch.CurrentSettings().Threads
+	if g.CPUs() < runtime.NumCPU() && os.Getenv("OMP_NUM_THREADS") == "" {
+		n = min(g.CPUs(), n)
+	}
+	return n
 }

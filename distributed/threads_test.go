@@ -10,10 +10,10 @@ import (
 
 // One thread per core is libtorch's default; a quota, of which Go knows by GOMAXPROCS, and
 // the other processes of the machine leave less.
-func TestSetThreads(t *testing.T) {
+func TestThreads(t *testing.T) {
 	cores := runtime.NumCPU()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	defer gotorch.SetNumThreads(gotorch.GetNumThreads())
+	defer gotorch.Configure(gotorch.CurrentSettings())
 	for _, test := range []struct {
 		name       string
 		gomaxprocs int
@@ -32,14 +32,14 @@ func TestSetThreads(t *testing.T) {
 		{"processes, --threads", cores, 2, "any", 3, 3},
 		{"processes, quota", 1, 2, "", 0, 1},
 	} {
-		gotorch.SetNumThreads(int32(cores))
+		gotorch.Configure(gotorch.Settings{Threads: cores})
 		runtime.GOMAXPROCS(test.gomaxprocs)
 		t.Setenv("OMP_NUM_THREADS", test.omp)
 		g := &Group{at: Placement{LocalWorldSize: test.processes}}
 		if test.processes == 1 {
 			g = nil
 		}
-		if got := g.SetThreads(test.asked); got != test.want || int(gotorch.GetNumThreads()) != got {
+		if got := g.Threads(test.asked); got != test.want {
 			t.Errorf("%s: %d threads, not %d", test.name, got, test.want)
 		}
 	}

@@ -19,7 +19,8 @@ func TestCUDAEvaluate(t *testing.T) {
 	if err := gotorch.LoadCUDA(); err != nil {
 		t.Fatal(err)
 	}
-	gotorch.SetAllowTF32(false)
+	before := gotorch.Configure(gotorch.Settings{TF32: gotorch.TF32Never})
+	t.Cleanup(func() { gotorch.Configure(before) })
 	type seen struct {
 		features          []float32
 		pool, spatial     evaluate.Statistics

@@ -66,7 +66,7 @@ func (r *Run) Check() error {
 }
 
 // Compute computes the metrics, on the tensor thread. FID is defined for float32 features:
-// TF32 must be off. Its errors may wrap a [WeightsError] or a [ReferenceError].
+// TF32 must be off, by [gotorch.Settings]. Its errors may wrap a [WeightsError] or a [ReferenceError].
 func (r *Run) Compute(ctx context.Context) (m Metrics, err error) {
 	network, err := Load(r.Weights, r.Device)
 	if err != nil {

@@ -88,7 +88,7 @@ func (b builder) folded(shape []int64) (weight, bias gotorch.Tensor) {
 	}
 	gotorch.Scope(func() {
 		double := func(t *pt.Tensor) gotorch.Tensor { return gotorch.FromPT(t).CastTo(gotorch.Double) }
-		factor := gotorch.Div(double(g), double(variance).AddScalar(batchNormEps).Sqrt())
+		factor := double(g).Div(double(variance).AddScalar(batchNormEps).Sqrt())
 		weight = b.keep(double(w).Mul(factor.View(channels, 1, 1, 1)).CastTo(gotorch.Float).ChannelsLast())
 		bias = b.keep(double(shift).Sub(double(mean).Mul(factor), 1).CastTo(gotorch.Float))
 	})

@@ -16,16 +16,12 @@ package gotorch
 // #cgo nocallback gt_to_bytes
 // #cgo noescape gt_shape
 // #cgo nocallback gt_shape
-// #cgo noescape gt_stride
-// #cgo nocallback gt_stride
 // #cgo noescape gt_item
 // #cgo nocallback gt_item
 // #cgo noescape gt_sum
 // #cgo nocallback gt_sum
 // #cgo noescape gt_mean
 // #cgo nocallback gt_mean
-// #cgo noescape gt_allclose
-// #cgo nocallback gt_allclose
 // #cgo noescape gt_equal
 // #cgo nocallback gt_equal
 // #cgo noescape gt_view
@@ -36,8 +32,6 @@ package gotorch
 // #cgo nocallback gt_permute
 // #cgo noescape gt_expand
 // #cgo nocallback gt_expand
-// #cgo noescape gt_flip
-// #cgo nocallback gt_flip
 // #cgo noescape gt_conv2d
 // #cgo nocallback gt_conv2d
 // #cgo noescape gt_philox_normal

@@ -25,10 +25,10 @@ func withGradient(x, y Tensor) [2][]float64 {
 // TestSelfAttention compares the kernel with libtorch's operators, forward and
 // backward, for odd shapes and above the kernel's maximum number of tokens.
 func TestSelfAttention(t *testing.T) {
-	tolerances := map[int8]float64{Float: 1e-5, BFloat16: 2e-2}
+	tolerances := map[DType]float64{Float: 1e-5, BFloat16: 2e-2}
 	for _, s := range []struct{ n, t, heads, d int64 }{{2, 256, 4, 32}, {3, 16, 2, 8}, {1, 1, 1, 1}, {2, 35, 3, 5}, {1, 64, 1, 7}, {1, 255, 1, 7}, {1, 257, 2, 4}} {
 		for dtype, tolerance := range tolerances {
-			t.Run(fmt.Sprint(s, DtypeName(dtype)), func(t *testing.T) {
+			t.Run(fmt.Sprint(s, dtype), func(t *testing.T) {
 				Scope(func() {
 					qkv := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, s.n, s.t, 3*s.heads*s.d).MulScalar(1.5).CastTo(dtype)
 					exact := qkv.CastTo(Double)
@@ -59,13 +59,13 @@ func TestSelfAttentionExtremes(t *testing.T) {
 
 // TestSelfAttentionKeepsNaN checks that a NaN in a query propagates to the output.
 func TestSelfAttentionKeepsNaN(t *testing.T) {
-	for _, dtype := range []int8{Float, BFloat16} {
+	for _, dtype := range []DType{Float, BFloat16} {
 		Scope(func() {
 			qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, 1, 8, 12).CastTo(dtype)
 			qkv.Narrow(1, 3, 1).Narrow(2, 0, 4).FillI(math.NaN())
 			for i, v := range SelfAttention(qkv, 1).Float64s() {
 				if bad := i/4 == 3; math.IsNaN(v) != bad {
-					t.Errorf("%s: token %d is %v", DtypeName(dtype), i/4, v)
+					t.Errorf("%s: token %d is %v", dtype, i/4, v)
 				}
 			}
 		})

@@ -9,8 +9,8 @@ import (
 // BenchmarkCgoOverhead times one small operator: almost all of its time is cgo, the
 // C ABI and libtorch's dispatcher. Inside a scope it must not allocate on Go's heap.
 func BenchmarkCgoOverhead(b *testing.B) {
-	SetNumThreads(1)
-	x, y := Full(nil, 1, false), Full(nil, 2, false)
+	defer oneThread()()
+	x, y := full(1), full(2)
 	const batch = 1000
 	perOp := func(b *testing.B, f func()) {
 		b.ReportAllocs()
@@ -27,7 +27,7 @@ func BenchmarkCgoOverhead(b *testing.B) {
 	}
 	b.Run("Numel", func(b *testing.B) { perOp(b, func() { x.Numel() }) })
 	b.Run("AddScalarI", func(b *testing.B) { perOp(b, func() { x.AddScalarI(0) }) })
-	b.Run("Add", func(b *testing.B) { perOp(b, func() { Add(x, y, 1) }) })
+	b.Run("Add", func(b *testing.B) { perOp(b, func() { x.Add(y, 1) }) })
 	b.Run("View", func(b *testing.B) { perOp(b, func() { x.View(1, 1) }) })
 	b.Run("SumDims", func(b *testing.B) { perOp(b, func() { x.SumDims(false) }) })
 	b.Run("Cat", func(b *testing.B) {
@@ -38,7 +38,7 @@ func BenchmarkCgoOverhead(b *testing.B) {
 	b.Run("Unscoped", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			Add(x, y, 1)
+			x.Add(y, 1)
 		}
 	})
 }
@@ -47,13 +47,13 @@ func BenchmarkCgoOverhead(b *testing.B) {
 // called from Go one by one, against the same 1000 called by libtorch in one C call.
 // It fails if the difference reaches a microsecond per operator.
 func BenchmarkAboveCxx(b *testing.B) {
-	SetNumThreads(1)
+	defer oneThread()()
 	const n = 1000
 	list, other := make([]Tensor, n), make([]Tensor, n)
 	for i := range list {
-		list[i], other[i] = Full(nil, 1, false), Full(nil, 1, false)
+		list[i], other[i] = full(1), full(1)
 	}
-	factor := Full([]int64{}, 1, false)
+	factor := full(1)
 	for _, op := range []struct {
 		name     string
 		one, all func()
@@ -63,9 +63,9 @@ func BenchmarkAboveCxx(b *testing.B) {
 				x.CopyI(other[i])
 			}
 		}, func() { ForeachCopyI(list, other) }},
-		{"MulI", func() {
+		{"Mul", func() {
 			for _, x := range list {
-				x.MulI(factor)
+				x.MulScalarI(1)
 			}
 		}, func() { ForeachMulI(list, factor) }},
 	} {
@@ -96,9 +96,9 @@ func BenchmarkAboveCxx(b *testing.B) {
 // BenchmarkGroupNormSilu times the kernel, forward and backward, against its
 // reference implementation at the sizes of a 64-channel network's first level.
 func BenchmarkGroupNormSilu(b *testing.B) {
-	for _, dtype := range []int8{Float, BFloat16} {
+	for _, dtype := range []DType{Float, BFloat16} {
 		for _, fused := range []bool{true, false} {
-			b.Run(fmt.Sprintf("%s/fused=%t", DtypeName(dtype), fused), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/fused=%t", dtype, fused), func(b *testing.B) {
 				Run(func() {
 					Scope(func() {
 						in := newNormInputs(dtype, true, 8, 64, 32, 32)
@@ -125,9 +125,9 @@ func BenchmarkGroupNormSilu(b *testing.B) {
 // reference implementation at the sizes of a 64-channel network's two attention resolutions.
 func BenchmarkSelfAttention(b *testing.B) {
 	for _, tokens := range []int64{256, 64} {
-		for _, dtype := range []int8{Float, BFloat16} {
+		for _, dtype := range []DType{Float, BFloat16} {
 			for _, fused := range []bool{true, false} {
-				b.Run(fmt.Sprintf("%d/%s/fused=%t", tokens, DtypeName(dtype), fused), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%d/%s/fused=%t", tokens, dtype, fused), func(b *testing.B) {
 					Run(func() {
 						Scope(func() {
 							qkv := PhiloxNormal(Device{}, Float, PhiloxKey{}, 8, tokens, 3*128).CastTo(dtype)
@@ -154,9 +154,9 @@ func BenchmarkSelfAttention(b *testing.B) {
 // backward, as one transposed convolution and as two operators.
 func BenchmarkUpsample(b *testing.B) {
 	one := []int64{1}
-	for _, dtype := range []int8{Float, BFloat16} {
+	for _, dtype := range []DType{Float, BFloat16} {
 		for _, folded := range []bool{true, false} {
-			b.Run(fmt.Sprintf("%s/folded=%t", DtypeName(dtype), folded), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/folded=%t", dtype, folded), func(b *testing.B) {
 				Run(func() {
 					Scope(func() {
 						x := PhiloxNormal(Device{}, Float, PhiloxKey{}, 8, 128, 16, 16).CastTo(dtype)
@@ -194,14 +194,14 @@ func BenchmarkAdamW(b *testing.B) {
 				}
 				return list
 			}
-			p, g, m, v, a, step := draw(1), draw(2), draw(3), draw(4), draw(5), Full(nil, 0, false)
+			p, g, m, v, a, step := draw(1), draw(2), draw(3), draw(4), draw(5), full(0)
 			for _, x := range v {
-				x.MulI(x)
+				x.CopyI(x.Mul(x))
 			}
 			for b.Loop() {
 				Scope(func() {
 					TotalNorm(g)
-					FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, EMAs: []EMA{{0.9999, a}}})
+					fusedAdamW(p, g, m, v, step, AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, EMAs: []EMA{{0.9999, a}}})
 				})
 			}
 		})

@@ -12,12 +12,12 @@ func TestForeachCastTo(t *testing.T) {
 	shapes := [][]int64{{1}, {}, {3, 5, 7, 2}, {0, 4}, {40_001}, {8, 1, 3, 3}, {129, 257}}
 	for _, test := range []struct {
 		name     string
-		from, to int8
+		from, to DType
 	}{{"float32 to bfloat16", Float, BFloat16}, {"bfloat16 to float32", BFloat16, Float}, {"float32 to float16", Float, Half}, {"float32 to float64", Float, Double}} {
 		t.Run(test.name, func(t *testing.T) {
 			Run(func() {
 				Scope(func() {
-					draw := func(dtype int8, stream uint32) (list []Tensor) {
+					draw := func(dtype DType, stream uint32) (list []Tensor) {
 						for i, shape := range shapes {
 							x := PhiloxNormal(Device{}, Float, PhiloxKey{Stream: stream, Step: uint32(i)}, shape...).MulScalar(1e3).CastTo(dtype)
 							if len(shape) == 4 && i%2 == 0 {
@@ -38,11 +38,11 @@ func TestForeachCastTo(t *testing.T) {
 	}
 }
 
-func compareCasts(t *testing.T, leaves, gradients []Tensor, dtype int8) {
+func compareCasts(t *testing.T, leaves, gradients []Tensor, dtype DType) {
 	t.Helper()
 	cast := ForeachCastTo(leaves, dtype)
 	unused := len(leaves) - 1
-	total := Full(nil, 0, false)
+	total := full(0)
 	for i := range cast[:unused] {
 		total = total.Add(cast[i].Mul(gradients[i]).CastTo(Float).Sum(), 1)
 	}
@@ -68,7 +68,7 @@ func compareCasts(t *testing.T, leaves, gradients []Tensor, dtype int8) {
 // TestForeachCastToRefuses casts lists of several dtypes or devices.
 func TestForeachCastToRefuses(t *testing.T) {
 	Scope(func() {
-		one := Full([]int64{2}, 1, false)
+		one := full(1, 2)
 		if list := ForeachCastTo(nil, Double); len(list) != 0 {
 			t.Error("no tensors became some")
 		}

@@ -30,12 +30,6 @@ var cudaOnce = sync.OnceValue(func() error {
 	return nil
 })
 
-// IsCUDAAvailable reports whether tensors can be put on a GPU.
-func IsCUDAAvailable() bool { return LoadCUDA() == nil }
-
-// IsCUDNNAvailable reports whether cuDNN can be used.
-func IsCUDNNAvailable() bool { return LoadCUDA() == nil && C.gt_cudnn_available() != 0 }
-
 // CUDADeviceCount returns the number of GPUs that can be used.
 func CUDADeviceCount() int {
 	if LoadCUDA() != nil {
@@ -115,7 +109,7 @@ func CheckCUDADevice(d Device) error {
 }
 
 // CUDAMemoryStats are the bytes that this process's caching allocator holds on a GPU:
-// the current values, and the peaks since the start or [ResetPeakCUDAMemory].
+// the current values, and the peaks since the start.
 type CUDAMemoryStats struct {
 	Allocated, PeakAllocated int64 // in tensors
 	Reserved, PeakReserved   int64 // allocated from the driver, cache included
@@ -129,11 +123,6 @@ func GetCUDAMemoryStats(d Device) CUDAMemoryStats {
 		Allocated: int64(m.allocated), PeakAllocated: int64(m.peak_allocated),
 		Reserved: int64(m.reserved), PeakReserved: int64(m.peak_reserved),
 	}
-}
-
-// ResetPeakCUDAMemory resets the peaks to the current values.
-func ResetPeakCUDAMemory(d Device) {
-	check("ResetPeakCUDAMemory", C.gt_cuda_reset_peak_memory(gpu("ResetPeakCUDAMemory", d)))
 }
 
 // EmptyCUDACache returns cached memory that no tensor uses to the driver.
@@ -155,48 +144,29 @@ func CUDAProfilerStop() {
 	check("CUDAProfilerStop", C.gt_cuda_profiler_stop())
 }
 
-// CUDAStream is a CUDA stream: streams run concurrently. It belongs to libtorch's
+// cudaStream is a CUDA stream: streams run concurrently. It belongs to libtorch's
 // pool and need not be freed.
-type CUDAStream struct{ s C.gt_stream }
+type cudaStream struct{ s C.gt_stream }
 
-// NewCUDAStream returns a stream of a GPU from libtorch's pool.
-func NewCUDAStream(device Device) CUDAStream {
-	var s CUDAStream
-	check("NewCUDAStream", C.gt_cuda_stream_new(gpu("NewCUDAStream", device), &s.s))
+// newCUDAStream returns a stream of a GPU from libtorch's pool.
+func newCUDAStream(device Device) cudaStream {
+	const op = "newCUDAStream"
+	var s cudaStream
+	check(op, C.gt_cuda_stream_new(gpu(op, device), &s.s))
 	return s
 }
 
-// GetCurrentCUDAStream returns this OS thread's current stream on a GPU.
-func GetCurrentCUDAStream(device Device) CUDAStream {
-	var s CUDAStream
-	check("GetCurrentCUDAStream", C.gt_cuda_stream_current(gpu("GetCurrentCUDAStream", device), &s.s))
+// currentCUDAStream returns this OS thread's current stream on a GPU.
+func currentCUDAStream(device Device) cudaStream {
+	const op = "currentCUDAStream"
+	var s cudaStream
+	check(op, C.gt_cuda_stream_current(gpu(op, device), &s.s))
 	return s
 }
 
-// SetCurrentCUDAStream sets this OS thread's current stream. Call it in [Run] or
-// [Scope], where a goroutine stays on its thread. Call [CUDAStream.Synchronize]
-// before using a tensor on another stream than the one that computed it.
-func SetCurrentCUDAStream(stream CUDAStream) {
-	check("SetCurrentCUDAStream", C.gt_cuda_stream_set(stream.loaded("SetCurrentCUDAStream")))
-}
+// setCurrent makes s this OS thread's current stream. Call it where a goroutine stays on
+// its thread, as in [Run].
+func (s cudaStream) setCurrent() { check("cudaStream.setCurrent", C.gt_cuda_stream_set(s.s)) }
 
 // isDefault reports whether s is the GPU's legacy default stream.
-func (s CUDAStream) isDefault() bool { return s.s.id == 0 }
-
-// Query reports whether all work submitted to the stream has finished.
-func (s CUDAStream) Query() bool {
-	var done C.int32_t
-	check("CUDAStream.Query", C.gt_cuda_stream_query(s.loaded("CUDAStream.Query"), &done))
-	return done != 0
-}
-
-// Synchronize waits until all work submitted to the stream has finished.
-func (s CUDAStream) Synchronize() {
-	check("CUDAStream.Synchronize", C.gt_cuda_stream_synchronize(s.loaded("CUDAStream.Synchronize")))
-}
-
-// loaded loads CUDA, since a method of the zero CUDAStream may be the first CUDA call.
-func (s CUDAStream) loaded(op string) C.gt_stream {
-	gpu(op, Device{Type: CUDA, Index: int(s.s.device_index)})
-	return s.s
-}
+func (s cudaStream) isDefault() bool { return s.s.id == 0 }

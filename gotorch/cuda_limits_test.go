@@ -19,8 +19,8 @@ func BenchmarkCUDALimits(b *testing.B) {
 	gpu := Device{Type: CUDA}
 	b.Log(GetCUDAProperties(gpu).Name)
 	limit := gpuLimit(gpu)
-	for _, dtype := range []int8{Float, BFloat16} {
-		size := dtypeSize[dtype]
+	for _, dtype := range []DType{Float, BFloat16} {
+		size := dtypeSizes[dtype]
 		for _, k := range []limitCase{
 			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(gpu, dtype)) }},
 			{"GroupNormSilu/both", func() (int64, func()) { return normForwardBackward(largeNorm(gpu, dtype)) }},
@@ -46,7 +46,7 @@ func BenchmarkCUDALimits(b *testing.B) {
 			})},
 			{"AdamW", func() (int64, func()) { return largeUpdate(gpu, dtype == BFloat16) }},
 		} {
-			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%s", k.name, dtype), func(b *testing.B) {
 				Run(func() { Scope(func() { capturedAgainstLimit(b, gpu, limit, k.setUp) }) })
 			})
 		}
@@ -54,7 +54,7 @@ func BenchmarkCUDALimits(b *testing.B) {
 }
 
 // smallNorm returns inputs of a group norm whose forward and backward pass are one kernel each.
-func smallNorm(d Device, dtype int8) normInputs {
+func smallNorm(d Device, dtype DType) normInputs {
 	in := newNormInputsOn(d, dtype, true, 32, 512, 8, 8)
 	in.x = in.x.Detach().ChannelsLast()
 	in.x.SetRequiresGrad(true)

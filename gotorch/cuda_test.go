@@ -16,14 +16,15 @@ func gpu0(t *testing.T) Device {
 	if err := LoadCUDA(); err != nil {
 		t.Fatal(err)
 	}
-	SetAllowTF32(false)
+	before := Configure(Settings{TF32: TF32Never})
+	t.Cleanup(func() { Configure(before) })
 	return Device{Type: CUDA}
 }
 
 func TestCUDADevice(t *testing.T) {
 	d := gpu0(t)
-	if n := CUDADeviceCount(); n < 1 || !IsCUDAAvailable() || !IsCUDNNAvailable() {
-		t.Errorf("%d devices, CUDA %v, cuDNN %v", n, IsCUDAAvailable(), IsCUDNNAvailable())
+	if n := CUDADeviceCount(); n < 1 {
+		t.Errorf("%d devices", n)
 	}
 	p := GetCUDAProperties(d)
 	if p.Name == "" || p.Major < 7 || p.Multiprocessors < 1 || p.TotalMemory < 1<<30 || p.FreeMemory > p.TotalMemory {
@@ -32,7 +33,7 @@ func TestCUDADevice(t *testing.T) {
 	t.Logf("%+v", p)
 	for _, index := range []int{CUDADeviceCount(), 127, -2} {
 		mustFail(t, func() { GetCUDAProperties(Device{Type: CUDA, Index: index}) })
-		mustFail(t, func() { NewCUDAStream(Device{Type: CUDA, Index: index}) })
+		mustFail(t, func() { newCUDAStream(Device{Type: CUDA, Index: index}) })
 	}
 	mustFail(t, func() { ZerosOn(Device{Type: CUDA, Index: CUDADeviceCount()}, Float, 1) })
 }
@@ -48,28 +49,24 @@ func TestCUDAOperators(t *testing.T) {
 		"sqrt":        func(x, w Tensor) Tensor { return x.Abs().AddScalar(0.5).Sqrt() },
 		"sigmoid":     func(x, w Tensor) Tensor { return x.Sigmoid().Sub(x.Tanh(), 1) },
 		"silu":        func(x, w Tensor) Tensor { return x.Silu() },
-		"relu":        func(x, w Tensor) Tensor { return x.Relu().Add(x.LeakyRelu(0.1), 1) },
+		"relu":        func(x, w Tensor) Tensor { return x.Relu() },
 		"sin and cos": func(x, w Tensor) Tensor { return x.Sin().Mul(x.Cos()) },
 		"clamp":       func(x, w Tensor) Tensor { return x.Clamp(-0.5, 0.5).Add(x.ClampMin(0.25), 1) },
 		"where":       func(x, w Tensor) Tensor { return Where(x.GreaterScalar(0), x.MulScalar(2), x.Neg()) },
-		"lerp":        func(x, w Tensor) Tensor { return x.Lerp(x.Mul(x), 0.3).Addcmul(x, x, 0.1) },
+		"addcmul":     func(x, w Tensor) Tensor { return x.Addcmul(x, x, 0.1) },
 		"reductions":  func(x, w Tensor) Tensor { return x.SumDims(true, 1).Mul(x.MeanDims(true, 2, 3)) },
 		"cumprod":     func(x, w Tensor) Tensor { return x.Cumprod(3) },
-		"norm":        func(x, w Tensor) Tensor { return x.Norm() },
 		"shapes": func(x, w Tensor) Tensor {
-			return Cat([]Tensor{x.Narrow(1, 0, 3).Flip(3), x.Transpose(2, 3).Narrow(1, 2, 4)}, 1).Permute([]int64{0, 2, 3, 1}).Reshape(2, -1)
+			return Cat([]Tensor{x.Narrow(1, 0, 3), x.Transpose(2, 3).Narrow(1, 2, 4)}, 1).Permute([]int64{0, 2, 3, 1}).Reshape(2, -1)
 		},
 		"index":       func(x, w Tensor) Tensor { return x.IndexSelect(1, FromInt64s([]int64{3, 3, 0}).To(x.Device())) },
 		"matmul":      func(x, w Tensor) Tensor { return MatMul(x, x.Transpose(2, 3)) },
 		"linear":      func(x, w Tensor) Tensor { return Linear(x.View(2, -1), w.View(2, -1), Tensor{}) },
 		"conv":        func(x, w Tensor) Tensor { return Conv2d(x, w, Tensor{}, pair(1), pair(1), pair(1), 1) },
 		"conv stride": func(x, w Tensor) Tensor { return Conv2d(x, w, Tensor{}, pair(2), pair(1), pair(1), 1) },
-		"conv transpose": func(x, w Tensor) Tensor {
-			return ConvTranspose2d(x, w, Tensor{}, pair(2), pair(1), pair(1), 1, pair(1))
-		},
-		"group norm": func(x, w Tensor) Tensor { return GroupNorm(x, 4, w.View(-1).Narrow(0, 0, 8), Tensor{}, 1e-5) },
-		"softmax":    func(x, w Tensor) Tensor { return x.Softmax(3, Float).Add(x.LogSoftmax(2), 0.1) },
-		"attention":  func(x, w Tensor) Tensor { return ScaledDotProductAttention(x, x.MulScalar(0.5), x.Sigmoid()) },
+		"group norm":  func(x, w Tensor) Tensor { return GroupNorm(x, 4, w.View(-1).Narrow(0, 0, 8), Tensor{}, 1e-5) },
+		"softmax":     func(x, w Tensor) Tensor { return x.LogSoftmax(2) },
+		"attention":   func(x, w Tensor) Tensor { return ScaledDotProductAttention(x, x.MulScalar(0.5), x.Sigmoid()) },
 		"pools": func(x, w Tensor) Tensor {
 			return MaxPool2d(x, pair(2), pair(2), pair(0), pair(1), false).Add(AvgPool2d(x, pair(2), pair(2), pair(0), true), 1).Add(AvgPool2d(x, pair(3), pair(2), pair(1), false), 1).Add(AdaptiveAvgPool2d(x, pair(3)), 1)
 		},
@@ -149,7 +146,7 @@ func TestCUDADiffusionSteps(t *testing.T) {
 	gpu := gpu0(t)
 	checkQSample(t, gpu)
 	checkReverseStep(t, gpu, 1e-5)
-	x, rows := ZerosOn(gpu, Float, 1, 3, 4, 4), Zeros([]int64{1, ReverseStepColumns}, false)
+	x, rows := ZerosOn(gpu, Float, 1, 3, 4, 4), zeros(1, ReverseStepColumns)
 	for _, call := range []func(){
 		func() { DiffusionReverseStep(x, x, rows, ReverseStepOptions{}) },
 		func() { DiffusionReverseStep(x.To(Device{}), x, rows.To(gpu), ReverseStepOptions{}) },
@@ -170,14 +167,13 @@ func TestCUDAResidualAdd(t *testing.T) { checkResidualAdd(t, gpu0(t), Float, BFl
 // CPU. Deterministic mode would exclude cuDNN's attention.
 func TestCUDAAttention(t *testing.T) {
 	gpu := gpu0(t)
-	SetDeterministic(false)
-	tolerances := map[int8]float64{Float: 1e-4, Half: 4e-3}
+	tolerances := map[DType]float64{Float: 1e-4, Half: 4e-3}
 	if GetCUDAProperties(gpu).Major >= 8 {
 		tolerances[BFloat16] = 3e-2
 	}
 	for _, s := range []struct{ n, t, heads, d int64 }{{2, 256, 4, 32}, {2, 64, 4, 96}, {1, 1024, 2, 64}, {3, 16, 2, 8}, {2, 35, 3, 40}} {
 		for dtype, tolerance := range tolerances {
-			t.Run(fmt.Sprint(s, DtypeName(dtype)), func(t *testing.T) {
+			t.Run(fmt.Sprint(s, dtype), func(t *testing.T) {
 				Scope(func() {
 					qkv := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, s.n, s.t, 3*s.heads*s.d).MulScalar(1.5).CastTo(dtype)
 					exact, qkv := qkv.CastTo(Double), qkv.To(gpu)
@@ -197,10 +193,10 @@ func TestCUDAAttention(t *testing.T) {
 }
 
 func TestCUDAGroupNormSilu(t *testing.T) {
-	checkGroupNormSilu(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
-	checkGroupNormSiluSkip(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
-	checkGroupNormSiluConcat(t, gpu0(t), map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3})
-	checkGroupNormSiluInputBias(t, gpu0(t), map[int8]float64{Float: 1e-4, BFloat16: 3e-2, Half: 6e-3})
+	checkGroupNormSilu(t, gpu0(t), map[DType]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
+	checkGroupNormSiluSkip(t, gpu0(t), map[DType]float64{Float: 1e-4, BFloat16: 2e-2, Half: 4e-3})
+	checkGroupNormSiluConcat(t, gpu0(t), map[DType]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3})
+	checkGroupNormSiluInputBias(t, gpu0(t), map[DType]float64{Float: 1e-4, BFloat16: 3e-2, Half: 6e-3})
 }
 
 // TestCUDAPhilox compares uniform numbers and masks bit for bit, and normal numbers
@@ -220,10 +216,10 @@ func TestCUDAPhilox(t *testing.T) {
 						t.Errorf("%+v %v: normal numbers differ by %v", key, shape, worst)
 					}
 				}
-				for _, dtype := range []int8{Float, Double, Half, BFloat16} {
+				for _, dtype := range []DType{Float, Double, Half, BFloat16} {
 					ones := FullOn(Device{}, dtype, 1, shape...)
 					if !Equal(ones.To(gpu).PhiloxDropout(0.3, key).To(Device{}), ones.PhiloxDropout(0.3, key)) {
-						t.Errorf("%+v %v: the %s mask differs", key, shape, DtypeName(dtype))
+						t.Errorf("%+v %v: the %s mask differs", key, shape, dtype)
 					}
 				}
 			})
@@ -241,30 +237,29 @@ func TestCUDAPhilox(t *testing.T) {
 
 func TestCUDACopies(t *testing.T) {
 	gpu := gpu0(t)
-	for dtype := range dtypeSize {
+	for dtype := range dtypeSizes {
 		Scope(func() {
 			x := FromInt64s([]int64{1, 0, 1, 1, 0, 0}, 2, 3).CastTo(dtype)
 			for name, there := range map[string]Tensor{
 				"To":         x.To(gpu),
-				"CopyTo":     x.CopyTo(gpu),
 				"CUDA":       x.CUDA(gpu, false),
 				"pinned":     x.PinMemory().CUDA(gpu, true),
 				"transposed": x.Transpose(0, 1).To(gpu).Transpose(0, 1),
 			} {
 				if there.Device() != gpu || there.Dtype() != dtype || !Equal(there.To(Device{}), x) {
-					t.Errorf("%s of %s: %v", name, DtypeName(dtype), there)
+					t.Errorf("%s of %s: %v", name, dtype, there)
 				}
 				if string(there.Bytes()) != string(x.Bytes()) {
-					t.Errorf("%s of %s: the bytes differ", name, DtypeName(dtype))
+					t.Errorf("%s of %s: the bytes differ", name, dtype)
 				}
 			}
 			back := EmptyLike(x)
 			back.CopyI(x.To(gpu))
 			if !Equal(back, x) {
-				t.Errorf("CopyI of %s: %v", DtypeName(dtype), back)
+				t.Errorf("CopyI of %s: %v", dtype, back)
 			}
 			if v := x.To(gpu, Float).Sum().Float64(); v != 3 {
-				t.Errorf("the sum of %s is %v", DtypeName(dtype), v)
+				t.Errorf("the sum of %s is %v", dtype, v)
 			}
 		})
 	}
@@ -274,35 +269,28 @@ func TestCUDAStreams(t *testing.T) {
 	gpu := gpu0(t)
 	Run(func() {
 		Scope(func() {
-			usual := GetCurrentCUDAStream(gpu)
-			side := NewCUDAStream(gpu)
+			usual, side := currentCUDAStream(gpu), newCUDAStream(gpu)
 			if side == usual {
 				t.Fatal("a new stream is the current one")
 			}
 			x := FullOn(gpu, Float, 1, 1024, 1024)
-			usual.Synchronize()
-			if !usual.Query() {
-				t.Error("a synchronised stream is busy")
-			}
-			SetCurrentCUDAStream(side)
-			if GetCurrentCUDAStream(gpu) != side {
-				t.Error("SetCurrentCUDAStream changed nothing")
+			CUDASynchronize(gpu)
+			side.setCurrent()
+			if currentCUDAStream(gpu) != side {
+				t.Error("setCurrent changed nothing")
 			}
 			for range 20 {
 				x = MM(x, x).MulScalar(1. / 1024)
 			}
-			side.Synchronize()
-			if !side.Query() {
-				t.Error("a synchronised side stream is busy")
-			}
-			SetCurrentCUDAStream(usual)
+			CUDASynchronize(gpu)
+			usual.setCurrent()
 			if v := x.Mean().Float64(); v != 1 {
 				t.Errorf("the side stream computed %v", v)
 			}
 			CUDASynchronize(gpu)
 		})
 	})
-	mustFail(t, func() { SetCurrentCUDAStream(CUDAStream{}) })
+	mustFail(t, func() { cudaStream{}.setCurrent() })
 }
 
 // TestCUDAMemory checks the allocator's statistics as a scope allocates and frees.
@@ -311,7 +299,6 @@ func TestCUDAMemory(t *testing.T) {
 	checkLive(t)
 	const size = 64 << 20
 	ZerosOn(gpu, Byte, 1).Free()
-	ResetPeakCUDAMemory(gpu)
 	before := GetCUDAMemoryStats(gpu)
 	Scope(func() {
 		ZerosOn(gpu, Byte, size)
@@ -320,7 +307,7 @@ func TestCUDAMemory(t *testing.T) {
 		}
 	})
 	after := GetCUDAMemoryStats(gpu)
-	if after.Allocated != before.Allocated || after.PeakAllocated != before.Allocated+size {
+	if after.Allocated != before.Allocated || after.PeakAllocated < before.Allocated+size {
 		t.Errorf("after %+v, before %+v", after, before)
 	}
 	EmptyCUDACache()
@@ -383,11 +370,10 @@ func TestCUDALists(t *testing.T) {
 			}
 			g[2] = g[2].ChannelsLast() // lies otherwise than its parameter
 			step := ZerosOn(d, Float)
-			FusedAdamWI(p, g, m, v, step, AdamWOptions{LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
-			norm := ClipGradNorm(g, 0.5)
-			ForeachLerpI(m, p, 0.25)
+			fusedAdamW(p, g, m, v, step, AdamWOptions{LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
+			norm := TotalNorm(g)
+			ForeachMulI(g, ClipCoefficient(norm, 0.5))
 			ForeachAddI(v, g, 2)
-			ForeachMulScalarI(v, 0.5)
 			ForeachMulI(v, FullOn(d, Float, 3))
 			ForeachCopyI(g, m)
 			for _, l := range [][]Tensor{p, g, m, v, {norm, step, TotalNorm(p)}} {
@@ -410,23 +396,19 @@ func TestCUDAGenerator(t *testing.T) {
 		return x.Float32s()
 	}
 	g := NewGenerator(gpu, 7)
-	first := draw(g)
-	state := g.State()
-	second := draw(g)
-	again := NewGenerator(gpu, 8)
-	again.SetState(state)
-	if !slices.Equal(second, draw(again)) || !slices.Equal(first, draw(NewGenerator(gpu, 7))) || slices.Equal(first, second) {
-		t.Error("states or seeds do not give the same numbers")
+	first, second := draw(g), draw(g)
+	if !slices.Equal(first, draw(NewGenerator(gpu, 7))) || slices.Equal(first, second) {
+		t.Error("a seed does not give the same numbers, or a generator repeats itself")
 	}
 }
 
 func TestCUDARefusals(t *testing.T) {
 	gpu := gpu0(t)
 	x := ZerosOn(gpu, Float, 2)
-	if err := mustFail(t, func() { x.Add(Zeros([]int64{2}, false), 1) }); !strings.Contains(err.Message, "same device") {
+	if err := mustFail(t, func() { x.Add(zeros(2), 1) }); !strings.Contains(err.Message, "same device") {
 		t.Errorf("adding across devices: %v", err)
 	}
-	if err := mustFail(t, func() { x.SetGrad(Zeros([]int64{2}, false)) }); !strings.Contains(err.Message, "on cpu for a tensor") {
+	if err := mustFail(t, func() { x.SetGrad(zeros(2)) }); !strings.Contains(err.Message, "on cpu for a tensor") {
 		t.Errorf("a gradient on another device: %v", err)
 	}
 	mustFail(t, func() { x.Add(ZerosOn(gpu, Float, 3), 1) })
@@ -475,11 +457,11 @@ func TestCUDAProcessGroup(t *testing.T) {
 	asGroup(t, 1, func(g *ProcessGroup) {
 		x := ArangeOn(gpu, Float, 0, 32, 1).View(2, 4, 2, 2).ChannelsLast()
 		want := x.Float64s()
-		mustFail(t, func() { g.AllReduceI([]Tensor{x}) })
+		mustFail(t, func() { allReduce(g, []Tensor{x}) })
 		g.UseGPU(gpu)
 		var all Tensor
 		graph := NewGraph(gpu, func() {
-			g.AllReduceI([]Tensor{x, x.Narrow(0, 1, 1)})
+			allReduce(g, []Tensor{x, x.Narrow(0, 1, 1)})
 			g.AllReduceAsyncI([]Tensor{x})
 			g.Wait()
 			all.Free()
@@ -496,7 +478,7 @@ func TestCUDAProcessGroup(t *testing.T) {
 		if err := graph.Err(); err != nil {
 			t.Error(err)
 		}
-		mustFail(t, func() { g.AllReduceI([]Tensor{x.Transpose(0, 1).Narrow(0, 0, 2)}) })
-		mustFail(t, func() { g.AllReduceI([]Tensor{x, Zeros([]int64{1}, false)}) })
+		mustFail(t, func() { allReduce(g, []Tensor{x.Transpose(0, 1).Narrow(0, 0, 2)}) })
+		mustFail(t, func() { allReduce(g, []Tensor{x, zeros(1)}) })
 	})
 }

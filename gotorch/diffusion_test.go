@@ -312,18 +312,18 @@ func TestDiffusionStepsLayouts(t *testing.T) {
 				t.Errorf("sample %d alone differs from what it is in the batch", i)
 			}
 		}
-		none := Zeros([]int64{0, 3, 5, 4}, false)
-		xT, _ := DiffusionQSample(none, Zeros([]int64{0, QSampleColumns}, false), key)
+		none := zeros(0, 3, 5, 4)
+		xT, _ := DiffusionQSample(none, zeros(0, QSampleColumns), key)
 		checkShape(t, xT, 0, 3, 5, 4)
-		previous, _ := DiffusionReverseStep(none, none, Zeros([]int64{0, ReverseStepColumns}, false), ReverseStepOptions{})
+		previous, _ := DiffusionReverseStep(none, none, zeros(0, ReverseStepColumns), ReverseStepOptions{})
 		checkShape(t, previous, 0, 3, 5, 4)
 	})
 }
 
 func TestDiffusionStepsRefuse(t *testing.T) {
-	zeros := func(shape ...int64) Tensor { return Zeros(shape, false) }
+	zeros := func(shape ...int64) Tensor { return zeros(shape...) }
 	x, rows, two := zeros(2, 3, 4, 4), zeros(2, ReverseStepColumns), zeros(2, QSampleColumns)
-	leaf := Zeros([]int64{2, 3, 4, 4}, true)
+	leaf := withGrad(zeros(2, 3, 4, 4))
 	reverse := func(out, x, rows Tensor, o ReverseStepOptions) func() {
 		return func() { DiffusionReverseStep(out, x, rows, o) }
 	}

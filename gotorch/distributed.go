@@ -37,15 +37,6 @@ type ProcessGroupOptions struct {
 	Timeout         time.Duration // see SetTimeout
 }
 
-// NewProcessGroup waits until all processes have joined. It panics with an [*Error]
-// if they do not join within the timeout.
-func NewProcessGroup(o ProcessGroupOptions) *ProcessGroup {
-	const op = "NewProcessGroup"
-	r := newRendezvous(op, o)
-	defer r.Close()
-	return r.connect(op)
-}
-
 // Rendezvous is a process that has registered in the store, and is not connected to the
 // others yet.
 type Rendezvous struct {
@@ -55,9 +46,8 @@ type Rendezvous struct {
 
 // NewRendezvous waits until the store can be reached, and registers this process's rank
 // there. It panics with an [*Error] if it cannot.
-func NewRendezvous(o ProcessGroupOptions) *Rendezvous { return newRendezvous("NewRendezvous", o) }
-
-func newRendezvous(op string, o ProcessGroupOptions) *Rendezvous {
+func NewRendezvous(o ProcessGroupOptions) *Rendezvous {
+	const op = "NewRendezvous"
 	mustLoad()
 	host, prefix := C.CString(o.Host), C.CString(o.Prefix)
 	defer C.free(unsafe.Pointer(host))
@@ -91,9 +81,8 @@ func (r *Rendezvous) Registered(ranks []int32) bool {
 
 // Connect waits until all processes have come, and returns their group. It panics with an
 // [*Error] if they do not.
-func (r *Rendezvous) Connect() *ProcessGroup { return r.connect("Rendezvous.Connect") }
-
-func (r *Rendezvous) connect(op string) *ProcessGroup {
+func (r *Rendezvous) Connect() *ProcessGroup {
+	const op = "Rendezvous.Connect"
 	r.group.open(op)
 	check(op, C.gt_group_connect(r.group.group))
 	check(op, C.gt_group_set_timeout(r.group.group, orElse(r.timeout, aDay)))
@@ -123,12 +112,6 @@ func (g *ProcessGroup) GlooReason() string {
 	g.open("ProcessGroup.GlooReason")
 	return C.GoString(C.gt_group_gloo_reason(g.group))
 }
-
-// Rank returns the rank of this process, from 0.
-func (g *ProcessGroup) Rank() int { return g.rank }
-
-// Size returns the number of processes.
-func (g *ProcessGroup) Size() int { return g.size }
 
 // CheckNCCL panics with an [*Error] if NCCL has detected that another process of a group
 // has exited. NCCL detects it between machines, not within one. Any goroutine may call it.
@@ -160,24 +143,16 @@ func (g *ProcessGroup) open(op string) {
 	}
 }
 
-// AllReduceI replaces every tensor by the sum of the tensors at its index over all
+// AllReduceAsyncI replaces every tensor by the sum of the tensors at its index over all
 // processes, in one collective. All tensors have one dtype; a tensor has the same layout
 // in all processes. Through shared memory, sums of 16-bit numbers are accumulated in
 // float32, in the order of ranks, and rounded once.
-func (g *ProcessGroup) AllReduceI(list []Tensor) {
-	const op = "ProcessGroup.AllReduceI"
-	g.allReduce(op, list)
-	g.wait(op)
-}
-
-// AllReduceAsyncI is an asynchronous AllReduceI: on a GPU it runs concurrently with later
-// work, and through shared memory it runs in Wait, so that a faster process does not wait
-// at every call. Later work must not use the tensors before Wait. Through gloo it is AllReduceI.
+//
+// On a GPU it runs concurrently with later work, and through shared memory it runs in Wait,
+// so that a faster process does not wait at every call. Later work must not use the tensors
+// before Wait. Through gloo it returns with the sums.
 func (g *ProcessGroup) AllReduceAsyncI(list []Tensor) {
-	g.allReduce("ProcessGroup.AllReduceAsyncI", list)
-}
-
-func (g *ProcessGroup) allReduce(op string, list []Tensor) {
+	const op = "ProcessGroup.AllReduceAsyncI"
 	g.open(op)
 	p, n := cList(op, list)
 	if n == 0 {
@@ -189,15 +164,14 @@ func (g *ProcessGroup) allReduce(op string, list []Tensor) {
 
 // Wait makes the GPU's current stream wait for all AllReduceAsyncI calls so far, for which
 // the host does not wait, and completes those through shared memory.
-func (g *ProcessGroup) Wait() { g.wait("ProcessGroup.Wait") }
-
-func (g *ProcessGroup) wait(op string) {
+func (g *ProcessGroup) Wait() {
+	const op = "ProcessGroup.Wait"
 	g.open(op)
 	check(op, C.gt_group_wait(g.group))
 }
 
 // BroadcastI replaces every tensor by that of rank root. The conditions are those of
-// AllReduceI.
+// AllReduceAsyncI.
 func (g *ProcessGroup) BroadcastI(list []Tensor, root int) {
 	const op = "ProcessGroup.BroadcastI"
 	g.open(op)

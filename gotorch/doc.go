@@ -26,6 +26,11 @@
 // on its scope's thread only: anywhere else it panics with an [Error]. An unscoped
 // tensor may be used from any goroutine, but an OpenMP pool per thread is slow.
 //
+// # Settings
+//
+// [Configure] sets what is process-wide: threads, determinism, TF32, cuDNN's benchmark mode
+// and the CPU's cache. Nothing else changes them.
+//
 // # Loading
 //
 // The program is not linked to libtorch: the first tensor loads it, from

@@ -2,24 +2,26 @@ package gotorch
 
 import "fmt"
 
-// The element types, numbered as c10::ScalarType.
+// DType is the type of a tensor's elements, numbered as c10::ScalarType.
+type DType int8
+
+// The dtypes.
 const (
-	Byte     int8 = 0  // uint8
-	Char     int8 = 1  // int8
-	Short    int8 = 2  // int16
-	Int      int8 = 3  // int32
-	Long     int8 = 4  // int64
-	Half     int8 = 5  // float16
-	Float    int8 = 6  // float32
-	Double   int8 = 7  // float64
-	Bool     int8 = 11 // bool
-	BFloat16 int8 = 15 // bfloat16
-	Invalid  int8 = -1
+	Byte     DType = 0  // uint8
+	Char     DType = 1  // int8
+	Short    DType = 2  // int16
+	Int      DType = 3  // int32
+	Long     DType = 4  // int64
+	Half     DType = 5  // float16
+	Float    DType = 6  // float32
+	Double   DType = 7  // float64
+	Bool     DType = 11 // bool
+	BFloat16 DType = 15 // bfloat16
 )
 
-// DtypeName returns PyTorch's name of a dtype, such as "float32".
-func DtypeName(dtype int8) string {
-	switch dtype {
+// String returns PyTorch's name of the dtype, such as "float32".
+func (d DType) String() string {
+	switch d {
 	case Byte:
 		return "uint8"
 	case Char:
@@ -41,5 +43,5 @@ func DtypeName(dtype int8) string {
 	case BFloat16:
 		return "bfloat16"
 	}
-	return fmt.Sprintf("dtype %d", dtype)
+	return fmt.Sprintf("dtype %d", int8(d))
 }

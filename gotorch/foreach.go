@@ -20,7 +20,7 @@ func sameLength(op string, lists ...[]Tensor) {
 
 // ForeachCastTo converts every tensor of a list to dtype as CastTo does, with one
 // operator and one autograd node. The tensors have one dtype and one device.
-func ForeachCastTo(list []Tensor, dtype int8) []Tensor {
+func ForeachCastTo(list []Tensor, dtype DType) []Tensor {
 	const op = "ForeachCastTo"
 	p, n := cList(op, list)
 	if n == 0 {
@@ -36,17 +36,6 @@ func ForeachCastTo(list []Tensor, dtype int8) []Tensor {
 	return casts
 }
 
-// ForeachLerpI sets every a[i] to a[i] + weight (b[i] - a[i]), in place: the update
-// of an exponential moving average of rate 1 - weight.
-func ForeachLerpI(a, b []Tensor, weight float64) {
-	sameLength("ForeachLerpI", a, b)
-	p, n := cList("ForeachLerpI", a)
-	q, _ := cList("ForeachLerpI", b)
-	check("ForeachLerpI", C.gt_foreach_lerp_(p, q, n, C.double(weight)))
-	runtime.KeepAlive(a)
-	runtime.KeepAlive(b)
-}
-
 // ForeachAddI adds alpha b[i] to every a[i], in place.
 func ForeachAddI(a, b []Tensor, alpha float64) {
 	sameLength("ForeachAddI", a, b)
@@ -55,13 +44,6 @@ func ForeachAddI(a, b []Tensor, alpha float64) {
 	check("ForeachAddI", C.gt_foreach_add_(p, q, n, C.double(alpha)))
 	runtime.KeepAlive(a)
 	runtime.KeepAlive(b)
-}
-
-// ForeachMulScalarI multiplies every a[i] by v, in place.
-func ForeachMulScalarI(a []Tensor, v float64) {
-	p, n := cList("ForeachMulScalarI", a)
-	check("ForeachMulScalarI", C.gt_foreach_mul_scalar_(p, n, C.double(v)))
-	runtime.KeepAlive(a)
 }
 
 // ForeachMulI multiplies every a[i] by a tensor of one element, in place. The host
@@ -113,12 +95,12 @@ type EMA struct {
 	Tensors []Tensor // one per parameter, of its shape and memory layout
 }
 
-// FusedAdamWI updates all params in one call, on the CPU in one pass over all
+// fusedAdamW updates all params in one call, on the CPU in one pass over all
 // values. expAvg and expAvgSq are the moments, shaped as the parameters; step is
 // a float32 tensor of one element that counts the updates. A successful call
 // increments it.
-func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
-	const op = "FusedAdamWI"
+func fusedAdamW(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWOptions) {
+	const op = "fusedAdamW"
 	lists := [][]Tensor{params, grads, expAvg, expAvgSq}
 	working := o.WorkingWeights
 	if working == nil {
@@ -140,8 +122,13 @@ func FusedAdamWI(params, grads, expAvg, expAvgSq []Tensor, step Tensor, o AdamWO
 	e, _ := cList(op, emas)
 	w := cOptionalList(op, working)
 	lr, skip, gradScale := o.LRFrom, o.Skip, o.GradScale
-	check(op, C.gt_fused_adamw_(p, g, m, v, w, n, e, unsafe.SliceData(rates), C.int64_t(len(rates)), step.defined(op),
-		C.double(o.LR), C.double(o.Beta1), C.double(o.Beta2), C.double(o.WeightDecay), C.double(o.Eps), lr.optional(op), skip.optional(op), gradScale.optional(op)))
+	check(op, C.gt_fused_adamw_(C.gt_adamw_tensors{
+		n: n, params: p, grads: g, exp_avg: m, exp_avg_sq: v, working: w, step: step.defined(op),
+	}, C.gt_adamw_options{
+		lr: C.double(o.LR), beta1: C.double(o.Beta1), beta2: C.double(o.Beta2), weight_decay: C.double(o.WeightDecay), eps: C.double(o.Eps),
+		lr_from: lr.optional(op), skip: skip.optional(op), grad_scale: gradScale.optional(op),
+		emas: e, rates: unsafe.SliceData(rates), n_emas: C.int64_t(len(rates)),
+	}))
 	for _, list := range [][]Tensor{params, grads, expAvg, expAvgSq, working, emas} {
 		runtime.KeepAlive(list)
 	}

@@ -100,12 +100,12 @@ func (g *Graph) wait() { _ = Try(func() { CUDASynchronize(g.device) }) }
 // memory per stream. With two streams, falling back to eager execution after a capture
 // that ran out of memory would need even more memory.
 func leaveDefaultStream(d Device) {
-	if !GetCurrentCUDAStream(d).isDefault() {
+	if !currentCUDAStream(d).isDefault() {
 		return
 	}
 	CUDASynchronize(d)
 	EmptyCUDACache()
-	SetCurrentCUDAStream(NewCUDAStream(d))
+	newCUDAStream(d).setCurrent()
 }
 
 // Err returns why the capture failed, or nil. If it failed, every run is eager.

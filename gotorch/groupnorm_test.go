@@ -15,11 +15,11 @@ type normInputs struct {
 // normKey is the key of a dropout mask.
 var normKey = PhiloxKey{Seed: 9, Stream: 8, Step: 7, FirstSample: 6}
 
-func newNormInputs(dtype int8, withScale bool, n, c, h, w int64) normInputs {
+func newNormInputs(dtype DType, withScale bool, n, c, h, w int64) normInputs {
 	return newNormInputsOn(Device{}, dtype, withScale, n, c, h, w)
 }
 
-func newNormInputsOn(d Device, dtype int8, withScale bool, n, c, h, w int64) normInputs {
+func newNormInputsOn(d Device, dtype DType, withScale bool, n, c, h, w int64) normInputs {
 	draw := func(stream uint32, shape ...int64) Tensor {
 		return PhiloxNormal(d, Float, PhiloxKey{Seed: 1, Stream: stream}, shape...)
 	}
@@ -100,17 +100,17 @@ func (in normInputs) outcome(y Tensor) [][]float64 {
 // TestGroupNormSilu compares the kernel with libtorch's operators, forward and
 // backward.
 func TestGroupNormSilu(t *testing.T) {
-	checkGroupNormSilu(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
+	checkGroupNormSilu(t, Device{}, map[DType]float64{Float: 2e-5, BFloat16: 2e-2})
 }
 
 // checkGroupNormSilu compares odd shapes: one pixel, one channel per group, sizes
 // that are not multiples of a chunk.
-func checkGroupNormSilu(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSilu(t *testing.T, d Device, tolerances map[DType]float64) {
 	for _, shape := range [][5]int64{{32, 2, 32, 16, 16}, {32, 3, 96, 7, 5}, {4, 1, 12, 23, 17}, {16, 2, 64, 1, 1}, {1, 2, 5, 3, 3}, {8, 5, 8, 9, 1}} {
 		for dtype, tolerance := range tolerances {
 			for _, withScale := range []bool{true, false} {
 				for _, silu := range []bool{true, false} {
-					t.Run(fmt.Sprint(shape, DtypeName(dtype), withScale, silu), func(t *testing.T) {
+					t.Run(fmt.Sprint(shape, dtype, withScale, silu), func(t *testing.T) {
 						Scope(func() {
 							in := newNormInputsOn(d, dtype, withScale, shape[1], shape[2], shape[3], shape[4])
 							compareGroupNormSilu(t, in, shape[0], silu, tolerance)
@@ -136,14 +136,14 @@ func compareGroupNormSilu(t *testing.T, in normInputs, groups int64, silu bool, 
 // TestGroupNormSiluInputBias adds a bias per channel and a bias per image and channel,
 // with dropout.
 func TestGroupNormSiluInputBias(t *testing.T) {
-	checkGroupNormSiluInputBias(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 3e-2})
+	checkGroupNormSiluInputBias(t, Device{}, map[DType]float64{Float: 2e-5, BFloat16: 3e-2})
 }
 
-func checkGroupNormSiluInputBias(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluInputBias(t *testing.T, d Device, tolerances map[DType]float64) {
 	for dtype, tolerance := range tolerances {
 		for name, shape := range map[string][]int64{"channels": {96}, "images": {3, 96}} {
 			for _, withScale := range []bool{true, false} {
-				t.Run(fmt.Sprint(DtypeName(dtype), name, withScale), func(t *testing.T) {
+				t.Run(fmt.Sprint(dtype, name, withScale), func(t *testing.T) {
 					Scope(func() {
 						in := newNormInputsOn(d, dtype, withScale, 3, 96, 13, 11)
 						in.other = PhiloxNormal(d, Float, PhiloxKey{Seed: 7}, shape...)
@@ -161,10 +161,10 @@ func checkGroupNormSiluInputBias(t *testing.T, d Device, tolerances map[int8]flo
 // TestGroupNormSiluSkip also uses the input in a skip connection: it gets the sum of
 // both gradients, or the one that is defined.
 func TestGroupNormSiluSkip(t *testing.T) {
-	checkGroupNormSiluSkip(t, Device{}, map[int8]float64{Float: 2e-5, BFloat16: 2e-2})
+	checkGroupNormSiluSkip(t, Device{}, map[DType]float64{Float: 2e-5, BFloat16: 2e-2})
 }
 
-func checkGroupNormSiluSkip(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluSkip(t *testing.T, d Device, tolerances map[DType]float64) {
 	for dtype, tolerance := range tolerances {
 		for name, join := range map[string]func(y, x Tensor) Tensor{
 			"both":      func(y, x Tensor) Tensor { return y.Add(x.Mul(x), 1) },
@@ -186,7 +186,7 @@ func checkGroupNormSiluSkip(t *testing.T, d Device, tolerances map[int8]float64)
 				y, x := GroupNormSiluSkip(in.x, 32, in.weight, in.bias, 1e-5, GroupNormSiluOptions{ScaleShift: in.scaleShift})
 				got := values(in, y, x)
 				if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
-					t.Errorf("%s of %s differs by %g of %g", name, DtypeName(dtype), d, largest)
+					t.Errorf("%s of %s differs by %g of %g", name, dtype, d, largest)
 				}
 			})
 		}
@@ -202,10 +202,10 @@ func checkGroupNormSiluSkip(t *testing.T, d Device, tolerances map[int8]float64)
 
 // TestGroupNormSiluConcat compares the norm of two tensors with that of their concatenation.
 func TestGroupNormSiluConcat(t *testing.T) {
-	checkGroupNormSiluConcat(t, Device{}, map[int8]float64{Float: 1e-6, BFloat16: 1e-2})
+	checkGroupNormSiluConcat(t, Device{}, map[DType]float64{Float: 1e-6, BFloat16: 1e-2})
 }
 
-func checkGroupNormSiluConcat(t *testing.T, d Device, tolerances map[int8]float64) {
+func checkGroupNormSiluConcat(t *testing.T, d Device, tolerances map[DType]float64) {
 	for dtype, tolerance := range tolerances {
 		for _, split := range []int64{1, 32, 40, 63} {
 			for name, join := range map[string]func(y, x Tensor) Tensor{
@@ -234,7 +234,7 @@ func checkGroupNormSiluConcat(t *testing.T, d Device, tolerances map[int8]float6
 					y, x = GroupNormSiluConcat(first, rest, 32, in.weight, in.bias, 1e-5, o)
 					got := values(y, x, first, rest)
 					if d, largest := furthest(got, want); d > tolerance*max(largest, 1) {
-						t.Errorf("%s of %s at %d differs by %g of %g", name, DtypeName(dtype), split, d, largest)
+						t.Errorf("%s of %s at %d differs by %g of %g", name, dtype, split, d, largest)
 					}
 				})
 			}
@@ -244,8 +244,8 @@ func checkGroupNormSiluConcat(t *testing.T, d Device, tolerances map[int8]float6
 
 func TestGroupNormSiluRefuses(t *testing.T) {
 	for want, o := range map[string]GroupNormSiluOptions{
-		"the input bias [2] does not fit":     {InputBias: Zeros([]int64{2}, false)},
-		"scale and shift [2] do not fit":      {ScaleShift: Zeros([]int64{2}, false)},
+		"the input bias [2] does not fit":     {InputBias: zeros(2)},
+		"scale and shift [2] do not fit":      {ScaleShift: zeros(2)},
 		"the dropout rate 1 is not in [0, 1)": {Dropout: 1, Key: &normKey},
 		"dropout needs a Key":                 {Dropout: 0.5},
 	} {

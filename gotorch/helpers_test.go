@@ -64,3 +64,21 @@ func mustFail(t *testing.T, f func()) *Error {
 	}
 	return err.(*Error)
 }
+
+// zeros returns a float32 tensor of zeros.
+func zeros(shape ...int64) Tensor { return ZerosOn(Device{}, Float, shape...) }
+
+// ones returns a float32 tensor of ones.
+func ones(shape ...int64) Tensor { return full(1, shape...) }
+
+// full returns a float32 tensor of one value.
+func full(value float64, shape ...int64) Tensor { return FullOn(Device{}, Float, value, shape...) }
+
+// withGrad makes x require a gradient.
+func withGrad(x Tensor) Tensor {
+	x.SetRequiresGrad(true)
+	return x
+}
+
+// dtypeSizes are the bytes of an element of each dtype.
+var dtypeSizes = map[DType]int64{Byte: 1, Char: 1, Bool: 1, Short: 2, Half: 2, BFloat16: 2, Int: 4, Float: 4, Long: 8, Double: 8}

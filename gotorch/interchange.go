@@ -6,7 +6,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
-var ptDtypes = map[pt.DType]int8{
+var ptDtypes = map[pt.DType]DType{
 	pt.Float32: Float, pt.Float64: Double, pt.Float16: Half, pt.BFloat16: BFloat16,
 	pt.Int64: Long, pt.Int32: Int, pt.Int16: Short, pt.Int8: Char, pt.Uint8: Byte, pt.Bool: Bool,
 }
@@ -30,5 +30,5 @@ func (t Tensor) PT() *pt.Tensor {
 			return &pt.Tensor{DType: d, Shape: t.Shape(), Data: t.Bytes()}
 		}
 	}
-	panic(&Error{Op: "PT", Message: fmt.Sprintf("a file cannot hold %s", DtypeName(dtype))})
+	panic(&Error{Op: "PT", Message: fmt.Sprintf("a file cannot hold %s", dtype)})
 }

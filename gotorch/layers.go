@@ -61,18 +61,6 @@ func Conv2d(input, weight, bias Tensor, stride, padding, dilation []int64, group
 	return resultOf(op, r)
 }
 
-// ConvTranspose2d is the transpose of [Conv2d]; weight is
-// [C, O/groups, kH, kW].
-func ConvTranspose2d(input, weight, bias Tensor, stride, padding, outputPadding []int64, groups int64, dilation []int64) Tensor {
-	const op = "ConvTranspose2d"
-	r := C.gt_conv_transpose2d(input.defined(op), weight.defined(op), bias.optional(op),
-		cPair(op, stride), cPair(op, padding), cPair(op, outputPadding), C.int64_t(groups), cPair(op, dilation))
-	runtime.KeepAlive(input.owner)
-	runtime.KeepAlive(weight.owner)
-	runtime.KeepAlive(bias.owner)
-	return resultOf(op, r)
-}
-
 // GroupNorm normalises input [N, C, ...] over groups of channels (Wu & He
 // 2018); weight and bias [C] may be undefined.
 func GroupNorm(input Tensor, groups int64, weight, bias Tensor, eps float64) Tensor {
@@ -148,8 +136,11 @@ func groupNormSilu(op string, input, rest Tensor, groups int64, weight, bias Ten
 		panic(&Error{Op: op, Message: "dropout needs a Key"})
 	}
 	step := key.StepOf
-	p := C.gt_group_norm_silu(input.defined(op), rest.optional(op), C.int64_t(groups), weight.defined(op), bias.defined(op), scaleShift.optional(op),
-		inputBias.optional(op), C.double(eps), cBool(!o.Linear), C.double(o.Dropout), key.c(), step.optional(op), cBool(withSkip))
+	p := C.gt_group_norm_silu(input.defined(op), C.gt_group_norm_options{
+		groups: C.int64_t(groups), eps: C.double(eps), weight: weight.defined(op), bias: bias.defined(op), rest: rest.optional(op),
+		scale_shift: scaleShift.optional(op), input_bias: inputBias.optional(op),
+		dropout: C.double(o.Dropout), key: key.c(), step_of: step.optional(op), linear: cBool(o.Linear), with_skip: cBool(withSkip),
+	})
 	for _, t := range []Tensor{input, rest, weight, bias, scaleShift, inputBias, step} {
 		runtime.KeepAlive(t.owner)
 	}
@@ -170,24 +161,6 @@ func ResidualAdd(input, residual, bias Tensor) Tensor {
 	return resultOf(op, r)
 }
 
-// BatchNorm normalises input [N, C, ...] over the batch, or by the running
-// statistics when training is false.
-func BatchNorm(input, runningMean, runningVar, weight, bias Tensor, training bool, momentum, eps float64) Tensor {
-	r := C.gt_batch_norm(input.defined("BatchNorm"), weight.optional("BatchNorm"), bias.optional("BatchNorm"), runningMean.optional("BatchNorm"), runningVar.optional("BatchNorm"),
-		cBool(training), C.double(momentum), C.double(eps))
-	for _, t := range []Tensor{input, runningMean, runningVar, weight, bias} {
-		runtime.KeepAlive(t.owner)
-	}
-	return resultOf("BatchNorm", r)
-}
-
-// Softmax returns the softmax along dim, computed in and returned as dtype.
-func (t Tensor) Softmax(dim int64, dtype int8) Tensor {
-	r := C.gt_softmax(t.defined("Softmax"), C.int64_t(dim), C.int32_t(dtype))
-	runtime.KeepAlive(t.owner)
-	return resultOf("Softmax", r)
-}
-
 // LogSoftmax returns the logarithm of the softmax along dim.
 func (t Tensor) LogSoftmax(dim int64) Tensor {
 	r := C.gt_log_softmax(t.defined("LogSoftmax"), C.int64_t(dim))
@@ -195,8 +168,11 @@ func (t Tensor) LogSoftmax(dim int64) Tensor {
 	return resultOf("LogSoftmax", r)
 }
 
-// LogSoftmax returns the logarithm of the softmax along dim.
-func LogSoftmax(t Tensor, dim int64) Tensor { return t.LogSoftmax(dim) }
+// NllLoss returns the negative log-likelihood [N] of the labels target, int64 [N], under the
+// log probabilities [N, C] of [Tensor.LogSoftmax].
+func NllLoss(logProbs, target Tensor) Tensor {
+	return binary("NllLoss", logProbs, target, func(a, b C.gt_tensor) C.gt_result { return C.gt_nll_loss(a, b) })
+}
 
 // ScaledDotProductAttention returns softmax(q k^T / sqrt(d)) v for q, k, v of
 // shape [N, heads, T, d].
@@ -267,7 +243,7 @@ func UpsampleBilinear2d(input Tensor, height, width int64) Tensor {
 // of the convolution (padding 1) after it, and returns the weight [I, O, 4, 4] for
 // [UpsampleConv2d] in dtype: 16 multiplications per output instead of 36. The weight
 // is float32, on the CPU; dtype is Float or BFloat16.
-func UpsampleWeight(weight Tensor, dtype int8) Tensor {
+func UpsampleWeight(weight Tensor, dtype DType) Tensor {
 	r := C.gt_upsample_weight(weight.defined("UpsampleWeight"), C.int32_t(dtype))
 	runtime.KeepAlive(weight.owner)
 	return resultOf("UpsampleWeight", r)
@@ -282,38 +258,5 @@ func UpsampleConv2d(input, folded, bias Tensor) Tensor {
 	runtime.KeepAlive(input.owner)
 	runtime.KeepAlive(folded.owner)
 	runtime.KeepAlive(bias.owner)
-	return resultOf(op, r)
-}
-
-// The reductions of a loss, numbered as at::Reduction.
-var reductions = map[string]C.int64_t{"none": 0, "mean": 1, "sum": 2}
-
-func reductionOf(op, name string) C.int64_t {
-	r, ok := reductions[name]
-	if !ok {
-		panic(&Error{Op: op, Message: "no reduction " + name + ": use none, mean or sum"})
-	}
-	return r
-}
-
-// NllLoss returns the negative log-likelihood of target under the log
-// probabilities input; weight may be undefined; reduction is none, mean or sum.
-func NllLoss(input, target, weight Tensor, ignoreIndex int64, reduction string) Tensor {
-	const op = "NllLoss"
-	r := C.gt_nll_loss(input.defined(op), target.defined(op), weight.optional(op), C.int64_t(ignoreIndex), reductionOf(op, reduction))
-	runtime.KeepAlive(input.owner)
-	runtime.KeepAlive(target.owner)
-	runtime.KeepAlive(weight.owner)
-	return resultOf(op, r)
-}
-
-// BinaryCrossEntropy compares probabilities input with target; weight may be
-// undefined; reduction is none, mean or sum.
-func BinaryCrossEntropy(input, target, weight Tensor, reduction string) Tensor {
-	const op = "BinaryCrossEntropy"
-	r := C.gt_binary_cross_entropy(input.defined(op), target.defined(op), weight.optional(op), reductionOf(op, reduction))
-	runtime.KeepAlive(input.owner)
-	runtime.KeepAlive(target.owner)
-	runtime.KeepAlive(weight.owner)
 	return resultOf(op, r)
 }

@@ -13,7 +13,7 @@ var memoryLimit = sync.OnceValue(func() (limit float64) {
 	const size = 256 << 20
 	Run(func() {
 		Scope(func() {
-			a, b := Full([]int64{size / 4}, 1, false), Full([]int64{size / 4}, 0, false)
+			a, b := full(1, size/4), full(0, size/4)
 			for range 60 {
 				start := time.Now()
 				b.CopyI(a)
@@ -29,8 +29,8 @@ var memoryLimit = sync.OnceValue(func() (limit float64) {
 // that the kernel reads and writes, forward and backward.
 func BenchmarkLimits(b *testing.B) {
 	limit := memoryLimit()
-	for _, dtype := range []int8{Float, BFloat16} {
-		size := dtypeSize[dtype]
+	for _, dtype := range []DType{Float, BFloat16} {
+		size := dtypeSizes[dtype]
 		for _, k := range []limitCase{
 			{"GroupNormSilu/forward", func() (int64, func()) { return normForward(largeNorm(Device{}, dtype)) }},
 			{"GroupNormSilu/both", func() (int64, func()) { return normForwardBackward(largeNorm(Device{}, dtype)) }},
@@ -78,7 +78,7 @@ func BenchmarkLimits(b *testing.B) {
 				return (4 + size) << 24, func() { ForeachCastTo(weights, dtype) }
 			}},
 		} {
-			b.Run(fmt.Sprintf("%s/%s", k.name, DtypeName(dtype)), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%s", k.name, dtype), func(b *testing.B) {
 				Run(func() { Scope(func() { againstLimit(b, limit, k.setUp) }) })
 			})
 		}
@@ -93,7 +93,7 @@ type limitCase struct {
 }
 
 // onlyFloat skips other dtypes.
-func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) {
+func onlyFloat(dtype DType, setUp func() (int64, func())) func() (int64, func()) {
 	if dtype == Float {
 		return setUp
 	}
@@ -102,12 +102,12 @@ func onlyFloat(dtype int8, setUp func() (int64, func())) func() (int64, func()) 
 
 // normForward and normForwardBackward count passes over x: see docs/performance.md.
 func normForward(in normInputs) (int64, func()) {
-	return 3 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
+	return 3 * dtypeSizes[in.x.Dtype()] * in.x.Numel(), func() { NoGrad(func() { in.fused(32, true) }) }
 }
 
 func normForwardBackward(in normInputs) (int64, func()) {
 	gradient := in.x.Detach()
-	return 8 * dtypeSize[in.x.Dtype()] * in.x.Numel(), func() {
+	return 8 * dtypeSizes[in.x.Dtype()] * in.x.Numel(), func() {
 		in.fused(32, true).BackwardWith(gradient)
 		ZeroGrads(in.list())
 	}
@@ -133,7 +133,7 @@ func againstLimit(b *testing.B, limit float64, setUp func() (int64, func())) {
 }
 
 // largeNorm returns the inputs of a group norm at the first level of a 64-pixel network.
-func largeNorm(d Device, dtype int8) normInputs {
+func largeNorm(d Device, dtype DType) normInputs {
 	in := newNormInputsOn(d, dtype, true, 32, 128, 64, 64)
 	in.x = in.x.Detach().ChannelsLast()
 	in.x.SetRequiresGrad(true)
@@ -142,7 +142,7 @@ func largeNorm(d Device, dtype int8) normInputs {
 
 // largeReverseStep returns a step of ancestral sampling with learned variances, or a
 // DDIM step without noise.
-func largeReverseStep(d Device, dtype int8, noise bool) (int64, func()) {
+func largeReverseStep(d Device, dtype DType, noise bool) (int64, func()) {
 	if dtype != Float {
 		return 0, nil
 	}
@@ -170,14 +170,14 @@ func largeList(d Device, stream uint32) (list []Tensor) {
 func largeUpdate(d Device, copies bool) (bytes int64, run func()) {
 	p, g, m, v, a, step := largeList(d, 1), largeList(d, 2), largeList(d, 3), largeList(d, 4), largeList(d, 5), ZerosOn(d, Float)
 	for _, x := range v {
-		x.MulI(x)
+		x.CopyI(x.Mul(x))
 	}
 	o := AdamWOptions{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, EMAs: []EMA{{0.9999, a}}}
 	bytes = 9 * 4 << 24
 	if copies {
 		g, o.WorkingWeights, bytes = ForeachCastTo(g, BFloat16), ForeachCastTo(p, BFloat16), (8*4+2*2)<<24
 	}
-	return bytes, func() { FusedAdamWI(p, g, m, v, step, o) }
+	return bytes, func() { fusedAdamW(p, g, m, v, step, o) }
 }
 
 // largeLosses returns the terms of L_hybrid and their gradient.

@@ -29,6 +29,7 @@ static void gt_unbound(void) {
 #error "gotorch has no jump for this processor yet: add one line here"
 #endif
 
+#define GT_STRUCT(name, bytes)
 #define GT_API(ret, name, args)                                            \
   void *gt_bound_##name __attribute__((visibility("hidden"))) = gt_unbound; \
   __asm__(".text\n.globl " #name "\n.hidden " #name "\n.type " #name       \
@@ -56,8 +57,10 @@ static const struct binding gt_cuda_table[] = {
 };
 #undef GT_API
 
-// The headers as text, one declaration after the other: a library that was built
-// from other declarations would misread our arguments.
+// The headers as text, one declaration after the other, with the sizes of structs: a
+// library that was built from other declarations would misread our arguments.
+#undef GT_STRUCT
+#define GT_STRUCT(name, bytes) #name " " #bytes ";"
 #define GT_API(ret, name, args) #ret " " #name #args ";"
 static const char gt_declarations[] =
 #include "iddpm.h"
@@ -66,6 +69,7 @@ static const char gt_cuda_declarations[] =
 #include "iddpm_cuda.h"
     ;
 #undef GT_API
+#undef GT_STRUCT
 
 #define LENGTH(table) (sizeof(table) / sizeof *(table))
 

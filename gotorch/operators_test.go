@@ -16,38 +16,30 @@ func TestOperators(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		got   func() Tensor
-		dtype int8
+		dtype DType
 		shape []int64
 		want  []float64
 	}{
 		// constructors
-		{"Zeros", func() Tensor { return Zeros([]int64{2, 1}, false) }, Float, []int64{2, 1}, []float64{0, 0}},
-		{"Ones", func() Tensor { return Ones([]int64{2}, false) }, Float, []int64{2}, []float64{1, 1}},
-		{"Full", func() Tensor { return Full([]int64{1, 2}, 2.5, true) }, Float, []int64{1, 2}, []float64{2.5, 2.5}},
 		{"Full scalar", func() Tensor { return FullOn(Device{}, Long, 7) }, Long, nil, []float64{7}},
 		{"Full bool", func() Tensor { return FullOn(Device{}, Bool, 1, 2) }, Bool, []int64{2}, []float64{1, 1}},
 		{"ZerosOn", func() Tensor { return ZerosOn(Device{}, BFloat16, 2) }, BFloat16, []int64{2}, []float64{0, 0}},
-		{"Eye", func() Tensor { return Eye(2, 3, false) }, Float, []int64{2, 3}, []float64{1, 0, 0, 0, 1, 0}},
-		{"Arange", func() Tensor { return Arange(1, 2.5, 0.5, false) }, Float, []int64{3}, []float64{1, 1.5, 2}},
 		{"ArangeOn", func() Tensor { return ArangeOn(Device{}, Long, 3, 0, -1) }, Long, []int64{3}, []float64{3, 2, 1}},
-		{"Linspace", func() Tensor { return Linspace(0, 1, 3, false) }, Float, []int64{3}, []float64{0, 0.5, 1}},
-		{"LinspaceOn", func() Tensor { return LinspaceOn(Device{}, Double, 0, 1, 11).Index(3) }, Double, nil, []float64{0.30000000000000004}},
-		{"Logspace", func() Tensor { return Logspace(0, 2, 3, 10, false) }, Float, []int64{3}, []float64{1, 10, 100}},
+		{"LinspaceOn", func() Tensor { return LinspaceOn(Device{}, Double, 0, 1, 11).Select(0, 3) }, Double, nil, []float64{0.30000000000000004}},
 		{"ZerosLike", func() Tensor { return ZerosLike(count(2, 2)) }, Float, []int64{2, 2}, []float64{0, 0, 0, 0}},
-		{"FillI", func() Tensor { x := Empty([]int64{2}, false); x.FillI(3); return x }, Float, []int64{2}, []float64{3, 3}},
+		{"FillI", func() Tensor { x := EmptyOn(Device{}, Float, 2); x.FillI(3); return x }, Float, []int64{2}, []float64{3, 3}},
 
 		// pointwise
-		{"Add", func() Tensor { return Add(f(1, 2), f(10, 20), 0.5) }, Float, []int64{2}, []float64{6, 12}},
+		{"Add", func() Tensor { return f(1, 2).Add(f(10, 20), 0.5) }, Float, []int64{2}, []float64{6, 12}},
+		{"Add float64", func() Tensor { return FromFloat64s([]float64{1}).Add(FromFloat64s([]float64{1}), 0.1) }, Double, []int64{1}, []float64{1.1}},
 		{"Add broadcast", func() Tensor { return count(2, 1).Add(f(10, 20), 1) }, Float, []int64{2, 2}, []float64{11, 21, 12, 22}},
 		{"Add int64", func() Tensor { return FromInt64s([]int64{1, 2}).Add(FromInt64s([]int64{1, 1}), 2) }, Long, []int64{2}, []float64{3, 4}},
 		{"Add promotes", func() Tensor { return FromInt64s([]int64{1}).Add(f(0.5), 1) }, Float, []int64{1}, []float64{1.5}},
 		{"AddI", func() Tensor { return f(1, 2).AddI(f(10, 20), -1) }, Float, []int64{2}, []float64{-9, -18}},
-		{"Sub", func() Tensor { return Sub(f(1, 2), f(10, 20), 2) }, Float, []int64{2}, []float64{-19, -38}},
-		{"Sub method", func() Tensor { return f(1).Sub(f(3), 1) }, Float, []int64{1}, []float64{-2}},
+		{"Sub", func() Tensor { return f(1, 2).Sub(f(10, 20), 2) }, Float, []int64{2}, []float64{-19, -38}},
 		{"SubI", func() Tensor { return f(1, 2).SubI(f(10, 20), 1) }, Float, []int64{2}, []float64{-9, -18}},
-		{"Mul", func() Tensor { return Mul(f(2, 3), f(4, 5)) }, Float, []int64{2}, []float64{8, 15}},
-		{"MulI", func() Tensor { return f(2, 3).MulI(f(4, 5)) }, Float, []int64{2}, []float64{8, 15}},
-		{"Div", func() Tensor { return Div(f(1, 3), f(4, 2)) }, Float, []int64{2}, []float64{0.25, 1.5}},
+		{"Mul", func() Tensor { return f(2, 3).Mul(f(4, 5)) }, Float, []int64{2}, []float64{8, 15}},
+		{"Div", func() Tensor { return f(1, 3).Div(f(4, 2)) }, Float, []int64{2}, []float64{0.25, 1.5}},
 		{"Div by zero", func() Tensor { return f(1, 0).Div(f(0, 0)) }, Float, []int64{2}, []float64{math.Inf(1), nan}},
 		{"DivI", func() Tensor { return f(1, 3).DivI(f(4, 2)) }, Float, []int64{2}, []float64{0.25, 1.5}},
 		{"AddScalar", func() Tensor { return f(1, 2).AddScalar(0.5) }, Float, []int64{2}, []float64{1.5, 2.5}},
@@ -58,7 +50,6 @@ func TestOperators(t *testing.T) {
 		{"PowScalar", func() Tensor { return f(2, 3).PowScalar(3) }, Float, []int64{2}, []float64{8, 27}},
 		{"PowScalar -1", func() Tensor { return f(2, 4).PowScalar(-1) }, Float, []int64{2}, []float64{0.5, 0.25}},
 		{"Addcmul", func() Tensor { return f(1, 2).Addcmul(f(3, 4), f(5, 6), 0.5) }, Float, []int64{2}, []float64{8.5, 14}},
-		{"Lerp", func() Tensor { return f(0, 10).Lerp(f(10, 20), 0.25) }, Float, []int64{2}, []float64{2.5, 12.5}},
 		{"Clamp", func() Tensor { return f(-2, 0.5, 2).Clamp(-1, 1) }, Float, []int64{3}, []float64{-1, 0.5, 1}},
 		{"ClampMin", func() Tensor { return f(-2, 0.5, 2).ClampMin(0) }, Float, []int64{3}, []float64{0, 0.5, 2}},
 		{"Where", func() Tensor { return Where(f(1, -1).GreaterScalar(0), f(1, 2), f(3, 4)) }, Float, []int64{2}, []float64{1, 4}},
@@ -67,59 +58,43 @@ func TestOperators(t *testing.T) {
 		{"Sqrt", func() Tensor { return f(-1, 0.25).Sqrt() }, Float, []int64{2}, []float64{nan, 0.5}},
 		{"Neg", func() Tensor { return f(-1, 2).Neg() }, Float, []int64{2}, []float64{1, -2}},
 		{"Abs", func() Tensor { return f(-1, 2).Abs() }, Float, []int64{2}, []float64{1, 2}},
-		{"Tanh", func() Tensor { return Tanh(f(-1.5, 2.5)) }, Float, []int64{2}, []float64{math.Tanh(-1.5), math.Tanh(2.5)}},
-		{"Sigmoid", func() Tensor { return Sigmoid(f(-1.5, 2.5)) }, Float, []int64{2}, []float64{0.18242552376, 0.92414182125}},
+		{"Tanh", func() Tensor { return f(-1.5, 2.5).Tanh() }, Float, []int64{2}, []float64{math.Tanh(-1.5), math.Tanh(2.5)}},
+		{"Sigmoid", func() Tensor { return f(-1.5, 2.5).Sigmoid() }, Float, []int64{2}, []float64{0.18242552376, 0.92414182125}},
 		{"Silu", func() Tensor { return f(-1.5, 0.5, 2.5).Silu() }, Float, []int64{3}, []float64{-0.2736382782, 0.311229676, 2.3103544712}},
-		{"Relu", func() Tensor { return Relu(f(-1.5, 2.5)) }, Float, []int64{2}, []float64{0, 2.5}},
-		{"LeakyRelu", func() Tensor { return LeakyRelu(f(-2, 2), 0.25) }, Float, []int64{2}, []float64{-0.5, 2}},
+		{"Relu", func() Tensor { return f(-1.5, 2.5).Relu() }, Float, []int64{2}, []float64{0, 2.5}},
 		{"Cos", func() Tensor { return f(-1.5, 2.5).Cos() }, Float, []int64{2}, []float64{math.Cos(1.5), math.Cos(2.5)}},
 		{"Sin", func() Tensor { return f(-1.5, 2.5).Sin() }, Float, []int64{2}, []float64{-math.Sin(1.5), math.Sin(2.5)}},
-		{"Round", func() Tensor { return f(-1.5, 0.5, 2.5, 2.6).Round() }, Float, []int64{4}, []float64{-2, 0, 2, 3}},
 		{"IsFinite", func() Tensor { return f(1, float32(math.Inf(1)), float32(nan)).IsFinite() }, Bool, []int64{3}, []float64{1, 0, 0}},
-		{"Eq", func() Tensor { return Eq(f(1, 2), f(1, 3)) }, Bool, []int64{2}, []float64{1, 0}},
 		{"Less", func() Tensor { return f(1, 2, 3).Less(f(2)) }, Bool, []int64{3}, []float64{1, 0, 0}},
-		{"Greater", func() Tensor { return f(1, 2, 3).Greater(f(2)) }, Bool, []int64{3}, []float64{0, 0, 1}},
 		{"EqScalar", func() Tensor { return FromInt64s([]int64{1, 2}).EqScalar(2) }, Bool, []int64{2}, []float64{0, 1}},
 		{"EqScalar fraction", func() Tensor { return FromInt64s([]int64{1, 2}).EqScalar(1.5) }, Bool, []int64{2}, []float64{0, 0}},
 		{"LessScalar", func() Tensor { return f(1, 2, 3).LessScalar(2) }, Bool, []int64{3}, []float64{1, 0, 0}},
 		{"GreaterScalar", func() Tensor { return FromInt64s([]int64{1, 2}).GreaterScalar(1.5) }, Bool, []int64{2}, []float64{0, 1}},
 
 		// reductions
-		{"Sum", func() Tensor { return Sum(count(2, 3)) }, Float, nil, []float64{21}},
-		{"Sum dim", func() Tensor { return count(2, 3).Sum(map[string]interface{}{"dim": 1, "keepDim": true}) }, Float, []int64{2, 1}, []float64{6, 15}},
+		{"Sum", func() Tensor { return count(2, 3).Sum() }, Float, nil, []float64{21}},
 		{"SumDims", func() Tensor { return count(2, 3, 2).SumDims(false, 0, 2) }, Float, []int64{3}, []float64{18, 26, 34}},
 		{"Sum bool", func() Tensor { return f(1, 0, 1).EqScalar(1).Sum() }, Long, nil, []float64{2}},
-		{"Mean", func() Tensor { return Mean(count(2, 3)) }, Float, nil, []float64{3.5}},
+		{"Mean", func() Tensor { return count(2, 3).Mean() }, Float, nil, []float64{3.5}},
 		{"MeanDims", func() Tensor { return count(2, 3).MeanDims(true, -1) }, Float, []int64{2, 1}, []float64{2, 5}},
-		{"Norm", func() Tensor { return f(3, -4).Norm() }, Float, nil, []float64{5}},
 		{"Max", func() Tensor { return count(2, 3).Max() }, Float, nil, []float64{6}},
-		{"Min", func() Tensor { return count(2, 3).Min() }, Float, nil, []float64{1}},
-		{"All", func() Tensor { return f(1, 2).GreaterScalar(1).All() }, Bool, nil, []float64{0}},
 		{"Cumprod", func() Tensor { return count(2, 3).Cumprod(1) }, Float, []int64{2, 3}, []float64{1, 2, 6, 4, 20, 120}},
-		{"Argmax", func() Tensor { return count(2, 3).Argmax() }, Long, nil, []float64{5}},
-		{"Argmax dim", func() Tensor { return count(2, 3).Argmax(1, true) }, Long, []int64{2, 1}, []float64{2, 2}},
-		{"Argmin", func() Tensor { return count(2, 3).Argmin(int64(0)) }, Long, []int64{3}, []float64{0, 0, 0}},
 		{"TopK values", func() Tensor { v, _ := TopK(f(3, 1, 2), 2, 0, true, true); return v }, Float, []int64{2}, []float64{3, 2}},
 		{"TopK indices", func() Tensor { _, i := TopK(f(3, 1, 2), 2, 0, false, true); return i }, Long, []int64{2}, []float64{1, 2}},
 
 		// shapes
-		{"View", func() Tensor { return View(count(2, 3), 3, -1) }, Float, []int64{3, 2}, []float64{1, 2, 3, 4, 5, 6}},
+		{"View", func() Tensor { return count(2, 3).View(3, -1) }, Float, []int64{3, 2}, []float64{1, 2, 3, 4, 5, 6}},
 		{"View scalar", func() Tensor { return count(1).View() }, Float, nil, []float64{1}},
 		{"Reshape", func() Tensor { return count(2, 3).Transpose(0, 1).Reshape(6) }, Float, []int64{6}, []float64{1, 4, 2, 5, 3, 6}},
 		{"Permute", func() Tensor { return count(1, 2, 3).Permute([]int64{2, 0, 1}) }, Float, []int64{3, 1, 2}, []float64{1, 4, 2, 5, 3, 6}},
-		{"Transpose", func() Tensor { return Transpose(count(2, 2), 0, -1) }, Float, []int64{2, 2}, []float64{1, 3, 2, 4}},
-		{"Squeeze", func() Tensor { return Squeeze(count(1, 2, 1)) }, Float, []int64{2}, []float64{1, 2}},
-		{"Squeeze dim", func() Tensor { return count(1, 2, 1).Squeeze(-1) }, Float, []int64{1, 2}, []float64{1, 2}},
+		{"Transpose", func() Tensor { return count(2, 2).Transpose(0, -1) }, Float, []int64{2, 2}, []float64{1, 3, 2, 4}},
 		{"Unsqueeze", func() Tensor { return count(2).Unsqueeze(1) }, Float, []int64{2, 1}, []float64{1, 2}},
 		{"Flatten", func() Tensor { return Flatten(count(2, 1, 3), 1, 2) }, Float, []int64{2, 3}, []float64{1, 2, 3, 4, 5, 6}},
 		{"Expand", func() Tensor { return count(2, 1).Expand(-1, 2) }, Float, []int64{2, 2}, []float64{1, 1, 2, 2}},
-		{"ExpandAs", func() Tensor { return ExpandAs(count(1, 2), count(2, 2)) }, Float, []int64{2, 2}, []float64{1, 2, 1, 2}},
 		{"Narrow", func() Tensor { return count(2, 3).Narrow(1, 1, 2) }, Float, []int64{2, 2}, []float64{2, 3, 5, 6}},
 		{"Chunk", func() Tensor { return count(2, 4).Chunk(2, 1)[1] }, Float, []int64{2, 2}, []float64{3, 4, 7, 8}},
 		{"Select", func() Tensor { return count(2, 3).Select(1, -1) }, Float, []int64{2}, []float64{3, 6}},
-		{"Index", func() Tensor { return count(2, 3).Index(1, 0) }, Float, nil, []float64{4}},
 		{"IndexSelect", func() Tensor { return count(2, 3).IndexSelect(1, FromInt64s([]int64{2, 0, 2})) }, Float, []int64{2, 3}, []float64{3, 1, 3, 6, 4, 6}},
-		{"Flip", func() Tensor { return count(2, 2).Flip(1) }, Float, []int64{2, 2}, []float64{2, 1, 4, 3}},
 		{"Cat", func() Tensor { return Cat([]Tensor{count(1, 2), count(2, 2)}, 0) }, Float, []int64{3, 2}, []float64{1, 2, 1, 2, 3, 4}},
 		{"Stack", func() Tensor { return Stack([]Tensor{f(1, 2), f(3, 4)}, 1) }, Float, []int64{2, 2}, []float64{1, 3, 2, 4}},
 
@@ -140,22 +115,15 @@ func TestOperators(t *testing.T) {
 		{"Conv2d groups", func() Tensor {
 			return Conv2d(count(1, 2, 1, 1), count(2, 1, 1, 1), none, []int64{1}, []int64{0}, []int64{1}, 2)
 		}, Float, []int64{1, 2, 1, 1}, []float64{1, 4}},
-		{"ConvTranspose2d", func() Tensor {
-			return ConvTranspose2d(count(1, 1, 2, 2), count(1, 1, 3, 3), none, []int64{2}, []int64{1}, []int64{1}, 1, []int64{1})
-		}, Float, []int64{1, 1, 4, 4}, []float64{5, 14, 10, 12, 14, 36, 24, 30, 15, 34, 20, 24, 24, 55, 32, 36}},
 		{"GroupNorm", func() Tensor {
 			return GroupNorm(count(1, 4, 2).AddScalar(-1), 2, f(1, 2, 3, 4), f(0, 1, 0, 1), 1e-5)
 		}, Float, []int64{1, 4, 2}, []float64{-1.3416354656, -0.4472118616, 1.8944236040, 3.6832709312, -4.0249061584, -1.3416352272, 2.7888479233, 6.3665423393}},
-		{"BatchNorm training", func() Tensor {
-			return BatchNorm(NewTensor([][]float32{{1, 2}, {3, 6}}), none, none, none, none, true, 0.1, 1e-5)
-		}, Float, []int64{2, 2}, []float64{-0.9999949932, -0.9999987483, 0.9999949932, 0.9999987483}},
-		{"BatchNorm running", func() Tensor {
-			return BatchNorm(NewTensor([][]float32{{1, 2}, {3, 6}}), f(0.2, 0.4), f(1.1, 1.7), f(2, 3), f(1, 1), false, 0.1, 1e-5)
-		}, Float, []int64{2, 2}, []float64{2.5255331993, 4.6814208031, 6.3393664360, 13.8849735260}},
-		{"Softmax", func() Tensor { return count(1, 3).Softmax(1, Double) }, Double, []int64{1, 3}, []float64{0.09003057317038046, 0.24472847105479764, 0.6652409557748219}},
-		{"LogSoftmax", func() Tensor { return LogSoftmax(count(1, 3), -1) }, Float, []int64{1, 3}, []float64{-2.4076058865, -1.4076058865, -0.4076059461}},
+		{"LogSoftmax", func() Tensor { return count(1, 3).LogSoftmax(-1) }, Float, []int64{1, 3}, []float64{-2.4076058865, -1.4076058865, -0.4076059461}},
+		{"NllLoss", func() Tensor {
+			return NllLoss(count(1, 3).LogSoftmax(1).Expand(2, 3), FromInt64s([]int64{0, 2}))
+		}, Float, []int64{2}, []float64{2.4076058865, 0.4076059461}},
 		{"ScaledDotProductAttention", func() Tensor {
-			q := Eye(2, 2, false).View(1, 1, 2, 2)
+			q := f(1, 0, 0, 1).View(1, 1, 2, 2)
 			return ScaledDotProductAttention(q, q, count(1, 1, 2, 2))
 		}, Float, []int64{1, 1, 2, 2}, []float64{1.6604769230, 2.6604769230, 2.3395230770, 3.3395230770}},
 		{"Embedding", func() Tensor { return Embedding(count(3, 2), FromInt64s([]int64{2, 0}, 1, 2)) }, Float, []int64{1, 2, 2}, []float64{5, 6, 1, 2}},
@@ -170,11 +138,6 @@ func TestOperators(t *testing.T) {
 		{"AdaptiveAvgPool2d", func() Tensor { return AdaptiveAvgPool2d(count(1, 1, 2, 4), []int64{1, 2}) }, Float, []int64{1, 1, 1, 2}, []float64{3.5, 5.5}},
 		{"UpsampleNearest2d", func() Tensor { return UpsampleNearest2d(count(1, 1, 1, 2), 2, 4) }, Float, []int64{1, 1, 2, 4}, []float64{1, 1, 2, 2, 1, 1, 2, 2}},
 		{"UpsampleBilinear2d", func() Tensor { return UpsampleBilinear2d(count(1, 1, 2, 2), 4, 4) }, Float, []int64{1, 1, 4, 4}, []float64{1, 1.25, 1.75, 2, 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3, 3.25, 3.75, 4}},
-		{"NllLoss", func() Tensor {
-			return NllLoss(count(1, 3).LogSoftmax(1).Expand(2, 3), FromInt64s([]int64{0, 2}), f(1, 1, 3), -100, "mean")
-		}, Float, nil, []float64{0.9076059461}},
-		{"BinaryCrossEntropy", func() Tensor { return BinaryCrossEntropy(f(0.25, 0.5), f(1, 0), none, "sum") }, Float, nil, []float64{2.0794415474}},
-		{"BinaryCrossEntropy none", func() Tensor { return BinaryCrossEntropy(f(0.25, 0.5), f(1, 0), f(2, 1), "none") }, Float, []int64{2}, []float64{2.7725887299, 0.6931471825}},
 		{"DiffusionQSample", func() Tensor {
 			xT, _ := DiffusionQSample(count(2, 1, 1, 2), f(2, 0, -3, 0).View(2, 2), PhiloxKey{})
 			return xT
@@ -198,21 +161,11 @@ func TestOperators(t *testing.T) {
 		{"TotalNorm", func() Tensor { return TotalNorm([]Tensor{f(1, 2), f(2), f(4)}) }, Float, nil, []float64{5}},
 		{"TotalNorm float64", func() Tensor { return TotalNorm([]Tensor{FromFloat64s([]float64{3}), f(4)}) }, Double, nil, []float64{5}},
 		{"TotalNorm bfloat16", func() Tensor { return TotalNorm([]Tensor{f(3e4).CastTo(Half), f(4e4).CastTo(Half)}) }, Float, nil, []float64{5e4}},
-		{"ForeachLerpI", func() Tensor {
-			a, b := []Tensor{f(0, 8), f(4)}, []Tensor{f(8, 0), f(0)}
-			ForeachLerpI(a, b, 0.25)
-			return Cat(a, 0)
-		}, Float, []int64{3}, []float64{2, 6, 3}},
 		{"ForeachAddI", func() Tensor {
 			a := []Tensor{f(0, 8), f(4)}
 			ForeachAddI(a, []Tensor{f(8, 0), f(1)}, -0.5)
 			return Cat(a, 0)
 		}, Float, []int64{3}, []float64{-4, 8, 3.5}},
-		{"ForeachMulScalarI", func() Tensor {
-			a := []Tensor{f(0, 8), f(4)}
-			ForeachMulScalarI(a, 0.5)
-			return Cat(a, 0)
-		}, Float, []int64{3}, []float64{0, 4, 2}},
 		{"ForeachMulI", func() Tensor {
 			a := []Tensor{f(0, 8), f(4)}
 			ForeachMulI(a, FullOn(Device{}, Float, 0.5))
@@ -231,11 +184,9 @@ func TestOperators(t *testing.T) {
 			x.CopyI(FromInt64s([]int64{3, 4}))
 			return x
 		}, BFloat16, []int64{2}, []float64{3, 4}},
-		{"SetData", func() Tensor { x := f(1); x.SetData(f(2, 3)); return x }, Float, []int64{2}, []float64{2, 3}},
 		{"Detach", func() Tensor { return f(1, 2).Detach() }, Float, []int64{2}, []float64{1, 2}},
 		{"CastTo", func() Tensor { return f(1.9, -1.9).CastTo(Int) }, Int, []int64{2}, []float64{1, -1}},
 		{"To", func() Tensor { return f(1.5).To(Device{}, Double) }, Double, []int64{1}, []float64{1.5}},
-		{"CopyTo", func() Tensor { return f(1.5).CopyTo(Device{}) }, Float, []int64{1}, []float64{1.5}},
 		{"Contiguous", func() Tensor { return count(2, 2).Transpose(0, 1).Contiguous() }, Float, []int64{2, 2}, []float64{1, 3, 2, 4}},
 		{"ChannelsLast", func() Tensor { return count(1, 2, 1, 2).ChannelsLast() }, Float, []int64{1, 2, 1, 2}, []float64{1, 2, 3, 4}},
 	} {
@@ -243,7 +194,7 @@ func TestOperators(t *testing.T) {
 			Scope(func() {
 				got := c.got()
 				if d := got.Dtype(); d != c.dtype {
-					t.Errorf("dtype %s, want %s", DtypeName(d), DtypeName(c.dtype))
+					t.Errorf("dtype %s, want %s", d, c.dtype)
 				}
 				checkShape(t, got, c.shape...)
 				checkValues(t, got, c.want, 1e-6)
@@ -260,14 +211,6 @@ func product(shape []int64) int64 {
 	return n
 }
 
-// TestBatchNormStatistics checks that training updates the running statistics.
-func TestBatchNormStatistics(t *testing.T) {
-	mean, variance := Zeros([]int64{2}, false), Ones([]int64{2}, false)
-	BatchNorm(NewTensor([][]float32{{1, 2}, {3, 6}}), mean, variance, Tensor{}, Tensor{}, true, 0.1, 1e-5)
-	checkValues(t, mean, []float64{0.2, 0.4}, 1e-6)
-	checkValues(t, variance, []float64{1.1, 1.7}, 1e-6)
-}
-
 // TestComparisonsOfTensors covers the operators that return a Go bool.
 func TestComparisonsOfTensors(t *testing.T) {
 	a, b := FromFloat32s([]float32{1, 2}), FromFloat32s([]float32{1, 2.00001})
@@ -275,8 +218,6 @@ func TestComparisonsOfTensors(t *testing.T) {
 		name      string
 		got, want bool
 	}{
-		{"AllClose within", AllClose(a, b), true},
-		{"AllClose beyond", AllClose(a, b.MulScalar(1.01)), false},
 		{"Equal same", Equal(a, a.Clone()), true},
 		{"Equal other", Equal(a, b), false},
 		{"Equal shape", Equal(a, a.View(1, 2)), false},

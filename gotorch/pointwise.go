@@ -19,52 +19,35 @@ func binaryI(op string, a, b Tensor, f func(a, b C.gt_tensor) C.gt_error) Tensor
 	return a
 }
 
-// Add returns a + alpha other, broadcast as torch does.
-func Add(a, other Tensor, alpha float32) Tensor {
-	return binary("Add", a, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_add(a, b, C.double(alpha)) })
+// Add returns t + alpha other, broadcast as torch does.
+func (t Tensor) Add(other Tensor, alpha float64) Tensor {
+	return binary("Add", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_add(a, b, C.double(alpha)) })
 }
 
-// Add returns t + alpha other.
-func (t Tensor) Add(other Tensor, alpha float32) Tensor { return Add(t, other, alpha) }
-
 // AddI adds alpha other to t in place.
-func (t Tensor) AddI(other Tensor, alpha float32) Tensor {
+func (t Tensor) AddI(other Tensor, alpha float64) Tensor {
 	return binaryI("AddI", t, other, func(a, b C.gt_tensor) C.gt_error { return C.gt_add_(a, b, C.double(alpha)) })
 }
 
-// Sub returns a - alpha other, broadcast as torch does.
-func Sub(a, other Tensor, alpha float32) Tensor {
-	return binary("Sub", a, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_sub(a, b, C.double(alpha)) })
+// Sub returns t - alpha other, broadcast as torch does.
+func (t Tensor) Sub(other Tensor, alpha float64) Tensor {
+	return binary("Sub", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_sub(a, b, C.double(alpha)) })
 }
 
-// Sub returns t - alpha other.
-func (t Tensor) Sub(other Tensor, alpha float32) Tensor { return Sub(t, other, alpha) }
-
 // SubI subtracts alpha other from t in place.
-func (t Tensor) SubI(other Tensor, alpha float32) Tensor {
+func (t Tensor) SubI(other Tensor, alpha float64) Tensor {
 	return binaryI("SubI", t, other, func(a, b C.gt_tensor) C.gt_error { return C.gt_sub_(a, b, C.double(alpha)) })
 }
 
-// Mul returns a other, element by element.
-func Mul(a, other Tensor) Tensor {
-	return binary("Mul", a, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_mul(a, b) })
-}
-
 // Mul returns t other, element by element.
-func (t Tensor) Mul(other Tensor) Tensor { return Mul(t, other) }
-
-// MulI multiplies t by other in place.
-func (t Tensor) MulI(other Tensor) Tensor {
-	return binaryI("MulI", t, other, func(a, b C.gt_tensor) C.gt_error { return C.gt_mul_(a, b) })
-}
-
-// Div returns a / other, element by element.
-func Div(a, other Tensor) Tensor {
-	return binary("Div", a, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_div(a, b) })
+func (t Tensor) Mul(other Tensor) Tensor {
+	return binary("Mul", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_mul(a, b) })
 }
 
 // Div returns t / other, element by element.
-func (t Tensor) Div(other Tensor) Tensor { return Div(t, other) }
+func (t Tensor) Div(other Tensor) Tensor {
+	return binary("Div", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_div(a, b) })
+}
 
 // DivI divides t by other in place.
 func (t Tensor) DivI(other Tensor) Tensor {
@@ -115,11 +98,6 @@ func (t Tensor) Addcmul(b, c Tensor, value float64) Tensor {
 	return resultOf("Addcmul", r)
 }
 
-// Lerp returns t + weight (end - t).
-func (t Tensor) Lerp(end Tensor, weight float64) Tensor {
-	return binary("Lerp", t, end, func(a, b C.gt_tensor) C.gt_result { return C.gt_lerp(a, b, C.double(weight)) })
-}
-
 // Clamp returns t with every element brought into [lo, hi].
 func (t Tensor) Clamp(lo, hi float64) Tensor {
 	r := C.gt_clamp(t.defined("Clamp"), C.double(lo), C.double(hi))
@@ -163,7 +141,6 @@ const (
 	unaryCos
 	unarySin
 	unaryIsFinite
-	unaryRound
 )
 
 func unary(name string, op C.int32_t, t Tensor) Tensor {
@@ -190,23 +167,14 @@ func (t Tensor) Abs() Tensor { return unary("Abs", unaryAbs, t) }
 // Tanh returns the hyperbolic tangent of t.
 func (t Tensor) Tanh() Tensor { return unary("Tanh", unaryTanh, t) }
 
-// Tanh returns the hyperbolic tangent of t.
-func Tanh(t Tensor) Tensor { return t.Tanh() }
-
 // Sigmoid returns 1 / (1 + exp(-t)).
 func (t Tensor) Sigmoid() Tensor { return unary("Sigmoid", unarySigmoid, t) }
-
-// Sigmoid returns 1 / (1 + exp(-t)).
-func Sigmoid(t Tensor) Tensor { return t.Sigmoid() }
 
 // Silu returns t sigmoid(t).
 func (t Tensor) Silu() Tensor { return unary("Silu", unarySilu, t) }
 
 // Relu returns max(t, 0).
 func (t Tensor) Relu() Tensor { return unary("Relu", unaryRelu, t) }
-
-// Relu returns max(t, 0).
-func Relu(t Tensor) Tensor { return t.Relu() }
 
 // Cos returns the cosine of t.
 func (t Tensor) Cos() Tensor { return unary("Cos", unaryCos, t) }
@@ -217,20 +185,7 @@ func (t Tensor) Sin() Tensor { return unary("Sin", unarySin, t) }
 // IsFinite returns, as Bool, which elements are neither infinite nor NaN.
 func (t Tensor) IsFinite() Tensor { return unary("IsFinite", unaryIsFinite, t) }
 
-// Round returns t rounded to the nearest integer, halves to even.
-func (t Tensor) Round() Tensor { return unary("Round", unaryRound, t) }
-
-// LeakyRelu returns t where it is positive, else negativeSlope t.
-func (t Tensor) LeakyRelu(negativeSlope float64) Tensor {
-	r := C.gt_leaky_relu(t.defined("LeakyRelu"), C.double(negativeSlope))
-	runtime.KeepAlive(t.owner)
-	return resultOf("LeakyRelu", r)
-}
-
-// LeakyRelu returns t where it is positive, else negativeSlope t.
-func LeakyRelu(t Tensor, negativeSlope float64) Tensor { return t.LeakyRelu(negativeSlope) }
-
-// The order is that of the switches in csrc/pointwise.cc.
+// The order is that of the switch in csrc/pointwise.cc.
 const (
 	compareEq = iota
 	compareLess
@@ -243,22 +198,9 @@ func compareScalar(name string, op C.int32_t, t Tensor, v float64) Tensor {
 	return resultOf(name, r)
 }
 
-// Eq returns, as Bool, where a equals other.
-func Eq(a, other Tensor) Tensor {
-	return binary("Eq", a, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_compare(compareEq, a, b) })
-}
-
-// Eq returns, as Bool, where t equals other.
-func (t Tensor) Eq(other Tensor) Tensor { return Eq(t, other) }
-
 // Less returns, as Bool, where t is below other.
 func (t Tensor) Less(other Tensor) Tensor {
-	return binary("Less", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_compare(compareLess, a, b) })
-}
-
-// Greater returns, as Bool, where t is above other.
-func (t Tensor) Greater(other Tensor) Tensor {
-	return binary("Greater", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_compare(compareGreater, a, b) })
+	return binary("Less", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_less(a, b) })
 }
 
 // EqScalar returns, as Bool, where t equals v.

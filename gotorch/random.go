@@ -5,12 +5,6 @@ import "C"
 
 import "runtime"
 
-// ManualSeed seeds libtorch's global generators.
-func ManualSeed(seed int64) {
-	mustLoad()
-	check("ManualSeed", C.gt_manual_seed(C.uint64_t(seed)))
-}
-
 // Generator is a sequential random number generator, as torch.Generator: a Mersenne
 // twister on the CPU.
 type Generator struct {
@@ -27,20 +21,6 @@ func NewGenerator(d Device, seed uint64) *Generator {
 	return g
 }
 
-// State returns the generator's state, a Byte tensor.
-func (g *Generator) State() Tensor {
-	r := C.gt_generator_state(g.made("Generator.State"))
-	runtime.KeepAlive(g)
-	return resultOf("Generator.State", r)
-}
-
-// SetState restores a state of [Generator.State].
-func (g *Generator) SetState(state Tensor) {
-	check("Generator.SetState", C.gt_generator_set_state(g.made("Generator.SetState"), state.defined("Generator.SetState")))
-	runtime.KeepAlive(g)
-	runtime.KeepAlive(state.owner)
-}
-
 // made returns the handle, or panics if NewGenerator did not create the generator.
 func (g *Generator) made(op string) C.gt_generator {
 	if g == nil || g.g == nil {
@@ -49,24 +29,16 @@ func (g *Generator) made(op string) C.gt_generator {
 	return g.g
 }
 
-// c returns the handle, nil for libtorch's global generator.
-func (g *Generator) c() C.gt_generator {
-	if g == nil {
-		return nil
-	}
-	return g.g
-}
-
-// UniformI fills t from U[from, to); a nil generator is libtorch's global one.
+// UniformI fills t from U[from, to).
 func (t Tensor) UniformI(from, to float64, g *Generator) {
-	check("UniformI", C.gt_uniform_(t.defined("UniformI"), C.double(from), C.double(to), g.c()))
+	check("UniformI", C.gt_uniform_(t.defined("UniformI"), C.double(from), C.double(to), g.made("UniformI")))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(g)
 }
 
-// NormalI fills t from N(mean, std^2); a nil generator is libtorch's global one.
+// NormalI fills t from N(mean, std^2).
 func (t Tensor) NormalI(mean, std float64, g *Generator) {
-	check("NormalI", C.gt_normal_(t.defined("NormalI"), C.double(mean), C.double(std), g.c()))
+	check("NormalI", C.gt_normal_(t.defined("NormalI"), C.double(mean), C.double(std), g.made("NormalI")))
 	runtime.KeepAlive(t.owner)
 	runtime.KeepAlive(g)
 }
@@ -91,7 +63,7 @@ func (k PhiloxKey) c() C.gt_philox_key {
 
 // PhiloxNormal returns standard normal numbers. An [N, C, H, W] tensor is
 // channels-last, and j counts its elements in that order.
-func PhiloxNormal(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
+func PhiloxNormal(d Device, dtype DType, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
 	step := key.StepOf
@@ -101,7 +73,7 @@ func PhiloxNormal(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
 }
 
 // PhiloxUniform returns numbers from U(0, 1), in the layout of [PhiloxNormal].
-func PhiloxUniform(d Device, dtype int8, key PhiloxKey, shape ...int64) Tensor {
+func PhiloxUniform(d Device, dtype DType, key PhiloxKey, shape ...int64) Tensor {
 	mustLoad()
 	p, n := cInts(shape)
 	step := key.StepOf

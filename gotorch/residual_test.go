@@ -9,13 +9,13 @@ import (
 func TestResidualAdd(t *testing.T) { checkResidualAdd(t, Device{}, Float, BFloat16) }
 
 // checkResidualAdd tests numbers of channels that do and do not fill 16 bytes.
-func checkResidualAdd(t *testing.T, d Device, dtypes ...int8) {
-	tolerances := map[int8]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3}
+func checkResidualAdd(t *testing.T, d Device, dtypes ...DType) {
+	tolerances := map[DType]float64{Float: 1e-6, BFloat16: 1e-2, Half: 2e-3}
 	for _, shape := range [][]int64{{2, 32, 8, 8}, {1, 5, 3, 7}, {3, 12, 1, 1}} {
 		for _, dtype := range dtypes {
-			t.Run(fmt.Sprint(shape, DtypeName(dtype)), func(t *testing.T) {
+			t.Run(fmt.Sprint(shape, dtype), func(t *testing.T) {
 				Scope(func() {
-					draw := func(stream uint32, dtype int8, shape ...int64) Tensor {
+					draw := func(stream uint32, dtype DType, shape ...int64) Tensor {
 						x := PhiloxNormal(d, Float, PhiloxKey{Stream: stream}, shape...).CastTo(dtype)
 						x.SetRequiresGrad(true)
 						return x

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func one() Tensor { return Full([]int64{1}, 1, false) }
+func one() Tensor { return full(1, 1) }
 
 func TestScopeFreesItsTensors(t *testing.T) {
 	checkLive(t)
@@ -68,7 +68,7 @@ func TestMoveOutOfTheMiddle(t *testing.T) {
 	Scope(func() {
 		var all []Tensor
 		for i := range 100 {
-			all = append(all, Full(nil, float32(i), false))
+			all = append(all, full(float64(i)))
 		}
 		for i := range all {
 			switch i % 3 {
@@ -185,7 +185,7 @@ func TestForeignScopeEnds(t *testing.T) {
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 		Scope(func() {
 			for range 100 {
-				x := Ones([]int64{64}, false)
+				x := ones(64)
 				shared.Store(&x)
 			}
 		})
@@ -225,7 +225,7 @@ func TestGradMode(t *testing.T) {
 			see(false)
 		})
 		see(true)
-		x := Ones([]int64{2}, true)
+		x := withGrad(ones(2))
 		NoGrad(func() {
 			if x.MulScalar(2).RequiresGrad() {
 				t.Error("NoGrad recorded")
@@ -296,12 +296,12 @@ func TestTryLetsOtherPanicsThrough(t *testing.T) {
 func TestRunFromManyGoroutines(t *testing.T) {
 	checkLive(t)
 	const goroutines, rounds = 16, 50
-	total := Zeros(nil, false)
+	total := zeros(nil...)
 	var wg sync.WaitGroup
 	for range goroutines {
 		wg.Go(func() {
 			for range rounds {
-				Run(func() { Scope(func() { total.AddI(one().Squeeze(), 1) }) })
+				Run(func() { Scope(func() { total.AddI(one().View(), 1) }) })
 			}
 		})
 	}

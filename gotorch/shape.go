@@ -5,9 +5,6 @@ import "C"
 
 import "runtime"
 
-// View returns a's elements under another shape, without a copy.
-func View(a Tensor, shape ...int64) Tensor { return a.View(shape...) }
-
 // View returns t's elements under another shape, without a copy; -1 is inferred from
 // the other sizes.
 func (t Tensor) View(shape ...int64) Tensor {
@@ -40,24 +37,6 @@ func (t Tensor) Transpose(dim0, dim1 int64) Tensor {
 	return resultOf("Transpose", r)
 }
 
-// Transpose swaps two dimensions.
-func Transpose(a Tensor, dim0, dim1 int64) Tensor { return a.Transpose(dim0, dim1) }
-
-// Squeeze removes the given dimension if its size is 1, or all such dimensions.
-func (t Tensor) Squeeze(dim ...int64) Tensor {
-	var has C.int32_t
-	var d C.int64_t
-	if len(dim) > 0 {
-		has, d = 1, C.int64_t(dim[0])
-	}
-	r := C.gt_squeeze(t.defined("Squeeze"), has, d)
-	runtime.KeepAlive(t.owner)
-	return resultOf("Squeeze", r)
-}
-
-// Squeeze removes the given dimension if its size is 1, or all such dimensions.
-func Squeeze(t Tensor, dim ...int64) Tensor { return t.Squeeze(dim...) }
-
 // Unsqueeze inserts a dimension of size 1 before dim.
 func (t Tensor) Unsqueeze(dim int64) Tensor {
 	r := C.gt_unsqueeze(t.defined("Unsqueeze"), C.int64_t(dim))
@@ -79,14 +58,6 @@ func (t Tensor) Expand(shape ...int64) Tensor {
 	runtime.KeepAlive(t.owner)
 	return resultOf("Expand", r)
 }
-
-// ExpandAs repeats dimensions of size 1 to reach other's shape.
-func (t Tensor) ExpandAs(other Tensor) Tensor {
-	return binary("ExpandAs", t, other, func(a, b C.gt_tensor) C.gt_result { return C.gt_expand_as(a, b) })
-}
-
-// ExpandAs repeats dimensions of size 1 to reach other's shape.
-func ExpandAs(a, other Tensor) Tensor { return a.ExpandAs(other) }
 
 // Narrow returns length entries along dim from start, without a copy.
 func (t Tensor) Narrow(dim, start, length int64) Tensor {
@@ -116,31 +87,11 @@ func (t Tensor) Select(dim, index int64) Tensor {
 	return resultOf("Select", r)
 }
 
-// Index returns the element, or the subtensor, at the given leading indices.
-func (t Tensor) Index(index ...int64) Tensor {
-	t.defined("Index")
-	for _, i := range index {
-		t = t.Select(0, i)
-	}
-	return t
-}
-
 // IndexSelect gathers the entries of dim at the indices in index, an int64 vector.
-func (t Tensor) IndexSelect(dim int64, index Tensor) Tensor { return IndexSelect(t, dim, index) }
-
-// IndexSelect gathers the entries of dim at the indices in index, an int64 vector.
-func IndexSelect(a Tensor, dim int64, index Tensor) Tensor {
-	return binary("IndexSelect", a, index, func(a, b C.gt_tensor) C.gt_result {
+func (t Tensor) IndexSelect(dim int64, index Tensor) Tensor {
+	return binary("IndexSelect", t, index, func(a, b C.gt_tensor) C.gt_result {
 		return C.gt_index_select(a, C.int64_t(dim), b)
 	})
-}
-
-// Flip reverses the order along dims.
-func (t Tensor) Flip(dims ...int64) Tensor {
-	p, n := cInts(dims)
-	r := C.gt_flip(t.defined("Flip"), p, n)
-	runtime.KeepAlive(t.owner)
-	return resultOf("Flip", r)
 }
 
 // Cat joins tensors along dim.

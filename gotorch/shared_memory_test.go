@@ -55,7 +55,7 @@ func limitFiles(t *testing.T, n uint64) {
 func TestSharedMemoryRounding(t *testing.T) {
 	sharingMemory(t, 4, func(g *ProcessGroup) {
 		for _, test := range []struct { // one order in all processes
-			dtype      int8
+			dtype      DType
 			first, sum float64
 		}{
 			{Half, 2048, 2052},           // 2051, where 2048+1 is 2048
@@ -66,14 +66,14 @@ func TestSharedMemoryRounding(t *testing.T) {
 			{Int, 1 << 24, 1<<24 + 3},
 		} {
 			mine := 1.0
-			if g.Rank() == 0 {
+			if g.rank == 0 {
 				mine = test.first
 			}
 			x := FullOn(Device{}, test.dtype, mine, 1000)
-			g.AllReduceI([]Tensor{x})
+			allReduce(g, []Tensor{x})
 			want := FullOn(Device{}, test.dtype, test.sum, 1000)
 			if !Equal(x, want) {
-				t.Errorf("%s: %v, not %v", DtypeName(test.dtype), x.CastTo(Double).Float64s()[:3], test.sum)
+				t.Errorf("%s: %v, not %v", test.dtype, x.CastTo(Double).Float64s()[:3], test.sum)
 			}
 		}
 	})
@@ -88,17 +88,17 @@ func TestSharedMemoryBuckets(t *testing.T) {
 }
 
 func testBuckets(t *testing.T, g *ProcessGroup) {
-	for _, dtype := range []int8{Float, BFloat16, Half} {
+	for _, dtype := range []DType{Float, BFloat16, Half} {
 		var mine, want []Tensor
 		for i, shape := range [][]int64{{1}, {300001}, {3, 64, 65}, {2, 5, 7, 11}, {1 << 19}, {63}} {
-			x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: uint64(g.Rank()), Stream: uint32(i)}, shape...).CastTo(dtype)
+			x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: uint64(g.rank), Stream: uint32(i)}, shape...).CastTo(dtype)
 			if len(shape) == 4 {
 				x = x.ChannelsLast()
 			}
 			mine = append(mine, x)
 			all := g.AllGather(x.Contiguous())
 			sum := all.Select(0, 0).CastTo(Float)
-			for rank := 1; rank < g.Size(); rank++ {
+			for rank := 1; rank < g.size; rank++ {
 				sum = sum.Add(all.Select(0, int64(rank)).CastTo(Float), 1)
 			}
 			want = append(want, sum.CastTo(dtype))
@@ -118,7 +118,7 @@ func testBuckets(t *testing.T, g *ProcessGroup) {
 			g.Wait()
 			for i := range got {
 				if !Equal(got[i], want[i]) {
-					t.Errorf("%s, %v: tensor %d differs", DtypeName(dtype), buckets, i)
+					t.Errorf("%s, %v: tensor %d differs", dtype, buckets, i)
 				}
 			}
 		}
@@ -129,8 +129,8 @@ func testBuckets(t *testing.T, g *ProcessGroup) {
 func TestSharedMemoryViews(t *testing.T) {
 	sharingMemory(t, 2, func(g *ProcessGroup) {
 		x := FullOn(Device{}, Float, 1, 3, 4)
-		g.AllReduceI([]Tensor{x.Narrow(1, 1, 2), Zeros([]int64{0}, false), x.Select(1, 3)})
-		g.AllReduceI([]Tensor{Zeros([]int64{2, 0}, false)})
+		allReduce(g, []Tensor{x.Narrow(1, 1, 2), zeros(0), x.Select(1, 3)})
+		allReduce(g, []Tensor{zeros(2, 0)})
 		checkValues(t, x, slices.Repeat([]float64{1, 2, 2, 2}, 3), 0)
 	})
 }
@@ -138,14 +138,14 @@ func TestSharedMemoryViews(t *testing.T) {
 // Sums of what does not belong together are refused in all ranks.
 func TestSharedMemoryMismatch(t *testing.T) {
 	sharingMemory(t, 3, func(g *ProcessGroup) {
-		x := Zeros([]int64{4}, false)
-		if g.Rank() == 1 {
+		x := zeros(4)
+		if g.rank == 1 {
 			x = x.View(2, 2)
 		}
-		if err := mustFail(t, func() { g.AllReduceI([]Tensor{x}) }); !strings.Contains(err.Message, "differ in number, shape, strides or dtype") {
+		if err := mustFail(t, func() { allReduce(g, []Tensor{x}) }); !strings.Contains(err.Message, "differ in number, shape, strides or dtype") {
 			t.Error(err)
 		}
-		if err := mustFail(t, func() { g.AllReduceI([]Tensor{x}) }); !strings.Contains(err.Message, "before this one has failed") {
+		if err := mustFail(t, func() { allReduce(g, []Tensor{x}) }); !strings.Contains(err.Message, "before this one has failed") {
 			t.Error(err)
 		}
 	})

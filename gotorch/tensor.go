@@ -135,13 +135,6 @@ func (t Tensor) Free() {
 	runtime.KeepAlive(t.owner)
 }
 
-// Dim returns the number of dimensions.
-func (t Tensor) Dim() int64 {
-	n := C.gt_dim(t.defined("Dim"))
-	runtime.KeepAlive(t.owner)
-	return int64(n)
-}
-
 // Numel returns the number of elements.
 func (t Tensor) Numel() int64 {
 	n := C.gt_numel(t.defined("Numel"))
@@ -151,7 +144,7 @@ func (t Tensor) Numel() int64 {
 
 // Shape returns the size of every dimension.
 func (t Tensor) Shape() []int64 {
-	shape := make([]int64, t.Dim())
+	shape := make([]int64, C.gt_dim(t.defined("Shape")))
 	p, _ := cInts(shape)
 	C.gt_shape(t.defined("Shape"), p)
 	runtime.KeepAlive(t.owner)
@@ -171,20 +164,11 @@ func (t Tensor) Size(dim int64) int64 {
 	return shape[i]
 }
 
-// Stride returns the stride of every dimension, in elements.
-func (t Tensor) Stride() []int64 {
-	stride := make([]int64, t.Dim())
-	p, _ := cInts(stride)
-	C.gt_stride(t.defined("Stride"), p)
-	runtime.KeepAlive(t.owner)
-	return stride
-}
-
 // Dtype returns the type of the elements.
-func (t Tensor) Dtype() int8 {
+func (t Tensor) Dtype() DType {
 	d := C.gt_dtype(t.defined("Dtype"))
 	runtime.KeepAlive(t.owner)
-	return int8(d)
+	return DType(d)
 }
 
 // Device returns the device of the tensor's memory.
@@ -194,44 +178,18 @@ func (t Tensor) Device() Device {
 	return Device{Type: DeviceType(d._type), Index: int(d.index)}
 }
 
-// IsContiguous reports whether the elements are in row-major order.
-func (t Tensor) IsContiguous() bool {
-	y := C.gt_is_contiguous(t.defined("IsContiguous"), 0)
-	runtime.KeepAlive(t.owner)
-	return y != 0
-}
-
 // IsChannelsLast reports whether an [N, C, H, W] tensor is in channels-last memory,
 // [N, H, W, C].
 func (t Tensor) IsChannelsLast() bool {
-	y := C.gt_is_contiguous(t.defined("IsChannelsLast"), 1)
+	y := C.gt_is_channels_last(t.defined("IsChannelsLast"))
 	runtime.KeepAlive(t.owner)
 	return y != 0
-}
-
-// Item returns the element of a one-element tensor: bool for Bool, int64 for the
-// integer types, float32 for Half, BFloat16 and Float, float64 for Double. It waits
-// for a GPU.
-func (t Tensor) Item() interface{} {
-	v := t.Float64()
-	switch t.Dtype() {
-	case Bool:
-		return v != 0
-	case Long:
-		return t.Int64s()[0] // beyond 2^53 a float64 is not exact
-	case Byte, Char, Short, Int:
-		return int64(v)
-	case Double:
-		return v
-	default:
-		return float32(v)
-	}
 }
 
 // Float64 returns the element of a one-element tensor as a float64. It waits for a GPU.
 func (t Tensor) Float64() float64 {
 	var v C.double
-	check("Item", C.gt_item(t.defined("Item"), &v))
+	check("Float64", C.gt_item(t.defined("Float64"), &v))
 	runtime.KeepAlive(t.owner)
 	return float64(v)
 }
@@ -270,7 +228,7 @@ func (t Tensor) Int64s() []int64 { return values[int64](t, Long) }
 func (t Tensor) Uint8s() []uint8 { return values[uint8](t, Byte) }
 
 // values copies the elements, converted to dtype, which is T's.
-func values[T any](t Tensor, dtype int8) []T {
+func values[T any](t Tensor, dtype DType) []T {
 	converted := t.CastTo(dtype)
 	defer converted.Free()
 	out := make([]T, converted.Numel())

@@ -24,7 +24,7 @@ func newTinyNet(d Device) *tinyNet {
 	n := &tinyNet{device: d, opt: AdamW(AdamWOptions{LR: 1e-2, WeightDecay: 1e-3})}
 	Scope(func() {
 		for _, shape := range [][]int64{{8, 3, 3, 3}, {8}, {8}, {8}, {2, 8 * 64}, {2}} {
-			p := Zeros(shape, false)
+			p := zeros(shape...)
 			p.NormalI(0, 0.1, g)
 			p = p.To(d)
 			n.ema = append(n.ema, p.Clone().MoveOut())
@@ -33,6 +33,7 @@ func newTinyNet(d Device) *tinyNet {
 		}
 	})
 	n.opt.AddParameters(n.params)
+	n.opt.AddEMA(EMA{0.99, n.ema})
 	return n
 }
 
@@ -51,20 +52,11 @@ func (n *tinyNet) step(step uint32) (loss float64) {
 		n.opt.ZeroGrad()
 		l := n.forward(x).Sub(want, 1).PowScalar(2).Mean()
 		l.Backward()
-		ClipGradNorm(gradientsOf(n.params), 1)
+		NoGrad(func() { n.opt.SetGradScale(ClipCoefficient(TotalNorm(n.opt.Gradients()), 1)) })
 		n.opt.Step()
-		NoGrad(func() { ForeachLerpI(n.ema, n.params, 0.01) })
 		loss = l.Float64()
 	})
 	return loss
-}
-
-func gradientsOf(params []Tensor) []Tensor {
-	var list []Tensor
-	for _, p := range params {
-		list = append(list, p.Grad())
-	}
-	return list
 }
 
 func (n *tinyNet) close() {
@@ -78,9 +70,8 @@ func (n *tinyNet) close() {
 // oneThread limits operators to one thread until the returned function is called: for
 // so small a network, starting more threads costs more than it saves.
 func oneThread() (restore func()) {
-	threads := GetNumThreads()
-	SetNumThreads(1)
-	return func() { SetNumThreads(threads) }
+	before := Configure(Settings{Threads: 1})
+	return func() { Configure(before) }
 }
 
 // resident returns the process's resident memory in bytes.
@@ -127,7 +118,7 @@ func TestTrainingKeepsMemoryFlat(t *testing.T) {
 			t.Errorf("the mean loss did not fall: from %v to %v", first, last)
 		}
 		Scope(func() {
-			apart := n.ema[4].Sub(n.params[4], 1).Norm().Float64() / n.params[4].Norm().Float64()
+			apart := TotalNorm([]Tensor{n.ema[4].Sub(n.params[4], 1)}).Float64() / TotalNorm([]Tensor{n.params[4]}).Float64()
 			if !(apart > 0 && apart < 0.2) {
 				t.Errorf("the EMA differs from the parameter by %v of its norm", apart)
 			}
@@ -225,12 +216,12 @@ func TestCollectorHot(t *testing.T) {
 func TestKeepGradLayout(t *testing.T) {
 	FromFloat32s([]float32{1}).KeepGradLayout() // requires no gradient
 	for name, like := range map[string]func(x Tensor) Tensor{
-		"contiguous":    func(x Tensor) Tensor { return x.Mul(Ones([]int64{2, 3, 1, 2}, false)) },
+		"contiguous":    func(x Tensor) Tensor { return x.Mul(ones(2, 3, 1, 2)) },
 		"channels last": func(x Tensor) Tensor { return x.ChannelsLast() },
 		"not dense":     func(x Tensor) Tensor { return Cat([]Tensor{x, x}, 3).Narrow(3, 1, 2) },
 	} {
 		for _, last := range []bool{false, true} {
-			x := Zeros([]int64{2, 3, 1, 2}, true)
+			x := withGrad(zeros(2, 3, 1, 2))
 			y := like(x)
 			y.KeepGradLayout()
 			g := ArangeOn(Device{}, Float, 0, 12, 1).View(2, 3, 1, 2)

@@ -9,12 +9,12 @@ import (
 // results and gradients, for odd shapes.
 func TestUpsampleConv2d(t *testing.T) {
 	one := []int64{1}
-	tolerances := map[int8]float64{Float: 1e-5, BFloat16: 2e-2}
+	tolerances := map[DType]float64{Float: 1e-5, BFloat16: 2e-2}
 	for _, s := range []struct{ n, in, out, h, w int64 }{{2, 32, 32, 8, 8}, {1, 3, 5, 7, 4}, {3, 17, 1, 1, 1}, {2, 1, 40, 5, 1}, {2, 32, 40, 9, 1}, {1, 33, 65, 2, 3}} {
 		for dtype, tolerance := range tolerances {
-			t.Run(fmt.Sprint(s, DtypeName(dtype)), func(t *testing.T) {
+			t.Run(fmt.Sprint(s, dtype), func(t *testing.T) {
 				Scope(func() {
-					run := func(dtype int8, f func(x, w, b Tensor) Tensor) (values [4][]float64) {
+					run := func(dtype DType, f func(x, w, b Tensor) Tensor) (values [4][]float64) {
 						x := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 1}, s.n, s.in, s.h, s.w).CastTo(dtype)
 						w := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 2}, s.out, s.in, 3, 3)
 						b := PhiloxNormal(Device{}, Float, PhiloxKey{Seed: 3}, s.out).CastTo(dtype)

@@ -16,6 +16,7 @@ type Classifier struct {
 	config   model.ClassifierConfig
 	network  *model.Classifier
 	gradient func(x, t gotorch.Tensor, cond diffusion.Cond) gotorch.Tensor
+	settings gotorch.Settings
 }
 
 // ClassifierGuidance conditions samples on their class by a classifier (Dhariwal & Nichol 2021):
@@ -36,7 +37,7 @@ func LoadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOp
 }
 
 func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
-	dtype, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	dtype, tf32, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}
 	}
@@ -58,8 +59,13 @@ func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOp
 	}
 	network.To(o.Device)
 	network.Freeze(dtype)
-	return &Classifier{config: config, network: network, gradient: train.ClassGradient(network, model.Input{Dtype: dtype})}, nil
+	return &Classifier{
+		config: config, network: network, gradient: train.ClassGradient(network, model.Input{Dtype: dtype}), settings: gotorch.Settings{TF32: tf32},
+	}, nil
 }
+
+// Settings returns what [Model.Settings] does, for the classifier.
+func (c *Classifier) Settings() gotorch.Settings { return c.settings }
 
 // NumClasses returns the number of classes that the classifier distinguishes.
 func (c *Classifier) NumClasses() int { return c.config.NumClasses }

@@ -9,6 +9,9 @@
 // The package writes no files and no log. Progress is reported to a callback (progress.go), and
 // errors that a caller can act on are typed (errors.go).
 //
+// libtorch's process-wide settings are the program's: [Model.Settings] says which the precision asks
+// for.
+//
 // A sample is a function of the seed and its index alone; see package streams. Batch size and
 // number of processes change at most the rounding.
 package inference

@@ -52,7 +52,7 @@ func FromCheckpoint(c *train.Checkpoint, o LoadOptions) (m *Model, err error) {
 }
 
 func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
-	dtype, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	dtype, tf32, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}
 	}
@@ -78,9 +78,13 @@ func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
 		Config: c.Config.Model, Diffusion: process, Dtype: dtype, Classes: c.TrainedClasses(),
 		Device: o.Device, Group: o.Group, OnCaptureFailed: o.OnCaptureFailed,
 	})
-	m.weights, m.owned = weights, network
+	m.weights, m.owned, m.settings = weights, network, gotorch.Settings{TF32: tf32}
 	return m, nil
 }
+
+// Settings returns the process-wide settings for [gotorch.Configure] with which the precision of
+// [LoadOptions] is meant to be used; the zero value for a model of [New]. Loading applies none.
+func (m *Model) Settings() gotorch.Settings { return m.settings }
 
 // Weights returns which weights of the checkpoint the network has; zero for one of [New].
 func (m *Model) Weights() train.Weights { return m.weights }

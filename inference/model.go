@@ -25,15 +25,16 @@ type Model struct {
 	trained []int64 // labels among which random classes are chosen
 	guides  guides  // of the captured graphs
 
-	weights train.Weights
-	owned   *model.UNet // freed with the model; nil: the caller's
+	weights  train.Weights
+	owned    *model.UNet // freed with the model; nil: the caller's
+	settings gotorch.Settings
 }
 
 // Options describe a network in memory.
 type Options struct {
 	Config    model.Config                 // of the network
 	Diffusion *diffusion.GaussianDiffusion // on Device
-	Dtype     int8                         // compute dtype; 0: float32
+	Dtype     gotorch.DType                // compute dtype; 0: float32
 	Device    gotorch.Device               // of the weights
 	Classes   []int64                      // labels among which random classes are chosen; nil: all of Config
 

@@ -71,7 +71,7 @@ func compareClassifier(compared *golden.Comparisons, network *Classifier, scale 
 	x.SetRequiresGrad(true)
 	logits := network.Forward(x, gotorch.FromInt64s(io.Int64s("t")), Input{})
 	golden.Add(compared, "logits", int(x.Size(0)), logits.Float32s(), io.Float32s("logits"), golden.Tolerance{OfMax: 1e-4})
-	losses := gotorch.NllLoss(logits.LogSoftmax(1), gotorch.FromInt64s(io.Int64s("y")), gotorch.Tensor{}, -1, "none")
+	losses := gotorch.NllLoss(logits.LogSoftmax(1), gotorch.FromInt64s(io.Int64s("y")))
 	golden.Add(compared, "losses", int(x.Size(0)), losses.Float32s(), io.Float32s("losses"), golden.Tolerance{Relative: 1e-3})
 	losses.Sum().Backward()
 	gradient := x.Grad().MulScalar(-scale)

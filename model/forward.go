@@ -15,7 +15,7 @@ import (
 type Input struct {
 	Y       gotorch.Tensor     // class labels [N], int64; needed if and only if the network is class-conditional
 	LowRes  gotorch.Tensor     // for super-resolution: the low-resolution images [N, C, h, w] in [-1, 1]
-	Dtype   int8               // compute dtype: Float (or 0), BFloat16 or Half; embeddings, sums of norms and softmax stay float32
+	Dtype   gotorch.DType      // compute dtype: Float (or 0), BFloat16 or Half; embeddings, sums of norms and softmax stay float32
 	Dropout *gotorch.PhiloxKey // key of the dropout masks (each layer sets Stream); nil: no dropout
 	// Segments, if not nil, runs the backward pass in segments: Segments.Backward must follow
 	// the loss's Backward.
@@ -77,7 +77,7 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 }
 
 // begin returns the state, the compute dtype and the callback of a forward pass.
-func (m *encoder) begin(in Input, defersBias bool) (p pass, dtype int8, watch func(string, gotorch.Tensor)) {
+func (m *encoder) begin(in Input, defersBias bool) (p pass, dtype gotorch.DType, watch func(string, gotorch.Tensor)) {
 	p = pass{dropout: in.Dropout, segments: in.Segments, defersBias: defersBias, casts: in.WorkingWeights}
 	dtype, watch = cmp.Or(in.Dtype, gotorch.Float), in.Watch
 	if in.Segments == nil && in.WorkingWeights == nil { // with segments, each segment's graph has its own casts

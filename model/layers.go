@@ -141,7 +141,7 @@ func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Te
 
 // castWeights casts the weights of the compute-dtype region, all at once, except those
 // that are frozen or folded, and deferred biases.
-func (m *encoder) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorch.Tensor {
+func (m *encoder) castWeights(dtype gotorch.DType, defersBias bool) map[*Parameter]gotorch.Tensor {
 	var params []*Parameter
 	var weights []gotorch.Tensor
 	for _, p := range m.params {
@@ -159,7 +159,7 @@ func (m *encoder) castWeights(dtype int8, defersBias bool) map[*Parameter]gotorc
 // WorkingWeights returns copies of the weights of the compute-dtype region in dtype, as
 // leaves that require gradients: see [Input.WorkingWeights]. In float32 there are none.
 // Call it outside any scope; the caller owns the tensors.
-func (m *encoder) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Tensor) {
+func (m *encoder) WorkingWeights(dtype gotorch.DType) (working map[*Parameter]gotorch.Tensor) {
 	gotorch.NoGrad(func() { working = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
 	for _, leaf := range working {
 		leaf.SetRequiresGrad(true)
@@ -168,7 +168,7 @@ func (m *encoder) WorkingWeights(dtype int8) (working map[*Parameter]gotorch.Ten
 }
 
 // as returns a parameter in dtype, from this pass's casts if they include it.
-func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
+func (p pass) as(w *Parameter, dtype gotorch.DType) gotorch.Tensor {
 	if cast, made := p.casts[w]; made {
 		return w.ordered(cast)
 	}
@@ -177,7 +177,7 @@ func (p pass) as(w *Parameter, dtype int8) gotorch.Tensor {
 
 // as returns the parameter in dtype: the tensor itself, Freeze's copy, or a cast that
 // gradients flow through. It folds and orders the weight as its layer needs.
-func (p *Parameter) as(dtype int8) gotorch.Tensor {
+func (p *Parameter) as(dtype gotorch.DType) gotorch.Tensor {
 	switch {
 	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
 		return p.frozen
@@ -201,14 +201,14 @@ func (p *Parameter) ordered(t gotorch.Tensor) gotorch.Tensor {
 
 // folds reports whether an upsampling and the convolution by this weight run as one
 // transposed convolution, which is faster on a CPU.
-func (p *Parameter) folds(dtype int8) bool {
+func (p *Parameter) folds(dtype gotorch.DType) bool {
 	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
 }
 
 // Freeze keeps copies of the weights in dtype, cast, folded and ordered once for all later
 // evaluations. Afterwards the weights must not change, and get no gradients. Call it
 // outside any scope.
-func (m *encoder) Freeze(dtype int8) {
+func (m *encoder) Freeze(dtype gotorch.DType) {
 	if dtype == 0 {
 		dtype = gotorch.Float
 	}

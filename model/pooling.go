@@ -44,7 +44,7 @@ func newAttentionPool(b builder, channels, side, headChannels, classes int) *att
 	b = b.at("2")
 	positions := func(t gotorch.Tensor) {
 		t.NormalI(0, 1, b.generator)
-		t.DivI(gotorch.Full([]int64{1}, float32(math.Sqrt(float64(channels))), false))
+		t.DivI(gotorch.FullOn(gotorch.Device{}, gotorch.Float, math.Sqrt(float64(channels)), 1))
 	}
 	a.positions = b.param("positional_embedding", positions, int64(channels), int64(side*side+1))
 	a.qkv = newPlainConv1d(b.at("qkv_proj"), channels, 3*channels)

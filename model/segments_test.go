@@ -11,8 +11,8 @@ import (
 // whole one, to the bit, and each gradient is complete when it first appears.
 func TestSegmentsRetainGraph(t *testing.T) {
 	for name, change := range kinds {
-		for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
-			t.Run(name+" "+gotorch.DtypeName(dtype), func(t *testing.T) {
+		for _, dtype := range []gotorch.DType{gotorch.Float, gotorch.BFloat16} {
+			t.Run(name+" "+dtype.String(), func(t *testing.T) {
 				network := newTrainable(t, change)
 				defer network.Free()
 				segments, seen, done := &Segments{RetainGraph: true}, map[int][]float32{}, 0

@@ -105,12 +105,12 @@ func checkInitialWeights(t *testing.T, u UNetConfig, file string) {
 
 // gradients evaluates the network, with dropout, and returns the output and all
 // gradients of sum(output^2).
-func gradients(t *testing.T, network *UNet, segments *Segments, dtype int8) (out []float32, grads [][]float32) {
+func gradients(t *testing.T, network *UNet, segments *Segments, dtype gotorch.DType) (out []float32, grads [][]float32) {
 	t.Helper()
 	return gradientsOf(t, network, network.Forward, segments, dtype, nil)
 }
 
-func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, segments *Segments, dtype int8, onSegmentDone func()) (out []float32, grads [][]float32) {
+func gradientsOf(t *testing.T, network *UNet, forward func(x, t gotorch.Tensor, in Input) gotorch.Tensor, segments *Segments, dtype gotorch.DType, onSegmentDone func()) (out []float32, grads [][]float32) {
 	t.Helper()
 	gotorch.Scope(func() {
 		key := gotorch.PhiloxKey{Seed: 5}
@@ -176,15 +176,15 @@ func checkBFloat16(t *testing.T, u UNetConfig) {
 
 // TestFreeze compares frozen weights with weights that are cast in each evaluation.
 func TestFreeze(t *testing.T) {
-	for _, dtype := range []int8{gotorch.Float, gotorch.BFloat16} {
+	for _, dtype := range []gotorch.DType{gotorch.Float, gotorch.BFloat16} {
 		u := small()
-		t.Run("small "+gotorch.DtypeName(dtype), func(t *testing.T) { checkFreeze(t, u, dtype) })
+		t.Run("small "+dtype.String(), func(t *testing.T) { checkFreeze(t, u, dtype) })
 		adm(&u)
-		t.Run("adm "+gotorch.DtypeName(dtype), func(t *testing.T) { checkFreeze(t, u, dtype) })
+		t.Run("adm "+dtype.String(), func(t *testing.T) { checkFreeze(t, u, dtype) })
 	}
 }
 
-func checkFreeze(t *testing.T, u UNetConfig, dtype int8) {
+func checkFreeze(t *testing.T, u UNetConfig, dtype gotorch.DType) {
 	network, err := New(u, 1)
 	if err != nil {
 		t.Fatal(err)

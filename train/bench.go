@@ -47,7 +47,7 @@ func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench
 			return err
 		}
 		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, n, int64(c.Model.InChannels), size, size)
-		b.threads = newCPUThreads(&b.config.Train, device, group, zap.NewNop())
+		b.config.Train.chooseThreads(device, group, true)
 		if b.engine, err = engine.New(b.config.engineOptions(device, group)); err != nil {
 			return err
 		}
@@ -133,6 +133,20 @@ func (b *Bench) StepFLOPs() (total int64) {
 		total += 2 * p.TrainingMACs()
 	}
 	return total
+}
+
+// Settings returns the process-wide settings with which a run would train: see
+// [Trainer.Settings].
+func (b *Bench) Settings() gotorch.Settings {
+	s := b.engine.Settings()
+	s.Threads = b.config.Train.Threads
+	return s
+}
+
+// AdaptThreads lets the following steps lower libtorch's number of threads as a run does that
+// has [Run].AdaptThreads.
+func (b *Bench) AdaptThreads() {
+	b.threads.start(b.x.Device(), !b.config.Train.AdaptThreads, zap.NewNop())
 }
 
 // Network returns the network that is timed.

@@ -15,9 +15,7 @@ func (t *Trainer) build(from *Checkpoint, attempt int) error {
 	if err := t.config.resolve(device, group, t.origin.resumed(), t.run.Log); err != nil {
 		return err
 	}
-	history := t.threads.history
-	t.threads = newCPUThreads(&t.config.Train, device, group, t.run.Log)
-	t.threads.history = history
+	t.config.Train.chooseThreads(device, group, t.run.AdaptThreads)
 	o := t.config.engineOptions(device, group)
 	o.Attempt = attempt
 	o.OnCaptureFailed = func(err error) {

@@ -139,7 +139,7 @@ func (r *goldenRun) trainClassifier(network *model.Classifier) {
 		t := d.At(steps[k*shape[1] : (k+1)*shape[1]])
 		x := d.QSample(r.tensor("x_start"), t, noise.Select(0, k))
 		logits := network.Forward(x, gotorch.FromInt64s(steps[k*shape[1]:(k+1)*shape[1]]), model.Input{})
-		loss := gotorch.NllLoss(logits.LogSoftmax(1), r.cond.Y, gotorch.Tensor{}, -100, "mean")
+		loss := gotorch.NllLoss(logits.LogSoftmax(1), r.cond.Y).Mean()
 		loss.Backward()
 		losses = append(losses, loss.Float64())
 		optimizer.Step()

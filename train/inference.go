@@ -17,15 +17,14 @@ func ResolvePrecision(name string, device gotorch.Device) string {
 	return engine.AutomaticPrecision(name, device)
 }
 
-// Inference sets the process-wide modes for inference on a device in a precision of
-// [Options], and returns the dtype of the network's activations.
-func Inference(precision string, device gotorch.Device) (dtype int8, err error) {
+// Inference returns what a precision of [Options] means for inference on a device: the dtype of
+// the network's activations, and the setting for [gotorch.Settings].
+func Inference(precision string, device gotorch.Device) (dtype gotorch.DType, tf32 gotorch.TF32, err error) {
 	if precision, err = engine.ResolvePrecision(precision, device); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	p := engine.Precisions[precision]
-	p.Apply(device)
-	return p.Dtype, nil
+	return p.Dtype, p.TF32(device), nil
 }
 
 // Denoiser is [engine.Denoiser].

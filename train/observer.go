@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/model"
-	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
 
@@ -84,19 +83,30 @@ func (t *Trainer) TrainedClasses() []int64 {
 func (t *Trainer) AdaptThreads() { t.threads.adapt(t.Step()) }
 
 // WithInferenceModes calls f in the process-wide modes of inference, with the dtype of activations
-// that is the default of inference on the run's device.
-func (t *Trainer) WithInferenceModes(f func(dtype int8)) error {
-	dtype, err := Inference("auto", t.run.Device)
+// that is the default of inference on the run's device. Afterwards it restores those of training.
+func (t *Trainer) WithInferenceModes(f func(dtype gotorch.DType)) error {
+	dtype, tf32, err := Inference("auto", t.run.Device)
 	if err != nil {
 		return err
 	}
-	gotorch.SetBenchmarkCUDNN(false)
-	defer func() {
-		engine.Precisions[t.config.Train.Precision].Apply(t.run.Device)
-		gotorch.SetBenchmarkCUDNN(!t.config.Train.Deterministic)
-	}()
-	f(dtype)
+	withModes(tf32, func() { f(dtype) })
 	return nil
+}
+
+// WithFloat32 is WithInferenceModes for work that needs float32 throughout, such as the features
+// of FID.
+func (t *Trainer) WithFloat32(f func()) { withModes(gotorch.TF32Never, f) }
+
+// withModes calls f with this TF32 mode and without cuDNN's benchmark mode, and restores both.
+func withModes(tf32 gotorch.TF32, f func()) {
+	set := func(tf32 gotorch.TF32, benchmark bool) gotorch.Settings {
+		s := gotorch.CurrentSettings() // f may adapt the number of threads
+		s.TF32, s.BenchmarkCUDNN = tf32, benchmark
+		return gotorch.Configure(s)
+	}
+	before := set(tf32, false)
+	defer func() { set(before.TF32, before.BenchmarkCUDNN) }()
+	f()
 }
 
 // WriteMetrics writes a row of the current step, on rank 0.

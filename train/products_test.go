@@ -35,7 +35,7 @@ func TestBenchProducts(t *testing.T) {
 						t.Errorf("%v with %v: %d MACs, want %d", p.Input, s, macs, p.MACs)
 					}
 					if (result.Dtype() == gotorch.BFloat16) != p.Half {
-						t.Errorf("%v with %v: computed in %s", p.Input, s, gotorch.DtypeName(result.Dtype()))
+						t.Errorf("%v with %v: computed in %s", p.Input, s, result.Dtype())
 					}
 					total += 2 * p.TrainingMACs()
 				}

@@ -63,6 +63,8 @@ func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := gotorch.Configure(trainer.Settings())
+	t.Cleanup(func() { gotorch.Configure(before) })
 	if err := errors.Join(trainer.Train(t.Context()), trainer.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -539,7 +541,7 @@ func TestResumeThreads(t *testing.T) {
 			return upTo(3)(c)
 		}, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core)})
 		last := finish(t, resumed, err)
-		if got := last.Config.Train.Threads; got != want || int(gotorch.GetNumThreads()) != want {
+		if got := last.Config.Train.Threads; got != want || gotorch.CurrentSettings().Threads != want {
 			t.Errorf("%d threads requested: %d used, want %d", requested, got, want)
 		}
 		said := logs.FilterField(zap.Int("was", cores+3)).FilterField(zap.Int("is", want)).FilterField(zap.Int("cores", cores))

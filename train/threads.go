@@ -18,19 +18,22 @@ type cpuThreads struct {
 	history threadHistory
 }
 
-// newCPUThreads sets the number of threads, and whether it adapts. It does not adapt with
-// several processes: with different numbers of threads the gradient norm, and so the weights,
-// could differ in the last bit between ranks.
-func newCPUThreads(o *Options, device gotorch.Device, group *distributed.Group, log *zap.Logger) cpuThreads {
-	onCPU := device.Type == gotorch.CPU
+// chooseThreads replaces 0 by a number of threads, and then says whether it adapts, if that is
+// allowed. It does not adapt with several processes: with different numbers of threads the
+// gradient norm, and so the weights, could differ in the last bit between ranks.
+func (o *Options) chooseThreads(device gotorch.Device, group *distributed.Group, mayAdapt bool) {
 	if o.Threads == 0 {
-		o.AdaptThreads = onCPU && group.Size() == 1 && !o.Deterministic && !threads.Chosen(0)
+		o.AdaptThreads = mayAdapt && device.Type == gotorch.CPU && group.Size() == 1 && !o.Deterministic && !threads.Chosen(0)
 	}
-	o.Threads = group.SetThreads(o.Threads)
-	if !onCPU {
-		return cpuThreads{}
+	o.Threads = group.Threads(o.Threads)
+}
+
+// start begins to observe the load of other programs, and to adapt the number of threads to it
+// unless that is fixed. Without a start the number is fixed, too.
+func (c *cpuThreads) start(device gotorch.Device, fixed bool, log *zap.Logger) {
+	if device.Type == gotorch.CPU {
+		c.adapter = threads.NewAdapter(threads.Options{Fixed: fixed, Log: log})
 	}
-	return cpuThreads{adapter: threads.NewAdapter(threads.Options{Fixed: !o.AdaptThreads, Log: log})}
 }
 
 // adapt adapts the number of threads to the load of other programs, if enabled, before the

@@ -16,9 +16,8 @@ import (
 // twoThreads sets libtorch to two threads, as on a machine of two cores.
 func twoThreads(t *testing.T) {
 	t.Helper()
-	before := gotorch.GetNumThreads()
-	t.Cleanup(func() { gotorch.SetNumThreads(before) })
-	gotorch.SetNumThreads(2)
+	before := gotorch.Configure(gotorch.Settings{Threads: 2})
+	t.Cleanup(func() { gotorch.Configure(before) })
 	t.Setenv("OMP_NUM_THREADS", "")
 }
 
@@ -45,17 +44,17 @@ func TestAdaptThreads(t *testing.T) {
 	run := func(c Config, omp string) (*Checkpoint, *observer.ObservedLogs) {
 		t.Helper()
 		t.Setenv("OMP_NUM_THREADS", omp)
-		gotorch.SetNumThreads(2)
+		gotorch.Configure(gotorch.Settings{Threads: 2})
 		core, logs := observer.New(zapcore.InfoLevel)
-		trainer, err := New(c, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core)})
+		trainer, err := New(c, Run{Dir: filepath.Join(t.TempDir(), "run"), Log: zap.New(core), AdaptThreads: true})
 		if err == nil {
 			trainer.threads.adapter = contended(trainer)
 		}
 		return finish(t, trainer, err), logs.FilterMessageSnippet("other programs use the cores")
 	}
 	adapted, logs := run(c, "")
-	if got := adapted.Environment["adapted_threads"]; got != "1 from step 0" || gotorch.GetNumThreads() != 1 {
-		t.Errorf("the checkpoint says %q, with %d threads", got, gotorch.GetNumThreads())
+	if got := adapted.Environment["adapted_threads"]; got != "1 from step 0" || gotorch.CurrentSettings().Threads != 1 {
+		t.Errorf("the checkpoint says %q, with %d threads", got, gotorch.CurrentSettings().Threads)
 	}
 	if o := adapted.Config.Train; o.Threads != 2 || !o.AdaptThreads {
 		t.Errorf("the configuration has %d threads, adapted: %t", o.Threads, o.AdaptThreads)
@@ -71,7 +70,7 @@ func TestAdaptThreads(t *testing.T) {
 		omp    string
 	}{"--threads": {chosen, ""}, "--deterministic": {deterministic, ""}, "OMP_NUM_THREADS": {c, "2"}} {
 		fixed, logs := run(x.config, x.omp)
-		if o := fixed.Config.Train; o.Threads != 2 || o.AdaptThreads || fixed.Environment["adapted_threads"] != "" || gotorch.GetNumThreads() != 2 {
+		if o := fixed.Config.Train; o.Threads != 2 || o.AdaptThreads || fixed.Environment["adapted_threads"] != "" || gotorch.CurrentSettings().Threads != 2 {
 			t.Errorf("%s: %d threads, adapted: %t, %v", name, o.Threads, o.AdaptThreads, fixed.Environment)
 		}
 		if logs.Len() != 1 || logs.All()[0].Level != zapcore.WarnLevel {

@@ -16,6 +16,9 @@ import (
 // until the abandoned step ends. On a CPU the run is also saved if another process is lost.
 func (t *Trainer) Train(ctx context.Context) error {
 	t.announce()
+	if o := t.config.Train; t.threads.adapter == nil {
+		t.threads.start(t.run.Device, !(o.AdaptThreads && t.run.AdaptThreads), t.run.Log)
+	}
 	if t.holdsState() {
 		return t.loopOrAbandon(ctx)
 	}

@@ -27,6 +27,10 @@ type Run struct {
 	Observers []Observer
 	// Progress is called after every step, on the tensor thread; nil: no call.
 	Progress func(Progress)
+	// AdaptThreads lets training on the CPU lower libtorch's number of threads while other
+	// programs use the cores, unless Options.Threads or OMP_NUM_THREADS has chosen it. Without, a
+	// warning says so.
+	AdaptThreads bool
 	// StepTimeout is how long processes wait for one another within a step and for its batch;
 	// 0: an hour. After that, a missing process counts as lost.
 	StepTimeout time.Duration
@@ -104,6 +108,15 @@ func newTrainer(r Run) *Trainer {
 
 // Config returns the run's configuration, with "auto" resolved.
 func (t *Trainer) Config() Config { return t.config }
+
+// Settings returns the process-wide settings for [gotorch.Configure] with which the run is meant
+// to train: those of its engine, and its number of threads. Results are exact to the bit only
+// with these. Creating a Trainer applies none.
+func (t *Trainer) Settings() gotorch.Settings {
+	s := t.engine.Settings()
+	s.Threads = t.config.Train.Threads
+	return s
+}
 
 // Step returns the number of optimizer steps so far.
 func (t *Trainer) Step() int { return t.engine.CurrentStep() }

@@ -164,6 +164,8 @@ func (p *program) bench(c *urfave.Context, o *benchOptions, flags []cli.Option, 
 		if err != nil {
 			return err
 		}
+		configure(func(o *gotorch.Settings) { *o = b.Settings() })
+		b.AdaptThreads()
 		result, err := measure(c.Context, s, b)
 		if err == nil && s.device.Type == gotorch.CUDA {
 			err = result.addPeaks(s.device)

@@ -25,6 +25,7 @@ func (f deviceFinder) find(name string) (gotorch.Device, error) {
 	if err := gotorch.LoadLibrary(); err != nil {
 		return gotorch.Device{}, err
 	}
+	configure(func(o *gotorch.Settings) { *o = gotorch.Settings{} }) // whatever an earlier command has set
 	if name == "auto" {
 		return f.automatic(), nil
 	}

@@ -187,7 +187,7 @@ func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, 
 	start := time.Now()
 	e.Weights = weights
 	e.setThreads(e.o.threads)
-	gotorch.SetAllowTF32(false) // FID is defined for float32 features
+	configure(func(o *gotorch.Settings) { o.TF32 = gotorch.TF32Never }) // FID is defined for float32 features
 	var m evaluate.Metrics
 	err := onTensorThread(func() (err error) {
 		gotorch.Scope(func() { m, err = e.Compute(ctx) })

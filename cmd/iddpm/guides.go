@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 
+	"github.com/wangkuiyi/gotorch"
+
 	"iddpm/inference"
 	"iddpm/internal/cli"
 )
@@ -43,6 +45,7 @@ func (s *session) openClassifier(o *sampleJob, g *guides) error {
 	if err != nil {
 		return err
 	}
+	configure(func(o *gotorch.Settings) { o.TF32 = c.Settings().TF32 })
 	g.classifier = &inference.ClassifierGuidance{Classifier: c, Scale: o.byClassifier.scale}
 	return nil
 }

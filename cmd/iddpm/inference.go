@@ -55,6 +55,7 @@ func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*infere
 		return nil, cli.Errorf("--%w", err)
 	}
 	if err == nil {
+		configure(func(o *gotorch.Settings) { o.TF32 = m.Settings().TF32 })
 		s.logWeights(c, m.Weights())
 	}
 	return m, err
@@ -82,7 +83,7 @@ func batches(images, size int) int { return (images + size - 1) / size }
 
 // expect sets cuDNN's benchmark mode for a number of evaluations of the network.
 func (s *session) expect(evaluations int) {
-	gotorch.SetBenchmarkCUDNN(evaluations >= manyEvaluations)
+	configure(func(o *gotorch.Settings) { o.BenchmarkCUDNN = evaluations >= manyEvaluations })
 }
 
 // evaluationSet opens the images to evaluate a model on: those of dir, or else the images that its

@@ -87,7 +87,7 @@ func (s *session) devices() deviceFinder { return deviceFinder{s.log, s.containe
 // setThreads sets the number of CPU threads, or for 0 adapts it to the cores that other
 // programs leave free.
 func (s *session) setThreads(n int) {
-	s.group.SetThreads(n)
+	configure(func(o *gotorch.Settings) { o.Threads = s.group.Threads(n) })
 	if s.device.Type == gotorch.CPU && (s.threads == nil || n > 0) {
 		o := s.threadOptions
 		o.Fixed, o.Log = threads.Chosen(n), s.log

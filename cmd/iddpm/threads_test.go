@@ -30,8 +30,7 @@ func contended(t *testing.T, args ...string) outcome {
 // TestCommandsAdaptThreads checks that every command that computes leaves cores to other
 // programs, unless --threads is given.
 func TestCommandsAdaptThreads(t *testing.T) {
-	before := gotorch.GetNumThreads()
-	defer gotorch.SetNumThreads(before)
+	defer gotorch.Configure(gotorch.CurrentSettings())
 	t.Setenv("OMP_NUM_THREADS", "")
 	t.Chdir(t.TempDir())
 	weights, err := madeUpWeights()
@@ -48,7 +47,7 @@ func TestCommandsAdaptThreads(t *testing.T) {
 		"evaluate": {"evaluate", "samples.npz", "--inception", weights, "--device", "cpu", "--batch-size", "1"},
 	} {
 		for _, fixed := range []bool{false, true} {
-			gotorch.SetNumThreads(2)
+			gotorch.Configure(gotorch.Settings{Threads: 2})
 			if fixed {
 				args = append(args, "--threads", "2")
 			}
@@ -56,13 +55,34 @@ func TestCommandsAdaptThreads(t *testing.T) {
 				args = append(args, "--out-dir", "again") // the first evaluation is complete
 			}
 			got := contended(t, args...)
-			want, has := int32(1), "computing with fewer threads"
+			want, has := 1, "computing with fewer threads"
 			if fixed {
 				want, has = 2, "use fewer cores by --threads 1"
 			}
-			if n := gotorch.GetNumThreads(); got.status != exitDone || n != want || strings.Count(got.stderr, has) != 1 {
+			if n := gotorch.CurrentSettings().Threads; got.status != exitDone || n != want || strings.Count(got.stderr, has) != 1 {
 				t.Errorf("%s, fixed: %t: %d threads, %d, %s", name, fixed, n, got.status, got.stderr)
 			}
+		}
+	}
+}
+
+// TestSettings checks that each command sets what it needs, from libtorch's defaults on.
+func TestSettings(t *testing.T) {
+	defer gotorch.Configure(gotorch.Settings{Threads: gotorch.CurrentSettings().Threads})
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		want gotorch.Settings
+	}{
+		{trainTiny("run", "--steps", "1", "--deterministic", "--threads", "1"), gotorch.Settings{Threads: 1, Deterministic: true}},
+		{[]string{"sample", "run", "--device", "cpu", "--num-samples", "1", "--threads", "2"}, gotorch.Settings{Threads: 2}},
+		{trainTiny("again", "--steps", "1", "--threads", "1"), gotorch.Settings{Threads: 1, BenchmarkCUDNN: true}},
+	} {
+		if got := iddpm(t, c.args...); got.status != exitDone {
+			t.Fatal(got.stderr)
+		}
+		if got := gotorch.CurrentSettings(); got != c.want {
+			t.Errorf("%s leaves %+v, not %+v", c.args[0], got, c.want)
 		}
 	}
 }

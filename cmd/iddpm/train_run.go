@@ -10,6 +10,7 @@ import (
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
+	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
 	"iddpm/internal/cli"
@@ -47,6 +48,7 @@ func (s *session) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	configure(func(o *gotorch.Settings) { *o = t.Settings() })
 	if err = s.group.SyncError(nil); err == nil {
 		err = t.Train(ctx)
 	}
@@ -109,7 +111,7 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runs.Folde
 // creating the trainer to the other processes.
 func (s *session) runIn(ctx context.Context, folder *runs.Folder, dir string) train.Run {
 	s.configured = true
-	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(),
+	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(), AdaptThreads: true,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.Remotes.Checkpoint(ctx, checkpoint) }}
 }
 
@@ -130,6 +132,7 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 	if err := s.group.SyncError(remote.Begin(ctx, t.Config())); err != nil {
 		return errors.Join(err, t.Close())
 	}
+	configure(func(o *gotorch.Settings) { *o = t.Settings() })
 	err := t.Train(ctx)
 	s.screen.Done()
 	if err != nil && !errors.Is(err, train.ErrInterrupted) && remote != nil { // uploads may take long

@@ -81,10 +81,6 @@ gt_cuda_memory_stats gt_cuda_memory(int32_t device) {
   return m;
 }
 
-gt_error gt_cuda_reset_peak_memory(int32_t device) {
-  return guard([&] { allocator::resetPeakStats(index_of(device)); });
-}
-
 gt_error gt_cuda_empty_cache(void) {
   return guard([] {
     index_of(-1);
@@ -110,14 +106,6 @@ gt_error gt_cuda_stream_current(int32_t device, gt_stream *out) {
 
 gt_error gt_cuda_stream_set(gt_stream s) {
   return guard([&] { c10::cuda::setCurrentCUDAStream(stream_of(s)); });
-}
-
-gt_error gt_cuda_stream_query(gt_stream s, int32_t *done) {
-  return guard([&] { *done = stream_of(s).query(); });
-}
-
-gt_error gt_cuda_stream_synchronize(gt_stream s) {
-  return guard([&] { stream_of(s).synchronize(); });
 }
 
 struct gt_cuda_event_ {
@@ -152,7 +140,9 @@ void gt_cuda_event_free(gt_cuda_event e) {
 
 // gotorch/loader.c compares this text with its own.
 #define GT_API(ret, name, args) #ret " " #name #args ";"
+#define GT_STRUCT(name, bytes) #name " " #bytes ";"
 extern "C" __attribute__((visibility("default"))) const char gt_cuda_declarations[] =
 #include "iddpm_cuda.h"
     ;
 #undef GT_API
+#undef GT_STRUCT

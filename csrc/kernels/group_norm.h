@@ -10,8 +10,8 @@ namespace iddpm {
 // All float32; w and b are [C].
 struct GroupNormParams {
   at::Tensor w, b;
-  at::Tensor scale_shift;  // [N, 2 C], scale input_bias shift, or undefined: both zero
-  at::Tensor input_bias;       // [C] or [N, C], or undefined: zero
+  at::Tensor scale_shift;  // [N, 2 C], scale before shift, or undefined: both zero
+  at::Tensor input_bias;   // [C] or [N, C], or undefined: zero
 };
 
 // x in two parts to be concatenated along the channels: first, and rest unless it is undefined.

@@ -36,7 +36,7 @@ func Chosen(n int) bool { return n > 0 || os.Getenv("OMP_NUM_THREADS") != "" }
 // NewAdapter returns an adapter that starts with libtorch's number of threads. It returns
 // nil if that is 1, or if /proc does not report the CPU time of other processes.
 func NewAdapter(o Options) *Adapter {
-	a := &Adapter{Options: o, threads: int(gotorch.GetNumThreads())}
+	a := &Adapter{Options: o, threads: gotorch.CurrentSettings().Threads}
 	if a.threads < 2 {
 		return nil
 	}
@@ -85,7 +85,9 @@ func (a *Adapter) Adapt(fields ...zap.Field) (changedTo int) {
 			append(fields, zap.String("hint", fmt.Sprintf("stop them, or use fewer cores by --threads %d", is)))...)
 		return 0
 	}
-	gotorch.SetNumThreads(int32(is))
+	settings := gotorch.CurrentSettings()
+	settings.Threads = is
+	gotorch.Configure(settings)
 	a.threads = is
 	message := "other programs use the cores: computing with fewer threads"
 	if is > was {

@@ -34,10 +34,9 @@ func (m *madeUp) options(fixed bool, log *zap.Logger) Options {
 	return Options{Fixed: fixed, Log: log, Now: m.now, Sample: func(time.Time) (Sample, error) { return m.s, m.err }}
 }
 
-func withThreads(t *testing.T, n int32) {
-	before := gotorch.GetNumThreads()
-	t.Cleanup(func() { gotorch.SetNumThreads(before) })
-	gotorch.SetNumThreads(n)
+func withThreads(t *testing.T, n int) {
+	before := gotorch.Configure(gotorch.Settings{Threads: n})
+	t.Cleanup(func() { gotorch.Configure(before) })
 }
 
 func TestAdapter(t *testing.T) {
@@ -50,7 +49,7 @@ func TestAdapter(t *testing.T) {
 		m.busy = []float64{0, 1, 0, 0}[i/5]
 		if n := a.Adapt(zap.Int("step", i)); n > 0 {
 			changes = append(changes, n)
-			if got := gotorch.GetNumThreads(); int(got) != n {
+			if got := gotorch.CurrentSettings().Threads; int(got) != n {
 				t.Errorf("libtorch has %d threads, not %d", got, n)
 			}
 		}
@@ -75,8 +74,8 @@ func TestAdapterKeepsWhatIsFixed(t *testing.T) {
 	a := NewAdapter(m.options(true, zap.New(core)))
 	for i := range 40 {
 		m.busy = float64(i / 10 % 2)
-		if n := a.Adapt(); n != 0 || gotorch.GetNumThreads() != 2 {
-			t.Fatalf("now there are %d threads", gotorch.GetNumThreads())
+		if n := a.Adapt(); n != 0 || gotorch.CurrentSettings().Threads != 2 {
+			t.Fatalf("now there are %d threads", gotorch.CurrentSettings().Threads)
 		}
 	}
 	if logs.FilterMessageSnippet("other programs use the cores").Len() != 1 || logs.Len() != 1 {
@@ -89,7 +88,7 @@ func TestAdapterWithoutNeed(t *testing.T) {
 	if a := NewAdapter(Options{}); a != nil || a.Adapt() != 0 {
 		t.Error("one thread cannot become fewer")
 	}
-	gotorch.SetNumThreads(2)
+	gotorch.Configure(gotorch.Settings{Threads: 2})
 	m := &madeUp{s: Sample{At: time.Unix(1e9, 0), Cores: 2}, step: time.Second, busy: 1, err: errors.New("no /proc")}
 	a := NewAdapter(m.options(false, nil))
 	for range 10 {

@@ -25,8 +25,7 @@ func ClassGradient(network *model.Classifier, in model.Input) func(x, t gotorch.
 			leaf := x.Detach()
 			leaf.SetRequiresGrad(true)
 			logProbs := network.Forward(leaf, t, in).LogSoftmax(1)
-			const noIgnoredLabel = -100 // PyTorch's default
-			gotorch.NllLoss(logProbs, cond.Y, gotorch.Tensor{}, noIgnoredLabel, "sum").Backward()
+			gotorch.NllLoss(logProbs, cond.Y).Sum().Backward()
 			gradient = leaf.Grad()
 		})
 		return gradient.Neg()

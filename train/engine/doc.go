@@ -11,6 +11,9 @@
 //  5. work.go: the device's part of a step, which a GPU captures as one graph.
 //  6. engine.go, class_dropout.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
 //
+// libtorch's process-wide settings are the program's: Engine.Settings says with which the step is
+// meant to run.
+//
 // The random numbers of a step are a function of (seed, step, index in the global batch), so
 // the state holds no generator, and the result does not depend on microbatches or processes
 // except by rounding.

@@ -17,7 +17,7 @@ type Engine struct {
 }
 
 // New initialises the weights from the seed, and makes the optimizer and the EMA weights. It
-// sets the process-wide modes of the precision and of determinism.
+// changes no process-wide setting: see [Engine.Settings].
 func New(o Options) (*Engine, error) {
 	o, err := o.resolve()
 	if err != nil {
@@ -26,9 +26,6 @@ func New(o Options) (*Engine, error) {
 	health := InitialHealth()
 	health.Attempt = o.Attempt
 	e := &Engine{core: core{options: o, precision: Precisions[o.Precision], health: health}}
-	e.precision.Apply(o.Device)
-	gotorch.SetDeterministic(o.Deterministic)
-	gotorch.SetBenchmarkCUDNN(!o.Deterministic)
 	if err := e.core.build(); err != nil {
 		return nil, err
 	}
@@ -42,6 +39,14 @@ func New(o Options) (*Engine, error) {
 // lowered.
 func (e *Engine) Options() Options { return e.options }
 
+// Settings returns the process-wide settings for [gotorch.Configure] with which the options
+// are meant to be run: TF32 by the precision, and deterministic algorithms or else cuDNN's
+// benchmark mode.
+func (e *Engine) Settings() gotorch.Settings {
+	deterministic := e.options.Deterministic
+	return gotorch.Settings{Deterministic: deterministic, BenchmarkCUDNN: !deterministic, TF32: e.precision.TF32(e.options.Device)}
+}
+
 // Network returns the network, whose weights the next step changes.
 func (e *Engine) Network() *model.UNet { return e.network }
 
@@ -49,7 +54,7 @@ func (e *Engine) Network() *model.UNet { return e.network }
 func (e *Engine) Diffusion() *diffusion.GaussianDiffusion { return e.diffusion }
 
 // Dtype returns the dtype of the network's activations.
-func (e *Engine) Dtype() int8 { return e.precision.Dtype }
+func (e *Engine) Dtype() gotorch.DType { return e.precision.Dtype }
 
 // CurrentStep returns the number of optimizer steps so far.
 func (e *Engine) CurrentStep() int { return e.step }

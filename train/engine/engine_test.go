@@ -160,3 +160,24 @@ func TestLossScale(t *testing.T) {
 		t.Errorf("the loss scale falls to %g", got)
 	}
 }
+
+// An engine says which process-wide settings its options ask for, and changes none.
+func TestSettings(t *testing.T) {
+	for _, deterministic := range []bool{false, true} {
+		o, before := tiny(), gotorch.CurrentSettings()
+		o.Deterministic = deterministic
+		run(t, o, func(e *Engine) {
+			if got, want := e.Settings(), (gotorch.Settings{Deterministic: deterministic, BenchmarkCUDNN: !deterministic}); got != want {
+				t.Errorf("deterministic %v: the settings are %+v, not %+v", deterministic, got, want)
+			}
+			r, err := e.Step(images(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Free()
+		})
+		if after := gotorch.CurrentSettings(); after != before {
+			t.Errorf("deterministic %v: an engine has changed the settings from %+v to %+v", deterministic, before, after)
+		}
+	}
+}

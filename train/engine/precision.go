@@ -10,9 +10,9 @@ import (
 // Precision is the number type of the network's activations. Master weights and optimizer
 // state are always float32.
 type Precision struct {
-	Dtype  int8 // of activations
-	tf32   bool // on CUDA, allow TensorFloat-32 in float32 matrix multiplications and convolutions
-	ampere bool // needs a GPU of compute capability 8.0
+	Dtype  gotorch.DType // of activations
+	tf32   bool          // on CUDA, allow TensorFloat-32 in float32 matrix multiplications and convolutions
+	ampere bool          // needs a GPU of compute capability 8.0
 }
 
 // Precisions are the values of Options.Precision.
@@ -101,9 +101,13 @@ func (p Precision) bytes() int64 {
 // master weights: see core.syncWorkingWeights.
 func (p Precision) hasWorkingWeights() bool { return p.Dtype == gotorch.BFloat16 }
 
-// Apply sets the process-wide modes of a precision.
-func (p Precision) Apply(device gotorch.Device) {
-	if device.Type == gotorch.CUDA {
-		gotorch.SetAllowTF32(p.tf32)
+// TF32 returns the setting of [gotorch.Settings] for the precision on a device.
+func (p Precision) TF32(device gotorch.Device) gotorch.TF32 {
+	switch {
+	case device.Type != gotorch.CUDA:
+		return gotorch.Settings{}.TF32
+	case p.tf32:
+		return gotorch.TF32Always
 	}
+	return gotorch.TF32Never
 }

@@ -31,3 +31,18 @@ func TestAutomaticPrecision(t *testing.T) {
 		}
 	}
 }
+
+// A precision asks for TF32 on GPUs only, and fp32 excludes it.
+func TestPrecisionTF32(t *testing.T) {
+	gpu := gotorch.Device{Type: gotorch.CUDA}
+	for name, want := range map[string]gotorch.TF32{
+		"fp32": gotorch.TF32Never, "tf32": gotorch.TF32Always, "bf16": gotorch.TF32Always, "fp16": gotorch.TF32Always,
+	} {
+		if got := Precisions[name].TF32(gpu); got != want {
+			t.Errorf("%s on a GPU: %v, not %v", name, got, want)
+		}
+		if got := Precisions[name].TF32(gotorch.Device{}); got != gotorch.TF32Convolutions {
+			t.Errorf("%s on the CPU: %v, not libtorch's default", name, got)
+		}
+	}
+}

@@ -89,7 +89,7 @@ func (w *stepWork) pinned(host gotorch.Tensor) gotorch.Tensor {
 // inputs converts what write has copied.
 func (w *stepWork) inputs() (in stepInputs) {
 	n := w.pixels.Size(0)
-	row := func(i int64, dtype int8) gotorch.Tensor { return w.numbers.Narrow(0, i*n, n).CastTo(dtype) }
+	row := func(i int64, dtype gotorch.DType) gotorch.Tensor { return w.numbers.Narrow(0, i*n, n).CastTo(dtype) }
 	number := func(i int64) gotorch.Tensor { return w.numbers.Select(0, 3*n+i) }
 	in.step = number(numberStep).CastTo(gotorch.Long)
 	in.lr, in.gradScale, in.invLossScale = number(numberLR), number(numberGradScale).CastTo(gotorch.Float), number(numberInvLossScale).CastTo(gotorch.Float)

@@ -77,13 +77,9 @@ func (e *Evaluator) score(ctx context.Context, t *train.Trainer, samples inferen
 	if err != nil {
 		return nil, err
 	}
-	modeErr := t.WithInferenceModes(func(int8) {
-		gotorch.SetAllowTF32(false)
+	t.WithFloat32(func() {
 		gotorch.Scope(func() { row, err = e.scoreInScope(ctx, t, path, samples) })
 	})
-	if modeErr != nil {
-		return nil, modeErr
-	}
 	return row, err
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/wangkuiyi/gotorch"
+
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/train"
@@ -41,7 +43,7 @@ func (s *source) sample(ctx context.Context, t *train.Trainer, o inference.Sampl
 	c, run := t.Config(), t.Environment()
 	o.Sampler, o.BatchSize = s.sampler, batchSize
 	o.Progress = func(inference.Progress) error { t.AdaptThreads(); return nil }
-	modeErr := t.WithInferenceModes(func(dtype int8) {
+	modeErr := t.WithInferenceModes(func(dtype gotorch.DType) {
 		t.WithDefaultWeights(func(w train.Weights) {
 			m := inference.New(t.Network(), inference.Options{
 				Config: c.Model, Diffusion: s.process, Dtype: dtype, Device: run.Device, Classes: t.TrainedClasses(),
