@@ -2,6 +2,7 @@ package train
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -92,7 +93,11 @@ func (t *Trainer) writeMetrics(row []metrics.Value) {
 	if !t.run.Group.IsLeader() {
 		return
 	}
-	t.best.add(t.Step(), metrics.Row{Step: t.Step(), Values: row})
+	whole := metrics.Row{Step: t.Step(), Values: slices.DeleteFunc(slices.Clone(row), func(v metrics.Value) bool { return v.Name == "step" })}
+	t.best.add(t.Step(), whole)
+	if t.run.OnRow != nil {
+		t.run.OnRow(whole)
+	}
 	if err := t.metrics.Write(t.Step(), row); err != nil {
 		// Such as a full disk. Losing a row of metrics is better than ending the run.
 		t.run.Log.Error("cannot write a row of metrics; training continues without it", zap.Int("step", t.Step()), zap.Error(err))

@@ -17,6 +17,7 @@ type saver struct {
 	keep      int                            // newest checkpoints to keep; 0: all
 	keepEvery int                            // also keep multiples of this step; 0: none
 	write     func(path string, v any) error // nil: pt.WriteFile
+	saved     func(path string)              // called when one is complete; nil: no call
 	safe      string                         // the newest complete checkpoint on the disk
 	writing   string                         // the one being written
 	result    chan error                     // receives the result of the write in progress; nil: none
@@ -55,6 +56,9 @@ func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) e
 		return err
 	}
 	s.log.Info("saved", zap.String("checkpoint", path))
+	if s.saved != nil {
+		s.saved(path)
+	}
 	for _, old := range replaced(checkpointsIn(filepath.Dir(path)), path, s.keep, s.keepEvery) {
 		if err := os.Remove(old); err != nil {
 			s.log.Warn("cannot remove an old checkpoint", zap.Error(err))

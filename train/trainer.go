@@ -25,6 +25,11 @@ type Run struct {
 	OnStep func(*engine.Result) error
 	// Observers are asked after every step whether they have work to do, in this order.
 	Observers []Observer
+	// OnRow is called with every row of metrics, on the tensor thread of rank 0; nil: no call.
+	OnRow func(metrics.Row)
+	// OnSaved is called in the background with the path of every checkpoint that is complete on
+	// the disk, on rank 0; nil: no call.
+	OnSaved func(checkpoint string)
 	// Progress is called after every step, on the tensor thread; nil: no call.
 	Progress func(Progress)
 	// AdaptThreads lets training on the CPU lower libtorch's number of threads while other
@@ -103,7 +108,7 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, saver: saver{log: r.Log}, bestSaver: saver{log: r.Log}}
+	return &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}}
 }
 
 // Config returns the run's configuration, with "auto" resolved.

@@ -14,7 +14,7 @@ import (
 // resumeOptions shows few flags in help, since a checkpoint holds its settings. The flags
 // of train are accepted for improved-diffusion's checkpoints, which do not.
 func resumeOptions(r *runOptions, config *train.Config) []cli.Option {
-	options := append(append(r.sessionOptions.options(), r.uploadOptions()...), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
+	options := append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options()), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "the run's own", Usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
 	for _, o := range append(cli.ConfigOptions(config), cli.PresetOption(&r.preset), cli.ConfigOption()) {

@@ -1,6 +1,10 @@
 package main
 
-import "iddpm/internal/cli"
+import (
+	"slices"
+
+	"iddpm/internal/cli"
+)
 
 // runOptions are the flags of train and resume in addition to a configuration.
 type runOptions struct {
@@ -13,6 +17,7 @@ type runOptions struct {
 
 	stepTimeout float64 // minutes
 	remoteOptions
+	servers trainServers
 }
 
 // referenceOptions are flags of improved-diffusion and guided-diffusion that have another name here.
@@ -37,7 +42,7 @@ func (r *runOptions) stepTimeoutOption() cli.Option {
 }
 
 func (r *runOptions) options() []cli.Option {
-	return append(append(r.sessionOptions.options(), r.uploadOptions()...),
+	return append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options()),
 		cli.PresetOption(&r.preset), cli.ConfigOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "runs/NNN-PRESET", Variable: "OPENAI_LOGDIR", Usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
 		cli.Option{Name: "auto-resume", Category: cli.CategoryRun, Value: &r.autoResume, Usage: "resume if --run-dir already holds a run"},

@@ -58,6 +58,7 @@ type session struct {
 	threadOptions threads.Options
 
 	stepTimeout time.Duration // of training
+	servers     *trainServers // beside training
 }
 
 // newSession starts a command that needs no device. Its result is JSON if asJSON is set,

@@ -27,6 +27,7 @@ func (p *program) trainDistributed(ctx context.Context, r *runOptions, lead func
 		return cli.Errorf("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
 	}
 	return p.distributedSession(ctx, r.sessionOptions, func(s *session) error {
+		s.servers = &r.servers
 		s.stepTimeout = time.Duration(min(r.stepTimeout, 1e6) * float64(time.Minute))
 		if err := s.connectGPUs(); err != nil {
 			return err
@@ -111,8 +112,10 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runs.Folde
 // creating the trainer to the other processes.
 func (s *session) runIn(ctx context.Context, folder *runs.Folder, dir string) train.Run {
 	s.configured = true
-	return train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(), AdaptThreads: true,
+	run := train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(), AdaptThreads: true,
 		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.Remotes.Checkpoint(ctx, checkpoint) }}
+	s.servers.hook(&run)
+	return run
 }
 
 // observers returns what works with the network during training. The configuration says when.
@@ -129,10 +132,12 @@ func (s *session) trainingInception(ctx context.Context) (string, error) {
 // summary.
 func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runs.Folder) error {
 	remote := folder.Remote
-	if err := s.group.SyncError(remote.Begin(ctx, t.Config())); err != nil {
+	begun := errors.Join(remote.Begin(ctx, t.Config()), s.servers.start(ctx, t.Summary().RunDir, s.log))
+	if err := s.group.SyncError(begun); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	configure(func(o *gotorch.Settings) { *o = t.Settings() })
+	defer s.servers.close()
 	err := t.Train(ctx)
 	s.screen.Done()
 	if err != nil && !errors.Is(err, train.ErrInterrupted) && remote != nil { // uploads may take long

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
@@ -53,8 +51,6 @@ Examples:
 		Action:          p.watch,
 	}
 }
-
-const defaultWatchAddress = "127.0.0.1:6060"
 
 func (p *program) watch(c *urfave.Context) error {
 	o := &watchOptions{address: defaultWatchAddress}
@@ -102,23 +98,10 @@ func (s *session) serveWatch(ctx context.Context, w *watch.Watcher, o *watchOpti
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w (choose another address by --addr)", o.address, err)
 	}
-	server := &http.Server{
-		Handler: w.Handler(o.token), ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx }, // ends event streams
-	}
 	page := url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}
 	if o.token != "" {
 		page.RawQuery = url.Values{"token": {o.token}}.Encode()
 	}
 	s.log.Info("watching: open the page in a browser, end by Ctrl-C", zap.Stringer("page", &page))
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("the server has ended: %w", err)
-	case <-ctx.Done():
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return server.Shutdown(closing)
-	}
+	return serve(ctx, listener, w.Handler(o.token))
 }
