@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -141,17 +142,13 @@ func TestGridsChangeNothing(t *testing.T) {
 type countdown struct {
 	context.Context
 	cancel context.CancelFunc
-	left   int // -1: not armed
-	after  int // questions after the end
+	armed  atomic.Bool
+	left   atomic.Int64 // questions before the end; negative: after it
 }
 
 func (c *countdown) Err() error {
-	switch {
-	case c.left > 0:
-		c.left--
-	case c.left == 0:
+	if c.armed.Load() && c.left.Add(-1) < 0 {
 		c.cancel()
-		c.after++
 	}
 	return c.Context.Err()
 }
@@ -161,11 +158,12 @@ func TestInterruptGrid(t *testing.T) {
 	c, dir := tiny(), t.TempDir()
 	c.Samples.Images, c.Samples.Respacing, c.Train.SaveInterval = 64, "40", 1000 // four batches of 40 steps
 	inner, cancel := context.WithCancel(t.Context())
-	ctx := &countdown{inner, cancel, -1, 0}
+	ctx := &countdown{Context: inner, cancel: cancel}
+	ctx.left.Store(50) // in the second batch
 	run := sampled(dir, nil)
 	run.Progress = func(p train.Progress) {
 		if p.Step == 3 {
-			ctx.left = 50 // in the second batch
+			ctx.armed.Store(true)
 		}
 	}
 	trainer, err := train.New(c, run)
@@ -178,8 +176,8 @@ func TestInterruptGrid(t *testing.T) {
 	if err := trainer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if ctx.left != 0 || ctx.after > 5 {
-		t.Errorf("%d steps before the interrupt, and %d after it", ctx.left, ctx.after)
+	if left := ctx.left.Load(); left >= 0 || left < -5 {
+		t.Errorf("%d steps too early or too late", left)
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "samples")); len(left) != 0 {
 		t.Errorf("samples/ holds %v", left)
