@@ -9,6 +9,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // Classifier is a classifier of noisy images, which guides a [Model] by its gradient.
@@ -37,7 +38,7 @@ func LoadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOp
 }
 
 func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
-	dtype, tf32, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	dtype, tf32, err := engine.InferencePrecision(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}
 	}
@@ -60,7 +61,7 @@ func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOp
 	network.To(o.Device)
 	network.Freeze(dtype)
 	return &Classifier{
-		config: config, network: network, gradient: train.ClassGradient(network, model.Input{Dtype: dtype}), settings: gotorch.Settings{TF32: tf32},
+		config: config, network: network, gradient: engine.ClassGradient(network, model.Input{Dtype: dtype}), settings: gotorch.Settings{TF32: tf32},
 	}, nil
 }
 

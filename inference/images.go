@@ -3,7 +3,7 @@ package inference
 import (
 	"github.com/wangkuiyi/gotorch"
 
-	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // Images are square RGB images of one size, with or without class labels. The zero value
@@ -51,5 +51,5 @@ func (p *Images) Slice(first, n int) Images {
 // channels-last memory, on a device.
 func (p *Images) tensor(device gotorch.Device) gotorch.Tensor {
 	size := int64(p.Size)
-	return train.PixelsToTensor(gotorch.FromBytes(p.Pixels, gotorch.Byte, int64(p.Len()), size, size, 3).To(device))
+	return engine.PixelsToTensor(gotorch.FromBytes(p.Pixels, gotorch.Byte, int64(p.Len()), size, size, 3).To(device))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
-	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // InvertOptions say how to invert images. The zero value inverts as the reference does.
@@ -78,10 +78,10 @@ func (m *Model) invertBatch(ctx context.Context, first int, batch Images, o Inve
 	if err != nil {
 		return err
 	}
-	if !train.Finite(x) {
+	if !engine.Finite(x) {
 		return &NonFiniteError{What: "samples", First: first, Last: first + batch.Len() - 1}
 	}
-	made := Images{Size: batch.Size, Pixels: train.TensorToPixels(x), Labels: labels}
+	made := Images{Size: batch.Size, Pixels: engine.TensorToPixels(x), Labels: labels}
 	for i := range made.Len() {
 		all.PSNR = append(all.PSNR, psnr(batch.Image(i), made.Image(i)))
 	}

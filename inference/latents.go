@@ -7,7 +7,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/diffusion"
-	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // Latents are the noise x_T from which DDIM with eta 0 generates images. The zero value holds none.
@@ -31,7 +31,7 @@ func (l *Latents) Images() (all Images) {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
 			x := l.tensor(0, l.Len(), gotorch.Device{})
-			all = Images{Size: int(l.Shape[2]), Pixels: train.TensorToPixels(x.MulScalar(1. / 3))}
+			all = Images{Size: int(l.Shape[2]), Pixels: engine.TensorToPixels(x.MulScalar(1. / 3))}
 		})
 	})
 	return all

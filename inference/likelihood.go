@@ -8,7 +8,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/likelihood"
-	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // LikelihoodOptions say how to evaluate the bound. The zero value evaluates with seed 0.
@@ -81,7 +81,7 @@ func (m *Model) batch(images ImageSource, first, n int) (x gotorch.Tensor, cond 
 
 // checkBound refuses a bound that is not finite.
 func checkBound(first, n int, b diffusion.BPD) error {
-	if train.Finite(b.Total) {
+	if engine.Finite(b.Total) {
 		return nil
 	}
 	return &NonFiniteError{What: "bound", First: first, Last: first + n - 1}

@@ -8,6 +8,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // LoadOptions say which weights of a checkpoint to use, and how to compute with them. The zero
@@ -52,7 +53,7 @@ func FromCheckpoint(c *train.Checkpoint, o LoadOptions) (m *Model, err error) {
 }
 
 func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
-	dtype, tf32, err := train.Inference(cmp.Or(o.Precision, "auto"), o.Device)
+	dtype, tf32, err := engine.InferencePrecision(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}
 	}

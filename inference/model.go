@@ -10,6 +10,7 @@ import (
 	"iddpm/model"
 	"iddpm/streams"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // Model is a network with its diffusion process. Its methods run on the tensor thread
@@ -48,7 +49,7 @@ type Options struct {
 // network and the diffusion stay the caller's.
 func New(network *model.UNet, o Options) *Model {
 	m := &Model{config: o.Config, process: o.Diffusion, device: o.Device, group: o.Group, trained: o.Classes}
-	m.denoise = train.Denoiser(network, model.Input{Dtype: o.Dtype})
+	m.denoise = engine.Denoiser(network, model.Input{Dtype: o.Dtype})
 	m.graphs = diffusion.GraphCache{Off: o.NoCUDAGraphs, OnCaptureFailed: o.OnCaptureFailed}
 	for label := range o.Config.NumClasses {
 		if o.Classes == nil {

@@ -9,7 +9,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/streams"
-	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // defaultBatchSize is the batch size where options do not say.
@@ -161,11 +161,11 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided, Classifier: s.by,
 			Noise: noise.At, GraphCache: &s.graphs, Progress: s.counter.step(first, s.process.NumTimesteps()),
 		})
-		if err == nil && !train.Finite(x) {
+		if err == nil && !engine.Finite(x) {
 			err = &NonFiniteError{What: "samples", First: s.First + first, Last: s.First + first + n - 1}
 		}
 		if err == nil {
-			b = batchOf{train.TensorToPixels(x), labels}
+			b = batchOf{engine.TensorToPixels(x), labels}
 		}
 	})
 	return b, err

@@ -1,6 +1,6 @@
 package inference
 
-import "iddpm/train"
+import "iddpm/train/engine"
 
 // A [Strip] shows at most that many samples, a row each, at that many timesteps.
 const (
@@ -22,7 +22,7 @@ func (s *Strip) Add(p Progress) {
 		return
 	}
 	s.size, s.rows = int(p.PredXStart.Size(2)), int(min(stripRows, p.PredXStart.Size(0)))
-	s.columns = append(s.columns, train.TensorToPixels(p.PredXStart.Narrow(0, 0, int64(s.rows))))
+	s.columns = append(s.columns, engine.TensorToPixels(p.PredXStart.Narrow(0, 0, int64(s.rows))))
 }
 
 // shows reports whether the strip has a column for timestep t. Columns are evenly spaced, from

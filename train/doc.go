@@ -21,8 +21,8 @@
 //     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
 //     in the background; best.go: the best checkpoint.
 //
-// bench.go and products.go time steps of the same engine. inference.go, memory.go and
-// pixels.go name parts of the engine for other packages.
+// bench.go and products.go time steps of the same engine. memory.go estimates the memory of a
+// configuration.
 //
 // Each file uses only files further down in this order of layers: the loop, assembling,
 // observing and saving, the Trainer, checkpoints, the configuration, the engine.

@@ -13,6 +13,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/internal/golden"
 	"iddpm/model"
+	"iddpm/train/engine"
 )
 
 // TestGoldenClassifierGuidance compares steps and whole chains of a denoiser that a classifier
@@ -38,7 +39,7 @@ func TestGoldenClassifierGuidance(t *testing.T) {
 // openGuidedRun is openClassifierRun with the classifier as guidance.
 func openGuidedRun(t *testing.T, dir string, nudge int) (*goldenRun, diffusion.ClassifierGuidance) {
 	r, network := openClassifierRun(t, dir, nudge)
-	return r, diffusion.ClassifierGuidance{Scale: r.scale, Gradient: ClassGradient(network, model.Input{})}
+	return r, diffusion.ClassifierGuidance{Scale: r.scale, Gradient: engine.ClassGradient(network, model.Input{})}
 }
 
 // openClassifierRun opens a classifier, and the run of the denoiser that its case names, with the

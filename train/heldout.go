@@ -97,7 +97,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
 	n := int64(len(batch.Pixels)) / (size * size * channels)
-	x = PixelsToTensor(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.run.Device))
+	x = engine.PixelsToTensor(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.run.Device))
 	if t.config.Model.ClassCond {
 		y = gotorch.FromInt64s(batch.Labels).To(t.run.Device)
 	}

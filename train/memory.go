@@ -7,11 +7,8 @@ import (
 	"iddpm/train/engine"
 )
 
-// MemoryEstimate is the GPU memory of training in one process.
-type MemoryEstimate = engine.MemoryEstimate
-
 // EstimateMemory is [engine.EstimateMemory] of a configuration: batch is the number of images
 // per process, microbatch those of a backward pass.
-func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) MemoryEstimate {
+func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) engine.MemoryEstimate {
 	return engine.EstimateMemory(network, c.engineOptions(gotorch.Device{}, nil), batch, microbatch)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/model"
+	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
 
@@ -85,7 +86,7 @@ func (t *Trainer) AdaptThreads() { t.threads.adapt(t.Step()) }
 // WithInferenceModes calls f in the process-wide modes of inference, with the dtype of activations
 // that is the default of inference on the run's device. Afterwards it restores those of training.
 func (t *Trainer) WithInferenceModes(f func(dtype gotorch.DType)) error {
-	dtype, tf32, err := Inference("auto", t.run.Device)
+	dtype, tf32, err := engine.InferencePrecision("auto", t.run.Device)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"iddpm/internal/terminal"
 	"iddpm/model"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // withAdvice adds to an error of the libraries, which know no flags, those that help.
@@ -32,7 +33,7 @@ func withAdvice(err error, container bool, own cli.Syntax) error {
 // deviceAdvice is about GPUs and memory.
 func deviceAdvice(err error, has func(flag string) bool) string {
 	var refused *gotorch.Error
-	var precision *train.PrecisionError
+	var precision *engine.PrecisionError
 	var tooOld *gotorch.CapabilityError
 	switch {
 	case errors.As(err, &refused) && refused.OutOfMemory && has("batch-size"):

@@ -13,6 +13,7 @@ import (
 	"iddpm/internal/cli"
 	"iddpm/model"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 func TestWithAdvice(t *testing.T) {
@@ -24,7 +25,7 @@ func TestWithAdvice(t *testing.T) {
 		}
 	}
 	for want, err := range map[string]error{
-		"--init-from":  &train.PrecisionError{Precision: "bf16"},
+		"--init-from":  &engine.PrecisionError{Precision: "bf16"},
 		"--device cpu": &gotorch.CapabilityError{},
 	} {
 		if got := withAdvice(fmt.Errorf("begin: %w", err), false, cli.Syntax{}).Error(); !strings.Contains(got, "begin: ") || !strings.Contains(got, want) {

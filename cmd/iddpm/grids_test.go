@@ -68,7 +68,7 @@ func TestGridsByDefault(t *testing.T) {
 		t.Errorf("%d, %s", got.status, got.stderr)
 	}
 	for flags, want := range map[string]string{
-		"--sample-interval -1":                                 "neither a number of steps nor auto",
+		"--sample-interval -2":                                 "neither a number of steps nor auto",
 		"--sample-images -1":                                   "sample-images must not be negative",
 		"--sample-respacing ddim7":                             "sample-respacing: ",
 		"--sample-interval 1 --super-res --small-size 4":       "needs low-resolution images",

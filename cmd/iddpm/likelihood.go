@@ -13,6 +13,7 @@ import (
 	"iddpm/distributed"
 	"iddpm/inference"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // nllEvaluation evaluates the bound of a set of images, batch by batch, and saves the results so
@@ -39,7 +40,7 @@ func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nl
 	e.settings = nllSettings{
 		Weights: weights.Name, Data: set.Fingerprint(), Images: set.Len(), BatchSize: o.batchSize,
 		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
-		Precision: train.ResolvePrecision(o.computePrecision(), s.device),
+		Precision: engine.AutomaticPrecision(o.computePrecision(), s.device),
 	}
 	if o.number > 0 {
 		e.settings.Images = min(o.number, set.Len())

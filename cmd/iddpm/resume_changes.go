@@ -11,6 +11,7 @@ import (
 	"iddpm/internal/host"
 	"iddpm/storage"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 // changeable are the settings that may change when a run resumes.
@@ -62,7 +63,7 @@ func (s *session) changes(c *urfave.Context, given train.Config) train.Change {
 func (s *session) ignored(c *urfave.Context, given, own train.Config) (names []string) {
 	// The run's settings are resolved.
 	given.Anchor()
-	given.Train.Precision = train.ResolvePrecision(given.Train.Precision, s.device)
+	given.Train.Precision = engine.AutomaticPrecision(given.Train.Precision, s.device)
 	if given.Model.NumClasses == 0 {
 		given.Model.NumClasses = own.Model.NumClasses
 	}

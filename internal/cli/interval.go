@@ -8,7 +8,8 @@ import (
 	"iddpm/train"
 )
 
-// intervalValue is the value of --sample-interval: a number of steps, or auto.
+// intervalValue is the value of --sample-interval: a number of steps, or auto, which is
+// [train.AutoInterval] in a run's config.json.
 type intervalValue struct{ interval *int }
 
 // Set parses text into the interval.
@@ -16,7 +17,7 @@ func (v *intervalValue) Set(text string) error {
 	n, text := train.AutoInterval, strings.TrimSpace(text)
 	if text != "auto" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 0 {
+		if n, err = strconv.Atoi(text); err != nil || n < train.AutoInterval {
 			return fmt.Errorf("%q is neither a number of steps nor auto", text)
 		}
 	}

@@ -1,10 +1,11 @@
 package cli
 
 import (
-	"iddpm/train"
 	"reflect"
 	"strings"
 	"testing"
+
+	"iddpm/train"
 )
 
 func TestSetShow(t *testing.T) {

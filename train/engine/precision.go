@@ -111,3 +111,13 @@ func (p Precision) TF32(device gotorch.Device) gotorch.TF32 {
 	}
 	return gotorch.TF32Never
 }
+
+// InferencePrecision returns what a precision of [Options] means for inference on a device: the
+// dtype of the network's activations, and the setting for [gotorch.Settings].
+func InferencePrecision(name string, device gotorch.Device) (dtype gotorch.DType, tf32 gotorch.TF32, err error) {
+	if name, err = ResolvePrecision(name, device); err != nil {
+		return 0, 0, err
+	}
+	p := Precisions[name]
+	return p.Dtype, p.TF32(device), nil
+}
