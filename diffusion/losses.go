@@ -95,6 +95,13 @@ func (d *GaussianDiffusion) DrawTrainingLosses(denoise Denoiser, xStart gotorch.
 	return d.losses(denoise, xStart, xT, t, noise, cond)
 }
 
+// DrawQSample returns x_t [N, C, H, W] with the noise of gotorch.PhiloxNormal under key, as
+// [GaussianDiffusion.DrawTrainingLosses] draws it.
+func (d *GaussianDiffusion) DrawQSample(xStart gotorch.Tensor, t Timesteps, key gotorch.PhiloxKey) gotorch.Tensor {
+	xT, _ := gotorch.DiffusionQSample(xStart, t.qSampleRows(xStart.Size(0)), key)
+	return xT
+}
+
 // losses evaluates the network at x_t and returns the losses.
 func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond) Losses {
 	out := d.modelOutput(denoise, xT, t, cond)

@@ -54,6 +54,9 @@ func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
 	return t
 }
 
+// Scaled returns the timesteps that the network receives, float32 [N].
+func (t Timesteps) Scaled() gotorch.Tensor { return t.scaled }
+
 func (d *GaussianDiffusion) checkSteps(host []int64) {
 	for _, t := range host {
 		if t < 0 || t >= int64(d.NumTimesteps()) {

@@ -40,7 +40,7 @@ func (m averages) addStep(r *engine.Result, numTimesteps int) {
 	if values.NonFinite {
 		return
 	}
-	for name, terms := range map[string][]float64{"loss": values.Loss, "mse": values.MSE, "vb": values.VB} {
+	for name, terms := range map[string][]float64{"loss": values.Loss, "mse": values.MSE, "vb": values.VB, Top1: values.Top1, Top5: values.Top5} {
 		for i, v := range terms {
 			v *= r.Weights[i]
 			m.add(name, v)
@@ -55,8 +55,15 @@ func (m averages) addStep(r *engine.Result, numTimesteps int) {
 	}
 }
 
+// The accuracies of a classifier under the reference's names, also by the quartile of t: the share
+// of images whose class is the likeliest, or among the five likeliest.
+const (
+	Top1 = "acc@1"
+	Top5 = "acc@5"
+)
+
 var metricNames = func() (names []string) {
-	terms := []string{"loss", "mse", "vb"}
+	terms := []string{"loss", "mse", "vb", Top1, Top5}
 	names = append(names, terms...)
 	for _, name := range terms {
 		for q := range 4 {

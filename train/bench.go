@@ -84,7 +84,7 @@ func (b *Bench) Sample() error {
 	return b.onTensorThread(func() error {
 		b.threads.adapt(b.engine.CurrentStep())
 		if b.sampling == nil {
-			b.engine.Network().Freeze(b.engine.Dtype())
+			b.engine.UNet().Freeze(b.engine.Dtype())
 			b.sampled, b.noise = b.x.Clone(), b.x.Clone()
 			b.sampling = b.engine.NewGraph(b.sample)
 		}
@@ -101,7 +101,7 @@ func (b *Bench) Sample() error {
 func (b *Bench) sample() {
 	gotorch.Scope(func() {
 		process := b.engine.Diffusion()
-		denoise := engine.Denoiser(b.engine.Network(), model.Input{Dtype: b.engine.Dtype()})
+		denoise := engine.Denoiser(b.engine.UNet(), model.Input{Dtype: b.engine.Dtype()})
 		n := b.x.Size(0)
 		step := process.AtStep(process.NumTimesteps()/2, n)
 		var y gotorch.Tensor
@@ -150,7 +150,7 @@ func (b *Bench) AdaptThreads() {
 }
 
 // Network returns the network that is timed.
-func (b *Bench) Network() *model.UNet { return b.engine.Network() }
+func (b *Bench) Network() *model.UNet { return b.engine.UNet() }
 
 // Config returns the configuration with "auto" resolved.
 func (b *Bench) Config() Config { return b.config }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
@@ -22,10 +23,21 @@ func (c *Checkpoint) TrainedClasses() (trained []int64) {
 	return trained
 }
 
+// ErrClassifier says that a checkpoint is of a classifier, not of a denoiser.
+var ErrClassifier = errors.New("holds a classifier, which only guides the sampling of a denoiser")
+
+// denoiser returns the arguments of the checkpoint's denoiser.
+func (c *Checkpoint) denoiser() (model.UNetConfig, error) {
+	if c.Config.Classifier != nil {
+		return model.UNetConfig{}, fmt.Errorf("checkpoint %s %w", c.Path, ErrClassifier)
+	}
+	return c.Config.Model.UNet()
+}
+
 // Check returns the error that [Checkpoint.Network] returns for weights that are missing
 // or do not fit, without building the network.
 func (c *Checkpoint) Check(ema string) error {
-	u, err := c.Config.Model.UNet()
+	u, err := c.denoiser()
 	if err != nil {
 		return err
 	}
@@ -46,7 +58,7 @@ func (c *Checkpoint) Check(ema string) error {
 // Network builds the checkpoint's network on a device, for inference, with the weights
 // that ema names: see [Checkpoint.Weights]. It must run on the tensor thread.
 func (c *Checkpoint) Network(ema string, device gotorch.Device) (*model.UNet, error) {
-	u, err := c.Config.Model.UNet()
+	u, err := c.denoiser()
 	if err != nil {
 		return nil, err
 	}

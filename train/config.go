@@ -19,12 +19,14 @@ import (
 // Config is the full configuration of a run. It is stored as JSON in the run folder and
 // in every checkpoint.
 type Config struct {
-	Data      DataConfig       `json:"data"`
-	Model     model.Config     `json:"model"`
-	Diffusion diffusion.Config `json:"diffusion"`
-	Train     Options          `json:"train"`
-	Eval      EvalConfig       `json:"eval"`
-	Samples   SampleConfig     `json:"samples"`
+	Data  DataConfig   `json:"data"`
+	Model model.Config `json:"model"`
+	// Classifier, if not nil, is trained instead of a denoiser. Model then describes its images.
+	Classifier *model.ClassifierConfig `json:"classifier,omitempty"`
+	Diffusion  diffusion.Config        `json:"diffusion"`
+	Train      Options                 `json:"train"`
+	Eval       EvalConfig              `json:"eval"`
+	Samples    SampleConfig            `json:"samples"`
 }
 
 // DataConfig says where the images are.
@@ -125,6 +127,7 @@ type Options struct {
 	Threads          int       `json:"threads"`                   // of libtorch on the CPU; 0: one per core
 	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // growth of log2(loss scale) per step, with fp16
 	MaxSkipped       int       `json:"max_skipped_steps"`         // consecutive non-finite steps before the run rolls back; 0: 25
+	CleanImages      bool      `json:"clean_images,omitempty"`    // train a classifier on images without noise, at t = 0
 	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint that the weights were initialised from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
 
@@ -187,13 +190,28 @@ func (o Options) CheckParts(processes int) error {
 
 // Validate returns an error that lists all invalid settings, each by its flag.
 func (c Config) Validate() error {
-	_, err := c.Model.UNet()
-	errs := []error{err, c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c), c.checkBest()}
+	errs := []error{c.validateNetwork(), c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c), c.checkBest()}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}
 	if c.Eval.Samples > 0 && c.Model.SuperRes() {
 		errs = append(errs, errors.New("eval-samples is for networks that sample from noise: a super-resolution network needs low-resolution images"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateNetwork() error {
+	if c.Classifier == nil {
+		_, err := c.Model.UNet()
+		return err
+	}
+	_, err := c.Classifier.Encoder()
+	errs := []error{err}
+	if m := c.Model; !m.ClassCond || m.NumClasses != c.Classifier.NumClasses || m.ImageSize != c.Classifier.ImageSize || m.SuperRes() || m.HasNullClass() {
+		errs = append(errs, fmt.Errorf("a classifier needs images of its size, %d pixels, with its %d classes: set class-cond, and no class-dropout or small-size", c.Classifier.ImageSize, c.Classifier.NumClasses))
+	}
+	if c.Samples.Interval != 0 {
+		errs = append(errs, errors.New("sample-interval is for denoisers: a classifier generates no samples"))
 	}
 	return errors.Join(errs...)
 }

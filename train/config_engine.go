@@ -15,7 +15,7 @@ import (
 func (c Config) engineOptions(device gotorch.Device, group *distributed.Group) engine.Options {
 	o := c.Train
 	return engine.Options{
-		Device: device, Group: group, Model: c.Model, Diffusion: c.Diffusion,
+		Device: device, Group: group, Model: c.Model, Diffusion: c.Diffusion, Classifier: c.Classifier, CleanImages: o.CleanImages,
 		BatchSize: o.BatchSize, Microbatch: o.Microbatch, LowerMicrobatch: o.MicrobatchAuto,
 		LearningRate: o.LearningRate, WeightDecay: o.WeightDecay, GradClip: o.GradClip, EMARates: o.EMARates, EMAWarmup: o.EMAWarmup,
 		TimestepSampler: o.ScheduleSampler, GradientNoise: o.GradientNoise, Seed: o.Seed,
@@ -49,7 +49,7 @@ func (c *Config) chooseMicrobatch(device gotorch.Device, group *distributed.Grou
 	}
 	local := o.BatchSize / group.Size()
 	o.Microbatch = local
-	if device.Type != gotorch.CUDA {
+	if device.Type != gotorch.CUDA || c.Classifier != nil { // the memory of a classifier is not estimated
 		return nil
 	}
 	u, err := c.Model.UNet()

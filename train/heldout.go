@@ -55,6 +55,9 @@ func (t *Trainer) evaluationDue() bool {
 // runs use the same noise, that of `iddpm nll` with seed 0, so that curves differ only by the
 // weights. The training state does not change.
 func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
+	if t.config.Classifier != nil {
+		return t.evaluateClasses(ctx)
+	}
 	started := time.Now()
 	if t.heldOut.process == nil {
 		c := t.config.Diffusion
@@ -110,7 +113,7 @@ func (t *Trainer) heldOutBound(ctx context.Context) (sum diffusion.BPDSum, err e
 	graphs := t.evaluationGraphs()
 	defer graphs.Close()
 	err = likelihood.Evaluation{
-		Diffusion: h.process, Denoise: engine.Denoiser(t.engine.Network(), model.Input{Dtype: t.engine.Dtype()}),
+		Diffusion: h.process, Denoise: engine.Denoiser(t.engine.UNet(), model.Input{Dtype: t.engine.Dtype()}),
 		Count: len(h.labels), BatchSize: min(o.Microbatch, o.LocalBatch()),
 		Batch: func(first, n int) (gotorch.Tensor, diffusion.Cond, error) {
 			x, y := t.upload(data.Batch{Pixels: h.pixels[first*size : (first+n)*size], Labels: h.labels[first : first+n]})

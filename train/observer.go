@@ -58,8 +58,8 @@ func (t *Trainer) Environment() Run { return t.run }
 // Done reports whether the current step is the run's last.
 func (t *Trainer) Done() bool { return t.done() }
 
-// Network returns the network in training. A rollback replaces it.
-func (t *Trainer) Network() *model.UNet { return t.engine.Network() }
+// Network returns the network in training; nil if it is a classifier. A rollback replaces it.
+func (t *Trainer) Network() *model.UNet { return t.engine.UNet() }
 
 // WithDefaultWeights calls f while the network has the weights that are the default of a
 // checkpoint of this step, see [Checkpoint.Weights]. Dict of these is nil.

@@ -6,7 +6,6 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
-	"iddpm/model"
 	"iddpm/train/engine"
 )
 
@@ -36,7 +35,7 @@ const (
 )
 
 // unpackOptimizer reads a state_dict of torch.optim.AdamW into s, in the caller's scope.
-func unpackOptimizer(network *model.UNet, dict *pt.Dict, s *engine.State) error {
+func unpackOptimizer(network engine.Network, dict *pt.Dict, s *engine.State) error {
 	root := fields{dict: dict}
 	state := root.sub("state")
 	params := network.Parameters()
@@ -88,7 +87,7 @@ func (f *fields) scalar(key any) float64 {
 
 // unflatten splits the moments, which the reference's --use_fp16 stores as one vector over
 // all parameters, by parameter.
-func unflatten(network *model.UNet, state *pt.Dict) (*pt.Dict, error) {
+func unflatten(network engine.Network, state *pt.Dict) (*pt.Dict, error) {
 	f := fields{dict: state}
 	entry := f.sub(0)
 	m, v := entry.tensor("exp_avg"), entry.tensor("exp_avg_sq")

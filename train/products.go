@@ -33,7 +33,7 @@ func newBenchProducts(e *engine.Engine) *benchProducts {
 	size, total := e.Options().Microbatch, e.Options().BatchSize
 	for first := 0; first < total; first += size {
 		var list []benchProduct
-		for _, p := range e.Network().Products(min(size, total-first), e.Options().Model.ImageSize) {
+		for _, p := range e.UNet().Products(min(size, total-first), e.Options().Model.ImageSize) {
 			gotorch.Scope(func() { list = append(list, newBenchProduct(p, e)) })
 		}
 		b.microbatches = append(b.microbatches, list)

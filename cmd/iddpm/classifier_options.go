@@ -62,7 +62,11 @@ func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path stri
 		return nil, err
 	}
 	if !c.Bare {
-		return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
+		if c.Config.Classifier == nil {
+			return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
+		}
+		o.config = *c.Config.Classifier
+		return c, nil
 	}
 	o.config.ImageSize, o.config.NumClasses = guided.Config.Model.ImageSize, 1
 	e, err := o.config.Encoder()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/model"
+	"iddpm/train"
 )
 
 // smallADM replaces the network of a command line by a small one, for which the heads of the
@@ -166,5 +168,43 @@ func TestClassifierMisuse(t *testing.T) {
 		if got.status != test.status || !strings.Contains(got.stderr, test.want) {
 			t.Errorf("%s: status %d, %s", test.args, got.status, got.stderr)
 		}
+	}
+}
+
+// TestClassifierTraining runs the command line of guided-diffusion's README for a classifier with a
+// small network, resumes the run, and samples with its classifier.
+func TestClassifierTraining(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	const readme = "--iterations 300000 --anneal_lr True --batch_size 256 --lr 3e-4 --save_interval 10000 --weight_decay 0.05" +
+		" --image_size 128 --classifier_attention_resolutions 32,16,8 --classifier_depth 2 --classifier_width 128 --classifier_pool attention --classifier_resblock_updown True --classifier_use_scale_shift_norm True"
+	line := readme + " --noised True --iterations 2 --batch_size 4 --image_size 16" + smallClassifier + " --hold-out 0.01 --eval-interval 1 --eval-pictures 4 --precision fp32 --threads 1 --device cpu --run-dir " + dir
+	got := iddpm(t, append([]string{"train"}, strings.Fields(line)...)...)
+	if got.status != exitDone || !strings.Contains(got.stdout, "iddpm sample DENOISER --classifier "+dir) {
+		t.Fatalf("status %d, %s%s", got.status, got.stdout, got.stderr)
+	}
+	c, err := train.LoadCheckpoint(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, o := c.Config.Classifier, c.Config.Train; k == nil || k.Width != 64 || k.ImageSize != 16 || o.LRAnnealSteps != 2 || o.CleanImages || !c.Config.Data.RandomCrop {
+		t.Errorf("%+v, %+v", k, o)
+	}
+	table, err := os.ReadFile(filepath.Join(dir, "progress.csv"))
+	if err != nil || !strings.Contains(string(table), "acc@1_q") || !strings.Contains(string(table), "eval_acc@5") {
+		t.Errorf("the metrics lack accuracies: %s, %v", table, err)
+	}
+	if got := iddpm(t, "resume", dir, "--steps", "3", "--device", "cpu"); got.status != exitDone {
+		t.Errorf("resume: %s", got.stderr)
+	}
+	if got := iddpm(t, "info", dir); got.status != exitDone || !strings.Contains(got.stdout, "classifier-width") {
+		t.Errorf("info: %s%s", got.stdout, got.stderr)
+	}
+	base := strings.Fields("--class_cond False --learn_sigma True --resblock_updown True --num_samples 2 --image_size 16 --num_channels 64 --num_res_blocks 1 --channel_mult 1,1 --attention_resolutions 8 --num_heads 1 --timestep_respacing 2")
+	base = append(base, "--model_path", writeSmallADM(t, model.Config{}), "-o", t.TempDir(), "--class", "3")
+	if got := sample(t, append(base, "--classifier", dir)...); !slices.Equal(got.labels, []int64{3, 3}) {
+		t.Errorf("classes %v", got.labels)
+	}
+	if got := iddpm(t, "sample", dir, "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "holds a classifier") {
+		t.Errorf("sample: status %d, %s", got.status, got.stderr)
 	}
 }

@@ -118,6 +118,9 @@ func (r *infoResult) read(c *urfave.Context, checkpoint *train.Checkpoint, prese
 
 // measure computes the cost of the network, without allocating its tensors.
 func (r *infoResult) measure() error {
+	if r.Config.Classifier != nil {
+		return r.measureClassifier()
+	}
 	u, err := r.Config.Model.UNet()
 	if err != nil {
 		return cli.Usage(err)
@@ -139,6 +142,20 @@ func (r *infoResult) measure() error {
 	r.Memory = estimate(network, r.Config)
 	without, with := imageBytes(network, r.Config, false), imageBytes(network, r.Config, true)
 	r.Checkpointing = checkpointingCost{FLOPs: 2 * network.RecomputedMACs(r.Config.Model.ImageSize), Whole: without, Saved: without - with}
+	return nil
+}
+
+// measureClassifier counts the parameters of a classifier.
+func (r *infoResult) measureClassifier() error {
+	e, err := r.Config.Classifier.Encoder()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	network, err := model.PlanClassifier(e)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	r.Parameters = network.NumParameters()
 	return nil
 }
 

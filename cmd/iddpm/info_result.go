@@ -58,11 +58,14 @@ func (r *infoResult) text(w io.Writer) error {
 	t := terminal.Table{}
 	r.origin(&t)
 	t.Line("parameters", "%.2f M", float64(r.Parameters)/1e6)
-	if r.Unfit == "" {
+	options := cli.ConfigOptions(&r.Config)
+	if r.Config.Classifier != nil {
+		options = append(cli.ClassifierOptions(r.Config.Classifier), options...)
+	} else if r.Unfit == "" {
 		r.costs(&t)
 	}
 	category := ""
-	for _, o := range cli.ConfigOptions(&r.Config) {
+	for _, o := range options {
 		if o.Category != category {
 			category = o.Category
 			fmt.Fprintf(&t, "\n%s\n", category)

@@ -13,6 +13,7 @@ type runOptions struct {
 	dir        string
 	autoResume bool
 	reference  referenceOptions
+	classifier classifierTraining
 	uploadWait float64 // minutes
 
 	stepTimeout float64 // minutes
@@ -27,7 +28,7 @@ type referenceOptions struct {
 }
 
 func newRunOptions() *runOptions {
-	return &runOptions{sessionOptions: defaultSession(), uploadWait: 10, stepTimeout: 60}
+	return &runOptions{sessionOptions: defaultSession(), classifier: newClassifierTraining(), uploadWait: 10, stepTimeout: 60}
 }
 
 // uploadOptions are the flags of a run folder at a URL.
@@ -42,7 +43,7 @@ func (r *runOptions) stepTimeoutOption() cli.Option {
 }
 
 func (r *runOptions) options() []cli.Option {
-	return append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options()),
+	return append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options(), r.classifier.options()),
 		cli.PresetOption(&r.preset), cli.ConfigOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "runs/NNN-PRESET", Variable: "OPENAI_LOGDIR", Usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
 		cli.Option{Name: "auto-resume", Category: cli.CategoryRun, Value: &r.autoResume, Usage: "resume if --run-dir already holds a run"},

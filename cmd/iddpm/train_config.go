@@ -21,7 +21,8 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	if err := cli.Configure(c, &config, cli.ConfigOptions(&config)); err != nil {
 		return config, "", err
 	}
-	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() {
+	r.classifier.configure(c, &config)
+	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() && config.Classifier == nil {
 		config.Samples.Interval = train.AutoInterval
 	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
@@ -32,6 +33,9 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	}
 	if err := inferClasses(&config); err != nil {
 		return config, "", err
+	}
+	if r.classifier.fit(&config); config.Classifier != nil && r.preset == "" {
+		name = "classifier"
 	}
 	if err := config.Validate(); err != nil {
 		return config, "", cli.Usage(err)

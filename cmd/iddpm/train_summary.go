@@ -15,7 +15,11 @@ func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
 	if total := config.Train.TotalSteps(); sum.Step == total {
 		more = fmt.Sprintf(" --steps %d", 2*total)
 	}
-	if config.Model.SuperRes() {
+	source := terminal.ShellWord(sum.RunDir)
+	switch {
+	case config.Classifier != nil:
+		source = "DENOISER --classifier " + source
+	case config.Model.SuperRes():
 		input = " --base-samples FOLDER"
 	}
 	loss := "unknown: stopped before the first step"
@@ -32,7 +36,7 @@ checkpoint  %s
 resume      iddpm resume %s%s
 weights     %s
 sample      iddpm sample %s%s
-`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, terminal.ShellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), terminal.ShellWord(sum.RunDir), input)
+`, sum.Step, sum.Seconds, loss, sum.RunDir, sum.Checkpoint, terminal.ShellWord(sum.RunDir), more, withReason(sum.Weights.Name, sum.Weights.Reason), source, input)
 	return err
 }
 

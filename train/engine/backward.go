@@ -85,21 +85,30 @@ func (c *core) overlapsAllReduce() bool {
 func (c *core) backward(in stepInputs, m microbatch, out *stepOutputs, onSegmentDone func()) {
 	gotorch.Scope(func() {
 		pass := c.newPass(in, m, onSegmentDone != nil)
-		losses := c.losses(in, m, pass.denoise)
+		losses := c.losses(in, m, pass)
 		losses.Loss.Mul(m.weights).Sum().Mul(in.gradScale).Backward()
 		if onSegmentDone != nil {
 			onSegmentDone()
 		}
-		pass.segments.Backward(onSegmentDone)
+		pass.Segments.Backward(onSegmentDone)
 		out.loss = keep(out.loss, losses.Loss)
 		out.mse = keep(out.mse, losses.MSE)
 		out.vb = keep(out.vb, losses.VB)
+		out.top1 = keep(out.top1, losses.top1)
+		out.top5 = keep(out.top5, losses.top5)
 	})
 }
 
 // losses draws the noise of a microbatch and returns its losses.
-func (c *core) losses(in stepInputs, m microbatch, denoise diffusion.Denoiser) diffusion.Losses {
-	return c.diffusion.DrawTrainingLosses(denoise, m.x, c.diffusion.AtTensor(m.timesteps, nil), c.key(in, m, streams.TrainingNoise), c.Cond(m.x, m.y))
+func (c *core) losses(in stepInputs, m microbatch, input model.Input) losses {
+	switch network := c.network.(type) {
+	case *model.Classifier:
+		return c.classify(network, in, m, input)
+	case *model.UNet:
+		t := c.diffusion.AtTensor(m.timesteps, nil)
+		return losses{Losses: c.diffusion.DrawTrainingLosses(Denoiser(network, input), m.x, t, c.key(in, m, streams.TrainingNoise), c.Cond(m.x, m.y))}
+	}
+	panic("engine: network of another type")
 }
 
 // key returns the Philox key of a stream for a microbatch of this step.
@@ -121,19 +130,13 @@ func keep(list []gotorch.Tensor, x gotorch.Tensor) []gotorch.Tensor {
 	return append(list, x.Detach().MoveOut())
 }
 
-// pass is one forward and backward pass of the network.
-type pass struct {
-	denoise  diffusion.Denoiser
-	segments *model.Segments // nil: the backward pass is not divided
-}
-
-// newPass prepares a pass. inParts divides the backward pass into segments.
-func (c *core) newPass(in stepInputs, m microbatch, inParts bool) pass {
-	var p pass
-	if c.options.Model.UseCheckpoint || inParts {
-		p.segments = &model.Segments{RetainGraph: !c.options.Model.UseCheckpoint}
-	}
+// newPass returns the inputs of a forward and backward pass. inParts divides the backward pass
+// into segments.
+func (c *core) newPass(in stepInputs, m microbatch, inParts bool) model.Input {
 	dropout := c.key(in, m, 0)
-	p.denoise = Denoiser(c.network, model.Input{Dtype: c.precision.Dtype, Dropout: &dropout, Segments: p.segments, WorkingWeights: c.working})
-	return p
+	input := model.Input{Dtype: c.precision.Dtype, Dropout: &dropout, WorkingWeights: c.working}
+	if c.options.Model.UseCheckpoint || inParts {
+		input.Segments = &model.Segments{RetainGraph: !c.options.Model.UseCheckpoint}
+	}
+	return input
 }

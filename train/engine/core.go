@@ -18,7 +18,7 @@ type core struct {
 	health    Health
 	phase     phase
 
-	network   *model.UNet
+	network   Network
 	diffusion *diffusion.GaussianDiffusion
 	optimizer gotorch.Optimizer
 	ema       [][]gotorch.Tensor                  // per decay rate, per parameter
@@ -65,11 +65,7 @@ func (c *core) build() error {
 	if c.diffusion, err = diffusion.New(o.Diffusion, o.Device); err != nil {
 		return err
 	}
-	u, err := o.Model.UNet()
-	if err != nil {
-		return err
-	}
-	if c.network, err = model.New(u, c.seed()); err != nil {
+	if c.network, err = o.newNetwork(c.seed()); err != nil {
 		return err
 	}
 	c.network.To(o.Device)

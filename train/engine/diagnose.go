@@ -42,8 +42,7 @@ func (e *Engine) firstNonFiniteBlock() (where string) {
 	in := e.work.inputs()
 	for _, m := range in.whole.split(e.options.Microbatch) {
 		dropout := e.key(in, m, 0)
-		denoise := Denoiser(e.network, model.Input{Dtype: e.precision.Dtype, Dropout: &dropout, Watch: note})
-		note("the loss", e.losses(in, m, denoise).Loss)
+		note("the loss", e.losses(in, m, model.Input{Dtype: e.precision.Dtype, Dropout: &dropout, Watch: note}).Loss)
 		if where != "" {
 			break
 		}

@@ -48,7 +48,13 @@ func (e *Engine) Settings() gotorch.Settings {
 }
 
 // Network returns the network, whose weights the next step changes.
-func (e *Engine) Network() *model.UNet { return e.network }
+func (e *Engine) Network() Network { return e.network }
+
+// UNet returns the network; nil if it is a classifier.
+func (e *Engine) UNet() *model.UNet {
+	unet, _ := e.network.(*model.UNet)
+	return unet
+}
 
 // Diffusion returns the diffusion process.
 func (e *Engine) Diffusion() *diffusion.GaussianDiffusion { return e.diffusion }

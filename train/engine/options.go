@@ -20,6 +20,11 @@ type Options struct {
 	Model     model.Config
 	Diffusion diffusion.Config
 
+	// Classifier, if not nil, is trained instead of a denoiser: on the images and classes that
+	// Model describes, at x_t of Diffusion.
+	Classifier  *model.ClassifierConfig
+	CleanImages bool // train the classifier on images without noise, at t = 0
+
 	BatchSize       int                    // images per step, over all processes
 	Microbatch      int                    // gradient accumulation: images per backward pass; below 1: all of a process
 	LowerMicrobatch bool                   // halve Microbatch when out of memory, in a single process

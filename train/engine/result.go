@@ -11,6 +11,7 @@ import (
 // stepOutputs are the metrics of a step, on the device.
 type stepOutputs struct {
 	loss, mse, vb []gotorch.Tensor // [n] per microbatch, unweighted; mse and vb are empty if not part of the objective
+	top1, top5    []gotorch.Tensor // [n] per microbatch: accuracies of a classifier, else empty
 	noise         []gotorch.Tensor // [] per microbatch, the norm of its term of the gradient; empty unless measured
 	gradNorm      gotorch.Tensor   // []
 	nonFinite     gotorch.Tensor   // []: 1 if the loss or the gradient was not finite, and the step was skipped; else 0
@@ -21,7 +22,7 @@ func (o *stepOutputs) gather(group *distributed.Group) {
 	if group == nil {
 		return
 	}
-	lists := []*[]gotorch.Tensor{&o.noise, &o.loss, &o.mse, &o.vb}
+	lists := []*[]gotorch.Tensor{&o.noise, &o.loss, &o.mse, &o.vb, &o.top1, &o.top5}
 	var mine []gotorch.Tensor
 	for _, list := range lists {
 		for _, x := range *list {
@@ -62,8 +63,8 @@ func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
 	for _, norm := range o.noise {
 		parts = append(parts, flat(norm))
 	}
-	parts = slices.Concat(parts, o.loss, o.mse, o.vb)
-	l := resultLayout{mse: len(o.mse) > 0, vb: len(o.vb) > 0}
+	parts = slices.Concat(parts, o.loss, o.mse, o.vb, o.top1, o.top5)
+	l := resultLayout{mse: len(o.mse) > 0, vb: len(o.vb) > 0, classes: len(o.top1) > 0}
 	for _, loss := range o.loss {
 		l.sizes = append(l.sizes, int(loss.Numel()))
 	}
@@ -73,8 +74,8 @@ func (o *stepOutputs) pack() (gotorch.Tensor, resultLayout) {
 
 // resultLayout is the layout of a packed result.
 type resultLayout struct {
-	sizes          []int // of the microbatches
-	noise, mse, vb bool
+	sizes                   []int // of the microbatches
+	noise, mse, vb, classes bool
 }
 
 // Result is the result of one step, over all processes. It stays on the device until Values
@@ -96,6 +97,7 @@ type Values struct {
 	GradNorm      float64    // of the whole batch, before clipping
 	Noise         NoiseNorms // empty unless Options.GradientNoise
 	Loss, MSE, VB []float64  // [N], unweighted; MSE and VB are empty if not part of the objective
+	Top1, Top5    []float64  // [N], of a classifier: 1 if the class is the likeliest, or among the five likeliest, else 0; else empty
 }
 
 // Values returns the result. The first call waits for the device.
@@ -115,6 +117,7 @@ func (r *Result) Values() *Values {
 	v.NonFinite, v.GradNorm = next(1, true)[0] != 0, next(1, true)[0]
 	v.Noise = NoiseNorms{Norms: next(len(l.sizes), l.noise), Sizes: l.sizes}
 	v.Loss, v.MSE, v.VB = next(n, true), next(n, l.mse), next(n, l.vb)
+	v.Top1, v.Top5 = next(n, l.classes), next(n, l.classes)
 	r.read = v
 	r.packed.Free()
 	return v

@@ -88,7 +88,11 @@ func (e *Engine) lowerMicrobatch() bool {
 func (e *Engine) drawTimesteps(n int) ([]int64, []float64) {
 	key := gotorch.PhiloxKey{Seed: e.seed(), Stream: streams.Timesteps, Step: uint32(e.step)}
 	u := gotorch.PhiloxUniform(gotorch.Device{}, gotorch.Double, key, int64(n))
-	return e.sampler.Sample(u.Float64s())
+	timesteps, weights := e.sampler.Sample(u.Float64s())
+	if e.options.CleanImages {
+		clear(timesteps)
+	}
+	return timesteps, weights
 }
 
 // updateSampler updates a loss-aware timestep sampler with the step's losses, which waits
