@@ -20,9 +20,10 @@ type Bench struct {
 	batch   engine.Batch
 	x       gotorch.Tensor // for sampling, [N, C, H, W]
 
-	sampling *gotorch.Graph // nil before Sample
-	noise    gotorch.Tensor // its input, [N, C, H, W]
-	sampled  gotorch.Tensor // its output, [N, C, H, W]
+	guidance *diffusion.Guidance // of Sample; nil: none
+	sampling *gotorch.Graph      // nil before Sample
+	noise    gotorch.Tensor      // its input, [N, C, H, W]
+	sampled  gotorch.Tensor      // its output, [N, C, H, W]
 
 	products *benchProducts // nil before Products
 }
@@ -78,6 +79,12 @@ func (b *Bench) Train() (loss float64, err error) {
 	return loss, err
 }
 
+// Guide makes Sample's steps guided by the null class with a scale. It is for networks with a null
+// class, before the first step.
+func (b *Bench) Guide(scale float64) {
+	b.guidance = &diffusion.Guidance{Scale: scale, NullClass: int64(b.config.Model.NumClasses)}
+}
+
 // Sample runs one step of the ancestral sampler at timestep T/2, as
 // [diffusion.GaussianDiffusion.SampleLoop] does, without waiting for the device.
 func (b *Bench) Sample() error {
@@ -102,6 +109,9 @@ func (b *Bench) sample() {
 	gotorch.Scope(func() {
 		process := b.engine.Diffusion()
 		denoise := engine.Denoiser(b.engine.UNet(), model.Input{Dtype: b.engine.Dtype()})
+		if b.guidance != nil {
+			denoise = b.guidance.Denoiser(denoise)
+		}
 		n := b.x.Size(0)
 		step := process.AtStep(process.NumTimesteps()/2, n)
 		var y gotorch.Tensor

@@ -61,7 +61,7 @@ func (p *program) benchSampleCommand() *urfave.Command {
 		Usage:       "time steps of the ancestral sampler",
 		UsageText:   "iddpm bench sample [FLAGS]",
 		Description: "Examples:\n  iddpm bench sample --image-size 32 --num-channels 64 --num-res-blocks 1 --batch-size 8 --steps 10 --warmup 2 --precision bf16",
-		Flags:       cli.FlagsOf(append(timedOptions(&config), newBenchOptions().options()...)...),
+		Flags:       cli.FlagsOf(append(timedOptions(&config), newBenchOptions().sampleOptions()...)...),
 		Action:      p.benchSample,
 	}
 }
@@ -125,7 +125,13 @@ func (p *program) benchTrain(c *urfave.Context) error {
 
 func (p *program) benchSample(c *urfave.Context) error {
 	o := newBenchOptions()
-	return p.bench(c, o, o.options(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
+	return p.bench(c, o, o.sampleOptions(), func(ctx context.Context, s *session, b *train.Bench) (result benchResult, err error) {
+		if o.guidance != 1 {
+			if !b.Config().Model.HasNullClass() {
+				return result, cli.Errorf("--guidance needs a network with a null class: add --class-cond --num-classes 10 --class-dropout 0.1")
+			}
+			b.Guide(o.guidance)
+		}
 		seconds, first, err := s.time(ctx, b, o, []benchStep{(*train.Bench).Sample})
 		if err != nil {
 			return result, err

@@ -14,6 +14,7 @@ type benchOptions struct {
 	steps          int
 	warmup         int
 	products       bool // also time the convolutions and matrix multiplications of a training step alone
+	guidance       float64
 }
 
 // benchConfig is the default configuration: a network small enough for a few CPU cores.
@@ -39,6 +40,11 @@ func (o *benchOptions) trainOptions() []cli.Option {
 	return append(o.options(), o.processesOption(), cli.Option{Name: "products", Category: cli.CategoryRun, Value: &o.products, Usage: "also time the step's convolutions and matrix multiplications (GEMMs) alone"})
 }
 
+func (o *benchOptions) sampleOptions() []cli.Option {
+	return append(o.options(), cli.Option{Name: "guidance", Category: cli.CategorySampling, Value: &o.guidance,
+		Usage: "time steps with classifier-free guidance of scale `W` (1: none), which needs --class-cond, --num-classes and --class-dropout"})
+}
+
 // timedOptions are the flags of a configuration that bench uses: all of the network
 // and its diffusion, and those that are marked.
 func timedOptions(c *train.Config) []cli.Option {
@@ -50,7 +56,7 @@ func timedOptions(c *train.Config) []cli.Option {
 }
 
 func newBenchOptions() *benchOptions {
-	o := &benchOptions{sessionOptions: defaultSession(), steps: 8, warmup: 2}
+	o := &benchOptions{sessionOptions: defaultSession(), steps: 8, warmup: 2, guidance: 1}
 	o.device = "cpu"
 	return o
 }

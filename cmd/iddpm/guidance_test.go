@@ -72,3 +72,15 @@ func TestGuidanceMisuse(t *testing.T) {
 		t.Errorf("class dropout without classes: status %d, %s", got.status, got.stderr)
 	}
 }
+
+// TestBenchGuidance times guided steps of a network with a null class only.
+func TestBenchGuidance(t *testing.T) {
+	bench := strings.Fields("bench sample --image-size 8 --num-channels 32 --channel-mult 1 --attention-resolutions 8 --batch-size 2 --steps 1 --warmup 1 --guidance 2")
+	if got := iddpm(t, bench...); got.status != exitUsage || !strings.Contains(got.stderr, "--guidance needs a network with a null class") {
+		t.Errorf("without a null class: status %d, %s", got.status, got.stderr)
+	}
+	got := iddpm(t, append(bench, "--class-cond", "--num-classes", "10", "--class-dropout", "0.1")...)
+	if got.status != exitDone || !strings.Contains(got.stdout, `"what":"sample"`) {
+		t.Errorf("status %d, %s%s", got.status, got.stdout, got.stderr)
+	}
+}
