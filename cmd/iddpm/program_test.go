@@ -207,7 +207,7 @@ func TestLastErrorMessage(t *testing.T) {
 		status int
 		want   string // the last line
 	}{
-		{t.Context(), []string{"train", "--run-dir", "a", "--log-json"}, exitFailed, `"msg":"a already holds a run: resume it by`},
+		{t.Context(), []string{"train", "--run-dir", "a", "--log-json"}, exitFailed, `"msg":"a already holds a run\n(resume it by`},
 		{t.Context(), []string{"train", "--threads", "-1", "--log-json"}, exitUsage, `{"level":"error",`},
 		{cancelled, []string{"sample", "a", "--device", "cpu"}, exitInterrupted, "iddpm: " + nothing + "\n"},
 		{cancelled, []string{"sample", "a", "--device", "cpu", "--log-json"}, exitInterrupted, `"msg":"` + nothing + `"}`},
