@@ -1,9 +1,7 @@
 package train
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -71,14 +69,6 @@ func (t *Trainer) openData() error {
 		LogData(t.run.Log, d.Dataset)
 	}
 	return t.openHeldOut()
-}
-
-// asMoved returns a MovedError if a resumed run no longer finds the images of a setting.
-func (t *Trainer) asMoved(err error, setting string) error {
-	if t.origin.resumed() && errors.Is(err, fs.ErrNotExist) {
-		return &MovedError{setting, err}
-	}
-	return err
 }
 
 // sameData returns an error if the ranks do not have the same images, for example on

@@ -190,7 +190,7 @@ func (o Options) CheckParts(processes int) error {
 
 // Validate returns an error that lists all invalid settings, each by its flag.
 func (c Config) Validate() error {
-	errs := []error{c.validateNetwork(), c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c), c.checkBest()}
+	errs := []error{c.validateNetwork(), c.Data.Validate(), c.Diffusion.Validate(), c.Train.Validate(), c.Eval.Validate(c.Diffusion), c.Samples.Validate(c.Model, c.Diffusion), c.Eval.checkBest(c.Train.KeepBest)}
 	if c.Model.LearnSigma != c.Diffusion.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn-sigma is %t for the model but %t for the diffusion", c.Model.LearnSigma, c.Diffusion.LearnSigma))
 	}

@@ -69,3 +69,9 @@ func (c *Config) chooseMicrobatch(device gotorch.Device, group *distributed.Grou
 		zap.Int64("estimated_bytes", EstimateMemory(network, *c, local, o.Microbatch).Bytes()))
 	return nil
 }
+
+// EstimateMemory is [engine.EstimateMemory] of a configuration: batch is the number of images
+// per process, microbatch those of a backward pass.
+func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) engine.MemoryEstimate {
+	return engine.EstimateMemory(network, c.engineOptions(gotorch.Device{}, nil), batch, microbatch)
+}

@@ -10,8 +10,8 @@
 //     batches come from, which may be a user's own images; images.go: images in memory.
 //  3. train.go, loop.go, sync.go: the loop over steps, and its end by an interrupt or an error.
 //     observe.go: the metrics of each log interval (meter.go, averages.go; package metrics
-//     writes them). recover.go: the rollback of a run that diverges. heldout.go: the bound on
-//     held-out images. observer.go: other work between steps. threads.go: the number of CPU threads.
+//     writes them). recover.go: the rollback of a run that diverges. heldout.go, heldout_classes.go,
+//     heldout_data.go: evaluation on held-out images. observer.go: other work between steps. threads.go: the number of CPU threads.
 //  4. begin.go: New, Resume, ResumeReference and Join. They lock the run folder (lock.go,
 //     runfolder.go), open the images (assemble.go, data_log.go) and make the engine (build.go).
 //     differences.go: why a resumed run may differ.
@@ -19,10 +19,9 @@
 //     reference_names.go: those of other programs. ema.go, checkpoint_network.go: their weights.
 //     checkpoint_state.go: an engine's state as a checkpoint, in the parts optimizer.go,
 //     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
-//     in the background; best.go: the best checkpoint.
+//     in the background; best.go, best_save.go: the best checkpoint.
 //
-// bench.go and products.go time steps of the same engine. memory.go estimates the memory of a
-// configuration.
+// bench.go and products.go time steps of the same engine. errors.go: the typed errors.
 //
 // Each file uses only files further down in this order of layers: the loop, assembling,
 // observing and saving, the Trainer, checkpoints, the configuration, the engine.

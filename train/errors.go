@@ -1,9 +1,13 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 )
+
+// errDiverged says that too many consecutive steps were skipped.
+var errDiverged = errors.New("the loss or the gradient is not finite")
 
 // RunExistsError is the error of a new run in a folder that already holds one.
 type RunExistsError struct{ Dir string }

@@ -87,3 +87,22 @@ type heldOut struct {
 	labels  []int64 // [N]
 	process *diffusion.GaussianDiffusion
 }
+
+// checkBest returns an error if the name, Options.KeepBest, is of no metric that the run measures.
+func (e EvalConfig) checkBest(name string) error {
+	switch name {
+	case "", "loss":
+		return nil
+	case "bpd":
+		if !e.evaluatesBound() {
+			return errors.New("keep-best bpd compares evaluations on held-out images: set eval-interval, and hold-out or eval-data")
+		}
+	case "fid", "kid":
+		if e.SampleMetric() != name {
+			return fmt.Errorf("keep-best %s compares evaluations of samples: set eval-interval, eval-samples and eval-metric %s", name, name)
+		}
+	default:
+		return fmt.Errorf("keep-best %q is not one of loss, bpd, fid, kid", name)
+	}
+	return nil
+}

@@ -1,10 +1,8 @@
 package train
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -18,32 +16,6 @@ import (
 	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
-
-// openHeldOut reads the images, if the run evaluates.
-func (t *Trainer) openHeldOut() error {
-	e := t.config.Eval
-	if !e.evaluatesBound() {
-		return nil
-	}
-	o := t.config.DataOptions()
-	o.Limit = cmp.Or(e.Images, 64)
-	o.CacheBytes = -1 // each is read once
-	o.KnownClasses = t.data.ClassNames()
-	dir := e.Dir
-	if dir == "" && t.run.Data != nil {
-		return errors.New("hold-out applies to the images of the configuration, but the run has its own: name images to evaluate on by eval-data")
-	}
-	if dir == "" {
-		dir, o.HoldOut, o.HeldOut = t.config.Data.Dir, e.HoldOut, true
-	}
-	set, err := data.Open(dir, o)
-	if err != nil {
-		return t.asMoved(fmt.Errorf("images to evaluate on: %w", err), "eval-data")
-	}
-	defer set.Close()
-	t.heldOut.pixels, t.heldOut.labels, err = set.Images()
-	return err
-}
 
 // evaluationDue reports whether the current step ends with an evaluation.
 func (t *Trainer) evaluationDue() bool {
@@ -94,17 +66,6 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	t.writeMetrics([]metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
 	t.meter.since = t.meter.since.Add(time.Since(started)) // the reported speed of training excludes evaluations
 	return nil
-}
-
-// upload copies images and labels to the device.
-func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
-	size, channels := int64(t.config.Model.ImageSize), int64(t.config.Model.InChannels)
-	n := int64(len(batch.Pixels)) / (size * size * channels)
-	x = engine.PixelsToTensor(gotorch.FromBytes(batch.Pixels, gotorch.Byte, n, size, size, channels).To(t.run.Device))
-	if t.config.Model.ClassCond {
-		y = gotorch.FromInt64s(batch.Labels).To(t.run.Device)
-	}
-	return x, y
 }
 
 // heldOutBound evaluates the bound of the held-out images.

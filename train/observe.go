@@ -11,9 +11,6 @@ import (
 	"iddpm/train/metrics"
 )
 
-// errDiverged says that too many consecutive steps were skipped.
-var errDiverged = errors.New("the loss or the gradient is not finite")
-
 // observe counts a step, and at the log interval reads the metrics from the device and
 // writes a row.
 func (t *Trainer) observe(r *engine.Result) error {

@@ -13,18 +13,6 @@ import (
 	"iddpm/train/metrics"
 )
 
-// Observer works with the network of a run between two steps, for example to sample from it:
-// see package preview. It must leave weights and training state as they are. All processes of a
-// run have equal observers.
-type Observer interface {
-	// Due reports whether to call Observe after the current step, before that step's evaluation
-	// and checkpoint. The answer is the same in all processes, and if asked again.
-	Due(t *Trainer) bool
-	// Observe runs on the tensor thread, in all processes. An error ends training, after a save. If
-	// ctx ends in one process, it returns [context.Canceled] in all, as package inference does.
-	Observe(ctx context.Context, t *Trainer) error
-}
-
 // observersDue reports whether the current step ends with the work of an observer.
 func (t *Trainer) observersDue() (due bool) {
 	for _, o := range t.run.Observers {
@@ -126,7 +114,7 @@ func (t *Trainer) WriteImage(name string, png []byte) error {
 // process, and for those that resume it.
 func (t *Trainer) SetSamples(s SampleConfig) error {
 	t.config.Samples = s
-	if err := s.Validate(t.config); err != nil || !t.run.Group.IsLeader() {
+	if err := s.Validate(t.config.Model, t.config.Diffusion); err != nil || !t.run.Group.IsLeader() {
 		return err
 	}
 	if err := writeConfig(t.run.Dir, t.config); err != nil { // the next checkpoint also stores it

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"iddpm/diffusion"
+	"iddpm/model"
 )
 
 // AutoInterval as SampleConfig.Interval leaves the choice of the interval to package preview.
@@ -46,20 +47,20 @@ func (s SampleConfig) Process(d diffusion.Config) (diffusion.Config, diffusion.S
 	return d, diffusion.Ancestral
 }
 
-// Validate returns an error that lists all invalid settings of s, for a run of configuration c.
-func (s SampleConfig) Validate(c Config) error {
+// Validate returns an error that lists all invalid settings of s, for a network of m and a process of d.
+func (s SampleConfig) Validate(m model.Config, d diffusion.Config) error {
 	var errs []error
 	if s.Interval < AutoInterval {
 		errs = append(errs, fmt.Errorf("sample-interval must be auto, or not negative, but is %d", s.Interval))
 	}
-	if s.Interval > 0 && c.Model.SuperRes() {
+	if s.Interval > 0 && m.SuperRes() {
 		errs = append(errs, errors.New("sample-interval is for networks that sample from noise: a super-resolution network needs low-resolution images"))
 	}
 	if s.Images < 0 {
 		errs = append(errs, fmt.Errorf("sample-images must not be negative, but is %d", s.Images))
 	}
 	if s.Respacing != "" {
-		if _, err := diffusion.SpaceTimesteps(c.Diffusion.Steps, s.Respacing); err != nil {
+		if _, err := diffusion.SpaceTimesteps(d.Steps, s.Respacing); err != nil {
 			errs = append(errs, fmt.Errorf("sample-respacing: %w", err))
 		}
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -189,4 +190,16 @@ func refuseRun(dir string) error {
 		return &RunExistsError{dir}
 	}
 	return nil
+}
+
+// Observer works with the network of a run between two steps, for example to sample from it:
+// see package preview. It must leave weights and training state as they are. All processes of a
+// run have equal observers.
+type Observer interface {
+	// Due reports whether to call Observe after the current step, before that step's evaluation
+	// and checkpoint. The answer is the same in all processes, and if asked again.
+	Due(t *Trainer) bool
+	// Observe runs on the tensor thread, in all processes. An error ends training, after a save. If
+	// ctx ends in one process, it returns [context.Canceled] in all, as package inference does.
+	Observe(ctx context.Context, t *Trainer) error
 }
