@@ -7,23 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from layout import Layout
+
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "testdata/golden/model/superres"
 NETWORK = ("--large_size 16 --small_size 8 --num_channels 32 --num_res_blocks 1 --channel-mult 1,1 --attention_resolutions 8 "
            "--num_heads 4 --learn_sigma True --use_scale_shift_norm True").split()
 CPU = ["--device", "cpu", "--precision", "fp32", "--threads", 1]
-
-
-class Layout(torch.nn.Module):
-    """A module with the parameters of a state_dict, all zero."""
-
-    def __init__(self, weights):
-        super().__init__()
-        for name in dict.fromkeys(key.split(".")[0] for key in weights):
-            below = {key.partition(".")[2]: value for key, value in weights.items() if key.split(".")[0] == name}
-            if list(below) == [""]:
-                self.register_parameter(name, torch.nn.Parameter(torch.zeros_like(below[""])))
-            else:
-                self.add_module(name, Layout(below))
 
 
 @pytest.fixture(scope="module")
