@@ -61,6 +61,10 @@ help: ## Show this help
 demo: build ## Train on the built-in emoji set and generate samples (minutes; DEMO_FLAGS adds flags)
 	@scripts/demo.sh $(DEMO_FLAGS)
 
+# Of the command's tests, those in which it does several things concurrently: signals, processes, servers, uploads,
+# progress. All of them would take ten minutes under the race detector, and the packages below have tests of their own.
+CONCURRENT := Interrupt|Kill|Process|Signal|Nohup|FullDisk|Scheduler|Serves|Watch|Remote|Threads|Overlapped|Distributed|Prepare|Progress
+
 # -count=1: Go's test cache does not notice changes of csrc.
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
@@ -70,7 +74,8 @@ test: ## Build, lint and run all tests that need neither a GPU nor Python's torc
 	build/test-kernels
 	$(GO) test -count=1 -timeout 30m $(MODULES)
 	cd examples/embed && $(GO) test -count=1 .
-	$(GO) test -count=1 -timeout 30m -race $(MODULES)
+	$(GO) test -count=1 -timeout 30m -race $$($(GO) list $(MODULES) | grep -v cmd/iddpm)
+	$(GO) test -count=1 -timeout 30m -race -run '$(CONCURRENT)' ./cmd/iddpm
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
 	$(GO) test -run Golden -v -count=1 $(MODULES)
