@@ -440,7 +440,7 @@ func TestCUDAGraphRefused(t *testing.T) {
 			t.Errorf("the work was done %d times, and the graph says %v", times, g.Err())
 		}
 		g.Close()
-		x.NormalI(0, 1, nil) // libtorch's own random numbers are none the worse, either
+		x.NormalI(0, 1, NewGenerator(gpu, 1)) // random numbers are none the worse, either
 		before := GetCUDAMemoryStats(gpu)
 		checkGraph(t, gpu)
 		EmptyCUDACache()
