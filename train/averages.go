@@ -23,6 +23,12 @@ func (m averages) add(name string, v float64) {
 	m[name] = average{a.sum + v, a.count + 1}
 }
 
+// addTerm adds a value of an image at timestep t, overall and by the quartile of t.
+func (m averages) addTerm(name string, v float64, t int64, numTimesteps int) {
+	m.add(name, v)
+	m.add(fmt.Sprintf("%s_q%d", name, 4*int(t)/numTimesteps), v)
+}
+
 // values returns the means in column order, without the noise scale.
 func (m averages) values() (row []metrics.Value) {
 	for _, name := range metricNames {
@@ -42,9 +48,7 @@ func (m averages) addStep(r *engine.Result, numTimesteps int) {
 	}
 	for name, terms := range map[string][]float64{"loss": values.Loss, "mse": values.MSE, "vb": values.VB, Top1: values.Top1, Top5: values.Top5} {
 		for i, v := range terms {
-			v *= r.Weights[i]
-			m.add(name, v)
-			m.add(fmt.Sprintf("%s_q%d", name, 4*int(r.Timesteps[i])/numTimesteps), v)
+			m.addTerm(name, v*r.Weights[i], r.Timesteps[i], numTimesteps)
 		}
 	}
 	m.add("grad_norm", values.GradNorm)

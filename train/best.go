@@ -34,14 +34,14 @@ func newBest(o Options) best {
 }
 
 // add adds a row of metrics.
-func (b *best) add(step int, row metrics.Row) {
+func (b *best) add(row metrics.Row) {
 	value, ok := row.Get(b.column)
 	if !ok {
 		return
 	}
 	if b.column == bestMetrics["loss"] {
 		b.interval = average{b.interval.sum + value, b.interval.count + 1}
-		if step%b.every != 0 {
+		if row.Step%b.every != 0 {
 			return
 		}
 		value, b.interval = b.interval.mean(), average{}

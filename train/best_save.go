@@ -3,9 +3,9 @@ package train
 import (
 	"path/filepath"
 
-	"iddpm/train/metrics"
-
 	"go.uber.org/zap"
+
+	"iddpm/train/metrics"
 )
 
 // openBest reads the best value so far from the log of the run folder, at the current step.
@@ -19,7 +19,7 @@ func (t *Trainer) openBest() error {
 		return err
 	}
 	for _, row := range rows {
-		t.best.add(row.Step, row)
+		t.best.add(row)
 	}
 	t.best.improved = false
 	return nil

@@ -31,7 +31,7 @@ func TestBest(t *testing.T) {
 		b := newBest(Options{KeepBest: test.metric, SaveInterval: 4})
 		var got []int
 		for _, r := range test.rows {
-			b.add(r.step, metrics.Row{Step: r.step, Values: []metrics.Value{{Name: test.column, Value: r.value}}})
+			b.add(metrics.Row{Step: r.step, Values: []metrics.Value{{Name: test.column, Value: r.value}}})
 			if b.improved {
 				got, b.improved = append(got, r.step), false
 			}

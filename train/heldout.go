@@ -64,7 +64,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 	mse := stat.Mean(sum.Mean(sum.EpsilonMSE), nil)
 	t.run.Log.Info("evaluated", zap.Int("step", t.Step()), zap.Float64(EvalBPD, mean), zap.Float64(EvalBPDStderr, stderr), zap.Int("images", sum.Len()))
 	t.writeMetrics([]metrics.Value{{Name: EvalBPD, Value: mean}, {Name: EvalBPDStderr, Value: stderr}, {Name: EvalMSE, Value: mse}})
-	t.meter.since = t.meter.since.Add(time.Since(started)) // the reported speed of training excludes evaluations
+	t.meter.exclude(started)
 	return nil
 }
 

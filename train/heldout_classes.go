@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/wangkuiyi/gotorch"
@@ -30,7 +29,7 @@ func (t *Trainer) evaluateClasses(ctx context.Context) (err error) {
 	t.run.Log.Info("evaluated", zap.Int("step", t.Step()), zap.String("weights", weights.Name), zap.Int("images", len(t.heldOut.labels)),
 		zap.Float64("loss", means["loss"].mean()), zap.Float64(Top1, means[Top1].mean()), zap.Float64(Top5, means[Top5].mean()))
 	t.writeMetrics(row)
-	t.meter.since = t.meter.since.Add(time.Since(started)) // the reported speed of training excludes evaluations
+	t.meter.exclude(started)
 	return nil
 }
 
@@ -51,8 +50,7 @@ func (t *Trainer) classifyHeldOut(ctx context.Context, means averages) error {
 			r := t.engine.Evaluate(x, y, at, first)
 			for name, terms := range map[string][]float64{"loss": r.Loss, Top1: r.Top1, Top5: r.Top5} {
 				for i, v := range terms {
-					means.add(name, v)
-					means.add(fmt.Sprintf("%s_q%d", name, 4*int(at[i])/steps), v)
+					means.addTerm(name, v, at[i], steps)
 				}
 			}
 		})

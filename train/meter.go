@@ -37,6 +37,10 @@ func (m *meter) waiting() func() {
 	return func() { m.waited += time.Since(from) }
 }
 
+// exclude leaves out of the reported speed of training the work that started at a time and ends now,
+// such as an evaluation.
+func (m *meter) exclude(started time.Time) { m.since = m.since.Add(time.Since(started)) }
+
 // drop discards the pending steps.
 func (m *meter) drop() {
 	for _, r := range m.pending {

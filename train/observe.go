@@ -2,7 +2,6 @@ package train
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -69,7 +68,7 @@ func (t *Trainer) writeRow() (diverged error) {
 // row returns a row of metrics in column order. dataWait is the fraction of time spent
 // waiting for images.
 func (t *Trainer) row(means averages, dataWait float64) []metrics.Value {
-	row := []metrics.Value{{Name: "step", Value: float64(t.Step())}, {Name: "samples", Value: float64(t.position)}}
+	row := []metrics.Value{{Name: "samples", Value: float64(t.position)}}
 	row = append(row, means.values()...)
 	row = append(row, means.noiseValues()...)
 	h := t.engine.Health()
@@ -90,8 +89,8 @@ func (t *Trainer) writeMetrics(row []metrics.Value) {
 	if !t.run.Group.IsLeader() {
 		return
 	}
-	whole := metrics.Row{Step: t.Step(), Values: slices.DeleteFunc(slices.Clone(row), func(v metrics.Value) bool { return v.Name == "step" })}
-	t.best.add(t.Step(), whole)
+	whole := metrics.Row{Step: t.Step(), Values: row}
+	t.best.add(whole)
 	if t.run.OnRow != nil {
 		t.run.OnRow(whole)
 	}

@@ -36,7 +36,7 @@ func (t *Trainer) runObservers(ctx context.Context) error {
 			return err
 		}
 	}
-	t.meter.since = t.meter.since.Add(time.Since(started)) // the reported speed of training excludes this
+	t.meter.exclude(started)
 	return nil
 }
 
