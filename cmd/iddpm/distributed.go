@@ -93,8 +93,7 @@ func (p *program) openDistributed(ctx context.Context, o sessionOptions, at dist
 	if at.WorldSize == 1 {
 		return p.open(o)
 	}
-	s = &session{screen: terminal.NewScreen(p.stderr), stdout: p.stdout, json: o.json, container: p.inContainer(), threadOptions: p.threads}
-	s.log = s.screen.Logger(o.logJSON)
+	s = p.newSession(o.json, o.logJSON)
 	if at.Rank > 0 { // only rank 0 logs
 		p.quiet.Store(true)
 		s.log = zap.NewNop()

@@ -133,11 +133,11 @@ func (s *session) trainingInception(ctx context.Context) (string, error) {
 func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *runs.Folder) error {
 	remote := folder.Remote
 	begun := errors.Join(remote.Begin(ctx, t.Config()), s.servers.start(ctx, t.Summary().RunDir, s.log))
+	defer s.servers.close()
 	if err := s.group.SyncError(begun); err != nil {
 		return errors.Join(err, t.Close())
 	}
 	configure(func(o *gotorch.Settings) { *o = t.Settings() })
-	defer s.servers.close()
 	err := t.Train(ctx)
 	s.screen.Done()
 	if err != nil && !errors.Is(err, train.ErrInterrupted) && remote != nil { // uploads may take long

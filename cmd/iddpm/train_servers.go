@@ -53,14 +53,10 @@ func (s *trainServers) hook(r *train.Run) {
 	}
 }
 
-// start starts the servers of a run folder. An error means that none runs.
+// start starts the servers of a run folder. The caller closes them, also after an error.
 func (s *trainServers) start(ctx context.Context, dir string, log *zap.Logger) error {
 	ctx, s.stop = context.WithCancel(ctx)
-	err := errors.Join(s.startMetrics(ctx, log), s.startWatch(ctx, dir, log))
-	if err != nil {
-		err = errors.Join(err, s.close())
-	}
-	return err
+	return errors.Join(s.startMetrics(ctx, log), s.startWatch(ctx, dir, log))
 }
 
 func (s *trainServers) startMetrics(ctx context.Context, log *zap.Logger) error {
