@@ -34,16 +34,19 @@ func (d *Dataset) chooseClasses(o Options) error {
 	if chosen.names == nil {
 		chosen.names = slices.DeleteFunc(slices.Clone(k.names), func(name string) bool { return !slices.Contains(o.Classes, name) })
 	}
+	wanted, number := make([]bool, len(k.names)), make([]int64, len(k.names))
+	for label, name := range k.names {
+		wanted[label], number[label] = slices.Contains(o.Classes, name), int64(slices.Index(chosen.names, name))
+	}
 	for i, label := range k.labels {
-		name := k.names[label]
-		at := int64(slices.Index(chosen.names, name))
-		if slices.Contains(o.Classes, name) {
-			if at < 0 {
-				return &UnknownClassError{Set: d.title, Class: name, Image: d.name(i), Rule: k.rule, Known: o.KnownClasses}
-			}
+		chosen.labels = append(chosen.labels, number[label])
+		switch {
+		case !wanted[label]:
+		case number[label] < 0:
+			return &UnknownClassError{Set: d.title, Class: k.names[label], Image: d.name(i), Rule: k.rule, Known: o.KnownClasses}
+		default:
 			d.kept = append(d.kept, int32(i))
 		}
-		chosen.labels = append(chosen.labels, at)
 	}
 	if d.classes = chosen; len(d.kept) == 0 { // numbers of classes have gaps
 		return &UnknownChoiceError{d.title, o.Classes[0], k.rule, k.names}
