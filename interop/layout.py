@@ -14,3 +14,12 @@ class Layout(torch.nn.Module):
                 self.register_parameter(name, torch.nn.Parameter(torch.zeros_like(below[""])))
             else:
                 self.add_module(name, Layout(below))
+
+
+def check_loads(path, reference, names):
+    """The weights in a file have the reference's names in its order, and PyTorch loads them into its layout."""
+    ours = torch.load(path, weights_only=True, map_location="cpu")
+    assert list(ours) == names == list(reference)
+    network = Layout(reference)
+    network.load_state_dict(ours, strict=True)
+    assert all(torch.equal(value, ours[name]) for name, value in network.named_parameters())

@@ -19,21 +19,12 @@ import (
 // TestGoldenClassifierGuidance compares steps and whole chains of a denoiser that a classifier
 // guides.
 func TestGoldenClassifierGuidance(t *testing.T) {
-	for _, file := range golden.Files(t, "classifier/*/config.json") {
-		dir := filepath.Dir(file)
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			gotorch.Run(func() {
-				golden.Conditioned(t, func(c *golden.Comparisons, nudge int) {
-					gotorch.Scope(func() {
-						r, classifier := openGuidedRun(t, dir, nudge)
-						r.compared = c
-						gotorch.NoGrad(func() { r.guidedSteps(classifier) })
-						r.guidedChains(classifier)
-					})
-				})
-			})
-		})
-	}
+	forEachGoldenCase(t, "classifier/*/config.json", func(t *testing.T, dir string, c *golden.Comparisons, nudge int) {
+		r, classifier := openGuidedRun(t, dir, nudge)
+		r.compared = c
+		gotorch.NoGrad(func() { r.guidedSteps(classifier) })
+		r.guidedChains(classifier)
+	})
 }
 
 // openGuidedRun is openClassifierRun with the classifier as guidance.
@@ -108,21 +99,12 @@ func (r *goldenRun) guidedChains(g diffusion.ClassifierGuidance) {
 
 // TestGoldenClassifierTraining repeats five steps of AdamW on the cross-entropy of noised images.
 func TestGoldenClassifierTraining(t *testing.T) {
-	for _, file := range golden.Files(t, "classifier/*/config.json") {
-		dir := filepath.Dir(file)
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			gotorch.Run(func() {
-				golden.Conditioned(t, func(c *golden.Comparisons, nudge int) {
-					gotorch.Scope(func() {
-						r, network := openClassifierRun(t, dir, nudge)
-						defer network.Free()
-						r.compared = c
-						r.trainClassifier(network)
-					})
-				})
-			})
-		})
-	}
+	forEachGoldenCase(t, "classifier/*/config.json", func(t *testing.T, dir string, c *golden.Comparisons, nudge int) {
+		r, network := openClassifierRun(t, dir, nudge)
+		defer network.Free()
+		r.compared = c
+		r.trainClassifier(network)
+	})
 }
 
 func (r *goldenRun) trainClassifier(network *model.Classifier) {

@@ -32,19 +32,24 @@ type goldenRun struct {
 	compared *golden.Comparisons
 }
 
-// forEachGoldenRun calls f for every case, in a scope of its own, and again with nudged
-// inputs if a difference may be due to conditioning: see [golden.Conditioned].
+// forEachGoldenRun calls f for every case of a denoiser: see forEachGoldenCase.
 func forEachGoldenRun(t *testing.T, f func(r *goldenRun)) {
-	for _, file := range golden.Files(t, "model/*/config.json") {
+	forEachGoldenCase(t, "model/*/config.json", func(t *testing.T, dir string, c *golden.Comparisons, nudge int) {
+		r := openGoldenRun(t, dir, nudge)
+		r.compared = c
+		f(r)
+	})
+}
+
+// forEachGoldenCase calls f for the folder of every file of a pattern, in a scope of its own, and
+// again with nudged inputs if a difference may be due to conditioning: see [golden.Conditioned].
+func forEachGoldenCase(t *testing.T, pattern string, f func(t *testing.T, dir string, c *golden.Comparisons, nudge int)) {
+	for _, file := range golden.Files(t, pattern) {
 		dir := filepath.Dir(file)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			gotorch.Run(func() {
 				golden.Conditioned(t, func(c *golden.Comparisons, nudge int) {
-					gotorch.Scope(func() {
-						r := openGoldenRun(t, dir, nudge)
-						r.compared = c
-						f(r)
-					})
+					gotorch.Scope(func() { f(t, dir, c, nudge) })
 				})
 			})
 		})

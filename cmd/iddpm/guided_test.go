@@ -84,19 +84,7 @@ func writeSmallADM(t *testing.T, config model.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "model.pt")
-	gotorch.Run(func() {
-		network, err := model.New(u, 1)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer network.Free()
-		if err := pt.WriteFile(path, network.StateDict()); err != nil {
-			t.Error(err)
-		}
-	})
-	return path
+	return writeStateDict(t, func() (network, error) { return model.New(u, 1) })
 }
 
 // writeSmallClassifier writes the weights of a classifier of guided-diffusion as a state_dict.
@@ -109,15 +97,27 @@ func writeSmallClassifier(t *testing.T, pool string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "classifier.pt")
+	return writeStateDict(t, func() (network, error) { return model.NewClassifier(e, 1) })
+}
+
+// network is a denoiser or a classifier.
+type network interface {
+	StateDict() *pt.Dict
+	Free()
+}
+
+// writeStateDict writes the initial weights of a network.
+func writeStateDict(t *testing.T, build func() (network, error)) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "weights.pt")
 	gotorch.Run(func() {
-		network, err := model.NewClassifier(e, 1)
+		n, err := build()
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		defer network.Free()
-		if err := pt.WriteFile(path, network.StateDict()); err != nil {
+		defer n.Free()
+		if err := pt.WriteFile(path, n.StateDict()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -27,7 +27,8 @@ type Servers struct {
 // credentials of S3's clients.
 func Start(t testing.TB) *Servers {
 	t.Helper()
-	setenv(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "tester")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	_, file, _, _ := runtime.Caller(0)
 	// The go command caches the program.
 	c := exec.Command("go", "run", ".")
@@ -50,11 +51,6 @@ func Start(t testing.TB) *Servers {
 		t.Fatalf("fakestore did not start: %v", err)
 	}
 	return s
-}
-
-func setenv(t testing.TB) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "tester")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 }
 
 // URLAt returns the URL of a path in the S3 bucket for a server, or a proxy, at an address.
