@@ -1,6 +1,7 @@
 package evaluate_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 
@@ -14,7 +15,7 @@ func ExampleKernelInceptionDistance() {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
 			samples := gotorch.FromFloat64s([]float64{0, 0, 1, 0, 0, 1, 1, 1, 0.5, 0.5}, 5, 2)
-			kid, err := evaluate.KernelInceptionDistance(samples, samples)
+			kid, err := evaluate.KernelInceptionDistance(context.Background(), samples, samples)
 			if err != nil {
 				log.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/bits"
@@ -29,8 +30,9 @@ type KID struct {
 }
 
 // KernelInceptionDistance compares pooled features [N, D] and [M, D] on one device, on the tensor
-// thread and in float64. Each set needs two images; papers use 1000 or more.
-func KernelInceptionDistance(samples, reference gotorch.Tensor) (KID, error) {
+// thread and in float64. Each set needs two images; papers use 1000 or more. Once ctx has ended it returns its error
+// after the current subset.
+func KernelInceptionDistance(ctx context.Context, samples, reference gotorch.Tensor) (KID, error) {
 	size := min(samples.Size(0), reference.Size(0), kidSubsetSize)
 	if size < 2 {
 		return KID{}, fmt.Errorf("KID needs 2 images of each set, but there are %d and %d", samples.Size(0), reference.Size(0))
@@ -39,6 +41,9 @@ func KernelInceptionDistance(samples, reference gotorch.Tensor) (KID, error) {
 	random.Seed(kidSeed)
 	values := make([]float64, kidSubsets)
 	for i := range values {
+		if err := ctx.Err(); err != nil {
+			return KID{}, err
+		}
 		gotorch.Scope(func() {
 			x := rowsOf(samples, choose(random, samples.Size(0), size))
 			y := rowsOf(reference, choose(random, reference.Size(0), size))

@@ -23,7 +23,7 @@ func TestGoldenKID(t *testing.T) {
 				{"1500 and 1100 images", numbers("kid a", 1500, 16, 4, 0), numbers("kid b", 1100, 16, 4.4, 0.1), golden.KID, 1000},
 				{"40 and 50 images", numbers("a", 40, 6, 1, 0), numbers("b", 50, 6, 1.5, 0.1), golden.KIDSmall, 40},
 			} {
-				got, err := evaluate.KernelInceptionDistance(test.x, test.y)
+				got, err := evaluate.KernelInceptionDistance(t.Context(), test.x, test.y)
 				if err != nil || got.SubsetSize != test.subsets || got.Subsets != 100 {
 					t.Errorf("%s: %+v, %v", test.name, got, err)
 				}
@@ -39,10 +39,10 @@ func TestKIDRefuses(t *testing.T) {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
 			one, many := numbers("a", 1, 6, 1, 0), numbers("b", 5, 6, 1, 0)
-			if _, err := evaluate.KernelInceptionDistance(one, many); err == nil || !strings.Contains(err.Error(), "there are 1 and 5") {
+			if _, err := evaluate.KernelInceptionDistance(t.Context(), one, many); err == nil || !strings.Contains(err.Error(), "there are 1 and 5") {
 				t.Errorf("of one image: %v", err)
 			}
-			if _, err := evaluate.KernelInceptionDistance(many, many.MulScalar(1e200)); err == nil || !strings.Contains(err.Error(), "not finite") {
+			if _, err := evaluate.KernelInceptionDistance(t.Context(), many, many.MulScalar(1e200)); err == nil || !strings.Contains(err.Error(), "not finite") {
 				t.Errorf("of features that overflow: %v", err)
 			}
 		})

@@ -1,7 +1,9 @@
 package evaluate_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -66,7 +68,7 @@ func statistics(t *testing.T, x gotorch.Tensor) evaluate.Statistics {
 
 func distance(t *testing.T, a, b evaluate.Statistics) float64 {
 	t.Helper()
-	d, err := evaluate.FrechetDistance(a, b)
+	d, err := evaluate.FrechetDistance(t.Context(), a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +96,39 @@ func TestFrechetOfDiagonals(t *testing.T) {
 	gotorch.Run(func() { close(t, "the distance", distance(t, a, b), 1+4+1+4, 1e-12) })
 }
 
+// asked is a context that ends after its error has been asked for a number of times.
+type asked struct {
+	context.Context
+	left int
+}
+
+func (c *asked) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterruptedDistances: an interrupt abandons FID between its decompositions, and KID between
+// its subsets.
+func TestInterruptedDistances(t *testing.T) {
+	gotorch.Run(func() {
+		gotorch.Scope(func() {
+			x := numbers("a", 40, 6, 1, 0)
+			s := statistics(t, x)
+			for left := range 3 {
+				if _, err := evaluate.FrechetDistance(&asked{t.Context(), left}, s, s); errors.Is(err, context.Canceled) != (left < 2) {
+					t.Errorf("FID, interrupted at question %d: %v", left, err)
+				}
+			}
+			ctx := &asked{t.Context(), 5}
+			if _, err := evaluate.KernelInceptionDistance(ctx, x, x); !errors.Is(err, context.Canceled) || ctx.left != -1 {
+				t.Errorf("KID, interrupted in subset 5: %v, asked %d times after that", err, -1-ctx.left)
+			}
+		})
+	})
+}
+
 func TestRefusedStatistics(t *testing.T) {
 	one := evaluate.Statistics{Mu: []float64{0}, Sigma: []float64{1}}
 	for _, c := range []struct {
@@ -106,7 +141,7 @@ func TestRefusedStatistics(t *testing.T) {
 		{evaluate.Statistics{Mu: []float64{0}, Sigma: []float64{math.Inf(1)}}, "not finite"},
 	} {
 		gotorch.Run(func() {
-			if _, err := evaluate.FrechetDistance(one, c.other); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := evaluate.FrechetDistance(t.Context(), one, c.other); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v: %v", c.other, err)
 			}
 		})

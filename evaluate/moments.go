@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -59,8 +60,9 @@ func (m *moments) Free() {
 
 // FrechetDistance returns |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the Fréchet
 // distance of two Gaussians (Heusel et al. 2017, equation 6): FID for pooled features,
-// sFID for spatial ones. It must be called on the tensor thread and computes in float64.
-func FrechetDistance(a, b Statistics) (float64, error) {
+// sFID for spatial ones. It must be called on the tensor thread and computes in float64. Once ctx has ended it
+// returns its error after the decomposition of a matrix that is under way, which takes seconds for 2048 features.
+func FrechetDistance(ctx context.Context, a, b Statistics) (float64, error) {
 	d := len(a.Mu)
 	if len(b.Mu) != d || len(a.Sigma) != d*d || len(b.Sigma) != d*d {
 		return 0, fmt.Errorf("statistics of %d and of %d features (covariances of %d and %d values) cannot be compared", d, len(b.Mu), len(a.Sigma), len(b.Sigma))
@@ -70,7 +72,11 @@ func FrechetDistance(a, b Statistics) (float64, error) {
 		diff := a.Mu[i] - b.Mu[i]
 		distance += diff*diff + a.Sigma[i*d+i] + b.Sigma[i*d+i]
 	}
-	if distance -= 2 * traceOfRoot(a.Sigma, b.Sigma, int64(d)); math.IsNaN(distance) || math.IsInf(distance, 0) {
+	trace, err := traceOfRoot(ctx, a.Sigma, b.Sigma, int64(d))
+	if err != nil {
+		return 0, err
+	}
+	if distance -= 2 * trace; math.IsNaN(distance) || math.IsInf(distance, 0) {
 		return 0, fmt.Errorf("the distance is %g: the features are not finite", distance)
 	}
 	return max(distance, 0), nil // rounding may make it negative
@@ -78,12 +84,18 @@ func FrechetDistance(a, b Statistics) (float64, error) {
 
 // traceOfRoot returns tr((A B)^(1/2)) of covariances [d, d]. A B has the eigenvalues of
 // R B R with R = A^(1/2), which is symmetric; only rounding makes any of them negative.
-func traceOfRoot(a, b []float64, d int64) (trace float64) {
+func traceOfRoot(ctx context.Context, a, b []float64, d int64) (trace float64, err error) {
 	gotorch.Scope(func() {
+		if err = ctx.Err(); err != nil {
+			return
+		}
 		values, vectors := gotorch.Eigh(gotorch.FromFloat64s(a, d, d))
 		root := gotorch.MM(vectors.Mul(values.ClampMin(0).Sqrt()), vectors.Transpose(0, 1))
+		if err = ctx.Err(); err != nil {
+			return
+		}
 		values, _ = gotorch.Eigh(gotorch.MM(gotorch.MM(root, gotorch.FromFloat64s(b, d, d)), root))
 		trace = values.ClampMin(0).Sqrt().Sum().Float64()
 	})
-	return trace
+	return trace, err
 }

@@ -104,30 +104,24 @@ func (r *Run) compare(ctx context.Context, network *Inception, own SavedStatisti
 		return err
 	}
 	r.report(Progress{})
-	if m.FID, err = distance(own.Pool, known.Pool); err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && known.Spatial != nil {
-		m.SFID, err = distance(own.Spatial, known.Spatial)
-	}
-	if err == nil {
-		err = ctx.Err()
+	if m.FID, err = distance(ctx, own.Pool, known.Pool); err == nil && known.Spatial != nil {
+		m.SFID, err = distance(ctx, own.Spatial, known.Spatial)
 	}
 	if err != nil || !known.Features.Defined() {
 		return err
 	}
 	m.ReferenceImages = int(known.Features.Size(0))
-	m.compareFeatures(known.Features.To(r.Device), own.Features)
+	m.compareFeatures(ctx, known.Features.To(r.Device), own.Features)
 	return ctx.Err()
 }
 
 // compareFeatures fills in the metrics that need the features of each image.
-func (m *Metrics) compareFeatures(reference, samples gotorch.Tensor) {
+func (m *Metrics) compareFeatures(ctx context.Context, reference, samples gotorch.Tensor) {
 	precision, recall, err := PrecisionRecall(reference, samples)
 	if m.NoPrecision = err; err == nil {
 		m.Precision, m.Recall = &precision, &recall
 	}
-	kid, err := KernelInceptionDistance(samples, reference)
+	kid, err := KernelInceptionDistance(ctx, samples, reference)
 	if m.NoKID = err; err == nil {
 		m.KID = &kid
 	}
@@ -154,8 +148,8 @@ func (r *Run) known(ctx context.Context, network *Inception) (SavedStatistics, e
 	return known, err
 }
 
-func distance(a, b *Statistics) (*float64, error) {
-	d, err := FrechetDistance(*a, *b)
+func distance(ctx context.Context, a, b *Statistics) (*float64, error) {
+	d, err := FrechetDistance(ctx, *a, *b)
 	return &d, err
 }
 

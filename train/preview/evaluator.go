@@ -33,7 +33,7 @@ type Evaluator struct {
 }
 
 // comparison returns the metric of a set of samples.
-type comparison func(samples *evaluate.Set) ([]metrics.Value, error)
+type comparison func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error)
 
 // maxReference is the largest number of training images that samples are compared with.
 const maxReference = 10_000
@@ -101,7 +101,7 @@ func (e *Evaluator) scoreInScope(ctx context.Context, t *train.Trainer, path str
 			return nil, err
 		}
 	}
-	return e.compare(set)
+	return e.compare(ctx, set)
 }
 
 // weights returns the file of the Inception network's weights.
@@ -160,12 +160,12 @@ func fidOf(reference *evaluate.Set) (comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(samples *evaluate.Set) ([]metrics.Value, error) {
+	return func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error) {
 		own, err := samples.Pool()
 		if err != nil {
 			return nil, err
 		}
-		distance, err := evaluate.FrechetDistance(own, known)
+		distance, err := evaluate.FrechetDistance(ctx, own, known)
 		return []metrics.Value{{Name: train.EvalFID, Value: distance}}, err
 	}, nil
 }
@@ -176,8 +176,8 @@ func kidOf(reference *evaluate.Set) comparison {
 	features := reference.Features()
 	device := features.Device()
 	known := features.To(gotorch.Device{}).Clone().Unscoped()
-	return func(samples *evaluate.Set) ([]metrics.Value, error) {
-		d, err := evaluate.KernelInceptionDistance(samples.Features(), known.To(device))
+	return func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error) {
+		d, err := evaluate.KernelInceptionDistance(ctx, samples.Features(), known.To(device))
 		return []metrics.Value{{Name: train.EvalKID, Value: d.Mean}, {Name: train.EvalKIDStderr, Value: d.StdErr}}, err
 	}
 }

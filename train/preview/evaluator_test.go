@@ -97,7 +97,7 @@ func expectedKID(t *testing.T, dir string, c train.Config, images *train.Images,
 			a, b := network.NewSet(5), network.NewSet(5)
 			kid := evaluate.KID{}
 			if err = errors.Join(a.Add(samples.Pixels, samples.Size), b.Add(images.Pixels, images.Size)); err == nil {
-				kid, err = evaluate.KernelInceptionDistance(a.Features(), b.Features())
+				kid, err = evaluate.KernelInceptionDistance(t.Context(), a.Features(), b.Features())
 			}
 			if value = kid.Mean; err != nil {
 				t.Fatal(err)
@@ -118,5 +118,37 @@ func TestEvaluatorWithoutWeights(t *testing.T) {
 	finish(t, trainer, err)
 	if said := logs.FilterMessageSnippet("cannot evaluate samples").All(); len(said) != 2 || said[0].ContextMap()["error"] != none.Error() {
 		t.Errorf("the log says %v", logs.All())
+	}
+}
+
+// An interrupt while the metric is computed abandons it and saves the run.
+func TestInterruptMetric(t *testing.T) {
+	c, dir := evaluated("fid"), t.TempDir()
+	c.Train.SaveInterval, c.Eval.Inception = 1000, weightsFile(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	e := &Evaluator{compare: func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error) {
+		cancel()
+		compare, err := fidOf(samples)
+		if err != nil {
+			t.Error(err)
+		}
+		return compare(ctx, samples)
+	}}
+	trainer, err := train.New(c, train.Run{Dir: dir, Data: fiveImages(c.Model.ImageSize), Observers: []train.Observer{e}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(trainer.Train(ctx), trainer.Close()); !errors.Is(err, train.ErrInterrupted) {
+		t.Errorf("error %v", err)
+	}
+	if saved, err := train.LoadCheckpoint(dir); err != nil || saved.Step != 3 {
+		t.Errorf("saved %+v, %v", saved, err)
+	}
+	rows, err := metrics.Read(dir)
+	if err != nil || len(rows) == 0 {
+		t.Fatal(rows, err)
+	}
+	if _, ok := rows[len(rows)-1].Get(train.EvalFID); ok {
+		t.Error("the abandoned metric is logged")
 	}
 }
