@@ -12,7 +12,7 @@ import (
 type Config struct {
 	Steps                int    `json:"diffusion_steps"`        // T of the process that the network is trained on
 	NoiseSchedule        string `json:"noise_schedule"`         // Linear or Cosine
-	TimestepRespacing    string `json:"timestep_respacing"`     // the timesteps to keep, see SpaceTimesteps; "": all
+	TimestepRespacing    string `json:"timestep_respacing"`     // the timesteps to keep, see [Config.KeptTimesteps]; "": all
 	LearnSigma           bool   `json:"learn_sigma"`            // LearnedRange variance: the network has 2C output channels
 	SigmaSmall           bool   `json:"sigma_small"`            // FixedSmall variance instead of FixedLarge; ignored with LearnSigma
 	UseKL                bool   `json:"use_kl"`                 // train on L_vlb alone
@@ -26,9 +26,33 @@ func (c Config) Validate() error {
 	scheduleErr := validateNamedSchedule(c.NoiseSchedule, c.Steps)
 	var spacingErr error
 	if c.Steps >= 2 && c.Steps <= maxSteps {
-		_, spacingErr = SpaceTimesteps(c.Steps, c.TimestepRespacing)
+		spacingErr = validateRespacing(c.Steps, c.TimestepRespacing)
 	}
 	return errors.Join(scheduleErr, spacingErr)
+}
+
+// KeptTimesteps returns, in ascending order, the timesteps that TimestepRespacing keeps: see
+// [SpaceTimesteps], and [LogSNRTimesteps] for "logsnr20".
+func (c Config) KeptTimesteps() ([]int, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	_, host, err := c.schedule()
+	if err != nil {
+		return nil, err
+	}
+	return keptTimesteps(c.TimestepRespacing, host.AlphasCumprod)
+}
+
+// schedule returns the betas of the process without respacing, and its schedule.
+func (c Config) schedule() (betas []float64, host Schedule, err error) {
+	if betas, err = NamedBetas(c.NoiseSchedule, c.Steps); err != nil {
+		return nil, Schedule{}, err
+	}
+	if host, err = NewSchedule(betas); err != nil {
+		err = fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	}
+	return betas, host, err
 }
 
 // Objective returns what the network predicts and how it is trained.
@@ -58,17 +82,13 @@ func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	useTimesteps, err := SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	betas, host, err := c.schedule()
 	if err != nil {
 		return nil, err
 	}
-	betas, err := NamedBetas(c.NoiseSchedule, c.Steps)
+	useTimesteps, err := keptTimesteps(c.TimestepRespacing, host.AlphasCumprod)
 	if err != nil {
 		return nil, err
-	}
-	host, err := NewSchedule(betas)
-	if err != nil {
-		return nil, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
 	}
 	onDevice := func() gotorch.Tensor { return namedBetas(c.NoiseSchedule, c.Steps, device) }
 	if len(useTimesteps) < c.Steps {

@@ -20,8 +20,9 @@ type LoadOptions struct {
 	EMA string
 	// Precision is the compute precision: fp32, tf32, bf16, fp16, or auto ("" too).
 	Precision string
-	// Respacing selects a subset of the timesteps, see [diffusion.SpaceTimesteps]. "": that of
-	// the checkpoint, usually all.
+	// Respacing selects a subset of the timesteps, see [diffusion.SpaceTimesteps]; "logsnr20" is about
+	// 20 that are even in log-SNR, see [diffusion.LogSNRTimesteps]. "": that of the checkpoint,
+	// usually all.
 	Respacing string
 
 	// Group are the processes that work together; nil: this process alone. All processes must

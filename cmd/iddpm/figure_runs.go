@@ -168,7 +168,7 @@ func boundIn(c diffusion.Config) (column string, factor float64, ok bool) {
 	case c.RescaleLearnedSigmas:
 		return "vb", 1000, true
 	}
-	kept, err := diffusion.SpaceTimesteps(c.Steps, c.TimestepRespacing)
+	kept, err := c.KeptTimesteps()
 	return "vb", float64(len(kept)), err == nil
 }
 

@@ -238,7 +238,7 @@ func newProcess(name string, c diffusion.Config) (figure.Process, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Kept, err = diffusion.SpaceTimesteps(c.Steps, c.TimestepRespacing); err != nil {
+	if p.Kept, err = c.KeptTimesteps(); err != nil {
 		return p, err
 	}
 	p.Schedule, err = diffusion.NewSchedule(diffusion.RespaceBetas(whole.AlphasCumprod, p.Kept))
