@@ -37,7 +37,7 @@ func (d *GaussianDiffusion) GuidedPSample(g ClassifierGuidance, denoise Denoiser
 
 // GuidedDDIMSample is DDIMSample with classifier guidance. The predicted x_0 is shifted, too.
 func (d *GaussianDiffusion) GuidedDDIMSample(g ClassifierGuidance, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.ddimSampleCoefficients(eta).guided(&g), denoise, x, t, noise, cond, clipDenoised)
+	return d.step(d.samplerCoefficients(DDIM, eta).guided(&g), denoise, x, t, noise, cond, clipDenoised)
 }
 
 // guided returns c with classifier guidance; g may be nil.

@@ -13,7 +13,7 @@ import (
 // or all t are 0. No gradients are tracked. The first call with an eta computes its
 // table of coefficients.
 func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.ddimSampleCoefficients(eta), denoise, x, t, noise, cond, clipDenoised)
+	return d.step(d.samplerCoefficients(DDIM, eta), denoise, x, t, noise, cond, clipDenoised)
 }
 
 // DDIMReverseSample returns x_{t+1}, the inverse direction of DDIMSample with eta 0

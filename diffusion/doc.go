@@ -17,11 +17,12 @@
 //	gaussian.go           q(x_t | x_0) and p(x_{t-1} | x_t)
 //	losses.go             training objectives
 //	bpd.go                the variational bound, all terms
-//	sample.go             ancestral sampling (Ho et al. 2020)
+//	sample.go             the sampling loop, and ancestral sampling (Ho et al. 2020)
+//	sampler.go            the samplers: first order, DPM-Solver++(2M), Heun
 //	ddim.go               DDIM and its inversion (Song et al. 2021, arXiv 2010.02502)
 //	step_coefficients.go  the fused sampler steps
 //	loop.go               loops over timesteps, graph_cache.go their CUDA graphs
-//	respace.go            fewer sampling steps
+//	respace.go            fewer sampling steps, spacing.go those that are even in log-SNR
 //	timestep_sampler.go   importance sampling of t
 //	timesteps.go          [Timesteps]: the timesteps of a batch and their coefficients
 //

@@ -53,13 +53,13 @@ type GaussianDiffusion struct {
 	device       gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
-	ddimSample                 map[float64]stepCoefficients // by eta, computed on first use
+	samplers                   map[samplerKey]stepCoefficients // computed on first use
 }
 
 // newGaussian creates a diffusion from betas, float64 [T], on their device. Its tensors
 // outlive the scope.
 func newGaussian(betas gotorch.Tensor, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
-	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), ddimSample: map[float64]stepCoefficients{}}
+	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), samplers: map[samplerKey]stepCoefficients{}}
 	c := newCoefficients(newDeviceSchedule(betas), d.scaledTimesteps())
 	d.coefficients = coefficients{c.Unscoped()}
 	losses := gotorch.Stack(c.lossRows(o.MeanType.definition(), o.VarType.definition()), 1)

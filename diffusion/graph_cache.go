@@ -47,11 +47,12 @@ type loopKind struct {
 	options any
 	noisy   bool
 	output  bool
+	history bool
 	inputs  string // their dtypes, devices and shapes
 }
 
 func (l loop) kind(d *GaussianDiffusion) loopKind {
-	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, output: l.newOutput != nil,
+	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, output: l.newOutput != nil, history: l.keepsHistory,
 		inputs: kindOf(l.x) + kindOf(l.cond.Y) + kindOf(l.cond.LowRes)}
 }
 
@@ -86,6 +87,10 @@ func (s *capturedStep) allocate(l loop) {
 	}
 	if l.newOutput != nil {
 		s.output = l.newOutput(l.x).Unscoped()
+	}
+	if l.keepsHistory {
+		s.history = like(l.x)
+		s.hasHistory = gotorch.ZerosOn(l.x.Device(), gotorch.Float, 1).Unscoped()
 	}
 }
 
@@ -129,6 +134,9 @@ func (s *capturedStep) fill(l loop) {
 	if s.cond.LowRes.Defined() {
 		s.cond.LowRes.CopyI(l.cond.LowRes)
 	}
+	if s.history.Defined() { // what another batch left may not be finite
+		s.history.FillI(0)
+	}
 }
 
 // run executes timestep t of a loop. It copies the noise in first, since each batch
@@ -144,6 +152,13 @@ func (s *capturedStep) run(t int, l loop) {
 	if s.deviceT.Defined() {
 		s.deviceT.FillI(float64(t))
 	}
+	if s.hasHistory.Defined() {
+		weight := 1.0
+		if t == l.first {
+			weight = 0
+		}
+		s.hasHistory.FillI(weight)
+	}
 	variant := 0
 	if l.variant != nil {
 		variant = l.variant(t)
@@ -155,7 +170,7 @@ func (s *capturedStep) free() {
 	for _, g := range s.graphs {
 		g.Close()
 	}
-	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.output, s.deviceT} {
+	for _, t := range []gotorch.Tensor{s.x, s.cond.Y, s.cond.LowRes, s.noise, s.output, s.history, s.hasHistory, s.deviceT} {
 		t.Free()
 	}
 }

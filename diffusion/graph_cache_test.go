@@ -53,6 +53,11 @@ func TestGraphCacheShared(t *testing.T) {
 	add("unclipped", sample(SampleOptions{NoClipDenoised: true}))
 	add("ddim", sample(SampleOptions{Sampler: DDIM}))
 	add("ddim, 0.5", sample(SampleOptions{Sampler: DDIM, Eta: 0.5}))
+	for _, s := range []Sampler{DPMPP2M, DPMPP2MSDE, Heun} {
+		add(s.String(), sample(SampleOptions{Sampler: s}))
+		add(s.String()+", skipping steps", sample(SampleOptions{Sampler: s, SkipSteps: 3}))
+		add(s.String()+", guided in an interval, by a classifier", sample(SampleOptions{Sampler: s, Classifier: byClass, Guidance: &Guidance{Scale: 2, NullClass: 9, MinSigma: d.Sigma(2), MaxSigma: d.Sigma(5)}}))
+	}
 	add("ddim, 1", sample(SampleOptions{Sampler: DDIM, Eta: 1}))
 	for name, refine := range map[string]int{"inverted": 0, "inverted, refined": 2} {
 		add(name, func(noise NoiseSource, cond Cond, r *GraphCache) (gotorch.Tensor, error) {

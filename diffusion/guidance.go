@@ -38,12 +38,10 @@ func (g *Guidance) validate(cond Cond) error {
 	return nil
 }
 
-// variant returns 1 if the step from t is guided, else 0.
-func (g Guidance) variant(d *GaussianDiffusion, t int) int {
-	if sigma := d.Sigma(t); g.Scale == 1 || sigma <= g.MinSigma || g.MaxSigma != 0 && sigma > g.MaxSigma {
-		return 0
-	}
-	return 1
+// guides reports whether the network is guided at t.
+func (g Guidance) guides(d *GaussianDiffusion, t int) bool {
+	sigma := d.Sigma(t)
+	return g.Scale != 1 && sigma > g.MinSigma && (g.MaxSigma == 0 || sigma <= g.MaxSigma)
 }
 
 // Sigma returns the noise level of x_t / sqrt(alphaBar_t), sqrt((1 - alphaBar_t) / alphaBar_t).

@@ -18,6 +18,8 @@ type loop struct {
 	newOutput   func(x gotorch.Tensor) gotorch.Tensor // allocates the output buffer; nil: there is none
 	first, last int
 
+	keepsHistory bool // the step reads and writes stepBuffers.history
+
 	// step runs the operators of one timestep, in a variant. A GPU captures each variant once,
 	// so step must not read anything else from the host that changes between timesteps.
 	step func(b stepBuffers, t Timesteps, variant int)
@@ -33,6 +35,9 @@ type stepBuffers struct {
 	cond   Cond
 	noise  gotorch.Tensor // like x; undefined if no timestep needs any
 	output gotorch.Tensor // what onStep reads; may be undefined
+
+	history    gotorch.Tensor // like x, what the step before has left; undefined if there is none to keep
+	hasHistory gotorch.Tensor // float32 [1]: 0 in the first step of a loop, else 1
 }
 
 // imageLoop is a loop from x_t to x_{t-1} or x_{t+1}: the reference's p_sample_loop and

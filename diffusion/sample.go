@@ -16,15 +16,6 @@ func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timest
 	return d.step(d.pSample, denoise, x, t, noise, cond, clipDenoised)
 }
 
-// Sampler is the update rule from x_t to x_{t-1}.
-type Sampler int
-
-// The samplers.
-const (
-	Ancestral Sampler = iota // PSample
-	DDIM                     // DDIMSample
-)
-
 // SampleOptions are the options of SampleLoop. The zero value is ancestral sampling,
 // which requires Noise.
 type SampleOptions struct {
@@ -40,7 +31,7 @@ type SampleOptions struct {
 	// GraphCache, too.
 	Classifier *ClassifierGuidance
 	// Noise returns the noise of timestep t, [N, C, H, W], such as NoiseSource.At. It is
-	// not called at t = 0, nor by DDIM with eta 0.
+	// not called at t = 0, nor by a sampler that adds none.
 	Noise func(t int) gotorch.Tensor
 	// Progress, if not nil, is called after every timestep with t and the predicted
 	// x_0, which is valid until it returns. Its error ends the loop.
@@ -51,16 +42,16 @@ type SampleOptions struct {
 
 func (o SampleOptions) validate(steps int, cond Cond) error {
 	switch {
-	case o.Sampler != Ancestral && o.Sampler != DDIM:
-		return fmt.Errorf("sampler %d is neither Ancestral nor DDIM", o.Sampler)
+	case o.Sampler < 0 || o.Sampler >= numSamplers:
+		return fmt.Errorf("unknown %s", o.Sampler)
 	case !(o.Eta >= 0 && o.Eta <= 1):
 		return fmt.Errorf("eta is %v: it must be between 0 and 1", o.Eta)
-	case o.Eta != 0 && o.Sampler != DDIM:
+	case o.Eta != 0 && !o.Sampler.definition().takesEta:
 		return fmt.Errorf("eta is %v, but only DDIM uses eta: set it to 0, or use DDIM", o.Eta)
 	case o.SkipSteps < 0 || o.SkipSteps >= steps:
 		return fmt.Errorf("cannot skip %d of %d steps: at least one must remain", o.SkipSteps, steps)
-	case o.Noise == nil && (o.Sampler == Ancestral || o.Eta > 0):
-		return fmt.Errorf("ancestral sampling, and DDIM with eta above 0, need noise: set SampleOptions.Noise")
+	case o.Noise == nil && !o.Sampler.Deterministic(o.Eta):
+		return fmt.Errorf("sampling by %s with eta %v needs noise: set SampleOptions.Noise", o.Sampler, o.Eta)
 	}
 	return errors.Join(o.Guidance.validate(cond), o.Classifier.validate(cond))
 }
@@ -71,14 +62,12 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	if err := o.validate(d.NumTimesteps(), cond); err != nil {
 		return gotorch.Tensor{}, err
 	}
-	c := d.pSample
-	if o.Sampler == DDIM {
-		if err := gotorch.Try(func() { c = d.ddimSampleCoefficients(o.Eta) }); err != nil {
-			return gotorch.Tensor{}, err
-		}
+	var c stepCoefficients
+	if err := gotorch.Try(func() { c = d.samplerCoefficients(o.Sampler, o.Eta).guided(o.Classifier) }); err != nil {
+		return gotorch.Tensor{}, err
 	}
-	c = c.guided(o.Classifier)
-	l := loop{name: c.op, options: o.kind(), x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
+	l := loop{name: o.Sampler.String(), options: o.kind(), x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
+	l.keepsHistory = c.correction.Defined() && !c.lookahead
 	if c.addsNoise {
 		l.noise = func(t int) (noise gotorch.Tensor) {
 			if t > 0 {
@@ -87,14 +76,33 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 			return noise
 		}
 	}
-	denoisers := []Denoiser{denoise}
-	if g := o.Guidance; g != nil {
-		denoisers = append(denoisers, g.Denoiser(denoise))
-		l.variant = func(t int) int { return g.variant(d, t) }
-	}
+	l.variant = c.variants(o.guided(d))
+	denoiser := o.denoiser(denoise)
 	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
-		return d.step(c, denoisers[variant], b.x, t, b.noise, b.cond, !o.NoClipDenoised)
+		return d.samplerStep(c, denoiser, b, t, samplerVariantOf(variant), !o.NoClipDenoised)
 	}))
+}
+
+// guided returns the function that says at which timesteps the network is guided; nil: at none.
+func (o SampleOptions) guided(d *GaussianDiffusion) func(t int) bool {
+	if o.Guidance == nil {
+		return nil
+	}
+	return func(t int) bool { return o.Guidance.guides(d, t) }
+}
+
+// denoiser returns the function that chooses the network with or without guidance.
+func (o SampleOptions) denoiser(denoise Denoiser) func(guided bool) Denoiser {
+	with := denoise
+	if o.Guidance != nil {
+		with = o.Guidance.Denoiser(denoise)
+	}
+	return func(guided bool) Denoiser {
+		if guided {
+			return with
+		}
+		return denoise
+	}
 }
 
 // sampleKind are the options that change the operators of a step.

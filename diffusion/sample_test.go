@@ -45,6 +45,9 @@ func TestSamplersMatchDataDistribution(t *testing.T) {
 		"ancestral": {Noise: noiseOf(4, 3, 32, 32).At},
 		"ddim":      {Sampler: DDIM},
 		"ddim, 0.5": {Sampler: DDIM, Eta: 0.5, Noise: noiseOf(4, 3, 32, 32).At},
+		"2m":        {Sampler: DPMPP2M},
+		"2m, sde":   {Sampler: DPMPP2MSDE, Noise: noiseOf(4, 3, 32, 32).At},
+		"heun":      {Sampler: Heun},
 	} {
 		gotorch.Scope(func() {
 			x := sampled(t, d, gaussianData(d, stdv), noiseOf(4, 3, 32, 32).XT(), o)
@@ -85,15 +88,17 @@ func TestSampleLoopMatchesSteps(t *testing.T) {
 func TestSamplesAreBatchInvariant(t *testing.T) {
 	d := process(t, Cosine, 20, Objective{})
 	gotorch.Scope(func() {
-		sample := func(first, n int64) []float32 {
-			noise := NoiseSource{Seed: 5, Stream: 2, FirstImage: first, Shape: []int64{n, 3, 4, 4}}
-			return sampled(t, d, gaussianData(d, 0.5), noise.XT(), SampleOptions{Noise: noise.At}).Float32s()
-		}
-		whole := sample(10, 3)
-		parts := append(sample(10, 1), sample(11, 2)...)
-		golden.WithinOfMax(t, "images", parts, whole, 0)
-		if slices.Equal(whole[:48], whole[48:96]) {
-			t.Error("two images are the same")
+		for _, s := range Samplers() {
+			sample := func(first, n int64) []float32 {
+				noise := NoiseSource{Seed: 5, Stream: 2, FirstImage: first, Shape: []int64{n, 3, 4, 4}}
+				return sampled(t, d, gaussianData(d, 0.5), noise.XT(), SampleOptions{Sampler: s, Noise: noise.At}).Float32s()
+			}
+			whole := sample(10, 3)
+			parts := append(sample(10, 1), sample(11, 2)...)
+			golden.WithinOfMax(t, s.String(), parts, whole, 0)
+			if slices.Equal(whole[:48], whole[48:96]) {
+				t.Errorf("%s: two images are the same", s)
+			}
 		}
 	})
 }
@@ -156,8 +161,10 @@ func TestLoopsDoNotLeak(t *testing.T) {
 	failing := func(x, _ gotorch.Tensor, _ Cond) gotorch.Tensor { return x.View(7) }
 	gotorch.Scope(func() {
 		xT := noise.XT()
-		d.ddimSampleCoefficients(1) // cached in d
-		gotorch.GC()                // collect other tests' tensors before counting
+		for _, s := range Samplers() {
+			d.samplerCoefficients(s, 1) // cached in d
+		}
+		gotorch.GC() // collect other tests' tensors before counting
 		var during []int64
 		count := func(int, gotorch.Tensor) error { during = append(during, gotorch.LiveTensors()); return nil }
 		before := gotorch.LiveTensors()
@@ -174,18 +181,22 @@ func TestLoopsDoNotLeak(t *testing.T) {
 			x.Free()
 			x, err4 := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Sampler: DDIM, Eta: 1, Noise: noise.At, Progress: count})
 			x.Free()
+			x, err5 := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Sampler: DPMPP2MSDE, Noise: noise.At, Progress: count})
+			x.Free()
+			x, err6 := d.SampleLoop(c.ctx, c.network, xT, Cond{}, SampleOptions{Sampler: Heun, Progress: count})
+			x.Free()
 			y, err2 := d.InvertLoop(c.ctx, c.network, xT, Cond{}, InvertOptions{Progress: count})
 			y.Free()
 			b, err3 := d.CalcBPD(c.ctx, c.network, xT, Cond{}, BPDOptions{Noise: noise.At})
 			b.Free()
-			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails || (err4 != nil) != c.fails {
-				t.Errorf("%s: errors %v, %v, %v, %v; want errors: %v", name, err, err2, err3, err4, c.fails)
+			if (err != nil) != c.fails || (err2 != nil) != c.fails || (err3 != nil) != c.fails || (err4 != nil) != c.fails || (err5 != nil) != c.fails || (err6 != nil) != c.fails {
+				t.Errorf("%s: errors %v, %v, %v, %v, %v, %v; want errors: %v", name, err, err2, err3, err4, err5, err6, c.fails)
 			}
 			if after := gotorch.LiveTensors(); after > before {
 				t.Errorf("%s: %d more tensors than before", name, after-before)
 			}
 		}
-		if len(during) == 0 || slices.Max(during)-slices.Min(during) > 20 {
+		if len(during) == 0 || slices.Max(during)-slices.Min(during) > 30 {
 			t.Errorf("tensors alive during the loops: %v", during)
 		}
 	})
@@ -204,6 +215,8 @@ func TestSampleOptionsErrors(t *testing.T) {
 		"all skipped":        {SkipSteps: 10, Noise: noise.At},
 		"negative skip":      {SkipSteps: -1, Noise: noise.At},
 		"sampler":            {Sampler: 7, Noise: noise.At},
+		"heun, eta":          {Sampler: Heun, Eta: 0.5, Noise: noise.At},
+		"sde without noise":  {Sampler: DPMPP2MSDE},
 	} {
 		gotorch.Scope(func() {
 			if _, err := d.SampleLoop(context.Background(), gaussianData(d, 1), noise.XT(), Cond{}, o); err == nil {

@@ -11,6 +11,9 @@ type stepCoefficients struct {
 
 	classifier *ClassifierGuidance // nil: none
 	shifts     gradientShifts      // undefined: the variance, in the next image alone
+
+	correction gotorch.Tensor // of a second-order sampler, float32 [T, 1]; undefined: none
+	lookahead  bool           // see samplerDefinition
 }
 
 // needsNoise reports whether a step of any image adds noise.
@@ -43,22 +46,13 @@ func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
 	return stepCoefficients{op: "PSample", addsNoise: true, rows: rows.table().Unscoped()}
 }
 
-// ddimSampleCoefficients are the coefficients of DDIMSample, computed once per eta.
-func (d *GaussianDiffusion) ddimSampleCoefficients(eta float64) stepCoefficients {
-	c, known := d.ddimSample[eta]
-	if !known {
-		gotorch.Scope(func() { c = d.newDDIMSampleCoefficients(eta) })
-		d.ddimSample[eta] = c
-	}
-	return c
-}
-
-func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) stepCoefficients {
+// newDDIMSampleCoefficients returns the coefficients of DDIMSample, and as rows in float64.
+func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) (reverseRows, stepCoefficients) {
 	c := d.coefficients
 	variance := c.of(posteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
 	epsilonFactor := c.of(oneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
 	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
-	return stepCoefficients{
+	return rows, stepCoefficients{
 		op: "DDIMSample", addsNoise: eta != 0, rows: rows.table().Unscoped(),
 		shifts: c.ddimShifts(c.of(sqrtAlphasCumprodPrev), epsilonFactor),
 	}

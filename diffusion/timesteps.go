@@ -47,6 +47,14 @@ func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
 	return d.withCoefficients(Timesteps{onDevice: t}, n)
 }
 
+// before returns the timestep t-1 for n images, where t is one timestep above 0.
+func (d *GaussianDiffusion) before(t Timesteps, n int64) Timesteps {
+	if t.host != nil {
+		return d.AtStep(int(t.host[0])-1, n)
+	}
+	return d.atDeviceStep(t.onDevice.Sub(gotorch.FullOn(d.device, gotorch.Long, 1, 1), 1), n)
+}
+
 // withCoefficients gathers the coefficients of n images.
 func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
 	t.rows = t.extractRows(d.table)

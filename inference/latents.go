@@ -10,7 +10,7 @@ import (
 	"iddpm/train/engine"
 )
 
-// Latents are the noise x_T from which DDIM with eta 0 generates images. The zero value holds none.
+// Latents are the noise x_T from which a deterministic sampler, such as DDIM with eta 0, generates images. The zero value holds none.
 type Latents struct {
 	Values []float32 // [N, C, H, W]
 	Shape  []int64   // N, C, H, W; nil where there are none
@@ -67,13 +67,15 @@ func (l *Latents) check(m *Model) error {
 }
 
 // Interpolate generates images along the path from the first sample of one seed to the first
-// sample of another, both included, by DDIM with eta 0: the latents in between are interpolated along
-// a great circle. o.Count is the number of images, at least 2 (0: 8). All images have one class.
+// sample of another, both included, by a deterministic sampler (o's, or else DDIM with eta 0): the latents
+// in between are interpolated along a great circle. o.Count is the number of images, at least 2 (0: 8). All images have one class.
 func (m *Model) Interpolate(ctx context.Context, from, to uint64, o SampleOptions) (Samples, error) {
 	if m.config.SuperRes() {
 		return Samples{}, ErrNeedsImages
 	}
-	o.Sampler, o.Eta, o.First, o.Latents = diffusion.DDIM, 0, 0, nil
+	if o.Eta, o.First, o.Latents = 0, 0, nil; !o.Sampler.Deterministic(0) {
+		o.Sampler = diffusion.DDIM
+	}
 	o.Count = max(cmp.Or(o.Count, 8), 2)
 	s := &sampling{Model: m, SampleOptions: o, oneClass: true}
 	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {

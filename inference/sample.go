@@ -23,7 +23,7 @@ type SampleOptions struct {
 	BatchSize int    // images per batch in each process; 0: 16
 	Seed      uint64 // sample i is a function of Seed and First + i
 
-	Sampler   diffusion.Sampler // Ancestral or DDIM
+	Sampler   diffusion.Sampler // update rule; few timesteps, see [LoadOptions].Respacing, need a second-order one
 	Eta       float64           // DDIM's eta, 0 (deterministic) to 1 (as much noise as ancestral sampling)
 	Unclipped bool              // do not clip the predicted x_0 to [-1, 1]
 	SkipSteps int               // leave out that many timesteps at the start of the reverse process
@@ -32,7 +32,7 @@ type SampleOptions struct {
 	Classifier *ClassifierGuidance // nil: none
 
 	Classes []int64  // labels, used in turn; nil: at random among the trained classes, or those of Classifier
-	Latents *Latents // x_T, instead of noise; with DDIM and eta 0
+	Latents *Latents // x_T, instead of noise; with a deterministic sampler
 
 	// AllRanks keeps the samples in all processes, not only in rank 0.
 	AllRanks bool
@@ -46,7 +46,7 @@ type Samples struct {
 	Count  int // images that all processes have generated
 }
 
-// Sample generates images: algorithm 2 of Ho et al. (2020), or DDIM. Several processes generate a
+// Sample generates images by one of the samplers of package diffusion. Several processes generate a
 // batch each at a time. If ctx ends or an error occurs, the samples so far are returned with the
 // error. Samples that are not finite are a [*NonFiniteError].
 func (m *Model) Sample(ctx context.Context, o SampleOptions) (Samples, error) {

@@ -18,7 +18,7 @@ const AutoInterval = -1
 type SampleConfig struct {
 	Interval  int    `json:"sample_interval"`  // steps between grids; the last step has one too; 0: none; [AutoInterval]: by cost
 	Images    int    `json:"sample_images"`    // in a grid; 0: 64, or fewer if Interval is chosen by cost
-	Respacing string `json:"sample_respacing"` // timestep respacing; ddimN samples by DDIM, others by ancestral sampling; "": ddim50, or the next below that the process has
+	Respacing string `json:"sample_respacing"` // timestep respacing; ddimN samples by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling; "": ddim50, or the next below that the process has
 }
 
 // ddimSteps is the number of timesteps by default.
@@ -41,8 +41,11 @@ func (s SampleConfig) Spec(d diffusion.Config) string {
 // Process returns the configuration of the respaced diffusion process, and its sampler.
 func (s SampleConfig) Process(d diffusion.Config) (diffusion.Config, diffusion.Sampler) {
 	d.TimestepRespacing = cmp.Or(s.Spec(d), d.TimestepRespacing)
-	if strings.HasPrefix(d.TimestepRespacing, "ddim") {
+	switch {
+	case strings.HasPrefix(d.TimestepRespacing, "ddim"):
 		return d, diffusion.DDIM
+	case strings.HasPrefix(d.TimestepRespacing, diffusion.EvenLogSNR.String()):
+		return d, diffusion.DPMPP2M
 	}
 	return d, diffusion.Ancestral
 }
@@ -60,7 +63,8 @@ func (s SampleConfig) Validate(m model.Config, d diffusion.Config) error {
 		errs = append(errs, fmt.Errorf("sample-images must not be negative, but is %d", s.Images))
 	}
 	if s.Respacing != "" {
-		if _, err := diffusion.SpaceTimesteps(d.Steps, s.Respacing); err != nil {
+		d.TimestepRespacing = s.Respacing
+		if _, err := d.KeptTimesteps(); err != nil {
 			errs = append(errs, fmt.Errorf("sample-respacing: %w", err))
 		}
 	}

@@ -102,7 +102,7 @@ func DiffusionOptions(c *train.Config) []Option {
 		{Name: "diffusion-steps", Category: categoryDiffusion, Value: &d.Steps, Usage: "number of diffusion timesteps `T`"},
 		{Name: "noise-schedule", Category: categoryDiffusion, Value: &d.NoiseSchedule, Usage: "noise (beta) schedule `NAME`: linear or cosine"},
 		{Name: "timestep-respacing", Category: categoryDiffusion, Value: &d.TimestepRespacing, Standard: "all",
-			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50"},
+			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50, or logsnr20, even in log-SNR"},
 		{Name: "sigma-small", Category: categoryDiffusion, Value: &d.SigmaSmall, Usage: "fixed variance: posterior variance (beta tilde) instead of beta"},
 		{Name: "use-kl", Category: categoryDiffusion, Value: &d.UseKL, Usage: "train on the variational bound alone (L_vlb)"},
 		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon"},
@@ -174,7 +174,7 @@ func GridOptions(c *train.Config) []Option {
 			Usage: "save a grid of samples every `N` steps, and after the last one (0: never; auto, with a preset or on a terminal: as often as 3 % of the time allow)"},
 		{Name: "sample-images", Category: CategorySampling, Value: &s.Images, Standard: "64, or 16 in a short run", Usage: "`N` images in a grid"},
 		{Name: "sample-respacing", Category: CategorySampling, Value: &s.Respacing, Standard: "ddim50",
-			Usage: "sample grids with a subset of the timesteps, `SPEC`, as --timestep-respacing: ddimN by DDIM, others by ancestral sampling"},
+			Usage: "sample grids with a subset of the timesteps, `SPEC`, as --timestep-respacing: ddimN by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling"},
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // rows are the folders that a golden folder may contain.
-var rows = []string{"schedule", "respace", "pieces", "image", "model", "classifier"}
+var rows = []string{"schedule", "respace", "pieces", "image", "model", "classifier", "solver"}
 
 // Dir returns the golden folder. The test fails if it contains none of the rows.
 func Dir(t testing.TB) string {

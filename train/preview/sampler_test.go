@@ -73,6 +73,7 @@ func TestGridsMatchCheckpoints(t *testing.T) {
 	for name, change := range map[string]func(*train.Config){
 		"ddim":      func(*train.Config) {},
 		"ancestral": func(c *train.Config) { c.Samples.Respacing = "4" },
+		"dpmpp-2m":  func(c *train.Config) { c.Samples.Respacing = "logsnr6" },
 		"batches":   func(c *train.Config) { c.Samples.Images = 18 },
 		"classes":   func(c *train.Config) { c.Model.ClassCond, c.Model.NumClasses = true, 12 },
 		"bf16":      func(c *train.Config) { c.Train.Precision = "bf16" },
