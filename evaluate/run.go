@@ -11,11 +11,13 @@ import (
 	"iddpm/data"
 )
 
-// Run computes the metrics of samples. The zero value of each optional field works.
+// Run computes the metrics of samples. The zero value of each optional field works; one of Weights
+// and Classify is needed.
 type Run struct {
 	Samples   []*data.Dataset // the parts of one set, of images of one size
 	Reference *Reference      // optional: without it only the Inception Score is computed
-	Weights   string          // file of the Inception network's weights
+	Weights   string          // file of the Inception network's weights; "": only the accuracy of Classify is computed
+	Classify  Classify        // optional: a classifier of the samples, whose labels are then needed
 	Device    gotorch.Device
 	BatchSize int    // optional: 64 on a GPU, 16 on a CPU
 	SaveStats string // optional: write the samples' statistics and features to this .npz
@@ -34,20 +36,22 @@ const (
 // Progress is the state of a run.
 type Progress struct {
 	Set        string   // SamplesSet or ReferenceSet; "": computing the metrics
+	Classified bool     // the set is classified, rather than its features computed
 	Sources    []string // names of the set's parts
 	Images, Of int      // images of the set whose features are computed, and all
 }
 
-// Metrics are the results of a run. Those that the reference does not allow are nil.
+// Metrics are the results of a run. Those that the run does not allow are nil.
 type Metrics struct {
 	FID, SFID         *float64
-	InceptionScore    float64
-	InceptionScoreStd float64 // over splits of 5000 samples
+	InceptionScore    *float64
+	InceptionScoreStd *float64 // over splits of 5000 samples
 	Precision, Recall *float64
 	KID               *KID
 	ReferenceImages   int   // images of the reference whose features are known
 	NoPrecision       error // why Precision and Recall are nil, if their computation failed
 	NoKID             error // the same of KID
+	Classes           *ClassAccuracy
 }
 
 // Check returns a [TooFewImagesError] if a set is too small for what Run computes.
@@ -68,25 +72,48 @@ func (r *Run) Check() error {
 // Compute computes the metrics, on the tensor thread. FID is defined for float32 features:
 // TF32 must be off, by [gotorch.Settings]. Its errors may wrap a [WeightsError] or a [ReferenceError].
 func (r *Run) Compute(ctx context.Context) (m Metrics, err error) {
+	if r.Classify != nil {
+		m.Classes, err = r.classify(ctx)
+	}
+	if err == nil && r.Weights != "" {
+		err = r.computeInception(ctx, &m)
+	}
+	return m, err
+}
+
+// classify classifies the samples.
+func (r *Run) classify(ctx context.Context) (*ClassAccuracy, error) {
+	a := new(ClassAccuracy)
+	return a, r.eachBatch(ctx, Progress{Set: SamplesSet, Classified: true}, r.Samples, func(batch data.Batch, size int) error {
+		likeliest, err := r.Classify(batch.Pixels, size)
+		if err == nil {
+			a.add(batch.Labels, likeliest)
+		}
+		return err
+	})
+}
+
+// computeInception fills in the metrics of Inception features.
+func (r *Run) computeInception(ctx context.Context, m *Metrics) error {
 	network, err := Load(r.Weights, r.Device)
 	if err != nil {
-		return m, &WeightsError{r.Weights, err}
+		return &WeightsError{r.Weights, err}
 	}
 	defer network.Free()
 	samples, err := r.features(ctx, network, SamplesSet, r.Samples...)
 	if err != nil {
-		return m, err
+		return err
 	}
-	m.InceptionScore, m.InceptionScoreStd = network.InceptionScore(samples.Features())
-	if math.IsNaN(m.InceptionScore) {
-		return m, fmt.Errorf("%s: the Inception network returns NaN for the samples: its weights are damaged", r.Weights)
+	score, std := network.InceptionScore(samples.Features())
+	if m.InceptionScore, m.InceptionScoreStd = &score, &std; math.IsNaN(score) {
+		return fmt.Errorf("%s: the Inception network returns NaN for the samples: its weights are damaged", r.Weights)
 	}
 	if r.Reference == nil && r.SaveStats == "" {
-		return m, nil
+		return nil
 	}
 	own, err := statisticsOf(samples)
 	if err == nil && r.Reference != nil {
-		err = r.compare(ctx, network, own, &m)
+		err = r.compare(ctx, network, own, m)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -94,7 +121,7 @@ func (r *Run) Compute(ctx context.Context) (m Metrics, err error) {
 	if err == nil && r.SaveStats != "" {
 		err = own.Save(r.SaveStats)
 	}
-	return m, err
+	return err
 }
 
 // compare fills in the metrics that need the reference.
@@ -164,26 +191,39 @@ func statisticsOf(s *Set) (SavedStatistics, error) {
 
 // features computes the Inception features of every image of a set, part by part.
 func (r *Run) features(ctx context.Context, network *Inception, name string, parts ...*data.Dataset) (*Set, error) {
-	at := Progress{Set: name}
+	n := 0
+	for _, part := range parts {
+		n += part.Len()
+	}
+	set := network.NewSet(n)
+	return set, r.eachBatch(ctx, Progress{Set: name}, parts, func(batch data.Batch, size int) error { return set.Add(batch.Pixels, size) })
+}
+
+// eachBatch calls do with every batch of a set's parts, whose images have size pixels a side, and
+// reports the progress.
+func (r *Run) eachBatch(ctx context.Context, at Progress, parts []*data.Dataset, do func(batch data.Batch, size int) error) error {
 	for _, part := range parts {
 		at.Of, at.Sources = at.Of+part.Len(), append(at.Sources, part.Name())
 	}
 	r.report(at)
-	set := network.NewSet(at.Of)
 	for _, part := range parts {
-		err := r.add(ctx, set, part, func() {
-			at.Images = set.Len()
+		err := r.batchesOf(ctx, part, func(batch data.Batch) error {
+			if err := do(batch, part.ImageSize()); err != nil {
+				return err
+			}
+			at.Images += len(batch.Pixels) / (3 * part.ImageSize() * part.ImageSize())
 			r.report(at)
+			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return set, nil
+	return nil
 }
 
-// add adds all images of a part, batch by batch.
-func (r *Run) add(ctx context.Context, set *Set, part *data.Dataset, added func()) error {
+// batchesOf calls do with all batches of a part.
+func (r *Run) batchesOf(ctx context.Context, part *data.Dataset, do func(data.Batch) error) error {
 	loader, err := data.NewLoader(part, data.LoaderOptions{BatchSize: r.batchSize(), Deterministic: true, End: int64(part.Len())})
 	if err != nil {
 		return err
@@ -195,13 +235,12 @@ func (r *Run) add(ctx context.Context, set *Set, part *data.Dataset, added func(
 			return nil
 		}
 		if err == nil {
-			err = set.Add(batch.Pixels, part.ImageSize())
+			err = do(batch)
 		}
 		if err != nil {
 			return err
 		}
 		loader.Recycle(batch)
-		added()
 	}
 }
 

@@ -51,42 +51,57 @@ func (o *classifierOptions) precision(network string) string {
 	return network
 }
 
-// load reads the classifier's checkpoint, if there is one, and completes its configuration:
-// bare weights say how many classes they have, and classify images of the guided network's size.
+// load reads the classifier's checkpoint, if there is one, and completes its configuration for
+// images of the guided network's size.
 func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *train.Checkpoint) (*train.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
+	c, err := o.read(ctx, r, path)
+	if err != nil {
+		return nil, err
+	}
+	return c, o.complete(c, guided.Config.Model.ImageSize)
+}
+
+// read reads the classifier's checkpoint.
+func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path string) (*train.Checkpoint, error) {
 	c, err := r.Checkpoint(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if !c.Bare {
-		if c.Config.Classifier == nil {
-			return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
-		}
-		o.config = *c.Config.Classifier
-		return c, nil
+	if !c.Bare && c.Config.Classifier == nil {
+		return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
 	}
-	o.config.ImageSize, o.config.NumClasses = guided.Config.Model.ImageSize, 1
+	return c, nil
+}
+
+// complete sets the configuration to that of a checkpoint. Bare weights say how many classes they
+// have, and classify images of imageSize pixels.
+func (o *classifierOptions) complete(c *train.Checkpoint, imageSize int) error {
+	if !c.Bare {
+		o.config = *c.Config.Classifier
+		return nil
+	}
+	o.config.ImageSize, o.config.NumClasses = imageSize, 1
 	e, err := o.config.Encoder()
 	if err != nil {
-		return nil, cli.Usage(err)
+		return cli.Usage(err)
 	}
 	plan, err := model.PlanClassifier(e)
 	if err != nil {
-		return nil, cli.Usage(err)
+		return cli.Usage(err)
 	}
 	o.config.NumClasses = logitsOf(c.Model, plan)
 	if e.OutChannels = o.config.NumClasses; e.OutChannels > 0 {
 		if plan, err = model.PlanClassifier(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := plan.CheckStateDict(c.Model); err != nil {
-		return nil, fmt.Errorf("classifier %s: %w", path, err)
+		return fmt.Errorf("classifier %s: %w", c.Path, err)
 	}
-	return c, nil
+	return nil
 }
 
 // logitsOf returns the length of the last bias of a classifier's weights; 0 if it is missing.

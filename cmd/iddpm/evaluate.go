@@ -12,7 +12,7 @@ func (p *program) evaluateCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "evaluate",
 		Usage:     "compute FID, sFID, KID, Inception Score, precision and recall of samples",
-		UsageText: "iddpm evaluate SAMPLES... --ref REF [FLAGS]",
+		UsageText: "iddpm evaluate SAMPLES... [--ref REF] [--classifier CKPT] [FLAGS]",
 		Description: `Compares SAMPLES from "iddpm sample" (an .npz, several parts of one set, or any source of
 images) with the images of REF, using the features of the Inception network of 2015 as
 guided-diffusion's evaluator does, but in float32 throughout. FID is the Frechet distance between
@@ -25,7 +25,11 @@ use 50,000.
 All images are preprocessed to the size of the samples, as for training; statistics must be of that
 size, too.
 
-Without --ref only the Inception Score is computed. REF may also be statistics from --save-stats,
+--classifier reports the accuracy of a classifier from "iddpm train --classifier", or of
+guided-diffusion, on the labels of the samples: how many samples of a class-conditional model look
+like their class. Train another one for it than the one that guided the samples.
+
+Without --ref only the Inception Score is computed, or only the accuracy with --classifier. REF may also be statistics from --save-stats,
 pytorch-fid or guided-diffusion's reference batches; metrics that need images are omitted where the
 file has none.
 
@@ -36,7 +40,8 @@ Examples:
   iddpm sample runs/003-cifar10 --num-samples 50000 --batch-size 500
   iddpm evaluate runs/003-cifar10/samples/step-500000 --ref cifar-10-binary.tar.gz --split train
   iddpm evaluate photos --image-size 64 --save-stats photos-64.npz
-  iddpm evaluate samples_50000x64x64x3.npz --ref photos-64.npz --json`,
+  iddpm evaluate samples_50000x64x64x3.npz --ref photos-64.npz --json
+  iddpm evaluate samples_1000x64x64x3.npz --classifier runs/005-classifier`,
 		Flags:           cli.FlagsOf(newEvaluateOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.evaluate,
@@ -68,8 +73,11 @@ func (p *program) evaluate(c *urfave.Context) error {
 		return err
 	}
 	defer e.close()
-	weights := o.inception
-	if weights == "" {
+	weights := ""
+	if o.usesInception() {
+		weights = o.inception
+	}
+	if weights == "" && o.usesInception() {
 		if weights, err = s.inceptionWeights(c.Context, "--inception"); err != nil {
 			return err
 		}

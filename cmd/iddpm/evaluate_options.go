@@ -11,24 +11,26 @@ import (
 // evaluateOptions are the flags of evaluate.
 type evaluateOptions struct {
 	sessionOptions
-	config    train.Config // only its data settings are used
-	size      int
-	split     string
-	ref       string
-	numRef    int
-	number    int
-	batchSize int
-	threads   int
-	inception string
-	stats     string
+	remoteOptions
+	config     train.Config // only its data settings are used
+	classifier classifierOptions
+	size       int
+	split      string
+	ref        string
+	numRef     int
+	number     int
+	batchSize  int
+	threads    int
+	inception  string
+	stats      string
 }
 
 func newEvaluateOptions() *evaluateOptions {
-	return &evaluateOptions{sessionOptions: defaultSession()}
+	return &evaluateOptions{sessionOptions: defaultSession(), classifier: newClassifierOptions()}
 }
 
 func (o *evaluateOptions) options() []cli.Option {
-	options := append(o.sessionOptions.options(), cli.ConfigOption(),
+	options := append(slices.Concat(o.sessionOptions.options(), o.remoteOptions.options(), o.classifier.evaluationOptions()), cli.ConfigOption(),
 		cli.Option{Name: "ref", Category: cli.CategoryData, Local: true, Value: &o.ref, Usage: "compare with `REF`: images from any source that train accepts, or an .npz of statistics"},
 		cli.Option{Name: "split", Category: cli.CategoryData, Value: &o.split, Usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
 		cli.Option{Name: "num-ref", Category: cli.CategoryData, Value: &o.numRef, Usage: "use `N` images of REF, spread evenly over it (0: all)"},
@@ -39,7 +41,7 @@ func (o *evaluateOptions) options() []cli.Option {
 		cli.Option{Name: "save-stats", Category: cli.CategoryEvaluation, Local: true, Value: &o.stats, Usage: "write the statistics and features of the samples to `FILE`.npz, for a later --ref"},
 		cli.Option{Name: "threads", Category: cli.CategoryRun, Value: &o.threads, Usage: "CPU threads, `N`, fixed (0: one per core that other programs leave free)"},
 	)
-	return append(options, cli.Select(cli.DataOptions(&o.config), "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
+	return append(options, cli.Select(cli.DataOptions(&o.config), "labels", "exif-orientation", "jpeg-decoder", "background", "max-bad-images")...)
 }
 
 func (o *evaluateOptions) validate(paths []string) error {
@@ -74,6 +76,8 @@ func (o *evaluateOptions) validate(paths []string) error {
 		return cli.Errorf("--save-stats %s exists: name another file, or remove it", o.stats)
 	case o.ref == "" && (o.split != "" || o.numRef > 0):
 		return cli.Errorf("--split and --num-ref select images of REF: name it by --ref")
+	case o.classifier.path == "" && (o.config.Data.Labels != "" || o.classifier.ema != ""):
+		return cli.Errorf("--labels and --classifier-ema are for --classifier")
 	}
 	if err := o.config.Data.Validate(); err != nil {
 		return cli.Usage(err)
@@ -81,10 +85,15 @@ func (o *evaluateOptions) validate(paths []string) error {
 	return nil
 }
 
-// settings returns the options of a data set of at most limit images of a size.
+// usesInception reports whether a metric needs features of the Inception network.
+func (o *evaluateOptions) usesInception() bool {
+	return o.classifier.path == "" || o.ref != "" || o.stats != ""
+}
+
+// settings returns the options of a data set of at most limit images of a size, without classes.
 func (o *evaluateOptions) settings(size int, split string, limit int) data.Options {
 	c := o.config
-	c.Model.ImageSize = size
+	c.Model.ImageSize, c.Data.Labels = size, ""
 	settings := c.DataOptions()
 	settings.Split, settings.Limit, settings.CacheBytes = split, limit, -1
 	return settings

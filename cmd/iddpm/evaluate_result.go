@@ -10,22 +10,23 @@ import (
 
 // evaluateResult is what evaluate prints. Metrics that REF does not allow are null.
 type evaluateResult struct {
-	Samples           []string `json:"samples"`
-	NumSamples        int      `json:"num_samples"`
-	Ref               string   `json:"ref,omitempty"`
-	NumRef            int      `json:"num_ref,omitempty"` // images of REF whose features were computed
-	ImageSize         int      `json:"image_size"`
-	FID               *float64 `json:"fid"`
-	SFID              *float64 `json:"sfid"`
-	InceptionScore    float64  `json:"inception_score"`
-	InceptionScoreStd float64  `json:"inception_score_std"` // over splits of 5000 samples
-	KID               *float64 `json:"kid"`
-	KIDStd            *float64 `json:"kid_std"`    // over subsets of at most 1000 images
-	KIDStdErr         *float64 `json:"kid_stderr"` // of the mean over subsets
-	Precision         *float64 `json:"precision"`
-	Recall            *float64 `json:"recall"`
-	Stats             string   `json:"stats,omitempty"` // .npz
-	Seconds           float64  `json:"seconds"`
+	Samples           []string       `json:"samples"`
+	NumSamples        int            `json:"num_samples"`
+	Ref               string         `json:"ref,omitempty"`
+	NumRef            int            `json:"num_ref,omitempty"` // images of REF whose features were computed
+	ImageSize         int            `json:"image_size"`
+	FID               *float64       `json:"fid"`
+	SFID              *float64       `json:"sfid"`
+	InceptionScore    *float64       `json:"inception_score"`
+	InceptionScoreStd *float64       `json:"inception_score_std"` // over splits of 5000 samples
+	KID               *float64       `json:"kid"`
+	KIDStd            *float64       `json:"kid_std"`    // over subsets of at most 1000 images
+	KIDStdErr         *float64       `json:"kid_stderr"` // of the mean over subsets
+	Precision         *float64       `json:"precision"`
+	Recall            *float64       `json:"recall"`
+	Classes           *classesResult `json:"classes,omitempty"` // of --classifier
+	Stats             string         `json:"stats,omitempty"`   // .npz
+	Seconds           float64        `json:"seconds"`
 }
 
 func (r *evaluateResult) text(w io.Writer) error {
@@ -48,11 +49,14 @@ func (r *evaluateResult) text(w io.Writer) error {
 	if r.KID != nil {
 		t.Line("KID", "%.6f ± %.6f", *r.KID, *r.KIDStdErr)
 	}
-	t.Line("Inception Score", "%.4f ± %.4f", r.InceptionScore, r.InceptionScoreStd)
+	if r.InceptionScore != nil {
+		t.Line("Inception Score", "%.4f ± %.4f", *r.InceptionScore, *r.InceptionScoreStd)
+	}
 	if r.Precision != nil {
 		t.Line("precision", "%.4f", *r.Precision)
 		t.Line("recall", "%.4f", *r.Recall)
 	}
+	r.Classes.write(&t)
 	if r.Stats != "" {
 		t.Line("statistics", "%s", r.Stats)
 	}

@@ -76,8 +76,8 @@ func TestEvaluate(t *testing.T) {
 	if r.FID != nil || r.SFID != nil || r.Precision != nil || r.Ref != "" || r.NumSamples != 6 || r.ImageSize != 8 || r.Stats != "stats.npz" {
 		t.Errorf("without a reference: %+v", r)
 	}
-	if !(r.InceptionScore > 1) || r.InceptionScoreStd != 0 {
-		t.Errorf("Inception Score %g ± %g", r.InceptionScore, r.InceptionScoreStd)
+	if !(*r.InceptionScore > 1) || *r.InceptionScoreStd != 0 {
+		t.Errorf("Inception Score %g ± %g", *r.InceptionScore, *r.InceptionScoreStd)
 	}
 	same := evaluateDone(t, "drawn [1]/samples_6x8x8x3.npz", "--ref", "stats.npz", "--batch-size", "4")
 	if same.KID == nil || !(math.Abs(*same.KID) < 1) || !(*same.KIDStdErr >= 0) { // unbiased: of a set with itself it is below 0

@@ -22,19 +22,26 @@ import (
 type evaluation struct {
 	*session
 	evaluate.Run
-	o    *evaluateOptions
-	size int            // width and height of all images, in pixels
-	r    evaluateResult // filled in step by step
+	o          *evaluateOptions
+	size       int            // width and height of all images, in pixels
+	classifier evalClassifier // of --classifier; zero: none
+	r          evaluateResult // filled in step by step
 }
 
 // newEvaluation opens the samples, of one file or several, and the reference.
 func (s *session) newEvaluation(ctx context.Context, paths []string, o *evaluateOptions) (e *evaluation, err error) {
 	e = &evaluation{session: s, o: o, size: o.size, Run: evaluate.Run{Device: s.device, BatchSize: o.batchSize, SaveStats: o.stats}}
 	e.Progress = e.logProgress
+	if e.classifier, err = s.readEvalClassifier(ctx, o); err != nil {
+		return e, err
+	}
 	for _, path := range paths {
 		if err = e.addSamples(ctx, path); err != nil {
 			break
 		}
+	}
+	if err == nil && o.classifier.path != "" {
+		err = e.addClassifier()
 	}
 	if err == nil && o.ref != "" {
 		if err = e.openReference(); err != nil {
@@ -86,12 +93,12 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 	if own {
 		size = data.OwnSize
 	}
-	set, err := data.Open(path, e.o.settings(size, "", e.o.number))
+	set, err := e.openSamples(path, size)
 	if err == nil && own {
 		set, err = e.commonSize(ctx, set, path)
 	}
 	if err != nil {
-		return err
+		return unlabelled(err)
 	}
 	train.LogData(e.log, set)
 	e.Samples = append(e.Samples, set)
@@ -113,6 +120,25 @@ func (e *evaluation) addSamples(ctx context.Context, path string) error {
 	return nil
 }
 
+// openSamples opens samples of a size, with their classes if a classifier needs them.
+func (e *evaluation) openSamples(path string, size int) (*data.Dataset, error) {
+	return data.Open(path, e.classifier.dataOptions(e.o.settings(size, "", e.o.number), path, e.o.config.Data.Labels))
+}
+
+// addClassifier loads the classifier, and checks that it knows the labels of all samples.
+func (e *evaluation) addClassifier() error {
+	if err := e.classifier.load(e.session, e.size); err != nil {
+		return err
+	}
+	for _, set := range e.Samples {
+		if err := e.classifier.checkLabels(set); err != nil {
+			return err
+		}
+	}
+	e.Classify = e.classifier.classify
+	return nil
+}
+
 // commonSize reopens a set with the most frequent size of its images, if that is not the
 // first one's, and logs the images of other sizes.
 func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path string) (*data.Dataset, error) {
@@ -130,7 +156,7 @@ func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path str
 	if err != nil {
 		return nil, err
 	}
-	return data.Open(path, e.o.settings(side, "", e.o.number))
+	return e.openSamples(path, side)
 }
 
 // samplesIn returns the .npz of a folder that sample has written: the images in the same
@@ -180,9 +206,10 @@ func (e *evaluation) close() {
 		set.Close()
 	}
 	e.Reference.Close()
+	e.classifier.free()
 }
 
-// run computes the metrics, with the Inception weights of a file.
+// run computes the metrics, with the Inception weights of a file; "" without those that need them.
 func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, error) {
 	start := time.Now()
 	e.Weights = weights
@@ -209,6 +236,9 @@ func (e *evaluation) run(ctx context.Context, weights string) (*evaluateResult, 
 	e.r.ImageSize, e.r.Stats = e.size, e.o.stats
 	e.r.FID, e.r.SFID, e.r.Precision, e.r.Recall = m.FID, m.SFID, m.Precision, m.Recall
 	e.r.InceptionScore, e.r.InceptionScoreStd = m.InceptionScore, m.InceptionScoreStd
+	if m.Classes != nil {
+		e.r.Classes = e.classifier.result(m.Classes)
+	}
 	if e.Reference != nil {
 		e.r.Ref, e.r.NumRef = e.Reference.Name, m.ReferenceImages
 	}
@@ -235,6 +265,9 @@ func (e *evaluation) logProgress(at evaluate.Progress) {
 	case at.Set == "":
 		e.screen.Done()
 		e.log.Info("computing metrics")
+	case at.Images == 0 && at.Classified:
+		e.screen.Done()
+		e.log.Info("classifying the "+at.Set, zap.Strings("data", at.Sources), zap.Int("images", at.Of), zap.String("classifier", e.classifier.checkpoint.Path), zap.Stringer("device", e.device))
 	case at.Images == 0:
 		e.screen.Done() // each set has its own bar
 		e.log.Info("computing Inception features of the "+at.Set, zap.Strings("data", at.Sources), zap.Int("images", at.Of), zap.Stringer("device", e.device))
@@ -244,6 +277,6 @@ func (e *evaluation) logProgress(at evaluate.Progress) {
 	default:
 		e.threads.Adapt()
 		e.reportProgress(at.Images, at.Of, fmt.Sprintf("%s %d/%d ", at.Set, at.Images, at.Of),
-			"computing Inception features", zap.String("of the", at.Set), zap.Int("images", at.Images), zap.Int("of", at.Of))
+			map[bool]string{true: "classifying", false: "computing Inception features"}[at.Classified], zap.String("of the", at.Set), zap.Int("images", at.Images), zap.Int("of", at.Of))
 	}
 }

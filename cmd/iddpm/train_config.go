@@ -25,6 +25,9 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() && config.Classifier == nil {
 		config.Samples.Interval = train.AutoInterval
 	}
+	if !c.IsSet("sample-interval") && config.Classifier != nil { // a preset's
+		config.Samples.Interval = 0
+	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
 		config.Train.Precision = "fp16"
 	}
