@@ -2,6 +2,7 @@ package inference
 
 import (
 	"cmp"
+	"errors"
 
 	"github.com/wangkuiyi/gotorch"
 
@@ -41,7 +42,11 @@ func Load(path string, o LoadOptions) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return FromCheckpoint(c, o)
+	m, err := FromCheckpoint(c, o)
+	if err := errors.Join(err, c.Close()); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // FromCheckpoint builds the network and the diffusion of a checkpoint that has been read.

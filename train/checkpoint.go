@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/safetensors"
 	"go.uber.org/zap"
 
 	"iddpm/model"
@@ -31,6 +32,7 @@ type Checkpoint struct {
 	Bare            bool                // the file is a bare state_dict: there is no Config
 	Prefix          string              // stripped from all names of a bare state_dict, such as "module."
 	Model           *pt.Dict            // weights
+	Exported        string              // of a file that holds one set of weights with their configuration, see [Weights.Rate]; else ""
 	EMA             map[string]*pt.Dict // EMA weights, by decay rate
 	Optimizer       *pt.Dict            // torch.optim.AdamW's state_dict; nil in a file of weights
 	TimestepSampler *pt.Dict
@@ -42,7 +44,8 @@ type Checkpoint struct {
 	health          engine.Health
 	Environment     map[string]string
 
-	sum string // sha256 of the file; "": not computed yet
+	mapped *safetensors.Mapped // holds the tensors; nil: they are in Go's memory
+	sum    string              // sha256 of the file; "": not computed yet
 }
 
 // Sum returns the sha256 of the file, in hexadecimal. It reads the file once.
@@ -63,8 +66,8 @@ func (c *Checkpoint) Sum() (string, error) {
 	return c.sum, nil
 }
 
-// LoadCheckpoint reads a checkpoint file, a bare state_dict, or the newest
-// readable checkpoint of a run folder.
+// LoadCheckpoint reads a checkpoint file, a bare state_dict, a safetensors file, or the
+// newest readable checkpoint of a run folder.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -94,6 +97,9 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 var errNoCheckpoint = errors.New("holds no checkpoint")
 
 func readCheckpoint(path string) (*Checkpoint, error) {
+	if isSafetensors(path) {
+		return readSafetensors(path)
+	}
 	value, err := pt.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,9 @@ type Weights struct {
 // raw weights, or "" for the default. By default they are the EMA of the highest rate,
 // or the raw weights if there is none, or while that EMA is mostly initial weights: see [defaultEMA].
 func (c *Checkpoint) Weights(ema string) (Weights, error) {
+	if c.Exported != "" {
+		return c.exportedWeights(ema)
+	}
 	w := Weights{Rate: RawWeights, Name: "of the last step", Dict: c.Model}
 	switch {
 	case ema == RawWeights:

@@ -41,13 +41,17 @@ func (p *program) exportCommand() *urfave.Command {
 		Name:      "export",
 		Usage:     "export weights as a PyTorch state_dict or safetensors",
 		UsageText: "iddpm export CKPT_OR_RUN_DIR -o FILE [FLAGS]\niddpm export CKPT_OR_RUN_DIR --reference-layout DIR",
-		Description: `Exports the weights of a checkpoint as a bare PyTorch state_dict or as safetensors, or the whole
+		Description: `Exports the weights of a checkpoint as a bare PyTorch state_dict, as safetensors, or the whole
 training state as the files that improved-diffusion resumes from: model010000.pt,
 ema_0.9999_010000.pt and opt010000.pt. "iddpm resume model010000.pt" reads such files, too.
+
+A .safetensors file holds the run's configuration in its metadata, so that all commands use it
+like a checkpoint, without flags; only resume needs the training state.
 
 Examples:
   iddpm export runs/001-emoji -o emoji.pt
   iddpm export runs/001-emoji -o emoji.safetensors --ema none
+  iddpm sample emoji.safetensors
   iddpm export runs/001-emoji --reference-layout theirs`,
 		Flags:           cli.FlagsOf(new(exportOptions).options()...),
 		HideHelpCommand: true,
@@ -151,13 +155,9 @@ func (s *session) exportWeights(c *train.Checkpoint, o *exportOptions) (name str
 	if o.format == "pt" {
 		return weights.Name, pt.WriteFile(o.out, weights.Dict)
 	}
-	file := &safetensors.File{Metadata: map[string]string{"format": "pt"}}
-	for name, value := range weights.Dict.All() {
-		tensor, ok := value.(*pt.Tensor)
-		if !ok {
-			return "", fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
-		}
-		file.Tensors = append(file.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
+	file, err := c.ExportSafetensors(o.ema)
+	if err != nil {
+		return "", err
 	}
 	return weights.Name, safetensors.WriteFile(o.out, file)
 }

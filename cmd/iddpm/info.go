@@ -101,6 +101,9 @@ func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) 
 func (r *infoResult) read(c *urfave.Context, checkpoint *train.Checkpoint, preset string) {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
+	if checkpoint.Exported != "" && checkpoint.Exported != train.RawWeights {
+		r.EMARates = []string{checkpoint.Exported}
+	}
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
 	w, _ := checkpoint.Weights("") // fails only for a missing rate
 	r.reason = w.Reason

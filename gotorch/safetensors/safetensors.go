@@ -92,40 +92,51 @@ func ReadFile(path string) (*File, error) {
 // Read reads a file of size bytes. The tensors are in the order of their data, and
 // share one slice.
 func Read(r io.Reader, size int64) (*File, error) {
-	var start [8]byte
-	if size < int64(len(start)) {
-		return nil, fmt.Errorf("truncated at byte %d, in the header's length", size)
-	}
-	if _, err := io.ReadFull(r, start[:]); err != nil {
-		return nil, err
-	}
-	length, left := binary.LittleEndian.Uint64(start[:]), uint64(size)-8
-	if length > maxHeader {
-		return nil, fmt.Errorf("not a safetensors file: a header of %d bytes is longer than %d", length, maxHeader)
-	}
-	if length > left {
-		return nil, fmt.Errorf("truncated at byte %d: the header has %d", size, length)
-	}
-	header := make([]byte, length)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return nil, err
-	}
-	file, entries, err := parse(header)
+	file, entries, total, err := readHeader(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("bad header: %w", err)
-	}
-	total := int64(left - length)
-	if err := layOut(file, entries, total); err != nil {
 		return nil, err
 	}
 	data := make([]byte, total)
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, err
 	}
-	for i, e := range entries {
-		file.Tensors[i].Data = data[e.Offsets[0]:e.Offsets[1]:e.Offsets[1]]
-	}
+	file.fill(entries, data)
 	return file, nil
+}
+
+// readHeader reads the header of a file of size bytes, and checks it against the size of the data
+// that follow, total. The tensors have no data yet; entries are in the same order.
+func readHeader(r io.Reader, size int64) (file *File, entries []entry, total int64, err error) {
+	var start [8]byte
+	if size < int64(len(start)) {
+		return nil, nil, 0, fmt.Errorf("truncated at byte %d, in the header's length", size)
+	}
+	if _, err := io.ReadFull(r, start[:]); err != nil {
+		return nil, nil, 0, err
+	}
+	length, left := binary.LittleEndian.Uint64(start[:]), uint64(size)-8
+	if length > maxHeader {
+		return nil, nil, 0, fmt.Errorf("not a safetensors file: a header of %d bytes is longer than %d", length, maxHeader)
+	}
+	if length > left {
+		return nil, nil, 0, fmt.Errorf("truncated at byte %d: the header has %d", size, length)
+	}
+	header := make([]byte, length)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, nil, 0, err
+	}
+	if file, entries, err = parse(header); err != nil {
+		return nil, nil, 0, fmt.Errorf("bad header: %w", err)
+	}
+	total = int64(left - length)
+	return file, entries, total, layOut(file, entries, total)
+}
+
+// fill sets the tensors' data to slices of all data.
+func (f *File) fill(entries []entry, data []byte) {
+	for i, e := range entries {
+		f.Tensors[i].Data = data[e.Offsets[0]:e.Offsets[1]:e.Offsets[1]]
+	}
 }
 
 // entry is a named info.

@@ -221,8 +221,14 @@ func FuzzRead(f *testing.F) {
 	f.Add(python)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := read(data)
+		if mapped, mapErr := Parse(data); !reflect.DeepEqual(file, mapped) || (err == nil) != (mapErr == nil) {
+			t.Fatalf("read as %v (%v), but parsed as %v (%v)", file, err, mapped, mapErr)
+		}
 		if err != nil {
 			return
+		}
+		if !Begins(data) {
+			t.Fatalf("%q was read but not detected", data)
 		}
 		var b bytes.Buffer
 		if err := Write(&b, file); err != nil {

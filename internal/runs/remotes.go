@@ -206,7 +206,7 @@ func URLOf(url string) (storage.Location, error) {
 	if err != nil {
 		return at, err
 	}
-	if strings.HasSuffix(at.Base(), ".pt") {
+	if ext := path.Ext(at.Base()); ext == ".pt" || ext == ".safetensors" {
 		at = at.Dir()
 	}
 	if at.Base() == "checkpoints" {

@@ -1,0 +1,163 @@
+package train
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+
+	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/regularfile"
+	"github.com/wangkuiyi/gotorch/safetensors"
+)
+
+// The metadata of exported safetensors files. The format allows only texts: the values are JSON,
+// except those of the weights and the data, which are names.
+const (
+	metadataConfig  = "iddpm.config"       // the whole Config
+	metadataStep    = "iddpm.step"         // of the checkpoint
+	metadataWeights = "iddpm.weights"      // decay rate of the EMA, or RawWeights
+	metadataClasses = "iddpm.classes"      // names by label
+	metadataCounts  = "iddpm.class_counts" // training images by label
+	metadataData    = "iddpm.data"         // name of the training images
+)
+
+// ExportSafetensors returns the weights that ema names, see [Checkpoint.Weights], as a safetensors
+// file that [LoadCheckpoint] reads with its configuration: one of a checkpoint with a
+// configuration. One of bare weights has none to store.
+func (c *Checkpoint) ExportSafetensors(ema string) (*safetensors.File, error) {
+	w, err := c.Weights(ema)
+	if err != nil {
+		return nil, err
+	}
+	f := &safetensors.File{Metadata: map[string]string{"format": "pt"}} // Python's transformers require it
+	for name, value := range w.Dict.All() {
+		tensor, ok := value.(*pt.Tensor)
+		if !ok {
+			return nil, fmt.Errorf("%s: %v is a %s, not a tensor", c.Path, name, pt.TypeName(value))
+		}
+		f.Tensors = append(f.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
+	}
+	if c.Bare {
+		return f, nil
+	}
+	return f, c.describe(f.Metadata, w)
+}
+
+// describe adds to metadata what a file of weights w needs to be used without flags.
+func (c *Checkpoint) describe(metadata map[string]string, w Weights) error {
+	metadata[metadataWeights] = w.Rate
+	if c.DataName != "" {
+		metadata[metadataData] = c.DataName
+	}
+	for key, value := range map[string]any{metadataConfig: c.Config, metadataStep: c.Step, metadataClasses: c.ClassNames, metadataCounts: c.ClassCounts} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		if string(text) != "null" {
+			metadata[key] = string(text)
+		}
+	}
+	return nil
+}
+
+// isSafetensors reports whether a file is to be read as safetensors: by its name, or by its
+// first bytes.
+func isSafetensors(path string) bool {
+	if filepath.Ext(path) == ".safetensors" {
+		return true
+	}
+	f, err := regularfile.Open(path)
+	if err != nil {
+		return false // opening it again returns the error
+	}
+	defer f.Close()
+	var start [9]byte
+	_, err = io.ReadFull(f, start[:])
+	return err == nil && safetensors.Begins(start[:])
+}
+
+// readSafetensors maps a safetensors file into memory, as a checkpoint.
+func readSafetensors(path string) (*Checkpoint, error) {
+	m, err := safetensors.Map(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Path: path, mapped: m}
+	if err := c.parseSafetensors(&m.File); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// parseSafetensors reads the content of a safetensors file. Without our metadata it is a file of
+// bare weights.
+func (c *Checkpoint) parseSafetensors(f *safetensors.File) error {
+	dict := &pt.Dict{Ordered: true}
+	for _, t := range f.Tensors {
+		dict.Set(t.Name, t.Tensor)
+	}
+	text, ok := f.Metadata[metadataConfig]
+	if !ok {
+		return c.readBare(dict)
+	}
+	if err := c.readMetadata(text, f.Metadata); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	c.Model = dict
+	return nil
+}
+
+func (c *Checkpoint) readMetadata(config string, metadata map[string]string) (err error) {
+	if c.Config, err = parseConfig([]byte(config)); err != nil {
+		return fmt.Errorf("%s: %w", metadataConfig, err)
+	}
+	for key, value := range map[string]any{metadataStep: &c.Step, metadataClasses: &c.ClassNames, metadataCounts: &c.ClassCounts} {
+		if text, ok := metadata[key]; ok {
+			if err := json.Unmarshal([]byte(text), value); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	c.Exported, c.DataName = cmp.Or(metadata[metadataWeights], RawWeights), metadata[metadataData]
+	if rate, err := strconv.ParseFloat(c.Exported, 64); (err != nil || !(rate >= 0 && rate < 1)) && c.Exported != RawWeights {
+		return fmt.Errorf("%s: %q is neither a decay rate nor %s", metadataWeights, c.Exported, RawWeights)
+	}
+	if c.Step < 0 {
+		return fmt.Errorf("%s: %d is negative", metadataStep, c.Step)
+	}
+	return nil
+}
+
+// exportedWeights is [Checkpoint.Weights] of a file with one set of weights.
+func (c *Checkpoint) exportedWeights(ema string) (Weights, error) {
+	w := Weights{Rate: c.Exported, Name: "of the last step", Dict: c.Model}
+	if w.Rate != RawWeights {
+		w.Name = "EMA " + w.Rate
+	}
+	if ema != "" && ema != w.Rate && !sameRate(ema, w.Rate) {
+		return Weights{}, fmt.Errorf("%s holds only the weights that were exported (%s), not those of %s", c.Path, w.Name, ema)
+	}
+	return w, nil
+}
+
+// sameRate reports whether two texts are the same decay rate.
+func sameRate(a, b string) bool {
+	x, errX := strconv.ParseFloat(a, 64)
+	y, errY := strconv.ParseFloat(b, 64)
+	return errX == nil && errY == nil && x == y
+}
+
+// Close unmaps the file of a checkpoint that was read from safetensors, whose tensors must not be
+// used afterwards. Networks that were made from it have copies of the weights. Without Close the
+// file is mapped for the life of the process, which costs address space alone.
+func (c *Checkpoint) Close() error {
+	if c.mapped == nil {
+		return nil
+	}
+	return c.mapped.Close()
+}
