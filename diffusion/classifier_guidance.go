@@ -56,6 +56,8 @@ type gradientShifts struct{ gotorch.Tensor }
 // by (1 - alphaBar) / sqrt(alphaBar) gradient.
 func (c coefficients) ddimShifts(xStartFactor, epsilonFactor gotorch.Tensor) gradientShifts {
 	xStart := c.of(oneMinusAlphasCumprod).Mul(c.of(sqrtRecipAlphasCumprod))
+	// Where x_t has no signal a classifier has nothing to say, and x_0 would shift infinitely.
+	xStart = gotorch.Where(c.of(sqrtAlphasCumprod).EqScalar(0), c.of(zero), xStart)
 	next := xStartFactor.Mul(xStart).Sub(epsilonFactor.Mul(c.of(sqrtOneMinusAlphasCumprod)), 1)
 	return gradientShifts{gotorch.Stack([]gotorch.Tensor{next, xStart}, 1).CastTo(gotorch.Float).Unscoped()}
 }

@@ -7,16 +7,18 @@ import "github.com/wangkuiyi/gotorch"
 type coefficient int64
 
 const (
-	zero                      coefficient = iota
-	one                                   // 1
-	scaledTimestep                        // the timestep that the network receives: the reference's _scale_timesteps
-	nonzeroMask                           // 0 at t = 0, else 1
-	sqrtAlphasCumprod                     // x_0's factor in x_t; the first of gotorch.QSampleColumns
-	sqrtOneMinusAlphasCumprod             // the noise's factor in x_t
-	oneMinusAlphasCumprod                 // the variance of q(x_t | x_0)
-	logOneMinusAlphasCumprod              // nats
-	sqrtRecipAlphasCumprod                // sqrt(1/alphaBar)
-	sqrtRecipm1AlphasCumprod              // sqrt(1/alphaBar - 1)
+	zero                           coefficient = iota
+	one                                        // 1
+	scaledTimestep                             // the timestep that the network receives: the reference's _scale_timesteps
+	nonzeroMask                                // 0 at t = 0, else 1
+	sqrtAlphasCumprod                          // x_0's factor in x_t; the first of gotorch.QSampleColumns
+	sqrtOneMinusAlphasCumprod                  // the noise's factor in x_t
+	oneMinusAlphasCumprod                      // the variance of q(x_t | x_0)
+	logOneMinusAlphasCumprod                   // nats
+	sqrtRecipAlphasCumprod                     // sqrt(1/alphaBar)
+	sqrtRecipm1AlphasCumprod                   // sqrt(1/alphaBar - 1)
+	recipSqrtOneMinusAlphasCumprod             // 1/sqrt(1 - alphaBar)
+	sqrtSNR                                    // sqrt(alphaBar/(1 - alphaBar))
 	sqrtAlphasCumprodPrev
 	oneMinusAlphasCumprodPrev
 	sqrtAlphasCumprodNext
@@ -60,6 +62,8 @@ func newCoefficients(s deviceSchedule, scaledTimesteps gotorch.Tensor) coefficie
 	c[logOneMinusAlphasCumprod] = oneMinus(s.alphasCumprod).Log()
 	c[sqrtRecipAlphasCumprod] = s.alphasCumprod.PowScalar(-1).Sqrt()
 	c[sqrtRecipm1AlphasCumprod] = s.alphasCumprod.PowScalar(-1).AddScalar(-1).Sqrt()
+	c[recipSqrtOneMinusAlphasCumprod] = oneMinus(s.alphasCumprod).PowScalar(-0.5)
+	c[sqrtSNR] = s.alphasCumprod.Div(oneMinus(s.alphasCumprod)).Sqrt()
 	c[sqrtAlphasCumprodPrev] = s.alphasCumprodPrev.Sqrt()
 	c[oneMinusAlphasCumprodPrev] = oneMinus(s.alphasCumprodPrev)
 	c[sqrtAlphasCumprodNext] = s.alphasCumprodNext.Sqrt()

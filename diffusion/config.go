@@ -11,14 +11,62 @@ import (
 // reference's flags.
 type Config struct {
 	Steps                int    `json:"diffusion_steps"`        // T of the process that the network is trained on
-	NoiseSchedule        string `json:"noise_schedule"`         // Linear or Cosine
+	NoiseSchedule        string `json:"noise_schedule"`         // see ScheduleNames
 	TimestepRespacing    string `json:"timestep_respacing"`     // the timesteps to keep, see [Config.KeptTimesteps]; "": all
 	LearnSigma           bool   `json:"learn_sigma"`            // LearnedRange variance: the network has 2C output channels
 	SigmaSmall           bool   `json:"sigma_small"`            // FixedSmall variance instead of FixedLarge; ignored with LearnSigma
 	UseKL                bool   `json:"use_kl"`                 // train on L_vlb alone
-	PredictXStart        bool   `json:"predict_xstart"`         // the network predicts x_0, not the noise
+	PredictXStart        bool   `json:"predict_xstart"`         // the network predicts x_0, not the noise: the reference's name of Predict = "xstart"
 	RescaleTimesteps     bool   `json:"rescale_timesteps"`      // scale the timesteps that the network receives to 1000 t/T
 	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"` // weight the bound's term by T/1000 (L_hybrid's lambda = 0.001); else by 1
+
+	// Beyond the reference's flags; empty in files of earlier versions.
+	Predict         string `json:"predict,omitempty"`           // what the network predicts: epsilon, xstart or v; "": by PredictXStart
+	LossWeight      string `json:"loss_weight,omitempty"`       // weight of L_simple by timestep, see ParseLossWeight
+	ZeroTerminalSNR bool   `json:"zero_terminal_snr,omitempty"` // rescale the schedule so that x_T has no signal; needs Predict = "v"
+}
+
+// The names of prediction types in Config.Predict.
+var meanTypeNames = map[string]ModelMeanType{"epsilon": Epsilon, "xstart": XStart, "v": Velocity}
+
+// MeanType returns what the network predicts.
+func (c Config) MeanType() ModelMeanType {
+	if c.Predict == "" && c.PredictXStart {
+		return XStart
+	}
+	return meanTypeNames[c.Predict] // Epsilon for ""
+}
+
+// validateObjective returns an error that lists the objective's problems.
+func (c Config) validateObjective() error {
+	var errs []error
+	if _, ok := meanTypeNames[c.Predict]; c.Predict != "" && !ok {
+		errs = append(errs, fmt.Errorf("unknown predict %q: use epsilon, xstart or v", c.Predict))
+	} else if c.PredictXStart && c.MeanType() != XStart {
+		errs = append(errs, fmt.Errorf("predict %q contradicts predict_xstart: use one of them", c.Predict))
+	}
+	weight, err := ParseLossWeight(c.LossWeight)
+	if err != nil {
+		errs = append(errs, err)
+	} else if weight.Kind != Unweighted && c.UseKL {
+		errs = append(errs, fmt.Errorf("loss_weight %q weights L_simple, which use_kl leaves out: use one of them", c.LossWeight))
+	}
+	if c.ZeroTerminalSNR {
+		errs = append(errs, checkZeroTerminalSNR(c.MeanType()))
+	}
+	return errors.Join(errs...)
+}
+
+// checkZeroTerminalSNR returns an error unless a network that predicts m can learn a process
+// whose x_T has no signal.
+func checkZeroTerminalSNR(m ModelMeanType) error {
+	switch m {
+	case Velocity:
+		return nil
+	case Epsilon:
+		return errors.New("zero terminal SNR (zero_terminal_snr) needs predict v: x_T is the noise itself, from which no x_0 follows by a predicted epsilon, since alphaBar_T is 0")
+	}
+	return errors.New("zero terminal SNR (zero_terminal_snr) needs predict v, with which Lin et al. (arXiv 2305.08891) define it: v is -x_0 at x_T, and nearly epsilon at the first timestep")
 }
 
 // Validate returns an error that lists every problem of c.
@@ -28,7 +76,7 @@ func (c Config) Validate() error {
 	if c.Steps >= 2 && c.Steps <= maxSteps {
 		spacingErr = validateRespacing(c.Steps, c.TimestepRespacing)
 	}
-	return errors.Join(scheduleErr, spacingErr)
+	return errors.Join(scheduleErr, spacingErr, c.validateObjective())
 }
 
 // KeptTimesteps returns, in ascending order, the timesteps that TimestepRespacing keeps: see
@@ -46,7 +94,7 @@ func (c Config) KeptTimesteps() ([]int, error) {
 
 // schedule returns the betas of the process without respacing, and its schedule.
 func (c Config) schedule() (betas []float64, host Schedule, err error) {
-	if betas, err = NamedBetas(c.NoiseSchedule, c.Steps); err != nil {
+	if betas, err = c.Betas(); err != nil {
 		return nil, Schedule{}, err
 	}
 	if host, err = NewSchedule(betas); err != nil {
@@ -55,12 +103,10 @@ func (c Config) schedule() (betas []float64, host Schedule, err error) {
 	return betas, host, err
 }
 
-// Objective returns what the network predicts and how it is trained.
+// Objective returns what the network predicts and how it is trained. c must be valid.
 func (c Config) Objective() Objective {
-	o := Objective{RescaleTimesteps: c.RescaleTimesteps}
-	if c.PredictXStart {
-		o.MeanType = XStart
-	}
+	o := Objective{MeanType: c.MeanType(), RescaleTimesteps: c.RescaleTimesteps}
+	o.LossWeight, _ = ParseLossWeight(c.LossWeight)
 	switch {
 	case c.LearnSigma:
 		o.VarType = LearnedRange
@@ -90,7 +136,7 @@ func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	if err != nil {
 		return nil, err
 	}
-	onDevice := func() gotorch.Tensor { return namedBetas(c.NoiseSchedule, c.Steps, device) }
+	onDevice := func() gotorch.Tensor { return c.deviceBetas(device) }
 	if len(useTimesteps) < c.Steps {
 		betas = RespaceBetas(host.AlphasCumprod, useTimesteps)
 		if host, err = NewSchedule(betas); err != nil {
@@ -107,6 +153,9 @@ func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
 // NewGaussian creates the diffusion with the given betas, without respacing.
 func NewGaussian(betas []float64, o Objective, device gotorch.Device) (d *GaussianDiffusion, err error) {
 	host, err := NewSchedule(betas)
+	if err == nil && host.zeroTerminalSNR() {
+		err = checkZeroTerminalSNR(o.MeanType)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,11 +11,13 @@
 //
 // docs/paper.md names the function of each equation of the paper.
 //
-//	schedule.go           betas and the quantities derived from them
+//	noise_schedules.go    the betas of named schedules
+//	schedule.go           the quantities derived from betas
 //	coefficients.go       the table of coefficients, functions of t
 //	parametrization.go    how x_0, mean, log variance and target follow from the network's output
 //	gaussian.go           q(x_t | x_0) and p(x_{t-1} | x_t)
 //	losses.go             training objectives
+//	loss_weight.go        weights of L_simple by timestep
 //	bpd.go                the variational bound, all terms
 //	sample.go             the sampling loop, and ancestral sampling (Ho et al. 2020)
 //	sampler.go            the samplers: first order, DPM-Solver++(2M), Heun

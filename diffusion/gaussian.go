@@ -24,7 +24,8 @@ type Objective struct {
 	MeanType         ModelMeanType
 	VarType          ModelVarType
 	LossType         LossType
-	RescaleTimesteps bool // scale the timesteps that the network receives to 1000 t/T
+	LossWeight       LossWeight // of L_simple
+	RescaleTimesteps bool       // scale the timesteps that the network receives to 1000 t/T
 }
 
 // learnsVariance reports whether the network has 2C output channels.
@@ -49,7 +50,7 @@ type GaussianDiffusion struct {
 	OriginalNumSteps int   // T of the original process, which the network is trained on
 
 	coefficients coefficients
-	table        gotorch.Tensor // coefficients, then the rows of gotorch.DiffusionLosses: float32 [T, ...]
+	table        gotorch.Tensor // coefficients, then the rows of gotorch.DiffusionLosses, then the loss weights: float32 [T, ...]
 	device       gotorch.Device
 
 	pSample, ddimReverseSample stepCoefficients
@@ -62,7 +63,7 @@ func newGaussian(betas gotorch.Tensor, host Schedule, useTimesteps []int, origin
 	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), samplers: map[samplerKey]stepCoefficients{}}
 	c := newCoefficients(newDeviceSchedule(betas), d.scaledTimesteps())
 	d.coefficients = coefficients{c.Unscoped()}
-	losses := gotorch.Stack(c.lossRows(o.MeanType.definition(), o.VarType.definition()), 1)
+	losses := gotorch.Stack(append(c.lossRows(o.MeanType.definition(), o.VarType.definition()), c.lossWeights(o.LossWeight, o.MeanType.definition())), 1)
 	d.table = gotorch.Cat([]gotorch.Tensor{c.Tensor, losses}, 1).CastTo(gotorch.Float).Unscoped()
 	d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
 	return d
@@ -170,7 +171,7 @@ func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timest
 
 // predictEpsFromXStart returns the noise in x_t, given x_0.
 func (d *GaussianDiffusion) predictEpsFromXStart(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	return t.extract(sqrtRecipAlphasCumprod).Mul(x).SubI(predXStart, 1).DivI(t.extract(sqrtRecipm1AlphasCumprod))
+	return epsilonOfXStart.at(t, values{xStart: predXStart, xT: x})
 }
 
 func mustMatch(op, name string, got, want gotorch.Tensor) {

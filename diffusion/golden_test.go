@@ -50,7 +50,7 @@ func TestGoldenLikelihood(t *testing.T) {
 
 // The names that the golden files use.
 var (
-	meanTypes = map[string]ModelMeanType{"epsilon": Epsilon, "start_x": XStart, "previous_x": PreviousX}
+	meanTypes = map[string]ModelMeanType{"epsilon": Epsilon, "start_x": XStart, "previous_x": PreviousX, "velocity": Velocity}
 	varTypes  = map[string]ModelVarType{"fixed_large": FixedLarge, "fixed_small": FixedSmall, "learned": Learned, "learned_range": LearnedRange}
 )
 

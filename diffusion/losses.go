@@ -78,7 +78,7 @@ func (d *GaussianDiffusion) vbTermsBPD(p Prediction, xStart, xT gotorch.Tensor, 
 // Losses are the terms of the training objective, each [N] in float32.
 type Losses struct {
 	Loss gotorch.Tensor // the objective
-	MSE  gotorch.Tensor // L_simple at t; undefined for KL and RescaledKL
+	MSE  gotorch.Tensor // L_simple at t, without its LossWeight; undefined for KL and RescaledKL
 	VB   gotorch.Tensor // the bound's term at t, bits/dim, times T/1000 for RescaledMSE; undefined for fixed variances and for KL and RescaledKL
 }
 
@@ -109,17 +109,23 @@ func (d *GaussianDiffusion) losses(denoise Denoiser, xStart, xT gotorch.Tensor, 
 	rows := t.lossRows(xStart.Size(0))
 	// In L_hybrid the bound trains the variance only: its gradient stops at the mean.
 	mse, vb := gotorch.DiffusionLosses(out, d.trainingTarget(xStart, xT, t, noise), xStart, rows, boundOnly || d.learnsVariance(), boundOnly)
-	switch {
-	case d.LossType == KL:
+	switch d.LossType {
+	case KL:
 		return Losses{Loss: vb}
-	case d.LossType == RescaledKL:
+	case RescaledKL:
 		return Losses{Loss: vb.MulScalar(float64(d.NumTimesteps()))}
+	}
+	simple := mse
+	if d.LossWeight.Kind != Unweighted {
+		simple = mse.Mul(t.lossWeights(xStart.Size(0)))
+	}
+	switch {
 	case !d.learnsVariance():
-		return Losses{Loss: mse, MSE: mse}
+		return Losses{Loss: simple, MSE: mse}
 	case d.LossType == RescaledMSE:
 		vb = vb.MulScalar(float64(d.NumTimesteps()) / 1000)
 	}
-	return Losses{Loss: mse.Add(vb, 1), MSE: mse, VB: vb}
+	return Losses{Loss: simple.Add(vb, 1), MSE: mse, VB: vb}
 }
 
 // trainingTarget returns the network's regression target.

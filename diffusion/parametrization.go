@@ -5,12 +5,13 @@ import "github.com/wangkuiyi/gotorch"
 // ModelMeanType is the quantity that the network predicts: see [ModelMeanType.definition].
 type ModelMeanType int
 
-// The prediction types. Config selects Epsilon or XStart. As in the reference, no flag
-// selects PreviousX; the golden tests cover it.
+// The prediction types. Config selects Epsilon, XStart or Velocity. As in the reference, no
+// flag selects PreviousX; the golden tests cover it.
 const (
 	Epsilon   ModelMeanType = iota // the noise in x_t
 	XStart                         // x_0
 	PreviousX                      // the mean of x_{t-1}
+	Velocity                       // v = sqrt(alphaBar) epsilon - sqrt(1 - alphaBar) x_0: Salimans & Ho 2022 (arXiv 2202.00512), section 4
 )
 
 // ModelVarType is the source of the variance of p(x_{t-1} | x_t): see
@@ -45,6 +46,12 @@ func (m ModelMeanType) definition() meanDefinition {
 			mean:   posteriorMean,
 			target: combination{xStart: one},
 		}
+	case Velocity: // appendix D: x_0 is finite even where alphaBar is 0
+		return meanDefinition{
+			xStart: combination{xT: sqrtAlphasCumprod, prediction: -sqrtOneMinusAlphasCumprod},
+			mean:   posteriorMean,
+			target: combination{xStart: -sqrtOneMinusAlphasCumprod, noise: sqrtAlphasCumprod},
+		}
 	case PreviousX: // equation 11, solved for x_0
 		return meanDefinition{
 			xStart: combination{xT: -posteriorMeanCoefRatio, prediction: recipPosteriorMeanCoef1},
@@ -58,6 +65,11 @@ func (m ModelMeanType) definition() meanDefinition {
 		target: combination{noise: one},
 	}
 }
+
+// epsilonOfXStart is the noise in x_t that is consistent with x_0: equation 9, solved for
+// epsilon. After clipping x_0 it differs from the noise that the network predicted. It is
+// finite even where alphaBar is 0.
+var epsilonOfXStart = combination{xStart: -sqrtSNR, xT: recipSqrtOneMinusAlphasCumprod}
 
 // varianceDefinition is the parametrization of a variance type. If learned, the log variance
 // is (v+1)/2 maxLog + (1 - (v+1)/2) minLog for the network's output v: equation 15, with v
@@ -160,10 +172,11 @@ func (c coefficients) ancestralRows(m meanDefinition, v varianceDefinition) reve
 // x_0, plus epsilonFactor times the noise consistent with it (after clipping not the
 // predicted noise), plus sigma times new noise.
 func (c coefficients) ddimRows(m meanDefinition, xStartFactor, epsilonFactor, sigma gotorch.Tensor) reverseRows {
-	perXStart := epsilonFactor.Div(c.of(sqrtRecipm1AlphasCumprod))
 	return reverseRows{
 		xStartOfXT: c.of(m.xStart.xT), xStartOfPrediction: c.of(m.xStart.prediction),
-		nextOfXStart: xStartFactor.Sub(perXStart, 1), nextOfXT: perXStart.Mul(c.of(sqrtRecipAlphasCumprod)), nextOfPredicted: c.of(zero),
-		logVariance: c.of(zero), logVarianceOfV: c.of(zero), noise: sigma,
+		nextOfXStart:    xStartFactor.Add(epsilonFactor.Mul(c.of(epsilonOfXStart.xStart)), 1),
+		nextOfXT:        epsilonFactor.Mul(c.of(epsilonOfXStart.xT)),
+		nextOfPredicted: c.of(zero),
+		logVariance:     c.of(zero), logVarianceOfV: c.of(zero), noise: sigma,
 	}
 }

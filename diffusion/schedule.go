@@ -3,72 +3,9 @@ package diffusion
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/wangkuiyi/gotorch"
 )
-
-// The named noise schedules.
-const (
-	Linear = "linear" // Ho et al. 2020, scaled to any number of steps
-	Cosine = "cosine" // equation 17
-)
-
-// maxSteps bounds T, so that a typo in a flag does not exhaust memory.
-const maxSteps = 1_000_000
-
-// validateNamedSchedule reports whether a schedule exists for T steps. It needs no
-// libtorch.
-func validateNamedSchedule(name string, steps int) error {
-	switch {
-	case steps > maxSteps:
-		return fmt.Errorf("diffusion_steps is %d: use at most %d", steps, maxSteps)
-	case name != Linear && name != Cosine:
-		return fmt.Errorf("unknown noise_schedule %q: use %s or %s", name, Linear, Cosine)
-	case name == Linear && steps <= 20:
-		return fmt.Errorf("diffusion_steps is %d: the linear schedule needs more than 20, since its last beta, 20/diffusion_steps, must be below 1", steps)
-	case name == Cosine && steps < 2:
-		return fmt.Errorf("diffusion_steps is %d: the cosine schedule needs at least 2", steps)
-	}
-	return nil
-}
-
-// NamedBetas returns the T variances beta_t of a named noise schedule, computed on the
-// CPU. Linear needs T > 20, since its last beta is 20/T; cosine needs T >= 2.
-func NamedBetas(name string, steps int) (betas []float64, err error) {
-	if err := validateNamedSchedule(name, steps); err != nil {
-		return nil, err
-	}
-	err = inScope(func() {
-		betas = namedBetas(name, steps, gotorch.Device{}).Float64s()
-	})
-	return betas, err
-}
-
-// namedBetas returns beta_t, float64 [T], on a device.
-func namedBetas(name string, steps int, d gotorch.Device) gotorch.Tensor {
-	if name == Linear {
-		return linearBetas(steps, d)
-	}
-	return cosineBetas(steps, d)
-}
-
-// linearBetas are evenly spaced from 0.1/T to 20/T: from 1e-4 to 0.02 for T = 1000.
-func linearBetas(steps int, d gotorch.Device) gotorch.Tensor {
-	return gotorch.LinspaceOn(d, gotorch.Double, 0.1/float64(steps), 20/float64(steps), int64(steps))
-}
-
-// cosineBetas are equation 17: beta_t = 1 - f(t+1)/f(t) with f(t) = cos(angle_t)^2 and
-// angle_t = (t/T + s)/(1 + s) pi/2. By cos(a)^2 - cos(b)^2 = sin(b - a) sin(a + b) no two
-// nearly equal numbers are subtracted.
-func cosineBetas(steps int, d gotorch.Device) gotorch.Tensor {
-	const s, maxBeta = 0.008, 0.999 // maxBeta prevents a singularity at t = T-1
-	step := math.Pi / 2 / (1 + s) / float64(steps)
-	a := gotorch.ArangeOn(d, gotorch.Double, 0, float64(steps), 1).MulScalar(step).AddScalar(s / (1 + s) * math.Pi / 2)
-	cosA := a.Cos()
-	aPlusB := a.MulScalar(2).AddScalar(step)
-	return aPlusB.Sin().MulScalar(math.Sin(step)).Div(cosA.Mul(cosA)).Clamp(0, maxBeta)
-}
 
 // Schedule holds the betas and the quantities derived from them: host copies, float64,
 // each [T].
@@ -85,7 +22,8 @@ type Schedule struct {
 }
 
 // NewSchedule computes a Schedule on the CPU. It needs at least two betas, each between 0
-// and 1: at t = 0 the clipped log posterior variance is that of t = 1.
+// and 1: at t = 0 the clipped log posterior variance is that of t = 1. The last may be 1,
+// with which x_T has no signal (zero terminal SNR).
 func NewSchedule(betas []float64) (s Schedule, err error) {
 	if err := checkBetas(betas); err != nil {
 		return Schedule{}, err
@@ -93,7 +31,7 @@ func NewSchedule(betas []float64) (s Schedule, err error) {
 	err = inScope(func() {
 		s = newDeviceSchedule(gotorch.FromFloat64s(betas)).toHost()
 	})
-	if err == nil && s.AlphasCumprod[len(betas)-1] == 0 {
+	if err == nil && s.AlphasCumprod[len(betas)-1] == 0 && !s.zeroTerminalSNR() {
 		return Schedule{}, errors.New("the betas leave no signal at the last step: alphas_cumprod underflows to 0 in float64")
 	}
 	return s, err
@@ -101,6 +39,9 @@ func NewSchedule(betas []float64) (s Schedule, err error) {
 
 // NumTimesteps returns T.
 func (s Schedule) NumTimesteps() int { return len(s.Betas) }
+
+// zeroTerminalSNR reports whether x_t has no signal at t = T-1.
+func (s Schedule) zeroTerminalSNR() bool { return s.Betas[len(s.Betas)-1] == 1 }
 
 // deviceSchedule is a Schedule as float64 tensors [T] on a device. It also has alpha_t.
 type deviceSchedule struct {
@@ -121,7 +62,7 @@ func checkBetas(betas []float64) error {
 		return fmt.Errorf("a diffusion needs at least 2 steps, got %d", len(betas))
 	}
 	for t, b := range betas {
-		if !(b > 0 && b < 1) {
+		if !(b > 0 && b < 1) && !(b == 1 && t == len(betas)-1) {
 			return fmt.Errorf("beta is %v at step %d of %d: each must be between 0 and 1", b, t, len(betas))
 		}
 	}

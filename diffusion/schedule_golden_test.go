@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"iddpm/internal/golden"
@@ -52,6 +53,53 @@ func TestGoldenSchedule(t *testing.T) {
 				golden.WithinRelative(t, array, got, a.Float64s(array), 5e-11)
 			}
 		})
+	}
+}
+
+// TestLibrarySchedules compares with lucidrains' and diffusers' own betas. Keys are
+// SCHEDULE__T, or SCHEDULE__T__zero with zero terminal SNR.
+func TestLibrarySchedules(t *testing.T) {
+	for _, path := range golden.Files(t, "schedule_libraries/*.npz") {
+		a := golden.Open(t, path)
+		for _, key := range a.Names() {
+			part := strings.Split(key, "__")
+			steps, _ := strconv.Atoi(part[1])
+			got, err := Config{NoiseSchedule: part[0], Steps: steps, ZeroTerminalSNR: len(part) > 2}.Betas()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := a.Float64s(key)
+			if len(got) != len(want) {
+				t.Fatalf("%s: %d betas, want %d", key, len(got), len(want))
+			}
+			for i := range want {
+				if !(math.Abs(got[i]-want[i]) <= 1e-12) {
+					t.Errorf("%s: beta_%d is %v, want %v", key, i, got[i], want[i])
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestShiftedCosineShiftsLogSNR: every timestep's log-SNR is shifted by 2 log(64/SIZE), also
+// where it is so small that 1 - alphaBar is 1.
+func TestShiftedCosineShiftsLogSNR(t *testing.T) {
+	logSNR := func(name string) []float64 {
+		betas, err := NamedBetas(name, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewSchedule(betas)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return each(1000, func(t int) float64 { return math.Log(s.AlphasCumprod[t] / (1 - s.AlphasCumprod[t])) })
+	}
+	cosine := logSNR(Cosine)
+	for _, size := range []int{8, 64, 1024} {
+		want := each(1000, func(t int) float64 { return cosine[t] + 2*math.Log(64/float64(size)) })
+		golden.WithinOfMax(t, strconv.Itoa(size), logSNR(fmt.Sprintf("cosine-shifted:%d", size)), want, 1e-11)
 	}
 }
 

@@ -21,8 +21,23 @@ func TestNamedBetasErrors(t *testing.T) {
 		{Cosine, 2, ""},
 		{Cosine, 1, "at least 2"},
 		{Cosine, maxSteps + 1, "at most"},
-		{"sigmoid", 100, `"sigmoid"`},
-		{"", 100, "linear or cosine"},
+		{Sigmoid, 2, ""},
+		{Sigmoid, 1, "at least 2"},
+		{"cosine-shifted:256", 2, ""},
+		{"cosine-shifted:256", 1, "at least 2"},
+		{CosineShifted, 100, "cosine-shifted:256"},
+		{"cosine-shifted:0", 100, `"0"`},
+		{"cosine-shifted:big", 100, `"big"`},
+		{ScaledLinear, 2, ""},
+		{"scaled-linear:0.0015,0.0195", 5, ""},
+		{"scaled-linear:0.0015", 100, "two numbers"},
+		{"scaled-linear:0.02,0.01", 100, "rising"},
+		{"linear:0.0001,0.02", 5, ""},
+		{"linear:0,0.02", 100, "between 0 and 1"},
+		{"linear:NaN,0.02", 100, "between 0 and 1"},
+		{"cosine:8", 100, `"cosine:8"`},
+		{"flat", 100, `"flat"`},
+		{"", 100, "linear, cosine"},
 	} {
 		betas, err := NamedBetas(c.name, c.steps)
 		if c.want != "" {
@@ -42,7 +57,7 @@ func TestNewScheduleErrors(t *testing.T) {
 		"none":      nil,
 		"one":       {0.5},
 		"zero":      {0.1, 0},
-		"beta of 1": {0.1, 1},
+		"beta of 1": {0.1, 1, 0.2},
 		"negative":  {-0.1, 0.5},
 		"NaN":       {0.1, math.NaN()},
 		"no signal": repeated(0.999, 200),
@@ -69,7 +84,10 @@ func TestScheduleIsMonotonic(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps int
-	}{{Linear, 21}, {Linear, 4000}, {Cosine, 2}, {Cosine, 3}, {Cosine, 4000}} {
+	}{
+		{Linear, 21}, {Linear, 4000}, {Cosine, 2}, {Cosine, 3}, {Cosine, 4000}, {Sigmoid, 2}, {Sigmoid, 4000}, {ScaledLinear, 2}, {ScaledLinear, 1000},
+		{"cosine-shifted:1", 50}, {"cosine-shifted:32", 2}, {"cosine-shifted:512", 4000}, {"linear:0.01,0.02", 30},
+	} {
 		betas, err := NamedBetas(c.name, c.steps)
 		if err != nil {
 			t.Fatal(err)
@@ -112,11 +130,19 @@ func TestConfigValidate(t *testing.T) {
 		config Config
 		wants  []string
 	}{
-		"good":         {Config{Steps: 4000, NoiseSchedule: Cosine, TimestepRespacing: "ddim250"}, nil},
-		"zero":         {Config{}, []string{`""`}},
-		"two problems": {Config{Steps: 1000, NoiseSchedule: "flat", TimestepRespacing: "2000"}, []string{`"flat"`, `"2000"`}},
-		"T = 0":        {Config{NoiseSchedule: Linear}, []string{"more than 20"}},
-		"one step":     {Config{Steps: 100, NoiseSchedule: Linear, TimestepRespacing: "1"}, []string{"at least 2"}},
+		"good":                       {Config{Steps: 4000, NoiseSchedule: Cosine, TimestepRespacing: "ddim250"}, nil},
+		"zero":                       {Config{}, []string{`""`}},
+		"two problems":               {Config{Steps: 1000, NoiseSchedule: "flat", TimestepRespacing: "2000"}, []string{`"flat"`, `"2000"`}},
+		"T = 0":                      {Config{NoiseSchedule: Linear}, []string{"more than 20"}},
+		"v":                          {Config{Steps: 100, NoiseSchedule: "cosine-shifted:32", Predict: "v", ZeroTerminalSNR: true, LossWeight: "min-snr:5"}, nil},
+		"v with KL":                  {Config{Steps: 100, NoiseSchedule: Sigmoid, Predict: "v", UseKL: true, LearnSigma: true, LossWeight: "none"}, nil},
+		"x_0 twice":                  {Config{Steps: 100, NoiseSchedule: Cosine, Predict: "xstart", PredictXStart: true, LossWeight: "p2:0.5"}, nil},
+		"contradiction":              {Config{Steps: 100, NoiseSchedule: Cosine, Predict: "v", PredictXStart: true}, []string{"contradicts predict_xstart"}},
+		"objective":                  {Config{Steps: 100, NoiseSchedule: Cosine, Predict: "score", LossWeight: "heavy"}, []string{`"score"`, `"heavy"`}},
+		"weight of L_vlb":            {Config{Steps: 100, NoiseSchedule: Cosine, UseKL: true, LossWeight: "snr"}, []string{"L_simple"}},
+		"zero terminal SNR, epsilon": {Config{Steps: 100, NoiseSchedule: Cosine, ZeroTerminalSNR: true}, []string{"alphaBar_T is 0"}},
+		"zero terminal SNR, x_0":     {Config{Steps: 100, NoiseSchedule: Cosine, ZeroTerminalSNR: true, PredictXStart: true}, []string{"needs predict v"}},
+		"one step":                   {Config{Steps: 100, NoiseSchedule: Linear, TimestepRespacing: "1"}, []string{"at least 2"}},
 	} {
 		err := c.config.Validate()
 		if (err == nil) != (c.wants == nil) {
@@ -140,6 +166,9 @@ func TestConfigObjective(t *testing.T) {
 	}{
 		{Config{}, Objective{}},
 		{Config{SigmaSmall: true, PredictXStart: true}, Objective{MeanType: XStart, VarType: FixedSmall}},
+		{Config{Predict: "v", LossWeight: "min-snr"}, Objective{MeanType: Velocity, LossWeight: LossWeight{MinSNR, 5}}},
+		{Config{Predict: "epsilon", LossWeight: "none"}, Objective{}},
+		{Config{Predict: "xstart", LossWeight: "p2:0.5"}, Objective{MeanType: XStart, LossWeight: LossWeight{P2, 0.5}}},
 		{Config{LearnSigma: true, SigmaSmall: true, RescaleLearnedSigmas: true}, Objective{VarType: LearnedRange, LossType: RescaledMSE}},
 		{Config{LearnSigma: true, UseKL: true, RescaleLearnedSigmas: true, RescaleTimesteps: true}, Objective{VarType: LearnedRange, LossType: RescaledKL, RescaleTimesteps: true}},
 	} {

@@ -112,6 +112,11 @@ func (t Timesteps) mayIncludeNonzero() bool {
 	return t.host == nil || slices.ContainsFunc(t.host, func(t int64) bool { return t != 0 })
 }
 
+// lossWeights returns the weights of L_simple, [n].
+func (t Timesteps) lossWeights(n int64) gotorch.Tensor {
+	return t.rows.Select(1, int64(numCoefficients)+gotorch.LossColumns).Expand(n)
+}
+
 // refuse panics with a *gotorch.Error, as gotorch's operators do.
 func refuse(op, format string, a ...any) {
 	panic(&gotorch.Error{Op: "diffusion." + op, Message: fmt.Sprintf(format, a...)})

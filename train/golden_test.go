@@ -74,13 +74,13 @@ func openGoldenRun(t *testing.T, dir string, nudge int) *goldenRun {
 		} `json:"model"`
 		Diffusion goldenProcess `json:"diffusion"`
 	}
-	c.Model.UNetConfig = model.UNetConfig{NumHeads: 1, ChannelMult: []float64{1, 2, 4, 8}} // UNetModel's defaults
-	c.Diffusion = goldenProcess{Steps: 1000, NoiseSchedule: "linear"}                      // create_gaussian_diffusion's
+	c.Model.UNetConfig = model.UNetConfig{NumHeads: 1, ChannelMult: []float64{1, 2, 4, 8}}      // UNetModel's defaults
+	c.Diffusion = goldenProcess{Steps: 1000, Config: diffusion.Config{NoiseSchedule: "linear"}} // create_gaussian_diffusion's
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
 	c.Model.SuperRes = c.ModelClass == "SuperResModel"
-	r := &goldenRun{TB: t, checkpointing: c.Model.UseCheckpoint, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: diffusion.Config(c.Diffusion)}
+	r := &goldenRun{TB: t, checkpointing: c.Model.UseCheckpoint, io: golden.Open(t, filepath.Join(dir, "io.npz")), process: c.Diffusion.config()}
 	if c.Model.Dims != 0 && c.Model.Dims != 2 {
 		t.Skipf("the case convolves in %d dimensions: the paper's images have 2", c.Model.Dims)
 	}
@@ -110,18 +110,16 @@ func openGoldenRun(t *testing.T, dir string, nudge int) *goldenRun {
 	return r
 }
 
-// goldenProcess is diffusion.Config under the names of the reference's
+// goldenProcess is diffusion.Config with the reference's name of T in
 // create_gaussian_diffusion.
 type goldenProcess struct {
-	Steps                int    `json:"steps"`
-	NoiseSchedule        string `json:"noise_schedule"`
-	TimestepRespacing    string `json:"timestep_respacing"`
-	LearnSigma           bool   `json:"learn_sigma"`
-	SigmaSmall           bool   `json:"sigma_small"`
-	UseKL                bool   `json:"use_kl"`
-	PredictXStart        bool   `json:"predict_xstart"`
-	RescaleTimesteps     bool   `json:"rescale_timesteps"`
-	RescaleLearnedSigmas bool   `json:"rescale_learned_sigmas"`
+	diffusion.Config
+	Steps int `json:"steps"`
+}
+
+func (p goldenProcess) config() diffusion.Config {
+	p.Config.Steps = p.Steps
+	return p.Config
 }
 
 func (r *goldenRun) tensor(name string) gotorch.Tensor {

@@ -28,7 +28,7 @@ Example:
 	begin: func() ([]cli.Option, draw) {
 		schedule, steps := diffusion.Linear, []int{100, 1000, 10000}
 		return []cli.Option{
-				{Name: "noise-schedule", Category: cli.CategoryFigure, Value: &schedule, Usage: "noise schedule `NAME`: linear or cosine"},
+				{Name: "noise-schedule", Category: cli.CategoryFigure, Value: &schedule, Usage: "noise schedule `NAME`: " + diffusion.ScheduleNames},
 				{Name: "diffusion-steps", Category: cli.CategoryFigure, Value: &steps, Usage: "numbers of timesteps T, `T,T,...`"},
 			}, func(context.Context, *session, []string) (drawing, error) {
 				return asWrongUse(figure.VarianceRatio(schedule, steps))
@@ -201,20 +201,19 @@ func processOf(arg string) (figure.Process, error) {
 // parseSchedule parses NAME:T[:RESPACING]; ok is false if the argument does not begin with
 // the name of a schedule.
 func parseSchedule(arg string) (c diffusion.Config, ok bool, err error) {
-	parts := strings.SplitN(arg, ":", 3)
-	if parts[0] != diffusion.Linear && parts[0] != diffusion.Cosine {
+	name, rest, ok := diffusion.CutNoiseSchedule(arg)
+	if !ok {
 		return c, false, nil
 	}
-	c.NoiseSchedule = parts[0]
-	if len(parts) < 2 {
-		return c, true, cli.Errorf("%s: add the number of steps, as in %s:1000", arg, arg)
+	if rest == "" {
+		return c, true, cli.Errorf("%s: add the number of steps, as in %s:1000", arg, name)
 	}
-	if c.Steps, err = cli.ParseInt(parts[1]); err != nil {
+	c.NoiseSchedule = name
+	steps, respacing, _ := strings.Cut(rest, ":")
+	if c.Steps, err = cli.ParseInt(steps); err != nil {
 		return c, true, cli.Errorf("%s: %w", arg, err)
 	}
-	if len(parts) == 3 {
-		c.TimestepRespacing = parts[2]
-	}
+	c.TimestepRespacing = respacing
 	if err := c.Validate(); err != nil {
 		return c, true, cli.Errorf("%s: %w", arg, err)
 	}
@@ -225,12 +224,15 @@ func parseSchedule(arg string) (c diffusion.Config, ok bool, err error) {
 func newProcess(name string, c diffusion.Config) (figure.Process, error) {
 	if name == "" {
 		name = fmt.Sprintf("%s, T = %d", c.NoiseSchedule, c.Steps)
+		if c.ZeroTerminalSNR {
+			name += ", zero terminal SNR"
+		}
 		if c.TimestepRespacing != "" {
 			name += ", respaced to " + c.TimestepRespacing
 		}
 	}
 	p := figure.Process{Name: name, Original: c.Steps}
-	betas, err := diffusion.NamedBetas(c.NoiseSchedule, c.Steps)
+	betas, err := c.Betas()
 	if err != nil {
 		return p, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/train"
 )
@@ -100,12 +101,15 @@ func DiffusionOptions(c *train.Config) []Option {
 	d := &c.Diffusion
 	return []Option{
 		{Name: "diffusion-steps", Category: categoryDiffusion, Value: &d.Steps, Usage: "number of diffusion timesteps `T`"},
-		{Name: "noise-schedule", Category: categoryDiffusion, Value: &d.NoiseSchedule, Usage: "noise (beta) schedule `NAME`: linear or cosine"},
+		{Name: "noise-schedule", Category: categoryDiffusion, Value: &d.NoiseSchedule, Usage: "noise (beta) schedule `NAME`: " + diffusion.ScheduleNames},
+		{Name: "zero-terminal-snr", Category: categoryDiffusion, Value: &d.ZeroTerminalSNR, Usage: "rescale the noise schedule so that x_T has no signal left (with --predict v)"},
 		{Name: "timestep-respacing", Category: categoryDiffusion, Value: &d.TimestepRespacing, Standard: "all",
 			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50, or logsnr20, even in log-SNR"},
 		{Name: "sigma-small", Category: categoryDiffusion, Value: &d.SigmaSmall, Usage: "fixed variance: posterior variance (beta tilde) instead of beta"},
 		{Name: "use-kl", Category: categoryDiffusion, Value: &d.UseKL, Usage: "train on the variational bound alone (L_vlb)"},
-		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon"},
+		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon: --predict xstart"},
+		{Name: "predict", Category: categoryDiffusion, Value: &d.Predict, Standard: "epsilon, or xstart with --predict-xstart", Usage: "what the network predicts, `NAME`: epsilon, xstart (x_0), or v (velocity)"},
+		{Name: "loss-weight", Category: categoryDiffusion, Value: &d.LossWeight, Standard: "none", Usage: "weight `NAME` of L_simple by timestep: " + diffusion.LossWeightNames},
 		{Name: "rescale-timesteps", Category: categoryDiffusion, Value: &d.RescaleTimesteps, Usage: "scale timesteps to [0, 1000) before the timestep embedding"},
 		{Name: "rescale-learned-sigmas", Category: categoryDiffusion, Value: &d.RescaleLearnedSigmas, Usage: "weight of the variational bound in L_hybrid: 1/1000 of the full bound"},
 	}
