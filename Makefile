@@ -31,8 +31,9 @@ LDLIBS    = -Lbuild/libtorch/lib -ltorch_cpu -lc10
 SOURCES  := $(sort $(wildcard csrc/*.cc csrc/kernels/*.cc))
 OBJECTS  := $(SOURCES:csrc/%=build/obj/%.o)
 
-# Machine code for Turing to Blackwell, and PTX for newer GPUs.
-CUDA_ARCHS   := 75 80 86 89 90 100 120
+# Machine code for Turing to Blackwell, and PTX for newer GPUs. Cards of 8.6 and 8.9 run that of 8.0: the kernels wait for
+# memory and use nothing that came later.
+CUDA_ARCHS   := 75 80 90 100 120
 CUDA_INCLUDE := -isystem build/nvidia/cu13/include -isystem build/nvidia/cu13/include/cccl -isystem build/nvidia/nccl/include
 NVCC          = build/nvidia/cu13/bin/nvcc -ccbin $(CXX)
 NVCCFLAGS     = -std=c++17 -O3 -DNDEBUG --expt-relaxed-constexpr --expt-extended-lambda \
@@ -65,14 +66,15 @@ demo: build ## Train on the built-in emoji set and generate samples (minutes; DE
 # progress. All of them would take ten minutes under the race detector, and the packages below have tests of their own.
 CONCURRENT := Interrupt|Kill|Process|Signal|Nohup|FullDisk|Scheduler|Serves|Watch|Remote|Threads|Overlapped|Distributed|Prepare|Progress
 
-# -count=1: Go's test cache does not notice changes of csrc.
+# The other packages are tested only under the race detector, which leaves C++ as fast as it is; but gotorch counts
+# allocations, which the race detector adds to. -count=1: Go's test cache does not notice changes of csrc.
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory lint
 	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
 	@$(MAKE) --silent $(PARALLEL) build/test-kernels
 	build/test-kernels
-	$(GO) test -count=1 -timeout 30m $(MODULES)
+	$(GO) test -count=1 -timeout 30m ./cmd/iddpm github.com/wangkuiyi/gotorch
 	cd examples/embed && $(GO) test -count=1 .
 	$(GO) test -count=1 -timeout 30m -race $$($(GO) list $(MODULES) | grep -v cmd/iddpm)
 	$(GO) test -count=1 -timeout 30m -race -run '$(CONCURRENT)' ./cmd/iddpm

@@ -123,7 +123,7 @@ DRY_API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void 
 }
 
 // Returns the version of the machine code that a card loads: of its own major version, up to its minor one. libtorch's
-// wheel has the versions below, so a card of 8.9 loads 8.6. CUB compares the version with those.
+// wheel has the versions below, so a card of 8.9 loads 8.6 (and 8.0 of libiddpm_cuda.so). CUB compares the version with those.
 static int loaded_code() {
   const int own = 10 * card().major + card().minor;
   int loaded = own;
