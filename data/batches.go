@@ -2,6 +2,7 @@ package data
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"iddpm/data/imaging"
 )
@@ -24,13 +26,17 @@ type batchSet struct {
 	read  func(*batchReader, *blob) error
 	names string // file of the class names, if the set has one
 	key   string // key of the class names, if that file is a pickle
+
+	labels func(name string) []string // possible names of the file of labels of a part; nil: parts hold theirs
+	one    bool                       // whether a second part of a split is of another set
 }
 
 // blob is one of its files.
 type blob struct {
-	name string
-	r    io.ReaderAt
-	size int64
+	name   string
+	r      io.ReaderAt
+	size   int64
+	labels *blob // where a part's labels are in a file of their own; nil: there is none
 }
 
 func splits(train, test string) map[string]*regexp.Regexp {
@@ -46,6 +52,7 @@ func batchSets() []batchSet {
 		{title: "CIFAR-100", parts: splits(`train`, `test`), read: pickledBatch("fine_labels", 0), names: "meta", key: "fine_label_names"},
 		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+`, `val_data`), read: pickledBatch("labels", 1)},
 		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+\.npz`, `val_data\.npz`), read: readNPZBatch},
+		{title: "MNIST", parts: splits(`(.+-)?train-images[-.]idx[34]-ubyte`, `(.+-)?(t10k|test)-images[-.]idx[34]-ubyte`), read: readIDX, labels: idxLabels, one: true},
 	}
 }
 
@@ -66,16 +73,21 @@ func openBatchFolder(dir, split string) (*collection, error) {
 	if set == nil {
 		return nil, nil
 	}
+	return set.openFiles(dir, wanted, split, dir)
+}
+
+// openFiles opens the files of a set in dir.
+func (s *batchSet) openFiles(dir string, names []string, split, where string) (*collection, error) {
 	blobs := map[string]*blob{}
 	var closers []io.Closer
-	for _, name := range wanted {
+	for _, name := range names {
 		b, f, err := openBlob(filepath.Join(dir, name))
 		if err != nil {
 			return nil, errors.Join(err, closeAll(closers))
 		}
-		blobs[name], closers = b, append(closers, f)
+		blobs[b.name], closers = b, append(closers, f)
 	}
-	c, err := set.open(blobs, split, dir)
+	c, err := s.open(blobs, split, where)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(closers))
 	}
@@ -93,23 +105,50 @@ func openBlob(file string) (*blob, *os.File, error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("cannot open the images: %w", explained(err))
 	}
-	return &blob{name: filepath.Base(file), r: f, size: info.Size()}, f, nil
+	b := &blob{name: filepath.Base(file), r: f, size: info.Size()}
+	if name, packed := strings.CutSuffix(b.name, gzipped); packed {
+		b.name = name
+		if err := b.unpack(f); err != nil {
+			f.Close()
+			return nil, nil, fmt.Errorf("%s: not a readable .gz: %w", file, imaging.EndsEarly(err))
+		}
+	}
+	return b, f, nil
+}
+
+// gzipped ends the name of a compressed file, which has no random access.
+const gzipped = ".gz"
+
+// unpack reads a compressed file into memory.
+func (b *blob) unpack(r io.Reader) error {
+	z, err := gzip.NewReader(bufio.NewReader(r))
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
+	if err == nil && len(content) > maxUnpacked {
+		err = fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
+	}
+	b.r, b.size = bytes.NewReader(content), int64(len(content))
+	return err
 }
 
 func closeAll(closers []io.Closer) error { return (&arrays{closers: closers}).Close() }
 
 // findBatchSet returns the set whose files are among names, and those of names
-// that belong to it.
+// that belong to it. Where a file is also there compressed, only the file belongs to it.
 func findBatchSet(names []string) (*batchSet, []string) {
 	for _, set := range batchSets() {
 		var of []string
 		for _, name := range names {
-			if set.isPart(name) || name == set.names {
+			plain, packed := strings.CutSuffix(name, gzipped)
+			if set.belongs(plain, names) && (!packed || set.labels != nil && !slices.Contains(names, plain)) {
 				of = append(of, name)
 			}
 		}
 		// Files named just "train" and "test" may be of any format.
-		if slices.ContainsFunc(of, set.isPart) && (set.key == "" || slices.Contains(of, set.names)) {
+		isPart := func(name string) bool { return set.isPart(strings.TrimSuffix(name, gzipped)) }
+		if slices.ContainsFunc(of, isPart) && (set.key == "" || slices.Contains(of, set.names)) {
 			return &set, of
 		}
 	}
@@ -118,6 +157,17 @@ func findBatchSet(names []string) (*batchSet, []string) {
 
 func (s *batchSet) isPart(name string) bool {
 	return s.parts["train"].MatchString(name) || s.parts["test"].MatchString(name)
+}
+
+// belongs reports whether a file is of the set, whose files are among names.
+func (s *batchSet) belongs(name string, names []string) bool {
+	if s.isPart(name) || name == s.names {
+		return true
+	}
+	return s.labels != nil && slices.ContainsFunc(names, func(part string) bool {
+		part = strings.TrimSuffix(part, gzipped)
+		return s.isPart(part) && slices.Contains(s.labels(part), name)
+	})
 }
 
 // openBatchArchive opens a supported set as downloaded. A compressed file has no
@@ -142,7 +192,7 @@ func readBatchArchive(r io.Reader, split, where string) (*collection, error) {
 	}
 	set, _ := findBatchSet(slices.Sorted(maps.Keys(blobs)))
 	if set == nil {
-		return nil, errors.New("neither CIFAR-10 nor CIFAR-100: unpack other archives and name the folder")
+		return nil, errors.New("neither CIFAR-10 nor CIFAR-100: decompress a tar of images or of webdataset samples (gunzip), and unpack other archives and name the folder")
 	}
 	return set.open(blobs, split, where)
 }
@@ -168,7 +218,7 @@ func unpack(r io.Reader) (map[string]*blob, error) {
 			return nil, err
 		}
 		name := path.Base(h.Name)
-		known := func(s batchSet) bool { return s.isPart(name) || s.names == name }
+		known := func(s batchSet) bool { return s.labels == nil && s.belongs(name, nil) }
 		if h.Typeflag != tar.TypeReg || !slices.ContainsFunc(batchSets(), known) {
 			continue
 		}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 type batchReader struct {
 	images *arrays
 	labels []int64
+	none   error // why there are no labels
 }
 
 // open reads the files of one split, in their numbers' order.
@@ -25,10 +27,21 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 	if split == "" {
 		split = "train"
 	}
+	if s.parts[split] == nil {
+		return nil, fmt.Errorf("%s: %s has no %s images: choose train or test", where, s.title, split)
+	}
 	b := &batchReader{images: &arrays{c: 3, planar: true}}
 	for _, name := range slices.SortedFunc(maps.Keys(blobs), compareNumbered) {
 		if !s.parts[split].MatchString(name) {
 			continue
+		}
+		if s.one && b.images.count() > 0 {
+			return nil, fmt.Errorf("%s: there are several sets of %s images, one of them %s: name its file", where, split, name)
+		}
+		if s.labels != nil {
+			for _, of := range s.labels(name) {
+				blobs[name].labels = cmp.Or(blobs[name].labels, blobs[of])
+			}
 		}
 		if err := s.read(b, blobs[name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -39,7 +52,7 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 	}
 	own := &ownLabels{labels: b.labels, from: "labels of " + s.title}
 	c := &collection{source: b.images, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), split: true}
-	c.readOwn = func() (*ownLabels, error) { return own, nil }
+	c.readOwn = func() (*ownLabels, error) { return own, b.none }
 	var err error
 	if names := blobs[s.names]; names != nil {
 		if own.names, err = s.classNames(names); err == nil {
@@ -92,6 +105,13 @@ func (b *batchReader) add(side int, p part, labels []int64) error {
 	if b.images.count() > 0 && side != b.images.w {
 		return fmt.Errorf("its images are %d pixels wide, those before %d", side, b.images.w)
 	}
+	b.images.w, b.images.h = side, side
+	b.images.add(p)
+	return b.addLabels(p, labels)
+}
+
+// addLabels appends the labels of a part's images.
+func (b *batchReader) addLabels(p part, labels []int64) error {
 	if len(labels) != p.n {
 		return fmt.Errorf("%d labels for %d images", len(labels), p.n)
 	}
@@ -100,8 +120,6 @@ func (b *batchReader) add(side int, p part, labels []int64) error {
 			return fmt.Errorf("image %d: %w", i, err)
 		}
 	}
-	b.images.w, b.images.h = side, side
-	b.images.add(p)
 	b.labels = append(b.labels, labels...)
 	return nil
 }

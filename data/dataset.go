@@ -25,7 +25,7 @@ type Options struct {
 	// Labels says where the classes come from: "prefix" (of the file name, up to
 	// the first underscore), "folder" (the first folder that not all images
 	// share, below train and test), "source" (the data set's own labels: dataset.json,
-	// arr_1 of an npz, CIFAR's labels), or the path of a .csv, .tsv or .txt file of lines
+	// arr_1 of an npz, CIFAR's labels, a Parquet column, .cls files), or the path of a .csv, .tsv or .txt file of lines
 	// NAME,CLASS, as spreadsheets write them; see IsLabelTable.
 	// Empty means the data set's own labels if it has any, else prefixes, else folders.
 	// It is an error if prefixes and folders disagree and neither gives a single class
@@ -46,8 +46,10 @@ type Options struct {
 	// images. An unknown one is an UnknownChoiceError.
 	Classes []string
 
-	// Split chooses the "train" or the "test" images of CIFAR and the
-	// downsampled ImageNet; empty means train. Other sets are not split.
+	// Split chooses the "train" or the "test" images of CIFAR, MNIST and the
+	// downsampled ImageNet, or the "train", "validation" or "test" files of a folder of
+	// Parquet or tar files, where their names say it; empty means train. Other sets are
+	// not split.
 	Split string
 
 	// HoldOut is the fraction of images, in [0, 1), held out for validation: Open
@@ -105,6 +107,10 @@ type Dataset struct {
 //   - an .npz with arr_0, uint8 [N, H, W, C], and optional labels arr_1 [N]
 //   - CIFAR-10 and CIFAR-100, binary or Python version, as the .tar.gz or unpacked
 //   - a folder of downsampled ImageNet's batches (train_data_batch_1 ...)
+//   - MNIST's idx files, compressed or not, as a folder or the file of images
+//   - Parquet files with a column of image files, as Hugging Face's datasets writes them:
+//     one, or a folder of shards
+//   - tar files of images and labels, as webdataset writes them: one, or a folder of shards
 //   - a folder with an LMDB database of image files, as in LSUN, or its .mdb
 //   - a single image
 //   - the empty path: the built-in emoji set

@@ -165,7 +165,7 @@ const hugePNG = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x1e\x84\x80\x00\x1e\x
 func TestOpenErrors(t *testing.T) {
 	dir := folder(t, map[string][]byte{
 		"empty/readme.txt": nil, "text/a.png": []byte("just text"), "text/b.png": numbered(1),
-		"broken.zip": []byte("PK\x03\x04 and no more"), "images.tar": nil,
+		"broken.zip": []byte("PK\x03\x04 and no more"), "images.rar": nil, "images.tar": nil,
 		"huge/a.png": []byte(hugePNG), "cut/a.png": numbered(1)[:20], "void/a.png": nil,
 	})
 	for path, want := range map[string]string{
@@ -177,7 +177,8 @@ func TestOpenErrors(t *testing.T) {
 		"huge":       "png of 2000000 x 2000000 pixels: more than",
 		"cut":        "a.png: corrupt png: the file ends too early",
 
-		"images.tar": "is neither an image",
+		"images.rar": "is neither an image",
+		"images.tar": "no images (jpg, jpeg, png, gif, webp, bmp)",
 	} {
 		ds, err := Open(filepath.Join(dir, path), Options{})
 		if err == nil {

@@ -8,17 +8,23 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // labelFile is where NVlabs/edm's data sets keep their labels.
 const labelFile = "dataset.json"
 
-// openFolder opens the images under dir, at any depth.
-func openFolder(dir string) (*collection, error) {
-	l := lister{}
+// listFolder lists the images under dir, at any depth.
+func listFolder(dir string) (*lister, error) {
+	l := &lister{}
 	if err := l.list(dir, ""); err != nil {
 		return nil, fmt.Errorf("cannot list the images: %w", explained(err))
 	}
+	return l, nil
+}
+
+// open returns the images that were listed under dir.
+func (l *lister) open(dir string) (*collection, error) {
 	if len(l.names) == 0 {
 		return nil, l.errNoImages(dir)
 	}
@@ -63,6 +69,7 @@ func cause(err error) error {
 type lister struct {
 	names      []string
 	labelFiles []string   // dataset.json, wherever there is one
+	shards     []string   // files that may hold many images: Parquet, tar
 	unreadable []BadImage // folders, with a slash at the end
 	left       leftOut
 	above      []os.FileInfo
@@ -136,6 +143,8 @@ func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
 	case folder:
 	case e.Name() == labelFile && why == "":
 		l.labelFiles = append(l.labelFiles, name)
+	case isShard(name) && why == "" && isFile(full, e):
+		l.shards = append(l.shards, name)
 	case !image || !isFile(full, e):
 	case why != "":
 		l.left.add(why, name)
@@ -145,6 +154,11 @@ func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
 		l.names = append(l.names, name)
 	}
 	return nil
+}
+
+// isShard reports whether a file's name ends as one of many images.
+func isShard(name string) bool {
+	return slices.Contains([]string{".parquet", ".tar"}, strings.ToLower(filepath.Ext(name)))
 }
 
 // leaveOut counts the images under an excluded folder, as far as it can be listed.

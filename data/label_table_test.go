@@ -114,7 +114,7 @@ func FuzzLabelTable(f *testing.F) {
 		f.Add(seed)
 	}
 	dir := folder(f, map[string][]byte{"0.png": numbered(0), "a/0.png": numbered(1)})
-	c, err := openFolder(dir)
+	c, err := openFolder(dir, "")
 	if err != nil {
 		f.Fatal(err)
 	}

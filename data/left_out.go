@@ -17,22 +17,26 @@ type LeftOut struct {
 
 // Why images are excluded. They are not data but files that programs keep next to images.
 const (
-	ReasonHidden = "hidden files and folders"                              // .ipynb_checkpoints, .thumbnails, .Trash-1000
-	ReasonSystem = "files of the system (@eaDir, __MACOSX, ._NAME, ...)"   // thumbnails, metadata, recycle bins
-	ReasonRun    = "run folders (config.json beside checkpoints/)"         // sample grids of iddpm
+	ReasonHidden = "hidden files and folders"                            // .ipynb_checkpoints, .thumbnails, .Trash-1000
+	ReasonSystem = "files of the system (@eaDir, __MACOSX, ._NAME, ...)" // thumbnails, metadata, recycle bins
+	ReasonRun    = "run folders (config.json beside checkpoints/)"       // sample grids of iddpm
+	ReasonShards = "image files beside Parquet or tar files with more images"
 	unsupported  = " is not supported: convert them, or leave them behind" // after the format
 )
 
 // leftOut collects exclusions by reason, in order of appearance.
 type leftOut []LeftOut
 
-func (l *leftOut) add(reason, name string) {
-	i := slices.IndexFunc(*l, func(r LeftOut) bool { return r.Reason == reason })
+func (l *leftOut) add(reason, name string) { l.addAll(LeftOut{Reason: reason, Images: 1, First: name}) }
+
+// addAll adds the exclusions for one reason.
+func (l *leftOut) addAll(o LeftOut) {
+	i := slices.IndexFunc(*l, func(r LeftOut) bool { return r.Reason == o.Reason })
 	if i < 0 {
-		i = len(*l)
-		*l = append(*l, LeftOut{Reason: reason, First: name})
+		*l = append(*l, o)
+		return
 	}
-	(*l)[i].Images++
+	(*l)[i].Images += o.Images
 }
 
 // String lists the exclusions, for the error of a set without images.

@@ -2,13 +2,9 @@ package data
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
-	"strings"
 
 	"iddpm/data/imaging"
 )
@@ -33,56 +29,6 @@ type collection struct {
 	labelFiles *labelFiles                // nil: none
 	leftOut    leftOut                    // excluded images that are not data
 	unreadable []BadImage                 // folders that cannot be listed, with a trailing slash
-}
-
-// openSource opens the set at path; the empty path is the built-in set. split selects
-// the train or test split of a published set.
-func openSource(path, split string) (*collection, error) {
-	if split != "" && split != "train" && split != "test" {
-		return nil, fmt.Errorf("split %q: choose train or test", split)
-	}
-	c, err := openAny(path, split)
-	if err == nil && split != "" && !c.split {
-		c.Close()
-		return nil, fmt.Errorf("%s is not split into train and test: name the images to use", c.title)
-	}
-	return c, err
-}
-
-func openAny(path, split string) (*collection, error) {
-	if path == "" {
-		return openEmoji()
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s does not exist: name a folder of images, or a .zip of them (%w)", path, fs.ErrNotExist)
-	case err != nil:
-		return nil, fmt.Errorf("cannot open the images: %w", explained(err))
-	case info.IsDir():
-		if c, err := openBatchFolder(path, split); c != nil || err != nil {
-			return c, err
-		}
-		if c, err := openLMDBFolder(path); c != nil || err != nil {
-			return c, err
-		}
-		return openFolder(path)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is a pipe or a device: name a file or a folder of images", path)
-	}
-	switch name := strings.ToLower(path); {
-	case strings.HasSuffix(name, ".zip"):
-		return openZip(path)
-	case strings.HasSuffix(name, ".npz"):
-		return openNPZ(path)
-	case strings.HasSuffix(name, ".mdb"):
-		return openLMDB(path, "LMDB "+path)
-	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
-		return openBatchArchive(path, split)
-	case isImageFile(path):
-		return openImage(path), nil
-	}
-	return nil, fmt.Errorf("%s is neither an image (%s), nor a folder or a .zip of images, nor an .npz, nor CIFAR's .tar.gz, nor an LMDB's .mdb", path, imaging.Formats)
 }
 
 // files is a source of encoded images, of a folder or of an archive.

@@ -32,7 +32,7 @@ func newEvaluateOptions() *evaluateOptions {
 func (o *evaluateOptions) options() []cli.Option {
 	options := append(slices.Concat(o.sessionOptions.options(), o.remoteOptions.options(), o.classifier.evaluationOptions()), cli.ConfigOption(),
 		cli.Option{Name: "ref", Category: cli.CategoryData, Local: true, Value: &o.ref, Usage: "compare with `REF`: images from any source that train accepts, or an .npz of statistics"},
-		cli.Option{Name: "split", Category: cli.CategoryData, Value: &o.split, Usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test"},
+		cli.Option{Name: "split", Category: cli.CategoryData, Value: &o.split, Usage: "for CIFAR and the like, REF is the images of `SPLIT`: train or test; for Parquet and tar files also validation"},
 		cli.Option{Name: "num-ref", Category: cli.CategoryData, Value: &o.numRef, Usage: "use `N` images of REF, spread evenly over it (0: all)"},
 		cli.Option{Name: "num-samples", Category: cli.CategoryEvaluation, Value: &o.number, Usage: "use `N` samples, spread evenly over the file (0: all)"},
 		cli.Option{Name: "image-size", Category: cli.CategoryData, Value: &o.size, Standard: "that of most samples", Usage: "preprocess all images to `N` x N pixels first"},

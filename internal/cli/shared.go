@@ -33,7 +33,7 @@ func JSONOption(enabled *bool) Option {
 
 // SplitOption returns the flag --split.
 func SplitOption(split *string) Option {
-	return Option{Name: "split", Category: CategoryData, Value: split, Usage: "for CIFAR and the like, use the images of `SPLIT`: train or test"}
+	return Option{Name: "split", Category: CategoryData, Value: split, Usage: "for CIFAR and the like, use the images of `SPLIT`: train or test; for Parquet and tar files also validation"}
 }
 
 // EMAOption returns the flag --ema.
