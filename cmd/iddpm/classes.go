@@ -11,23 +11,41 @@ import (
 	"iddpm/train"
 )
 
-// classLabels parses the text of --class, comma-separated names or numbers, into labels. Names take
+// classSet are the classes among which --class chooses.
+type classSet struct {
+	owner string   // "network" or "classifier"
+	names []string // by label; empty without names
+	count int
+}
+
+// classSet returns the classes of the network or, if it knows none, those of the classifier.
+func (o *sampleOptions) classSet(network, classifier *train.Checkpoint) classSet {
+	switch m := network.Config.Model; {
+	case m.ClassCond:
+		return classSet{"network", network.ClassNames, m.NumClasses}
+	case classifier != nil:
+		return classSet{"classifier", classifier.ClassNames, o.byClassifier.config.NumClasses}
+	}
+	return classSet{}
+}
+
+// labels parses the text of --class, comma-separated names or numbers, into labels. Names take
 // precedence over numbers, such as a class named "7". A name may hold commas if it is the whole
 // text.
-func classLabels(text string, c *train.Checkpoint) ([]int64, error) {
+func (c classSet) labels(text string) ([]int64, error) {
 	if text == "" {
 		return nil, nil
 	}
-	if !c.Config.Model.ClassCond {
+	if c.count == 0 {
 		return nil, cli.Errorf("--class: this network is not class-conditional")
 	}
 	parts := []string{text}
-	if !slices.Contains(c.ClassNames, text) {
+	if !slices.Contains(c.names, text) {
 		parts = strings.Split(text, ",")
 	}
 	var labels []int64
 	for _, part := range parts {
-		label, err := classLabel(strings.TrimSpace(part), c)
+		label, err := c.label(strings.TrimSpace(part))
 		if err != nil {
 			return nil, err
 		}
@@ -36,21 +54,32 @@ func classLabels(text string, c *train.Checkpoint) ([]int64, error) {
 	return labels, nil
 }
 
-func classLabel(text string, c *train.Checkpoint) (int64, error) {
-	if i := slices.Index(c.ClassNames, text); i >= 0 {
+func (c classSet) label(text string) (int64, error) {
+	if i := slices.Index(c.names, text); i >= 0 {
 		return int64(i), nil
 	}
-	n := c.Config.Model.NumClasses
 	i, err := strconv.Atoi(text)
 	switch {
-	case err == nil && renumbered(c.ClassNames): // numbers are names then, not rows of the embedding
-		return 0, cli.Errorf("--class %s: the classes of this network are %s", text, someNames(c.ClassNames))
-	case err == nil && i >= 0 && i < n:
+	case err == nil && renumbered(c.names): // numbers are names then, not labels
+		return 0, cli.Errorf("--class %s: the classes of this %s are %s", text, c.owner, someNames(c.names))
+	case err == nil && i >= 0 && i < c.count:
 		return int64(i), nil
-	case len(c.ClassNames) == 0:
-		return 0, cli.Errorf("--class %s: the classes of this network are 0 to %d", text, n-1)
+	case len(c.names) == 0:
+		return 0, cli.Errorf("--class %s: the classes of this %s are 0 to %d", text, c.owner, c.count-1)
 	}
-	return 0, cli.Errorf("--class %s: the classes of this network are 0 to %d, by name %s", text, n-1, someNames(c.ClassNames))
+	return 0, cli.Errorf("--class %s: the classes of this %s are 0 to %d, by name %s", text, c.owner, c.count-1, someNames(c.names))
+}
+
+// checkClasses returns an error if a classifier numbers its classes otherwise than the network that
+// it guides: it would guide the samples to other classes.
+func checkClasses(network, classifier *train.Checkpoint) error {
+	if classifier == nil || !network.Config.Model.ClassCond || len(network.ClassNames) == 0 || len(classifier.ClassNames) == 0 {
+		return nil
+	}
+	if !slices.Equal(network.ClassNames, classifier.ClassNames) {
+		return cli.Errorf("--classifier: its classes are %s, and those of the network %s: train both on the same classes", someNames(classifier.ClassNames), someNames(network.ClassNames))
+	}
+	return nil
 }
 
 // renumbered reports whether the names of the classes are numbers that differ from the labels.

@@ -160,8 +160,8 @@ func TestClassifierMisuse(t *testing.T) {
 		{"--classifier " + classifier, exitUsage, "has no default channel multipliers"},
 		{"--classifier " + classifier + smallClassifier, exitFailed, "do not match the network"},
 		{"--classifier " + classifier + smallClassifier + " --classifier-pool max", exitUsage, "is not one of adaptive"},
-		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --class x", exitUsage, "the classes of a classifier are numbers"},
-		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class 10", exitFailed, "class 10 is not one of the network's classes, 0 to 9"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class x", exitUsage, "--class x: the classes of this classifier are 0 to 9"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class 10", exitUsage, "--class 10: the classes of this classifier are 0 to 9"},
 		{"--classifier-scale nan", exitUsage, "--classifier-scale must be a number"},
 	} {
 		got := iddpm(t, append([]string{"sample", run, "--device", "cpu", "-o", t.TempDir()}, strings.Fields(test.args)...)...)
@@ -201,10 +201,41 @@ func TestClassifierTraining(t *testing.T) {
 	}
 	base := strings.Fields("--class_cond False --learn_sigma True --resblock_updown True --num_samples 2 --image_size 16 --num_channels 64 --num_res_blocks 1 --channel_mult 1,1 --attention_resolutions 8 --num_heads 1 --timestep_respacing 2")
 	base = append(base, "--model_path", writeSmallADM(t, model.Config{}), "-o", t.TempDir(), "--class", "3")
-	if got := sample(t, append(base, "--classifier", dir)...); !slices.Equal(got.labels, []int64{3, 3}) {
-		t.Errorf("classes %v", got.labels)
+	byNumber := sample(t, append(base, "--classifier", dir)...)
+	byName := sample(t, append(base, "--classifier", dir, "--class", c.ClassNames[3])...)
+	if !slices.Equal(byNumber.labels, []int64{3, 3}) || !slices.Equal(byName.labels, byNumber.labels) || !bytes.Equal(byName.pixels, byNumber.pixels) {
+		t.Errorf("classes %v by number, %v by name", byNumber.labels, byName.labels)
+	}
+	if got := iddpm(t, append(append([]string{"sample"}, base...), "--classifier", dir, "--class", "none")...); got.status != exitUsage || !strings.Contains(got.stderr, "the classes of this classifier are 0 to 9, by name activities, ") {
+		t.Errorf("an unknown class: status %d, %s", got.status, got.stderr)
 	}
 	if got := iddpm(t, "sample", dir, "--device", "cpu"); got.status != exitFailed || !strings.Contains(got.stderr, "holds a classifier") {
 		t.Errorf("sample: status %d, %s", got.status, got.stderr)
+	}
+}
+
+// TestCheckClasses: a classifier of the same classes in another order would guide to other classes.
+func TestCheckClasses(t *testing.T) {
+	of := func(names ...string) *train.Checkpoint {
+		c := &train.Checkpoint{ClassNames: names}
+		c.Config.Model.ClassCond = true
+		return c
+	}
+	unconditional := of("cat", "dog")
+	unconditional.Config.Model.ClassCond = false
+	for name, test := range map[string]struct {
+		network, classifier *train.Checkpoint
+		fits                bool
+	}{
+		"no classifier":   {of("cat", "dog"), nil, true},
+		"the same":        {of("cat", "dog"), of("cat", "dog"), true},
+		"another order":   {of("cat", "dog"), of("dog", "cat"), false},
+		"others":          {of("cat", "dog"), of("cat", "cow"), false},
+		"bare classifier": {of("cat", "dog"), of(), true},
+		"unconditional":   {unconditional, of("dog", "cat"), true},
+	} {
+		if err := checkClasses(test.network, test.classifier); (err == nil) != test.fits {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -73,9 +73,15 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	if err != nil {
 		return err
 	}
+	classifier, err := s.loadOnLeader(o.byClassifier.path, func(path string) (*train.Checkpoint, error) {
+		return o.byClassifier.load(c.Context, remotes, path, checkpoint)
+	})
+	if err != nil {
+		return err
+	}
 	var job *sampleJob
 	err = s.group.LeaderFirst(func() (err error) {
-		job, err = o.job(c, checkpoint)
+		job, err = o.job(c, checkpoint, classifier)
 		return err
 	})
 	if err != nil {
@@ -92,12 +98,6 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 	}
 	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*train.Checkpoint, error) {
 		return o.guidance.load(c.Context, remotes, path, checkpoint)
-	})
-	if err != nil {
-		return err
-	}
-	job.classifier, err = s.loadOnLeader(o.byClassifier.path, func(path string) (*train.Checkpoint, error) {
-		return o.byClassifier.load(c.Context, remotes, path, checkpoint)
 	})
 	if err != nil {
 		return err

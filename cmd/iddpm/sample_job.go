@@ -3,12 +3,10 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/inference"
-	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -27,12 +25,15 @@ type sampleJob struct {
 }
 
 // job reads the files that flags name.
-func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (job *sampleJob, err error) {
-	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint))}
+func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *train.Checkpoint) (job *sampleJob, err error) {
+	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint)), classifier: classifier}
+	if err := checkClasses(checkpoint, classifier); err != nil {
+		return nil, err
+	}
 	if err := o.guidance.check(checkpoint); err != nil {
 		return nil, err
 	}
-	if job.classes, err = o.labels(checkpoint); err != nil {
+	if job.classes, err = o.classSet(checkpoint, classifier).labels(o.class); err != nil {
 		return nil, err
 	}
 	if job.base, err = openBase(o.baseSamples, checkpoint, job.classes); err != nil {
@@ -47,21 +48,6 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint *train.Checkpoint) (jo
 		job.strip = new(inference.Strip)
 	}
 	return job, job.openStart(checkpoint, !c.IsSet("num-samples"))
-}
-
-// labels parses --class. A classifier's classes have no names.
-func (o *sampleOptions) labels(c *train.Checkpoint) (labels []int64, err error) {
-	if o.byClassifier.path == "" || c.Config.Model.ClassCond || o.class == "" {
-		return classLabels(o.class, c)
-	}
-	for part := range strings.SplitSeq(o.class, ",") {
-		label, err := cli.ParseInt(part)
-		if err != nil {
-			return nil, cli.Errorf("--class: %w: the classes of a classifier are numbers", err)
-		}
-		labels = append(labels, int64(label))
-	}
-	return labels, nil
 }
 
 // openStart reads the images or latents from which the job starts, and sets the count of images: all

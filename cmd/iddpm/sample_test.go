@@ -132,7 +132,7 @@ func TestClassLabels(t *testing.T) {
 		{"1", counted, []int64{1}, ""},
 		{"4", counted, []int64{4}, ""}, // a row without a name
 	} {
-		got, err := classLabels(test.text, test.c)
+		got, err := new(sampleOptions).classSet(test.c, nil).labels(test.text)
 		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%q: %v, %v; want %v, %s", test.text, got, err, test.want, test.err)
 		}
