@@ -13,7 +13,7 @@ import (
 func (o *cascadeOptions) job(first *sampleJob, small *inference.Images) *sampleJob {
 	options := &sampleOptions{
 		sessionOptions: first.sessionOptions, inferenceOptions: first.inferenceOptions,
-		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), ddim: o.ddim, eta: o.eta, seed: first.seed,
+		first: first.first, batchSize: cmp.Or(o.batchSize, first.batchSize), choice: o.choice, seed: first.seed,
 		guidance: noGuidance(),
 	}
 	options.ema, options.guidance.scale = o.ema, o.guidance

@@ -17,38 +17,34 @@ type cascadeOptions struct {
 	path      string
 	preset    string
 	respacing string
-	ddim      bool
-	eta       float64
+	sampler   samplerOptions
+	choice    samplerChoice // from sampler, once the checkpoint is known
 	ema       string
 	batchSize int
 	guidance  float64 // W; 1: none
 }
 
-func newCascadeOptions() cascadeOptions { return cascadeOptions{guidance: 1} }
+func newCascadeOptions() cascadeOptions {
+	return cascadeOptions{guidance: 1, sampler: samplerOptions{prefix: "upsample-"}}
+}
 
 func (o *cascadeOptions) options() []cli.Option {
-	return []cli.Option{
+	return append([]cli.Option{
 		{Name: "upsample", Path: true, Category: cli.CategorySampling, Value: &o.path, Usage: "upsample the samples with the super-resolution network in `CKPT`"},
 		{Name: "upsample-preset", Category: cli.CategorySampling, Value: &o.preset, Usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
 		{Name: "upsample-timestep-respacing", Category: cli.CategorySampling, Value: &o.respacing, Standard: "all", Usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
-		{Name: "upsample-use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler for the upsampler"},
-		{Name: "upsample-eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA` of the upsampler, as for --eta"},
 		{Name: "upsample-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
 		{Name: "upsample-batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Standard: "--batch-size", Usage: "upsample `N` images per batch"},
 		{Name: "upsample-guidance", Category: cli.CategorySampling, Value: &o.guidance, Usage: "classifier-free guidance scale `W` of the upsampler, as for --guidance"},
-	}
+	}, o.sampler.options()...)
 }
 
 func (o *cascadeOptions) validate() error {
 	switch {
 	case o.path == "" && *o != newCascadeOptions():
-		return cli.Errorf("--upsample-preset, -timestep-respacing, -use-ddim, -eta, -ema, -guidance and -batch-size are for --upsample")
+		return cli.Errorf("--upsample-preset, -timestep-respacing, -sampler, -sampling-steps, -spacing, -use-ddim, -eta, -ema, -guidance and -batch-size are for --upsample")
 	case math.IsNaN(o.guidance) || math.IsInf(o.guidance, 0):
 		return cli.Errorf("--upsample-guidance must be a number, not %g", o.guidance)
-	case !(o.eta >= 0 && o.eta <= 1):
-		return cli.Errorf("upsample-eta must be in [0, 1], not %g", o.eta)
-	case o.eta > 0 && !o.ddim:
-		return cli.Errorf("upsample-eta is an option of DDIM: add --upsample-use-ddim")
 	case o.batchSize < 0:
 		return cli.Errorf("upsample-batch-size must not be negative, but is %d", o.batchSize)
 	}
@@ -56,8 +52,9 @@ func (o *cascadeOptions) validate() error {
 }
 
 // load reads the second network's checkpoint, if there is one, and checks that it upsamples
-// the samples of the first: before the first samples for hours.
-func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *train.Checkpoint) (*train.Checkpoint, error) {
+// the samples of the first: before the first samples for hours. few chooses a sampler for few steps
+// unless flags choose another.
+func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *train.Checkpoint, few bool) (*train.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -72,8 +69,13 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 	if second.Bare && m.ClassCond {
 		m.SetLabelRows(labelRows(second.Model))
 	}
-	second.Config.Diffusion.TimestepRespacing = o.respacing
-	if err := second.Config.Diffusion.Validate(); err != nil {
+	d := &second.Config.Diffusion
+	request := samplerRequest{numTimesteps: d.Steps, respacing: o.respacing, respaced: o.respacing != "", reference: !few}
+	if o.choice, err = o.sampler.choose(request); err != nil {
+		return nil, err
+	}
+	d.TimestepRespacing = o.choice.respacing
+	if err := d.Validate(); err != nil {
 		return nil, cli.Errorf("--upsample-timestep-respacing: %w", err)
 	}
 	switch {

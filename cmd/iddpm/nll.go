@@ -38,7 +38,7 @@ Examples:
   iddpm nll runs/001-emoji --timestep-respacing 100 --num-samples 64
   iddpm nll runs/003-cifar10 --data-dir cifar-10-binary.tar.gz --split test --batch-size 128
   iddpm nll cifar10_uncond_50M_500K.pt --preset cifar10 --data-dir cifar_test`,
-		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag("model-path")),
+		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag(modelPath)),
 		HideHelpCommand: true,
 		Action:          p.nll,
 	}

@@ -68,15 +68,22 @@ func (p *program) first() bool {
 // inContainer reports whether the program runs in a container.
 func (p *program) inContainer() bool { return host.InContainer(os.DirFS("/"), p.env) }
 
+// modelPath is improved-diffusion's flag for the checkpoint, here a command's argument.
+const modelPath = "model-path"
+
 // argument returns a command's only argument.
 func argument(c *urfave.Context, what string) (string, error) {
-	switch c.NArg() {
+	args := c.Args().Slice()
+	if c.IsSet(modelPath) {
+		args = append(args, c.String(modelPath))
+	}
+	switch len(args) {
 	case 0:
 		return "", cli.Errorf("name %s, as in: %s %s", what, c.Command.HelpName, what)
 	case 1:
-		return c.Args().First(), nil
+		return args[0], nil
 	}
-	return "", cli.Errorf("name only one %s, not %s", what, strings.Join(c.Args().Slice(), " "))
+	return "", cli.Errorf("name only one %s, not %s", what, strings.Join(args, " "))
 }
 
 // noArgument rejects arguments.

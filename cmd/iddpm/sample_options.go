@@ -4,7 +4,10 @@ import (
 	"errors"
 	"slices"
 
+	urfave "github.com/urfave/cli/v2"
+
 	"iddpm/internal/cli"
+	"iddpm/train"
 )
 
 // sampleOptions are the flags of sample, in addition to those of the network.
@@ -16,8 +19,6 @@ type sampleOptions struct {
 	number    int
 	first     int // index of the first image
 	batchSize int
-	ddim      bool
-	eta       float64
 	class     string
 	seed      uint64
 	dir       string
@@ -31,6 +32,8 @@ type sampleOptions struct {
 	guidance     guidanceOptions
 	byClassifier classifierOptions
 	cascade      cascadeOptions
+	sampler      samplerOptions
+	choice       samplerChoice // from sampler, once the checkpoint is known
 }
 
 func newSampleOptions() *sampleOptions {
@@ -38,21 +41,19 @@ func newSampleOptions() *sampleOptions {
 }
 
 func (o *sampleOptions) options() []cli.Option {
-	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.guidance.options(), o.byClassifier.options(), o.cascade.options(), o.remoteOptions.options()),
+	return append(slices.Concat(o.sessionOptions.options(), o.inferenceOptions.options(cli.CategorySampling), o.guidance.options(), o.byClassifier.options(), o.cascade.options(), o.remoteOptions.options(), o.sampler.options()),
 		cli.PresetOption(&o.preset), cli.ConfigOption(), o.processesOption(), o.connectOption(),
 		cli.Option{Name: "num-samples", Category: cli.CategorySampling, Value: &o.number, Usage: "generate `N` samples"},
 		cli.Option{Name: "first-sample", Category: cli.CategorySampling, Value: &o.first, Usage: "start at sample `N` of the seed: to continue a set of samples, or to share it among machines"},
 		cli.Option{Name: "batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Usage: "`N` samples per batch in each process; the samples do not depend on it"},
-		cli.Option{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler, which needs fewer steps"},
-		cli.Option{Name: "eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
 		cli.Option{Name: "class", Category: cli.CategorySampling, Value: &o.class, Standard: "at random", Usage: "sample class `NAME` or number, or several in turn, comma-separated"},
 		cli.Option{Name: "seed", Category: cli.CategorySampling, Value: &o.seed, Usage: "random seed `N`; sample i is a function of N and i"},
 		cli.Option{Name: "denoised-progress", Category: cli.CategorySampling, Value: &o.progress, Usage: "also save a strip of the predicted x_0 along the sampling trajectory"},
-		cli.Option{Name: "interpolate", Category: cli.CategorySampling, Value: &o.interpolate, Usage: "interpolate by DDIM from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
+		cli.Option{Name: "interpolate", Category: cli.CategorySampling, Value: &o.interpolate, Usage: "interpolate from one seed's first sample to another's in --num-samples images: `SEED,SEED`"},
 		cli.Option{Name: "invert", Category: cli.CategorySampling, Local: true, Value: &o.invert, Usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
 		cli.Option{Name: "invert-refine", Category: cli.CategorySampling, Value: &o.refine, Usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
 		cli.Option{Name: "base-samples", Category: cli.CategorySampling, Local: true, Value: &o.baseSamples, Usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
-		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise (with --use-ddim)"},
+		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise"},
 		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's samples/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
 	)
 }
@@ -65,16 +66,12 @@ func (o *sampleOptions) validate() error {
 		return cli.Errorf("first-sample must not be negative, but is %d", o.first)
 	case o.batchSize < 1:
 		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
-	case !(o.eta >= 0 && o.eta <= 1):
-		return cli.Errorf("eta must be in [0, 1], not %g", o.eta)
-	case o.eta > 0 && !o.ddim:
-		return cli.Errorf("eta is an option of DDIM: add --use-ddim")
 	case o.refine < 0:
 		return cli.Errorf("invert-refine must not be negative, but is %d", o.refine)
 	case o.refine > 0 && o.invert == "":
 		return cli.Errorf("invert-refine is for --invert")
 	}
-	return errors.Join(o.validateStart(), o.guidance.validate(), o.byClassifier.validate(), o.cascade.validate())
+	return errors.Join(o.sampler.validate(), o.validateStart(), o.guidance.validate(), o.byClassifier.validate(), o.cascade.validate())
 }
 
 // validateStart checks the flags that replace the noise x_T.
@@ -90,16 +87,36 @@ func (o *sampleOptions) validateStart() error {
 		return cli.Errorf("choose one of --invert, --latents and --interpolate")
 	case starts > 0 && o.first > 0:
 		return cli.Errorf("--first-sample counts samples from noise: omit it with --invert, --latents and --interpolate")
-	case o.latents != "" && (!o.ddim || o.eta > 0):
-		return cli.Errorf("--latents need DDIM without noise: add --use-ddim, and no --eta")
-	case o.invert != "" && (o.eta > 0 || o.progress || o.guidance.scale != 1 || o.byClassifier.path != ""):
+	case o.invert != "" && (o.sampler.eta > 0 || o.progress || o.guidance.scale != 1 || o.byClassifier.path != ""):
 		return cli.Errorf("--invert supports neither --eta nor --denoised-progress nor --guidance nor --classifier")
 	case o.interpolate == nil:
 		return nil
 	case len(o.interpolate) != 2 || o.number < 2:
 		return cli.Errorf("--interpolate needs two seeds, as in 1,2, and --num-samples above 1")
-	case !o.ddim || o.eta > 0:
-		return cli.Errorf("--interpolate needs DDIM without noise: add --use-ddim, and no --eta")
 	}
 	return nil
+}
+
+// choose chooses the sampler for a checkpoint, whose timesteps it sets. flags reports whether the
+// command line describes the network or its diffusion, as improved-diffusion's does.
+func (o *sampleOptions) choose(c *urfave.Context, checkpoint *train.Checkpoint) (err error) {
+	d := &checkpoint.Config.Diffusion
+	r := samplerRequest{
+		numTimesteps: d.Steps, respacing: d.TimestepRespacing, respaced: c.IsSet("timestep-respacing") && d.TimestepRespacing != "",
+		reference:     o.asReference(c, checkpoint),
+		deterministic: o.latents != "" || o.interpolate != nil, ddim: o.invert != "",
+	}
+	if o.choice, err = o.sampler.choose(r); err != nil {
+		return err
+	}
+	d.TimestepRespacing = o.choice.respacing
+	return cli.Usage(d.Validate())
+}
+
+// asReference reports whether a command line is one of improved-diffusion's image_sample.py, which
+// names the checkpoint by a flag, describes the network by flags, or has a file of bare weights
+// without a preset. Then all timesteps are the default.
+func (o *sampleOptions) asReference(c *urfave.Context, checkpoint *train.Checkpoint) bool {
+	config := train.Defaults()
+	return c.IsSet(modelPath) || cli.AnySet(c, cli.NetworkOptions(&config)) || checkpoint.Bare && o.preset == ""
 }

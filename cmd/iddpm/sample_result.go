@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"iddpm/inference"
 	"iddpm/internal/cli"
@@ -23,7 +24,10 @@ type sampleResult struct {
 	Checkpoint      string  `json:"checkpoint"`
 	Step            int     `json:"step"`
 	Weights         string  `json:"weights"`
+	Sampler         string  `json:"sampler"`
 	Timesteps       int     `json:"timesteps"`
+	Evaluations     int     `json:"evaluations"`          // of the network, per image
+	FullChain       int     `json:"full_chain,omitempty"` // timesteps of the full chain, if no flag chose this sampler
 	Seed            uint64  `json:"seed"`
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -85,6 +89,10 @@ func (o *sampleJob) name(r *sampleResult, made generated) (files []string) {
 func (r sampleResult) text(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "images      %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
+	if r.FullChain > 0 {
+		fmt.Fprintf(w, "sampler     %s, %d steps even in log-SNR\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.FullChain,
+			about(time.Duration(r.Seconds*float64(r.FullChain)/float64(r.Evaluations)*float64(time.Second))))
+	}
 	if r.Base != "" {
 		fmt.Fprintf(w, "made from   %s\n", r.Base)
 	}

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	"gonum.org/v1/gonum/stat"
 
-	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/train"
 )
@@ -25,9 +24,15 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 	}
 	defer m.Free()
 	result.Weights, result.Timesteps = m.Weights().Name, m.Diffusion().NumTimesteps()
+	result.Sampler, result.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(result.Timesteps)
 	s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
-		zap.Int("images", o.count), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
-	evaluations := batches(o.count, o.batchSize*s.group.Size()) * result.Timesteps
+		zap.Int("images", o.count), zap.String("sampler", result.Sampler), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
+	if o.choice.ours {
+		result.FullChain = m.Diffusion().OriginalNumSteps
+		s.log.Info("sampling in few steps, as no sampler is named", zap.String("sampler", result.Sampler), zap.Int("evaluations_per_image", result.Evaluations),
+			zap.Int("full_chain", result.FullChain), zap.String("hint", "--sampler ddpm samples by the full chain"))
+	}
+	evaluations := batches(o.count, o.batchSize*s.group.Size()) * result.Evaluations
 	if o.originals != nil {
 		s.expect(2 * evaluations) // each image is inverted, and sampled
 		return s.invert(ctx, m, o)
@@ -44,12 +49,9 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 // sampleWith generates the samples of a job that inverts nothing.
 func (s *session) sampleWith(ctx context.Context, m *inference.Model, g guides, o *sampleJob) (inference.Samples, error) {
 	options := inference.SampleOptions{
-		Count: o.count, First: o.first, BatchSize: o.batchSize, Seed: o.seed, Eta: o.eta, Unclipped: !o.clip,
-		Classes: o.classes, Latents: o.given, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip),
+		Count: o.count, First: o.first, BatchSize: o.batchSize, Seed: o.seed, Sampler: o.choice.sampler, Eta: o.choice.eta, Unclipped: !o.clip,
+		Classes: o.classes, Latents: o.given, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip, o.fullChain(m)),
 		AllRanks: o.cascade.path != "", // all processes upsample the samples
-	}
-	if o.ddim {
-		options.Sampler = diffusion.DDIM
 	}
 	switch {
 	case o.base != nil:
@@ -63,7 +65,7 @@ func (s *session) sampleWith(ctx context.Context, m *inference.Model, g guides, 
 // invert inverts the images of a job.
 func (s *session) invert(ctx context.Context, m *inference.Model, o *sampleJob) (made generated, err error) {
 	all, err := m.Invert(ctx, *o.originals, inference.InvertOptions{
-		BatchSize: o.batchSize, Classes: o.classes, Unclipped: !o.clip, Refine: o.refine, Progress: s.sampleProgress(nil),
+		BatchSize: o.batchSize, Classes: o.classes, Unclipped: !o.clip, Refine: o.refine, Progress: s.sampleProgress(nil, 0),
 	})
 	if err == nil {
 		s.log.Info("inverted", zap.Int("images", len(all.PSNR)), zap.Float64("psnr", stat.Mean(all.PSNR, nil)))
@@ -73,12 +75,29 @@ func (s *session) invert(ctx context.Context, m *inference.Model, o *sampleJob) 
 	return made, withRemedy(err, "nothing is written")
 }
 
+// fullChain returns how many times as long all timesteps would take, if this program has chosen fewer; else 0.
+func (o *sampleJob) fullChain(m *inference.Model) float64 {
+	if !o.choice.ours {
+		return 0
+	}
+	return float64(m.Diffusion().OriginalNumSteps) / float64(o.choice.sampler.Evaluations(m.Diffusion().NumTimesteps()))
+}
+
 // sampleProgress returns a callback that adapts the number of threads, fills the strip unless it is
-// nil, and reports progress.
-func (s *session) sampleProgress(strip *inference.Strip) func(inference.Progress) error {
+// nil, and reports progress: after the fourth step also what fullChain times the steps would take, unless it is 0.
+func (s *session) sampleProgress(strip *inference.Strip, fullChain float64) func(inference.Progress) error {
 	start := time.Now()
+	var warm time.Time
 	return func(p inference.Progress) error {
 		s.threads.Adapt()
+		switch {
+		case p.Step == 2: // the first ones are slower, with CUDA graph capture
+			warm = time.Now()
+		case p.Step == 4 && fullChain > 0:
+			each := time.Since(warm) / 2
+			s.log.Info("time by this sampler and by the full chain", zap.String("estimate", about(each*time.Duration(p.Steps))),
+				zap.String("full_chain", about(time.Duration(fullChain*float64(each)*float64(p.Steps)))))
+		}
 		if strip != nil {
 			strip.Add(p)
 		}
@@ -95,4 +114,12 @@ func withRemedy(err error, outcome string) error {
 		return fmt.Errorf("%w: %s. Try --precision fp32, other weights (--ema), or an older checkpoint", err, outcome)
 	}
 	return err
+}
+
+// about returns a duration in words of two digits or more, such as 12m30s.
+func about(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
 }

@@ -194,10 +194,6 @@ func (p *parser) add(f Flag, value string) error {
 	if f.Path && strings.TrimSpace(value) == "" {
 		return Errorf("--%s is empty: name a path, or leave the flag out (is a variable of the shell unset?)", f.Name)
 	}
-	if f.positional {
-		p.line.positional = append(p.line.positional, value)
-		return nil
-	}
 	v, err := f.value("--"+f.Name, value)
 	p.line.Flags = append(p.line.Flags, v)
 	return err
