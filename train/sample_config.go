@@ -16,9 +16,10 @@ const AutoInterval = -1
 // SampleConfig configures the grids of samples during training, which package preview makes. The
 // zero value makes none.
 type SampleConfig struct {
-	Interval  int    `json:"sample_interval"`  // steps between grids; the last step has one too; 0: none; [AutoInterval]: by cost
-	Images    int    `json:"sample_images"`    // in a grid; 0: 64, or fewer if Interval is chosen by cost
-	Respacing string `json:"sample_respacing"` // timestep respacing; ddimN samples by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling; "": ddim50, or the next below that the process has
+	Interval  int    `json:"sample_interval"`                  // steps between grids; the last step has one too; 0: none; [AutoInterval]: by cost
+	Images    int    `json:"sample_images"`                    // in a grid; 0: 64, or fewer if Interval is chosen by cost
+	Chosen    bool   `json:"sample_interval_chosen,omitempty"` // Interval was chosen by cost, and grows if grids turn out to cost more
+	Respacing string `json:"sample_respacing"`                 // timestep respacing; ddimN samples by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling; "": ddim50, or the next below that the process has
 }
 
 // ddimSteps is the number of timesteps by default.

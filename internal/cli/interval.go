@@ -10,7 +10,7 @@ import (
 
 // intervalValue is the value of --sample-interval: a number of steps, or auto, which is
 // [train.AutoInterval] in a run's config.json.
-type intervalValue struct{ interval *int }
+type intervalValue struct{ samples *train.SampleConfig }
 
 // Set parses text into the interval.
 func (v *intervalValue) Set(text string) error {
@@ -21,16 +21,16 @@ func (v *intervalValue) Set(text string) error {
 			return fmt.Errorf("%q is neither a number of steps nor auto", text)
 		}
 	}
-	if v.interval != nil {
-		*v.interval = n
+	if v.samples != nil {
+		v.samples.Interval, v.samples.Chosen = n, false
 	}
 	return nil
 }
 
 // String is the inverse of Set.
 func (v *intervalValue) String() string {
-	if *v.interval == train.AutoInterval {
+	if v.samples.Interval == train.AutoInterval {
 		return "auto"
 	}
-	return strconv.Itoa(*v.interval)
+	return strconv.Itoa(v.samples.Interval)
 }

@@ -174,7 +174,7 @@ func SampleMetricOptions(c *train.Config) []Option {
 func GridOptions(c *train.Config) []Option {
 	s := &c.Samples
 	return []Option{
-		{Name: "sample-interval", Category: CategorySampling, Value: &intervalValue{&s.Interval},
+		{Name: "sample-interval", Category: CategorySampling, Value: &intervalValue{s},
 			Usage: "save a grid of samples every `N` steps, and after the last one (0: never; auto, with a preset or on a terminal: as often as 3 % of the time allow)"},
 		{Name: "sample-images", Category: CategorySampling, Value: &s.Images, Standard: "64, or 16 in a short run", Usage: "`N` images in a grid"},
 		{Name: "sample-respacing", Category: CategorySampling, Value: &s.Respacing, Standard: "ddim50",

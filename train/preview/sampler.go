@@ -26,7 +26,16 @@ import (
 // The zero value is ready to use, for one run.
 type Sampler struct {
 	source
-	pace pace // of a run whose interval is still to be chosen
+	pace   pace             // of a run whose interval is still to be chosen
+	budget budget           // of a run whose interval was chosen
+	clock  func() time.Time // nil: time.Now
+}
+
+func (s *Sampler) now() time.Time {
+	if s.clock == nil {
+		return time.Now()
+	}
+	return s.clock()
 }
 
 // defaultImages is the number of images in a grid.
@@ -41,6 +50,9 @@ func (s *Sampler) Due(t *train.Trainer) bool {
 	case every == train.AutoInterval:
 		return s.pace.due(step)
 	default:
+		if c.Samples.Chosen && s.budget.unmarked(step) {
+			s.budget.mark(step, s.now())
+		}
 		return step%every == 0 || t.Done()
 	}
 }
@@ -48,7 +60,7 @@ func (s *Sampler) Due(t *train.Trainer) bool {
 // Observe makes a grid, or chooses the interval.
 func (s *Sampler) Observe(ctx context.Context, t *train.Trainer) error {
 	if t.Config().Samples.Interval != train.AutoInterval {
-		return tolerate(ctx, t, "make a grid of samples", s.grid(ctx, t))
+		return tolerate(ctx, t, "make a grid of samples", s.gridOnBudget(ctx, t))
 	}
 	err := s.schedule(ctx, t)
 	if stop := tolerate(ctx, t, "choose the interval of sample grids", err); err == nil || stop != nil {
@@ -61,7 +73,7 @@ func (s *Sampler) Observe(ctx context.Context, t *train.Trainer) error {
 
 // grid samples the images of a step, and writes them.
 func (s *Sampler) grid(ctx context.Context, t *train.Trainer) error {
-	started, count := time.Now(), cmp.Or(t.Config().Samples.Images, defaultImages)
+	started, count := s.now(), cmp.Or(t.Config().Samples.Images, defaultImages)
 	samples, weights, err := s.sample(ctx, t, inference.SampleOptions{Count: count})
 	if err != nil {
 		return err
@@ -73,7 +85,7 @@ func (s *Sampler) grid(ctx context.Context, t *train.Trainer) error {
 			return err
 		}
 		about := []zap.Field{zap.String("grid", path), zap.String("weights", weights.Name), zap.Int("images", count),
-			zap.Int("timesteps", s.process.NumTimesteps()), zap.Float64("seconds", time.Since(started).Seconds())}
+			zap.Int("timesteps", s.process.NumTimesteps()), zap.Float64("seconds", s.now().Sub(started).Seconds())}
 		if weights.Reason != "" {
 			about = append(about, zap.String("reason", weights.Reason))
 		}

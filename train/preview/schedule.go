@@ -49,11 +49,11 @@ func (s *Sampler) schedule(ctx context.Context, t *train.Trainer) error {
 		gotorch.CUDASynchronize(run.Device)
 	}
 	if t.Step() < s.pace.first+warmupSteps+timedSteps {
-		s.pace.started = time.Now()
+		s.pace.started = s.now()
 		return nil
 	}
 	c := t.Config()
-	cost := costs{step: time.Since(s.pace.started).Seconds() / timedSteps, total: c.Train.TotalSteps()}
+	cost := costs{step: s.now().Sub(s.pace.started).Seconds() / timedSteps, total: c.Train.TotalSteps()}
 	sizes := []int{defaultImages, smallGrid}
 	if c.Samples.Images > 0 {
 		sizes = []int{c.Samples.Images}
@@ -74,7 +74,8 @@ func (s *Sampler) schedule(ctx context.Context, t *train.Trainer) error {
 	} else {
 		run.Log.Info("interval of sample grids chosen, so that they cost at most 3 % of the time", append(about, zap.Int("interval", chosen.Interval))...)
 	}
-	c.Samples.Images, c.Samples.Interval = chosen.Images, chosen.Interval
+	c.Samples.Images, c.Samples.Interval, c.Samples.Chosen = chosen.Images, chosen.Interval, chosen.Interval > 0
+	s.budget.mark(t.Step(), s.now())
 	return t.SetSamples(c.Samples)
 }
 
@@ -83,12 +84,12 @@ func (s *Sampler) timeBatch(ctx context.Context, t *train.Trainer, images int) (
 	timesteps := s.process.NumTimesteps()
 	skipped := max(0, timesteps-timedLoop)
 	for i := range 1 + timedLoops {
-		started := time.Now()
+		started := s.now()
 		_, _, err := s.sample(ctx, t, inference.SampleOptions{Count: images * t.Environment().Group.Size(), SkipSteps: skipped})
 		if err != nil {
 			return 0, err
 		}
-		if took := time.Since(started).Seconds(); i < 2 || took < seconds {
+		if took := s.now().Sub(started).Seconds(); i < 2 || took < seconds {
 			seconds = took
 		}
 	}
