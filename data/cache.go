@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
+
+	"iddpm/internal/cgroup"
 )
 
 // cache keeps the preprocessed images of a set, uint8, in one block of memory
@@ -26,7 +28,7 @@ const (
 // part of limit bytes (Options.CacheBytes), divided among sharers processes.
 func newCache(n, size int, limit int64, sharers int) *cache {
 	if limit == 0 {
-		limit = freeMemory(os.DirFS("/")) / 2
+		limit = cgroup.FreeMemory(os.DirFS("/")) / 2
 	}
 	limit /= int64(sharers)
 	if int64(n)*int64(size) > limit {

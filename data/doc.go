@@ -16,7 +16,7 @@
 //     (pipeline.go).
 //  3. A worker reads the file, decodes it and preprocesses it (resize, center crop) as
 //     the reference does (package imaging). The result is cached (cache.go) if
-//     all images fit in memory (free_memory.go).
+//     all images fit in memory.
 //  4. Data augmentation flips or crops it at random, if enabled. It is written into a
 //     Batch, which Loader.Next returns when it is full.
 //

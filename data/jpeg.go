@@ -18,12 +18,12 @@ func (d *Dataset) JPEGDecoder() string {
 }
 
 func (d *Dataset) mayHoldJPEG() bool {
-	if _, encoded := d.source.(*files); !encoded {
+	if _, raw := d.source.(*arrays); raw {
 		return false
 	}
 	for i := range d.Len() {
 		switch strings.ToLower(path.Ext(d.ImageName(i))) {
-		case ".jpg", ".jpeg", "": // LMDB keys have no extension
+		case ".jpg", ".jpeg", "": // LMDB keys and rows have no extension
 			return true
 		}
 	}

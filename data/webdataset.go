@@ -64,7 +64,11 @@ func openTar(s shardSet, where string) (*collection, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, err), set.Close())
 	}
-	c := &collection{source: set, title: s.title("tar", where), split: s.split != ""}
+	names := make([]string, set.count())
+	for i := range names {
+		names[i] = set.name(i)
+	}
+	c := &collection{source: &files{names: names, open: set.open, close: set.Close}, title: s.title("tar", where), split: s.split != ""}
 	for _, shard := range shards {
 		for _, l := range shard.left {
 			c.leftOut.addAll(l)
@@ -170,7 +174,7 @@ func (s *tarShard) end(sample tarSample) {
 	}
 }
 
-// tarImages is a source of the images of tar files.
+// tarImages are the images of tar files.
 type tarImages struct {
 	shards   []*tarShard
 	labelled bool // whether some sample has a file of its label
@@ -215,18 +219,9 @@ func (s *tarImages) name(i int) string {
 	return sample.image
 }
 
-func (s *tarImages) open(i int) io.Reader {
+func (s *tarImages) open(i int) (io.ReadCloser, error) {
 	shard, sample := s.find(i)
-	return io.NewSectionReader(shard.file, sample.at.offset, sample.at.size)
-}
-
-func (s *tarImages) check(i int) error {
-	return cause(imaging.CheckHeader(s.open(i)))
-}
-
-func (s *tarImages) load(i int, d imaging.Decoder) (imaging.Image, error) {
-	p, err := d.Read(s.open(i))
-	return p, cause(err)
+	return io.NopCloser(io.NewSectionReader(shard.file, sample.at.offset, sample.at.size)), nil
 }
 
 func (s *tarImages) Close() error {

@@ -1,5 +1,6 @@
 // Package cgroup reads the CPU and memory limits of this process's Linux control groups,
-// such as docker run --cpus or --memory: cgroup v2, v1, and hybrid.
+// such as docker run --cpus or --memory: cgroup v2, v1, and hybrid. FreeMemory adds what the
+// machine has.
 package cgroup
 
 import (

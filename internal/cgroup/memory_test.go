@@ -1,4 +1,4 @@
-package data
+package cgroup
 
 import (
 	"os"
@@ -69,11 +69,11 @@ func TestFreeMemory(t *testing.T) {
 		for name, text := range c.files {
 			root[name] = &fstest.MapFile{Data: []byte(text)}
 		}
-		if got := freeMemory(root); got != c.want {
+		if got := FreeMemory(root); got != c.want {
 			t.Errorf("%s: %d bytes, want %d", what, got, c.want)
 		}
 	}
-	if free := freeMemory(os.DirFS("/")); free <= 0 {
+	if free := FreeMemory(os.DirFS("/")); free <= 0 {
 		t.Errorf("this machine: %d bytes", free)
 	}
 }
