@@ -1,0 +1,80 @@
+package doctor
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/wangkuiyi/gotorch"
+	"golang.org/x/sys/unix"
+
+	"iddpm/data/imaging/turbojpeg"
+	"iddpm/internal/host"
+)
+
+// ThisMachine returns the machine that the program runs on. runDir is where run folders
+// are written.
+func ThisMachine(runDir string) Machine {
+	return Machine{
+		Root: os.DirFS("/"), Env: os.LookupEnv, Processors: runtime.NumCPU(), RunDir: runDir,
+		ForGPUs: host.BuiltForGPUs(), Space: spaceOf, Load: tryTensor, GPUs: usableGPUs, Turbo: turbojpeg.Available,
+	}
+}
+
+// tryTensor loads libtorch and computes with it.
+func tryTensor() error {
+	if err := gotorch.LoadLibrary(); err != nil {
+		return err
+	}
+	var sum float64
+	var err error
+	gotorch.Run(func() {
+		err = gotorch.Try(func() {
+			gotorch.Scope(func() {
+				x := gotorch.FullOn(gotorch.Device{}, gotorch.Float, 0.5, 8, 8)
+				sum = gotorch.MM(x, x).Sum().Float64()
+			})
+		})
+	})
+	if err == nil && sum != 128 {
+		err = errors.New("libtorch computes wrong products: the installation or the processor is damaged")
+	}
+	return err
+}
+
+// usableGPUs returns the GPUs that commands can use, and why others, or all, cannot be.
+func usableGPUs() (gpus []GPU, unusable error) {
+	unusable = gotorch.LoadCUDA()
+	for i := range gotorch.CUDADeviceCount() {
+		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
+		if err := gotorch.CheckCUDADevice(d); err != nil {
+			unusable = err
+			continue
+		}
+		err := gotorch.Try(func() { gpus = append(gpus, GPU{d, gotorch.GetCUDAProperties(d)}) })
+		if err != nil {
+			unusable = err
+		}
+	}
+	return gpus, unusable
+}
+
+// spaceOf returns the space of the file system of a path, or of the nearest folder above
+// it that exists.
+func spaceOf(path string) (Space, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Space{}, err
+	}
+	for {
+		var s unix.Statfs_t
+		err := unix.Statfs(path, &s)
+		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+			path = filepath.Dir(path)
+			continue
+		}
+		return Space{Free: int64(s.Bavail) * s.Bsize, Total: int64(s.Blocks) * s.Bsize}, err
+	}
+}
