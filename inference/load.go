@@ -35,12 +35,18 @@ type LoadOptions struct {
 }
 
 // Load loads the network of a checkpoint file, or of the newest checkpoint of a run folder. The
-// error of an option is an [*OptionError]. Files of bare weights hold no configuration: read them by
-// [train.LoadCheckpoint], set Config, and use [FromCheckpoint].
+// error of an option is an [*OptionError]. Files of bare weights hold no configuration: those of
+// published networks are known, others are an error: read them by [train.LoadCheckpoint], set Config,
+// perhaps by [train.Checkpoint.Complete], and use [FromCheckpoint].
 func Load(path string, o LoadOptions) (*Model, error) {
 	c, err := train.LoadCheckpoint(path)
 	if err != nil {
 		return nil, err
+	}
+	if c.Bare {
+		if err := c.CompletePublished(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	m, err := FromCheckpoint(c, o)
 	if err := errors.Join(err, c.Close()); err != nil {

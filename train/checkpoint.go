@@ -31,6 +31,7 @@ type Checkpoint struct {
 	Config          Config
 	Bare            bool                // the file is a bare state_dict: there is no Config
 	Prefix          string              // stripped from all names of a bare state_dict, such as "module."
+	Taken           string              // where bare weights were found in a file of another program; "": they are the file
 	Model           *pt.Dict            // weights
 	Exported        string              // of a file that holds one set of weights with their configuration, see [Weights.Rate]; else ""
 	EMA             map[string]*pt.Dict // EMA weights, by decay rate
@@ -43,6 +44,9 @@ type Checkpoint struct {
 	ClassCounts     []int64  // training images of each class, by label; empty if unknown
 	health          engine.Health
 	Environment     map[string]string
+
+	raw       *pt.Dict // of a file of another program whose EMA weights are Model: the weights of the last step
+	alsoHolds []string // networks of such a file that are not used
 
 	mapped *safetensors.Mapped // holds the tensors; nil: they are in Go's memory
 	sum    string              // sha256 of the file; "": not computed yet
@@ -123,23 +127,35 @@ func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 	return c, nil
 }
 
-// TellPrefix logs the prefix that was stripped from a bare state_dict's names, if any.
+// TellPrefix logs where bare weights were found in a file, unless they are the file.
 func (c *Checkpoint) TellPrefix(log *zap.Logger) {
 	if c.Prefix != "" {
 		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
 	}
+	if c.Taken != "" {
+		about := []zap.Field{zap.String("weights", c.Taken), zap.String("checkpoint", c.Path)}
+		if len(c.alsoHolds) > 0 {
+			about = append(about, zap.Strings("unused", c.alsoHolds))
+		}
+		log.Info("using the weights of one network in a file of another program", about...)
+	}
 }
 
-// readBare reads a dict that holds only tensors as a state_dict.
+// readBare reads a dict that holds only tensors as a state_dict, or finds one in the dict.
 func (c *Checkpoint) readBare(dict *pt.Dict) error {
 	if dict.Len() == 0 {
 		return fmt.Errorf("checkpoint %s: is empty", c.Path)
 	}
+	stripped, prefix := model.StripPrefix(dict)
+	if _, whole := stripped.Get(firstParameter); !whole || notTensors(dict) != nil {
+		if c.readWrapped(dict) {
+			return nil
+		}
+	}
 	if err := foreign(c.Path, dict); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
-	c.Bare = true
-	c.Model, c.Prefix = model.StripPrefix(dict)
+	c.Bare, c.Model, c.Prefix = true, stripped, prefix
 	return nil
 }
 

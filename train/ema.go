@@ -31,10 +31,15 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 	}
 	w := Weights{Rate: RawWeights, Name: "of the last step", Dict: c.Model}
 	switch {
+	case ema == RawWeights && c.raw != nil:
+		w.Dict = c.raw
+		return w, nil
 	case ema == RawWeights:
 		return w, nil
 	case ema != "":
 		w.Rate = c.spelling(ema)
+	case c.Taken != "":
+		w.Name = "of " + c.Taken
 	case c.Bare:
 		w.Reason = mostlyInitialFile(c.Path)
 	default:

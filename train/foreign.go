@@ -12,17 +12,12 @@ import (
 )
 
 // Files of other trainers, such as Lightning's or lucidrains', hold state_dicts under keys of
-// their own. Only the user knows which one to use.
+// their own. What readWrapped does not recognise, only the user knows how to use.
 
 // foreign returns an error that lists what a dict holds if it is not a bare state_dict, and
 // how to extract weights from it. It is nil for a dict of tensors only.
 func foreign(path string, dict *pt.Dict) error {
-	var odd []string
-	for key, value := range dict.All() {
-		if _, ok := value.(*pt.Tensor); !ok {
-			odd = append(odd, fmt.Sprint(key))
-		}
-	}
+	odd := notTensors(dict)
 	if len(odd) == 0 {
 		return nil
 	}
@@ -42,6 +37,16 @@ func foreign(path string, dict *pt.Dict) error {
 			saveCommand(fmt.Sprintf("{k: v for k, v in torch.load(%s, map_location=\"cpu\").items() if torch.is_tensor(v)}", pythonString(path))))
 	}
 	return fmt.Errorf("was written by another program: %s is neither a tensor nor an entry of iddpm's format, and it holds no state_dict", odd[0])
+}
+
+// notTensors returns the keys of a dict whose values are not tensors.
+func notTensors(dict *pt.Dict) (odd []string) {
+	for key, value := range dict.All() {
+		if _, ok := value.(*pt.Tensor); !ok {
+			odd = append(odd, fmt.Sprint(key))
+		}
+	}
+	return odd
 }
 
 // isOptimizer reports whether a dict is the state_dict of a PyTorch optimizer.

@@ -91,22 +91,19 @@ func TestMismatchesAreAbbreviated(t *testing.T) {
 // The error for a file of another trainer, or of an optimizer, says what it is and what to do.
 func TestForeignCheckpoints(t *testing.T) {
 	w := tinyWeights(t)
+	other := dictOf("init_conv.weight", &pt.Tensor{DType: pt.Float32, Shape: []int64{1}, Data: make([]byte, 4)})
 	optimizer := dictOf("state", new(pt.Dict), "param_groups", []any{})
 	for name, test := range map[string]struct {
 		value *pt.Dict
 		want  []string
 	}{
-		"model-and-ema.pt": {dictOf("model", w, "ema", w, "step", int64(100)), []string{`["model"] (`, `["ema"] (`, `weights_only=False)["ema"]`, "weights.pt"}},
-		"state-dict.pt":    {dictOf("state_dict", w), []string{`["state_dict"] (`, `weights_only=False)["state_dict"]`}},
-		"lightning.ckpt":   {dictOf("epoch", int64(3), "state_dict", prefixed(w, "model."), "optimizer_states", []any{optimizer}, "callbacks", new(pt.Dict)), []string{`["state_dict"] (`}},
-		"lucidrains.pt": {dictOf("step", int64(5), "model", prefixed(w, "model."), "opt", optimizer, "ema", prefixed(w, "ema_model."), "scaler", nil),
+		"two-networks.pt": {dictOf("generator", w, "teacher", w, "step", int64(100)), []string{`["generator"] (`, `["teacher"] (`, `weights_only=False)["generator"]`, "weights.pt"}},
+		"lucidrains.pt": {dictOf("step", int64(5), "model", other, "opt", optimizer, "ema", prefixed(other, "ema_model."), "scaler", nil),
 			[]string{`["model"] (`, `["ema"] (`, `k.removeprefix("ema_model.")`, `k.startswith("ema_model.")`}},
-		"nested.pt":      {dictOf("ema", dictOf("0.999", w), "step", int64(1)), []string{`["ema"]["0.999"] (`}},
-		"with-step.pt":   {dictOf("a", &pt.Tensor{DType: pt.Float32, Shape: []int64{}, Data: make([]byte, 4)}, "step", int64(100)), []string{"step is not a tensor, unlike its other entries", "torch.is_tensor"}},
-		"opt000010.pt":   {optimizer, []string{"an optimizer's state_dict", "model000010.pt"}},
-		"my-opt.pt":      {optimizer, []string{"an optimizer's state_dict", "name the file of the weights"}},
-		"settings.pt":    {dictOf("epoch", int64(3)), []string{"was written by another program", "holds no state_dict"}},
-		"model000010.pt": {dictOf("model", w, "step", int64(1)), []string{`["model"] (`}},
+		"with-step.pt": {dictOf("a", &pt.Tensor{DType: pt.Float32, Shape: []int64{}, Data: make([]byte, 4)}, "step", int64(100)), []string{"step is not a tensor, unlike its other entries", "torch.is_tensor"}},
+		"opt000010.pt": {optimizer, []string{"an optimizer's state_dict", "model000010.pt"}},
+		"my-opt.pt":    {optimizer, []string{"an optimizer's state_dict", "name the file of the weights"}},
+		"settings.pt":  {dictOf("epoch", int64(3)), []string{"was written by another program", "holds no state_dict"}},
 	} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := pt.WriteFile(path, test.value); err != nil {
@@ -119,6 +116,72 @@ func TestForeignCheckpoints(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWrappedNetworks sees through the dicts and modules of other trainers, and prefers EMA weights.
+func TestWrappedNetworks(t *testing.T) {
+	w, ema := tinyWeights(t), tinyWeights(t)
+	ema.Set(firstParameter, &pt.Tensor{DType: pt.Float32, Shape: shapeOf(t, w, firstParameter), Data: make([]byte, 4*128*32)})
+	scalar := &pt.Tensor{DType: pt.Float32, Shape: []int64{}, Data: make([]byte, 4)}
+	optimizer := dictOf("state", new(pt.Dict), "param_groups", []any{})
+	join := func(dicts ...*pt.Dict) *pt.Dict {
+		all := dictOf("step", scalar)
+		for _, d := range dicts {
+			for key, value := range d.All() {
+				all.Set(key, value)
+			}
+		}
+		return all
+	}
+	for name, test := range map[string]struct {
+		value    *pt.Dict
+		averaged bool
+		taken    string
+		unused   int
+	}{
+		"model and ema":    {dictOf("model", w, "ema", ema, "step", int64(100)), true, `["ema"]`, 1},
+		"state_dict":       {dictOf("state_dict", prefixed(w, "module.")), false, `["state_dict"], names that begin with "module."`, 0},
+		"lightning":        {dictOf("epoch", int64(3), "state_dict", join(prefixed(w, "model."), dictOf("betas", scalar)), "optimizer_states", []any{optimizer}), false, `["state_dict"], names that begin with "model."`, 0},
+		"lightning EMA":    {dictOf("state_dict", join(prefixed(w, "model._orig_mod."), prefixed(ema, "ema_model."))), true, `["state_dict"], names that begin with "ema_model."`, 1},
+		"ema_pytorch":      {join(prefixed(w, "online_model."), prefixed(ema, "ema_model.")), true, `names that begin with "ema_model."`, 1},
+		"rates":            {dictOf("ema", dictOf("0.99", w, "0.9999", ema, "0.999", w), "model", w), true, `["ema"]["0.9999"]`, 3},
+		"with a step":      {dictOf("net", join(w)), false, `["net"]`, 0},
+		"beside optimizer": {dictOf("optimizer", dictOf("state", w, "param_groups", []any{}), "unet", w), false, `["unet"]`, 0},
+	} {
+		c, err := parseCheckpoint("p", test.value)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := w
+		if test.averaged {
+			want = ema
+		}
+		got, err := c.Weights("")
+		if err != nil || !c.Bare || c.Taken != test.taken || len(c.alsoHolds) != test.unused || got.Name != "of "+test.taken {
+			t.Errorf("%s: took %q (%s), unused %q, %v", name, c.Taken, got.Name, c.alsoHolds, err)
+		}
+		if a, _ := got.Dict.Get(firstParameter); a != first(want) {
+			t.Errorf("%s: other weights", name)
+		}
+		if raw, err := c.Weights(RawWeights); err != nil || name != "rates" && first(raw.Dict) != first(w) {
+			t.Errorf("%s: other raw weights, %v", name, err)
+		}
+	}
+}
+
+func first(d *pt.Dict) any {
+	value, _ := d.Get(firstParameter)
+	return value
+}
+
+func shapeOf(t *testing.T, d *pt.Dict, name string) []int64 {
+	t.Helper()
+	value, ok := d.Get(name)
+	if !ok {
+		t.Fatalf("no %s", name)
+	}
+	return value.(*pt.Tensor).Shape
 }
 
 func TestResumePath(t *testing.T) {

@@ -53,7 +53,7 @@ func readReference(path string, config Config, log *zap.Logger) (*Checkpoint, er
 	}
 	weights.TellPrefix(log)
 	name := referenceName.FindStringSubmatch(filepath.Base(path))
-	if name == nil || !weights.Bare {
+	if name == nil || !weights.Bare || weights.Taken != "" {
 		return nil, fmt.Errorf("%s is not a model file of the reference, such as model010000.pt", path)
 	}
 	c := &Checkpoint{Path: path, Config: config, Model: weights.Model, EMA: map[string]*pt.Dict{}, health: engine.InitialHealth()}

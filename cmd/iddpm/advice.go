@@ -55,7 +55,10 @@ func runAdvice(err error) string {
 	var unfit *model.StateDictError
 	var initial *train.InitError
 	var diverged *train.DivergedError
+	var size *train.ImageSizeError
 	switch {
+	case errors.As(err, &size):
+		return "name it by --image-size, or the network by --preset"
 	case errors.As(err, &exists):
 		return fmt.Sprintf("resume it by `iddpm resume %s`, or name another --run-dir", terminal.ShellWord(exists.Dir))
 	case errors.As(err, &inUse):

@@ -58,17 +58,14 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 	if path == "" {
 		return nil, nil
 	}
-	second, err := checkpointWithPreset(ctx, r, path, o.preset)
+	second, err := r.Checkpoint(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if second.Bare && o.preset == "" {
-		return nil, cli.Errorf("%s holds bare weights: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
+	if err := o.complete(second); err != nil {
+		return nil, err
 	}
 	m, base := &second.Config.Model, first.Config.Model
-	if second.Bare && m.ClassCond {
-		m.SetLabelRows(labelRows(second.Model))
-	}
 	d := &second.Config.Diffusion
 	request := samplerRequest{numTimesteps: d.Steps, respacing: o.respacing, respaced: o.respacing != "", reference: !few}
 	if o.choice, err = o.sampler.choose(request); err != nil {
@@ -95,6 +92,32 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 		err = second.Check(o.ema)
 	}
 	return second, err
+}
+
+// complete sets the configuration of bare weights: that of a published network, or a preset's. The
+// diffusion of other weights is unknown.
+func (o *cascadeOptions) complete(second *train.Checkpoint) error {
+	switch {
+	case !second.Bare && o.preset != "":
+		return cli.Errorf("--upsample-preset %s: %s holds its configuration; presets are for bare weights", o.preset, second.Path)
+	case !second.Bare:
+		return nil
+	}
+	found, err := second.Identify()
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", second.Path, err)
+	}
+	switch {
+	case o.preset != "":
+		if second.Config, err = cli.BaseConfig(o.preset); err == nil && second.Config.Model.ClassCond {
+			second.Config.Model.SetLabelRows(found.Network.UNet.NumClasses)
+		}
+	case found.Published == nil:
+		err = cli.Errorf("%s holds bare weights of no published network: name their network by --upsample-preset, or upsample by a second command, sample --base-samples, with the model flags", second.Path)
+	default:
+		err = second.CompletePublished()
+	}
+	return err
 }
 
 // sameClasses reports whether labels may mean the same classes in two networks.

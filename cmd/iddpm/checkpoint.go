@@ -1,59 +1,45 @@
 package main
 
 import (
-	"context"
 	"path/filepath"
 
 	urfave "github.com/urfave/cli/v2"
-	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
 	"iddpm/train"
 )
 
-// checkpointWithPreset reads a checkpoint. Bare weights get the configuration of a preset, or the
-// reference's defaults without one.
-func checkpointWithPreset(ctx context.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := r.Checkpoint(ctx, arg)
+// checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
+// weights comes from their parameters, the flags and the preset.
+func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
+	checkpoint, err := r.Checkpoint(c.Context, arg)
 	if err != nil {
 		return nil, err
 	}
-	if checkpoint.Bare {
-		checkpoint.Config, err = cli.BaseConfig(preset)
-	} else if preset != "" {
-		err = cli.Errorf("--preset %s: %s holds its configuration; presets are for bare weights", preset, arg)
-	}
+	_, err = configureCheckpoint(c, r, checkpoint, preset)
 	return checkpoint, err
 }
 
-// checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
-// weights comes from the flags and the preset alone.
-func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
-	checkpoint, err := checkpointWithPreset(c.Context, r, arg, preset)
-	if err != nil {
-		return nil, err
-	}
+// configureCheckpoint applies the flags to the configuration of a checkpoint, and returns what is
+// identified of bare weights.
+func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *train.Checkpoint, preset string) (found train.Identified, err error) {
 	config := &checkpoint.Config
-	if err := cli.Configure(c, config, cli.NetworkOptions(config)); err != nil {
-		return nil, err
+	switch {
+	case checkpoint.Bare:
+		found, err = bareWeights{c, r.Log, preset}.complete(checkpoint)
+	case preset != "":
+		err = cli.Errorf("--preset %s: %s holds its configuration; presets are for bare weights", preset, checkpoint.Path)
+	default:
+		err = cli.Configure(c, config, cli.NetworkOptions(config))
 	}
-	if checkpoint.Bare && config.Model.ClassCond && !c.IsSet("num-classes") {
-		config.Model.SetLabelRows(labelRows(checkpoint.Model))
+	if err != nil {
+		return found, err
 	}
 	if err := config.Validate(); err != nil {
-		return nil, cli.Usage(err)
+		return found, cli.Usage(err)
 	}
-	return checkpoint, nil
-}
-
-// labelRows returns the number of rows of the label embedding of bare weights; 0 without one.
-func labelRows(weights *pt.Dict) int {
-	embedding, _ := weights.Get("label_emb.weight")
-	if t, ok := embedding.(*pt.Tensor); ok && len(t.Shape) == 2 {
-		return int(t.Shape[0])
-	}
-	return 0
+	return found, nil
 }
 
 // inRunFolder returns a path in the run folder that a checkpoint is in; without one, the working

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/wangkuiyi/gotorch/pt"
-
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
 	"iddpm/model"
@@ -20,6 +18,7 @@ type classifierOptions struct {
 	ema     string
 	useFP16 bool                   // guided-diffusion's flag
 	config  model.ClassifierConfig // of bare weights
+	given   func(flag string) bool // whether a flag is given; nil: none is
 }
 
 func newClassifierOptions() classifierOptions {
@@ -71,45 +70,39 @@ func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path stri
 		return nil, err
 	}
 	if !c.Bare && c.Config.Classifier == nil {
-		return nil, fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
+		return nil, notClassifier(path)
 	}
 	return c, nil
 }
 
-// complete sets the configuration to that of a checkpoint. Bare weights say how many classes they
-// have, and classify images of imageSize pixels.
+// complete sets the configuration to that of a checkpoint. Bare weights tell their network, which
+// classifies images of imageSize pixels unless they tell that, too.
 func (o *classifierOptions) complete(c *train.Checkpoint, imageSize int) error {
 	if !c.Bare {
 		o.config = *c.Config.Classifier
 		return nil
 	}
-	o.config.ImageSize, o.config.NumClasses = imageSize, 1
-	e, err := o.config.Encoder()
+	found, err := c.Identify()
 	if err != nil {
-		return cli.Usage(err)
-	}
-	plan, err := model.PlanClassifier(e)
-	if err != nil {
-		return cli.Usage(err)
-	}
-	o.config.NumClasses = logitsOf(c.Model, plan)
-	if e.OutChannels = o.config.NumClasses; e.OutChannels > 0 {
-		if plan, err = model.PlanClassifier(e); err != nil {
-			return err
-		}
-	}
-	if err := plan.CheckStateDict(c.Model); err != nil {
 		return fmt.Errorf("classifier %s: %w", c.Path, err)
 	}
-	return nil
+	if found.Network.Pool == "" {
+		return notClassifier(c.Path)
+	}
+	o.config.ImageSize = imageSize
+	if found.Network.ImageSize > 0 || found.Published != nil {
+		o.config.ImageSize = found.ImageSize()
+	}
+	var wrong []string
+	for _, x := range found.ClassifierContradictions(o.config) {
+		if o.given != nil && o.given(x.Setting) {
+			wrong = append(wrong, "--"+x.Error())
+		}
+	}
+	found.Network.ApplyClassifier(&o.config)
+	return contradiction(c.Path, wrong)
 }
 
-// logitsOf returns the length of the last bias of a classifier's weights; 0 if it is missing.
-func logitsOf(weights *pt.Dict, plan *model.Classifier) int {
-	params := plan.Parameters()
-	bias, _ := weights.Get(params[len(params)-1].Name)
-	if t, ok := bias.(*pt.Tensor); ok && len(t.Shape) == 1 {
-		return int(t.Shape[0])
-	}
-	return 0
+func notClassifier(path string) error {
+	return fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
 }

@@ -50,6 +50,7 @@ Examples:
 
 func (p *program) evaluate(c *urfave.Context) error {
 	o := newEvaluateOptions()
+	o.classifier.given = c.IsSet
 	paths := c.Args().Slice()
 	if err := cli.Apply(c, o.options()); err != nil {
 		return err

@@ -135,7 +135,7 @@ func TestClassAccuracyMisuse(t *testing.T) {
 	}{
 		{append(classifier, labelled), exitFailed, "image 1 has the label 10, and --classifier "},
 		{append(classifier, plain), exitFailed, "--classifier needs the class of each sample, from an .npz of a class-conditional model or a rule by --labels"},
-		{append(classifier, small), exitFailed, "do not match the network"},
+		{append(classifier, small), exitUsage, "is for images of 16 pixels, and the samples have 8"},
 		{[]string{plain, "--classifier", tinyRun(t)}, exitFailed, "holds a denoiser, no classifier"},
 		{[]string{plain, "--labels", "folder"}, exitUsage, "--labels and --classifier-ema are for --classifier"},
 		{[]string{plain, "--classifier-ema", "none"}, exitUsage, "--labels and --classifier-ema are for --classifier"},

@@ -88,7 +88,9 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 		return evaluated{}, err
 	}
 	if checkpoint.Bare {
-		return evaluated{}, fmt.Errorf("%s holds bare weights, without a configuration: figures need a checkpoint of iddpm", from.path)
+		if err := checkpoint.CompletePublished(); err != nil {
+			return evaluated{}, fmt.Errorf("%w: figures need a checkpoint of iddpm", err)
+		}
 	}
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
 		return evaluated{}, cli.Errorf("--num-samples: %s is a super-resolution network, which cannot sample without low-resolution images", from.path)

@@ -257,7 +257,9 @@ func configAt(path string) (train.Config, error) {
 		return train.Config{}, err
 	}
 	if c.Bare {
-		return train.Config{}, fmt.Errorf("%s holds only weights, without settings: name its run folder, or the schedule as in cosine:4000", path)
+		if err := c.CompletePublished(); err != nil {
+			return train.Config{}, fmt.Errorf("%w: name its run folder, or the schedule as in cosine:4000", err)
+		}
 	}
 	return c.Config, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"iddpm/internal/cli"
@@ -53,7 +54,7 @@ func (o *guidanceOptions) check(c *train.Checkpoint) error {
 }
 
 // load reads the guide's checkpoint, if there is one. It uses the timesteps of the network that it
-// guides.
+// guides, and bare weights also what their parameters do not tell.
 func (o *guidanceOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *train.Checkpoint) (*train.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
@@ -63,7 +64,9 @@ func (o *guidanceOptions) load(ctx context.Context, r *runs.Remotes, path string
 		return nil, err
 	}
 	if guide.Bare {
-		return nil, cli.Errorf("--guide %s: the file holds bare weights without their configuration: use a checkpoint", path)
+		if _, err := guide.CompleteLike(guided.Config); err != nil {
+			return nil, fmt.Errorf("--guide: %w", err)
+		}
 	}
 	guide.Config.Diffusion.TimestepRespacing = guided.Config.Diffusion.TimestepRespacing
 	return guide, guide.Check(o.ema)

@@ -157,11 +157,10 @@ func TestClassifierMisuse(t *testing.T) {
 		want   string
 	}{
 		{"--classifier " + run, exitFailed, "holds a denoiser, no classifier"},
-		{"--classifier " + classifier, exitUsage, "has no default channel multipliers"},
-		{"--classifier " + classifier + smallClassifier, exitFailed, "do not match the network"},
-		{"--classifier " + classifier + smallClassifier + " --classifier-pool max", exitUsage, "is not one of adaptive"},
+		{"--classifier " + classifier + " --class 10", exitUsage, "--class 10: the classes of this classifier are 0 to 9"},
+		{"--classifier " + classifier + smallClassifier, exitUsage, "--classifier-attention-resolutions 8: the weights have 4"},
+		{"--classifier " + classifier + smallClassifier + " --classifier-pool max", exitUsage, "--classifier-pool max: the weights have adaptive"},
 		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class x", exitUsage, "--class x: the classes of this classifier are 0 to 9"},
-		{"--classifier " + classifier + smallClassifier + " --classifier-pool adaptive --classifier-attention-resolutions 4 --class 10", exitUsage, "--class 10: the classes of this classifier are 0 to 9"},
 		{"--classifier-scale nan", exitUsage, "--classifier-scale must be a number"},
 	} {
 		got := iddpm(t, append([]string{"sample", run, "--device", "cpu", "-o", t.TempDir()}, strings.Fields(test.args)...)...)

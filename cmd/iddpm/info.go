@@ -78,11 +78,9 @@ func (p *program) info(c *urfave.Context) error {
 func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
 	if named, err := train.LookupPreset(name); storage.IsURL(name) || cli.Exists(name) {
-		checkpoint, err := checkpointWithFlags(c, s.remotes(o.remoteOptions), name, o.preset)
-		if err != nil {
+		if err := s.describeCheckpoint(c, name, o, &r); err != nil {
 			return nil, err
 		}
-		r.read(c, checkpoint, o.preset)
 	} else if err != nil {
 		return nil, fmt.Errorf("%s is neither a checkpoint, nor a run folder, nor a preset (%s)", name, cli.PresetNames())
 	} else {
@@ -97,8 +95,33 @@ func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) 
 	return &r, r.measure()
 }
 
+// describeCheckpoint reads a file, a folder or a URL. Of bare weights that do not tell their network
+// the costs are omitted.
+func (s *session) describeCheckpoint(c *urfave.Context, name string, o *infoOptions, r *infoResult) error {
+	remotes := s.remotes(o.remoteOptions)
+	checkpoint, err := remotes.Checkpoint(c.Context, name)
+	if err != nil {
+		return err
+	}
+	found, err := configureCheckpoint(c, remotes, checkpoint, o.preset)
+	if err != nil && !(checkpoint.Bare && unidentified(err)) {
+		return err
+	}
+	if err != nil {
+		r.Unfit = inBrief(err)
+		if checkpoint.Config, err = cli.BaseConfig(o.preset); err != nil {
+			return err
+		}
+	}
+	r.read(checkpoint)
+	if r.Bare {
+		r.identify(found, bareWeights{c, s.log, o.preset})
+	}
+	return nil
+}
+
 // read fills in what a checkpoint holds.
-func (r *infoResult) read(c *urfave.Context, checkpoint *train.Checkpoint, preset string) {
+func (r *infoResult) read(checkpoint *train.Checkpoint) {
 	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
 	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
 	if checkpoint.Exported != "" && checkpoint.Exported != train.RawWeights {
@@ -107,20 +130,38 @@ func (r *infoResult) read(c *urfave.Context, checkpoint *train.Checkpoint, prese
 	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
 	w, _ := checkpoint.Weights("") // fails only for a missing rate
 	r.reason = w.Reason
-	if !r.Bare {
+	if r.Bare {
+		r.weights = checkpoint
+	} else {
 		r.Weights = w.Name
-		return
 	}
-	r.weights, r.given = checkpoint, "all defaults; name a --preset or the network's flags"
-	if preset != "" {
-		r.given = "those of preset " + preset + ", and flags"
-	} else if cli.AnySet(c, cli.NetworkOptions(&r.Config)) {
-		r.given = "flags, and defaults"
+}
+
+// identify fills in what bare weights tell.
+func (r *infoResult) identify(found train.Identified, b bareWeights) {
+	if found.Network.UNet.ModelChannels > 0 {
+		r.Network = found.Network.String()
+	}
+	if found.Published != nil {
+		r.Published = found.Published.Files
+		r.given = found.Published.String()
+	} else if r.Unfit == "" {
+		r.Assumed = b.assumed(r.weights, found)
+		r.given = "the network's from its parameters; the rest from flags, and defaults"
+	} else {
+		r.given = "defaults"
+	}
+	if b.preset != "" {
+		r.given = "those of preset " + b.preset + ", and flags"
 	}
 }
 
 // measure computes the cost of the network, without allocating its tensors.
 func (r *infoResult) measure() error {
+	if r.Unfit != "" {
+		r.Parameters = countValues(r.weights.Model)
+		return nil
+	}
 	if r.Config.Classifier != nil {
 		return r.measureClassifier()
 	}
@@ -133,14 +174,6 @@ func (r *infoResult) measure() error {
 		return cli.Usage(err)
 	}
 	r.Parameters = network.NumParameters()
-	if r.Bare {
-		r.Parameters = countValues(r.weights.Model)
-		r.weights.Config = r.Config
-		if err := r.weights.Check("none"); err != nil {
-			r.Unfit = inBrief(err)
-			return nil
-		}
-	}
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
 	r.Memory = estimate(network, r.Config)
 	without, with := imageBytes(network, r.Config, false), imageBytes(network, r.Config, true)

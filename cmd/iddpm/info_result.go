@@ -24,8 +24,12 @@ type infoResult struct {
 	Made       map[string]string `json:"environment,omitempty"`
 	Config     train.Config      `json:"config"`
 	Parameters int64             `json:"parameters"` // of a file of weights: the values in it
-	// Unfit is the first mismatch between a file of weights and the network of Config;
-	// the costs are then omitted.
+	// Of bare weights: the network that their parameters tell, the names of the published files with
+	// this list of parameters, and settings of Config that nothing tells.
+	Network   string   `json:"network,omitempty"`
+	Published []string `json:"published,omitempty"`
+	Assumed   []string `json:"assumed,omitempty"`
+	// Unfit says why bare weights do not tell their network; the costs are then omitted.
 	Unfit string `json:"unfit,omitempty"`
 
 	FLOPs  int64          `json:"flops"` // of one evaluation on one image, two per multiplication and addition
@@ -107,8 +111,17 @@ func (r *infoResult) origin(t *terminal.Table) {
 		if r.reason != "" {
 			t.Line("weights", "%s", r.reason)
 		}
+		if r.Network != "" {
+			t.Line("network", "%s", r.Network)
+		}
+		if len(r.Published) > 0 {
+			t.Line("published as", "%s", strings.Join(r.Published, ", "))
+		}
+		if len(r.Assumed) > 0 {
+			t.Line("assumed", "%s", strings.Join(r.Assumed, ", "))
+		}
 		if r.Unfit != "" {
-			t.Line("network", "does not match the settings below: %s", r.Unfit)
+			t.Line("unknown", "%s", r.Unfit)
 		}
 		return
 	}

@@ -3,8 +3,14 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/safetensors"
+
+	"iddpm/train"
 )
 
 // TestInfoCheckpointing checks that info reports the cost and the savings of gradient
@@ -48,14 +54,39 @@ func TestInfoOfBareWeights(t *testing.T) {
 		t.Errorf("of the run: %s", text)
 	}
 	unknown, text := describe("info", bare)
-	if unknown.Parameters != whole.Parameters || unknown.Unfit == "" || unknown.FLOPs != 0 {
+	if unknown.Parameters != whole.Parameters || unknown.Unfit == "" || unknown.FLOPs != 0 || !strings.Contains(unknown.Network, "denoiser of 32 channels x 1") {
 		t.Errorf("%d parameters, %d operations, unfit %q; the run has %d", unknown.Parameters, unknown.FLOPs, unknown.Unfit, whole.Parameters)
 	}
-	if !strings.Contains(text, "none in the file, which holds only weights; below: all defaults") || strings.Contains(text, "GFLOP") {
+	if !strings.Contains(text, "none in the file, which holds only weights; below: defaults") || strings.Contains(text, "GFLOP") {
 		t.Errorf("prints %s", text)
 	}
 	named, text := describe(append([]string{"info", bare}, tiny[:16]...)...)
-	if named.Parameters != whole.Parameters || named.Unfit != "" || named.FLOPs != whole.FLOPs || !strings.Contains(text, "below: flags, and defaults") {
+	if named.Parameters != whole.Parameters || named.Unfit != "" || named.FLOPs != whole.FLOPs || !strings.Contains(text, "below: the network's from its parameters; the rest from flags, and defaults") {
 		t.Errorf("with its flags: %s", text)
+	}
+}
+
+// TestInfoNamesPublished names a published network by its list of parameters.
+func TestInfoNamesPublished(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "renamed.safetensors")
+	published := train.PublishedModels()[0]
+	weights := new(safetensors.File)
+	for _, p := range published.Parameters() {
+		size := int64(1)
+		for _, n := range p.Shape {
+			size *= n
+		}
+		weights.Tensors = append(weights.Tensors, safetensors.Named{Name: "module." + p.Name, Tensor: &pt.Tensor{DType: pt.Uint8, Shape: p.Shape, Data: make([]byte, size)}})
+	}
+	if err := safetensors.WriteFile(file, weights); err != nil {
+		t.Fatal(err)
+	}
+	var r infoResult
+	got := iddpm(t, "info", file, "--json")
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || !slices.Equal(r.Published, published.Files) {
+		t.Fatalf("%v: %d, %s%s", err, got.status, got.stdout, got.stderr)
+	}
+	if d := r.Config.Diffusion; d.Steps != 4000 || d.NoiseSchedule != "cosine" || r.Config.Model.ImageSize != 32 || len(r.Assumed) > 0 || r.FLOPs == 0 {
+		t.Errorf("%+v", r)
 	}
 }

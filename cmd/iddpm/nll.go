@@ -30,14 +30,14 @@ nll.npz with the bits/dim of each image.
 After an interrupt the same command continues, to identical results; other settings write to a
 folder of their own (step-N.2, ...). A respaced process is faster, but is a different model with a
 different bound. Images held out by training (--hold-out) are used by default. Flags below that
-are not given default to the checkpoint's settings; for bare weights, pass the model flags or a
---preset.
+are not given default to the checkpoint's settings; bare weights of unpublished networks may need
+--image-size, heads and diffusion flags, or a --preset.
 
 Examples:
   iddpm nll runs/001-emoji
   iddpm nll runs/001-emoji --timestep-respacing 100 --num-samples 64
   iddpm nll runs/003-cifar10 --data-dir cifar-10-binary.tar.gz --split test --batch-size 128
-  iddpm nll cifar10_uncond_50M_500K.pt --preset cifar10 --data-dir cifar_test`,
+  iddpm nll cifar10_uncond_50M_500K.pt --data-dir cifar_test`,
 		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag(modelPath)),
 		HideHelpCommand: true,
 		Action:          p.nll,

@@ -18,9 +18,10 @@ func (p *program) sampleCommand() *urfave.Command {
 		UsageText: "iddpm sample CKPT_OR_RUN_DIR [FLAGS]",
 		Description: `Generates samples with the EMA weights of a checkpoint and writes samples_NxHxWx3.npz, with the
 arrays that improved-diffusion writes (arr_0 and, with classes, arr_1), and a PNG grid of the first
-of them. Existing files are kept; new ones get a number. A checkpoint holds its configuration; for
-a file of bare weights, such as a PyTorch state_dict, pass the model flags or a --preset. Flags
-below that are not given default to the checkpoint's settings.
+of them. Existing files are kept; new ones get a number. A checkpoint holds its configuration.
+Bare weights, such as a PyTorch state_dict, tell their network; published ones of improved-diffusion
+and guided-diffusion are recognised, and others may need --image-size, heads and diffusion flags, or a
+--preset. Flags below that are not given default to the checkpoint's settings.
 
 Without a flag that chooses a sampler or timesteps, it takes dpmpp-2m in 20 steps evenly spaced in
 log-SNR, and says so: such samples look like those of all timesteps, in a fraction of the time.
@@ -45,11 +46,11 @@ Examples:
   iddpm sample runs/001-emoji --sampler ddpm
   iddpm sample runs/001-emoji --use-ddim --timestep-respacing ddim50 --interpolate 1,2 --num-samples 8
   iddpm sample runs/003-photos --class cat --guidance 2 --guidance-interval 0.2,3
-  iddpm sample 64x64_diffusion.pt --preset adm-imagenet64 --classifier 64x64_classifier.pt --classifier-depth 4 --timestep-respacing 250
+  iddpm sample 64x64_diffusion.pt --classifier 64x64_classifier.pt --timestep-respacing 250
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
-  iddpm sample cifar10_uncond_50M_500K.pt --preset cifar10 --timestep-respacing 250`,
+  iddpm sample cifar10_uncond_50M_500K.pt --timestep-respacing 250`,
 		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag(modelPath)),
 		HideHelpCommand: true,
 		Action:          p.sample,
@@ -65,6 +66,7 @@ func (p *program) sample(c *urfave.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
+	o.byClassifier.given = c.IsSet
 	return p.distributedSession(c.Context, o.sessionOptions, func(s *session) error { return s.sampleDistributed(c, path, o) })
 }
 
