@@ -59,6 +59,16 @@ func New(network *model.UNet, o Options) *Model {
 	return m
 }
 
+// WithProcess returns a model with the same network and weights, and another diffusion process on
+// the same device, such as one of fewer timesteps. Free it before m.
+func (m *Model) WithProcess(process *diffusion.GaussianDiffusion) *Model {
+	return &Model{
+		config: m.config, process: process, denoise: m.denoise, device: m.device, group: m.group, trained: m.trained,
+		graphs:  diffusion.GraphCache{Off: m.graphs.Off, OnCaptureFailed: m.graphs.OnCaptureFailed},
+		weights: m.weights, settings: m.settings,
+	}
+}
+
 // Config returns the configuration of the network.
 func (m *Model) Config() model.Config { return m.config }
 

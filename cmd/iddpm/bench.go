@@ -16,9 +16,9 @@ func (p *program) benchCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "bench",
 		Usage:     "benchmark training, sampling and the data loader",
-		UsageText: "iddpm bench train|sample|load [FLAGS]",
+		UsageText: "iddpm bench train|sample|load|few-steps [FLAGS]",
 		Description: `Times steps on random images and prints one line of JSON: the median step time after the warm-up and
-the images per second. Or times the data loader on real images.
+the images per second. Or times the data loader on real images, or measures what samplers lose in few steps.
 On a GPU the timed steps are the profiler's range: ncu --profile-from-start off, or
 nsys profile --capture-range cudaProfilerApi, records only them.`,
 		HideHelpCommand: true,
@@ -26,6 +26,7 @@ nsys profile --capture-range cudaProfilerApi, records only them.`,
 			p.benchTrainCommand(),
 			p.benchSampleCommand(),
 			p.benchLoadCommand(),
+			p.benchFewStepsCommand(),
 		},
 	}
 }
