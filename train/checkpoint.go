@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -160,14 +161,44 @@ func (c *Checkpoint) readBare(dict *pt.Dict) error {
 }
 
 func (c *Checkpoint) read(f fields) error {
+	if _, ok := f.dict.Get(snapshotKey); ok {
+		return errors.New("holds a snapshot of power-function EMAs: `iddpm ema RUN_DIR` combines those of its run")
+	}
 	if v := f.int("format"); f.err == nil && v != formatVersion {
 		return fmt.Errorf("has format %d, this program reads format %d: update iddpm", v, formatVersion)
 	}
-	text := f.string("config")
-	c.Step = int(f.int("step"))
+	if err := c.readHeader(&f); err != nil {
+		return err
+	}
 	c.Model = f.sub("model").dict
+	if _, ok := f.dict.Get(exportedKey); ok {
+		c.Exported = f.string(exportedKey)
+		return cmp.Or(f.err, checkWeightsKey(c.Exported))
+	}
 	c.Optimizer = f.sub("optimizer").dict
 	c.TimestepSampler = f.sub("timestep_sampler").dict
+	environment := f.sub("environment")
+	c.Environment = map[string]string{}
+	for _, key := range environment.keys() {
+		c.Environment[key] = environment.string(key)
+	}
+	averages := f.sub("ema")
+	c.EMA = map[string]*pt.Dict{}
+	for _, rate := range averages.keys() {
+		c.EMA[rate] = averages.sub(rate).dict
+	}
+	if err := f.failed(environment, averages); err != nil {
+		return err
+	}
+	var err error
+	c.health, err = readHealth(&f)
+	return err
+}
+
+// readHeader reads the configuration, the step and what is known of the images.
+func (c *Checkpoint) readHeader(f *fields) error {
+	text := f.string("config")
+	c.Step = int(f.int("step"))
 	data := f.sub("data")
 	c.Position, c.DataName, c.DataFingerprint = data.int("position"), data.string("name"), data.string("fingerprint")
 	for _, name := range data.list("classes") {
@@ -179,26 +210,13 @@ func (c *Checkpoint) read(f fields) error {
 			c.ClassCounts = append(c.ClassCounts, n)
 		}
 	}
-	environment := f.sub("environment")
-	c.Environment = map[string]string{}
-	for _, key := range environment.keys() {
-		c.Environment[key] = environment.string(key)
-	}
-	averages := f.sub("ema")
-	c.EMA = map[string]*pt.Dict{}
-	for _, rate := range averages.keys() {
-		c.EMA[rate] = averages.sub(rate).dict
-	}
-	if err := f.failed(data, environment, averages); err != nil {
+	if err := f.failed(data); err != nil {
 		return err
 	}
 	if c.Step < 0 || c.Position < 0 {
 		return fmt.Errorf("is at step %d and image %d: neither can be negative", c.Step, c.Position)
 	}
 	var err error
-	if c.health, err = readHealth(&f); err != nil {
-		return err
-	}
 	c.Config, err = parseConfig([]byte(text))
 	return err
 }

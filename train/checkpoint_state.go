@@ -30,15 +30,8 @@ func (s snapshot) pack() (*pt.Dict, error) {
 	}
 	state, network := s.engine.State(), s.engine.Network()
 	averages := new(pt.Dict)
-	for i, rate := range s.config.Train.EMARates {
-		averages.Set(emaKey(rate), network.PackStateDict(state.EMA[i]))
-	}
-	names, counts := []any{}, []any{}
-	for _, name := range s.data.ClassNames() {
-		names = append(names, name)
-	}
-	for _, count := range s.data.ClassCounts() {
-		counts = append(counts, int64(count))
+	for i, key := range emaKeys(s.engine.Options()) {
+		averages.Set(key, network.PackStateDict(state.EMA[i]))
 	}
 	environment := new(pt.Dict)
 	for _, key := range slices.Sorted(maps.Keys(s.environment)) { // equal states give equal files
@@ -52,11 +45,23 @@ func (s snapshot) pack() (*pt.Dict, error) {
 		"ema", averages,
 		"optimizer", packOptimizer(s.config.Train, state),
 		"timestep_sampler", packSampler(state.Sampler),
-		"data", dictOf("position", s.position, "name", s.data.Name(), "fingerprint", s.data.Fingerprint(), "classes", names, "class_counts", counts),
+		"data", packData(s.data, s.position),
 		"rng", dictOf("seed", strconv.FormatUint(s.config.Train.Seed, 10)),
 		"health", packHealth(state.Health),
 		"environment", environment,
 	), nil
+}
+
+// packData returns what a file says of the images, and of how many a run has consumed.
+func packData(d Data, position int64) *pt.Dict {
+	names, counts := []any{}, []any{}
+	for _, name := range d.ClassNames() {
+		names = append(names, name)
+	}
+	for _, count := range d.ClassCounts() {
+		counts = append(counts, int64(count))
+	}
+	return dictOf("position", position, "name", d.Name(), "fingerprint", d.Fingerprint(), "classes", names, "class_counts", counts)
 }
 
 // restore loads a checkpoint's state into a new engine.
@@ -70,13 +75,13 @@ func (c *Checkpoint) restoreInScope(e *engine.Engine) error {
 	if err := network.LoadStateDict(c.Model); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
-	for i, rate := range e.Options().EMARates {
-		average := c.EMA[emaKey(rate)]
+	for i, key := range emaKeys(e.Options()) {
+		average := c.EMA[key]
 		if average == nil {
-			return fmt.Errorf("checkpoint %s: holds no EMA of decay rate %s", c.Path, emaKey(rate))
+			return fmt.Errorf("checkpoint %s: holds no %s", c.Path, weightsName(key))
 		}
 		if err := network.UnpackStateDict(average, s.EMA[i]); err != nil {
-			return fmt.Errorf("checkpoint %s: EMA of decay rate %s: %w", c.Path, emaKey(rate), err)
+			return fmt.Errorf("checkpoint %s: %s: %w", c.Path, weightsName(key), err)
 		}
 	}
 	s.Step, s.Health = c.Step, c.health

@@ -100,13 +100,19 @@ func replaced(files []string, newest string, keep, keepEvery int) (old []string)
 }
 
 // Replaced returns the files to delete from a remote copy of the run folder once the
-// uploads of `sent`, the newest first, are complete: the checkpoints that Keep and
-// KeepEvery do not keep.
-func (o Options) Replaced(there, sent []string) []string {
+// uploads of `sent`, the newest first, are complete: the checkpoints and the snapshots of
+// EMAs that Keep and KeepEvery do not keep.
+func (o Options) Replaced(there, sent []string) (old []string) {
 	for _, name := range sent {
 		if _, ok := CheckpointStep(name); ok {
-			return replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
+			old = replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
+			break
 		}
 	}
-	return nil
+	for _, name := range sent {
+		if step, ok := SnapshotStep(name); ok {
+			return append(old, o.replacedSnapshotFiles(there, step)...)
+		}
+	}
+	return old
 }

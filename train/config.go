@@ -14,6 +14,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/train/engine"
+	"iddpm/train/posthoc"
 )
 
 // Config is the full configuration of a run. It is stored as JSON in the run folder and
@@ -102,33 +103,35 @@ func (c *Config) Anchor() {
 // Options are the hyperparameters and intervals of the training loop. The JSON keys are
 // the reference's flags where it has them.
 type Options struct {
-	BatchSize        int       `json:"batch_size"`                // images per step
-	Microbatch       int       `json:"microbatch"`                // gradient accumulation: images per backward pass; below 1: BatchSize
-	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"` // choose Microbatch if it is below 1, and lower it when out of memory
-	LR               float64   `json:"lr"`                        // AdamW's learning rate
-	WeightDecay      float64   `json:"weight_decay"`              // decoupled
-	LRAnnealSteps    int       `json:"lr_anneal_steps"`           // the learning rate decays linearly to 0 at this step; 0: constant
-	WarmupSteps      int       `json:"warmup_steps"`              // linear learning rate warm-up over this many steps
-	EMARates         []float64 `json:"ema_rate"`                  // decay rates of the EMAs of the weights
-	EMAWarmup        bool      `json:"ema_warmup,omitempty"`      // limit the decay rates of the first steps, see [engine.EMADecay]
-	GradClip         float64   `json:"grad_clip"`                 // largest gradient norm; 0: no limit
-	ScheduleSampler  string    `json:"schedule_sampler"`          // uniform or loss-second-moment
-	Steps            int       `json:"steps"`                     // total optimizer steps; 0: LRAnnealSteps, or until interrupted
-	LogInterval      int       `json:"log_interval"`              // steps between two rows of metrics
-	GradientNoise    bool      `json:"gradient_noise"`            // measures the gradient noise scale, from microbatches
-	SaveInterval     int       `json:"save_interval"`             // steps between two checkpoints
-	Keep             int       `json:"keep"`                      // newest checkpoints to keep; 0: all
-	KeepEvery        int       `json:"keep_every"`                // also keep checkpoints at multiples of this step; 0: none
-	KeepBest         string    `json:"keep_best,omitempty"`       // keep the checkpoint of the smallest loss, bpd, fid or kid as best.pt; "": none
-	Seed             uint64    `json:"seed"`                      // of weights, data order, timesteps, noise and dropout
-	Precision        string    `json:"precision"`                 // auto, fp32, tf32, bf16 or fp16
-	Deterministic    bool      `json:"deterministic"`             // use deterministic algorithms on CUDA too
-	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`            // run every step eagerly on a GPU
-	Threads          int       `json:"threads"`                   // of libtorch on the CPU; 0: one per core
-	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`         // growth of log2(loss scale) per step, with fp16
-	MaxSkipped       int       `json:"max_skipped_steps"`         // consecutive non-finite steps before the run rolls back; 0: 25
-	CleanImages      bool      `json:"clean_images,omitempty"`    // train a classifier on images without noise, at t = 0
-	InitFrom         string    `json:"init_from,omitempty"`       // checkpoint that the weights were initialised from
+	BatchSize        int       `json:"batch_size"`                   // images per step
+	Microbatch       int       `json:"microbatch"`                   // gradient accumulation: images per backward pass; below 1: BatchSize
+	MicrobatchAuto   bool      `json:"microbatch_auto,omitempty"`    // choose Microbatch if it is below 1, and lower it when out of memory
+	LR               float64   `json:"lr"`                           // AdamW's learning rate
+	WeightDecay      float64   `json:"weight_decay"`                 // decoupled
+	LRAnnealSteps    int       `json:"lr_anneal_steps"`              // the learning rate decays linearly to 0 at this step; 0: constant
+	WarmupSteps      int       `json:"warmup_steps"`                 // linear learning rate warm-up over this many steps
+	EMARates         []float64 `json:"ema_rate"`                     // decay rates of the EMAs of the weights
+	EMAWarmup        bool      `json:"ema_warmup,omitempty"`         // limit the decay rates of the first steps, see [engine.EMADecay]
+	PowerEMA         []float64 `json:"power_ema,omitempty"`          // lengths of power-function EMAs of the weights, see package posthoc
+	PowerEMAInterval int       `json:"power_ema_interval,omitempty"` // steps between two of their snapshots; 0: SaveInterval
+	GradClip         float64   `json:"grad_clip"`                    // largest gradient norm; 0: no limit
+	ScheduleSampler  string    `json:"schedule_sampler"`             // uniform or loss-second-moment
+	Steps            int       `json:"steps"`                        // total optimizer steps; 0: LRAnnealSteps, or until interrupted
+	LogInterval      int       `json:"log_interval"`                 // steps between two rows of metrics
+	GradientNoise    bool      `json:"gradient_noise"`               // measures the gradient noise scale, from microbatches
+	SaveInterval     int       `json:"save_interval"`                // steps between two checkpoints
+	Keep             int       `json:"keep"`                         // newest checkpoints to keep; 0: all
+	KeepEvery        int       `json:"keep_every"`                   // also keep checkpoints at multiples of this step; 0: none
+	KeepBest         string    `json:"keep_best,omitempty"`          // keep the checkpoint of the smallest loss, bpd, fid or kid as best.pt; "": none
+	Seed             uint64    `json:"seed"`                         // of weights, data order, timesteps, noise and dropout
+	Precision        string    `json:"precision"`                    // auto, fp32, tf32, bf16 or fp16
+	Deterministic    bool      `json:"deterministic"`                // use deterministic algorithms on CUDA too
+	NoCUDAGraphs     bool      `json:"no_cuda_graphs"`               // run every step eagerly on a GPU
+	Threads          int       `json:"threads"`                      // of libtorch on the CPU; 0: one per core
+	FP16ScaleGrowth  float64   `json:"fp16_scale_growth"`            // growth of log2(loss scale) per step, with fp16
+	MaxSkipped       int       `json:"max_skipped_steps"`            // consecutive non-finite steps before the run rolls back; 0: 25
+	CleanImages      bool      `json:"clean_images,omitempty"`       // train a classifier on images without noise, at t = 0
+	InitFrom         string    `json:"init_from,omitempty"`          // checkpoint that the weights were initialised from
 	ReinitMismatched bool      `json:"reinit_mismatched,omitempty"`
 
 	// AdaptThreads is set if Threads was 0: Threads is then the number on an idle machine,
@@ -242,6 +245,13 @@ func (o Options) Validate() error {
 	for _, rate := range o.EMARates {
 		require(rate >= 0 && rate < 1, "ema-rate must be in [0, 1), not %g", rate)
 	}
+	for i, length := range o.PowerEMA {
+		_, err := posthoc.Gamma(length)
+		require(err == nil, "power-ema: %v", err)
+		require(!slices.Contains(o.PowerEMA[:i], length), "power-ema has the length %g twice", length)
+	}
+	require(o.PowerEMAInterval >= 0, "power-ema-interval must not be negative, but is %d", o.PowerEMAInterval)
+	require(o.PowerEMAInterval == 0 || len(o.PowerEMA) > 0, "power-ema-interval %d is without power-ema", o.PowerEMAInterval)
 	_, ok := engine.Precisions[o.Precision]
 	require(ok, "precision %q is not one of auto, fp32, tf32, bf16, fp16", o.Precision)
 	_, ok = engine.TimestepSamplers[o.ScheduleSampler]

@@ -17,7 +17,7 @@ func (c Config) engineOptions(device gotorch.Device, group *distributed.Group) e
 	return engine.Options{
 		Device: device, Group: group, Model: c.Model, Diffusion: c.Diffusion, Classifier: c.Classifier, CleanImages: o.CleanImages,
 		BatchSize: o.BatchSize, Microbatch: o.Microbatch, LowerMicrobatch: o.MicrobatchAuto,
-		LearningRate: o.LearningRate, WeightDecay: o.WeightDecay, GradClip: o.GradClip, EMARates: o.EMARates, EMAWarmup: o.EMAWarmup,
+		LearningRate: o.LearningRate, WeightDecay: o.WeightDecay, GradClip: o.GradClip, EMARates: o.EMARates, EMAWarmup: o.EMAWarmup, PowerEMAs: o.PowerEMA,
 		TimestepSampler: o.ScheduleSampler, GradientNoise: o.GradientNoise, Seed: o.Seed,
 		Precision: o.Precision, LossScaleGrowth: o.FP16ScaleGrowth, Deterministic: o.Deterministic, NoCUDAGraphs: o.NoCUDAGraphs,
 	}

@@ -19,7 +19,8 @@
 //     reference_names.go: those of other programs. ema.go, checkpoint_network.go: their weights.
 //     checkpoint_state.go: an engine's state as a checkpoint, in the parts optimizer.go,
 //     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
-//     in the background; best.go, best_save.go: the best checkpoint.
+//     in the background; best.go, best_save.go: the best checkpoint. ema_snapshot.go: snapshots of
+//     power-function EMAs, ema_posthoc.go: EMAs made from them.
 //
 // bench.go and products.go time steps of the same engine. errors.go: the typed errors.
 //

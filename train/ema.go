@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/train/engine"
 )
 
 // RawWeights names the weights of the last step where a decay rate names an EMA.
@@ -15,7 +18,7 @@ const RawWeights = "none"
 
 // Weights are one of a checkpoint's sets of weights.
 type Weights struct {
-	Rate       string   // decay rate of the EMA, as the checkpoint spells it, or [RawWeights]
+	Rate       string   // name of the EMA in the checkpoint: its decay rate, or power-LENGTH; or [RawWeights]
 	Name       string   // for logs: "EMA 0.9999", or "of the last step"
 	Dict       *pt.Dict // tensors by parameter name
 	Reason     string   // why these are the default, if that may surprise; else empty
@@ -29,7 +32,7 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 	if c.Exported != "" {
 		return c.exportedWeights(ema)
 	}
-	w := Weights{Rate: RawWeights, Name: "of the last step", Dict: c.Model}
+	w := Weights{Rate: RawWeights, Name: weightsName(RawWeights), Dict: c.Model}
 	switch {
 	case ema == RawWeights && c.raw != nil:
 		w.Dict = c.raw
@@ -49,13 +52,45 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 		return Weights{}, fmt.Errorf("%s holds no EMA of decay rate %s: it holds %v, and none for the raw weights", c.Path, ema, slices.Sorted(c.rates()))
 	}
 	if w.Rate != RawWeights {
-		w.Name, w.Dict = "EMA "+w.Rate, c.EMA[w.Rate]
+		w.Name, w.Dict = weightsName(w.Rate), c.EMA[w.Rate]
 	}
 	return w, nil
 }
 
-// spelling returns the key of the EMA whose decay rate equals rate as a number, or "".
+// powerPrefix begins the names of power-function EMAs, such as power-0.05.
+const powerPrefix = "power-"
+
+// powerKey names the power-function EMA of a length in a checkpoint.
+func powerKey(length float64) string { return powerPrefix + emaKey(length) }
+
+// emaKeys returns the names of an engine's EMAs in a checkpoint, in the order of its state.
+func emaKeys(o engine.Options) (keys []string) {
+	for _, rate := range o.EMARates {
+		keys = append(keys, emaKey(rate))
+	}
+	for _, length := range o.PowerEMAs {
+		keys = append(keys, powerKey(length))
+	}
+	return keys
+}
+
+// weightsName describes weights by their key, for logs.
+func weightsName(key string) string {
+	if key == RawWeights {
+		return "of the last step"
+	}
+	if length, ok := strings.CutPrefix(key, powerPrefix); ok {
+		return "power-function EMA of length " + length
+	}
+	return "EMA " + key
+}
+
+// spelling returns the key of the EMA of that name, or whose decay rate equals rate as a number,
+// or "".
 func (c *Checkpoint) spelling(rate string) string {
+	if c.EMA[rate] != nil {
+		return rate
+	}
 	wanted, err := strconv.ParseFloat(rate, 64)
 	for _, key := range slices.Sorted(c.rates()) {
 		if found, keyErr := strconv.ParseFloat(key, 64); err == nil && keyErr == nil && found == wanted {

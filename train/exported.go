@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/regularfile"
@@ -23,6 +24,26 @@ const (
 	metadataCounts  = "iddpm.class_counts" // training images by label
 	metadataData    = "iddpm.data"         // name of the training images
 )
+
+// exportedKey is the key, in a .pt file, of [Checkpoint.Exported].
+const exportedKey = "weights"
+
+// ExportPT returns a checkpoint that holds one set of weights in the layout of a .pt file.
+func (c *Checkpoint) ExportPT() (*pt.Dict, error) {
+	config, err := json.Marshal(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	names, counts := []any{}, []any{}
+	for _, name := range c.ClassNames {
+		names = append(names, name)
+	}
+	for _, count := range c.ClassCounts {
+		counts = append(counts, count)
+	}
+	return dictOf("format", int64(formatVersion), "config", string(config), "step", int64(c.Step), exportedKey, c.Exported, "model", c.Model,
+		"data", dictOf("position", c.Position, "name", c.DataName, "fingerprint", c.DataFingerprint, "classes", names, "class_counts", counts)), nil
+}
 
 // ExportSafetensors returns the weights that ema names, see [Checkpoint.Weights], as a safetensors
 // file that [LoadCheckpoint] reads with its configuration: one of a checkpoint with a
@@ -124,8 +145,8 @@ func (c *Checkpoint) readMetadata(config string, metadata map[string]string) (er
 		}
 	}
 	c.Exported, c.DataName = cmp.Or(metadata[metadataWeights], RawWeights), metadata[metadataData]
-	if rate, err := strconv.ParseFloat(c.Exported, 64); (err != nil || !(rate >= 0 && rate < 1)) && c.Exported != RawWeights {
-		return fmt.Errorf("%s: %q is neither a decay rate nor %s", metadataWeights, c.Exported, RawWeights)
+	if err := checkWeightsKey(c.Exported); err != nil {
+		return fmt.Errorf("%s: %w", metadataWeights, err)
 	}
 	if c.Step < 0 {
 		return fmt.Errorf("%s: %d is negative", metadataStep, c.Step)
@@ -133,12 +154,18 @@ func (c *Checkpoint) readMetadata(config string, metadata map[string]string) (er
 	return nil
 }
 
+// checkWeightsKey returns an error unless key may be a [Weights.Rate].
+func checkWeightsKey(key string) error {
+	rate, err := strconv.ParseFloat(strings.TrimPrefix(key, powerPrefix), 64)
+	if (err != nil || !(rate >= 0 && rate < 1)) && key != RawWeights {
+		return fmt.Errorf("%q is neither a decay rate, %sLENGTH nor %s", key, powerPrefix, RawWeights)
+	}
+	return nil
+}
+
 // exportedWeights is [Checkpoint.Weights] of a file with one set of weights.
 func (c *Checkpoint) exportedWeights(ema string) (Weights, error) {
-	w := Weights{Rate: c.Exported, Name: "of the last step", Dict: c.Model}
-	if w.Rate != RawWeights {
-		w.Name = "EMA " + w.Rate
-	}
+	w := Weights{Rate: c.Exported, Name: weightsName(c.Exported), Dict: c.Model}
 	if ema != "" && ema != w.Rate && !sameRate(ema, w.Rate) {
 		return Weights{}, fmt.Errorf("%s holds only the weights that were exported (%s), not those of %s", c.Path, w.Name, ema)
 	}

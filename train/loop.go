@@ -33,6 +33,11 @@ func (t *Trainer) loop(ctx context.Context) error {
 		if err := t.saveBest(); err != nil {
 			return err
 		}
+		if t.snapshotDue() {
+			if err := t.saveSnapshot(); err != nil {
+				return err
+			}
+		}
 		if t.savesNow() {
 			t.stage = saveOverdue
 		}
@@ -43,7 +48,7 @@ func (t *Trainer) loop(ctx context.Context) error {
 			t.stage = checkpointed
 		}
 	}
-	return t.run.Group.OnLeader(t.saver.wait)
+	return t.run.Group.OnLeader(func() error { return errors.Join(t.saver.wait(), t.snapshots.finish()) })
 }
 
 // next runs one step, or saves and stops if ctx is cancelled in any process.

@@ -62,6 +62,10 @@ func (t *Trainer) rollBack() error {
 		return err
 	}
 	t.engine.Retry(attempt)
+	if group.IsLeader() {
+		_ = t.snapshots.finish() // an error is already in the log
+		t.removeLaterSnapshots()
+	}
 	t.stage = checkpointed
 	if err := group.OnLeader(t.openMetrics); err != nil {
 		return err

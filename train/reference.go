@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
@@ -39,7 +40,9 @@ func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 	}
 	put(fmt.Sprintf("model%06d.pt", c.Step), c.Model)
 	for _, rate := range slices.Sorted(c.rates()) {
-		put(referenceEMA(rate, c.Step), c.EMA[rate])
+		if !strings.HasPrefix(rate, powerPrefix) { // the reference has no such EMAs
+			put(referenceEMA(rate, c.Step), c.EMA[rate])
+		}
 	}
 	put(referenceOptimizer(c.Step), c.Optimizer)
 	return files, err

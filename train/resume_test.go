@@ -143,7 +143,11 @@ func TestResume(t *testing.T) {
 		"microbatch":  func(c *Config) { c.Train.Microbatch = 3 },
 		"several EMA": func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
 		"EMA warm-up": func(c *Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
-		"annealing":   func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
+		"power EMA":   func(c *Config) { c.Train.PowerEMA = []float64{0.05, 0.2} },
+		"v": func(c *Config) {
+			c.Diffusion.Predict, c.Diffusion.LossWeight, c.Diffusion.NoiseSchedule, c.Diffusion.ZeroTerminalSNR = "v", "min-snr:5", "cosine-shifted:8", true
+		},
+		"annealing": func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
 		"importance": func(c *Config) {
 			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30
 		},

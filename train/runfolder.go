@@ -113,6 +113,7 @@ func BelongsTo(path, dir string) bool {
 func removeLeftovers(dir string) {
 	left := append(matching(filepath.Join(dir, checkpointDir), ".ckpt-*.pt*"), matching(dir, "."+ConfigFile+"*")...)
 	left = append(left, matching(filepath.Join(dir, checkpointDir), "."+bestName+"*")...)
+	left = append(left, matching(filepath.Join(dir, SnapshotDir), ".ema-*.pt*")...)
 	left = append(left, matching(filepath.Join(dir, samplesDir), ".step-*.png*")...)
 	for _, file := range left {
 		os.Remove(file) // a remaining file does no harm

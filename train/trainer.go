@@ -96,6 +96,7 @@ type Trainer struct {
 
 	best      best  // only on rank 0
 	bestSaver saver // writes the best checkpoint
+	snapshots saver // writes the snapshots of power-function EMAs
 
 	meter   meter
 	heldOut heldOut // empty unless the run evaluates
@@ -109,7 +110,9 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	return &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}}
+	t := &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}, snapshots: saver{log: r.Log}}
+	t.snapshots.saved = t.removeReplacedSnapshots
+	return t
 }
 
 // Config returns the run's configuration, with "auto" resolved.
@@ -149,7 +152,7 @@ func (t *Trainer) Close() error {
 	if t.batches != nil {
 		t.batches.Close()
 	}
-	err := errors.Join(t.saver.wait(), t.bestSaver.finish())
+	err := errors.Join(t.saver.wait(), t.bestSaver.finish(), t.snapshots.finish())
 	if t.metrics != nil {
 		err = errors.Join(err, t.metrics.Close())
 	}

@@ -79,7 +79,7 @@ func TestStaleLauncherVariables(t *testing.T) {
 // everything is a run with all settings that processes must agree on.
 var everything = []string{"--batch-size", "8", "--class-cond", "--num-classes", "10", "--class-dropout", "0.3", "--dropout", "0.1", "--learn-sigma", "--rescale-learned-sigmas",
 	"--schedule-sampler", "loss-second-moment", "--ema-rate", "0.9,0.99", "--log-interval", "1", "--gradient-noise", "--lr-anneal-steps", "40",
-	"--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip"}
+	"--hold-out", "0.01", "--eval-interval", "4", "--eval-pictures", "10", "--random-flip", "--power-ema", "0.05,0.2", "--predict", "v", "--loss-weight", "min-snr:5"}
 
 // state reads the content of a checkpoint except the configuration and the environment.
 func state(t *testing.T, path string) map[string][]byte {

@@ -113,3 +113,51 @@ func tensorBytes(t *testing.T, value any) []byte {
 	}
 	return tensor.Data
 }
+
+// TestPostHocEMA trains with v-prediction, zero terminal SNR, importance sampling and power-function
+// EMAs, and samples and evaluates an EMA of another length.
+func TestPostHocEMA(t *testing.T) {
+	t.Chdir(t.TempDir())
+	args := trainTiny("run", "--steps", "4", "--predict", "v", "--zero-terminal-snr", "--loss-weight", "min-snr:5", "--schedule-sampler", "loss-second-moment",
+		"--learn-sigma", "--power-ema", "0.05,0.10", "--power-ema-interval", "2")
+	if got := iddpm(t, args...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	got := iddpm(t, "ema", "run", "--length", "0.1", "-o", "ema.pt", "--json")
+	var result combined
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.status != exitDone {
+		t.Fatalf("status %d, %s", got.status, got.stderr)
+	}
+	if result.Step != 4 || result.Snapshots != 2 || result.File != "ema.pt" || !(result.Residual < 1e-6) {
+		t.Errorf("%+v", result)
+	}
+	got = iddpm(t, "info", "ema.pt", "--json")
+	for _, want := range []string{`"power-function EMA of length 0.1"`, `"predict":"v"`, `"loss_weight":"min-snr:5"`, `"zero_terminal_snr":true`} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("info does not say %s: %s", want, got.stdout)
+		}
+	}
+	for _, command := range [][]string{
+		{"sample", "ema.pt", "--num-samples", "1", "--device", "cpu"},
+		{"sample", "run", "--ema", "power-0.05", "--num-samples", "1", "--device", "cpu"},
+		{"nll", "ema.pt", "--num-samples", "1", "--device", "cpu"},
+		{"ema", "run", "--length", "0.2", "--step", "2", "-o", "early.safetensors"},
+		{"export", "early.safetensors", "-o", "weights.pt"},
+	} {
+		if got := iddpm(t, command...); got.status != exitDone {
+			t.Errorf("%v: status %d, %s", command, got.status, got.stderr)
+		}
+	}
+	for want, args := range map[string][]string{
+		"--power-ema":  {"ema", "run", "--length", "0.1", "--step", "1", "-o", "x.pt"},
+		"--length":     {"ema", "run", "-o", "x.pt"},
+		"-o FILE":      {"ema", "run", "--length", "0.1"},
+		"to 0.2887":    {"ema", "run", "--length", "1", "-o", "x.pt"},
+		"holds the":    {"ema", "run", "--length", "0.1", "-o", "run/ema/x.pt"},
+		"training sta": {"resume", "ema.pt", "--run-dir", "other"},
+	} {
+		if got := iddpm(t, args...); got.status == exitDone || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: status %d, %s", args, got.status, got.stderr)
+		}
+	}
+}

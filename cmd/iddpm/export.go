@@ -130,11 +130,8 @@ func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
 	if dir == "" {
 		dir = filepath.Dir(o.out)
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	if full, err := filepath.Abs(dir); err == nil && filepath.Base(full) == "checkpoints" && train.Exists(filepath.Dir(full)) {
-		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
+	if err := refuseRunsOwn(dir); err != nil {
+		return err
 	}
 	from, err := os.Stat(c.Path)
 	there, missing := os.Stat(o.out)

@@ -221,7 +221,7 @@ func countValues(weights *pt.Dict) (n int64) {
 
 // estimate returns the memory of training on a GPU: see [train.EstimateMemory].
 func estimate(network *model.UNet, config train.Config) memoryEstimate {
-	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)) * 4 * network.NumParameters()}
+	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)+len(config.Train.PowerEMA)) * 4 * network.NumParameters()}
 	if m.Precision == "auto" {
 		m.Precision = "bf16"
 	}

@@ -128,6 +128,8 @@ func TrainingOptions(c *train.Config) []Option {
 		{Name: "warmup-steps", Category: CategoryTraining, Value: &o.WarmupSteps, Usage: "linear learning rate warm-up over the first `N` steps"},
 		{Name: "ema-rate", Category: CategoryTraining, Timed: true, Value: &o.EMARates, Usage: "EMA decay `RATES` of the weights, comma-separated"},
 		{Name: "ema-warmup", Category: CategoryTraining, Timed: true, Value: &o.EMAWarmup, Usage: "EMA warm-up: limit the decay rates at step n to (1+n)/(10+n), for short runs"},
+		{Name: "power-ema", Category: CategoryTraining, Timed: true, Value: &o.PowerEMA, Standard: "none", Usage: "also record power-function EMAs of these `LENGTHS`, such as 0.05,0.10, from which iddpm ema makes an EMA of any length after training"},
+		{Name: "power-ema-interval", Category: CategoryTraining, Value: &o.PowerEMAInterval, Standard: "--save-interval", Usage: "save a snapshot of the power-function EMAs every `N` steps"},
 		{Name: "grad-clip", Category: CategoryTraining, Timed: true, Value: &o.GradClip, Usage: "clip the gradient norm to `NORM` (0: off)"},
 		{Name: "schedule-sampler", Category: CategoryTraining, Timed: true, Value: &o.ScheduleSampler, Usage: "timestep sampler `NAME`: uniform or loss-second-moment (importance sampling)"},
 		{Name: "log-interval", Category: CategoryTraining, Value: &o.LogInterval, Usage: "log metrics every `N` steps"},

@@ -126,6 +126,24 @@ func (r *Remotes) LocalRun(ctx context.Context, arg string, weights bool) (strin
 	return path, err
 }
 
+// Snapshots downloads the EMA snapshots of a run folder at a URL, and returns its local path.
+func (r *Remotes) Snapshots(ctx context.Context, arg string) (string, error) {
+	if !storage.IsURL(arg) {
+		return arg, nil
+	}
+	return r.visit(ctx, arg, func(source *remote) error {
+		for _, name := range source.names {
+			if _, ok := train.SnapshotStep(name); !ok {
+				continue
+			}
+			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, filepath.FromSlash(name))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Publish uploads the files that a command has written, if they are in the local copy of
 // the run folder of the URL arg.
 func (r *Remotes) Publish(ctx context.Context, arg string, files []string) error {

@@ -11,9 +11,10 @@ import (
 // stepInputs are the inputs of a step on the device, as the step uses them.
 type stepInputs struct {
 	whole                       microbatch
-	step                        gotorch.Tensor // int64 [1]
-	lr, gradScale, invLossScale gotorch.Tensor // float64, float32, float32 []
-	emaLimit                    gotorch.Tensor // float64 []
+	step                        gotorch.Tensor   // int64 [1]
+	lr, gradScale, invLossScale gotorch.Tensor   // float64, float32, float32 []
+	emaLimit                    gotorch.Tensor   // float64 []
+	powerUpdates                []gotorch.Tensor // per power-function EMA, float32 []
 }
 
 // microbatch is a part of the global batch, on the device.

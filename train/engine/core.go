@@ -21,7 +21,7 @@ type core struct {
 	network   Network
 	diffusion *diffusion.GaussianDiffusion
 	optimizer gotorch.Optimizer
-	ema       [][]gotorch.Tensor                  // per decay rate, per parameter
+	ema       [][]gotorch.Tensor                  // per decay rate and then per power-function EMA, per parameter
 	working   map[*model.Parameter]gotorch.Tensor // see syncWorkingWeights
 }
 
@@ -74,16 +74,25 @@ func (c *core) build() error {
 	c.optimizer.AddParameters(c.network.Tensors())
 	c.optimizer.State() // allocates the moments now: within the first step they would fragment the allocator's memory
 	for _, rate := range o.EMARates {
-		average := make([]gotorch.Tensor, 0, len(c.network.Parameters()))
-		for _, p := range c.network.Tensors() {
-			average = append(average, p.Detach().Clone())
-		}
-		c.ema = append(c.ema, average)
+		average := c.addEMA()
 		if !o.EMAWarmup {
 			c.optimizer.AddEMA(gotorch.EMA{Rate: rate, Tensors: average})
 		}
 	}
+	for range o.PowerEMAs {
+		c.addEMA()
+	}
 	return nil
+}
+
+// addEMA adds an EMA that starts as a copy of the weights.
+func (c *core) addEMA() []gotorch.Tensor {
+	average := make([]gotorch.Tensor, 0, len(c.network.Parameters()))
+	for _, p := range c.network.Tensors() {
+		average = append(average, p.Detach().Clone())
+	}
+	c.ema = append(c.ema, average)
+	return average
 }
 
 // syncWorkingWeights makes the bfloat16 working weights, or copies changed master weights to

@@ -29,7 +29,7 @@ func EstimateMemory(network *model.UNet, o Options, batch, microbatch int) Memor
 	s := model.StepMemory{
 		Images: microbatch, ImageSize: o.Model.ImageSize, ElementBytes: p.bytes(), WorkingWeights: p.hasWorkingWeights(), Accumulates: microbatch < batch, Checkpointing: o.Model.UseCheckpoint,
 	}
-	m := MemoryEstimate{State: int64(3+len(o.EMARates)) * 4 * network.NumParameters()}
+	m := MemoryEstimate{State: int64(3+len(o.EMARates)+len(o.PowerEMAs)) * 4 * network.NumParameters()}
 	if s.WorkingWeights {
 		m.State += network.WorkingWeightBytes()
 	}

@@ -9,6 +9,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/train/posthoc"
 )
 
 // Options are what an engine is made from. The zero value of each field but Model, Diffusion
@@ -33,6 +34,7 @@ type Options struct {
 	GradClip        float64                // largest gradient norm; 0: no limit
 	EMARates        []float64              // decay rates of the EMAs of the weights
 	EMAWarmup       bool                   // limit the decay rates of the first steps, see [EMADecay]
+	PowerEMAs       []float64              // lengths of power-function EMAs of the weights, see package posthoc
 	TimestepSampler string                 // uniform or loss-second-moment; "": uniform
 	GradientNoise   bool                   // measure the gradient noise scale, from microbatches
 	Seed            uint64                 // of weights, timesteps, noise and dropout
@@ -76,6 +78,11 @@ func (o Options) resolve() (Options, error) {
 	}
 	if TimestepSamplers[o.TimestepSampler] == nil {
 		errs = append(errs, fmt.Errorf("timestep sampler %q is not one of uniform, loss-second-moment", o.TimestepSampler))
+	}
+	for _, length := range o.PowerEMAs {
+		if _, err := posthoc.Gamma(length); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	var err error
 	if o.Precision, err = ResolvePrecision(o.Precision, o.Device); err != nil {

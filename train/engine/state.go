@@ -22,7 +22,7 @@ type State struct {
 	Counters
 	Weights          []gotorch.Tensor
 	ExpAvg, ExpAvgSq []gotorch.Tensor   // AdamW's moments
-	EMA              [][]gotorch.Tensor // by Options.EMARates
+	EMA              [][]gotorch.Tensor // by Options.EMARates, and then by Options.PowerEMAs
 }
 
 // State returns the state after the last step. It waits for the device.

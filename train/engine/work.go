@@ -33,7 +33,7 @@ const (
 	numberGradScale    // factor of the sum of the losses: loss scale / batch size
 	numberInvLossScale // 1 / loss scale, which unscales the gradient
 	numberEMALimit     // largest decay rate of the EMAs
-	numbersPerStep     // their count
+	numbersPerStep     // their count; the update weights of the power-function EMAs follow
 )
 
 func newStepWork(c *core) *stepWork {
@@ -41,7 +41,7 @@ func newStepWork(c *core) *stepWork {
 	o := c.options
 	n, size, channels := int64(o.LocalBatch()), int64(o.Model.ImageSize), int64(o.Model.InChannels)
 	w.pixels = gotorch.EmptyOn(o.Device, gotorch.Byte, n, size, size, channels)
-	w.numbers = gotorch.EmptyOn(o.Device, gotorch.Double, 3*n+numbersPerStep)
+	w.numbers = gotorch.EmptyOn(o.Device, gotorch.Double, 3*n+numbersPerStep+int64(len(o.PowerEMAs)))
 	w.graph = c.newGraph(w.run)
 	w.graph.OnCaptureFailed = o.OnCaptureFailed
 	if o.Group != nil {
@@ -62,7 +62,7 @@ func (w *stepWork) free() {
 // waiting for it.
 func (w *stepWork) write(step int, batch Batch, timesteps []int64, weights []float64) {
 	o, n := w.options, len(timesteps)
-	numbers := make([]float64, 3*n+numbersPerStep)
+	numbers := make([]float64, 3*n+numbersPerStep, 3*n+numbersPerStep+len(o.PowerEMAs))
 	for i := range timesteps {
 		numbers[i], numbers[n+i] = float64(timesteps[i]), weights[i]
 	}
@@ -74,6 +74,7 @@ func (w *stepWork) write(step int, batch Batch, timesteps []int64, weights []flo
 		numberGradScale: w.lossScale() / float64(o.BatchSize), numberInvLossScale: 1 / w.lossScale(),
 		numberEMALimit: EMADecay(1, step+1),
 	})
+	numbers = append(numbers, w.powerUpdateWeights(step+1)...)
 	w.pixels.CopyI(w.pinned(gotorch.FromBytes(batch.Pixels, gotorch.Byte, w.pixels.Shape()...)), true)
 	w.numbers.CopyI(w.pinned(gotorch.FromFloat64s(numbers)), true)
 }
@@ -94,6 +95,9 @@ func (w *stepWork) inputs() (in stepInputs) {
 	in.step = number(numberStep).CastTo(gotorch.Long)
 	in.lr, in.gradScale, in.invLossScale = number(numberLR), number(numberGradScale).CastTo(gotorch.Float), number(numberInvLossScale).CastTo(gotorch.Float)
 	in.emaLimit = number(numberEMALimit)
+	for i := range w.options.PowerEMAs {
+		in.powerUpdates = append(in.powerUpdates, number(numbersPerStep+int64(i)).CastTo(gotorch.Float))
+	}
 	in.whole = microbatch{first: w.first(), x: PixelsToTensor(w.pixels), timesteps: row(0, gotorch.Long), weights: row(1, gotorch.Float)}
 	if w.options.Model.ClassCond {
 		in.whole.y = row(2, gotorch.Long)
@@ -138,6 +142,7 @@ func (w *stepWork) run() {
 		if w.options.EMAWarmup {
 			w.updateEMAs(in.emaLimit, out.nonFinite)
 		}
+		w.updatePowerEMAs(in.powerUpdates)
 		w.results.Free()
 		w.results, w.layout = out.pack()
 	})
