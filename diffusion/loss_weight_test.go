@@ -82,6 +82,32 @@ func TestWeightedLossIgnoresPredictionType(t *testing.T) {
 	}
 }
 
+// TestVelocityLossOfEpsilonLoss: for one predicted x_0 the unweighted loss of v is (SNR + 1)/SNR
+// times that of epsilon, and SNR + 1 times that of x_0 (Salimans & Ho 2022, section 4).
+func TestVelocityLossOfEpsilonLoss(t *testing.T) {
+	steps := []int64{0, 3, 20, 40}
+	mse := map[ModelMeanType][]float32{}
+	var snr []float64
+	for _, meanType := range []ModelMeanType{Epsilon, XStart, Velocity} {
+		d := process(t, Cosine, 50, Objective{MeanType: meanType})
+		gotorch.Scope(func() {
+			x, noise, at := images(4, 3, 5, 4), normal(1, 4, 3, 5, 4), d.At(steps)
+			predicted, xT := x.Add(normal(2, 4, 3, 5, 4), 0.3), d.QSample(x, at, noise)
+			out := d.trainingTarget(predicted, xT, at, d.predictEpsFromXStart(predicted, xT, at))
+			mse[meanType] = d.TrainingLosses(echo(out), x, at, noise, Cond{}).MSE.Float32s()
+		})
+		snr = each(len(steps), func(i int) float64 { return d.AlphasCumprod[steps[i]] / (1 - d.AlphasCumprod[steps[i]]) })
+	}
+	scaled := func(from ModelMeanType, factor func(snr float64) float64) (v []float32) {
+		for i, m := range mse[from] {
+			v = append(v, m*float32(factor(snr[i])))
+		}
+		return v
+	}
+	golden.WithinRelative(t, "of epsilon", mse[Velocity], scaled(Epsilon, func(snr float64) float64 { return (snr + 1) / snr }), 1e-4)
+	golden.WithinRelative(t, "of x_0", mse[Velocity], scaled(XStart, func(snr float64) float64 { return snr + 1 }), 1e-4)
+}
+
 // TestWeightedLossGradients compares with the composition from operators, for every
 // prediction and variance type.
 func TestWeightedLossGradients(t *testing.T) {

@@ -40,7 +40,8 @@ BUILD = ROOT / "build"
 # A small network with all features, which trains in seconds.
 RUN = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --num-heads 2 "
        "--learn-sigma --dropout 0.1 --class-cond --diffusion-steps 100 --noise-schedule cosine --batch-size 8 --microbatch 4 "
-       "--lr 1e-3 --ema-rate 0.9,0.99 --schedule-sampler loss-second-moment --log-interval 5 --deterministic").split()
+       "--lr 1e-3 --ema-rate 0.9,0.99 --power-ema 0.05,0.2 --predict v --loss-weight min-snr:5 --schedule-sampler loss-second-moment "
+       "--log-interval 5 --deterministic").split()
 TINY = ("--image-size 16 --num-channels 32 --num-res-blocks 1 --channel-mult 1,2 --attention-resolutions 8 --batch-size 8").split()
 # The network size of the project's performance targets, and its diffusion.
 BIG = "--image-size 64 --num-channels 128 --num-res-blocks 3 --diffusion-steps 4000".split()
