@@ -329,7 +329,7 @@ func TestTermsAndSkipSteps(t *testing.T) {
 		t.Errorf("the terms sum to %v, want %v", c[49], sum)
 	}
 	const square = 0.3
-	chart, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb, Square: square, Differences: map[int]float64{50: 3, 20: 7}}})
+	chart, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb, Square: square, Differences: map[int]float64{50: 3, 20: 7}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func TestTermsAndSkipSteps(t *testing.T) {
 	if bits[0] < bits[49] {
 		t.Errorf("leaving out nearly all costs nothing: %v, whole %v", bits[0], bits[49])
 	}
-	if _, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb[:40]}}); err == nil || !strings.Contains(err.Error(), "40 terms for a process of 50 steps") {
+	if _, err := SkipSteps([]SkipModel{{Name: "m", Schedule: s, VB: vb[:40]}}, nil); err == nil || !strings.Contains(err.Error(), "40 terms for a process of 50 steps") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -454,5 +454,23 @@ func TestTicks(t *testing.T) {
 		if got := strings.Join(labels, " "); got != c.want {
 			t.Errorf("%v..%v: %s, want %s", c.low, c.high, got, c.want)
 		}
+	}
+}
+
+// Curves of several models are told apart by name, and the CSV has all values.
+func TestSamplingSteps(t *testing.T) {
+	points := []SamplerPoint{{Timesteps: 5, Evaluations: 9, Value: 0.5}, {Timesteps: 10, Evaluations: 19, Value: 0.1}}
+	one := []SamplerCurve{{Model: "a", Sampler: "heun", Spacing: "logsnr", Points: points}}
+	metric := SampleMetric{Label: "KID", Column: "kid", About: "KID."}
+	chart := SamplingSteps(one, metric)
+	if p := chart.Panels[0]; p.Lines[0].Name != "heun, logsnr" || !slices.Equal(p.Lines[0].X, []float64{9, 19}) || p.Y.Label != "KID" {
+		t.Errorf("%+v", p)
+	}
+	if rows := chart.Data.Rows; len(rows) != 2 || !slices.Equal(rows[1].Values, []float64{10, 19, 0.1}) {
+		t.Errorf("rows %v", rows)
+	}
+	two := SamplingSteps(append(one, SamplerCurve{Model: "b", Sampler: "heun", Spacing: "logsnr", Points: points}), metric)
+	if name := two.Panels[0].Lines[1].Name; name != "b: heun, logsnr" {
+		t.Errorf("the second model's curve is %q", name)
 	}
 }

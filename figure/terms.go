@@ -46,24 +46,33 @@ type SkipModel struct {
 	Schedule diffusion.Schedule
 	VB       []float64 // [T], as in ModelTerms
 	Square   float64   // mean of the squares of the images' values in [-1, 1]
-	// Differences of samples from real images, in dB, by number of steps of the
-	// shortened process; may be empty.
+	// Differences of samples from real images by number of steps of the shortened
+	// process; may be empty.
 	Differences map[int]float64
+}
+
+// octaveMetric compares the statistics of pixels.
+var octaveMetric = SampleMetric{
+	Label: "difference of samples from images, dB", Column: "difference_db",
+	About: "Second panel: difference between samples and images in energy per octave of spatial frequency, root mean square.",
 }
 
 // SkipSteps draws figure 4 by likelihood: the cost of skipping the first part of the
 // reverse process. The shortened process starts with pure noise at step t instead of T.
 // It is also a model, and its bound in bits/dim is exact: the terms up to t, plus the
 // prior term, the KL divergence of q(x_t | x_0) from N(0, I). If a model has Differences,
-// a second panel shows them.
-func SkipSteps(models []SkipModel) (Chart, error) {
+// a second panel shows them, by a metric: nil is that of [Octaves].
+func SkipSteps(models []SkipModel, by *SampleMetric) (Chart, error) {
+	if by == nil {
+		by = &octaveMetric
+	}
 	share := Axis{Label: "skipped fraction of the reverse process", Min: 0, Max: 1}
 	p := Panel{X: share, Y: Axis{Label: "bits/dim of the shortened process"}}
-	sampled := Panel{X: share, Y: Axis{Label: "difference of samples from images, dB"}}
+	sampled := Panel{X: share, Y: Axis{Label: by.Label}}
 	c := Chart{
 		Caption: "Likelihood when the first part of the reverse process is skipped: the bound of the process that starts with noise at step t, bits/dim " +
 			"(Nichol & Dhariwal 2021, figure 4, shows FID).",
-		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim", "difference_db"}},
+		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim", by.Column}},
 	}
 	for _, m := range models {
 		steps := len(m.VB)
@@ -94,7 +103,7 @@ func SkipSteps(models []SkipModel) (Chart, error) {
 	c.Panels = []Panel{p}
 	if len(sampled.Lines) > 0 {
 		c.Panels = append(c.Panels, sampled)
-		c.Caption += " Second panel: difference between samples and images in energy per octave of spatial frequency, root mean square."
+		c.Caption += " " + by.About
 	}
 	return c, nil
 }

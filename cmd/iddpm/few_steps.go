@@ -54,12 +54,15 @@ func samplerNames() (names []string) {
 }
 
 func (o *fewStepsOptions) options() []cli.Option {
-	return append(o.inferenceOptions.options(cli.CategorySampling),
+	spacings := cli.Option{Name: "spacings", Category: cli.CategorySampling, Value: &o.spacings, Usage: "compare the spacings `NAMES` of timesteps: t, logsnr"}
+	if o.spacings == "" {
+		spacings.Standard = "by sampler"
+	}
+	return append(o.inferenceOptions.options(cli.CategorySampling), spacings,
 		cli.Option{Name: "num-samples", Category: cli.CategorySampling, Value: &o.number, Usage: "generate `N` samples by each sampler"},
 		cli.Option{Name: "batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Usage: "`N` samples per batch"},
 		cli.Option{Name: "seed", Category: cli.CategorySampling, Value: &o.seed, Usage: "random seed `N`; all samplers start from the same noise"},
 		cli.Option{Name: "samplers", Category: cli.CategorySampling, Value: &o.samplers, Usage: "compare the samplers `NAMES`, comma-separated"},
-		cli.Option{Name: "spacings", Category: cli.CategorySampling, Value: &o.spacings, Usage: "compare the spacings `NAMES` of timesteps: t, logsnr"},
 		cli.Option{Name: "sampling-steps", Category: cli.CategorySampling, Value: &o.steps, Usage: "compare numbers of timesteps `N,N`"},
 	)
 }

@@ -27,7 +27,7 @@ func (o *figureOptions) options(name string) []cli.Option {
 }
 
 func figureSpecs() []figureSpec {
-	return []figureSpec{varianceRatioFigure, vlbTermsFigure, noisingFigure, skipStepsFigure, alphaBarFigure,
+	return []figureSpec{varianceRatioFigure, vlbTermsFigure, noisingFigure, skipStepsFigure, samplingStepsFigure, alphaBarFigure,
 		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure}
 }
 

@@ -25,11 +25,15 @@ type figureModelOptions struct {
 	ema       string
 	seed      uint64
 	precision string
-	samples   int // per length of the reverse process; of skip-steps
+
+	// Of skip-steps:
+	samples     int // per length of the reverse process
+	metric      metricOptions
+	by, weights string // the metric of the samples, with the Inception network's weights; "": octaves
 }
 
 func newFigureModelOptions() *figureModelOptions {
-	return &figureModelOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto"}
+	return &figureModelOptions{sessionOptions: defaultSession(), number: 16, batchSize: 16, precision: "auto", metric: newMetricOptions(metricOctaves)}
 }
 
 func (o *figureModelOptions) options() []cli.Option {
@@ -73,8 +77,8 @@ type evaluated struct {
 	schedule diffusion.Schedule
 	vb       []float64 // [T], bits/dim, the decoder term first
 	square   float64   // mean of the images' squared values
-	// differences are those between the octaves of samples and of real images, dB, by the number of
-	// timesteps of the reverse process; empty unless --num-samples is set.
+	// differences are those of samples from real images by the number of timesteps of the reverse
+	// process; empty unless --num-samples is set.
 	differences map[int]float64
 }
 
@@ -114,7 +118,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 	s.log.Info("evaluating the bound", zap.String("checkpoint", checkpoint.Path), zap.Int("images", real.Len()), zap.Int("timesteps", m.Diffusion().NumTimesteps()))
 	e, err := s.bound(ctx, m, o, real)
 	if err == nil && o.samples > 0 {
-		e.differences, err = s.skipDifferences(ctx, m, o, real)
+		e.differences, err = s.skipDifferences(ctx, m, checkpoint, o, real)
 	}
 	return e, err
 }
@@ -162,13 +166,20 @@ func meanSquare(pixels []byte) (mean float64) {
 // timesteps.
 const skippedTenths = 10
 
-// skipDifferences generates samples by shortened processes and compares their octaves with those of
-// real images: dB by the number of timesteps. All begin with the same noise, whatever is skipped.
-func (s *session) skipDifferences(ctx context.Context, m *inference.Model, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
-	differences := map[int]float64{}
-	steps, want := m.Diffusion().NumTimesteps(), figure.Octaves(real.Pixels, real.Size)
+// skipDifferences generates samples by shortened processes and compares them with real images: the
+// difference by the number of timesteps. All begin with the same noise, whatever is skipped.
+func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
+	compare, free, err := s.skipMetric(ctx, c, o, real)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	differences, steps := map[int]float64{}, m.Diffusion().NumTimesteps()
 	for tenth := range skippedTenths {
 		skip := min(steps*tenth/skippedTenths, steps-1)
+		if _, known := differences[steps-skip]; known {
+			continue
+		}
 		samples, err := m.Sample(ctx, inference.SampleOptions{
 			Count: o.samples, BatchSize: o.batchSize, Seed: o.seed, SkipSteps: skip, Classes: m.TrainedClasses(),
 			Progress: func(p inference.Progress) error {
@@ -179,7 +190,25 @@ func (s *session) skipDifferences(ctx context.Context, m *inference.Model, o *fi
 		if err != nil {
 			return nil, withRemedy(err, "there is no figure of it")
 		}
-		differences[steps-skip] = figure.Decibels(figure.Octaves(samples.Pixels, samples.Size), want)
+		if differences[steps-skip], err = compare(ctx, samples.Images); err != nil {
+			return nil, err
+		}
 	}
 	return differences, nil
+}
+
+// skipMetric returns the function that compares samples, and one that frees what it needs: with
+// training images by FID or KID, or by octaves, dB, with the images of the bound.
+func (s *session) skipMetric(ctx context.Context, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (compare func(context.Context, inference.Images) (float64, error), free func(), err error) {
+	if o.by != "" {
+		m, err := s.openSampleMetric(ctx, o.by, o.weights, c, o.dataDir, o.split, o.metric.numRef)
+		if err != nil {
+			return nil, nil, err
+		}
+		return m.of, m.free, nil
+	}
+	want := figure.Octaves(real.Pixels, real.Size)
+	return func(_ context.Context, samples inference.Images) (float64, error) {
+		return figure.Decibels(figure.Octaves(samples.Pixels, samples.Size), want), nil
+	}, func() {}, nil
 }

@@ -7,6 +7,9 @@ import (
 	"iddpm/internal/cli"
 )
 
+// metricOctaves is the energy per octave of spatial frequency.
+const metricOctaves = "octaves"
+
 var skipStepsFigure = figureSpec{
 	name:      "skip-steps",
 	usage:     "skipping the first steps of the reverse process (figure 4)",
@@ -18,10 +21,11 @@ a model too, and costs one evaluation of the terms. Where the end of the forward
 noise than needed, as with the linear schedule, the curve starts flat.
 
 With --num-samples the shortened processes also generate samples, with a fraction of 0, 0.1, ...,
-0.9 skipped, and a second panel compares their statistics with those of real images: the energy per
-octave of spatial frequency, as the root mean square difference in dB. It detects remaining noise
-and missing detail; it is no FID and does not measure whether an image makes sense. An argument may
-be NAME=PATH.
+0.9 skipped, and a second panel compares them with training images: by FID as in the paper, or KID for fewer than
+2,048 samples, where the weights of the Inception network are at hand (--inception FILE, or after
+iddpm evaluate has downloaded them). Without, by the energy per octave of spatial frequency, as the
+root mean square difference in dB from the images of the bound. That detects remaining noise and missing detail; it does not
+measure whether an image makes sense. An argument may be NAME=PATH.
 
 Examples:
   iddpm figure skip-steps linear=runs/001-custom cosine=runs/002-custom
@@ -29,7 +33,7 @@ Examples:
 	begin: func() ([]cli.Option, draw) {
 		o := newFigureModelOptions()
 		samples := cli.Option{Name: "num-samples", Category: cli.CategoryFigure, Value: &o.samples, Usage: "generate `N` samples with each of the ten shortened processes, and compare their statistics"}
-		return append(o.options(), samples), func(ctx context.Context, s *session, args []string) (drawing, error) {
+		return append(append(o.options(), samples), o.metric.options()...), func(ctx context.Context, s *session, args []string) (drawing, error) {
 			return s.drawSkips(ctx, args, o)
 		}
 	},
@@ -43,6 +47,17 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 	if err != nil {
 		return nil, err
 	}
+	metric, weights, err := o.metric.choose(o.samples)
+	if err != nil {
+		return nil, err
+	}
+	var by *figure.SampleMetric // nil: octaves
+	if metric != metricOctaves {
+		o.by, o.weights = metric, weights
+		about := o.metric.about(metric, o.samples)
+		about.About = "Second panel: " + about.About
+		by = &about
+	}
 	var models []figure.SkipModel
 	for _, from := range sources {
 		e, err := s.evaluateBound(ctx, from, o)
@@ -51,6 +66,6 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 		}
 		models = append(models, figure.SkipModel{Name: from.name, Schedule: e.schedule, VB: e.vb, Square: e.square, Differences: e.differences})
 	}
-	chart, err := figure.SkipSteps(models)
+	chart, err := figure.SkipSteps(models, by)
 	return chart, err
 }

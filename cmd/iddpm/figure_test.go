@@ -83,7 +83,7 @@ func TestFigureHelp(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]string{"variance-ratio": "figure 1 of", "vlb-terms": "2 of the paper", "noising": "figure 3 of", "skip-steps": "figure 4 of",
+	for name, want := range map[string]string{"variance-ratio": "figure 1 of", "vlb-terms": "2 of the paper", "noising": "figure 3 of", "skip-steps": "figure 4 of", "sampling-steps": "figure 8 of",
 		"alpha-bar": "figure 5 of", "learning-curves": "figure 6 of", "gradient-noise": "Figure 7 of", "schedule-compare": "sections 3.1, 3.2 and 4"} {
 		if got := iddpm(t, "figure", name, "--help"); got.status != exitDone || !strings.Contains(got.stdout, want) {
 			t.Errorf("%s: help lacks %q:\n%s%s", name, want, got.stdout, got.stderr)
@@ -253,8 +253,43 @@ func testFiguresOfModels(t *testing.T, run string) {
 	if drawn != 8 { // ten fractions of eight steps
 		t.Errorf("images were drawn by %d processes", drawn)
 	}
+	testFiguresBySamples(t, run)
 	if got := cells(t, drawFigure(t, "vlb-terms", "m="+termsFile(t, terms)), "m", "vb_bits_per_dim"); !slices.Equal(got, terms) {
 		t.Errorf("read from a file the terms are %v, want %v", got, terms)
+	}
+}
+
+// With weights of the Inception network figures compare samples by KID.
+func testFiguresBySamples(t *testing.T, run string) {
+	weights, err := madeUpWeights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	common := []string{"m=" + run, "--device", "cpu", "--num-samples", "2", "--num-ref", "2", "--inception", weights}
+	skip := drawFigure(t, append([]string{"skip-steps", "--num-pictures", "2", "--timestep-respacing", "2"}, common...)...)
+	if by := cells(t, skip, "m", "kid"); len(by) != 2 || by[0] == 0 || by[0] == by[1] {
+		t.Errorf("skip-steps has %v", skip)
+	}
+	few := append([]string{"sampling-steps", "--sampling-steps", "2,5"}, common...)
+	if by := cells(t, drawFigure(t, append(few, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3")...), "dpmpp-2m-sde, logsnr", "kid"); len(by) != 1 {
+		t.Errorf("KID in few steps: %v", by)
+	}
+	rows := drawFigure(t, append(few, "--metric", "rms", "--samplers", "heun,ddim,ddpm")...)
+	if got := cells(t, rows, "heun, logsnr", "evaluations"); !slices.Equal(got, []float64{3, 7}) {
+		t.Errorf("heun evaluates the network %v times", got)
+	}
+	if len(rows) != 1+2+2 {
+		t.Errorf("%v: ddpm has no distance to all timesteps", rows)
+	}
+	for want, args := range map[string][]string{
+		"fid, kid or rms":    {"--metric", "is"},
+		"all of them add":    {"--metric", "rms", "--samplers", "ddpm"},
+		"not be negative":    {"--num-ref", "-1"},
+		"2 to the 8 timeste": {"--sampling-steps", "9"},
+	} {
+		if got := iddpm(t, append(append([]string{"figure"}, few...), args...)...); got.status != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: status %d, %s", args, got.status, got.stderr)
+		}
 	}
 }
 
