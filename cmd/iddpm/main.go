@@ -124,7 +124,7 @@ func (p *program) app() *urfave.App {
 		ExitErrHandler:  func(*urfave.Context, error) {}, // run gives the status
 		Flags:           cli.FlagsOf(cli.Option{Name: "version", Alias: "v", Value: new(bool), Usage: "print the versions of iddpm and libtorch"}),
 		Action:          p.root,
-		Commands:        []*urfave.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.emaCommand(), p.figureCommand(), p.infoCommand(), p.watchCommand(), p.dataCommand(), p.benchCommand(), p.doctorCommand(), p.versionCommand()},
+		Commands:        []*urfave.Command{p.trainCommand(), p.resumeCommand(), p.sampleCommand(), p.nllCommand(), p.evaluateCommand(), p.exportCommand(), p.emaCommand(), p.figureCommand(), p.infoCommand(), p.watchCommand(), p.dataCommand(), p.benchCommand(), p.doctorCommand(), p.versionCommand(), p.completionCommand()},
 	}
 }
 
