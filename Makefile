@@ -57,7 +57,7 @@ test golden interop: export GOMP_SPINCOUNT = 1000
 help: ## Show this help
 	@echo "iddpm: train, sample and evaluate Improved DDPM"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(wildcard Makefile packaging/package.mk) | expand -t 20
 
 demo: build ## Train on the built-in emoji set and generate samples (minutes; DEMO_FLAGS adds flags)
 	@scripts/demo.sh $(DEMO_FLAGS)
@@ -177,8 +177,8 @@ build/libiddpm.so: $(OBJECTS)
 	@echo "link $@"
 	@$(CXX) $(LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS)
 
-# The Makefile and the pinned version are prerequisites, so that new flags or headers recompile everything.
-build/obj/%.cc.o: csrc/%.cc Makefile LIBTORCH_VERSION
+# The flags and the pinned version are prerequisites, so that new flags or headers recompile everything.
+build/obj/%.cc.o: csrc/%.cc build/flags LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(CXXFLAGS) -c -o $@ $<
@@ -195,12 +195,12 @@ build/libiddpm_cuda.so: $(CUDA_OBJECTS)
 	@echo "link $@"
 	@$(CXX) $(LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
 
-build/obj/cuda/%.cc.o: csrc/cuda/%.cc Makefile LIBTORCH_VERSION
+build/obj/cuda/%.cc.o: csrc/cuda/%.cc build/flags LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(CXXFLAGS) $(CUDA_INCLUDE) -c -o $@ $<
 
-build/obj/cuda/%.cu.o: csrc/cuda/%.cu Makefile LIBTORCH_VERSION
+build/obj/cuda/%.cu.o: csrc/cuda/%.cu build/flags LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
@@ -243,7 +243,7 @@ build/obj/dry-gpu/generated/stubs.o: tools/dry-gpu/stubs.py build/libiddpm_cuda.
 	@$(PYTHON) $< $(@D) --libraries $(DRY_WANTED) --objects $(DRY_OBJECTS)
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $(@D)/stubs.cc
 
-build/obj/dry-gpu/%.o: tools/dry-gpu/%.cc Makefile LIBTORCH_VERSION
+build/obj/dry-gpu/%.o: tools/dry-gpu/%.cc build/flags LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(DRY_CXXFLAGS) -c -o $@ $<
@@ -257,9 +257,21 @@ build/test-kernels: $(EMULATED_OBJECTS) $(OBJECTS)
 	@echo "link $@"
 	@$(CXX) -Wl,-rpath,'$$ORIGIN/libtorch/lib' -fopenmp -o $@ $^ $(LDLIBS)
 
-build/obj/emulated/%.o: csrc/cuda/% Makefile LIBTORCH_VERSION
+build/obj/emulated/%.o: csrc/cuda/% build/flags LIBTORCH_VERSION
 	@mkdir -p $(@D)
 	@echo "compile $< for the CPU"
 	@$(CXX) $(CXXFLAGS) -DIDDPM_EMULATED -isystem csrc/cuda/emulated -c -o $@ -x c++ $<
+
+# --- flags of the compilers ---------------------------------------------------------------------
+
+# A file that changes only when they do, and not whenever the Makefile does. A new one is old: nothing was compiled with
+# other flags. It is written while the Makefile is read, since a file that a rule creates is always new to make.
+FLAGS := $(CXX) $(CXXFLAGS) -ffp-contract=off -isystem csrc/gloo; $(NVCC) $(NVCCFLAGS); $(DRY_CXXFLAGS); -DIDDPM_EMULATED -isystem csrc/cuda/emulated
+$(shell mkdir -p build; echo '$(FLAGS)' | cmp -s - build/flags || \
+  { date=now; test -e build/flags || date=2000-01-01; echo '$(FLAGS)' > build/flags; touch -d $$date build/flags; })
+
+# --- packages: make wheel, make dist ------------------------------------------------------------
+
+-include packaging/package.mk
 
 -include $(wildcard build/obj/*.d build/obj/*/*.d build/obj/*/*/*.d)
