@@ -12,7 +12,7 @@ import (
 )
 
 // libraries are the packages that other programs import. Only the commands have flags.
-var libraries = []string{"data", "diffusion", "distributed", "evaluate", "figure", "inference", "likelihood", "model", "storage", "streams", "train"}
+var libraries = []string{"data", "diffusers", "diffusion", "distributed", "evaluate", "figure", "inference", "likelihood", "model", "storage", "streams", "train"}
 
 var flagName = regexp.MustCompile(`(^|[^-\w])--[a-z]`)
 

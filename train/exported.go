@@ -67,6 +67,16 @@ func (c *Checkpoint) ExportSafetensors(ema string) (*safetensors.File, error) {
 	return f, c.describe(f.Metadata, w)
 }
 
+// Metadata returns the texts by which a safetensors file of weights w holds the configuration; none
+// for bare weights.
+func (c *Checkpoint) Metadata(w Weights) (map[string]string, error) {
+	metadata := map[string]string{}
+	if c.Bare {
+		return metadata, nil
+	}
+	return metadata, c.describe(metadata, w)
+}
+
 // describe adds to metadata what a file of weights w needs to be used without flags.
 func (c *Checkpoint) describe(metadata map[string]string, w Weights) error {
 	metadata[metadataWeights] = w.Rate

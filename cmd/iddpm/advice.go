@@ -57,6 +57,9 @@ func runAdvice(err error) string {
 	var diverged *train.DivergedError
 	var size *train.ImageSizeError
 	var noSnapshots *train.NoSnapshotsError
+	if advice := diffusersAdvice(err); advice != "" {
+		return advice
+	}
 	switch {
 	case errors.As(err, &size):
 		return "name it by --image-size, or the network by --preset"

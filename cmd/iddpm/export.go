@@ -24,13 +24,18 @@ type exportOptions struct {
 	out    string
 	layout string
 	json   bool
+
+	scheduler string // of --format diffusers
+	license   string
 }
 
 func (o *exportOptions) options() []cli.Option {
 	return append(o.remoteOptions.options(), []cli.Option{
-		{Name: "format", Category: cli.CategoryRun, Value: &o.format, Standard: "by the name of -o", Usage: "file format `FORMAT`: pt or safetensors"},
+		{Name: "format", Category: cli.CategoryRun, Value: &o.format, Standard: "by the name of -o", Usage: "file format `FORMAT`: pt, safetensors, or diffusers: a folder that DDPMPipeline.from_pretrained loads"},
 		cli.EMAOption(&o.ema, cli.CategoryRun),
-		{Name: "out", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.out, Usage: "write one state_dict to `FILE`"},
+		{Name: "out", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.out, Usage: "write one state_dict to `FILE`, or the files of diffusers to the folder FILE"},
+		{Name: "scheduler", Category: cli.CategoryRun, Value: &o.scheduler, Standard: "ddpm", Usage: "with --format diffusers, the scheduler `NAME`: ddpm, or ddim, which leaves out learned variances"},
+		{Name: "license", Category: cli.CategoryRun, Value: &o.license, Standard: "not stated", Usage: "with --format diffusers, the licence `NAME` in the model card, as the Hugging Face hub spells it: mit"},
 		{Name: "reference-layout", Category: cli.CategoryRun, Local: true, Value: &o.layout, Usage: "write model, ema and opt files to `DIR`, as improved-diffusion saves them"},
 		cli.JSONOption(&o.json),
 	}...)
@@ -48,10 +53,14 @@ ema_0.9999_010000.pt and opt010000.pt. "iddpm resume model010000.pt" reads such 
 A .safetensors file holds the run's configuration in its metadata, so that all commands use it
 like a checkpoint, without flags; only resume needs the training state.
 
+--format diffusers writes a folder of Hugging Face's diffusers, with unet/, scheduler/,
+model_index.json and a model card, README.md: DDPMPipeline.from_pretrained(FOLDER) loads it.
+
 Examples:
   iddpm export runs/001-emoji -o emoji.pt
   iddpm export runs/001-emoji -o emoji.safetensors --ema none
   iddpm sample emoji.safetensors
+  iddpm export runs/001-emoji --format diffusers -o emoji-diffusers --license mit
   iddpm export runs/001-emoji --reference-layout theirs`,
 		Flags:           cli.FlagsOf(new(exportOptions).options()...),
 		HideHelpCommand: true,
@@ -85,9 +94,12 @@ func (p *program) export(c *urfave.Context) error {
 		return err
 	}
 	result := exported{Checkpoint: checkpoint.Path, Step: checkpoint.Step}
-	if o.layout != "" {
+	switch {
+	case o.layout != "":
 		result.Files, err = checkpoint.WriteReference(o.layout)
-	} else {
+	case o.format == formatDiffusers:
+		result.Weights, result.Files, err = s.exportDiffusers(checkpoint, o)
+	default:
 		result.Files = []string{o.out}
 		result.Weights, err = s.exportWeights(checkpoint, o)
 	}
@@ -118,10 +130,10 @@ func (o *exportOptions) complete() error {
 	case o.format == "":
 		o.format = "pt"
 	}
-	if o.format != "pt" && o.format != "safetensors" {
-		return cli.Errorf("--format %s is not one of pt, safetensors", o.format)
+	if o.format != "pt" && o.format != "safetensors" && o.format != formatDiffusers {
+		return cli.Errorf("--format %s is not one of pt, safetensors, diffusers", o.format)
 	}
-	return nil
+	return o.checkDiffusers()
 }
 
 // checkPlace refuses to write among the checkpoints of a run, or over the checkpoint itself.

@@ -127,9 +127,12 @@ func TestExportWrongUse(t *testing.T) {
 	}{
 		{[]string{}, exitUsage, "iddpm export CKPT_OR_RUN_DIR"},
 		{[]string{bare}, exitUsage, "name a file by -o"},
-		{[]string{bare, "-o", out, "--format", "onnx"}, exitUsage, "not one of pt, safetensors"},
+		{[]string{bare, "-o", out, "--format", "onnx"}, exitUsage, "not one of pt, safetensors, diffusers"},
 		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "choose one of -o FILE"},
 		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "omit --format and --ema"},
+		{[]string{bare, "-o", out, "--license", "mit"}, exitUsage, "--scheduler and --license are for --format diffusers"},
+		{[]string{bare, "-o", out, "--format", "diffusers", "--scheduler", "pndm"}, exitUsage, "not one of ddpm, ddim"},
+		{[]string{bare, "-o", out, "--format", "diffusers"}, exitFailed, "it has no time_embed.0.weight"},
 		{[]string{bare, "-o", out}, exitFailed, "nowhere"},
 		{[]string{bare, "-o", out, "--ema", "0.5"}, exitFailed, "no EMA of decay rate 0.5"},
 		{[]string{bare, "--reference-layout", filepath.Dir(out)}, exitFailed, "no training state"},
@@ -179,5 +182,33 @@ func TestExportRefuses(t *testing.T) {
 	}
 	if after, err := os.ReadFile(ckpt); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("the checkpoint has changed: %v", err)
+	}
+}
+
+// TestExportDiffusers: interop/test_diffusers.py loads such folders.
+func TestExportDiffusers(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := iddpm(t, trainTiny("good", "--steps", "2")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	got := iddpm(t, "export", "good", "--format", "diffusers", "-o", "out", "--license", "mit")
+	card, err := os.ReadFile("out/README.md")
+	if got.status != exitDone || err != nil || !strings.HasSuffix(got.stdout, "out/README.md\n") {
+		t.Fatalf("%d, %s%s (%v)", got.status, got.stdout, got.stderr, err)
+	}
+	for _, want := range []string{"# good\n", "license: mit", "| optimizer steps | 2 |", "training loss", "| training data | built-in emoji set |"} {
+		if !strings.Contains(string(card), want) {
+			t.Errorf("the card lacks %q: %s", want, card)
+		}
+	}
+	if got := iddpm(t, trainTiny("bad", "--steps", "1", "--channel-mult", "1,2", "--num-heads", "2", "--attention-resolutions", "8,4")...); got.status != exitDone {
+		t.Fatal(got.stderr)
+	}
+	got = iddpm(t, "export", "bad", "--format", "diffusers", "-o", "refused")
+	if got.status != exitFailed || !strings.Contains(got.lastLine(), "16 channels at level 0 and 32 at level 1") || !strings.Contains(got.lastLine(), "--num-head-channels") {
+		t.Errorf("heads of two widths: %d, %s", got.status, got.stderr)
+	}
+	if _, err := os.Stat("refused"); !os.IsNotExist(err) {
+		t.Errorf("a refusal leaves a folder: %v", err)
 	}
 }

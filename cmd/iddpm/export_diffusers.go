@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"iddpm/diffusers"
+	"iddpm/internal/cli"
+	"iddpm/train"
+	"iddpm/train/metrics"
+)
+
+// formatDiffusers is a folder that diffusers loads.
+const formatDiffusers = "diffusers"
+
+// exportDiffusers writes the weights as a pipeline of diffusers, and returns their name and the
+// files.
+func (s *session) exportDiffusers(c *train.Checkpoint, o *exportOptions) (name string, files []string, err error) {
+	if c.Bare {
+		if err := c.CompletePublished(); err != nil {
+			return "", nil, err
+		}
+	}
+	if c.Config.Classifier != nil {
+		return "", nil, fmt.Errorf("checkpoint %s %w", c.Path, train.ErrClassifier)
+	}
+	weights, err := c.Weights(o.ema)
+	if err != nil {
+		return "", nil, err
+	}
+	s.logWeights(c, weights)
+	p := diffusers.Pipeline{Model: c.Config.Model, Diffusion: c.Config.Diffusion, Weights: weights.Dict, Scheduler: diffusers.DDPM, Card: modelCard(c, weights, o.license)}
+	if o.scheduler == "ddim" {
+		p.Scheduler = diffusers.DDIM
+	}
+	if p.Scheduler == diffusers.DDPM || !c.Config.Model.LearnSigma { // else it is another network
+		if p.Metadata, err = c.Metadata(weights); err != nil {
+			return "", nil, err
+		}
+	}
+	files, err = p.Write(o.out)
+	return weights.Name, files, err
+}
+
+// modelCard describes a checkpoint, with the metrics and the newest samples of its run folder if it
+// is in one.
+func modelCard(c *train.Checkpoint, weights train.Weights, license string) diffusers.Card {
+	card := diffusers.Card{
+		Name: strings.TrimSuffix(filepath.Base(c.Path), filepath.Ext(c.Path)), Data: c.DataName, Steps: c.Step,
+		Weights: weights.Name, License: license, Classes: c.ClassNames,
+	}
+	dir := filepath.Dir(c.Path)
+	if filepath.Base(dir) != "checkpoints" {
+		return card
+	}
+	dir = filepath.Dir(dir)
+	if full, err := filepath.Abs(dir); err == nil {
+		card.Name = filepath.Base(full)
+	}
+	rows, _ := metrics.Read(dir) // without a log the card says so
+	card.Metrics = lastMetrics(rows, c.Step)
+	grids, _ := filepath.Glob(filepath.Join(dir, "samples", "step-*.png")) // sorted; the pattern is valid
+	for _, grid := range grids {
+		step := 0
+		if _, err := fmt.Sscanf(filepath.Base(grid), "step-%d.png", &step); err == nil && step <= c.Step {
+			if image, err := os.ReadFile(grid); err == nil {
+				card.Samples = image
+			}
+		}
+	}
+	return card
+}
+
+// lastMetrics returns the last value of each metric of quality up to a step; without any, the loss.
+func lastMetrics(rows []metrics.Row, step int) (list []string) {
+	named := func(metric, name string) {
+		for i := len(rows) - 1; i >= 0; i-- {
+			if v, ok := rows[i].Get(metric); ok && rows[i].Step <= step {
+				list = append(list, fmt.Sprintf("%s %.4g at step %d", name, v, rows[i].Step))
+				return
+			}
+		}
+	}
+	named(train.EvalFID, "FID")
+	named(train.EvalKID, "KID")
+	named(train.EvalBPD, "held-out bits/dim")
+	if len(list) == 0 {
+		named("loss", "training loss")
+	}
+	return list
+}
+
+// diffusersAdvice names the flag that avoids what UNet2DModel cannot represent.
+func diffusersAdvice(err error) string {
+	var refused *diffusers.UnsupportedError
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	switch refused.Setting {
+	case "num-heads":
+		return "networks of iddpm train --num-head-channels 64, which replaces --num-heads, can be exported"
+	case "channel-mult":
+		return "networks of iddpm train --channel-mult 1,2,2 and the like can be exported"
+	}
+	return ""
+}
+
+// checkDiffusers checks the flags of the format.
+func (o *exportOptions) checkDiffusers() error {
+	if o.format != formatDiffusers {
+		if o.scheduler != "" || o.license != "" {
+			return cli.Errorf("--scheduler and --license are for --format diffusers")
+		}
+		return nil
+	}
+	if o.scheduler != "" && o.scheduler != "ddpm" && o.scheduler != "ddim" {
+		return cli.Errorf("--scheduler %s is not one of ddpm, ddim", o.scheduler)
+	}
+	return nil
+}
