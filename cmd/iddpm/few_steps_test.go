@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,6 +37,20 @@ func TestBenchFewSteps(t *testing.T) {
 		if few, more := by[name+" 1"], by[name+" 3"]; !(few.RMS > more.RMS) || !(more.RMS > 0) {
 			t.Errorf("%s: distance %g in 4 steps, %g in 12", name, few.RMS, more.RMS)
 		}
+	}
+	file := filepath.Join(t.TempDir(), "f.json")
+	if err := os.WriteFile(file, []byte(got.stdout), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	rows := drawFigure(t, "few-steps", "tiny="+file)
+	if drawn := cells(t, rows, "tiny: dpmpp-2m, logsnr", "rms"); !slices.Contains(drawn, by["logsnr dpmpp-2m 1"].RMS) || len(drawn) != 3 {
+		t.Errorf("the figure has %v", drawn)
+	}
+	if len(rows) != 1+2*2*3 {
+		t.Errorf("the figure's table has %d rows: those without noise, and a header, are 13", len(rows))
+	}
+	if wrong := iddpm(t, "figure", "few-steps", filepath.Join(run, "config.json"), "-o", filepath.Join(t.TempDir(), "f.png")); wrong.status == exitDone || !strings.Contains(wrong.stderr, "not the output") {
+		t.Errorf("status %d, %s", wrong.status, wrong.stderr)
 	}
 	text := iddpm(t, append(args, "--spacings", "logsnr", "--sampling-steps", "4")...)
 	if lines := strings.Split(text.stdout, "\n"); len(lines) != 1+1+3+1+1 || !strings.Contains(text.stdout, "ddpm *") {

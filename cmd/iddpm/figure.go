@@ -28,7 +28,7 @@ func (o *figureOptions) options(name string) []cli.Option {
 
 func figureSpecs() []figureSpec {
 	return []figureSpec{varianceRatioFigure, vlbTermsFigure, noisingFigure, skipStepsFigure, samplingStepsFigure, alphaBarFigure,
-		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure}
+		learningCurvesFigure, gradientNoiseFigure, scheduleCompareFigure, fewStepsFigure}
 }
 
 func (p *program) figureCommand() *urfave.Command {
