@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,16 +138,26 @@ func TestPostHocEMA(t *testing.T) {
 			t.Errorf("info does not say %s: %s", want, got.stdout)
 		}
 	}
+	absolute, err := filepath.Abs("run")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, command := range [][]string{
 		{"sample", "ema.pt", "--num-samples", "1", "--device", "cpu"},
 		{"sample", "run", "--ema", "power-0.05", "--num-samples", "1", "--device", "cpu"},
 		{"nll", "ema.pt", "--num-samples", "1", "--device", "cpu"},
 		{"ema", "run", "--length", "0.2", "--step", "2", "-o", "early.safetensors"},
 		{"export", "early.safetensors", "-o", "weights.pt"},
+		{"ema", "file://" + absolute, "--length", "0.1", "-o", "remote.pt", "--remote-cache", "cache"},
 	} {
 		if got := iddpm(t, command...); got.status != exitDone {
 			t.Errorf("%v: status %d, %s", command, got.status, got.stderr)
 		}
+	}
+	local, err := os.ReadFile("ema.pt")
+	remote, otherErr := os.ReadFile("remote.pt")
+	if err != nil || otherErr != nil || !bytes.Equal(local, remote) {
+		t.Errorf("the EMA of a URL differs from that of the folder: %v, %v", err, otherErr)
 	}
 	for want, args := range map[string][]string{
 		"--power-ema":  {"ema", "run", "--length", "0.1", "--step", "1", "-o", "x.pt"},
