@@ -189,3 +189,27 @@ func TestHistoryStartsAfresh(t *testing.T) {
 		golden.WithinOfMax(t, "the second batch", got.Float32s(), sampled(t, d, gaussianData(d, 0.5), noise, o).Float32s(), 0)
 	})
 }
+
+// TestSamplersOfPredictionTypes: a network that knows x_0 leads every sampler to it, whatever it
+// predicts, also from pure noise without signal.
+func TestSamplersOfPredictionTypes(t *testing.T) {
+	for name, meanType := range meanTypes {
+		d := process(t, Cosine, 12, Objective{MeanType: meanType, VarType: FixedSmall})
+		testSamplersFindXStart(t, name, d)
+	}
+	testSamplersFindXStart(t, "zero terminal SNR", respaced(t, Config{Steps: 50, NoiseSchedule: Linear, Predict: "v", ZeroTerminalSNR: true, TimestepRespacing: "logsnr12"}))
+}
+
+func testSamplersFindXStart(t *testing.T, name string, d *GaussianDiffusion) {
+	gotorch.Scope(func() {
+		xStart, noise := images(2, 3, 4, 4), noiseOf(2, 3, 4, 4)
+		for _, s := range Samplers() {
+			network := func(x, scaled gotorch.Tensor, _ Cond) gotorch.Tensor {
+				at := d.At([]int64{int64(slices.Index(d.TimestepMap, int(scaled.Float64s()[0])))})
+				return d.trainingTarget(xStart, x, at, d.predictEpsFromXStart(xStart, x, at))
+			}
+			got := sampled(t, d, network, noise.XT(), SampleOptions{Sampler: s, Noise: noise.At})
+			golden.WithinOfMax(t, name+" "+s.String(), got.Float32s(), xStart.Float32s(), 1e-3)
+		}
+	})
+}
