@@ -33,6 +33,7 @@ type SampleOptions struct {
 
 	Classes []int64  // labels, used in turn; nil: at random among the trained classes, or those of Classifier
 	Latents *Latents // x_T, instead of noise; with a deterministic sampler
+	Edit    *Edit    // images to start from, instead of noise alone; sets SkipSteps
 
 	// AllRanks keeps the samples in all processes, not only in rank 0.
 	AllRanks bool
@@ -61,6 +62,16 @@ func (m *Model) Sample(ctx context.Context, o SampleOptions) (Samples, error) {
 		s.Count = min(cmp.Or(o.Count, l.Len()), l.Len())
 		s.xT = func(first, n int, _ diffusion.NoiseSource) gotorch.Tensor { return l.tensor(first, n, m.device) }
 		s.given = l.Labels
+	}
+	if e := o.Edit; e != nil {
+		if err := e.check(m); err != nil {
+			return Samples{}, err
+		}
+		s.Count = cmp.Or(o.Count, e.Images.Len())
+		if e.Strength == 0 {
+			return Samples{Images: e.batch(o.First, s.Count), Count: s.Count}, nil
+		}
+		s.start(e)
 	}
 	return s.run(ctx)
 }

@@ -6,13 +6,12 @@ import (
 
 	"iddpm/data"
 	"iddpm/inference"
-	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
-// openOriginals reads the images to invert: n, spread evenly over the set, or all
+// openOriginals reads the images that a flag names: n, spread evenly over the set, or all
 // of them if n is 0 or there are no more.
-func openOriginals(path string, n int, c *train.Checkpoint, classes []int64) (*inference.Images, error) {
+func openOriginals(flag, path string, n int, c *train.Checkpoint) (*inference.Images, error) {
 	options := c.Config.DataOptions()
 	options.Classes = nil // any images
 	options.ClassCond = false
@@ -20,12 +19,9 @@ func openOriginals(path string, n int, c *train.Checkpoint, classes []int64) (*i
 	options.CacheBytes = -1 // each is read once
 	set, err := data.Open(path, options)
 	if err != nil {
-		return nil, fmt.Errorf("--invert: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer set.Close()
-	if c.Config.Model.ClassCond && len(classes) == 0 {
-		return nil, cli.Errorf("--invert: name the classes of the images by --class: one for all images, or one each")
-	}
 	o := &inference.Images{Size: c.Config.Model.ImageSize}
 	o.Pixels, _, err = set.Images()
 	return o, err

@@ -36,7 +36,8 @@ On one machine, --processes uses several GPUs and writes one file.
 samples on their class by a classifier of noisy images, also samples of a model without classes.
 
 --invert finds the latents of given images (DDIM inversion), writes latents_NxCxHxW.npz,
-reconstructs the images and reports the PSNR. A super-resolution model upsamples --base-samples
+reconstructs the images and reports the PSNR. --start changes given images (SDEdit): it samples from
+their noised versions, by --strength between the images and new samples. A super-resolution model upsamples --base-samples
 or, with --upsample, the samples of another model.
 
 Examples:
@@ -48,6 +49,7 @@ Examples:
   iddpm sample runs/003-photos --class cat --guidance 2 --guidance-interval 0.2,3
   iddpm sample 64x64_diffusion.pt --classifier 64x64_classifier.pt --timestep-respacing 250
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
+  iddpm sample runs/001-emoji --start sketches --strength 0.7
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
   iddpm sample cifar10_uncond_50M_500K.pt --timestep-respacing 250`,

@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/inference"
+	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
@@ -18,6 +19,7 @@ type sampleJob struct {
 	classes        []int64            // labels, used in turn; empty: at random
 	given          *inference.Latents // x_T; nil: noise
 	originals      *inference.Images  // to invert; nil: none
+	edit           *inference.Edit    // of --start; nil: none
 	base           *inference.Images  // to upsample; nil: none
 	guide          *train.Checkpoint  // of --guide; nil: none
 	classifier     *train.Checkpoint  // of --classifier; nil: none
@@ -64,13 +66,24 @@ func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) (err error
 		if all || j.count > j.given.Len() {
 			j.count = j.given.Len()
 		}
+	case j.start != "":
+		images, err := openOriginals("--start", j.start, 0, checkpoint)
+		if err != nil {
+			return err
+		}
+		if j.edit = (&inference.Edit{Images: *images, Strength: j.strength}); all {
+			j.count = images.Len()
+		}
 	case j.invert != "":
 		limit := j.number
 		if all {
 			limit = 0
 		}
-		if j.originals, err = openOriginals(j.invert, limit, checkpoint, j.classes); err == nil {
+		if j.originals, err = openOriginals("--invert", j.invert, limit, checkpoint); err == nil {
 			j.count = j.originals.Len()
+		}
+		if err == nil && checkpoint.Config.Model.ClassCond && len(j.classes) == 0 {
+			err = cli.Errorf("--invert: name the classes of the images by --class: one for all images, or one each")
 		}
 	}
 	return err

@@ -10,6 +10,9 @@ import (
 	"iddpm/train"
 )
 
+// defaultStrength keeps the composition of the images, and changes what they show.
+const defaultStrength = 0.6
+
 // sampleOptions are the flags of sample, in addition to those of the network.
 type sampleOptions struct {
 	sessionOptions
@@ -27,6 +30,8 @@ type sampleOptions struct {
 	interpolate  []uint64
 	latents      string
 	invert       string
+	start        string  // --start
+	strength     float64 // of --start
 	refine       int
 	baseSamples  string
 	guidance     guidanceOptions
@@ -37,7 +42,7 @@ type sampleOptions struct {
 }
 
 func newSampleOptions() *sampleOptions {
-	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16, guidance: noGuidance(), byClassifier: newClassifierOptions(), cascade: newCascadeOptions()}
+	return &sampleOptions{sessionOptions: defaultSession(), inferenceOptions: defaultInference(), number: 64, batchSize: 16, strength: defaultStrength, guidance: noGuidance(), byClassifier: newClassifierOptions(), cascade: newCascadeOptions()}
 }
 
 func (o *sampleOptions) options() []cli.Option {
@@ -53,6 +58,8 @@ func (o *sampleOptions) options() []cli.Option {
 		cli.Option{Name: "invert", Category: cli.CategorySampling, Local: true, Value: &o.invert, Usage: "DDIM inversion: find the latents of `IMAGES`: an image, a folder, a zip"},
 		cli.Option{Name: "invert-refine", Category: cli.CategorySampling, Value: &o.refine, Usage: "with --invert, `N` fixed-point iterations per step, for more accurate latents"},
 		cli.Option{Name: "base-samples", Category: cli.CategorySampling, Local: true, Value: &o.baseSamples, Usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
+		cli.Option{Name: "start", Category: cli.CategorySampling, Local: true, Value: &o.start, Usage: "SDEdit: start from `IMAGES` with noise, instead of noise alone: an image, a folder, a zip"},
+		cli.Option{Name: "strength", Category: cli.CategorySampling, Value: &o.strength, Usage: "with --start, add noise up to timestep `S` T: 0 returns the images, 1 samples from noise alone"},
 		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise"},
 		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's samples/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
 	)
@@ -66,6 +73,12 @@ func (o *sampleOptions) validate() error {
 		return cli.Errorf("first-sample must not be negative, but is %d", o.first)
 	case o.batchSize < 1:
 		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
+	case !(o.strength >= 0 && o.strength <= 1):
+		return cli.Errorf("strength must be in [0, 1], not %g", o.strength)
+	case o.strength != defaultStrength && o.start == "":
+		return cli.Errorf("strength is for --start")
+	case o.start != "" && (o.latents != "" || o.invert != "" || o.interpolate != nil || o.baseSamples != ""):
+		return cli.Errorf("--start replaces --latents, --invert, --interpolate and --base-samples: omit them")
 	case o.refine < 0:
 		return cli.Errorf("invert-refine must not be negative, but is %d", o.refine)
 	case o.refine > 0 && o.invert == "":

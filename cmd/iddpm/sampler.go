@@ -50,7 +50,7 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 func (s *session) sampleWith(ctx context.Context, m *inference.Model, g guides, o *sampleJob) (inference.Samples, error) {
 	options := inference.SampleOptions{
 		Count: o.count, First: o.first, BatchSize: o.batchSize, Seed: o.seed, Sampler: o.choice.sampler, Eta: o.choice.eta, Unclipped: !o.clip,
-		Classes: o.classes, Latents: o.given, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip, o.fullChain(m)),
+		Classes: o.classes, Latents: o.given, Edit: o.edit, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip, o.fullChain(m)),
 		AllRanks: o.cascade.path != "", // all processes upsample the samples
 	}
 	switch {

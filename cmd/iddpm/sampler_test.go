@@ -99,3 +99,26 @@ func TestSamplersInParts(t *testing.T) {
 		}
 	}
 }
+
+// --start returns the images at strength 0, and plain samples at strength 1.
+func TestSampleFromImages(t *testing.T) {
+	run := tinyRun(t)
+	plain := sample(t, run, "--num-samples", "3")
+	start := func(strength string) sampled {
+		return sample(t, run, "--start", plain.Samples, "--strength", strength, "--seed", "9")
+	}
+	other := sample(t, run, "--num-samples", "3", "--seed", "9")
+	same, half, full := start("0"), start("0.5"), start("1")
+	if same.NumSamples != 3 || !bytes.Equal(same.pixels, plain.pixels) || !bytes.Equal(full.pixels, other.pixels) || bytes.Equal(half.pixels, plain.pixels) {
+		t.Errorf("%+v: the images are not those that were given, or not samples", same.sampleResult)
+	}
+	for want, args := range map[string][]string{
+		"strength is for --start": {"--strength", "0.5"},
+		"must be in [0, 1]":       {"--start", "a", "--strength", "2"},
+		"--start replaces":        {"--start", "a", "--latents", "b"},
+	} {
+		if got := iddpm(t, append([]string{"sample", run}, args...)...); got.status != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: status %d, %s", args, got.status, got.stderr)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package inference
+
+import (
+	"slices"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+)
+
+// Edit changes images by SDEdit (Meng et al. 2021, arXiv 2108.01073): sampling starts from images with
+// the noise of a timestep in the middle of the process, so that they keep their large shapes.
+type Edit struct {
+	Images Images // of the network's size; sample i of the seed starts from image i, in turn
+	// Strength is how much of the process runs, 0 to 1: noise is added up to timestep Strength (T-1).
+	// 0 returns the images, 1 is sampling from noise alone.
+	Strength float64
+}
+
+// StrengthError says that an Edit's strength is not from 0 to 1.
+type StrengthError struct{ Strength float64 }
+
+func (e *StrengthError) Error() string { return "the strength must be from 0 to 1" }
+
+// check refuses what does not fit a model.
+func (e *Edit) check(m *Model) error {
+	if !(e.Strength >= 0 && e.Strength <= 1) {
+		return &StrengthError{e.Strength}
+	}
+	if e.Images.Len() == 0 || e.Images.Size != m.config.ImageSize {
+		return &SizeError{What: "images to start from", Got: e.Images.Size, Want: m.config.ImageSize}
+	}
+	return m.checkLabels(e.Images.Labels)
+}
+
+// skipped returns how many of the process's timesteps are left out: those above Strength (T-1).
+func (e *Edit) skipped(d *diffusion.GaussianDiffusion) int {
+	limit := int(e.Strength * float64(d.OriginalNumSteps-1))
+	above := slices.IndexFunc(d.TimestepMap, func(t int) bool { return t > limit })
+	if above < 0 || e.Strength == 1 {
+		return 0
+	}
+	return d.NumTimesteps() - max(above, 1)
+}
+
+// batch returns the images of samples first to first+n-1.
+func (e *Edit) batch(first, n int) Images {
+	batch := Images{Size: e.Images.Size}
+	for i := first; i < first+n; i++ {
+		batch.Append(e.Images.Image(i%e.Images.Len()), nil)
+	}
+	return batch
+}
+
+// start sets where sampling starts.
+func (s *sampling) start(e *Edit) {
+	if n := len(e.Images.Labels); n > 0 {
+		from := s.First % n
+		s.given = slices.Concat(e.Images.Labels[from:], e.Images.Labels[:from])
+	}
+	if e.Strength == 1 {
+		return
+	}
+	s.SkipSteps = e.skipped(s.process)
+	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
+		images := e.batch(s.First+first, n)
+		t := s.process.NumTimesteps() - 1 - s.SkipSteps
+		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
+	}
+}
