@@ -41,6 +41,9 @@ func (h *pageHeader) validate() error {
 	return nil
 }
 
+// plainDictionary is how older writers call a dictionary's encoding and that of its pages.
+const plainDictionary format.Encoding = 2
+
 // layout says how the values of a column are stored.
 type layout struct {
 	codec   format.CompressionCodec
@@ -50,7 +53,7 @@ type layout struct {
 
 // dictionary decodes a dictionary page.
 func (l layout) dictionary(h pageHeader, body []byte) ([][]byte, error) {
-	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
+	if h.encoding != format.Plain && h.encoding != plainDictionary {
 		return nil, fmt.Errorf("a dictionary in the encoding %v", h.encoding)
 	}
 	data, err := decompress(l.codec, body, h.uncompressed)
@@ -117,7 +120,7 @@ func (l layout) values(encoding format.Encoding, data []byte, n int, dictionary 
 	switch encoding {
 	case format.Plain:
 		return l.plain(data, n)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		return lookUp(data, n, dictionary)
 	case format.DeltaLengthByteArray:
 		if l.width == 0 {
