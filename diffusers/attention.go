@@ -33,16 +33,24 @@ func splitQKV(t *pt.Tensor, heads int, newOrder bool) (parts [3]*pt.Tensor, err 
 	return parts, nil
 }
 
-// joinQKV concatenates queries, keys and values in the new order: (queries, keys, values), heads,
-// channels. Weights get the third dimension of a 1-D convolution.
-func joinQKV(parts [3]*pt.Tensor) (*pt.Tensor, error) {
+// joinQKV is the inverse of splitQKV, in the old order. Weights get the third dimension of a 1-D
+// convolution.
+func joinQKV(parts [3]*pt.Tensor, heads int) (*pt.Tensor, error) {
 	q := parts[0]
+	if heads < 1 || firstDim(q)%int64(heads) != 0 {
+		return nil, fmt.Errorf("%v does not divide into %d heads", q.Shape, heads)
+	}
 	joined := &pt.Tensor{DType: q.DType, Shape: []int64{3 * firstDim(q)}}
 	for _, p := range parts {
 		if p.DType != q.DType || fmt.Sprint(p.Shape) != fmt.Sprint(q.Shape) {
 			return nil, fmt.Errorf("queries %v, keys and values %v have different shapes or types", q.Shape, p.Shape)
 		}
-		joined.Data = append(joined.Data, p.Data...)
+	}
+	chunk := len(q.Data) / heads
+	for head := range heads {
+		for _, p := range parts {
+			joined.Data = append(joined.Data, p.Data[head*chunk:(head+1)*chunk]...)
+		}
 	}
 	if len(q.Shape) == 2 {
 		joined.Shape = append(joined.Shape, q.Shape[1], 1)

@@ -1,6 +1,9 @@
 package diffusers
 
 import (
+	"encoding/binary"
+	"math"
+
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
@@ -9,14 +12,35 @@ import (
 
 // timestepTable returns the timestep embeddings of all T timesteps, scaled to [0, 1000): float32
 // [T, channels]. It needs libtorch.
-func timestepTable(steps, channels int) (table *pt.Tensor, err error) {
+func timestepTable(steps, channels int, shift float64) (table *pt.Tensor, err error) {
 	err = gotorch.Try(func() {
 		gotorch.Run(func() {
 			gotorch.Scope(func() {
 				t := gotorch.ArangeOn(gotorch.Device{}, gotorch.Float, 0, float64(steps), 1).MulScalar(1000 / float64(steps))
-				table = model.TimestepEmbedding(t, int64(channels)).PT()
+				table = model.ShiftedTimestepEmbedding(t, int64(channels), shift).PT()
 			})
 		})
 	})
 	return table, err
+}
+
+// checkTable returns an error unless a learned timestep embedding is the sinusoid, to the precision
+// of the type that it was saved in.
+func checkTable(table *pt.Tensor, channels int, shift float64) error {
+	const tolerance = 1e-4
+	steps := int(firstDim(table))
+	if len(table.Shape) != 2 || table.Shape[1] != int64(channels) || table.DType != pt.Float32 || steps < 1 {
+		return unsupported("time_embedding_type", "learned, whose table %v of %v is not float32 of %d channels", table.Shape, table.DType, channels)
+	}
+	want, err := timestepTable(steps, channels, shift)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(want.Data); i += 4 {
+		a, b := math.Float32frombits(binary.LittleEndian.Uint32(table.Data[i:])), math.Float32frombits(binary.LittleEndian.Uint32(want.Data[i:]))
+		if !(math.Abs(float64(a-b)) <= tolerance) {
+			return unsupported("time_embedding_type", "learned, and its table is not the sinusoid of scaled timesteps: it has been trained")
+		}
+	}
+	return nil
 }

@@ -95,6 +95,13 @@ func newUNet(c model.Config, u model.UNetConfig, d diffusion.Config) (unetConfig
 	}
 	out.AttentionHeadDim, out.AttnNormGroups = headDim, out.NormGroups // null is no norm in the middle block with scale_shift
 	out.SampleSize, out.InChannels, out.OutChannels = c.ImageSize, u.InChannels, u.OutChannels
+	out.FreqShift = u.FreqShift
+	if u.NormEps > 0 {
+		out.NormEps = u.NormEps
+	}
+	if u.AsymmetricPadding {
+		out.DownPadding = 0
+	}
 	out.LayersPerBlock, out.Dropout = u.NumResBlocks, u.Dropout
 	out.BlockOutChannels, out.DownBlockTypes, out.UpBlockTypes = nil, nil, nil
 	plainDown, plainUp := "DownBlock2D", "UpBlock2D"

@@ -103,7 +103,7 @@ func (p Pipeline) files() ([]file, error) {
 		return nil, err
 	}
 	if learnsTimesteps(d) {
-		table, err := timestepTable(d.Steps, u.ModelChannels)
+		table, err := timestepTable(d.Steps, u.ModelChannels, u.FreqShift)
 		if err != nil {
 			return nil, err
 		}

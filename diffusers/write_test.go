@@ -58,7 +58,7 @@ func TestQKV(t *testing.T) {
 		if err != nil || string(parts[0].Data)+string(parts[1].Data)+string(parts[2].Data) != "qQkKvV" {
 			t.Errorf("%t: got %q %q %q, %v", newOrder, parts[0].Data, parts[1].Data, parts[2].Data, err)
 		}
-		if joined, err := joinQKV(parts); err != nil || string(joined.Data) != "qQkKvV" || !slices.Equal(joined.Shape, []int64{6}) {
+		if joined, err := joinQKV(parts, 2); err != nil || string(joined.Data) != "qkvQKV" || !slices.Equal(joined.Shape, []int64{6}) {
 			t.Errorf("joined %v, %v", joined, err)
 		}
 	}

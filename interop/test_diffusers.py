@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 
 from conftest import ROOT
@@ -118,3 +118,58 @@ def test_ddim_gives_the_same_pixels(iddpm, exported, tmp_path):
     theirs = ((x + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     off = np.abs(theirs.astype(int) - ours["arr_0"].astype(int))
     assert off.max() <= 1 and (off == 0).mean() >= 0.999
+
+
+# UNet2DModel as diffusers' own training script makes it, but small, and networks with its other options.
+THEIRS = {
+    "training script": (dict(), dict()),
+    "x_0": (dict(down_block_types=("AttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "AttnUpBlock2D")), dict(prediction_type="sample", variance_type="fixed_large")),
+    "padding and time embedding": (dict(downsample_padding=0, freq_shift=1, flip_sin_to_cos=False, norm_eps=1e-6, attention_head_dim=None), dict(beta_schedule="squaredcos_cap_v2")),
+    "resnet": (dict(downsample_type="resnet", upsample_type="resnet", down_block_types=("ResnetDownsampleBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+                    out_channels=6, num_class_embeds=5, resnet_time_scale_shift="scale_shift", attn_norm_num_groups=32), dict(variance_type="learned_range", num_train_timesteps=400)),
+}
+
+
+@pytest.fixture(scope="module", params=THEIRS)
+def theirs(request, tmp_path_factory):
+    """A pipeline that stock diffusers has saved, and its folder."""
+    unet, scheduler = THEIRS[request.param]
+    torch.manual_seed(3)
+    network = UNet2DModel(**dict(sample_size=16, layers_per_block=2, block_out_channels=(32, 64), down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D")) | unet)
+    for value in network.parameters():
+        value.copy_(torch.randn(value.shape) * value.shape[-1] ** -0.5 / 4 + (value.dim() == 1) * (value == 1))
+    pipeline = DDPMPipeline(network, DDPMScheduler(**scheduler))
+    folder = tmp_path_factory.mktemp("theirs") / "out"
+    pipeline.save_pretrained(folder)
+    return pipeline, folder
+
+
+def test_forward_of_theirs_agrees(iddpm, forward, theirs, tmp_path):
+    pipeline, folder = theirs
+    classes = pipeline.unet.config.num_class_embeds
+    arrays = {"x": noise(), "t": np.array([0, 1, 200, 399])} | ({"y": np.arange(4)} if classes else {})
+    labels = {"class_labels": torch.from_numpy(arrays["y"])} if classes else {}
+    want = pipeline.unet(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["t"]), **labels).sample.numpy()
+    for path in folder, folder / "unet/diffusion_pytorch_model.safetensors":
+        assert np.abs(forward(path, tmp_path / "in.npz", tmp_path / "out.npy", **arrays) - want).max() <= 1e-5 * max(1, np.abs(want).max())
+
+
+def test_theirs_in_commands(iddpm, theirs, tmp_path):
+    """sample, nll, export and --init-from."""
+    pipeline, folder = theirs
+    samples(iddpm, folder, "--use-ddim", "--timestep-respacing", "ddim4", "-o", tmp_path / "samples")
+    data = images(tmp_path / "images")
+    assert json.loads(iddpm("nll", folder, *CPU, "--data-dir", data, "--timestep-respacing", 4, "--json", "-o", tmp_path / "nll"))["total_bpd"] > 0
+    iddpm("export", folder, "--format", "diffusers", "-o", tmp_path / "again")
+    again = DDPMPipeline.from_pretrained(tmp_path / "again")
+    ours, stock = again.unet.state_dict(), pipeline.unet.state_dict()
+    swapped = not pipeline.unet.config.flip_sin_to_cos
+    assert all(torch.equal(ours[name], value) for name, value in stock.items() if not (swapped and name == "time_embedding.linear_1.weight"))
+    assert torch.allclose(again.scheduler.betas, pipeline.scheduler.betas, rtol=1e-4)
+    config = config_of(iddpm, folder)
+    model = [f"--{name.replace('_', '-')}={str(config['model'][name]).lower()}" for name in
+             ("image_size", "num_channels", "num_res_blocks", "num_heads", "num_head_channels", "learn_sigma", "class_cond", "use_scale_shift_norm", "resblock_updown")]
+    model += [f"--{name.replace('_', '-')}={config['model'].get(name, 0)}" for name in ("freq_shift",)] + (["--norm-eps=1e-6", "--asymmetric-padding"] if swapped else [])
+    model += ["--num-classes=5"] if config["model"]["class_cond"] else []
+    lists = [f"--channel-mult={','.join(map(str, config['model']['channel_mult']))}", f"--attention-resolutions={','.join(map(str, config['model']['attention_resolutions']))}"]
+    iddpm("train", "--init-from", folder, *model, *lists, *CPU, "--data-dir", data, "--batch-size", 5, "--steps", 1, "--run-dir", tmp_path / "run")

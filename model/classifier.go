@@ -109,7 +109,7 @@ func PlanClassifier(c EncoderConfig) (*Classifier, error) {
 func buildClassifier(c EncoderConfig, generator *gotorch.Generator) *Classifier {
 	m := &Classifier{encoder: encoder{config: c.UNetConfig}}
 	b := m.builder(generator)
-	m.timeEmbed = newTimeEmbed(b.at("time_embed"), c.ModelChannels)
+	m.timeEmbed = newTimeEmbed(b.at("time_embed"), c.UNetConfig)
 	channels := m.buildInput(b.at("input_blocks"))
 	last := channels[len(channels)-1]
 	m.buildMiddle(b.at("middle_block"), last)

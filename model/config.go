@@ -36,6 +36,11 @@ type Config struct {
 	// StemChannels is the number of channels of the first convolution; 0: those of the first
 	// level. See [Config.UnmarshalJSON].
 	StemChannels int `json:"stem_channels,omitempty"`
+	// What only networks of diffusers' UNet2DModel may have, see package diffusers.
+	AsymmetricPadding bool    `json:"asymmetric_padding,omitempty"` // downsampling pads at the right and the bottom alone
+	FreqShift         float64 `json:"freq_shift,omitempty"`         // of the timestep embedding, see [ShiftedTimestepEmbedding]
+	NormEps           float64 `json:"norm_eps,omitempty"`           // epsilon of the group norms; 0: 1e-5
+
 	// SmallSize is the size in pixels of the low-resolution input of a super-resolution
 	// network; 0: no super-resolution.
 	SmallSize int `json:"small_size,omitempty"`
@@ -100,6 +105,9 @@ type UNetConfig struct {
 	ResBlockUpDown       bool      `json:"resblock_updown"`         // residual blocks resample
 	NewAttentionOrder    bool      `json:"use_new_attention_order"` // channels ordered as (queries, keys, values), heads; else as heads, (queries, keys, values)
 	StemChannels         int       `json:"stem_channels"`           // channels of the first convolution; 0: those of the first level
+	AsymmetricPadding    bool      `json:"asymmetric_padding"`      // see [Config]
+	FreqShift            float64   `json:"freq_shift"`              // see [Config]
+	NormEps              float64   `json:"norm_eps"`                // see [Config]
 	SuperRes             bool      `json:"super_res"`               // the reference's SuperResModel: the upsampled low-resolution image is concatenated with the input
 }
 
@@ -147,6 +155,9 @@ func (c Config) UNet() (UNetConfig, error) {
 		ResBlockUpDown:    c.ResBlockUpDown,
 		NewAttentionOrder: c.NewAttentionOrder,
 		StemChannels:      c.StemChannels,
+		AsymmetricPadding: c.AsymmetricPadding,
+		FreqShift:         c.FreqShift,
+		NormEps:           c.NormEps,
 		SuperRes:          c.SuperRes(),
 	}
 	var errs []error
@@ -236,6 +247,12 @@ func (u UNetConfig) Validate() error {
 	}
 	if len(u.ChannelMult) > 16 {
 		bad("channel-mult has %d levels: use at most 16", len(u.ChannelMult))
+	}
+	if !(u.FreqShift >= 0 && u.FreqShift <= 1) || u.FreqShift > 0 && u.ModelChannels < 4 {
+		bad("freq-shift must be in [0, 1], not %g", u.FreqShift)
+	}
+	if !(u.NormEps >= 0 && u.NormEps < 1) {
+		bad("norm-eps must be in [0, 1), not %g", u.NormEps)
 	}
 	if u.StemChannels < 0 || u.StemChannels > 1<<16 {
 		bad("stem-channels must be in [0, 65536], not %d", u.StemChannels)

@@ -10,11 +10,17 @@ import (
 // may be fractional: cosines, then sines, of t / 10000^(k / (dim / 2)), then a zero
 // column if dim is odd (Vaswani et al. 2017, in the reference's order).
 func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
+	return ShiftedTimestepEmbedding(t, dim, 0)
+}
+
+// ShiftedTimestepEmbedding is [TimestepEmbedding] with t / 10000^(k / (dim / 2 - shift)): with shift 1
+// the last frequency is 1/10000, as in Vaswani et al. 2017 and in Ho et al. 2020.
+func ShiftedTimestepEmbedding(t gotorch.Tensor, dim int64, shift float64) gotorch.Tensor {
 	half := dim / 2
 	device := t.Device()
 	k := gotorch.ArangeOn(device, gotorch.Float, 0, float64(half), 1)
 	// The reference divides: multiplying by 1 / half rounds differently.
-	frequencies := k.MulScalar(-math.Log(10000)).DivI(gotorch.FullOn(device, gotorch.Float, float64(half))).Exp()
+	frequencies := k.MulScalar(-math.Log(10000)).DivI(gotorch.FullOn(device, gotorch.Float, float64(half)-shift)).Exp()
 	args := t.CastTo(gotorch.Float).Unsqueeze(1).Mul(frequencies.Unsqueeze(0))
 	parts := []gotorch.Tensor{args.Cos(), args.Sin()}
 	if dim%2 == 1 {
@@ -27,17 +33,20 @@ func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
 type timeEmbed struct {
 	first, second *linear
 	channels      int64
+	shift         float64
 }
 
-func newTimeEmbed(b builder, channels int) *timeEmbed {
+func newTimeEmbed(b builder, u UNetConfig) *timeEmbed {
+	channels := u.ModelChannels
 	return &timeEmbed{
 		first:    newLinear(b.at("0"), channels, 4*channels),
 		second:   newLinear(b.at("2"), 4*channels, 4*channels),
 		channels: int64(channels),
+		shift:    u.FreqShift,
 	}
 }
 
 // forward maps timesteps [N] to [N, 4 channels], in float32.
 func (e *timeEmbed) forward(t gotorch.Tensor, p pass) gotorch.Tensor {
-	return e.second.forward(e.first.forward(TimestepEmbedding(t, e.channels), p).Silu(), p)
+	return e.second.forward(e.first.forward(ShiftedTimestepEmbedding(t, e.channels, e.shift), p).Silu(), p)
 }

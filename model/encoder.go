@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
@@ -31,7 +32,7 @@ type block struct {
 
 // builder returns the builder of the network's parameters.
 func (m *encoder) builder(generator *gotorch.Generator) builder {
-	return builder{params: &m.params, generator: generator, dropouts: new(uint32)}
+	return builder{eps: cmp.Or(m.config.NormEps, normEps), params: &m.params, generator: generator, dropouts: new(uint32)}
 }
 
 // buildInput builds the encoder and returns the number of channels of each block's skip
@@ -60,7 +61,7 @@ func (m *encoder) buildInput(b builder) (channels []int) {
 		case u.ResBlockUpDown:
 			add(block{res: newResBlock(at, ch, ch, halveSize, u)})
 		default:
-			add(block{conv: newDownsample(at, ch)})
+			add(block{conv: newDownsample(at, ch, u.AsymmetricPadding)})
 		}
 	}
 	return channels

@@ -10,6 +10,7 @@ type conv struct {
 	weight, bias    *Parameter // [O, I, k, k], [O]
 	stride, padding []int64
 	resample        resampling // of the input
+	asymmetric      bool       // see downsampleAsymmetric
 }
 
 func newConv(b builder, in, out, kernel, stride int, zero bool) *conv {
@@ -35,6 +36,9 @@ func (c *conv) resampleInput(r resampling) {
 // forward resamples and convolves x [N, I, H, W] in x's dtype.
 func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 	dtype := x.Dtype()
+	if c.asymmetric {
+		return downsampleAsymmetric(x, p.as(c.weight, dtype), p.as(c.bias, dtype))
+	}
 	if c.weight.folds(dtype) {
 		return gotorch.UpsampleConv2d(x, p.as(c.weight, dtype), p.as(c.bias, dtype))
 	}
@@ -107,14 +111,17 @@ func (l *linear) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 // norm is a group norm over 32 groups (the reference's GroupNorm32).
 type norm struct {
 	weight, bias *Parameter // [C]
+	eps          float64
 }
 
+// normEps is epsilon unless [Config] names another.
 const normEps = 1e-5
 
 func newNorm(b builder, channels int) *norm {
 	return &norm{
 		weight: b.param("weight", constant(1), int64(channels)),
 		bias:   b.param("bias", constant(0), int64(channels)),
+		eps:    b.eps,
 	}
 }
 
@@ -126,17 +133,17 @@ func (n *norm) silu(x gotorch.Tensor) gotorch.Tensor {
 // withInput is with for an x that has a second use (the residual connection), which must
 // use the second result: the backward pass then adds both gradients in the norm's kernel.
 func (n *norm) withInput(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, same gotorch.Tensor) {
-	return gotorch.GroupNormSiluSkip(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+	return gotorch.GroupNormSiluSkip(x, normGroups, n.weight.Tensor, n.bias.Tensor, n.eps, o)
 }
 
 // concat is withInput of two tensors, concatenated along their channels.
 func (n *norm) concat(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions) (y, both gotorch.Tensor) {
-	return gotorch.GroupNormSiluConcat(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+	return gotorch.GroupNormSiluConcat(first, rest, normGroups, n.weight.Tensor, n.bias.Tensor, n.eps, o)
 }
 
 // with normalises x with the fused operations in o.
 func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Tensor {
-	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, normEps, o)
+	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, n.eps, o)
 }
 
 // castWeights casts the weights of the compute-dtype region, all at once, except those

@@ -26,6 +26,7 @@ type builder struct {
 	params    *[]*Parameter
 	path      string
 	generator *gotorch.Generator // nil: shapes only, no tensors
+	eps       float64            // of group norms
 	dropouts  *uint32            // number of dropout layers so far
 }
 

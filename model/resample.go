@@ -41,8 +41,17 @@ func newUpsample(b builder, channels int) *conv {
 }
 
 // newDownsample returns the convolution of stride 2 that halves the feature map's size.
-func newDownsample(b builder, channels int) *conv {
-	return newConv(b.at("op"), channels, channels, 3, 2, false)
+func newDownsample(b builder, channels int, asymmetric bool) *conv {
+	c := newConv(b.at("op"), channels, channels, 3, 2, false)
+	c.asymmetric = asymmetric
+	return c
+}
+
+// downsampleAsymmetric convolves x [N, I, H, W] with stride 2 and zeros at the right and the bottom
+// alone: the convolution with two zeros on all sides, without its first row and column.
+func downsampleAsymmetric(x, weight, bias gotorch.Tensor) gotorch.Tensor {
+	y := gotorch.Conv2d(x, weight, bias, []int64{2}, []int64{2}, []int64{1}, 1)
+	return y.Narrow(2, 1, x.Size(2)/2).Narrow(3, 1, x.Size(3)/2).ChannelsLast()
 }
 
 // LowRes returns the low-resolution conditioning of a super-resolution network for images

@@ -35,7 +35,7 @@ func Plan(u UNetConfig) (*UNet, error) {
 func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	m := &UNet{encoder: encoder{config: u}}
 	b := m.builder(generator)
-	m.timeEmbed = newTimeEmbed(b.at("time_embed"), u.ModelChannels)
+	m.timeEmbed = newTimeEmbed(b.at("time_embed"), u)
 	if u.NumClasses > 0 {
 		normal := func(t gotorch.Tensor) { t.NormalI(0, 1, generator) }
 		m.labelEmb = b.at("label_emb").param("weight", normal, int64(u.NumClasses), int64(4*u.ModelChannels))

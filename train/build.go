@@ -76,6 +76,9 @@ func (t *Trainer) initialise() error {
 	if err != nil {
 		return &InitError{path, err}
 	}
+	if err := c.checkComputation(t.config); err != nil {
+		return &InitError{path, err}
+	}
 	from, err := c.Weights("")
 	if err != nil {
 		return err

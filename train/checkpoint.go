@@ -17,6 +17,7 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 	"go.uber.org/zap"
 
+	"iddpm/diffusers"
 	"iddpm/model"
 	"iddpm/train/engine"
 )
@@ -49,6 +50,9 @@ type Checkpoint struct {
 	raw       *pt.Dict // of a file of another program whose EMA weights are Model: the weights of the last step
 	alsoHolds []string // networks of such a file that are not used
 
+	imported bool     // from diffusers
+	notes    []string // about it, for the log
+
 	mapped *safetensors.Mapped // holds the tensors; nil: they are in Go's memory
 	sum    string              // sha256 of the file; "": not computed yet
 }
@@ -72,11 +76,14 @@ func (c *Checkpoint) Sum() (string, error) {
 }
 
 // LoadCheckpoint reads a checkpoint file, a bare state_dict, a safetensors file, or the
-// newest readable checkpoint of a run folder.
+// newest readable checkpoint of a run folder, or a folder of diffusers' UNet2DModel.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("no checkpoint or run folder %s: %w", path, err)
+	}
+	if dir, ok := diffusers.Find(path); ok {
+		return readDiffusers(dir)
 	}
 	if !info.IsDir() {
 		return readCheckpoint(path)
@@ -132,6 +139,9 @@ func parseCheckpoint(path string, value any) (*Checkpoint, error) {
 func (c *Checkpoint) TellPrefix(log *zap.Logger) {
 	if c.Prefix != "" {
 		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
+	}
+	for _, note := range c.notes {
+		log.Info("read from diffusers: "+note, zap.String("checkpoint", c.Path))
 	}
 	if c.Taken != "" {
 		about := []zap.Field{zap.String("weights", c.Taken), zap.String("checkpoint", c.Path)}

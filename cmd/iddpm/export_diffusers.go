@@ -95,6 +95,10 @@ func lastMetrics(rows []metrics.Row, step int) (list []string) {
 
 // diffusersAdvice names the flag that avoids what UNet2DModel cannot represent.
 func diffusersAdvice(err error) string {
+	var other *train.NetworkError
+	if errors.As(err, &other) {
+		return fmt.Sprintf("--%s %v --init-from names a network that computes with these weights as diffusers does", strings.ReplaceAll(other.Setting, "_", "-"), other.Want)
+	}
 	var refused *diffusers.UnsupportedError
 	if !errors.As(err, &refused) {
 		return ""

@@ -102,8 +102,8 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 
 // nllImages opens the set to evaluate on and checks that the network has its classes.
 func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
-	if c.Bare && o.dataDir == "" {
-		return nil, cli.Errorf("%s holds bare weights, without a data set: name images by --data-dir", c.Path)
+	if (c.Bare || c.DataName == "" && c.Config.Data.Dir == "") && o.dataDir == "" {
+		return nil, cli.Errorf("%s holds no data set: name images by --data-dir", c.Path)
 	}
 	if o.dataDir == "" && c.Config.Eval.Dir == "" && c.Config.Eval.HoldOut == 0 {
 		s.log.Warn("evaluating on the training images: their likelihood is better than that of new ones; name others by --data-dir")

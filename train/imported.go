@@ -1,0 +1,73 @@
+package train
+
+import (
+	"cmp"
+	"fmt"
+
+	"iddpm/diffusers"
+)
+
+// readDiffusers reads a folder of diffusers' UNet2DModel. The network and the diffusion are those of
+// its configurations; the rest is that of a run that was exported, or the defaults.
+func readDiffusers(dir string) (*Checkpoint, error) {
+	i, err := diffusers.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Path: i.Path, Config: Defaults(), Model: i.Weights, mapped: i.Mapped(), notes: i.Notes, Exported: RawWeights, imported: true}
+	if text, ok := i.Metadata[metadataConfig]; ok {
+		if err := c.readMetadata(text, i.Metadata); err != nil {
+			return nil, fmt.Errorf("checkpoint %s: %w", i.Path, err)
+		}
+	}
+	c.adopt(i.Pipeline)
+	if err := c.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", i.Path, err)
+	}
+	return c, nil
+}
+
+// adopt sets network and diffusion, but not what only training needs.
+func (c *Checkpoint) adopt(p diffusers.Pipeline) {
+	was, rows := c.Config, p.Model.NumClasses
+	c.Config.Model, c.Config.Diffusion = p.Model, p.Diffusion
+	if p.Model.ClassCond && was.Model.HasNullClass() {
+		c.Config.Model.ClassDropout = was.Model.ClassDropout
+		c.Config.Model.SetLabelRows(rows)
+	}
+	d := &c.Config.Diffusion
+	d.UseKL, d.RescaleLearnedSigmas, d.LossWeight = was.Diffusion.UseKL, was.Diffusion.RescaleLearnedSigmas, was.Diffusion.LossWeight
+	c.Exported = cmp.Or(c.Exported, RawWeights)
+}
+
+// NetworkError says that a network, which is to start from the weights of a checkpoint, computes
+// something else with them.
+type NetworkError struct {
+	Setting     string // by its name in Config's JSON
+	Given, Want any
+}
+
+func (e *NetworkError) Error() string {
+	return fmt.Sprintf("the weights are of a network with %s %v, not %v", e.Setting, e.Want, e.Given)
+}
+
+// checkComputation returns a [*NetworkError] if a run's network has the shapes of a checkpoint from
+// diffusers but differs in what shapes do not tell.
+func (c *Checkpoint) checkComputation(config Config) error {
+	if !c.imported {
+		return nil
+	}
+	a, b := config.Model, c.Config.Model
+	for _, x := range []NetworkError{
+		{"asymmetric_padding", a.AsymmetricPadding, b.AsymmetricPadding}, {"freq_shift", a.FreqShift, b.FreqShift}, {"norm_eps", a.NormEps, b.NormEps},
+		{"num_head_channels", max(a.NumHeadChannels, 0), max(b.NumHeadChannels, 0)}, {"use_new_attention_order", a.NewAttentionOrder, b.NewAttentionOrder},
+	} {
+		if x.Given != x.Want {
+			return &x
+		}
+	}
+	if b.NumHeadChannels <= 0 && a.NumHeads != b.NumHeads {
+		return &NetworkError{"num_heads", a.NumHeads, b.NumHeads}
+	}
+	return nil
+}
