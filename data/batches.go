@@ -2,7 +2,6 @@ package data
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -11,37 +10,11 @@ import (
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"iddpm/data/imaging"
 )
-
-// batchSet is a published data set that consists of a few files of raw pixels.
-type batchSet struct {
-	title string
-	parts map[string]*regexp.Regexp // by split
-	read  func(*batchReader, *blob) error
-	names string // file of the class names, if the set has one
-	key   string // key of the class names, if that file is a pickle
-
-	labels func(name string) []string // possible names of the file of labels of a part; nil: parts hold theirs
-	one    bool                       // whether a second part of a split is of another set
-}
-
-// blob is one of its files.
-type blob struct {
-	name   string
-	r      io.ReaderAt
-	size   int64
-	labels *blob // where a part's labels are in a file of their own; nil: there is none
-}
-
-func splits(train, test string) map[string]*regexp.Regexp {
-	return map[string]*regexp.Regexp{"train": regexp.MustCompile("^" + train + "$"), "test": regexp.MustCompile("^" + test + "$")}
-}
 
 // batchSets returns the supported sets, recognised by the names of their files.
 func batchSets() []batchSet {
@@ -76,65 +49,6 @@ func openBatchFolder(dir, split string) (*collection, error) {
 	return set.openFiles(dir, wanted, split, dir)
 }
 
-// openFiles opens the files of a set in dir.
-func (s *batchSet) openFiles(dir string, names []string, split, where string) (*collection, error) {
-	blobs := map[string]*blob{}
-	var closers []io.Closer
-	for _, name := range names {
-		b, f, err := openBlob(filepath.Join(dir, name))
-		if err != nil {
-			return nil, errors.Join(err, closeAll(closers))
-		}
-		blobs[b.name], closers = b, append(closers, f)
-	}
-	c, err := s.open(blobs, split, where)
-	if err != nil {
-		return nil, errors.Join(err, closeAll(closers))
-	}
-	c.source.(*arrays).closers = closers
-	return c, nil
-}
-
-func openBlob(file string) (*blob, *os.File, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot open the images: %w", explained(err))
-	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, nil, fmt.Errorf("cannot open the images: %w", explained(err))
-	}
-	b := &blob{name: filepath.Base(file), r: f, size: info.Size()}
-	if name, packed := strings.CutSuffix(b.name, gzipped); packed {
-		b.name = name
-		if err := b.unpack(f); err != nil {
-			f.Close()
-			return nil, nil, fmt.Errorf("%s: not a readable .gz: %w", file, imaging.EndsEarly(err))
-		}
-	}
-	return b, f, nil
-}
-
-// gzipped ends the name of a compressed file, which has no random access.
-const gzipped = ".gz"
-
-// unpack reads a compressed file into memory.
-func (b *blob) unpack(r io.Reader) error {
-	z, err := gzip.NewReader(bufio.NewReader(r))
-	if err != nil {
-		return err
-	}
-	content, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err == nil && len(content) > maxUnpacked {
-		err = fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
-	}
-	b.r, b.size = bytes.NewReader(content), int64(len(content))
-	return err
-}
-
-func closeAll(closers []io.Closer) error { return (&arrays{closers: closers}).Close() }
-
 // findBatchSet returns the set whose files are among names, and those of names
 // that belong to it. Where a file is also there compressed, only the file belongs to it.
 func findBatchSet(names []string) (*batchSet, []string) {
@@ -153,21 +67,6 @@ func findBatchSet(names []string) (*batchSet, []string) {
 		}
 	}
 	return nil, nil
-}
-
-func (s *batchSet) isPart(name string) bool {
-	return s.parts["train"].MatchString(name) || s.parts["test"].MatchString(name)
-}
-
-// belongs reports whether a file is of the set, whose files are among names.
-func (s *batchSet) belongs(name string, names []string) bool {
-	if s.isPart(name) || name == s.names {
-		return true
-	}
-	return s.labels != nil && slices.ContainsFunc(names, func(part string) bool {
-		part = strings.TrimSuffix(part, gzipped)
-		return s.isPart(part) && slices.Contains(s.labels(part), name)
-	})
 }
 
 // openBatchArchive opens a supported set as downloaded. A compressed file has no
@@ -196,9 +95,6 @@ func readBatchArchive(r io.Reader, split, where string) (*collection, error) {
 	}
 	return set.open(blobs, split, where)
 }
-
-// maxUnpacked bounds what an archive may hold: CIFAR is 184 MB.
-const maxUnpacked = 1 << 30
 
 // unpack reads the files of a .tar.gz that may belong to a supported set.
 func unpack(r io.Reader) (map[string]*blob, error) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,11 +16,23 @@ import (
 	"github.com/wangkuiyi/gotorch/pickle"
 )
 
-// batchReader gathers the images and labels of a set's files.
-type batchReader struct {
-	images *arrays
-	labels []int64
-	none   error // why there are no labels
+// openFiles opens the files of a set in dir.
+func (s *batchSet) openFiles(dir string, names []string, split, where string) (*collection, error) {
+	blobs := map[string]*blob{}
+	var closers []io.Closer
+	for _, name := range names {
+		b, f, err := openBlob(filepath.Join(dir, name))
+		if err != nil {
+			return nil, errors.Join(err, closeAll(closers))
+		}
+		blobs[b.name], closers = b, append(closers, f)
+	}
+	c, err := s.open(blobs, split, where)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(closers))
+	}
+	c.source.(*arrays).closers = closers
+	return c, nil
 }
 
 // open reads the files of one split, in their numbers' order.
@@ -95,33 +108,6 @@ func (s *batchSet) classNames(b *blob) ([]string, error) {
 		names = append(names, name)
 	}
 	return names, nil
-}
-
-// add appends n images of side x side pixels and their labels, and checks both.
-func (b *batchReader) add(side int, p part, labels []int64) error {
-	if p.n == 0 {
-		return errors.New("no images")
-	}
-	if b.images.count() > 0 && side != b.images.w {
-		return fmt.Errorf("its images are %d pixels wide, those before %d", side, b.images.w)
-	}
-	b.images.w, b.images.h = side, side
-	b.images.add(p)
-	return b.addLabels(p, labels)
-}
-
-// addLabels appends the labels of a part's images.
-func (b *batchReader) addLabels(p part, labels []int64) error {
-	if len(labels) != p.n {
-		return fmt.Errorf("%d labels for %d images", len(labels), p.n)
-	}
-	for i, label := range labels {
-		if err := checkLabel(label, nil); err != nil {
-			return fmt.Errorf("image %d: %w", i, err)
-		}
-	}
-	b.labels = append(b.labels, labels...)
-	return nil
 }
 
 // cifarRecords reads records of some bytes of labels, the last of which is

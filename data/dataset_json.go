@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -15,19 +14,8 @@ import (
 	"iddpm/internal/textfile"
 )
 
-// labelFiles are the files named dataset.json in a folder or an archive. They are read
-// only when labels are needed.
-type labelFiles struct {
-	names []string // paths within the set
-	open  func(name string) (io.ReadCloser, error)
-}
-
-// ownLabels are the labels that come with a data set.
-type ownLabels struct {
-	labels []int64  // one per image
-	names  []string // of the labels; nil if they are plain numbers
-	from   string   // for a log line: "dataset.json"
-}
+// labelFile is where NVlabs/edm's data sets keep their labels.
+const labelFile = "dataset.json"
 
 // foreignError says why a dataset.json is in another program's format.
 type foreignError struct{ is string }

@@ -3,11 +3,11 @@
 //
 // The data flow of an image, in reading order of the files:
 //
-//  1. Open (dataset.go) detects what the path is (formats.go) and opens it as a source
+//  1. Open (open.go, with options.go) detects what the path is (formats.go) and opens it as a source
 //     (source.go): a folder (folder.go), a zip (zip.go), LSUN's database (lmdb.go), files of
 //     many images each (shards.go) of Hugging Face (parquet.go) or of webdataset
 //     (webdataset.go), raw pixels (arrays.go) from an npz (npz.go) or from CIFAR's,
-//     ImageNet's and MNIST's files (batches.go, batches_read.go, idx.go, and pickle.go for
+//     ImageNet's and MNIST's files (batches.go, batches_read.go, batch_set.go, idx.go, and pickle.go for
 //     what Python pickles), or empty, the built-in emoji set (emoji.go). It excludes files that are not data (left_out.go), numbers
 //     the images in the reference's order, assigns classes (labels.go,
 //     dataset_json.go, label_table.go), keeps those that are asked for (chosen.go), and checks their headers.

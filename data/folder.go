@@ -11,9 +11,6 @@ import (
 	"strings"
 )
 
-// labelFile is where NVlabs/edm's data sets keep their labels.
-const labelFile = "dataset.json"
-
 // listFolder lists the images under dir, at any depth.
 func listFolder(dir string) (*lister, error) {
 	l := &lister{}
@@ -50,17 +47,6 @@ func filesIn(dir string, names []string) *files {
 		},
 		close: func() error { return nil },
 	}
-}
-
-// cause drops the path from a file error, for messages that name it already.
-func cause(err error) error {
-	if err == nil { // as for nearly every image: errors.As would take memory for it
-		return nil
-	}
-	if e := (*fs.PathError)(nil); errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }
 
 // lister collects the images of a folder, in the reference's order. above holds the
@@ -158,7 +144,7 @@ func (l *lister) entry(dir, prefix string, e fs.DirEntry) error {
 
 // isShard reports whether a file's name ends as one of many images.
 func isShard(name string) bool {
-	return slices.Contains([]string{".parquet", ".tar"}, strings.ToLower(filepath.Ext(name)))
+	return slices.Contains([]string{parquetExtension, tarExtension}, strings.ToLower(filepath.Ext(name)))
 }
 
 // leaveOut counts the images under an excluded folder, as far as it can be listed.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -95,8 +97,40 @@ func openFolder(dir, split string) (*collection, error) {
 	return c, nil
 }
 
-// isFileAt reports whether a path names a regular file, or a link to one.
-func isFileAt(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
+// openShards opens the shards of a folder, of whichever kind there are: names are relative
+// to dir. It returns nil if they hold no images.
+func openShards(dir string, names []string, split string) (*collection, error) {
+	for _, kind := range []struct {
+		extension string
+		open      func(shardSet, string) (*collection, error)
+	}{{parquetExtension, openParquet}, {tarExtension, openTar}} {
+		var s shardSet
+		for _, name := range names {
+			if strings.EqualFold(path.Ext(name), kind.extension) {
+				s.names = append(s.names, name)
+			}
+		}
+		if len(s.names) == 0 {
+			continue
+		}
+		slices.Sort(s.names)
+		s.dir = dir
+		s, err := s.chooseSplit(split)
+		if err != nil {
+			return nil, err
+		}
+		c, err := kind.open(s, dir)
+		if err != nil && !errors.Is(err, errNoImageColumn) && !errors.Is(err, errNoMembers) {
+			return nil, err
+		}
+		if err == nil {
+			return c, nil
+		}
+	}
+	return nil, nil
+}
+
+// openShard opens one file of images.
+func openShard(file string, open func(shardSet, string) (*collection, error)) (*collection, error) {
+	return open(shardSet{dir: filepath.Dir(file), names: []string{filepath.Base(file)}}, file)
 }

@@ -423,6 +423,24 @@ func (o *ownLabels) classes(rows int) *classes {
 	return byNumbers(o.labels, o.from, rows)
 }
 
+// textLabels numbers labels that are texts: by their names, or by their values if all are
+// numbers.
+func textLabels(texts []string, from string) (*ownLabels, error) {
+	numbers := make([]int64, len(texts))
+	for i, text := range texts {
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil {
+			k := number(texts)
+			return &ownLabels{labels: k.labels, names: k.names, from: from}, nil
+		}
+		if err := checkLabel(n, nil); err != nil {
+			return nil, err
+		}
+		numbers[i] = n
+	}
+	return &ownLabels{labels: numbers, from: from}, nil
+}
+
 // byNumbers keeps numbers as labels if the network has enough rows, or if at least half
 // of the rows would be used. Others are renumbered densely, in order, and become the
 // classes' names.

@@ -8,14 +8,11 @@ import (
 	"os"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 
 	"iddpm/data/imaging"
 	"iddpm/data/parquet"
 )
-
-const parquetExtension = ".parquet"
 
 // errNoImageColumn says that Parquet files are of something else.
 var errNoImageColumn = errors.New("no column of images")
@@ -181,24 +178,6 @@ func (p *parquetImages) labels(schema *parquetSchema) (*ownLabels, error) {
 		return textLabels(texts, own.from)
 	}
 	return own, nil
-}
-
-// textLabels numbers labels that are texts: by their names, or by their values if all are
-// numbers.
-func textLabels(texts []string, from string) (*ownLabels, error) {
-	numbers := make([]int64, len(texts))
-	for i, text := range texts {
-		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-		if err != nil {
-			k := number(texts)
-			return &ownLabels{labels: k.labels, names: k.names, from: from}, nil
-		}
-		if err := checkLabel(n, nil); err != nil {
-			return nil, err
-		}
-		numbers[i] = n
-	}
-	return &ownLabels{labels: numbers, from: from}, nil
 }
 
 func (p *parquetImages) count() int {

@@ -185,3 +185,9 @@ func (p *pending) filled(n int) {
 		close(p.done)
 	}
 }
+
+// readCropped writes a random crop of image i to dst. It needs the whole image, so it
+// bypasses the cache.
+func (d *Dataset) readCropped(dst []byte, i int, r *rand.PCG) error {
+	return d.img(i, func(p imaging.Image) error { return fitRandomly(dst, p, d.size, r) })
+}

@@ -1,13 +1,17 @@
 package data
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
+)
+
+// The extensions of files of many images.
+const (
+	parquetExtension = ".parquet"
+	tarExtension     = ".tar"
 )
 
 // shardSet is a set of images in files of many each: Parquet files as written by Hugging
@@ -84,42 +88,4 @@ func (s shardSet) chooseSplit(split string) (shardSet, error) {
 	}
 	s.names, s.split = of[split], split
 	return s, nil
-}
-
-// openShards opens the shards of a folder, of whichever kind there are: names are relative
-// to dir. It returns nil if they hold no images.
-func openShards(dir string, names []string, split string) (*collection, error) {
-	for _, kind := range []struct {
-		extension string
-		open      func(shardSet, string) (*collection, error)
-	}{{parquetExtension, openParquet}, {tarExtension, openTar}} {
-		var s shardSet
-		for _, name := range names {
-			if strings.EqualFold(path.Ext(name), kind.extension) {
-				s.names = append(s.names, name)
-			}
-		}
-		if len(s.names) == 0 {
-			continue
-		}
-		slices.Sort(s.names)
-		s.dir = dir
-		s, err := s.chooseSplit(split)
-		if err != nil {
-			return nil, err
-		}
-		c, err := kind.open(s, dir)
-		if err != nil && !errors.Is(err, errNoImageColumn) && !errors.Is(err, errNoMembers) {
-			return nil, err
-		}
-		if err == nil {
-			return c, nil
-		}
-	}
-	return nil, nil
-}
-
-// openShard opens one file of images.
-func openShard(file string, open func(shardSet, string) (*collection, error)) (*collection, error) {
-	return open(shardSet{dir: filepath.Dir(file), names: []string{filepath.Base(file)}}, file)
 }

@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 )
 
@@ -28,6 +29,17 @@ func isShortage(err error) bool {
 func explained(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return fmt.Errorf("%w: the images are fine; raise the limit on open files (ulimit -n)", err)
+	}
+	return err
+}
+
+// cause drops the path from a file error, for messages that name it already.
+func cause(err error) error {
+	if err == nil { // as for nearly every image: errors.As would take memory for it
+		return nil
+	}
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Err
 	}
 	return err
 }

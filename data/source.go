@@ -31,6 +31,20 @@ type collection struct {
 	unreadable []BadImage                 // folders that cannot be listed, with a trailing slash
 }
 
+// labelFiles are the files named dataset.json in a folder or an archive. They are read
+// only when labels are needed.
+type labelFiles struct {
+	names []string // paths within the set
+	open  func(name string) (io.ReadCloser, error)
+}
+
+// ownLabels are the labels that come with a data set.
+type ownLabels struct {
+	labels []int64  // one per image
+	names  []string // of the labels; nil if they are plain numbers
+	from   string   // for a log line: "dataset.json"
+}
+
 // files is a source of encoded images, of a folder or of an archive.
 type files struct {
 	names []string

@@ -15,8 +15,6 @@ import (
 	"iddpm/data/imaging"
 )
 
-const tarExtension = ".tar"
-
 // errNoMembers says that tar files hold no images.
 var errNoMembers = errors.New("no images")
 
