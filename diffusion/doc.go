@@ -21,6 +21,7 @@
 //	bpd.go                the variational bound, all terms
 //	sample.go             the sampling loop, and ancestral sampling (Ho et al. 2020)
 //	sampler.go            the samplers: first order, DPM-Solver++(2M), Heun
+//	inpaint.go            RePaint: sampling with known pixels
 //	ddim.go               DDIM and its inversion (Song et al. 2021, arXiv 2010.02502)
 //	step_coefficients.go  the fused sampler steps
 //	loop.go               loops over timesteps, graph_cache.go their CUDA graphs

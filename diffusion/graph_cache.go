@@ -67,7 +67,7 @@ func kindOf(t gotorch.Tensor) string {
 type capturedStep struct {
 	kind loopKind
 	stepBuffers
-	t       int            // current timestep
+	t       int            // current timestep, or that of the last step; -1 before the first
 	deviceT gotorch.Tensor // int64 [1], t on the device; undefined without capture
 
 	newGraph func(variant int) *gotorch.Graph
@@ -127,6 +127,7 @@ func (s *capturedStep) timesteps() Timesteps {
 
 // fill copies a loop's batch into the buffers.
 func (s *capturedStep) fill(l loop) {
+	s.t = -1
 	s.x.CopyI(l.x)
 	if s.cond.Y.Defined() {
 		s.cond.Y.CopyI(l.cond.Y)
@@ -148,16 +149,16 @@ func (s *capturedStep) run(t int, l loop) {
 			s.noise.CopyI(noise)
 		}
 	}
+	if s.hasHistory.Defined() {
+		weight := 0.0 // in the first step, and after a jump
+		if s.t == t+1 {
+			weight = 1
+		}
+		s.hasHistory.FillI(weight)
+	}
 	s.t = t
 	if s.deviceT.Defined() {
 		s.deviceT.FillI(float64(t))
-	}
-	if s.hasHistory.Defined() {
-		weight := 1.0
-		if t == l.first {
-			weight = 0
-		}
-		s.hasHistory.FillI(weight)
 	}
 	variant := 0
 	if l.variant != nil {

@@ -17,6 +17,7 @@ type loop struct {
 	noise       func(t int) gotorch.Tensor            // like x, or undefined if t needs none; nil: no timestep does
 	newOutput   func(x gotorch.Tensor) gotorch.Tensor // allocates the output buffer; nil: there is none
 	first, last int
+	path        []int // the timesteps in order, if they are others than from first to last
 
 	keepsHistory bool // the step reads and writes stepBuffers.history
 
@@ -37,7 +38,7 @@ type stepBuffers struct {
 	output gotorch.Tensor // what onStep reads; may be undefined
 
 	history    gotorch.Tensor // like x, what the step before has left; undefined if there is none to keep
-	hasHistory gotorch.Tensor // float32 [1]: 0 in the first step of a loop, else 1
+	hasHistory gotorch.Tensor // float32 [1]: 1 after a step from t+1, else 0
 }
 
 // imageLoop is a loop from x_t to x_{t-1} or x_{t+1}: the reference's p_sample_loop and
@@ -71,11 +72,10 @@ func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, 
 		defer r.Close()
 	}
 	err := withoutGradients(ctx, func() error { r.begin(d, l); return nil })
-	direction := 1
-	if l.last < l.first {
-		direction = -1
-	}
-	for t := l.first; err == nil && t != l.last+direction; t += direction {
+	for _, t := range l.timesteps() {
+		if err != nil {
+			break
+		}
 		err = withoutGradients(ctx, func() error {
 			r.step.run(t, l)
 			if l.onStep == nil {
@@ -91,6 +91,22 @@ func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, 
 		r.Close()
 	}
 	return err
+}
+
+// timesteps returns the timesteps in order.
+func (l loop) timesteps() []int {
+	if l.path != nil {
+		return l.path
+	}
+	direction := 1
+	if l.last < l.first {
+		direction = -1
+	}
+	path := make([]int, direction*(l.last-l.first)+1)
+	for i := range path {
+		path[i] = l.first + direction*i
+	}
+	return path
 }
 
 // withoutGradients runs f without gradient tracking in its own scope, so that a loop

@@ -30,6 +30,8 @@ type SampleOptions struct {
 	// Classifier, if not nil, conditions the samples by a classifier, which must fit the
 	// GraphCache, too.
 	Classifier *ClassifierGuidance
+	// Inpainting, if not nil, keeps known pixels.
+	Inpainting *Inpainting
 	// Noise returns the noise of timestep t, [N, C, H, W], such as NoiseSource.At. It is
 	// not called at t = 0, nor by a sampler that adds none.
 	Noise func(t int) gotorch.Tensor
@@ -50,7 +52,7 @@ func (o SampleOptions) validate(steps int, cond Cond) error {
 		return fmt.Errorf("eta is %v, but only DDIM uses eta: set it to 0, or use DDIM", o.Eta)
 	case o.SkipSteps < 0 || o.SkipSteps >= steps:
 		return fmt.Errorf("cannot skip %d of %d steps: at least one must remain", o.SkipSteps, steps)
-	case o.Noise == nil && !o.Sampler.Deterministic(o.Eta):
+	case o.Noise == nil && o.Inpainting == nil && !o.Sampler.Deterministic(o.Eta):
 		return fmt.Errorf("sampling by %s with eta %v needs noise: set SampleOptions.Noise", o.Sampler, o.Eta)
 	}
 	return errors.Join(o.Guidance.validate(cond), o.Classifier.validate(cond))
@@ -59,7 +61,7 @@ func (o SampleOptions) validate(steps int, cond Cond) error {
 // SampleLoop samples images from the noise xT, [N, C, H, W], down to t = 0, without
 // gradients. xT is not modified; the images belong to the caller's scope.
 func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT gotorch.Tensor, cond Cond, o SampleOptions) (gotorch.Tensor, error) {
-	if err := o.validate(d.NumTimesteps(), cond); err != nil {
+	if err := errors.Join(o.validate(d.NumTimesteps(), cond), o.Inpainting.validate(xT)); err != nil {
 		return gotorch.Tensor{}, err
 	}
 	var c stepCoefficients
@@ -78,9 +80,13 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	}
 	l.variant = c.variants(o.guided(d))
 	denoiser := o.denoiser(denoise)
-	return d.runImageLoop(ctx, o.GraphCache, imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
+	l = imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
 		return d.samplerStep(c, denoiser, b, t, samplerVariantOf(variant), !o.NoClipDenoised)
-	}))
+	})
+	if o.Inpainting != nil {
+		l = d.inpaint(l, o.Inpainting, c.addsNoise)
+	}
+	return d.runImageLoop(ctx, o.GraphCache, l)
 }
 
 // guided returns the function that says at which timesteps the network is guided; nil: at none.

@@ -43,27 +43,15 @@ func (e *Edit) skipped(d *diffusion.GaussianDiffusion) int {
 	return d.NumTimesteps() - max(above, 1)
 }
 
-// batch returns the images of samples first to first+n-1.
-func (e *Edit) batch(first, n int) Images {
-	batch := Images{Size: e.Images.Size}
-	for i := first; i < first+n; i++ {
-		batch.Append(e.Images.Image(i%e.Images.Len()), nil)
-	}
-	return batch
-}
-
 // start sets where sampling starts.
 func (s *sampling) start(e *Edit) {
-	if n := len(e.Images.Labels); n > 0 {
-		from := s.First % n
-		s.given = slices.Concat(e.Images.Labels[from:], e.Images.Labels[:from])
-	}
+	s.given = e.Images.labelsFrom(s.First)
 	if e.Strength == 1 {
 		return
 	}
 	s.SkipSteps = e.skipped(s.process)
 	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
-		images := e.batch(s.First+first, n)
+		images := e.Images.inTurn(s.First+first, n)
 		t := s.process.NumTimesteps() - 1 - s.SkipSteps
 		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
 	}

@@ -73,7 +73,7 @@ func (m *Model) Interpolate(ctx context.Context, from, to uint64, o SampleOption
 	if m.config.SuperRes() {
 		return Samples{}, ErrNeedsImages
 	}
-	if o.Eta, o.First, o.Latents, o.Edit = 0, 0, nil, nil; !o.Sampler.Deterministic(0) {
+	if o.Eta, o.First, o.Latents, o.Edit, o.Inpaint = 0, 0, nil, nil, nil; !o.Sampler.Deterministic(0) {
 		o.Sampler = diffusion.DDIM
 	}
 	o.Count = max(cmp.Or(o.Count, 8), 2)

@@ -35,6 +35,8 @@ type SampleOptions struct {
 	Latents *Latents // x_T, instead of noise; with a deterministic sampler
 	Edit    *Edit    // images to start from, instead of noise alone; sets SkipSteps
 
+	Inpaint *Inpaint // known pixels to keep; nil: none
+
 	// AllRanks keeps the samples in all processes, not only in rank 0.
 	AllRanks bool
 	// Progress, if not nil, is called after every step. Its error ends sampling.
@@ -69,9 +71,15 @@ func (m *Model) Sample(ctx context.Context, o SampleOptions) (Samples, error) {
 		}
 		s.Count = cmp.Or(o.Count, e.Images.Len())
 		if e.Strength == 0 {
-			return Samples{Images: e.batch(o.First, s.Count), Count: s.Count}, nil
+			return Samples{Images: e.Images.inTurn(o.First, s.Count), Count: s.Count}, nil
 		}
 		s.start(e)
+	}
+	if p := o.Inpaint; p != nil {
+		if err := p.check(m); err != nil {
+			return Samples{}, err
+		}
+		s.Count, s.given = cmp.Or(o.Count, p.Images.Len()), p.Images.labelsFrom(o.First)
 	}
 	return s.run(ctx)
 }
@@ -104,6 +112,9 @@ func (s *sampling) run(ctx context.Context) (all Samples, err error) {
 	}
 	round := s.BatchSize * s.group.Size()
 	s.counter = counter{callback: s.Progress, count: s.Count, perRound: round, perBatch: s.process.NumTimesteps() - s.SkipSteps}
+	if s.Inpaint != nil {
+		s.counter.perBatch = s.Inpaint.Steps(s.counter.perBatch)
+	}
 	err = s.group.OnTensorThread(func() (err error) {
 		if err := s.prepareGuidance(); err != nil {
 			return err
@@ -167,9 +178,13 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 			cond.Y = gotorch.FromInt64s(labels).To(s.device)
 		}
 		cond.LowRes = s.lowResTensor(first, n)
+		var inpainting *diffusion.Inpainting
+		if s.Inpaint != nil {
+			inpainting = s.Inpaint.inpainting(s.First+first, n, noise)
+		}
 		var x gotorch.Tensor
 		x, err = s.process.SampleLoop(ctx, s.denoise, start(), cond, diffusion.SampleOptions{
-			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided, Classifier: s.by,
+			Sampler: s.Sampler, Eta: s.Eta, NoClipDenoised: s.Unclipped, SkipSteps: s.SkipSteps, Guidance: s.guided, Classifier: s.by, Inpainting: inpainting,
 			Noise: noise.At, GraphCache: &s.graphs, Progress: s.counter.step(first, s.process.NumTimesteps()),
 		})
 		if err == nil && !engine.Finite(x) {
@@ -177,6 +192,9 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 		}
 		if err == nil {
 			b = batchOf{engine.TensorToPixels(x), labels}
+			if s.Inpaint != nil {
+				s.Inpaint.paste(b.Pixels, s.First+first, n)
+			}
 		}
 	})
 	return b, err

@@ -20,7 +20,7 @@ func (m *Model) Upsample(ctx context.Context, small Images, o SampleOptions) (Sa
 	if err := m.checkLabels(small.Labels); err != nil {
 		return Samples{}, err
 	}
-	o.Count, o.Latents, o.Edit = cmp.Or(o.Count, small.Len()), nil, nil
+	o.Count, o.Latents, o.Edit, o.Inpaint = cmp.Or(o.Count, small.Len()), nil, nil, nil
 	s := &sampling{Model: m, SampleOptions: o, lowRes: small, given: small.Labels}
 	return s.run(ctx)
 }

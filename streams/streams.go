@@ -33,6 +33,11 @@ const (
 	// be samples of the same seed, whose noise must not repeat in the upsampled ones.
 	UpsampleNoise uint32 = 18
 
+	// InpaintNoise is the noise of inpainting, whose steps repeat timesteps. Step: 3 i of the
+	// i-th step for its own noise, + 1 for that of the known pixels after it, + 2 for that of
+	// a jump back. Image: the index of the sample.
+	InpaintNoise uint32 = 19
+
 	// Dropout is the first stream of dropout masks: layer i uses Dropout + i. All other
 	// streams are below it. Step: the optimizer step. Image: the index in the global batch.
 	Dropout uint32 = 1 << 16

@@ -12,6 +12,7 @@ func TestValues(t *testing.T) {
 		"SampleNoise":   {uint64(SampleNoise), 16},
 		"SampleClass":   {uint64(SampleClass), 17},
 		"UpsampleNoise": {uint64(UpsampleNoise), 18},
+		"InpaintNoise":  {uint64(InpaintNoise), 19},
 		"Dropout":       {uint64(Dropout), 65536},
 		"DataOrder":     {DataOrder, 1},
 		"Augmentation":  {Augmentation, 2},

@@ -109,7 +109,7 @@ func readBaseSet(path string, c *train.Checkpoint, hasClasses bool) (*inference.
 
 // checkSuperRes refuses flags that a super-resolution network does not support.
 func (o *sampleOptions) checkSuperRes(c *urfave.Context) error {
-	for _, name := range []string{"invert", "start", "interpolate", "upsample", "first-sample"} {
+	for _, name := range []string{"invert", "start", "inpaint", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {
 			return cli.Errorf("--%s is not for super-resolution networks", name)
 		}

@@ -37,7 +37,8 @@ samples on their class by a classifier of noisy images, also samples of a model 
 
 --invert finds the latents of given images (DDIM inversion), writes latents_NxCxHxW.npz,
 reconstructs the images and reports the PSNR. --start changes given images (SDEdit): it samples from
-their noised versions, by --strength between the images and new samples. A super-resolution model upsamples --base-samples
+their noised versions, by --strength between the images and new samples. --inpaint keeps the pixels
+that are white in --mask, and generates the others (RePaint). A super-resolution model upsamples --base-samples
 or, with --upsample, the samples of another model.
 
 Examples:
@@ -50,6 +51,7 @@ Examples:
   iddpm sample 64x64_diffusion.pt --classifier 64x64_classifier.pt --timestep-respacing 250
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample runs/001-emoji --start sketches --strength 0.7
+  iddpm sample runs/001-emoji --inpaint photo.png --mask known.png --num-samples 8
   iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
   iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
   iddpm sample cifar10_uncond_50M_500K.pt --timestep-respacing 250`,

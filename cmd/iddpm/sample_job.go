@@ -20,6 +20,7 @@ type sampleJob struct {
 	given          *inference.Latents // x_T; nil: noise
 	originals      *inference.Images  // to invert; nil: none
 	edit           *inference.Edit    // of --start; nil: none
+	inpainting     *inference.Inpaint // of --inpaint; nil: none
 	base           *inference.Images  // to upsample; nil: none
 	guide          *train.Checkpoint  // of --guide; nil: none
 	classifier     *train.Checkpoint  // of --classifier; nil: none
@@ -65,6 +66,19 @@ func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) (err error
 		}
 		if all || j.count > j.given.Len() {
 			j.count = j.given.Len()
+		}
+	case j.inpaint != "":
+		images, err := openOriginals("--inpaint", j.inpaint, 0, checkpoint)
+		if err != nil {
+			return err
+		}
+		masks, err := openOriginals("--mask", j.mask, 0, checkpoint)
+		if err != nil {
+			return err
+		}
+		j.inpainting = &inference.Inpaint{Images: *images, Masks: *masks, Resamplings: j.resamplings, Jump: j.jump}
+		if all {
+			j.count = j.inpainting.Images.Len()
 		}
 	case j.start != "":
 		images, err := openOriginals("--start", j.start, 0, checkpoint)

@@ -6,12 +6,17 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/train"
 )
 
 // defaultStrength keeps the composition of the images, and changes what they show.
 const defaultStrength = 0.6
+
+// inpaintSteps is the number of timesteps of inpainting where the user does not choose: RePaint is
+// made for ancestral sampling, and repeats most of them.
+const inpaintSteps = 50
 
 // sampleOptions are the flags of sample, in addition to those of the network.
 type sampleOptions struct {
@@ -32,6 +37,10 @@ type sampleOptions struct {
 	invert       string
 	start        string  // --start
 	strength     float64 // of --start
+	inpaint      string
+	mask         string
+	resamplings  int // of --inpaint; 0: 5
+	jump         int // of --inpaint; 0: 5
 	refine       int
 	baseSamples  string
 	guidance     guidanceOptions
@@ -60,6 +69,10 @@ func (o *sampleOptions) options() []cli.Option {
 		cli.Option{Name: "base-samples", Category: cli.CategorySampling, Local: true, Value: &o.baseSamples, Usage: "upsample the images in `FILE_OR_DIR`: an .npz of samples, a folder, a zip"},
 		cli.Option{Name: "start", Category: cli.CategorySampling, Local: true, Value: &o.start, Usage: "SDEdit: start from `IMAGES` with noise, instead of noise alone: an image, a folder, a zip"},
 		cli.Option{Name: "strength", Category: cli.CategorySampling, Value: &o.strength, Usage: "with --start, add noise up to timestep `S` T: 0 returns the images, 1 samples from noise alone"},
+		cli.Option{Name: "inpaint", Category: cli.CategorySampling, Local: true, Value: &o.inpaint, Usage: "RePaint: keep the known pixels of `IMAGES`, and generate the others: an image, a folder, a zip"},
+		cli.Option{Name: "mask", Category: cli.CategorySampling, Local: true, Value: &o.mask, Usage: "with --inpaint, `MASKS` that are white where a pixel is known, black where it is generated: one for all images, or one each"},
+		cli.Option{Name: "resamplings", Category: cli.CategorySampling, Value: &o.resamplings, Standard: "5", Usage: "with --inpaint, run each part of the process `N` times, so that both kinds of pixels fit"},
+		cli.Option{Name: "jump-length", Category: cli.CategorySampling, Value: &o.jump, Standard: "5", Usage: "with --inpaint, `N` timesteps in each such part"},
 		cli.Option{Name: "latents", Category: cli.CategorySampling, Local: true, Value: &o.latents, Usage: "start from the latents in `FILE`, written by --invert, instead of noise"},
 		cli.Option{Name: "out-dir", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.dir, Standard: "the run's samples/step-N", Variable: "OPENAI_LOGDIR", Usage: "write to `DIR`"},
 	)
@@ -77,6 +90,14 @@ func (o *sampleOptions) validate() error {
 		return cli.Errorf("strength must be in [0, 1], not %g", o.strength)
 	case o.strength != defaultStrength && o.start == "":
 		return cli.Errorf("strength is for --start")
+	case (o.inpaint == "") != (o.mask == ""):
+		return cli.Errorf("--inpaint and --mask need each other")
+	case o.resamplings < 0 || o.jump < 0:
+		return cli.Errorf("resamplings and jump-length must be above 0, not %d and %d", o.resamplings, o.jump)
+	case (o.resamplings > 0 || o.jump > 0) && o.inpaint == "":
+		return cli.Errorf("--resamplings and --jump-length are for --inpaint")
+	case o.inpaint != "" && (o.start != "" || o.latents != "" || o.invert != "" || o.interpolate != nil || o.baseSamples != "" || o.progress):
+		return cli.Errorf("--inpaint supports neither --start nor --latents nor --invert nor --interpolate nor --base-samples nor --denoised-progress: omit them")
 	case o.start != "" && (o.latents != "" || o.invert != "" || o.interpolate != nil || o.baseSamples != ""):
 		return cli.Errorf("--start replaces --latents, --invert, --interpolate and --base-samples: omit them")
 	case o.refine < 0:
@@ -118,6 +139,9 @@ func (o *sampleOptions) choose(c *urfave.Context, checkpoint *train.Checkpoint) 
 		numTimesteps: d.Steps, respacing: d.TimestepRespacing, respaced: c.IsSet("timestep-respacing") && d.TimestepRespacing != "",
 		reference:     o.asReference(c, checkpoint),
 		deterministic: o.latents != "" || o.interpolate != nil, ddim: o.invert != "",
+	}
+	if o.inpaint != "" && o.sampler.none() && !r.reference && r.respacing == "" {
+		o.sampler.name, o.sampler.steps = diffusion.Ancestral.String(), min(inpaintSteps, d.Steps)
 	}
 	if o.choice, err = o.sampler.choose(r); err != nil {
 		return err

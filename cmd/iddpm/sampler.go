@@ -24,7 +24,11 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 	}
 	defer m.Free()
 	result.Weights, result.Timesteps = m.Weights().Name, m.Diffusion().NumTimesteps()
-	result.Sampler, result.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(result.Timesteps)
+	steps := result.Timesteps
+	if o.inpainting != nil {
+		steps = o.inpainting.Steps(steps)
+	}
+	result.Sampler, result.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(steps)
 	s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 		zap.Int("images", o.count), zap.String("sampler", result.Sampler), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 	if o.choice.ours {
@@ -50,7 +54,7 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 func (s *session) sampleWith(ctx context.Context, m *inference.Model, g guides, o *sampleJob) (inference.Samples, error) {
 	options := inference.SampleOptions{
 		Count: o.count, First: o.first, BatchSize: o.batchSize, Seed: o.seed, Sampler: o.choice.sampler, Eta: o.choice.eta, Unclipped: !o.clip,
-		Classes: o.classes, Latents: o.given, Edit: o.edit, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip, o.fullChain(m)),
+		Classes: o.classes, Latents: o.given, Edit: o.edit, Inpaint: o.inpainting, Guidance: g.guidance, Classifier: g.classifier, Progress: s.sampleProgress(o.strip, o.fullChain(m)),
 		AllRanks: o.cascade.path != "", // all processes upsample the samples
 	}
 	switch {

@@ -2,6 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -116,6 +121,41 @@ func TestSampleFromImages(t *testing.T) {
 		"strength is for --start": {"--strength", "0.5"},
 		"must be in [0, 1]":       {"--start", "a", "--strength", "2"},
 		"--start replaces":        {"--start", "a", "--latents", "b"},
+	} {
+		if got := iddpm(t, append([]string{"sample", run}, args...)...); got.status != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: status %d, %s", args, got.status, got.stderr)
+		}
+	}
+}
+
+// --inpaint keeps the white pixels of the mask byte for byte.
+func TestInpaintImages(t *testing.T) {
+	run := tinyRun(t)
+	given := sample(t, run, "--num-samples", "2")
+	mask := filepath.Join(t.TempDir(), "mask.png")
+	half := image.NewGray(image.Rect(0, 0, 8, 8))
+	for i := range half.Pix[:32] {
+		half.Pix[i] = 255
+	}
+	f, err := os.Create(mask)
+	if err = errors.Join(err, png.Encode(f, half), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got := sample(t, run, "--inpaint", given.Samples, "--mask", mask, "--seed", "5", "--resamplings", "3", "--jump-length", "2")
+	const each = 8 * 8 * 3
+	for i := range 2 {
+		was, now := given.pixels[i*each:(i+1)*each], got.pixels[i*each:(i+1)*each]
+		if !bytes.Equal(was[:each/2], now[:each/2]) || bytes.Equal(was[each/2:], now[each/2:]) {
+			t.Errorf("image %d: the known half is another, or the other half the same", i)
+		}
+	}
+	if got.Sampler != "ddpm" || got.NumSamples != 2 || got.Evaluations != 8+3*2*2 {
+		t.Errorf("%+v", got.sampleResult)
+	}
+	for want, args := range map[string][]string{
+		"need each other":  {"--inpaint", "a"},
+		"are for --inpai":  {"--jump-length", "3"},
+		"supports neither": {"--inpaint", "a", "--mask", "b", "--start", "c"},
 	} {
 		if got := iddpm(t, append([]string{"sample", run}, args...)...); got.status != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%v: status %d, %s", args, got.status, got.stderr)

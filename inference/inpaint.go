@@ -1,0 +1,88 @@
+package inference
+
+import (
+	"cmp"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/streams"
+)
+
+// Inpaint keeps the known pixels of images, byte for byte, and generates the others: RePaint (Lugmayr et
+// al. 2022), see [diffusion.Inpainting].
+type Inpaint struct {
+	Images Images // of the network's size; sample i of the seed has the known pixels of image i, in turn
+	Masks  Images // of the same size, in turn: white (128 or more of 255) where a pixel is known, black elsewhere
+
+	Resamplings int // how often each part of the process runs; 0: 5
+	Jump        int // timesteps of a part; 0: 5
+}
+
+// Steps returns the number of steps of a process of n timesteps.
+func (p *Inpaint) Steps(n int) int { return p.resampling().Steps(n) }
+
+func (p *Inpaint) check(m *Model) error {
+	for _, given := range []struct {
+		what string
+		*Images
+	}{{"images to inpaint", &p.Images}, {"masks", &p.Masks}} {
+		if given.Len() == 0 || given.Size != m.config.ImageSize {
+			return &SizeError{What: given.what, Got: given.Size, Want: m.config.ImageSize}
+		}
+	}
+	return m.checkLabels(p.Images.Labels)
+}
+
+// inpainting returns what the sampling loop needs for n images from sample first of the seed.
+func (p *Inpaint) inpainting(first, n int, noise diffusion.NoiseSource) *diffusion.Inpainting {
+	r := p.resampling()
+	noise.Stream = streams.InpaintNoise
+	known, mask := p.Images.inTurn(first, n), p.Masks.inTurn(first, n)
+	r.Known, r.Noise = known.tensor(noise.Device), noise.At
+	r.Mask = gotorch.FromFloat32s(mask.known(), int64(n), 1, int64(mask.Size), int64(mask.Size)).To(noise.Device)
+	return r
+}
+
+func (p *Inpaint) resampling() *diffusion.Inpainting {
+	return &diffusion.Inpainting{Resamplings: cmp.Or(p.Resamplings, 5), Jump: cmp.Or(p.Jump, 5)}
+}
+
+// paste replaces the known pixels of n images by the given bytes.
+func (p *Inpaint) paste(pixels []byte, first, n int) {
+	images, masks := p.Images.inTurn(first, n), p.Masks.inTurn(first, n)
+	for i, known := range masks.known() {
+		if known == 1 {
+			copy(pixels[3*i:3*i+3], images.Pixels[3*i:3*i+3])
+		}
+	}
+}
+
+// known returns 1 for each white pixel, [N, Size, Size], and 0 for the others.
+func (p *Images) known() []float32 {
+	known := make([]float32, len(p.Pixels)/3)
+	for i := range known {
+		if sum := int(p.Pixels[3*i]) + int(p.Pixels[3*i+1]) + int(p.Pixels[3*i+2]); sum >= 3*128 {
+			known[i] = 1
+		}
+	}
+	return known
+}
+
+// inTurn returns n images from first on, and from the beginning again after the last. They have no labels.
+func (p *Images) inTurn(first, n int) Images {
+	some := Images{Size: p.Size}
+	for i := first; i < first+n; i++ {
+		some.Append(p.Image(i%p.Len()), nil)
+	}
+	return some
+}
+
+// labelsFrom returns the labels from an image on, all in turn.
+func (p *Images) labelsFrom(first int) []int64 {
+	if len(p.Labels) == 0 {
+		return nil
+	}
+	from := first % len(p.Labels)
+	return append(append([]int64(nil), p.Labels[from:]...), p.Labels[:from]...)
+}
