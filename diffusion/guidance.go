@@ -44,6 +44,16 @@ func (g Guidance) guides(d *GaussianDiffusion, t int) bool {
 	return g.Scale != 1 && sigma > g.MinSigma && (g.MaxSigma == 0 || sigma <= g.MaxSigma)
 }
 
+// CountGuided returns how many timesteps of d are guided.
+func (g Guidance) CountGuided(d *GaussianDiffusion) (n int) {
+	for t := range d.NumTimesteps() {
+		if g.guides(d, t) {
+			n++
+		}
+	}
+	return n
+}
+
 // Sigma returns the noise level of x_t / sqrt(alphaBar_t), sqrt((1 - alphaBar_t) / alphaBar_t).
 func (d *GaussianDiffusion) Sigma(t int) float64 {
 	return math.Sqrt((1 - d.AlphasCumprod[t]) / d.AlphasCumprod[t])

@@ -14,6 +14,9 @@ type pooling interface {
 	// forward maps the last feature map h [N, C, H, W], and those of all blocks of the encoder,
 	// hs, to logits [N, classes].
 	forward(h gotorch.Tensor, hs []gotorch.Tensor, p pass) gotorch.Tensor
+
+	// products appends the matrix multiplications for feature maps of side pixels.
+	products(e *products, side int64)
 }
 
 // meanPool is PoolAdaptive: norm, SiLU, mean, and a linear layer.
@@ -29,6 +32,8 @@ func newMeanPool(b builder, channels, classes int) *meanPool {
 func (a *meanPool) forward(h gotorch.Tensor, _ []gotorch.Tensor, p pass) gotorch.Tensor {
 	return a.out.forward(a.norm.silu(h.CastTo(gotorch.Float)).MeanDims(false, 2, 3), p)
 }
+
+func (a *meanPool) products(e *products, _ int64) { e.linear(a.out, []int64{e.n}, false) }
 
 // attentionPool is PoolAttention: norm and SiLU; multi-head self-attention over all pixels and
 // their mean, with learned positions, whose result at the mean is projected to logits.
@@ -63,6 +68,13 @@ func (a *attentionPool) forward(h gotorch.Tensor, _ []gotorch.Tensor, p pass) go
 	return a.out.forward(y.Select(1, 0), p)
 }
 
+func (a *attentionPool) products(e *products, side int64) {
+	tokens := side*side + 1
+	e.linear(a.qkv, []int64{e.n, tokens}, false)
+	e.attend(a.heads, tokens, a.qkv.in/a.heads, false)
+	e.linear(a.out, []int64{e.n}, false)
+}
+
 // featurePool is PoolSpatial and PoolSpatialV2: the means of the feature maps of all blocks, and
 // an MLP with one hidden layer.
 type featurePool struct {
@@ -92,4 +104,9 @@ func (a *featurePool) forward(h gotorch.Tensor, hs []gotorch.Tensor, p pass) got
 	}
 	n := hidden.Size(0)
 	return a.out.forward(a.norm.silu(hidden.View(n, featureWidth, 1, 1)).View(n, featureWidth), p)
+}
+
+func (a *featurePool) products(e *products, _ int64) {
+	e.linear(a.hidden, []int64{e.n}, false)
+	e.linear(a.out, []int64{e.n}, false)
 }

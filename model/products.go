@@ -14,6 +14,7 @@ type Product struct {
 	Padding      int64      // of a convolution
 	Half         bool       // in the compute-dtype region; else always float32
 	NoGradient   bool       // the input (the image, or t) needs no gradient
+	Embedding    bool       // the input depends on t and the class alone
 	MACs         int64      // multiply-accumulate operations, forward
 }
 
@@ -30,14 +31,50 @@ func (p Product) TrainingMACs() int64 {
 // images, in order. imageSize is the width and height in pixels.
 func (m *UNet) Products(n, imageSize int) []Product {
 	e := products{n: int64(n)}
-	e.linear(m.timeEmbed.first, []int64{e.n}, false)
-	e.list[0].NoGradient = true
-	e.linear(m.timeEmbed.second, []int64{e.n}, false)
+	e.timeEmbed(m.timeEmbed)
 	first := len(e.list)
 	m.each(imageSize, func(bl block, side int64) { e.block(bl, side) })
 	e.list[first].NoGradient = true
 	e.list[len(e.list)-1].Half = false // the last convolution
 	return e.list
+}
+
+// Products returns what [UNet.Products] does, for a classifier.
+func (m *Classifier) Products(n, imageSize int) []Product {
+	e := products{n: int64(n)}
+	e.timeEmbed(m.timeEmbed)
+	first, side := len(e.list), int64(imageSize)
+	for _, bl := range append(slices.Clone(m.inputBlocks), m.middleBlock) {
+		e.block(bl, side)
+		side = bl.size(side)
+	}
+	e.list[first].NoGradient = true
+	m.pool.products(&e, side)
+	return e.list
+}
+
+// MACs returns the multiply-accumulate operations of a forward pass of one image.
+func (m *Classifier) MACs(imageSize int) (total int64) {
+	for _, p := range m.Products(1, imageSize) {
+		total += p.MACs
+	}
+	return total
+}
+
+// GradientMACs returns the multiply-accumulate operations of the gradient of log p(y | x_t) by one
+// image, forward and backward, as in classifier guidance: without gradients of the weights.
+func (m *Classifier) GradientMACs(imageSize int) (total int64) {
+	for _, p := range m.Products(1, imageSize) {
+		switch {
+		case p.Embedding:
+			total += p.MACs
+		case p.Weight == nil: // both factors depend on the image
+			total += 3 * p.MACs
+		default:
+			total += 2 * p.MACs
+		}
+	}
+	return total
 }
 
 // MACs returns the multiply-accumulate operations of a forward pass of one image:
@@ -97,6 +134,19 @@ type products struct {
 	list []Product
 }
 
+// timeEmbed appends the MLP of the timestep embedding.
+func (e *products) timeEmbed(t *timeEmbed) {
+	e.embedding(t.first)
+	e.list[0].NoGradient = true
+	e.embedding(t.second)
+}
+
+// embedding appends a linear layer of the embedding, or of a block's projection of it.
+func (e *products) embedding(l *linear) {
+	e.linear(l, []int64{e.n}, false)
+	e.list[len(e.list)-1].Embedding = true
+}
+
 func (e *products) block(bl block, side int64) {
 	if bl.conv != nil {
 		e.conv(bl.conv, side)
@@ -117,7 +167,7 @@ func (e *products) block(bl block, side int64) {
 
 func (e *products) res(r *resBlock, side int64) {
 	e.conv(r.inConv, side)
-	e.linear(r.emb, []int64{e.n}, false)
+	e.embedding(r.emb)
 	side = r.resample.size(side)
 	e.conv(r.outConv, side)
 	if r.skip != nil {
@@ -144,11 +194,16 @@ func (e *products) linear(l *linear, shape []int64, half bool) {
 
 func (e *products) attention(a *attention, side int64) {
 	tokens := side * side
-	batch, width := e.n*a.heads, a.proj.in/a.heads
-	macs := batch * tokens * tokens * width
 	e.linear(a.qkv, []int64{e.n, tokens}, true)
-	e.list = append(e.list,
-		Product{Input: []int64{batch, tokens, width}, Other: []int64{batch, width, tokens}, Transposed: true, Half: true, MACs: macs},
-		Product{Input: []int64{batch, tokens, tokens}, Other: []int64{batch, tokens, width}, Half: true, MACs: macs})
+	e.attend(a.heads, tokens, a.proj.in/a.heads, true)
 	e.linear(a.proj, []int64{e.n, tokens}, true)
+}
+
+// attend appends the two products of self-attention, with heads of width channels.
+func (e *products) attend(heads, tokens, width int64, half bool) {
+	batch := e.n * heads
+	macs := batch * tokens * tokens * width
+	e.list = append(e.list,
+		Product{Input: []int64{batch, tokens, width}, Other: []int64{batch, width, tokens}, Transposed: true, Half: half, MACs: macs},
+		Product{Input: []int64{batch, tokens, tokens}, Other: []int64{batch, tokens, width}, Half: half, MACs: macs})
 }

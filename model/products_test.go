@@ -53,3 +53,47 @@ func TestProducts(t *testing.T) {
 		})
 	}
 }
+
+// TestClassifierProducts compares with the count of PyTorch's torch.utils.flop_counter for
+// guided-diffusion's EncoderUNetModel: a forward pass, a training step, and the gradient by the image
+// with frozen weights.
+func TestClassifierProducts(t *testing.T) {
+	for _, test := range []struct {
+		pool                       string
+		upDown                     bool
+		n, depth                   int
+		attention                  []int
+		forward, training, guiding int64 // FLOPs
+	}{
+		{PoolAdaptive, true, 1, 1, []int{8}, 174590464, 522853888, 352687104},
+		// PyTorch projects all 65 tokens of the attention, and not only the mean.
+		{PoolAttention, false, 2, 1, []int{8}, 357046272 - projected, 1069303808 - 3*projected, 725562368 - 2*projected},
+		{PoolSpatial, true, 1, 2, []int{8, 4}, 263430144, 789372928, 532267008},
+		{PoolSpatialV2, true, 2, 1, []int{16, 8}, 403259392, 1207943168, 847085568},
+	} {
+		c := ClassifierConfig{
+			ImageSize: 16, NumClasses: 10, Width: 64, Depth: test.depth, AttentionResolutions: test.attention, UseScaleShiftNorm: true,
+			ResBlockUpDown: test.upDown, Pool: test.pool, ChannelMult: []float64{1, 2},
+		}
+		e, err := c.Encoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		network, err := PlanClassifier(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var forward, training int64
+		for _, p := range network.Products(test.n, 16) {
+			forward += 2 * p.MACs
+			training += 2 * p.TrainingMACs()
+		}
+		guiding := 2 * int64(test.n) * network.GradientMACs(16)
+		if forward != test.forward || training != test.training || guiding != test.guiding || 2*int64(test.n)*network.MACs(16) != test.forward {
+			t.Errorf("%s: %d FLOPs forward, %d per step and %d to guide; want %d, %d and %d", test.pool, forward, training, guiding, test.forward, test.training, test.guiding)
+		}
+	}
+}
+
+// projected are the FLOPs of 64 tokens of two images with 128 channels to 10 classes.
+const projected = 2 * 2 * 64 * 128 * 10

@@ -195,7 +195,7 @@ func TestClassifierTraining(t *testing.T) {
 	if got := iddpm(t, "resume", dir, "--steps", "3", "--device", "cpu"); got.status != exitDone {
 		t.Errorf("resume: %s", got.stderr)
 	}
-	if got := iddpm(t, "info", dir); got.status != exitDone || !strings.Contains(got.stdout, "classifier-width") {
+	if got := iddpm(t, "info", dir); got.status != exitDone || !strings.Contains(got.stdout, "classifier-width") || !strings.Contains(got.stdout, "for a gradient in guidance") {
 		t.Errorf("info: %s%s", got.stdout, got.stderr)
 	}
 	base := strings.Fields("--class_cond False --learn_sigma True --resblock_updown True --num_samples 2 --image_size 16 --num_channels 64 --num_res_blocks 1 --channel_mult 1,1 --attention_resolutions 8 --num_heads 1 --timestep_respacing 2")

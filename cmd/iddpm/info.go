@@ -18,12 +18,18 @@ import (
 
 type infoOptions struct {
 	remoteOptions
-	preset string
-	json   bool
+	preset     string
+	guidance   guidanceOptions
+	classifier classifierOptions
+	json       bool
+}
+
+func newInfoOptions() *infoOptions {
+	return &infoOptions{guidance: noGuidance(), classifier: newClassifierOptions()}
 }
 
 func (o *infoOptions) options() []cli.Option {
-	return append(o.remoteOptions.options(),
+	return append(slices.Concat(o.remoteOptions.options(), o.guidance.options(), o.classifier.options()),
 		cli.PresetOption(&o.preset), cli.ConfigOption(),
 		cli.JSONOption(&o.json),
 	)
@@ -36,16 +42,17 @@ func (p *program) infoCommand() *urfave.Command {
 		Usage:     "show the settings, cost and memory of a checkpoint or preset",
 		UsageText: "iddpm info CKPT_OR_RUN_DIR_OR_PRESET [FLAGS]",
 		Description: `Prints the settings, the step, the number of parameters, the FLOPs of a forward pass and the memory
-needed for training. Flags override the settings, to estimate the cost of a network before
-training it.
+needed for training, and the FLOPs of sampling an image, with guidance by the flags of sample. Flags
+override the settings, to estimate the cost of a network before training it.
 
 Presets:
 ` + presetList() + `
 Examples:
   iddpm info runs/001-emoji
   iddpm info cifar10
-  iddpm info imagenet64 --num-channels 192 --use-checkpoint`,
-		Flags:           cli.FlagsOf(append(cli.ConfigOptions(&config), new(infoOptions).options()...)...),
+  iddpm info imagenet64 --num-channels 192 --use-checkpoint
+  iddpm info runs/003-photos --guidance 2 --guidance-interval 0.2,3 --timestep-respacing 100`,
+		Flags:           cli.FlagsOf(append(cli.ConfigOptions(&config), newInfoOptions().options()...)...),
 		HideHelpCommand: true,
 		Action:          p.info,
 	}
@@ -61,13 +68,16 @@ func presetList() string {
 }
 
 func (p *program) info(c *urfave.Context) error {
-	var o infoOptions
+	o := newInfoOptions()
 	name, err := argument(c, "CKPT_OR_RUN_DIR_OR_PRESET")
 	if err := errors.Join(err, cli.Apply(c, o.options())); err != nil {
 		return err
 	}
+	if err := errors.Join(o.guidance.validate(), o.classifier.validate()); err != nil {
+		return err
+	}
 	s := p.newSession(o.json, false)
-	result, err := s.describeModel(c, name, &o)
+	result, err := s.describeModel(c, name, o)
 	if err != nil {
 		return err
 	}
@@ -92,7 +102,10 @@ func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) 
 	if err := r.Config.Validate(); err != nil {
 		return nil, cli.Usage(err)
 	}
-	return &r, r.measure()
+	if err := r.measure(); err != nil || r.FLOPs == 0 || r.Config.Classifier != nil {
+		return &r, err
+	}
+	return &r, r.measureSampling(c.Context, s.remotes(o.remoteOptions), o, r.FLOPs)
 }
 
 // describeCheckpoint reads a file, a folder or a URL. Of bare weights that do not tell their network
@@ -181,17 +194,15 @@ func (r *infoResult) measure() error {
 	return nil
 }
 
-// measureClassifier counts the parameters of a classifier.
+// measureClassifier computes the cost of a classifier, except for the memory of its training.
 func (r *infoResult) measureClassifier() error {
-	e, err := r.Config.Classifier.Encoder()
+	network, err := planOf(*r.Config.Classifier)
 	if err != nil {
-		return cli.Usage(err)
+		return err
 	}
-	network, err := model.PlanClassifier(e)
-	if err != nil {
-		return cli.Usage(err)
-	}
+	size := r.Config.Classifier.ImageSize
 	r.Parameters = network.NumParameters()
+	r.FLOPs, r.GradientFLOPs = 2*network.MACs(size), 2*network.GradientMACs(size)
 	return nil
 }
 

@@ -32,8 +32,11 @@ type infoResult struct {
 	// Unfit says why bare weights do not tell their network; the costs are then omitted.
 	Unfit string `json:"unfit,omitempty"`
 
-	FLOPs  int64          `json:"flops"` // of one evaluation on one image, two per multiplication and addition
-	Memory memoryEstimate `json:"memory"`
+	FLOPs int64 `json:"flops"` // of one evaluation on one image, two per multiplication and addition
+	// GradientFLOPs are those of a classifier's gradient by one image, forward and backward.
+	GradientFLOPs int64          `json:"gradient_flops,omitempty"`
+	Sampling      *samplingCost  `json:"sampling,omitempty"`
+	Memory        memoryEstimate `json:"memory"`
 	// The effect of --use-checkpoint on training.
 	Checkpointing checkpointingCost `json:"checkpointing"`
 
@@ -65,6 +68,7 @@ func (r *infoResult) text(w io.Writer) error {
 	options := cli.ConfigOptions(&r.Config)
 	if r.Config.Classifier != nil {
 		options = append(cli.ClassifierOptions(r.Config.Classifier), options...)
+		t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one, %.2f for a gradient in guidance", giga(r.FLOPs), giga(3*r.FLOPs), giga(r.GradientFLOPs))
 	} else if r.Unfit == "" {
 		r.costs(&t)
 	}
@@ -91,6 +95,9 @@ func (r *infoResult) costs(t *terminal.Table) {
 		training += c.FLOPs
 	}
 	t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one", giga(r.FLOPs), giga(training))
+	if r.Sampling != nil {
+		r.Sampling.write(t)
+	}
 	t.Line("training memory", "about %s of a GPU in %s: %s of state, gradients, and %s per image of a microbatch",
 		terminal.FormatBytes(r.Memory.Training), r.Memory.Precision, terminal.FormatBytes(r.Memory.State), terminal.FormatBytes(r.Memory.PerImage))
 	t.Line("  extra", "workspaces of cuDNN and cuBLAS, the CUDA context, and 5 to 20 %% of fragmentation")

@@ -10,6 +10,8 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 
+	"iddpm/model"
+
 	"iddpm/train"
 )
 
@@ -88,5 +90,42 @@ func TestInfoNamesPublished(t *testing.T) {
 	}
 	if d := r.Config.Diffusion; d.Steps != 4000 || d.NoiseSchedule != "cosine" || r.Config.Model.ImageSize != 32 || len(r.Assumed) > 0 || r.FLOPs == 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestInfoSampling counts the evaluations of sampling with guidance.
+func TestInfoSampling(t *testing.T) {
+	guide, classifier := tinyRun(t), writeSmallClassifier(t, model.PoolAttention)
+	describe := func(args string) (r infoResult) {
+		t.Helper()
+		got := iddpm(t, append([]string{"info"}, strings.Fields(args+" --json")...)...)
+		if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || r.Sampling == nil {
+			t.Fatalf("%s: %d, %s%s", args, got.status, got.stdout, got.stderr)
+		}
+		return r
+	}
+	network := "emoji --class-cond --num-classes 10 --class-dropout 0.1 --timestep-respacing 20"
+	plain := describe(network)
+	if c := *plain.Sampling; c != (samplingCost{Timesteps: 20, Evaluations: 20, FLOPs: 20 * plain.FLOPs}) {
+		t.Errorf("without guidance: %+v", c)
+	}
+	if c := *describe(network + " --guidance 2").Sampling; c != (samplingCost{Timesteps: 20, Guided: 20, Evaluations: 40, FLOPs: 40 * plain.FLOPs}) {
+		t.Errorf("with guidance: %+v", c)
+	}
+	part := *describe(network + " --guidance 2 --guidance-interval 0.2,3").Sampling
+	if part.Guided < 5 || part.Guided > 15 || part.Evaluations != 20+part.Guided || part.FLOPs != int64(part.Evaluations)*plain.FLOPs {
+		t.Errorf("in an interval: %+v", part)
+	}
+	own := describe(guide)
+	if c := *describe(guide + " --guidance 2 --guide " + guide).Sampling; c.Evaluations != c.Timesteps || c.Guide != c.Timesteps || c.FLOPs != 2*own.Sampling.FLOPs {
+		t.Errorf("with a guide: %+v", c)
+	}
+	small := "emoji --image-size 16 --timestep-respacing 20 --classifier " + classifier + smallClassifier
+	zero, one := describe(small+" --classifier-scale 0"), describe(small)
+	if c := *one.Sampling; c.Gradients != 20 || zero.Sampling.Gradients != 0 || c.FLOPs <= zero.Sampling.FLOPs || (c.FLOPs-zero.Sampling.FLOPs)%20 != 0 {
+		t.Errorf("with a classifier: %+v, with S = 0 %+v", c, zero.Sampling)
+	}
+	if got := iddpm(t, "info", "emoji", "--guidance", "2"); got.status != exitUsage || !strings.Contains(got.stderr, "emoji has no null class") {
+		t.Errorf("without a null class: %d, %s", got.status, got.stderr)
 	}
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+
+	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/diffusion"
+	"iddpm/internal/cli"
+	"iddpm/internal/runs"
+	"iddpm/internal/terminal"
+	"iddpm/model"
+	"iddpm/train"
+)
+
+// samplingCost is the cost of sampling an image, with the guidance that flags ask for.
+type samplingCost struct {
+	Timesteps   int   `json:"timesteps"`
+	Guided      int   `json:"guided_timesteps"`     // with --guidance, those of its interval
+	Evaluations int   `json:"evaluations"`          // of the network: two in a step with classifier-free guidance
+	Guide       int   `json:"guide_evaluations"`    // of the network of --guide
+	Gradients   int   `json:"classifier_gradients"` // of the classifier of --classifier
+	FLOPs       int64 `json:"flops"`                // of all of them
+}
+
+// measureSampling counts what sampling an image evaluates. flops are those of one evaluation.
+func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes, o *infoOptions, flops int64) (err error) {
+	c := &samplingCost{}
+	r.Sampling = c
+	self := &train.Checkpoint{Path: r.Checkpoint + r.Preset, Config: r.Config}
+	if err := o.guidance.check(self); err != nil {
+		return err
+	}
+	if c.Timesteps, c.Guided, err = countTimesteps(r.Config.Diffusion, &o.guidance); err != nil {
+		return err
+	}
+	c.Evaluations = c.Timesteps
+	if o.guidance.path == "" {
+		c.Evaluations += c.Guided
+	}
+	c.FLOPs = int64(c.Evaluations) * flops
+	guide, err := o.guidance.load(ctx, remotes, o.guidance.path, self)
+	if err != nil {
+		return err
+	}
+	if guide != nil {
+		u, err := guide.Config.Model.UNet()
+		if err != nil {
+			return err
+		}
+		network, err := model.Plan(u)
+		if err != nil {
+			return err
+		}
+		c.Guide = c.Guided
+		c.FLOPs += int64(c.Guide) * 2 * network.MACs(guide.Config.Model.ImageSize)
+	}
+	classifier, err := o.classifier.load(ctx, remotes, o.classifier.path, self)
+	if err != nil || classifier == nil || o.classifier.scale == 0 {
+		return err
+	}
+	network, err := planOf(o.classifier.config)
+	if err != nil {
+		return err
+	}
+	c.Gradients = c.Timesteps
+	c.FLOPs += int64(c.Gradients) * 2 * network.GradientMACs(o.classifier.config.ImageSize)
+	return nil
+}
+
+// countTimesteps returns the number of timesteps of sampling, and how many of them are guided.
+func countTimesteps(c diffusion.Config, o *guidanceOptions) (steps, guided int, err error) {
+	err = onTensorThread(func() error {
+		gotorch.Scope(func() {
+			var process *diffusion.GaussianDiffusion
+			if process, err = diffusion.New(c, gotorch.Device{}); err != nil {
+				return
+			}
+			g := diffusion.Guidance{Scale: o.scale}
+			if o.interval != nil {
+				g.MinSigma, g.MaxSigma = o.interval[0], o.interval[1]
+			}
+			steps, guided = process.NumTimesteps(), g.CountGuided(process)
+		})
+		return err
+	})
+	return steps, guided, err
+}
+
+// planOf builds a classifier without tensors.
+func planOf(c model.ClassifierConfig) (*model.Classifier, error) {
+	e, err := c.Encoder()
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	network, err := model.PlanClassifier(e)
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	return network, nil
+}
+
+// write adds the cost to a table.
+func (c *samplingCost) write(t *terminal.Table) {
+	t.Line("sampling", "%.2f GFLOP per image: %d timesteps, %d evaluations of the network", giga(c.FLOPs), c.Timesteps, c.Evaluations)
+	if c.Guided > 0 {
+		t.Line("  guided", "%d of the timesteps, %d evaluations of the guide", c.Guided, c.Guide+c.Evaluations-c.Timesteps)
+	}
+	if c.Gradients > 0 {
+		t.Line("  classifier", "%d gradients", c.Gradients)
+	}
+}
