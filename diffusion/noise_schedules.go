@@ -70,13 +70,16 @@ func parseShift(size string) (func(int, gotorch.Device) gotorch.Tensor, error) {
 	return func(steps int, d gotorch.Device) gotorch.Tensor { return shiftedCosineBetas(n, steps, d) }, nil
 }
 
+// minEnd keeps the first beta, like maxBeta the last one, away from 0 and 1 in float32.
+const minEnd = 1e-10
+
 // parseEnds parses the START,END of a schedule of diffusers.
 func parseEnds(ends string, roots bool) (func(int, gotorch.Device) gotorch.Tensor, error) {
 	first, last, _ := strings.Cut(ends, ",")
 	start, err1 := strconv.ParseFloat(first, 64)
 	end, err2 := strconv.ParseFloat(last, 64)
-	if err1 != nil || err2 != nil || !(0 < start && start < end && end < 1) {
-		return nil, fmt.Errorf("%q are not the first and the last beta: write two numbers between 0 and 1, rising, such as 0.00085,0.012", ends)
+	if err1 != nil || err2 != nil || !(minEnd <= start && start < end && end <= maxBeta) {
+		return nil, fmt.Errorf("%q are not the first and the last beta: write two numbers from %g to %g, rising, such as 0.00085,0.012", ends, minEnd, maxBeta)
 	}
 	return interpolatedBetas(start, end, roots), nil
 }

@@ -32,7 +32,7 @@ func TestCutNoiseSchedule(t *testing.T) {
 
 // FuzzNoiseSchedule: a name is either refused or gives betas of a schedule.
 func FuzzNoiseSchedule(f *testing.F) {
-	for _, name := range []string{Linear, Cosine, Sigmoid, ScaledLinear, "linear:1e-4,0.02", "cosine-shifted:256", "scaled-linear:,", "cosine-shifted:-1"} {
+	for _, name := range []string{Linear, Cosine, Sigmoid, ScaledLinear, "linear:1e-4,0.02", "cosine-shifted:256", "scaled-linear:,", "linear:1e-10,0.999", "scaled-linear:1e-10,0.999", "cosine-shifted:-1"} {
 		f.Add(name, 30)
 	}
 	f.Fuzz(func(t *testing.T, name string, steps int) {
