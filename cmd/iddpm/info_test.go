@@ -11,7 +11,6 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 
 	"iddpm/model"
-
 	"iddpm/train"
 )
 
