@@ -16,12 +16,17 @@ type Spacing int
 const (
 	EvenT      Spacing = iota // evenly in t
 	EvenLogSNR                // evenly in the log-SNR, log(alphaBar_t / (1 - alphaBar_t))
+	Trimmed                   // the last timestep, and evenly in the log-SNR from minLogSNR on
 )
 
-// spacingNames are the names of the spacings.
-var spacingNames = []string{EvenT: "t", EvenLogSNR: "logsnr"}
+// minLogSNR is where Trimmed begins. Below, x_t is almost noise alone, and the predicted x_0 hardly
+// changes: on the cosine schedule EvenLogSNR spends a third of the timesteps there.
+const minLogSNR = -8
 
-// String returns t or logsnr.
+// spacingNames are the names of the spacings.
+var spacingNames = []string{EvenT: "t", EvenLogSNR: "logsnr", Trimmed: "trimmed"}
+
+// String returns t, logsnr or trimmed.
 func (s Spacing) String() string { return spacingNames[s] }
 
 // ParseSpacing returns the spacing of a name.
@@ -33,24 +38,31 @@ func ParseSpacing(name string) (Spacing, error) {
 	return Spacing(i), nil
 }
 
-// logSNRPrefix is the beginning of a timestep respacing that is even in log-SNR: logsnr20.
-const logSNRPrefix = "logsnr"
-
 // Respacing returns the timestep respacing that keeps n timesteps, or all if there are no more.
 func (s Spacing) Respacing(n, numTimesteps int) string {
 	switch {
 	case n >= numTimesteps:
 		return ""
-	case s == EvenLogSNR:
-		return logSNRPrefix + strconv.Itoa(n)
+	case s == EvenT:
+		return strconv.Itoa(n)
 	}
-	return strconv.Itoa(n)
+	return s.String() + strconv.Itoa(n)
+}
+
+// spacingOf returns the spacing of a timestep respacing such as "logsnr20", and its count.
+func spacingOf(spec string) (s Spacing, count string, ok bool) {
+	for _, s := range []Spacing{EvenLogSNR, Trimmed} {
+		if count, ok = strings.CutPrefix(spec, s.String()); ok {
+			return s, count, true
+		}
+	}
+	return EvenT, "", false
 }
 
 // validateRespacing reports whether a timestep respacing exists for a process of numTimesteps. It
 // needs no schedule.
 func validateRespacing(numTimesteps int, spec string) error {
-	count, ok := strings.CutPrefix(spec, logSNRPrefix)
+	_, count, ok := spacingOf(spec)
 	if !ok {
 		_, err := SpaceTimesteps(numTimesteps, spec)
 		return err
@@ -71,11 +83,14 @@ func keptTimesteps(spec string, alphasCumprod []float64) ([]int, error) {
 	if err := validateRespacing(len(alphasCumprod), spec); err != nil {
 		return nil, err
 	}
-	count, ok := strings.CutPrefix(spec, logSNRPrefix)
+	spacing, count, ok := spacingOf(spec)
 	if !ok {
 		return SpaceTimesteps(len(alphasCumprod), spec)
 	}
 	n, err := parseCount(count)
+	if spacing == Trimmed {
+		return TrimmedTimesteps(alphasCumprod, n), err
+	}
 	return LogSNRTimesteps(alphasCumprod, n), err
 }
 
@@ -84,16 +99,33 @@ func keptTimesteps(spec string, alphasCumprod []float64) ([]int, error) {
 // timestep to the next, several values have the same nearest timestep, so there may be fewer than
 // n. alphasCumprod is alphaBar_t, [T], descending.
 func LogSNRTimesteps(alphasCumprod []float64, n int) []int {
-	logSNR := func(t int) float64 { return math.Log(alphasCumprod[t]) - math.Log1p(-alphasCumprod[t]) }
+	return logSNRTimesteps(alphasCumprod, n, -math.MaxFloat64)
+}
+
+// TrimmedTimesteps is LogSNRTimesteps without most of the timesteps whose log-SNR is below -8: it
+// keeps the last one, and n-1 from there on.
+func TrimmedTimesteps(alphasCumprod []float64, n int) []int {
+	last := len(alphasCumprod) - 1
+	if logSNR(alphasCumprod[last]) < minLogSNR {
+		n--
+	}
+	return logSNRTimesteps(alphasCumprod, n, minLogSNR)
+}
+
+func logSNR(alphaBar float64) float64 { return math.Log(alphaBar) - math.Log1p(-alphaBar) }
+
+// logSNRTimesteps spaces n timesteps of a log-SNR of at least low, and keeps the last one.
+func logSNRTimesteps(alphasCumprod []float64, n int, low float64) []int {
+	at := func(t int) float64 { return logSNR(alphasCumprod[t]) }
 	last := len(alphasCumprod) - 1
 	noisiest := last
-	for noisiest > 0 && math.IsInf(logSNR(noisiest), -1) { // without signal it has no place on the scale
+	for noisiest > 0 && at(noisiest) < low { // without signal it has no place on the scale
 		noisiest--
 	}
-	kept := []int{last}
+	kept := []int{0, last}
 	for i := range n {
-		target := logSNR(noisiest) + (logSNR(0)-logSNR(noisiest))*float64(i)/float64(max(n-1, 1))
-		kept = append(kept, nearest(logSNR, noisiest, target))
+		target := at(noisiest) + (at(0)-at(noisiest))*float64(i)/float64(max(n-1, 1))
+		kept = append(kept, nearest(at, noisiest, target))
 	}
 	slices.Sort(kept)
 	return slices.Compact(kept)

@@ -52,8 +52,22 @@ func TestLogSNRTimestepsWithoutSignal(t *testing.T) {
 	}
 }
 
+// Trimmed keeps the last timestep, and no other that is noisier than a log-SNR of -8 by more than the
+// distance to the nearest.
+func TestTrimmedTimesteps(t *testing.T) {
+	schedule := must(NewSchedule(must(NamedBetas(Cosine, 1000))))
+	got := TrimmedTimesteps(schedule.AlphasCumprod, 10)
+	if len(got) > 10 || len(got) < 9 || got[0] != 0 || got[len(got)-1] != 999 || logSNR(schedule.AlphasCumprod[got[len(got)-2]]) < minLogSNR {
+		t.Errorf("%v", got)
+	}
+	linear := must(NewSchedule(must(NamedBetas(Linear, 1000)))).AlphasCumprod[:700] // ends above -8
+	if got, want := TrimmedTimesteps(linear, 10), LogSNRTimesteps(linear, 10); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestSpacing(t *testing.T) {
-	for spacing, want := range map[Spacing]string{EvenT: "20", EvenLogSNR: "logsnr20"} {
+	for spacing, want := range map[Spacing]string{EvenT: "20", EvenLogSNR: "logsnr20", Trimmed: "trimmed20"} {
 		again, err := ParseSpacing(spacing.String())
 		if got := spacing.Respacing(20, 1000); got != want || again != spacing || err != nil {
 			t.Errorf("%s: %q, parsed %v, %v", spacing, got, again, err)

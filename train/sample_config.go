@@ -19,7 +19,7 @@ type SampleConfig struct {
 	Interval  int    `json:"sample_interval"`                  // steps between grids; the last step has one too; 0: none; [AutoInterval]: by cost
 	Images    int    `json:"sample_images"`                    // in a grid; 0: 64, or fewer if Interval is chosen by cost
 	Chosen    bool   `json:"sample_interval_chosen,omitempty"` // Interval was chosen by cost, and grows if grids turn out to cost more
-	Respacing string `json:"sample_respacing"`                 // timestep respacing; ddimN samples by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling; "": ddim50, or the next below that the process has
+	Respacing string `json:"sample_respacing"`                 // timestep respacing; ddimN samples by DDIM, logsnrN and trimmedN by DPM-Solver++(2M), others by ancestral sampling; "": ddim50, or the next below that the process has
 }
 
 // ddimSteps is the number of timesteps by default.
@@ -45,7 +45,7 @@ func (s SampleConfig) Process(d diffusion.Config) (diffusion.Config, diffusion.S
 	switch {
 	case strings.HasPrefix(d.TimestepRespacing, "ddim"):
 		return d, diffusion.DDIM
-	case strings.HasPrefix(d.TimestepRespacing, diffusion.EvenLogSNR.String()):
+	case strings.HasPrefix(d.TimestepRespacing, diffusion.EvenLogSNR.String()), strings.HasPrefix(d.TimestepRespacing, diffusion.Trimmed.String()):
 		return d, diffusion.DPMPP2M
 	}
 	return d, diffusion.Ancestral

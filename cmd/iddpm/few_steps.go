@@ -42,7 +42,7 @@ type fewStepsOptions struct {
 func newFewStepsOptions() fewStepsOptions {
 	return fewStepsOptions{
 		inferenceOptions: defaultInference(), number: 64, batchSize: 16,
-		samplers: strings.Join(samplerNames(), ","), spacings: "t,logsnr", steps: []int{5, 10, 20, 50},
+		samplers: strings.Join(samplerNames(), ","), spacings: "t,logsnr,trimmed", steps: []int{5, 10, 20, 50},
 	}
 }
 
@@ -54,7 +54,7 @@ func samplerNames() (names []string) {
 }
 
 func (o *fewStepsOptions) options() []cli.Option {
-	spacings := cli.Option{Name: "spacings", Category: cli.CategorySampling, Value: &o.spacings, Usage: "compare the spacings `NAMES` of timesteps: t, logsnr"}
+	spacings := cli.Option{Name: "spacings", Category: cli.CategorySampling, Value: &o.spacings, Usage: "compare the spacings `NAMES` of timesteps: t, logsnr, trimmed"}
 	if o.spacings == "" {
 		spacings.Standard = "by sampler"
 	}

@@ -20,7 +20,7 @@ func TestBenchFewSteps(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.status != exitDone {
 		t.Fatalf("status %d, %v: %s", got.status, err, got.stderr)
 	}
-	if r.FullChain.RMS != 0 || r.FullChain.Timesteps != 40 || r.NumSamples != 2 || len(r.Rows) != 2*3*3 {
+	if r.FullChain.RMS != 0 || r.FullChain.Timesteps != 40 || r.NumSamples != 2 || len(r.Rows) != 3*3*3 {
 		t.Fatalf("%+v", r)
 	}
 	by := map[string]fewStepsRow{}

@@ -38,7 +38,7 @@ func (o *samplerOptions) options() []cli.Option {
 		{Name: "sampling-steps", Category: cli.CategorySampling, Value: &o.steps,
 			Usage: "sample in at most `K` timesteps (0: 20 with the samplers for few steps, else all)"},
 		{Name: "spacing", Category: cli.CategorySampling, Value: &o.spacing, Standard: "logsnr with the samplers for few steps, else t",
-			Usage: "spread the --sampling-steps evenly in `NAME`: t or logsnr (where the log-SNR changes fast, there may be fewer)"},
+			Usage: "spread the --sampling-steps evenly in `NAME`: t, logsnr (where it changes fast, there may be fewer), or trimmed (logsnr without the noisiest part: better in 10 steps)"},
 		{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler: --sampler ddim"},
 		{Name: "eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
 	}
@@ -112,7 +112,7 @@ func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 			return c, err
 		}
 	}
-	if steps == 0 && spacing == diffusion.EvenLogSNR && r.respacing == "" {
+	if steps == 0 && spacing != diffusion.EvenT && r.respacing == "" {
 		steps = fewSteps
 	}
 	if steps > 0 {
