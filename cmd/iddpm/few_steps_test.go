@@ -46,8 +46,8 @@ func TestBenchFewSteps(t *testing.T) {
 	if drawn := cells(t, rows, "tiny: dpmpp-2m, logsnr", "rms"); !slices.Contains(drawn, by["logsnr dpmpp-2m 1"].RMS) || len(drawn) != 3 {
 		t.Errorf("the figure has %v", drawn)
 	}
-	if len(rows) != 1+2*2*3 {
-		t.Errorf("the figure's table has %d rows: those without noise, and a header, are 13", len(rows))
+	if len(rows) != 1+3*2*3 {
+		t.Errorf("the figure's table has %d rows: those without noise, and a header, are 19", len(rows))
 	}
 	if wrong := iddpm(t, "figure", "few-steps", filepath.Join(run, "config.json"), "-o", filepath.Join(t.TempDir(), "f.png")); wrong.status == exitDone || !strings.Contains(wrong.stderr, "not the output") {
 		t.Errorf("status %d, %s", wrong.status, wrong.stderr)
