@@ -7,9 +7,18 @@ import (
 	"iddpm/internal/cli"
 )
 
-// fewSteps is the number of timesteps, evenly spaced in log-SNR, of the samplers for few steps where
-// the user does not choose. iddpm bench few-steps measures what is lost.
+// fewSteps is the least number of timesteps, evenly spaced in log-SNR, of the default sampler for few
+// steps. iddpm bench few-steps measures what is lost.
 const fewSteps = 20
+
+// stepsByDefault returns the number of timesteps of a sampler for few steps where the user does not
+// choose. One that adds noise needs some more.
+func stepsByDefault(s diffusion.Sampler) int {
+	if s.Deterministic(0) {
+		return fewSteps
+	}
+	return 25
+}
 
 // samplerOptions are the flags that choose a sampler and its timesteps, for a first network or for one
 // that upsamples.
@@ -33,10 +42,10 @@ func (o *samplerOptions) options() []cli.Option {
 		}
 	}
 	return []cli.Option{
-		{Name: "sampler", Category: cli.CategorySampling, Value: &o.name, Standard: "dpmpp-2m, or with improved-diffusion's flags ddpm",
+		{Name: "sampler", Category: cli.CategorySampling, Value: &o.name, Standard: "dpmpp-2m-sde, below 20 steps dpmpp-2m, or with improved-diffusion's flags ddpm",
 			Usage: "sampler `NAME`: ddpm (ancestral), ddim, dpmpp-2m, dpmpp-2m-sde or heun; the last three need few steps"},
 		{Name: "sampling-steps", Category: cli.CategorySampling, Value: &o.steps,
-			Usage: "sample in at most `K` timesteps (0: 20 with the samplers for few steps, else all)"},
+			Usage: "sample in at most `K` timesteps (0: 20 with the samplers for few steps, 25 with dpmpp-2m-sde, else all)"},
 		{Name: "spacing", Category: cli.CategorySampling, Value: &o.spacing, Standard: "logsnr with the samplers for few steps, else t",
 			Usage: "spread the --sampling-steps evenly in `NAME`: t, logsnr (where it changes fast, there may be fewer), or trimmed (logsnr without the noisiest part: better in 10 steps)"},
 		{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler: --sampler ddim"},
@@ -91,7 +100,7 @@ type samplerRequest struct {
 	ddim          bool   // only DDIM does
 }
 
-// choose returns the sampler and the timesteps. Without flags it is DPM-Solver++(2M) in few steps,
+// choose returns the sampler and the timesteps. Without flags it is SDE-DPM-Solver++(2M) in few steps,
 // unless the process has few itself; with those of improved-diffusion it is as there.
 func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 	p := o.prefix
@@ -113,7 +122,7 @@ func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 		}
 	}
 	if steps == 0 && spacing != diffusion.EvenT && r.respacing == "" {
-		steps = fewSteps
+		steps = stepsByDefault(c.sampler)
 	}
 	if steps > 0 {
 		c.respacing = spacing.Respacing(steps, r.numTimesteps)
@@ -121,7 +130,9 @@ func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 	return c, nil
 }
 
-// sampler returns the sampler that the flags name, or else the default.
+// sampler returns the sampler that the flags name, or else the default: in few steps one that adds noise,
+// which corrects the errors of a network that has not learned enough. Samplers without noise leave
+// speckles then, in any number of steps (docs/study.md).
 func (o samplerOptions) sampler(r samplerRequest) diffusion.Sampler {
 	few := r.numTimesteps > 2*fewSteps && !r.reference && r.respacing == "" || o.steps > 0 || o.spacing != ""
 	switch s, err := diffusion.ParseSampler(cmp.Or(o.name, "-")); {
@@ -129,8 +140,10 @@ func (o samplerOptions) sampler(r samplerRequest) diffusion.Sampler {
 		return s
 	case o.ddim || r.ddim:
 		return diffusion.DDIM
-	case few:
+	case few && (r.deterministic || 0 < o.steps && o.steps < fewSteps):
 		return diffusion.DPMPP2M
+	case few:
+		return diffusion.DPMPP2MSDE
 	case r.deterministic && !r.reference && r.respacing == "":
 		return diffusion.DDIM
 	}
