@@ -59,7 +59,7 @@ help: ## Show this help
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(wildcard Makefile packaging/package.mk) | expand -t 20
 
-demo: build ## Train on the built-in emoji set and generate samples (minutes; DEMO_FLAGS adds flags)
+demo: build ## Train on smileys of the built-in emoji set, with a page that shows it, and sample (minutes; DEMO_FLAGS adds flags)
 	@scripts/demo.sh $(DEMO_FLAGS)
 
 # Of the command's tests, those in which it does several things concurrently: signals, processes, servers, uploads,
