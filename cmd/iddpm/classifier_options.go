@@ -106,3 +106,12 @@ func (o *classifierOptions) complete(c *train.Checkpoint, imageSize int) error {
 func notClassifier(path string) error {
 	return fmt.Errorf("--classifier: %s holds a denoiser, no classifier", path)
 }
+
+// evaluationOptions are the flags of the classifier in evaluate.
+func (o *classifierOptions) evaluationOptions() []cli.Option {
+	return append([]cli.Option{
+		{Name: "classifier", Path: true, Category: cli.CategoryEvaluation, Value: &o.path,
+			Usage: "report how many samples the classifier in `CKPT` assigns to the class of their label"},
+		{Name: "classifier-ema", Category: cli.CategoryEvaluation, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the classifier's EMA weights of decay `RATE`, or none"},
+	}, cli.ClassifierOptions(&o.config)...)
+}

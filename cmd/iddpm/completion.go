@@ -31,9 +31,9 @@ Examples:
 				return err
 			}
 			if what == manual {
-				return completion.Man(p.stdout, p.app(), version)
+				return completion.Man(p.stdout, c.App, version)
 			}
-			return cli.Usage(completion.Write(p.stdout, what, p.app()))
+			return cli.Usage(completion.Write(p.stdout, what, c.App))
 		},
 	}
 }

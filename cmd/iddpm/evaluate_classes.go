@@ -14,15 +14,6 @@ import (
 	"iddpm/train"
 )
 
-// evaluationOptions are the flags of the classifier in evaluate.
-func (o *classifierOptions) evaluationOptions() []cli.Option {
-	return append([]cli.Option{
-		{Name: "classifier", Path: true, Category: cli.CategoryEvaluation, Value: &o.path,
-			Usage: "report how many samples the classifier in `CKPT` assigns to the class of their label"},
-		{Name: "classifier-ema", Category: cli.CategoryEvaluation, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the classifier's EMA weights of decay `RATE`, or none"},
-	}, cli.ClassifierOptions(&o.config)...)
-}
-
 // evalClassifier is the classifier of evaluate --classifier. The zero value is none.
 type evalClassifier struct {
 	*inference.Classifier

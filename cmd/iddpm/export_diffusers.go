@@ -8,13 +8,9 @@ import (
 	"strings"
 
 	"iddpm/diffusers"
-	"iddpm/internal/cli"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
-
-// formatDiffusers is a folder that diffusers loads.
-const formatDiffusers = "diffusers"
 
 // exportDiffusers writes the weights as a pipeline of diffusers, and returns their name and the
 // files.
@@ -110,18 +106,4 @@ func diffusersAdvice(err error) string {
 		return "networks of iddpm train --channel-mult 1,2,2 and the like can be exported"
 	}
 	return ""
-}
-
-// checkDiffusers checks the flags of the format.
-func (o *exportOptions) checkDiffusers() error {
-	if o.format != formatDiffusers {
-		if o.scheduler != "" || o.license != "" {
-			return cli.Errorf("--scheduler and --license are for --format diffusers")
-		}
-		return nil
-	}
-	if o.scheduler != "" && o.scheduler != "ddpm" && o.scheduler != "ddim" {
-		return cli.Errorf("--scheduler %s is not one of ddpm, ddim", o.scheduler)
-	}
-	return nil
 }

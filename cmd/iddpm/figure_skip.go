@@ -7,9 +7,6 @@ import (
 	"iddpm/internal/cli"
 )
 
-// metricOctaves is the energy per octave of spatial frequency.
-const metricOctaves = "octaves"
-
 var skipStepsFigure = figureSpec{
 	name:      "skip-steps",
 	usage:     "skipping the first steps of the reverse process (figure 4)",

@@ -8,20 +8,9 @@ import (
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
-	"iddpm/internal/terminal"
 	"iddpm/model"
 	"iddpm/train"
 )
-
-// samplingCost is the cost of sampling an image, with the guidance that flags ask for.
-type samplingCost struct {
-	Timesteps   int   `json:"timesteps"`
-	Guided      int   `json:"guided_timesteps"`     // with --guidance, those of its interval
-	Evaluations int   `json:"evaluations"`          // of the network: two in a step with classifier-free guidance
-	Guide       int   `json:"guide_evaluations"`    // of the network of --guide
-	Gradients   int   `json:"classifier_gradients"` // of the classifier of --classifier
-	FLOPs       int64 `json:"flops"`                // of all of them
-}
 
 // measureSampling counts what sampling an image evaluates. flops are those of one evaluation.
 func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes, o *infoOptions, flops int64) (err error) {
@@ -98,15 +87,4 @@ func planOf(c model.ClassifierConfig) (*model.Classifier, error) {
 		return nil, cli.Usage(err)
 	}
 	return network, nil
-}
-
-// write adds the cost to a table.
-func (c *samplingCost) write(t *terminal.Table) {
-	t.Line("sampling", "%.2f GFLOP per image: %d timesteps, %d evaluations of the network", giga(c.FLOPs), c.Timesteps, c.Evaluations)
-	if c.Guided > 0 {
-		t.Line("  guided", "%d of the timesteps, %d evaluations of the guide", c.Guided, c.Guide+c.Evaluations-c.Timesteps)
-	}
-	if c.Gradients > 0 {
-		t.Line("  classifier", "%d gradients", c.Gradients)
-	}
 }

@@ -20,6 +20,8 @@ import (
 const (
 	metricFID = "fid"
 	metricKID = "kid"
+
+	metricOctaves = "octaves" // energy per octave of spatial frequency, without the Inception network
 )
 
 // metricOptions are the flags of figures that compare samples.

@@ -119,3 +119,11 @@ func (o *sampleJob) inPart(done int) error {
 	}
 	return fmt.Errorf("%w: %d of %d; --first-sample %d --num-samples %d generates the rest", errSavedInPart, done, o.count, o.first+done, o.count-done)
 }
+
+// about returns a duration in words of two digits or more, such as 12m30s.
+func about(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}

@@ -119,11 +119,3 @@ func withRemedy(err error, outcome string) error {
 	}
 	return err
 }
-
-// about returns a duration in words of two digits or more, such as 12m30s.
-func about(d time.Duration) string {
-	if d < 10*time.Second {
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
