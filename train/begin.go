@@ -176,3 +176,12 @@ func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
 		return from, from.Config.Validate()
 	})
 }
+
+func newTrainer(r Run) *Trainer {
+	if r.Log == nil {
+		r.Log = zap.NewNop()
+	}
+	t := &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}, snapshots: saver{log: r.Log}}
+	t.snapshots.saved = t.removeReplacedSnapshots
+	return t
+}

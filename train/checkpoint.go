@@ -10,20 +10,14 @@ import (
 	"iter"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 	"go.uber.org/zap"
 
-	"iddpm/diffusers"
-	"iddpm/model"
 	"iddpm/train/engine"
 )
-
-// formatVersion is the "format" of the checkpoints written here.
-const formatVersion = 1
 
 // Checkpoint is the content of a checkpoint file: all the state needed to resume a run, or
 // a bare state_dict, of which only Model is set.
@@ -75,65 +69,8 @@ func (c *Checkpoint) Sum() (string, error) {
 	return c.sum, nil
 }
 
-// LoadCheckpoint reads a checkpoint file, a bare state_dict, a safetensors file, or the
-// newest readable checkpoint of a run folder, or a folder of diffusers' UNet2DModel.
-func LoadCheckpoint(path string) (*Checkpoint, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("no checkpoint or run folder %s: %w", path, err)
-	}
-	if dir, ok := diffusers.Find(path); ok {
-		return readDiffusers(dir)
-	}
-	if !info.IsDir() {
-		return readCheckpoint(path)
-	}
-	var errs []error
-	for _, file := range checkpointsIn(path) {
-		c, err := readCheckpoint(file)
-		if err == nil {
-			return c, nil
-		}
-		errs = append(errs, err)
-	}
-	if _, err := os.Stat(filepath.Join(path, ConfigFile)); err == nil && len(errs) == 0 {
-		return nil, fmt.Errorf("the run %s %w yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", path, errNoCheckpoint, path)
-	}
-	if len(errs) == 0 {
-		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
-	}
-	return nil, fmt.Errorf("no checkpoint of %s can be read; if they are removed from %s, the run starts again: %w", path, checkpointDir, errors.Join(errs...))
-}
-
 // errNoCheckpoint says that a folder holds no checkpoint, readable or not.
 var errNoCheckpoint = errors.New("holds no checkpoint")
-
-func readCheckpoint(path string) (*Checkpoint, error) {
-	if isSafetensors(path) {
-		return readSafetensors(path)
-	}
-	value, err := pt.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseCheckpoint(path, value)
-}
-
-// parseCheckpoint reads the unpickled value of a file as a checkpoint.
-func parseCheckpoint(path string, value any) (*Checkpoint, error) {
-	dict, ok := value.(*pt.Dict)
-	if !ok {
-		return nil, fmt.Errorf("checkpoint %s: holds a %s, not a checkpoint of iddpm or a state_dict", path, pt.TypeName(value))
-	}
-	c := &Checkpoint{Path: path}
-	if _, ok := dict.Get("format"); !ok {
-		return c, c.readBare(dict)
-	}
-	if err := c.read(fields{dict: dict}); err != nil {
-		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
-	}
-	return c, nil
-}
 
 // TellPrefix logs where bare weights were found in a file, unless they are the file.
 func (c *Checkpoint) TellPrefix(log *zap.Logger) {
@@ -150,24 +87,6 @@ func (c *Checkpoint) TellPrefix(log *zap.Logger) {
 		}
 		log.Info("using the weights of one network in a file of another program", about...)
 	}
-}
-
-// readBare reads a dict that holds only tensors as a state_dict, or finds one in the dict.
-func (c *Checkpoint) readBare(dict *pt.Dict) error {
-	if dict.Len() == 0 {
-		return fmt.Errorf("checkpoint %s: is empty", c.Path)
-	}
-	stripped, prefix := model.StripPrefix(dict)
-	if _, whole := stripped.Get(firstParameter); !whole || notTensors(dict) != nil {
-		if c.readWrapped(dict) {
-			return nil
-		}
-	}
-	if err := foreign(c.Path, dict); err != nil {
-		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
-	}
-	c.Bare, c.Model, c.Prefix = true, stripped, prefix
-	return nil
 }
 
 func (c *Checkpoint) read(f fields) error {

@@ -11,12 +11,6 @@ import (
 	"strconv"
 )
 
-// checkpointDir and samplesDir are the folders of checkpoints and of samples in a run folder.
-const (
-	checkpointDir = "checkpoints"
-	samplesDir    = "samples"
-)
-
 var checkpointName = regexp.MustCompile(`^ckpt-(\d+)\.pt$`)
 
 // checkpointFile returns the path of a step's checkpoint in a run folder.

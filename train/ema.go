@@ -6,15 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
-
-	"iddpm/train/engine"
 )
-
-// RawWeights names the weights of the last step where a decay rate names an EMA.
-const RawWeights = "none"
 
 // Weights are one of a checkpoint's sets of weights.
 type Weights struct {
@@ -55,34 +49,6 @@ func (c *Checkpoint) Weights(ema string) (Weights, error) {
 		w.Name, w.Dict = weightsName(w.Rate), c.EMA[w.Rate]
 	}
 	return w, nil
-}
-
-// powerPrefix begins the names of power-function EMAs, such as power-0.05.
-const powerPrefix = "power-"
-
-// powerKey names the power-function EMA of a length in a checkpoint.
-func powerKey(length float64) string { return powerPrefix + emaKey(length) }
-
-// emaKeys returns the names of an engine's EMAs in a checkpoint, in the order of its state.
-func emaKeys(o engine.Options) (keys []string) {
-	for _, rate := range o.EMARates {
-		keys = append(keys, emaKey(rate))
-	}
-	for _, length := range o.PowerEMAs {
-		keys = append(keys, powerKey(length))
-	}
-	return keys
-}
-
-// weightsName describes weights by their key, for logs.
-func weightsName(key string) string {
-	if key == RawWeights {
-		return "of the last step"
-	}
-	if length, ok := strings.CutPrefix(key, powerPrefix); ok {
-		return "power-function EMA of length " + length
-	}
-	return "EMA " + key
 }
 
 // spelling returns the key of the EMA of that name, or whose decay rate equals rate as a number,
@@ -167,4 +133,20 @@ func (o Options) defaultWeights(step int) (index int, w Weights) {
 		w.Name = "EMA " + w.Rate
 	}
 	return index, w
+}
+
+// exportedWeights is [Checkpoint.Weights] of a file with one set of weights.
+func (c *Checkpoint) exportedWeights(ema string) (Weights, error) {
+	w := Weights{Rate: c.Exported, Name: weightsName(c.Exported), Dict: c.Model}
+	if ema != "" && ema != w.Rate && !sameRate(ema, w.Rate) {
+		return Weights{}, fmt.Errorf("%s holds only the weights that were exported (%s), not those of %s", c.Path, w.Name, ema)
+	}
+	return w, nil
+}
+
+// sameRate reports whether two texts are the same decay rate.
+func sameRate(a, b string) bool {
+	x, errX := strconv.ParseFloat(a, 64)
+	y, errY := strconv.ParseFloat(b, 64)
+	return errX == nil && errY == nil && x == y
 }

@@ -2,106 +2,14 @@ package train
 
 import (
 	"encoding/json"
-	"fmt"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 )
-
-// snapshotKey is the key of the EMAs in a snapshot, and tells it from a checkpoint.
-const snapshotKey = "power_ema"
-
-// SnapshotDir is the folder of a run with the snapshots of its power-function EMAs.
-const SnapshotDir = "ema"
-
-var snapshotName = regexp.MustCompile(`^ema-(\d+)\.pt$`)
-
-// snapshotFile returns the path of a step's snapshot in a run folder.
-func snapshotFile(dir string, step int) string {
-	return filepath.Join(dir, SnapshotDir, fmt.Sprintf("ema-%06d.pt", step))
-}
-
-// SnapshotStep returns the step of a snapshot from its slash-separated name relative to the run
-// folder: 200 for ema/ema-000200.pt. ok is false for other files.
-func SnapshotStep(name string) (step int, ok bool) {
-	m := snapshotName.FindStringSubmatch(path.Base(name))
-	if m == nil || path.Dir(name) != SnapshotDir {
-		return 0, false
-	}
-	step, err := strconv.Atoi(m[1])
-	return step, err == nil
-}
-
-// snapshotsIn returns the steps of the snapshots in a run folder, ascending.
-func snapshotsIn(dir string) (steps []int) {
-	entries, _ := os.ReadDir(filepath.Join(dir, SnapshotDir)) // a missing folder has none
-	for _, e := range entries {
-		if step, ok := SnapshotStep(path.Join(SnapshotDir, e.Name())); ok {
-			steps = append(steps, step)
-		}
-	}
-	slices.Sort(steps)
-	return steps
-}
-
-// powerEMAInterval returns the number of steps between two snapshots.
-func (o Options) powerEMAInterval() int {
-	if o.PowerEMAInterval > 0 {
-		return o.PowerEMAInterval
-	}
-	return o.SaveInterval
-}
-
-// mostSnapshots limits the snapshots of a run that keeps only its newest checkpoints. An EMA needs
-// snapshots from all the steps that it averages.
-const mostSnapshots = 20
-
-// replacedSnapshots returns those of the steps, ascending, whose snapshots to delete once that of
-// newest is on the disk. With Keep the newest Keep remain, those at multiples of KeepEvery, and
-// between 10 and 20 that are evenly spaced over the run. Later steps belong to another branch of
-// the run and are kept.
-func (o Options) replacedSnapshots(steps []int, newest int) (old []int) {
-	if o.Keep == 0 {
-		return nil
-	}
-	stride := o.powerEMAInterval()
-	for newest/stride > mostSnapshots {
-		stride *= 2
-	}
-	later := 0
-	for i := len(steps) - 1; i >= 0; i-- {
-		step := steps[i]
-		if step > newest {
-			continue
-		}
-		if later++; later > o.Keep && step%stride != 0 && !(o.KeepEvery > 0 && step%o.KeepEvery == 0) {
-			old = append(old, step)
-		}
-	}
-	return old
-}
-
-// replacedSnapshotFiles is [Options.replacedSnapshots] of files' names, as for [SnapshotStep].
-func (o Options) replacedSnapshotFiles(names []string, newest int) (old []string) {
-	files := map[int]string{}
-	for _, name := range names {
-		if step, ok := SnapshotStep(name); ok {
-			files[step] = name
-		}
-	}
-	for _, step := range o.replacedSnapshots(slices.Sorted(maps.Keys(files)), newest) {
-		old = append(old, files[step])
-	}
-	return old
-}
 
 // snapshotDue reports whether to save a snapshot after the current step.
 func (t *Trainer) snapshotDue() bool {

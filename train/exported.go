@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/regularfile"
@@ -24,9 +22,6 @@ const (
 	metadataCounts  = "iddpm.class_counts" // training images by label
 	metadataData    = "iddpm.data"         // name of the training images
 )
-
-// exportedKey is the key, in a .pt file, of [Checkpoint.Exported].
-const exportedKey = "weights"
 
 // ExportPT returns a checkpoint that holds one set of weights in the layout of a .pt file.
 func (c *Checkpoint) ExportPT() (*pt.Dict, error) {
@@ -162,31 +157,6 @@ func (c *Checkpoint) readMetadata(config string, metadata map[string]string) (er
 		return fmt.Errorf("%s: %d is negative", metadataStep, c.Step)
 	}
 	return nil
-}
-
-// checkWeightsKey returns an error unless key may be a [Weights.Rate].
-func checkWeightsKey(key string) error {
-	rate, err := strconv.ParseFloat(strings.TrimPrefix(key, powerPrefix), 64)
-	if (err != nil || !(rate >= 0 && rate < 1)) && key != RawWeights {
-		return fmt.Errorf("%q is neither a decay rate, %sLENGTH nor %s", key, powerPrefix, RawWeights)
-	}
-	return nil
-}
-
-// exportedWeights is [Checkpoint.Weights] of a file with one set of weights.
-func (c *Checkpoint) exportedWeights(ema string) (Weights, error) {
-	w := Weights{Rate: c.Exported, Name: weightsName(c.Exported), Dict: c.Model}
-	if ema != "" && ema != w.Rate && !sameRate(ema, w.Rate) {
-		return Weights{}, fmt.Errorf("%s holds only the weights that were exported (%s), not those of %s", c.Path, w.Name, ema)
-	}
-	return w, nil
-}
-
-// sameRate reports whether two texts are the same decay rate.
-func sameRate(a, b string) bool {
-	x, errX := strconv.ParseFloat(a, 64)
-	y, errY := strconv.ParseFloat(b, 64)
-	return errX == nil && errY == nil && x == y
 }
 
 // Close unmaps the file of a checkpoint that was read from safetensors, whose tensors must not be

@@ -14,9 +14,6 @@ import (
 	"iddpm/train/metrics"
 )
 
-// ConfigFile is the name of the configuration file in a run folder.
-const ConfigFile = "config.json"
-
 // Exists reports whether a folder holds a run.
 func Exists(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, ConfigFile))

@@ -106,15 +106,6 @@ type Trainer struct {
 	syncEveryStep bool // the host reads every step's result, not only at the log interval
 }
 
-func newTrainer(r Run) *Trainer {
-	if r.Log == nil {
-		r.Log = zap.NewNop()
-	}
-	t := &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}, snapshots: saver{log: r.Log}}
-	t.snapshots.saved = t.removeReplacedSnapshots
-	return t
-}
-
 // Config returns the run's configuration, with "auto" resolved.
 func (t *Trainer) Config() Config { return t.config }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"iddpm/model"
+
 	"github.com/wangkuiyi/gotorch/pt"
 )
 
@@ -124,4 +126,22 @@ func (c *Checkpoint) readWrapped(dict *pt.Dict) (ok bool) {
 		}
 	}
 	return true
+}
+
+// readBare reads a dict that holds only tensors as a state_dict, or finds one in the dict.
+func (c *Checkpoint) readBare(dict *pt.Dict) error {
+	if dict.Len() == 0 {
+		return fmt.Errorf("checkpoint %s: is empty", c.Path)
+	}
+	stripped, prefix := model.StripPrefix(dict)
+	if _, whole := stripped.Get(firstParameter); !whole || notTensors(dict) != nil {
+		if c.readWrapped(dict) {
+			return nil
+		}
+	}
+	if err := foreign(c.Path, dict); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
+	}
+	c.Bare, c.Model, c.Prefix = true, stripped, prefix
+	return nil
 }
