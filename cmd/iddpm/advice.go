@@ -64,7 +64,7 @@ func runAdvice(err error) string {
 	case errors.As(err, &size):
 		return "name it by --image-size, or the network by --preset"
 	case errors.As(err, &noSnapshots):
-		return "`iddpm train --power-ema 0.05,0.10` saves them; --step names a step after the first one"
+		return "`iddpm train --power-ema 0.05,0.10` saves them; --at-step names a step after the first one"
 	case errors.As(err, &exists):
 		return fmt.Sprintf("resume it by `iddpm resume %s`, or name another --run-dir", terminal.ShellWord(exists.Dir))
 	case errors.As(err, &inUse):

@@ -28,7 +28,7 @@ type emaOptions struct {
 func (o *emaOptions) options() []cli.Option {
 	return append(o.remoteOptions.options(), []cli.Option{
 		{Name: "length", Category: cli.CategoryRun, Value: &o.length, Standard: "required", Usage: "length `L` of the EMA, the standard deviation of its profile as a fraction of the training (sigma_rel), at most 0.288"},
-		{Name: "step", Category: cli.CategoryRun, Value: &o.step, Standard: "the last snapshot's", Usage: "the EMA after step `N`"},
+		{Name: "at-step", Category: cli.CategoryRun, Value: &o.step, Standard: "the last snapshot's", Usage: "the EMA after step `N`"},
 		{Name: "out", Alias: "o", Category: cli.CategoryRun, Local: true, Value: &o.out, Usage: "write the checkpoint to `FILE`, .pt or .safetensors"},
 		cli.JSONOption(&o.json),
 	}...)
@@ -112,8 +112,8 @@ func (o *emaOptions) validate(c *urfave.Context) error {
 		return cli.Errorf("name the length of the EMA by --length, such as 0.1")
 	case o.out == "" || o.out == "-":
 		return cli.Errorf("name a file by -o FILE")
-	case c.IsSet("step") && o.step < 1:
-		return cli.Errorf("--step %d: steps count from 1", o.step)
+	case c.IsSet("at-step") && o.step < 1:
+		return cli.Errorf("--at-step %d: steps count from 1", o.step)
 	}
 	return refuseRunsOwn(filepath.Dir(o.out))
 }

@@ -146,7 +146,7 @@ func TestPostHocEMA(t *testing.T) {
 		{"sample", "ema.pt", "--num-samples", "1", "--device", "cpu"},
 		{"sample", "run", "--ema", "power-0.05", "--num-samples", "1", "--device", "cpu"},
 		{"nll", "ema.pt", "--num-samples", "1", "--device", "cpu"},
-		{"ema", "run", "--length", "0.2", "--step", "2", "-o", "early.safetensors"},
+		{"ema", "run", "--length", "0.2", "--at-step", "2", "-o", "early.safetensors"},
 		{"export", "early.safetensors", "-o", "weights.pt"},
 		{"ema", "file://" + absolute, "--length", "0.1", "-o", "remote.pt", "--remote-cache", "cache"},
 	} {
@@ -160,7 +160,7 @@ func TestPostHocEMA(t *testing.T) {
 		t.Errorf("the EMA of a URL differs from that of the folder: %v, %v", err, otherErr)
 	}
 	for want, args := range map[string][]string{
-		"--power-ema":  {"ema", "run", "--length", "0.1", "--step", "1", "-o", "x.pt"},
+		"--power-ema":  {"ema", "run", "--length", "0.1", "--at-step", "1", "-o", "x.pt"},
 		"--length":     {"ema", "run", "-o", "x.pt"},
 		"-o FILE":      {"ema", "run", "--length", "0.1"},
 		"to 0.2887":    {"ema", "run", "--length", "1", "-o", "x.pt"},
