@@ -48,7 +48,7 @@ func (o *cascadeOptions) validate() error {
 	case o.batchSize < 0:
 		return cli.Errorf("upsample-batch-size must not be negative, but is %d", o.batchSize)
 	}
-	return nil
+	return o.sampler.validate()
 }
 
 // load reads the second network's checkpoint, if there is one, and checks that it upsamples
