@@ -126,6 +126,28 @@ class DryGPUCheck(unittest.TestCase):
         events = self.iddpm("nll", *run, "--batch-size", 4, "-o", self.folder / "bounds", status=1, says="no value is above 0")
         self.assertEqual((replays(events), recorded(events)), (29, 1), "likelihoods")
 
+    def test_guided_sampling(self):
+        """A guided step is one graph, and so is one outside of the interval of guidance."""
+        classes = ["--precision", "bf16", "--class-dropout", 0.1]
+        self.train("guided", *classes, steps=2)
+        self.train("weaker", *classes, steps=1)
+        self.iddpm("train", "--classifier", "--image-size", 16, "--classifier-width", 64, "--classifier-channel-mult", "1,2", "--classifier-depth", 1, "--classifier-attention-resolutions", 8,
+                   "--diffusion-steps", 100, "--batch-size", 8, "--device", "cuda", "--precision", "fp32", "--steps", 1,
+                   "--run-dir", self.folder / "classifier")
+        for name, variants, flags in (
+                ("W", 1, ["--guidance", 3]),
+                ("interval", 2, ["--guidance", 3, "--guidance-interval", "0.5,5"]),
+                ("weaker network", 1, ["--guidance", 2, "--guide", self.folder / "weaker"]),
+                ("classifier", 1, ["--classifier", self.folder / "classifier", "--classifier-scale", 2]),
+                ("dpmpp-2m", 1, ["--guidance", 3, "--sampler", "dpmpp-2m"]),
+                ("heun", 2, ["--guidance", 3, "--sampler", "heun"])):
+            with self.subTest(name):
+                events = [self.iddpm("sample", self.folder / "guided", "--device", "cuda", "--num-samples", 4, "--class", 1, "--timestep-respacing", steps,
+                                     *flags, "-o", self.folder / name / str(steps)) for steps in (10, 20)]
+                self.assertEqual([replays(e) for e in events], [10 - variants, 20 - variants], "all steps but the first of a kind are replayed")
+                self.assertEqual(*map(waits, events), "a step of the sampler waits")
+                self.assert_at_most_two_ahead(events[1])
+
     def test_another_gpu(self):
         self.assert_quiet(self.train("second", "--precision", "bf16", "--device", "cuda:1"))
 
