@@ -1,9 +1,13 @@
 package train
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,6 +61,42 @@ func TestPublished(t *testing.T) {
 	}
 	if files != 23 {
 		t.Errorf("%d files, but the repositories offer 8 and 15", files)
+	}
+}
+
+// TestPublishedParameters compares every parameter list with that of OpenAI's own code
+// (scripts/make_published_testdata.py).
+func TestPublishedParameters(t *testing.T) {
+	text, err := os.ReadFile("testdata/published.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type list struct {
+		Tensors int
+		Values  int64
+		SHA256  string
+	}
+	var want map[string]list
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range PublishedModels() {
+		var got list
+		var lines []string
+		for _, parameter := range p.Parameters() {
+			values, shape := int64(1), make([]string, len(parameter.Shape))
+			for i, size := range parameter.Shape {
+				values *= size
+				shape[i] = strconv.FormatInt(size, 10)
+			}
+			got.Values += values
+			lines = append(lines, parameter.Name+" "+strings.Join(shape, "x")+"\n")
+		}
+		slices.Sort(lines)
+		got.Tensors, got.SHA256 = len(lines), fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, ""))))
+		if got != want[p.Files[0]] {
+			t.Errorf("%s: got %+v, want %+v", p, got, want[p.Files[0]])
+		}
 	}
 }
 
