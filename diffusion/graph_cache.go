@@ -110,10 +110,15 @@ func (s *capturedStep) prepare(l loop, r *GraphCache) {
 
 // graph returns the graph of a variant.
 func (s *capturedStep) graph(variant int) *gotorch.Graph {
-	if s.graphs[variant] == nil {
-		s.graphs[variant] = s.newGraph(variant)
+	if g := s.graphs[variant]; g != nil {
+		return g
 	}
-	return s.graphs[variant]
+	g := s.newGraph(variant)
+	for _, other := range s.graphs {
+		g.Alternates(other)
+	}
+	s.graphs[variant] = g
+	return g
 }
 
 // timesteps returns the current timestep. A captured graph reads it from deviceT.

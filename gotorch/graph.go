@@ -34,7 +34,7 @@ type Graph struct {
 	Eager bool
 
 	device     Device
-	ahead      runAhead
+	ahead      *runAhead
 	work       func()
 	warm       bool // has run once: the GPU's libraries have chosen algorithms and allocated workspaces
 	captured   C.gt_cuda_graph
@@ -42,7 +42,13 @@ type Graph struct {
 }
 
 // NewGraph returns a graph of work on device d. It does not run the work.
-func NewGraph(d Device, work func()) *Graph { return &Graph{device: d, work: work} }
+func NewGraph(d Device, work func()) *Graph {
+	return &Graph{device: d, work: work, ahead: new(runAhead)}
+}
+
+// Alternates lets g count its runs together with those of other, whose runs alternate with
+// its own: the host is at most two runs of both ahead of the GPU.
+func (g *Graph) Alternates(other *Graph) { g.ahead = other.ahead }
 
 // Run does the work, after everything submitted to the device before. The host waits only
 // for the run before the last, so it is at most two runs ahead of the GPU: reports and
