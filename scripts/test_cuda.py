@@ -198,7 +198,17 @@ def captured(c):
     for run in (c.whole(), c.train("bf16-eager", "--precision", "bf16", "--no-cuda-graphs")):
         files.append(c.folder / (run.name + ".safetensors"))
         c.iddpm("export", run, "--ema", "none", "-o", files[-1])
-    same_bytes(*files)
+    if tensors_of(files[0]) != tensors_of(files[1]):
+        raise Failed("%s and %s hold other weights" % tuple(f.name for f in files))
+
+
+def tensors_of(path):
+    """The tensors of a safetensors file, without its metadata, which has the settings of the run."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header.pop("__metadata__", None)
+    return header, content[end:]
 
 
 def later_batch(c):
