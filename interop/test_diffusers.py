@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 from conftest import ROOT
 
-torch.set_grad_enabled(False)
 CPU = ["--device", "cpu", "--precision", "fp32", "--threads", 1]
 
 # Networks of the published ones' shapes, but small: the attention order, the heads, the resampling and the timesteps are theirs.
@@ -24,6 +23,12 @@ SHAPES = {
     "adm-256": f"{SMALL} --num-head-channels 16 --attention-resolutions 16,8 --resblock-updown --diffusion-steps 1000 --noise-schedule linear --channel-mult 1,1,2",
     "fixed-variance": "--image-size 16 --num-channels 32 --num-res-blocks 2 --channel-mult 1,2 --attention-resolutions 16 --num-head-channels 16 --predict xstart --diffusion-steps 1000 --noise-schedule linear",
 }
+
+
+@pytest.fixture(autouse=True)
+def without_gradients():
+    with torch.no_grad():
+        yield
 
 
 def images(folder):
