@@ -25,7 +25,7 @@ SHAPES = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def without_gradients():
     with torch.no_grad():
         yield
