@@ -4,7 +4,8 @@
 // to the older version. In 2.34 glibc merged its libraries into one, and most of these
 // functions changed nothing but their version.
 //
-// Linked with -DPROGRAM into the program, and without it into the libraries. scripts/wheel.py
+// Linked with -DPROGRAM into the program, with -DCUDA into the CUDA library, and without them into
+// the other one. scripts/wheel.py
 // checks the result and names the symbols that are still too new: add them here.
 #if !defined(__x86_64__)
 #error "only for x86-64: on other processors build the wheel on the oldest system"
@@ -20,6 +21,13 @@ __attribute__((visibility("hidden"))) char __libc_single_threaded = 0;
           ".text\n.globl " #name "\n.hidden " #name "\n.type " #name ",@function\n" \
           #name ": jmp *older_" #name "@GOTPCREL(%rip)\n.size " #name ",.-" #name "\n")
 
+#if defined(CUDA) || defined(PROGRAM)
+
+OLDER(dlopen, "GLIBC_2.2.5");
+OLDER(dlsym, "GLIBC_2.2.5");
+
+#endif
+
 #ifndef PROGRAM
 
 OLDER(pow, "GLIBC_2.2.5");
@@ -31,8 +39,6 @@ OLDER(pow, "GLIBC_2.2.5");
 OLDER(dladdr, "GLIBC_2.2.5");
 OLDER(dlclose, "GLIBC_2.2.5");
 OLDER(dlerror, "GLIBC_2.2.5");
-OLDER(dlopen, "GLIBC_2.2.5");
-OLDER(dlsym, "GLIBC_2.2.5");
 OLDER(pthread_attr_getstack, "GLIBC_2.2.5");
 OLDER(pthread_attr_getstacksize, "GLIBC_2.2.5");
 OLDER(pthread_create, "GLIBC_2.2.5");

@@ -41,9 +41,9 @@ $(PACKAGE)/libiddpm.so: $(OBJECTS) $(if $(OLD_GLIBC),$(PACKAGE)/library.o)
 	@echo "link $@"
 	@$(CXX) $(PACKAGE_LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS)
 
-$(PACKAGE)/libiddpm_cuda.so: $(CUDA_OBJECTS) $(if $(OLD_GLIBC),$(PACKAGE)/library.o)
+$(PACKAGE)/libiddpm_cuda.so: $(CUDA_OBJECTS) $(if $(OLD_GLIBC),$(PACKAGE)/cuda.o)
 	@echo "link $@"
-	@$(CXX) $(PACKAGE_LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+	@$(CXX) $(PACKAGE_LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS) -l:libdl.so.2
 
 $(PACKAGE)/program.o: packaging/glibc.c
 	@mkdir -p $(@D)
@@ -52,6 +52,10 @@ $(PACKAGE)/program.o: packaging/glibc.c
 $(PACKAGE)/library.o: packaging/glibc.c
 	@mkdir -p $(@D)
 	@$(CC) -O2 -fPIC -fno-builtin -Wall -c -o $@ $<
+
+$(PACKAGE)/cuda.o: packaging/glibc.c
+	@mkdir -p $(@D)
+	@$(CC) -O2 -fPIC -fno-builtin -Wall -DCUDA -c -o $@ $<
 
 # Where man and the shells look below a prefix.
 $(PACKAGE)/share/man/man1/iddpm.1: $(PACKAGE)/iddpm
