@@ -54,14 +54,24 @@ func (s snapshot) pack() (*pt.Dict, error) {
 
 // packData returns what a file says of the images, and of how many a run has consumed.
 func packData(d Data, position int64) *pt.Dict {
-	names, counts := []any{}, []any{}
-	for _, name := range d.ClassNames() {
-		names = append(names, name)
+	counts := make([]int64, len(d.ClassCounts()))
+	for i, count := range d.ClassCounts() {
+		counts[i] = int64(count)
 	}
-	for _, count := range d.ClassCounts() {
-		counts = append(counts, int64(count))
+	return dataDict(position, d.Name(), d.Fingerprint(), d.ClassNames(), counts)
+}
+
+func dataDict(position int64, name, fingerprint string, classes []string, counts []int64) *pt.Dict {
+	return dictOf("position", position, "name", name, "fingerprint", fingerprint, "classes", listOf(classes), "class_counts", listOf(counts))
+}
+
+// listOf returns a list as a file holds it, empty for nil.
+func listOf[T any](values []T) []any {
+	list := make([]any, len(values))
+	for i, v := range values {
+		list[i] = v
 	}
-	return dictOf("position", position, "name", d.Name(), "fingerprint", d.Fingerprint(), "classes", names, "class_counts", counts)
+	return list
 }
 
 // restore loads a checkpoint's state into a new engine.

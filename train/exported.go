@@ -29,15 +29,8 @@ func (c *Checkpoint) ExportPT() (*pt.Dict, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, counts := []any{}, []any{}
-	for _, name := range c.ClassNames {
-		names = append(names, name)
-	}
-	for _, count := range c.ClassCounts {
-		counts = append(counts, count)
-	}
 	return dictOf("format", int64(formatVersion), "config", string(config), "step", int64(c.Step), exportedKey, c.Exported, "model", c.Model,
-		"data", dictOf("position", c.Position, "name", c.DataName, "fingerprint", c.DataFingerprint, "classes", names, "class_counts", counts)), nil
+		"data", dataDict(c.Position, c.DataName, c.DataFingerprint, c.ClassNames, c.ClassCounts)), nil
 }
 
 // ExportSafetensors returns the weights that ema names, see [Checkpoint.Weights], as a safetensors
@@ -48,7 +41,11 @@ func (c *Checkpoint) ExportSafetensors(ema string) (*safetensors.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &safetensors.File{Metadata: map[string]string{"format": "pt"}} // Python's transformers require it
+	f := new(safetensors.File)
+	if f.Metadata, err = c.Metadata(w); err != nil {
+		return nil, err
+	}
+	f.Metadata["format"] = "pt" // Python's transformers require it
 	for name, value := range w.Dict.All() {
 		tensor, ok := value.(*pt.Tensor)
 		if !ok {
@@ -56,24 +53,16 @@ func (c *Checkpoint) ExportSafetensors(ema string) (*safetensors.File, error) {
 		}
 		f.Tensors = append(f.Tensors, safetensors.Named{Name: fmt.Sprint(name), Tensor: tensor})
 	}
-	if c.Bare {
-		return f, nil
-	}
-	return f, c.describe(f.Metadata, w)
+	return f, nil
 }
 
-// Metadata returns the texts by which a safetensors file of weights w holds the configuration; none
+// Metadata returns the texts that a safetensors file of weights w needs to be used without flags; none
 // for bare weights.
 func (c *Checkpoint) Metadata(w Weights) (map[string]string, error) {
 	metadata := map[string]string{}
 	if c.Bare {
 		return metadata, nil
 	}
-	return metadata, c.describe(metadata, w)
-}
-
-// describe adds to metadata what a file of weights w needs to be used without flags.
-func (c *Checkpoint) describe(metadata map[string]string, w Weights) error {
 	metadata[metadataWeights] = w.Rate
 	if c.DataName != "" {
 		metadata[metadataData] = c.DataName
@@ -81,13 +70,13 @@ func (c *Checkpoint) describe(metadata map[string]string, w Weights) error {
 	for key, value := range map[string]any{metadataConfig: c.Config, metadataStep: c.Step, metadataClasses: c.ClassNames, metadataCounts: c.ClassCounts} {
 		text, err := json.Marshal(value)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if string(text) != "null" {
 			metadata[key] = string(text)
 		}
 	}
-	return nil
+	return metadata, nil
 }
 
 // isSafetensors reports whether a file is to be read as safetensors: by its name, or by its
