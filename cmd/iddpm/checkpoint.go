@@ -45,9 +45,15 @@ func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *train.C
 // inRunFolder returns a path in the run folder that a checkpoint is in; without one, the working
 // folder.
 func inRunFolder(c *train.Checkpoint, parts ...string) string {
-	dir := filepath.Dir(c.Path)
-	if c.Bare || filepath.Base(dir) != "checkpoints" {
+	dir, ok := runOf(c)
+	if c.Bare || !ok {
 		return "."
 	}
-	return filepath.Join(append([]string{filepath.Dir(dir)}, parts...)...)
+	return filepath.Join(append([]string{dir}, parts...)...)
+}
+
+// runOf returns the run folder of a checkpoint that lies in one.
+func runOf(c *train.Checkpoint) (dir string, ok bool) {
+	dir, name := filepath.Split(filepath.Dir(c.Path))
+	return filepath.Clean(dir), name == "checkpoints"
 }

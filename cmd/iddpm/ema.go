@@ -118,24 +118,6 @@ func (o *emaOptions) validate(c *urfave.Context) error {
 	return refuseRunsOwn(filepath.Dir(o.out))
 }
 
-// refuseRunsOwn refuses to write among the checkpoints or snapshots of a run.
-func refuseRunsOwn(dir string) error {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	full, err := filepath.Abs(dir)
-	if err != nil || !train.Exists(filepath.Dir(full)) {
-		return nil
-	}
-	switch filepath.Base(full) {
-	case "checkpoints":
-		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
-	case train.SnapshotDir:
-		return cli.Errorf("%s holds the EMA snapshots of a run: write to another folder", dir)
-	}
-	return nil
-}
-
 // writeCheckpoint writes a checkpoint that holds one set of weights, as safetensors or .pt by the
 // name of the file.
 func writeCheckpoint(c *train.Checkpoint, path string) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"iddpm/diffusers"
@@ -48,26 +49,32 @@ func modelCard(c *train.Checkpoint, weights train.Weights, license string) diffu
 		Name: strings.TrimSuffix(filepath.Base(c.Path), filepath.Ext(c.Path)), Data: c.DataName, Steps: c.Step,
 		Weights: weights.Name, License: license, Classes: c.ClassNames,
 	}
-	dir := filepath.Dir(c.Path)
-	if filepath.Base(dir) != "checkpoints" {
+	dir, ok := runOf(c)
+	if !ok {
 		return card
 	}
-	dir = filepath.Dir(dir)
 	if full, err := filepath.Abs(dir); err == nil {
 		card.Name = filepath.Base(full)
 	}
 	rows, _ := metrics.Read(dir) // without a log the card says so
 	card.Metrics = lastMetrics(rows, c.Step)
+	card.Samples = lastGrid(dir, c.Step)
+	return card
+}
+
+// lastGrid returns the newest sample grid of a run up to a step, a PNG file; nil if there is none.
+func lastGrid(dir string, step int) []byte {
 	grids, _ := filepath.Glob(filepath.Join(dir, "samples", "step-*.png")) // sorted; the pattern is valid
-	for _, grid := range grids {
-		step := 0
-		if _, err := fmt.Sscanf(filepath.Base(grid), "step-%d.png", &step); err == nil && step <= c.Step {
-			if image, err := os.ReadFile(grid); err == nil {
-				card.Samples = image
-			}
+	for _, grid := range slices.Backward(grids) {
+		var of int
+		if _, err := fmt.Sscanf(filepath.Base(grid), "step-%d.png", &of); err != nil || of > step {
+			continue
+		}
+		if image, err := os.ReadFile(grid); err == nil {
+			return image
 		}
 	}
-	return card
+	return nil
 }
 
 // lastMetrics returns the last value of each metric of quality up to a step; without any, the loss.

@@ -65,3 +65,21 @@ func (s *session) warnOfLoss(dir string) {
 	s.log.Warn("results will be lost when the container is removed (docker run --rm removes it at exit): no host folder is mounted at this path",
 		zap.String("folder", dir), zap.String("hint", `docker run -v "$PWD/runs:/runs", or -v "$PWD:/work" for all output`))
 }
+
+// refuseRunsOwn refuses to write among the checkpoints or snapshots of a run.
+func refuseRunsOwn(dir string) error {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil || !train.Exists(filepath.Dir(full)) {
+		return nil
+	}
+	switch filepath.Base(full) {
+	case "checkpoints":
+		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
+	case train.SnapshotDir:
+		return cli.Errorf("%s holds the EMA snapshots of a run: write to another folder", dir)
+	}
+	return nil
+}
