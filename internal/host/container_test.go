@@ -51,7 +51,7 @@ func TestGoesWithContainer(t *testing.T) {
 		{"a volume without a name", root + "602 600 8:1 /var/lib/docker/volumes/" + id + "/_data /runs rw - ext4 /dev/sda1 rw\n", "/runs/001", true},
 		{"containerd's", root + "602 600 8:1 /containers/x/volumes/" + id + " /runs rw - ext4 /dev/sda1 rw\n", "/runs/001", true},
 		{"memory", root + "602 600 0:70 / /runs rw - tmpfs tmpfs rw\n", "/runs/001", true},
-		{"a mount in a mount", root + "602 600 8:1 /home/me /work rw - ext4 /dev/sda1 rw\n603 602 0:70 / /work/tmp rw - tmpfs tmpfs rw\n", "/work/tmp/x", true},
+		{"a mount in a mount", root + "602 600 8:1 /home/me /data rw - ext4 /dev/sda1 rw\n603 602 0:70 / /data/tmp rw - tmpfs tmpfs rw\n", "/data/tmp/x", true},
 		{"a space", root + `602 600 8:1 /a /my\040runs rw - ext4 /dev/sda1 rw` + "\n", "/my runs/001", false},
 		{"mounted over", root + "602 600 8:1 /a /runs rw - ext4 /dev/sda1 rw\n603 602 0:70 / /runs rw - tmpfs tmpfs rw\n", "/runs/001", true},
 		{"unknown", "", "/runs/001", false},
