@@ -54,19 +54,25 @@ func commandsOf(path []string, commands []*urfave.Command) (all []command) {
 
 // flagsOf returns the visible flags, and help.
 func flagsOf(flags []urfave.Flag) (all []flag) {
+	for _, f := range visible(flags) {
+		for _, name := range f.Names() {
+			all = append(all, flag{name: name, usage: plain(f.GetUsage()), value: f.TakesValue()})
+		}
+	}
+	return append(all, flag{name: "help", usage: "show help"})
+}
+
+// visible returns the flags that a text shows.
+func visible(flags []urfave.Flag) (all []urfave.DocGenerationFlag) {
 	for _, f := range flags {
 		if v, ok := f.(urfave.VisibleFlag); ok && !v.IsVisible() {
 			continue
 		}
-		d, ok := f.(urfave.DocGenerationFlag)
-		if !ok {
-			continue
-		}
-		for _, name := range f.Names() {
-			all = append(all, flag{name: name, usage: plain(d.GetUsage()), value: d.TakesValue()})
+		if d, ok := f.(urfave.DocGenerationFlag); ok {
+			all = append(all, d)
 		}
 	}
-	return append(all, flag{name: "help", usage: "show help"})
+	return all
 }
 
 // plain returns a usage without the marks of its placeholder, up to the first stop.

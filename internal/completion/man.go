@@ -52,24 +52,17 @@ func manLines(s *strings.Builder, text string) {
 }
 
 func manFlags(s *strings.Builder, flags []urfave.Flag) {
-	for _, f := range flags {
-		if v, ok := f.(urfave.VisibleFlag); ok && !v.IsVisible() {
-			continue
-		}
-		d, ok := f.(urfave.DocGenerationFlag)
-		if !ok {
-			continue
-		}
+	for _, f := range visible(flags) {
 		var names []string
 		for _, name := range f.Names() {
 			names = append(names, roff(flag{name: name}.dashed()))
 		}
-		value, usage := "", d.GetUsage()
+		value, usage := "", f.GetUsage()
 		if before, rest, found := strings.Cut(usage, "`"); found {
 			placeholder, after, _ := strings.Cut(rest, "`")
 			value, usage = " "+placeholder, before+placeholder+after
 		}
-		if text := d.GetDefaultText(); text != "" && d.TakesValue() {
+		if text := f.GetDefaultText(); text != "" && f.TakesValue() {
 			usage += " (default: " + text + ")"
 		}
 		fmt.Fprintf(s, ".TP\n\\fB%s\\fR%s\n%s\n", strings.Join(names, ", "), roff(value), roff(usage))
