@@ -77,17 +77,22 @@ func newestFirst(files []string) {
 // the newest `keep` and those whose step is a multiple of keepEvery. Files of later steps
 // belong to another branch of the run and are kept.
 func replaced(files []string, newest string, keep, keepEvery int) (old []string) {
+	return beyond(files, stepOf, stepOf(newest), keep, keepEvery)
+}
+
+// beyond is the rule of [replaced], for items of any kind, the newest first.
+func beyond[T any](items []T, stepOf func(T) int, newest, keep, keepEvery int) (old []T) {
 	if keep == 0 {
 		return nil
 	}
-	upTo, kept := stepOf(newest), 0
-	for _, file := range files { // the newest first
-		step := stepOf(file)
-		if step > upTo {
+	kept := 0
+	for _, item := range items {
+		step := stepOf(item)
+		if step > newest {
 			continue
 		}
 		if kept++; kept > keep && !(keepEvery > 0 && step%keepEvery == 0) {
-			old = append(old, file)
+			old = append(old, item)
 		}
 	}
 	return old

@@ -58,24 +58,16 @@ const mostSnapshots = 20
 // between 10 and 20 that are evenly spaced over the run. Later steps belong to another branch of
 // the run and are kept.
 func (o Options) replacedSnapshots(steps []int, newest int) (old []int) {
-	if o.Keep == 0 {
+	newestFirst := slices.Clone(steps)
+	slices.Reverse(newestFirst)
+	if old = beyond(newestFirst, func(step int) int { return step }, newest, o.Keep, o.KeepEvery); old == nil {
 		return nil
 	}
 	stride := o.powerEMAInterval()
 	for newest/stride > mostSnapshots {
 		stride *= 2
 	}
-	later := 0
-	for i := len(steps) - 1; i >= 0; i-- {
-		step := steps[i]
-		if step > newest {
-			continue
-		}
-		if later++; later > o.Keep && step%stride != 0 && !(o.KeepEvery > 0 && step%o.KeepEvery == 0) {
-			old = append(old, step)
-		}
-	}
-	return old
+	return slices.DeleteFunc(old, func(step int) bool { return step%stride == 0 })
 }
 
 // replacedSnapshotFiles is [Options.replacedSnapshots] of files' names, as for [SnapshotStep].
