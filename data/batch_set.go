@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"iddpm/data/imaging"
@@ -87,15 +86,23 @@ func (s *batchSet) isPart(name string) bool {
 	return s.parts["train"].MatchString(name) || s.parts["test"].MatchString(name)
 }
 
-// belongs reports whether a file is of the set, whose files are among names.
-func (s *batchSet) belongs(name string, names []string) bool {
-	if s.isPart(name) || name == s.names {
-		return true
+// files returns the names that files of the set may have, where names are the files that are there,
+// which may be compressed.
+func (s *batchSet) files(names []string) map[string]bool {
+	all := map[string]bool{s.names: true}
+	for _, name := range names {
+		part := strings.TrimSuffix(name, gzipped)
+		if !s.isPart(part) {
+			continue
+		}
+		all[part] = true
+		if s.labels != nil {
+			for _, of := range s.labels(part) {
+				all[of] = true
+			}
+		}
 	}
-	return s.labels != nil && slices.ContainsFunc(names, func(part string) bool {
-		part = strings.TrimSuffix(part, gzipped)
-		return s.isPart(part) && slices.Contains(s.labels(part), name)
-	})
+	return all
 }
 
 // isFileAt reports whether a path names a regular file, or a link to one.

@@ -52,17 +52,25 @@ func openBatchFolder(dir, split string) (*collection, error) {
 // findBatchSet returns the set whose files are among names, and those of names
 // that belong to it. Where a file is also there compressed, only the file belongs to it.
 func findBatchSet(names []string) (*batchSet, []string) {
+	there := map[string]bool{}
+	for _, name := range names {
+		there[name] = true
+	}
 	for _, set := range batchSets() {
 		var of []string
+		parts, files := 0, set.files(names)
 		for _, name := range names {
 			plain, packed := strings.CutSuffix(name, gzipped)
-			if set.belongs(plain, names) && (!packed || set.labels != nil && !slices.Contains(names, plain)) {
-				of = append(of, name)
+			if !files[plain] || packed && (set.labels == nil || there[plain]) {
+				continue
+			}
+			of = append(of, name)
+			if set.isPart(plain) {
+				parts++
 			}
 		}
 		// Files named just "train" and "test" may be of any format.
-		isPart := func(name string) bool { return set.isPart(strings.TrimSuffix(name, gzipped)) }
-		if slices.ContainsFunc(of, isPart) && (set.key == "" || slices.Contains(of, set.names)) {
+		if parts > 0 && (set.key == "" || there[set.names]) {
 			return &set, of
 		}
 	}
@@ -114,7 +122,7 @@ func unpack(r io.Reader) (map[string]*blob, error) {
 			return nil, err
 		}
 		name := path.Base(h.Name)
-		known := func(s batchSet) bool { return s.labels == nil && s.belongs(name, nil) }
+		known := func(s batchSet) bool { return s.labels == nil && (s.isPart(name) || name == s.names) }
 		if h.Typeflag != tar.TypeReg || !slices.ContainsFunc(batchSets(), known) {
 			continue
 		}
