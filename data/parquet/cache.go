@@ -64,18 +64,27 @@ func (c *Cache) find(key pageKey) *cachedPage {
 	return p
 }
 
-// account adds the size of a page that has been decoded, and drops pages that do not fit.
+// account adds the size of a page that has been decoded, and drops pages that do not fit. A page
+// that could not be read is not kept: the next attempt may succeed.
 func (c *Cache) account(p *cachedPage, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e, ok := c.pages[p.key]
+	if !ok || e.Value != p {
+		return // dropped while it was decoded
+	}
 	p.size = size
-	if _, ok := c.pages[p.key]; ok {
-		c.bytes += size
+	c.bytes += size
+	if p.err != nil {
+		c.drop(e)
 	}
 	for c.bytes > c.limit && c.order.Len() > 1 {
-		oldest := c.order.Back()
-		dropped := c.order.Remove(oldest).(*cachedPage)
-		delete(c.pages, dropped.key)
-		c.bytes -= dropped.size
+		c.drop(c.order.Back())
 	}
+}
+
+func (c *Cache) drop(e *list.Element) {
+	p := c.order.Remove(e).(*cachedPage)
+	delete(c.pages, p.key)
+	c.bytes -= p.size
 }
