@@ -81,7 +81,7 @@ func openFolder(dir, split string) (*collection, error) {
 	}
 	c, err := openShards(dir, l.shards, split)
 	switch {
-	case err != nil && len(l.names) == 0:
+	case isShortage(err), err != nil && len(l.names) == 0:
 		return nil, err
 	case c == nil:
 		return l.open(dir)
@@ -90,6 +90,10 @@ func openFolder(dir, split string) (*collection, error) {
 			return nil, err
 		}
 		return l.open(dir)
+	}
+	c.unreadable = l.unreadable
+	for _, o := range l.left {
+		c.leftOut.addAll(o)
 	}
 	for _, name := range l.names {
 		c.leftOut.add(ReasonShards, name)
