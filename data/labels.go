@@ -400,20 +400,30 @@ func number(of []string) *classes {
 
 // byTableCells numbers classes by name, and classes that are whole numbers by number.
 func byTableCells(of []string, rule string, rows int) (*classes, error) {
-	numbers := make([]int64, len(of))
-	for i, class := range of {
-		n, err := strconv.ParseInt(class, 10, 64)
-		if err != nil {
-			k := number(of)
-			k.rule = rule
-			return k, nil
-		}
-		if err := checkLabel(n, nil); err != nil {
-			return nil, fmt.Errorf("%s: %w", rule, err)
-		}
-		numbers[i] = n
+	numbers, whole, err := wholeNumbers(of)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", rule, err)
 	}
-	return byNumbers(numbers, rule, rows), nil
+	if whole {
+		return byNumbers(numbers, rule, rows), nil
+	}
+	k := number(of)
+	k.rule = rule
+	return k, nil
+}
+
+// wholeNumbers returns texts as labels, if all are whole numbers.
+func wholeNumbers(texts []string) (numbers []int64, whole bool, err error) {
+	numbers = make([]int64, len(texts))
+	for i, text := range texts {
+		if numbers[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, false, nil
+		}
+		if err := checkLabel(numbers[i], nil); err != nil {
+			return nil, false, err
+		}
+	}
+	return numbers, true, nil
 }
 
 func (o *ownLabels) classes(rows int) *classes {
@@ -426,19 +436,19 @@ func (o *ownLabels) classes(rows int) *classes {
 // textLabels numbers labels that are texts: by their names, or by their values if all are
 // numbers.
 func textLabels(texts []string, from string) (*ownLabels, error) {
-	numbers := make([]int64, len(texts))
+	trimmed := make([]string, len(texts))
 	for i, text := range texts {
-		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-		if err != nil {
-			k := number(texts)
-			return &ownLabels{labels: k.labels, names: k.names, from: from}, nil
-		}
-		if err := checkLabel(n, nil); err != nil {
-			return nil, err
-		}
-		numbers[i] = n
+		trimmed[i] = strings.TrimSpace(text)
 	}
-	return &ownLabels{labels: numbers, from: from}, nil
+	numbers, whole, err := wholeNumbers(trimmed)
+	if err != nil {
+		return nil, err
+	}
+	if whole {
+		return &ownLabels{labels: numbers, from: from}, nil
+	}
+	k := number(texts)
+	return &ownLabels{labels: k.labels, names: k.names, from: from}, nil
 }
 
 // byNumbers keeps numbers as labels if the network has enough rows, or if at least half
