@@ -64,6 +64,7 @@ func (t *Trainer) rollBack() error {
 	t.engine.Retry(attempt)
 	if group.IsLeader() {
 		_ = t.snapshots.finish() // an error is already in the log
+		t.snapshots.safe = ""    // it may be one of those
 		t.removeLaterSnapshots()
 	}
 	t.stage = checkpointed
