@@ -100,7 +100,9 @@ func (t *Trainer) openRunFolder() error {
 		}
 	}
 	removeLeftovers(t.run.Dir)
-	t.saver.keep, t.saver.keepEvery = t.config.Train.Keep, t.config.Train.KeepEvery
+	o := t.config.Train // a copy: a smaller microbatch may change the other while a snapshot is written
+	t.saver.keep, t.saver.keepEvery = o.Keep, o.KeepEvery
+	t.snapshots.saved = func(path string) { t.removeReplacedSnapshots(o, path) }
 	if t.origin == importedRun { // a folder with nothing but a configuration would start at step 0
 		if err := t.saveNow(); err != nil {
 			return err

@@ -181,7 +181,5 @@ func newTrainer(r Run) *Trainer {
 	if r.Log == nil {
 		r.Log = zap.NewNop()
 	}
-	t := &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}, snapshots: saver{log: r.Log}}
-	t.snapshots.saved = t.removeReplacedSnapshots
-	return t
+	return &Trainer{run: r, saver: saver{log: r.Log, saved: r.OnSaved}, bestSaver: saver{log: r.Log}, snapshots: saver{log: r.Log}}
 }

@@ -38,11 +38,11 @@ func (t *Trainer) packSnapshot() (*pt.Dict, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, averages := t.config.Train, new(pt.Dict)
+	o, averages, state := t.config.Train, new(pt.Dict), t.engine.State()
 	for i, length := range o.PowerEMA {
 		gotorch.Scope(func() {
 			var halves []gotorch.Tensor
-			for _, x := range t.engine.State().EMA[len(o.EMARates)+i] {
+			for _, x := range state.EMA[len(o.EMARates)+i] {
 				halves = append(halves, x.CastTo(gotorch.Half))
 			}
 			averages.Set(powerKey(length), t.engine.Network().PackStateDict(halves))
@@ -53,9 +53,9 @@ func (t *Trainer) packSnapshot() (*pt.Dict, error) {
 }
 
 // removeReplacedSnapshots deletes the snapshots that a new one replaces.
-func (t *Trainer) removeReplacedSnapshots(newest string) {
+func (t *Trainer) removeReplacedSnapshots(o Options, newest string) {
 	step, _ := SnapshotStep(path.Join(SnapshotDir, filepath.Base(newest)))
-	t.removeSnapshots(t.config.Train.replacedSnapshots(snapshotsIn(t.run.Dir), step))
+	t.removeSnapshots(o.replacedSnapshots(snapshotsIn(t.run.Dir), step))
 }
 
 // removeLaterSnapshots deletes the snapshots of steps after the current one, which a run that has
