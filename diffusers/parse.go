@@ -21,10 +21,7 @@ func (c unetConfig) network() (model.Config, error) {
 	if err := c.check(); err != nil {
 		return m, err
 	}
-	size, ok := c.SampleSize.(float64) // JSON's numbers; int in tests
-	if n, isInt := c.SampleSize.(int); isInt {
-		size, ok = float64(n), true
-	}
+	size, ok := c.SampleSize.(float64) // JSON's numbers
 	if !ok || size < 1 || size > 1<<16 || size != math.Trunc(size) {
 		return m, unsupported("sample_size", "%v is not the size of square images", c.SampleSize)
 	}
@@ -164,8 +161,7 @@ func (s schedulerConfig) diffusion() (diffusion.Config, error) {
 	}
 	var err error
 	if s.TrainedBetas != nil {
-		d.NoiseSchedule, err = s.namedBetas(d)
-		d.ZeroTerminalSNR = false
+		d.NoiseSchedule, d.ZeroTerminalSNR, err = s.namedBetas(d.MeanType() == diffusion.Velocity)
 	} else {
 		d.NoiseSchedule, err = s.schedule()
 	}
@@ -193,22 +189,28 @@ func (s schedulerConfig) schedule() (string, error) {
 }
 
 // namedBetas returns the noise schedule that has these betas to the precision of float32, the type
-// of schedulers.
-func (s schedulerConfig) namedBetas(d diffusion.Config) (string, error) {
+// of schedulers, and whether it ends without signal: the scheduler rescales the betas, or they are
+// rescaled, which mayBeRescaled allows.
+func (s schedulerConfig) namedBetas(mayBeRescaled bool) (name string, zeroTerminalSNR bool, err error) {
 	betas := s.TrainedBetas
 	if len(betas) != s.TrainTimesteps || len(betas) < 2 {
-		return "", unsupported("trained_betas", "%d betas for %d timesteps", len(betas), s.TrainTimesteps)
+		return "", false, unsupported("trained_betas", "%d betas for %d timesteps", len(betas), s.TrainTimesteps)
 	}
 	ends := strconv.FormatFloat(betas[0], 'g', 6, 64) + "," + strconv.FormatFloat(betas[len(betas)-1], 'g', 6, 64)
 	for _, name := range []string{
 		diffusion.Linear, diffusion.Cosine, diffusion.Sigmoid, diffusion.Linear + ":" + ends, diffusion.ScaledLinear + ":" + ends,
 		diffusion.CosineShifted + ":32", diffusion.CosineShifted + ":128", diffusion.CosineShifted + ":256", diffusion.CosineShifted + ":512",
 	} {
-		if own, err := diffusion.NamedBetas(name, len(betas)); err == nil && sameBetas(own, betas) {
-			return name, nil
+		c := diffusion.Config{NoiseSchedule: name, Steps: len(betas)}
+		if own, err := c.Betas(); err == nil && sameBetas(own, betas) {
+			return name, s.ZeroTerminalSNR, nil
+		}
+		c.ZeroTerminalSNR = true
+		if own, err := c.Betas(); err == nil && mayBeRescaled && sameBetas(own, betas) {
+			return name, true, nil
 		}
 	}
-	return "", unsupported("trained_betas", "these are of none of the noise schedules %s", diffusion.ScheduleNames)
+	return "", false, unsupported("trained_betas", "these are of none of the noise schedules %s", diffusion.ScheduleNames)
 }
 
 func sameBetas(a, b []float64) bool {

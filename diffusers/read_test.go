@@ -33,6 +33,9 @@ func TestRoundTrip(t *testing.T) {
 			c.NumHeads, c.LearnSigma, d.LearnSigma, d.SigmaSmall, c.UseScaleShiftNorm = 1, false, false, true, false
 			d.Predict, d.NoiseSchedule = "v", "scaled-linear:0.001,0.2"
 		},
+		"without signal at the end": func(c *model.Config, d *diffusion.Config) {
+			d.Predict, d.NoiseSchedule, d.ZeroTerminalSNR = "v", diffusion.Linear, true
+		},
 		"of diffusers": func(c *model.Config, d *diffusion.Config) {
 			c.AsymmetricPadding, c.FreqShift, c.NormEps, c.ClassCond, d.RescaleTimesteps = true, 1, 1e-6, false, false
 		},
@@ -55,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer i.Close()
-			if i.Diffusion.NoiseSchedule != d.NoiseSchedule || i.Diffusion.MeanType() != d.MeanType() || i.Diffusion.LearnSigma != d.LearnSigma || i.Diffusion.RescaleTimesteps != d.RescaleTimesteps || len(i.Notes) > 0 {
+			if i.Diffusion.NoiseSchedule != d.NoiseSchedule || i.Diffusion.MeanType() != d.MeanType() || i.Diffusion.LearnSigma != d.LearnSigma || i.Diffusion.RescaleTimesteps != d.RescaleTimesteps || i.Diffusion.ZeroTerminalSNR != d.ZeroTerminalSNR || len(i.Notes) > 0 {
 				t.Errorf("diffusion %+v, want %+v; %v", i.Diffusion, d, i.Notes)
 			}
 			if _, err := i.Pipeline.Write(dirs[1]); err != nil {
