@@ -93,9 +93,6 @@ func (c *Checkpoint) read(f fields) error {
 	if _, ok := f.dict.Get(snapshotKey); ok {
 		return errors.New("holds a snapshot of power-function EMAs: `iddpm ema RUN_DIR` combines those of its run")
 	}
-	if v := f.int("format"); f.err == nil && v != formatVersion {
-		return fmt.Errorf("has format %d, this program reads format %d: update iddpm", v, formatVersion)
-	}
 	if err := c.readHeader(&f); err != nil {
 		return err
 	}
@@ -124,8 +121,11 @@ func (c *Checkpoint) read(f fields) error {
 	return err
 }
 
-// readHeader reads the configuration, the step and what is known of the images.
+// readHeader checks the format, and reads the configuration, the step and what is known of the images.
 func (c *Checkpoint) readHeader(f *fields) error {
+	if v := f.int("format"); f.err == nil && v != formatVersion {
+		return fmt.Errorf("has format %d, this program reads format %d: update iddpm", v, formatVersion)
+	}
 	text := f.string("config")
 	c.Step = int(f.int("step"))
 	data := f.sub("data")

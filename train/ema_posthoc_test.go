@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/pt"
@@ -213,6 +214,10 @@ func TestCombineEMARefuses(t *testing.T) {
 	}
 	if _, _, err := CombineEMA(dir, 0.1, 0); err == nil {
 		t.Error("a renamed snapshot: no error")
+	}
+	newer := dictOf("format", int64(formatVersion+1), snapshotKey, dictOf("power-0.1", new(pt.Dict)))
+	if _, err := new(Checkpoint).parseSnapshot(newer); err == nil || !strings.Contains(err.Error(), "update iddpm") {
+		t.Errorf("a snapshot of a later format: %v", err)
 	}
 	if err := os.WriteFile(snapshotFile(dir, 3), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
