@@ -45,7 +45,7 @@ func (o *exportOptions) complete() error {
 	case o.layout != "" && (o.format != "" || o.ema != ""):
 		return cli.Errorf("--reference-layout writes all weights, as .pt: omit --format and --ema")
 	case o.layout != "":
-		return nil
+		return o.checkDiffusers()
 	case o.out == "-":
 		return cli.Errorf("-o -: weights are not written to standard output: name a file")
 	case o.out == "":

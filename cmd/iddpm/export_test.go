@@ -130,6 +130,7 @@ func TestExportWrongUse(t *testing.T) {
 		{[]string{bare, "-o", out, "--format", "onnx"}, exitUsage, "not one of pt, safetensors, diffusers"},
 		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "choose one of -o FILE"},
 		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "omit --format and --ema"},
+		{[]string{bare, "--reference-layout", "d", "--license", "mit"}, exitUsage, "are for --format diffusers"},
 		{[]string{bare, "-o", out, "--license", "mit"}, exitUsage, "--scheduler and --license are for --format diffusers"},
 		{[]string{bare, "-o", out, "--format", "diffusers", "--scheduler", "pndm"}, exitUsage, "not one of ddpm, ddim"},
 		{[]string{bare, "-o", out, "--format", "diffusers"}, exitFailed, "it has no time_embed.0.weight"},
