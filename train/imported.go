@@ -1,7 +1,7 @@
 package train
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 
 	"iddpm/diffusers"
@@ -15,16 +15,20 @@ func readDiffusers(dir string) (*Checkpoint, error) {
 		return nil, err
 	}
 	c := &Checkpoint{Path: i.Path, Config: Defaults(), Model: i.Weights, mapped: i.Mapped(), notes: i.Notes, Exported: RawWeights, imported: true}
-	if text, ok := i.Metadata[metadataConfig]; ok {
-		if err := c.readMetadata(text, i.Metadata); err != nil {
-			return nil, fmt.Errorf("checkpoint %s: %w", i.Path, err)
-		}
-	}
-	c.adopt(i.Pipeline)
-	if err := c.Config.Validate(); err != nil {
-		return nil, fmt.Errorf("checkpoint %s: %w", i.Path, err)
+	if err := c.readPipeline(i.Pipeline); err != nil {
+		return nil, errors.Join(fmt.Errorf("checkpoint %s: %w", i.Path, err), c.Close())
 	}
 	return c, nil
+}
+
+func (c *Checkpoint) readPipeline(p diffusers.Pipeline) error {
+	if text, ok := p.Metadata[metadataConfig]; ok {
+		if err := c.readMetadata(text, p.Metadata); err != nil {
+			return err
+		}
+	}
+	c.adopt(p)
+	return c.Config.Validate()
 }
 
 // adopt sets network and diffusion, but not what only training needs.
@@ -37,7 +41,6 @@ func (c *Checkpoint) adopt(p diffusers.Pipeline) {
 	}
 	d := &c.Config.Diffusion
 	d.UseKL, d.RescaleLearnedSigmas, d.LossWeight = was.Diffusion.UseKL, was.Diffusion.RescaleLearnedSigmas, was.Diffusion.LossWeight
-	c.Exported = cmp.Or(c.Exported, RawWeights)
 }
 
 // NetworkError says that a network, which is to start from the weights of a checkpoint, computes
