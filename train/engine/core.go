@@ -9,6 +9,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/model"
+	"iddpm/train/posthoc"
 )
 
 // core is what a step on the device uses and changes.
@@ -22,6 +23,7 @@ type core struct {
 	diffusion *diffusion.GaussianDiffusion
 	optimizer gotorch.Optimizer
 	ema       [][]gotorch.Tensor                  // per decay rate and then per power-function EMA, per parameter
+	gammas    []float64                           // of the power-function EMAs: see posthoc.Gamma
 	working   map[*model.Parameter]gotorch.Tensor // see syncWorkingWeights
 }
 
@@ -79,7 +81,12 @@ func (c *core) build() error {
 			c.optimizer.AddEMA(gotorch.EMA{Rate: rate, Tensors: average})
 		}
 	}
-	for range o.PowerEMAs {
+	for _, length := range o.PowerEMAs {
+		gamma, err := posthoc.Gamma(length)
+		if err != nil {
+			return err
+		}
+		c.gammas = append(c.gammas, gamma)
 		c.addEMA()
 	}
 	return nil

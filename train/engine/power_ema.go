@@ -9,8 +9,7 @@ import (
 // powerUpdateWeights returns the factors of the new weights in the update of each
 // power-function EMA by a step, counted from 1.
 func (c *core) powerUpdateWeights(step int) (weights []float64) {
-	for _, length := range c.options.PowerEMAs {
-		gamma, _ := posthoc.Gamma(length) // resolve has checked it
+	for _, gamma := range c.gammas {
 		weights = append(weights, posthoc.UpdateWeight(gamma, step))
 	}
 	return weights
