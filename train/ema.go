@@ -57,9 +57,8 @@ func (c *Checkpoint) spelling(rate string) string {
 	if c.EMA[rate] != nil {
 		return rate
 	}
-	wanted, err := strconv.ParseFloat(rate, 64)
 	for _, key := range slices.Sorted(c.rates()) {
-		if found, keyErr := strconv.ParseFloat(key, 64); err == nil && keyErr == nil && found == wanted {
+		if sameRate(rate, key) {
 			return key
 		}
 	}

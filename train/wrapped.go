@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -100,7 +101,7 @@ func choose(all []wrapped) (chosen wrapped, raw *pt.Dict, ok bool) {
 		return r
 	}
 	slices.SortStableFunc(averages, func(a, b wrapped) int {
-		return int(1e9 * (rate(b) - rate(a)))
+		return cmp.Compare(rate(b), rate(a))
 	})
 	switch {
 	case len(averages) == 1 || len(averages) > 1 && rate(averages[0]) > rate(averages[1]):
@@ -116,8 +117,8 @@ func choose(all []wrapped) (chosen wrapped, raw *pt.Dict, ok bool) {
 func (c *Checkpoint) readWrapped(dict *pt.Dict) (ok bool) {
 	all := networksIn(dict, wrapped{}, 2)
 	chosen, raw, ok := choose(all)
-	if !ok || chosen.index == "" && chosen.prefix == "" && raw == nil && len(all) == 1 && chosen.dict.Len() == dict.Len() {
-		return false // the file's own dict is the network's
+	if !ok {
+		return false
 	}
 	c.Bare, c.Model, c.raw, c.Taken = true, chosen.dict, raw, chosen.String()
 	for _, w := range all {
