@@ -74,33 +74,44 @@ func (c Config) Validate() error {
 	scheduleErr := validateNamedSchedule(c.NoiseSchedule, c.Steps)
 	var spacingErr error
 	if c.Steps >= 2 && c.Steps <= maxSteps {
-		spacingErr = validateRespacing(c.Steps, c.TimestepRespacing)
+		spacingErr = ValidateRespacing(c.Steps, c.TimestepRespacing)
 	}
 	return errors.Join(scheduleErr, spacingErr, c.validateObjective())
 }
 
 // KeptTimesteps returns, in ascending order, the timesteps that TimestepRespacing keeps: see
-// [SpaceTimesteps], and [LogSNRTimesteps] for "logsnr20".
+// [SpaceTimesteps], and [EvenLogSNR] for "logsnr20", which needs the schedule.
 func (c Config) KeptTimesteps() ([]int, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	_, host, err := c.schedule()
-	if err != nil {
-		return nil, err
+	if SpacingOf(c.TimestepRespacing) == EvenT {
+		return SpaceTimesteps(c.Steps, c.TimestepRespacing)
 	}
-	return keptTimesteps(c.TimestepRespacing, host.AlphasCumprod)
+	kept, _, err := c.Respaced()
+	return kept, err
 }
 
-// schedule returns the betas of the process without respacing, and its schedule.
-func (c Config) schedule() (betas []float64, host Schedule, err error) {
-	if betas, err = c.Betas(); err != nil {
-		return nil, Schedule{}, err
+// Respaced returns, in ascending order, the timesteps that TimestepRespacing keeps, and the schedule
+// of the process that consists of these.
+func (c Config) Respaced() (kept []int, s Schedule, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, s, err
 	}
-	if host, err = NewSchedule(betas); err != nil {
-		err = fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	betas, err := c.Betas()
+	if err != nil {
+		return nil, s, err
 	}
-	return betas, host, err
+	if s, err = NewSchedule(betas); err != nil {
+		return nil, s, fmt.Errorf("%s schedule of %d steps: %w", c.NoiseSchedule, c.Steps, err)
+	}
+	if kept, err = keptTimesteps(c.TimestepRespacing, s.AlphasCumprod); err != nil || len(kept) == c.Steps {
+		return kept, s, err
+	}
+	if s, err = NewSchedule(RespaceBetas(s.AlphasCumprod, kept)); err != nil {
+		err = fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
+	}
+	return kept, s, err
 }
 
 // Objective returns what the network predicts and how it is trained. c must be valid.
@@ -125,27 +136,16 @@ func (c Config) Objective() Objective {
 // New creates the diffusion that c describes, for tensors on device. Call it
 // outside any scope: it owns tensors.
 func New(c Config, device gotorch.Device) (d *GaussianDiffusion, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	betas, host, err := c.schedule()
-	if err != nil {
-		return nil, err
-	}
-	useTimesteps, err := keptTimesteps(c.TimestepRespacing, host.AlphasCumprod)
+	kept, host, err := c.Respaced()
 	if err != nil {
 		return nil, err
 	}
 	onDevice := func() gotorch.Tensor { return c.deviceBetas(device) }
-	if len(useTimesteps) < c.Steps {
-		betas = RespaceBetas(host.AlphasCumprod, useTimesteps)
-		if host, err = NewSchedule(betas); err != nil {
-			return nil, fmt.Errorf("%s schedule of %d steps respaced to %q: %w", c.NoiseSchedule, c.Steps, c.TimestepRespacing, err)
-		}
-		onDevice = func() gotorch.Tensor { return gotorch.FromFloat64s(betas).To(device) }
+	if len(kept) < c.Steps {
+		onDevice = func() gotorch.Tensor { return gotorch.FromFloat64s(host.Betas).To(device) }
 	}
 	err = inScope(func() {
-		d = newGaussian(onDevice(), host, useTimesteps, c.Steps, c.Objective())
+		d = newGaussian(onDevice(), host, kept, c.Steps, c.Objective())
 	})
 	return d, err
 }

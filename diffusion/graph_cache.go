@@ -47,12 +47,11 @@ type loopKind struct {
 	options any
 	noisy   bool
 	output  bool
-	history bool
 	inputs  string // their dtypes, devices and shapes
 }
 
 func (l loop) kind(d *GaussianDiffusion) loopKind {
-	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, output: l.newOutput != nil, history: l.keepsHistory,
+	return loopKind{process: d, name: l.name, options: l.options, noisy: l.noise != nil, output: l.newOutput != nil,
 		inputs: kindOf(l.x) + kindOf(l.cond.Y) + kindOf(l.cond.LowRes)}
 }
 

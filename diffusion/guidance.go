@@ -39,24 +39,19 @@ func (g *Guidance) validate(cond Cond) error {
 }
 
 // guides reports whether the network is guided at t.
-func (g Guidance) guides(d *GaussianDiffusion, t int) bool {
-	sigma := d.Sigma(t)
+func (g Guidance) guides(s Schedule, t int) bool {
+	sigma := s.Sigma(t)
 	return g.Scale != 1 && sigma > g.MinSigma && (g.MaxSigma == 0 || sigma <= g.MaxSigma)
 }
 
-// CountGuided returns how many timesteps of d are guided.
-func (g Guidance) CountGuided(d *GaussianDiffusion) (n int) {
-	for t := range d.NumTimesteps() {
-		if g.guides(d, t) {
+// CountGuided returns how many timesteps of a process are guided.
+func (g Guidance) CountGuided(s Schedule) (n int) {
+	for t := range s.NumTimesteps() {
+		if g.guides(s, t) {
 			n++
 		}
 	}
 	return n
-}
-
-// Sigma returns the noise level of x_t / sqrt(alphaBar_t), sqrt((1 - alphaBar_t) / alphaBar_t).
-func (d *GaussianDiffusion) Sigma(t int) float64 {
-	return math.Sqrt((1 - d.AlphasCumprod[t]) / d.AlphasCumprod[t])
 }
 
 // SameProcess reports whether networks of both processes predict the same quantity from the same

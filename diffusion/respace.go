@@ -128,7 +128,7 @@ func parseCounts(spec string) ([]int, error) {
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimSpace(s))
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a number of steps: write N, N,N,..., ddimN or logsnrN", s)
+		return 0, fmt.Errorf("%q is not a number of steps: write N, N,N,..., ddimN, logsnrN or trimmedN", s)
 	}
 	if n < 0 {
 		return 0, fmt.Errorf("cannot keep %d steps: the number must be 0 or more", n)

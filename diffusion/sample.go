@@ -81,7 +81,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	l.variant = c.variants(o.guided(d))
 	denoiser := o.denoiser(denoise)
 	l = imageLoop(l, o.Progress, func(b stepBuffers, t Timesteps, variant int) (next, predXStart gotorch.Tensor) {
-		return d.samplerStep(c, denoiser, b, t, samplerVariantOf(variant), !o.NoClipDenoised)
+		return d.samplerStep(c, denoiser, b, t, samplerVariant(variant), !o.NoClipDenoised)
 	})
 	if o.Inpainting != nil {
 		l = d.inpaint(l, o.Inpainting, c.addsNoise)
@@ -94,7 +94,7 @@ func (o SampleOptions) guided(d *GaussianDiffusion) func(t int) bool {
 	if o.Guidance == nil {
 		return nil
 	}
-	return func(t int) bool { return o.Guidance.guides(d, t) }
+	return func(t int) bool { return o.Guidance.guides(d.Schedule, t) }
 }
 
 // denoiser returns the function that chooses the network with or without guidance.

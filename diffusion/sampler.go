@@ -174,24 +174,14 @@ func (d *GaussianDiffusion) corrections(definition samplerDefinition, xStart []f
 	return gotorch.FromFloat64s(factors, int64(len(factors)), 1).To(d.device, gotorch.Float).Unscoped()
 }
 
-// samplerVariant are the operators of a step that differ between timesteps.
-type samplerVariant struct {
-	guided, guidedAfter bool // at the step's begin, and at its end, where a second evaluation is
-	last                bool // to x_0: no second evaluation
-}
+// samplerVariant are the operators of a step that differ between timesteps: a set of the constants below.
+type samplerVariant int
 
-func (v samplerVariant) number() (n int) {
-	for i, set := range []bool{v.guided, v.guidedAfter, v.last} {
-		if set {
-			n |= 1 << i
-		}
-	}
-	return n
-}
-
-func samplerVariantOf(n int) samplerVariant {
-	return samplerVariant{guided: n&1 != 0, guidedAfter: n&2 != 0, last: n&4 != 0}
-}
+const (
+	guidedFirst samplerVariant = 1 << iota // guidance at the step's begin
+	guidedAfter                            // guidance at its end, where a second evaluation is
+	lastStep                               // to x_0: no second evaluation
+)
 
 // variants returns the variant of the step at each timestep, nil if all are the same. guided is nil
 // without guidance.
@@ -200,25 +190,30 @@ func (c stepCoefficients) variants(guided func(t int) bool) func(t int) int {
 		return nil
 	}
 	return func(t int) int {
-		v := samplerVariant{guided: guided != nil && guided(t)}
-		if c.lookahead {
-			v.last = t == 0
-			v.guidedAfter = t > 0 && guided != nil && guided(t-1)
+		var v samplerVariant
+		if guided != nil && guided(t) {
+			v |= guidedFirst
 		}
-		return v.number()
+		if c.lookahead && t == 0 {
+			v |= lastStep
+		}
+		if c.lookahead && t > 0 && guided != nil && guided(t-1) {
+			v |= guidedAfter
+		}
+		return int(v)
 	}
 }
 
 // samplerStep is a step of a sampler with its correction. denoise returns the network with or without
 // guidance.
 func (d *GaussianDiffusion) samplerStep(c stepCoefficients, denoise func(guided bool) Denoiser, b stepBuffers, t Timesteps, v samplerVariant, clipDenoised bool) (next, predXStart gotorch.Tensor) {
-	next, predXStart = d.step(c, denoise(v.guided), b.x, t, b.noise, b.cond, clipDenoised)
-	if !c.correction.Defined() || c.lookahead && v.last {
+	next, predXStart = d.step(c, denoise(v&guidedFirst != 0), b.x, t, b.noise, b.cond, clipDenoised)
+	if !c.correction.Defined() || c.lookahead && v&lastStep != 0 {
 		return next, predXStart
 	}
 	factor := t.extractRows(c.correction).View(-1, 1, 1, 1)
 	if c.lookahead {
-		_, after := d.step(c, denoise(v.guidedAfter), next, d.before(t, next.Size(0)), gotorch.Tensor{}, b.cond, clipDenoised)
+		_, after := d.step(c, denoise(v&guidedAfter != 0), next, d.before(t, next.Size(0)), gotorch.Tensor{}, b.cond, clipDenoised)
 		return next.Addcmul(factor, after.Sub(predXStart, 1), 1), predXStart
 	}
 	next = next.Addcmul(factor.Mul(b.hasHistory), predXStart.Sub(b.history, 1), 1)

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -39,6 +40,11 @@ func NewSchedule(betas []float64) (s Schedule, err error) {
 
 // NumTimesteps returns T.
 func (s Schedule) NumTimesteps() int { return len(s.Betas) }
+
+// Sigma returns the noise level of x_t / sqrt(alphaBar_t), sqrt((1 - alphaBar_t) / alphaBar_t).
+func (s Schedule) Sigma(t int) float64 {
+	return math.Sqrt((1 - s.AlphasCumprod[t]) / s.AlphasCumprod[t])
+}
 
 // zeroTerminalSNR reports whether x_t has no signal at t = T-1.
 func (s Schedule) zeroTerminalSNR() bool { return s.Betas[len(s.Betas)-1] == 1 }

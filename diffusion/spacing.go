@@ -49,21 +49,27 @@ func (s Spacing) Respacing(n, numTimesteps int) string {
 	return s.String() + strconv.Itoa(n)
 }
 
-// spacingOf returns the spacing of a timestep respacing such as "logsnr20", and its count.
-func spacingOf(spec string) (s Spacing, count string, ok bool) {
-	for _, s := range []Spacing{EvenLogSNR, Trimmed} {
-		if count, ok = strings.CutPrefix(spec, s.String()); ok {
-			return s, count, true
-		}
-	}
-	return EvenT, "", false
+// SpacingOf returns the spacing of a timestep respacing such as "logsnr20".
+func SpacingOf(spec string) Spacing {
+	s, _ := cutSpacing(spec)
+	return s
 }
 
-// validateRespacing reports whether a timestep respacing exists for a process of numTimesteps. It
-// needs no schedule.
-func validateRespacing(numTimesteps int, spec string) error {
-	_, count, ok := spacingOf(spec)
-	if !ok {
+// cutSpacing returns the spacing of a timestep respacing, and the rest of it.
+func cutSpacing(spec string) (s Spacing, rest string) {
+	for _, s := range []Spacing{EvenLogSNR, Trimmed} {
+		if count, ok := strings.CutPrefix(spec, s.String()); ok {
+			return s, count
+		}
+	}
+	return EvenT, spec
+}
+
+// ValidateRespacing returns an error unless a timestep respacing exists for a process of numTimesteps.
+// It needs no schedule.
+func ValidateRespacing(numTimesteps int, spec string) error {
+	s, count := cutSpacing(spec)
+	if s == EvenT {
 		_, err := SpaceTimesteps(numTimesteps, spec)
 		return err
 	}
@@ -77,34 +83,31 @@ func validateRespacing(numTimesteps int, spec string) error {
 	return nil
 }
 
-// keptTimesteps returns, in ascending order, the timesteps that a respacing keeps of a process with
+// keptTimesteps returns, in ascending order, the timesteps that a valid respacing keeps of a process with
 // alphaBar_t, [T].
 func keptTimesteps(spec string, alphasCumprod []float64) ([]int, error) {
-	if err := validateRespacing(len(alphasCumprod), spec); err != nil {
-		return nil, err
-	}
-	spacing, count, ok := spacingOf(spec)
-	if !ok {
+	spacing, count := cutSpacing(spec)
+	if spacing == EvenT {
 		return SpaceTimesteps(len(alphasCumprod), spec)
 	}
 	n, err := parseCount(count)
 	if spacing == Trimmed {
-		return TrimmedTimesteps(alphasCumprod, n), err
+		return trimmedTimesteps(alphasCumprod, n), err
 	}
-	return LogSNRTimesteps(alphasCumprod, n), err
+	return evenLogSNRTimesteps(alphasCumprod, n), err
 }
 
-// LogSNRTimesteps returns, in ascending order, the timesteps nearest to n values that are evenly
+// evenLogSNRTimesteps returns, in ascending order, the timesteps nearest to n values that are evenly
 // spaced in log-SNR from the last timestep to t = 0. Where the log-SNR changes much from one
 // timestep to the next, several values have the same nearest timestep, so there may be fewer than
 // n. alphasCumprod is alphaBar_t, [T], descending.
-func LogSNRTimesteps(alphasCumprod []float64, n int) []int {
+func evenLogSNRTimesteps(alphasCumprod []float64, n int) []int {
 	return logSNRTimesteps(alphasCumprod, n, -math.MaxFloat64)
 }
 
-// TrimmedTimesteps is LogSNRTimesteps without most of the timesteps whose log-SNR is below -8: it
+// trimmedTimesteps is evenLogSNRTimesteps without most of the timesteps whose log-SNR is below -8: it
 // keeps the last one, and n-1 from there on.
-func TrimmedTimesteps(alphasCumprod []float64, n int) []int {
+func trimmedTimesteps(alphasCumprod []float64, n int) []int {
 	last := len(alphasCumprod) - 1
 	if logSNR(alphasCumprod[last]) < minLogSNR {
 		n--

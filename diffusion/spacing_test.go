@@ -47,7 +47,7 @@ func TestLogSNRTimesteps(t *testing.T) {
 
 // A process whose last timestep has no signal keeps it, and spaces the others.
 func TestLogSNRTimestepsWithoutSignal(t *testing.T) {
-	if got, want := LogSNRTimesteps([]float64{0.9, 0.7, 0.5, 0.3, 0.1, 0}, 3), []int{0, 2, 4, 5}; !slices.Equal(got, want) {
+	if got, want := evenLogSNRTimesteps([]float64{0.9, 0.7, 0.5, 0.3, 0.1, 0}, 3), []int{0, 2, 4, 5}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
@@ -56,12 +56,12 @@ func TestLogSNRTimestepsWithoutSignal(t *testing.T) {
 // distance to the nearest.
 func TestTrimmedTimesteps(t *testing.T) {
 	schedule := must(NewSchedule(must(NamedBetas(Cosine, 1000))))
-	got := TrimmedTimesteps(schedule.AlphasCumprod, 10)
+	got := trimmedTimesteps(schedule.AlphasCumprod, 10)
 	if len(got) > 10 || len(got) < 9 || got[0] != 0 || got[len(got)-1] != 999 || logSNR(schedule.AlphasCumprod[got[len(got)-2]]) < minLogSNR {
 		t.Errorf("%v", got)
 	}
 	linear := must(NewSchedule(must(NamedBetas(Linear, 1000)))).AlphasCumprod[:700] // ends above -8
-	if got, want := TrimmedTimesteps(linear, 10), LogSNRTimesteps(linear, 10); !slices.Equal(got, want) {
+	if got, want := trimmedTimesteps(linear, 10), evenLogSNRTimesteps(linear, 10); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

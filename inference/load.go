@@ -22,7 +22,7 @@ type LoadOptions struct {
 	// Precision is the compute precision: fp32, tf32, bf16, fp16, or auto ("" too).
 	Precision string
 	// Respacing selects a subset of the timesteps, see [diffusion.SpaceTimesteps]; "logsnr20" is about
-	// 20 that are even in log-SNR, see [diffusion.LogSNRTimesteps]. "": that of the checkpoint,
+	// 20 that are even in log-SNR, see [diffusion.EvenLogSNR]. "": that of the checkpoint,
 	// usually all.
 	Respacing string
 

@@ -45,7 +45,7 @@ func (s SampleConfig) Process(d diffusion.Config) (diffusion.Config, diffusion.S
 	switch {
 	case strings.HasPrefix(d.TimestepRespacing, "ddim"):
 		return d, diffusion.DDIM
-	case strings.HasPrefix(d.TimestepRespacing, diffusion.EvenLogSNR.String()), strings.HasPrefix(d.TimestepRespacing, diffusion.Trimmed.String()):
+	case diffusion.SpacingOf(d.TimestepRespacing) != diffusion.EvenT:
 		return d, diffusion.DPMPP2M
 	}
 	return d, diffusion.Ancestral
@@ -64,8 +64,7 @@ func (s SampleConfig) Validate(m model.Config, d diffusion.Config) error {
 		errs = append(errs, fmt.Errorf("sample-images must not be negative, but is %d", s.Images))
 	}
 	if s.Respacing != "" {
-		d.TimestepRespacing = s.Respacing
-		if _, err := d.KeptTimesteps(); err != nil {
+		if err := diffusion.ValidateRespacing(d.Steps, s.Respacing); err != nil {
 			errs = append(errs, fmt.Errorf("sample-respacing: %w", err))
 		}
 	}

@@ -232,18 +232,8 @@ func newProcess(name string, c diffusion.Config) (figure.Process, error) {
 		}
 	}
 	p := figure.Process{Name: name, Original: c.Steps}
-	betas, err := c.Betas()
-	if err != nil {
-		return p, err
-	}
-	whole, err := diffusion.NewSchedule(betas)
-	if err != nil {
-		return p, err
-	}
-	if p.Kept, err = c.KeptTimesteps(); err != nil {
-		return p, err
-	}
-	p.Schedule, err = diffusion.NewSchedule(diffusion.RespaceBetas(whole.AlphasCumprod, p.Kept))
+	var err error
+	p.Kept, p.Schedule, err = c.Respaced()
 	return p, err
 }
 

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 
-	"github.com/wangkuiyi/gotorch"
-
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
@@ -59,21 +57,15 @@ func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes,
 
 // countTimesteps returns the number of timesteps of sampling, and how many of them are guided.
 func countTimesteps(c diffusion.Config, o *guidanceOptions) (steps, guided int, err error) {
-	err = onTensorThread(func() error {
-		gotorch.Scope(func() {
-			var process *diffusion.GaussianDiffusion
-			if process, err = diffusion.New(c, gotorch.Device{}); err != nil {
-				return
-			}
-			g := diffusion.Guidance{Scale: o.scale}
-			if o.interval != nil {
-				g.MinSigma, g.MaxSigma = o.interval[0], o.interval[1]
-			}
-			steps, guided = process.NumTimesteps(), g.CountGuided(process)
-		})
-		return err
-	})
-	return steps, guided, err
+	_, schedule, err := c.Respaced()
+	if err != nil {
+		return 0, 0, err
+	}
+	g := diffusion.Guidance{Scale: o.scale}
+	if o.interval != nil {
+		g.MinSigma, g.MaxSigma = o.interval[0], o.interval[1]
+	}
+	return schedule.NumTimesteps(), g.CountGuided(schedule), nil
 }
 
 // planOf builds a classifier without tensors.
