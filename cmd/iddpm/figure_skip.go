@@ -49,7 +49,7 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 		return nil, err
 	}
 	var by *figure.SampleMetric // nil: octaves
-	if metric != metricOctaves {
+	if metric != metricOctaves && o.samples > 0 {
 		o.by, o.weights = metric, weights
 		about := o.metric.about(metric, o.samples)
 		about.About = "Second panel: " + about.About
@@ -63,6 +63,5 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 		}
 		models = append(models, figure.SkipModel{Name: from.name, Schedule: e.schedule, VB: e.vb, Square: e.square, Differences: e.differences})
 	}
-	chart, err := figure.SkipSteps(models, by)
-	return chart, err
+	return figure.SkipSteps(models, by)
 }
