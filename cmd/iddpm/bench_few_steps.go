@@ -114,13 +114,13 @@ func (s *session) compareFewSteps(ctx context.Context, c *train.Checkpoint, o fe
 	defer m.Free()
 	r := &fewStepsResult{What: "few-steps", Checkpoint: c.Path, Step: c.Step, Weights: m.Weights().Name, Device: s.device.String(), NumSamples: o.number}
 	s.log.Info("sampling by all timesteps, to compare with", zap.String("checkpoint", c.Path), zap.Int("images", o.number), zap.Int("timesteps", m.config.Steps))
-	full, err := m.sample(ctx, m.fullChain())
+	full, err := m.sample(ctx, m.fullChain(), true)
 	if err != nil {
 		return nil, err
 	}
 	r.FullChain = m.row(m.fullChain(), full, full)
 	for _, by := range settings {
-		made, err := m.sample(ctx, by)
+		made, err := m.sample(ctx, by, true)
 		if err != nil {
 			return nil, err
 		}

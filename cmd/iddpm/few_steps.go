@@ -141,8 +141,12 @@ type fewStepsSamples struct {
 	seconds   float64
 }
 
-// sample generates the samples by a setting: on a GPU after a batch that captures the step.
-func (m *fewStepsModel) sample(ctx context.Context, by fewStepsSetting) (made fewStepsSamples, err error) {
+// stepsToCapture are enough for every kind of step to be captured: each by its second run.
+const stepsToCapture = 4
+
+// sample generates the samples by a setting; to be timed, on a GPU after the first steps of a batch, which
+// capture the step.
+func (m *fewStepsModel) sample(ctx context.Context, by fewStepsSetting, timed bool) (made fewStepsSamples, err error) {
 	c := m.config
 	c.TimestepRespacing = by.spacing.Respacing(by.steps, c.Steps)
 	process, err := diffusion.New(c, m.device)
@@ -159,8 +163,10 @@ func (m *fewStepsModel) sample(ctx context.Context, by fewStepsSetting) (made fe
 			return nil
 		},
 	}
-	if m.device.Type != gotorch.CPU {
-		if _, err := model.Sample(ctx, o); err != nil {
+	if timed && m.device.Type != gotorch.CPU {
+		first := o
+		first.SkipSteps = max(process.NumTimesteps()-stepsToCapture, 0)
+		if _, err := model.Sample(ctx, first); err != nil {
 			return made, err
 		}
 	}

@@ -121,7 +121,7 @@ func (s *session) samplerCurves(ctx context.Context, from source, o *figureSampl
 	defer free()
 	var curves []figure.SamplerCurve
 	for _, by := range settings {
-		made, err := m.sample(ctx, by)
+		made, err := m.sample(ctx, by, false)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (m *fewStepsModel) quality(ctx context.Context, c *train.Checkpoint, o *fig
 		return func(ctx context.Context, made fewStepsSamples) (float64, error) { return by.of(ctx, made.Images) }, by.free, nil
 	}
 	m.log.Info("sampling by all timesteps, to compare with: no weights of the Inception network are used", zap.Int("timesteps", m.config.Steps))
-	full, err := m.sample(ctx, m.fullChain())
+	full, err := m.sample(ctx, m.fullChain(), false)
 	return func(_ context.Context, made fewStepsSamples) (float64, error) {
 		return rms(made.Pixels, full.Pixels), nil
 	}, func() {}, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -89,6 +90,7 @@ type sampleMetric struct {
 	name    string
 	network *evaluate.Inception
 	known   *evaluate.Set
+	pool    func() (evaluate.Statistics, error) // of known, computed once
 }
 
 // openSampleMetric computes the features of the images of dir, or else of those that a checkpoint was
@@ -112,6 +114,7 @@ func (s *session) openSampleMetric(ctx context.Context, name, weights string, c 
 			return fmt.Errorf("--inception: %w", &evaluate.WeightsError{Path: weights, Err: err})
 		}
 		m.known = m.network.NewSet(set.Len())
+		m.pool = sync.OnceValues(m.known.Pool)
 		return m.add(ctx, m.known, set.Len(), set.ImageSize(), func(i int) ([]byte, error) {
 			pixels, _, err := set.Image(i)
 			return pixels, err
@@ -182,7 +185,7 @@ func (m *sampleMetric) distance(ctx context.Context, samples *evaluate.Set) (flo
 	if err != nil {
 		return 0, err
 	}
-	known, err := m.known.Pool()
+	known, err := m.pool()
 	if err != nil {
 		return 0, err
 	}
