@@ -118,7 +118,7 @@ func (s Sampler) Spacing() Spacing { return s.definition().spacing }
 // Evaluations returns how often the sampler evaluates the network in a number of steps.
 func (s Sampler) Evaluations(steps int) int {
 	if s.definition().lookahead {
-		return 2*steps - 1 // the last step goes to x_0 itself
+		return max(2*steps-1, 0) // the last step goes to x_0 itself
 	}
 	return steps
 }

@@ -27,17 +27,26 @@ func (e *Edit) check(m *Model) error {
 	if !(e.Strength >= 0 && e.Strength <= 1) {
 		return &StrengthError{e.Strength}
 	}
-	if e.Images.Len() == 0 || e.Images.Size != m.config.ImageSize {
-		return &SizeError{What: "images to start from", Got: e.Images.Size, Want: m.config.ImageSize}
+	if err := e.Images.checkSize("images to start from", m.config.ImageSize); err != nil {
+		return err
 	}
 	return m.checkLabels(e.Images.Labels)
+}
+
+// Steps returns the number of steps of a process with all its timesteps that run; 0 where the images
+// are returned.
+func (e *Edit) Steps(d *diffusion.GaussianDiffusion) int {
+	if e.Strength == 0 {
+		return 0
+	}
+	return d.NumTimesteps() - e.skipped(d)
 }
 
 // skipped returns how many of the process's timesteps are left out: those above Strength (T-1).
 func (e *Edit) skipped(d *diffusion.GaussianDiffusion) int {
 	limit := int(e.Strength * float64(d.OriginalNumSteps-1))
 	above := slices.IndexFunc(d.TimestepMap, func(t int) bool { return t > limit })
-	if above < 0 || e.Strength == 1 {
+	if above < 0 {
 		return 0
 	}
 	return d.NumTimesteps() - max(above, 1)

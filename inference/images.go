@@ -53,3 +53,29 @@ func (p *Images) tensor(device gotorch.Device) gotorch.Tensor {
 	size := int64(p.Size)
 	return engine.PixelsToTensor(gotorch.FromBytes(p.Pixels, gotorch.Byte, int64(p.Len()), size, size, 3).To(device))
 }
+
+// inTurn returns n images from first on, and from the beginning again after the last. They have no labels.
+func (p *Images) inTurn(first, n int) Images {
+	some := Images{Size: p.Size}
+	for i := first; i < first+n; i++ {
+		some.Append(p.Image(i%p.Len()), nil)
+	}
+	return some
+}
+
+// labelsFrom returns the labels from an image on, all in turn.
+func (p *Images) labelsFrom(first int) []int64 {
+	if len(p.Labels) == 0 {
+		return nil
+	}
+	from := first % len(p.Labels)
+	return append(append([]int64(nil), p.Labels[from:]...), p.Labels[:from]...)
+}
+
+// checkSize returns a [*SizeError] unless p are images of a size.
+func (p *Images) checkSize(what string, want int) error {
+	if p.Len() == 0 || p.Size != want {
+		return &SizeError{What: what, Got: p.Size, Want: want}
+	}
+	return nil
+}

@@ -23,13 +23,9 @@ type Inpaint struct {
 func (p *Inpaint) Steps(n int) int { return p.resampling().Steps(n) }
 
 func (p *Inpaint) check(m *Model) error {
-	for _, given := range []struct {
-		what string
-		*Images
-	}{{"images to inpaint", &p.Images}, {"masks", &p.Masks}} {
-		if given.Len() == 0 || given.Size != m.config.ImageSize {
-			return &SizeError{What: given.what, Got: given.Size, Want: m.config.ImageSize}
-		}
+	want := m.config.ImageSize
+	if err := cmp.Or(p.Images.checkSize("images to inpaint", want), p.Masks.checkSize("masks", want)); err != nil {
+		return err
 	}
 	return m.checkLabels(p.Images.Labels)
 }
@@ -67,22 +63,4 @@ func (p *Images) known() []float32 {
 		}
 	}
 	return known
-}
-
-// inTurn returns n images from first on, and from the beginning again after the last. They have no labels.
-func (p *Images) inTurn(first, n int) Images {
-	some := Images{Size: p.Size}
-	for i := first; i < first+n; i++ {
-		some.Append(p.Image(i%p.Len()), nil)
-	}
-	return some
-}
-
-// labelsFrom returns the labels from an image on, all in turn.
-func (p *Images) labelsFrom(first int) []int64 {
-	if len(p.Labels) == 0 {
-		return nil
-	}
-	from := first % len(p.Labels)
-	return append(append([]int64(nil), p.Labels[from:]...), p.Labels[:from]...)
 }

@@ -11,11 +11,11 @@ import (
 // o.Count is the number of images; 0: one for each of small. If there are more, small is used in
 // turn, with other noise. The labels are o.Classes, or else those of small.
 func (m *Model) Upsample(ctx context.Context, small Images, o SampleOptions) (Samples, error) {
-	switch want := m.config.SmallSize; {
-	case !m.config.SuperRes():
+	if !m.config.SuperRes() {
 		return Samples{}, ErrNotSuperRes
-	case small.Len() == 0 || small.Size != want:
-		return Samples{}, &SizeError{What: "low-resolution images", Got: small.Size, Want: want}
+	}
+	if err := small.checkSize("low-resolution images", m.config.SmallSize); err != nil {
+		return Samples{}, err
 	}
 	if err := m.checkLabels(small.Labels); err != nil {
 		return Samples{}, err
@@ -31,9 +31,6 @@ func (s *sampling) lowResTensor(first, n int) gotorch.Tensor {
 	if s.lowRes.Len() == 0 {
 		return gotorch.Tensor{}
 	}
-	batch := Images{Size: s.lowRes.Size}
-	for i := first; i < first+n; i++ {
-		batch.Append(s.lowRes.Image(i%s.lowRes.Len()), nil)
-	}
+	batch := s.lowRes.inTurn(first, n)
 	return batch.tensor(s.device)
 }

@@ -28,6 +28,7 @@ type sampleResult struct {
 	Timesteps       int     `json:"timesteps"`
 	Evaluations     int     `json:"evaluations"`          // of the network, per image
 	FullChain       int     `json:"full_chain,omitempty"` // timesteps of the full chain, if no flag chose this sampler
+	fullChainTimes  float64 // how many times as long it would take
 	Seed            uint64  `json:"seed"`
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -91,7 +92,7 @@ func (r sampleResult) text(w io.Writer) error {
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
 	if r.FullChain > 0 {
 		fmt.Fprintf(w, "sampler     %s, %d steps even in log-SNR\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.FullChain,
-			about(time.Duration(r.Seconds*float64(r.FullChain)/float64(r.Evaluations)*float64(time.Second))))
+			about(time.Duration(r.Seconds*r.fullChainTimes*float64(time.Second))))
 	}
 	if r.Base != "" {
 		fmt.Fprintf(w, "made from   %s\n", r.Base)

@@ -25,14 +25,17 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 	defer m.Free()
 	result.Weights, result.Timesteps = m.Weights().Name, m.Diffusion().NumTimesteps()
 	steps := result.Timesteps
-	if o.inpainting != nil {
+	switch {
+	case o.edit != nil:
+		steps = o.edit.Steps(m.Diffusion())
+	case o.inpainting != nil:
 		steps = o.inpainting.Steps(steps)
 	}
 	result.Sampler, result.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(steps)
 	s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
 		zap.Int("images", o.count), zap.String("sampler", result.Sampler), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 	if o.choice.ours {
-		result.FullChain = m.Diffusion().OriginalNumSteps
+		result.FullChain, result.fullChainTimes = m.Diffusion().OriginalNumSteps, o.fullChain(m)
 		s.log.Info("sampling in few steps, as no sampler is named", zap.String("sampler", result.Sampler), zap.Int("evaluations_per_image", result.Evaluations),
 			zap.Int("full_chain", result.FullChain), zap.String("hint", "--sampler ddpm samples by the full chain"))
 	}

@@ -115,6 +115,9 @@ func TestSampleFromImages(t *testing.T) {
 	}
 	other := sample(t, run, "--num-samples", "3", "--seed", "9")
 	same, half, full := start("0"), start("0.5"), start("1")
+	if same.Evaluations != 0 || half.Evaluations != 4 || full.Evaluations != other.Evaluations {
+		t.Errorf("evaluations of the network: %d, %d and %d", same.Evaluations, half.Evaluations, full.Evaluations)
+	}
 	if same.NumSamples != 3 || !bytes.Equal(same.pixels, plain.pixels) || !bytes.Equal(full.pixels, other.pixels) || bytes.Equal(half.pixels, plain.pixels) {
 		t.Errorf("%+v: the images are not those that were given, or not samples", same.sampleResult)
 	}

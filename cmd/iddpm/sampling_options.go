@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
 )
@@ -135,7 +133,7 @@ func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 // speckles then, in any number of steps (docs/study.md).
 func (o samplerOptions) sampler(r samplerRequest) diffusion.Sampler {
 	few := r.numTimesteps > 2*fewSteps && !r.reference && r.respacing == "" || o.steps > 0 || o.spacing != ""
-	switch s, err := diffusion.ParseSampler(cmp.Or(o.name, "-")); {
+	switch s, err := diffusion.ParseSampler(o.name); {
 	case err == nil:
 		return s
 	case o.ddim || r.ddim:
