@@ -59,7 +59,10 @@ func flagsOf(flags []urfave.Flag) (all []flag) {
 			all = append(all, flag{name: name, usage: plain(f.GetUsage()), value: f.TakesValue()})
 		}
 	}
-	return append(all, flag{name: "help", usage: "show help"})
+	if !slices.ContainsFunc(all, func(f flag) bool { return f.name == "help" }) { // a running program has it among its flags
+		all = append(all, flag{name: "help", usage: "show help"})
+	}
+	return all
 }
 
 // visible returns the flags that a text shows.

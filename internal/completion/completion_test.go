@@ -3,6 +3,7 @@ package completion
 import (
 	"bytes"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,16 @@ func TestMan(t *testing.T) {
 		groff.Stdin = &b
 		if out, err := groff.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("groff: %v: %s", err, out)
+		}
+	}
+}
+
+// TestHelpOnce: a program that runs has added the flag help to its own.
+func TestHelpOnce(t *testing.T) {
+	for _, flags := range [][]urfave.Flag{nil, {urfave.HelpFlag}} {
+		all := flagsOf(flags)
+		if n := len(slices.DeleteFunc(all, func(f flag) bool { return f.name != "help" })); n != 1 {
+			t.Errorf("%d flags: help is listed %d times", len(flags), n)
 		}
 	}
 }
