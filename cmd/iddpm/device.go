@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
@@ -79,12 +78,7 @@ func (f deviceFinder) logFallback(reason error, hint string) {
 		zap.String("hint", cmp.Or(hint, "--device cpu runs on the CPU without this warning")))
 }
 
-// gpuHint is [host.GPUHint] for this machine; "" if the user has hidden its GPUs. The GPU image
-// sets NVIDIA_VISIBLE_DEVICES; a development container does not.
+// gpuHint is [host.MachineGPUHint] for this machine.
 func (f deviceFinder) gpuHint() string {
-	if visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES"); set && (visible == "" || visible == "-1") {
-		return ""
-	}
-	requested := !slices.Contains([]string{"", "none", "void"}, os.Getenv("NVIDIA_VISIBLE_DEVICES"))
-	return host.GPUHint(f.container, host.BuiltForGPUs() && (requested || !f.container), host.HasGPU(os.DirFS("/")))
+	return host.MachineGPUHint(os.DirFS("/"), os.LookupEnv, f.container, host.BuiltForGPUs())
 }

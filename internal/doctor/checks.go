@@ -44,7 +44,7 @@ func (m Machine) gpus() Check {
 			c.State, c.Advice = Warning, "little GPU memory is free: end the programs that nvidia-smi lists, or choose another GPU by CUDA_VISIBLE_DEVICES"
 		}
 	}
-	hint := host.GPUHint(host.InContainer(m.Root, m.Env), m.ForGPUs, host.HasGPU(m.Root))
+	hint := host.MachineGPUHint(m.Root, m.Env, host.InContainer(m.Root, m.Env), m.ForGPUs)
 	switch {
 	case len(gpus) > 0 && unusable != nil:
 		c.State, c.Advice = Warning, "one of the GPUs cannot be used: "+unusable.Error()
@@ -117,14 +117,14 @@ func loadAverage(root fs.FS) (float64, bool) {
 // sharedMemory checks /dev/shm, through which NCCL connects the GPUs of one machine.
 func (m Machine) sharedMemory() Check {
 	c := Check{Name: "shared memory", State: OK}
-	s, err := m.Space("/dev/shm")
+	free, err := m.Free("/dev/shm")
 	switch {
 	case err != nil:
 		c.State, c.Found = Warning, "/dev/shm: "+err.Error()
-	case s.Free < enoughShared:
-		c.State, c.Found = Warning, "/dev/shm has "+terminal.FormatBytes(s.Free)+" free"
+	case free < enoughShared:
+		c.State, c.Found = Warning, "/dev/shm has "+terminal.FormatBytes(free)+" free"
 	default:
-		c.Found = "/dev/shm has " + terminal.FormatBytes(s.Free) + " free"
+		c.Found = "/dev/shm has " + terminal.FormatBytes(free) + " free"
 	}
 	if c.State != OK {
 		c.Advice = "enough for one process; several GPUs need 1 GiB: docker run --ipc=host or --shm-size 1g, or remount /dev/shm"
@@ -140,16 +140,16 @@ func (m Machine) disk() Check {
 		c.Advice = "choose a folder that this user may write to: --run-dir DIR"
 		return c
 	}
-	s, err := m.Space(m.RunDir)
+	free, err := m.Free(m.RunDir)
 	if err != nil {
 		c.State, c.Found, c.Advice = Warning, err.Error(), "check the disk: df"
 		return c
 	}
-	c.Found = terminal.FormatBytes(s.Free) + " free for " + m.RunDir
+	c.Found = terminal.FormatBytes(free) + " free for " + m.RunDir
 	switch {
-	case s.Free < leastDisk:
+	case free < leastDisk:
 		c.State = Failed
-	case s.Free < enoughDisk:
+	case free < enoughDisk:
 		c.State = Warning
 	}
 	if c.State != OK {
@@ -165,25 +165,30 @@ func (m Machine) disk() Check {
 // writable reports why files cannot be created in a folder, or in the nearest one above
 // it that exists.
 func writable(dir string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+	dir, info, err := nearest(dir)
+	switch {
+	case err != nil:
 		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("%s is not writable by this user (uid %d): %w", dir, os.Getuid(), err)
+	}
+	return nil
+}
+
+// nearest returns a path in full, or that of the nearest folder above it that exists.
+func nearest(path string) (full string, info os.FileInfo, err error) {
+	if full, err = filepath.Abs(path); err != nil {
+		return "", nil, err
 	}
 	for {
-		info, err := os.Stat(dir)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
-			dir = filepath.Dir(dir)
-		case err != nil:
-			return err
-		case !info.IsDir():
-			return fmt.Errorf("%s is not a folder", dir)
-		default:
-			if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-				return fmt.Errorf("%s is not writable by this user (uid %d): %w", dir, os.Getuid(), err)
-			}
-			return nil
+		info, err = os.Stat(full)
+		if !errors.Is(err, fs.ErrNotExist) || full == filepath.Dir(full) {
+			return full, info, err
 		}
+		full = filepath.Dir(full)
 	}
 }
 

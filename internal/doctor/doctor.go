@@ -35,14 +35,11 @@ type Machine struct {
 	Processors int                              // logical processors that this process may use
 	RunDir     string                           // where run folders are written; it need not exist
 	ForGPUs    bool                             // the CUDA library is installed with the program
-	Space      func(path string) (Space, error) // free space of the file system of a path
+	Free       func(path string) (int64, error) // free bytes of the file system of a path
 	Load       func() error                     // loads libtorch
 	GPUs       func() ([]GPU, error)            // usable GPUs, or why there are none
 	Turbo      func() error                     // why libjpeg-turbo is not available
 }
-
-// Space is the space of a file system, in bytes.
-type Space struct{ Free, Total int64 }
 
 // GPU is a GPU that libtorch can use.
 type GPU struct {

@@ -19,7 +19,7 @@ func fine(t *testing.T) Machine {
 	return Machine{
 		Root: root(map[string]string{"proc/meminfo": "MemAvailable: 8388608 kB\n", "proc/loadavg": "0.50 0.4 0.3 1/100 7\n"}),
 		Env:  func(string) (string, bool) { return "", false }, Processors: 4, RunDir: filepath.Join(t.TempDir(), "runs"),
-		Space: func(string) (Space, error) { return Space{Free: 100 * gib, Total: 200 * gib}, nil },
+		Free:  func(string) (int64, error) { return 100 * gib, nil },
 		Load:  func() error { return nil },
 		GPUs:  func() ([]GPU, error) { return nil, fmt.Errorf("%w: none here", gotorch.ErrNoGPU) },
 		Turbo: func() error { return nil },
@@ -66,9 +66,9 @@ func TestRun(t *testing.T) {
 			with(m, "proc/self/cgroup", "0::/\n")
 			with(m, "sys/fs/cgroup/cpu.max", "50000 100000\n")
 		}, "threads", Warning, "quota 0.5"},
-		{"shared memory", func(m *Machine) { m.Space = spaceIn("/dev/shm", 64<<20) }, "shared memory", Warning, "--ipc=host"},
-		{"little disk", func(m *Machine) { m.Space = spaceIn(m.RunDir, gib) }, "disk", Warning, "--keep 2"},
-		{"full disk", func(m *Machine) { m.Space = spaceIn(m.RunDir, 1<<20) }, "disk", Failed, "1.0 MiB free"},
+		{"shared memory", func(m *Machine) { m.Free = spaceIn("/dev/shm", 64<<20) }, "shared memory", Warning, "--ipc=host"},
+		{"little disk", func(m *Machine) { m.Free = spaceIn(m.RunDir, gib) }, "disk", Warning, "--keep 2"},
+		{"full disk", func(m *Machine) { m.Free = spaceIn(m.RunDir, 1<<20) }, "disk", Failed, "1.0 MiB free"},
 		{"not a folder", func(m *Machine) {
 			m.RunDir = filepath.Join(t.TempDir(), "file")
 			if err := os.WriteFile(m.RunDir, nil, 0o600); err != nil {
@@ -102,12 +102,12 @@ func TestRun(t *testing.T) {
 }
 
 // spaceIn returns the space of a machine with little in one place.
-func spaceIn(place string, free int64) func(string) (Space, error) {
-	return func(path string) (Space, error) {
+func spaceIn(place string, free int64) func(string) (int64, error) {
+	return func(path string) (int64, error) {
 		if path == place {
-			return Space{Free: free, Total: gib}, nil
+			return free, nil
 		}
-		return Space{Free: 100 * gib, Total: 200 * gib}, nil
+		return 100 * gib, nil
 	}
 }
 
@@ -119,7 +119,7 @@ func TestThisMachine(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if _, err := m.Space("/absent/folder"); err != nil {
+	if _, err := m.Free("/absent/folder"); err != nil {
 		t.Errorf("the space of an absent folder: %v", err)
 	}
 }

@@ -2,9 +2,7 @@ package doctor
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/wangkuiyi/gotorch"
@@ -19,7 +17,7 @@ import (
 func ThisMachine(runDir string) Machine {
 	return Machine{
 		Root: os.DirFS("/"), Env: os.LookupEnv, Processors: runtime.NumCPU(), RunDir: runDir,
-		ForGPUs: host.BuiltForGPUs(), Space: spaceOf, Load: tryTensor, GPUs: usableGPUs, Turbo: turbojpeg.Available,
+		ForGPUs: host.BuiltForGPUs(), Free: freeSpace, Load: tryTensor, GPUs: usableGPUs, Turbo: turbojpeg.Available,
 	}
 }
 
@@ -61,20 +59,14 @@ func usableGPUs() (gpus []GPU, unusable error) {
 	return gpus, unusable
 }
 
-// spaceOf returns the space of the file system of a path, or of the nearest folder above
+// freeSpace returns the free bytes of the file system of a path, or of the nearest folder above
 // it that exists.
-func spaceOf(path string) (Space, error) {
-	path, err := filepath.Abs(path)
+func freeSpace(path string) (int64, error) {
+	path, _, err := nearest(path)
 	if err != nil {
-		return Space{}, err
+		return 0, err
 	}
-	for {
-		var s unix.Statfs_t
-		err := unix.Statfs(path, &s)
-		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
-			path = filepath.Dir(path)
-			continue
-		}
-		return Space{Free: int64(s.Bavail) * s.Bsize, Total: int64(s.Blocks) * s.Bsize}, err
-	}
+	var s unix.Statfs_t
+	err = unix.Statfs(path, &s)
+	return int64(s.Bavail) * s.Bsize, err
 }

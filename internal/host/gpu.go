@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,17 @@ func GPUHint(container, forGPUs, hardware bool) string {
 		return "`make cuda` builds the CUDA library, which needs NVIDIA driver 580 or newer"
 	}
 	return ""
+}
+
+// MachineGPUHint is [GPUHint] for a machine with this root folder and environment; "" if the user has hidden
+// its GPUs. The GPU image sets NVIDIA_VISIBLE_DEVICES; a development container does not.
+func MachineGPUHint(root fs.FS, env func(name string) (string, bool), container, forGPUs bool) string {
+	if visible, set := env("CUDA_VISIBLE_DEVICES"); set && (visible == "" || visible == "-1") {
+		return ""
+	}
+	nvidia, _ := env("NVIDIA_VISIBLE_DEVICES")
+	requested := !slices.Contains([]string{"", "none", "void"}, nvidia)
+	return GPUHint(container, forGPUs && (requested || !container), HasGPU(root))
 }
 
 // BuiltForGPUs reports whether the CUDA library is in the program's folder.
