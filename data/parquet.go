@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sort"
@@ -209,6 +210,11 @@ func (p *parquetImages) bytes(i int) ([]byte, error) {
 		err = errors.New("the row has no bytes: if it has the path of an image, embed the images in the file")
 	}
 	return v, cause(err)
+}
+
+func (p *parquetImages) reader(i int) (io.ReadCloser, error) {
+	v, err := p.bytes(i)
+	return io.NopCloser(bytes.NewReader(v)), err
 }
 
 // check reads the header of an image in some of the pages, since that decompresses the page.

@@ -44,8 +44,8 @@ func (d *Dataset) CommonSize(ctx context.Context) (common SizeCount, others []st
 // headerSize returns an image's size from its header or, failing that, from its decoded
 // pixels; it is zero if neither can be read.
 func (d *Dataset) headerSize(i int) image.Point {
-	if f, ok := d.source.(*files); ok {
-		r, err := f.open(d.at(i))
+	if f, ok := d.source.(encoded); ok {
+		r, err := f.reader(d.at(i))
 		if err != nil {
 			return image.Point{}
 		}

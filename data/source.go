@@ -19,6 +19,11 @@ type source interface {
 	Close() error
 }
 
+// encoded is a source of image files, of which a part may be read.
+type encoded interface {
+	reader(i int) (io.ReadCloser, error)
+}
+
 // collection is an opened source with its metadata.
 type collection struct {
 	source
@@ -55,6 +60,8 @@ type files struct {
 func (f *files) count() int        { return len(f.names) }
 func (f *files) name(i int) string { return f.names[i] }
 func (f *files) Close() error      { return f.close() }
+
+func (f *files) reader(i int) (io.ReadCloser, error) { return f.open(i) }
 
 func (f *files) check(i int) error {
 	r, err := f.open(i)
