@@ -45,17 +45,11 @@ $(PACKAGE)/libiddpm_cuda.so: $(CUDA_OBJECTS) $(if $(OLD_GLIBC),$(PACKAGE)/cuda.o
 	@echo "link $@"
 	@$(CXX) $(PACKAGE_LDFLAGS) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS) -l:libdl.so.2
 
-$(PACKAGE)/program.o: packaging/glibc.c
+$(PACKAGE)/program.o: PART := -DPROGRAM
+$(PACKAGE)/cuda.o: PART := -DCUDA
+$(PACKAGE)/%.o: packaging/glibc.c
 	@mkdir -p $(@D)
-	@$(CC) -O2 -fPIC -fno-builtin -Wall -DPROGRAM -c -o $@ $<
-
-$(PACKAGE)/library.o: packaging/glibc.c
-	@mkdir -p $(@D)
-	@$(CC) -O2 -fPIC -fno-builtin -Wall -c -o $@ $<
-
-$(PACKAGE)/cuda.o: packaging/glibc.c
-	@mkdir -p $(@D)
-	@$(CC) -O2 -fPIC -fno-builtin -Wall -DCUDA -c -o $@ $<
+	@$(CC) -O2 -fPIC -fno-builtin -Wall $(PART) -c -o $@ $<
 
 # Where man and the shells look below a prefix.
 $(PACKAGE)/share/man/man1/iddpm.1: $(PACKAGE)/iddpm
