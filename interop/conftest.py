@@ -1,6 +1,7 @@
 """Shared fixtures: the Go program that reads and writes the files."""
 
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -8,11 +9,28 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 @pytest.fixture(scope="session")
-def convert(tmp_path_factory):
+def built(tmp_path_factory):
+    """built(package) compiles a program, and returns its path."""
+
+    def build(package):
+        program = tmp_path_factory.mktemp("bin") / pathlib.Path(package).name
+        subprocess.run(["go", "build", "-o", program, package], cwd=ROOT, check=True)
+        return program
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def convert(built):
     """convert(source, target) reads one file and writes the other in Go."""
-    program = tmp_path_factory.mktemp("bin") / "convert"
-    subprocess.run(["go", "build", "-o", program, "./interop/convert"], cwd=ROOT, check=True)
+    program = built("./interop/convert")
 
     def run(source, target):
         done = subprocess.run([program, source, target], capture_output=True, text=True)
@@ -23,11 +41,9 @@ def convert(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def iddpm_program(tmp_path_factory):
+def iddpm_program(built):
     """The program's path."""
-    program = tmp_path_factory.mktemp("bin") / "iddpm"
-    subprocess.run(["go", "build", "-o", program, "./cmd/iddpm"], cwd=ROOT, check=True)
-    return program
+    return built("./cmd/iddpm")
 
 
 @pytest.fixture(scope="session")

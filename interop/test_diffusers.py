@@ -9,7 +9,6 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 
-from conftest import ROOT
 
 CPU = ["--device", "cpu", "--precision", "fp32", "--threads", 1]
 
@@ -56,10 +55,9 @@ def config_of(iddpm, model):
 
 
 @pytest.fixture(scope="session")
-def forward(tmp_path_factory):
+def forward(built):
     """forward(checkpoint, in, out, x, t, y) evaluates iddpm's network once."""
-    program = tmp_path_factory.mktemp("bin") / "forward"
-    subprocess.run(["go", "build", "-o", program, "./interop/forward"], cwd=ROOT, check=True)
+    program = built("./interop/forward")
 
     def run(checkpoint, source, target, **arrays):
         np.savez(source, **arrays)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ import urllib.request
 import pytest
 from mlflow import MlflowClient
 
-from conftest import ROOT
+from conftest import ROOT, free_port
 
 TINY = ("--image-size 8 --num-channels 32 --num-res-blocks 1 --channel-mult 1 --attention-resolutions 8 --num-heads 1 --learn-sigma "
         "--diffusion-steps 8 --noise-schedule cosine --batch-size 4 --log-interval 1 --sample-interval 2 --sample-images 4 --threads 1 --device cpu").split()
@@ -20,9 +19,7 @@ TINY = ("--image-size 8 --num-channels 32 --num-res-blocks 1 --channel-mult 1 --
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", folder / "artifacts",

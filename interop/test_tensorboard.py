@@ -13,14 +13,11 @@ from tensorboard.data.provider import RunTagFilter
 from tensorboard.data.server_ingester import SubprocessServerDataIngester, get_server_binary
 from tensorboard.util.grpc_util import ChannelCredsType
 
-from conftest import ROOT
-
 
 @pytest.fixture(scope="session")
-def train(tmp_path_factory):
+def train(tmp_path_factory, built):
     """train(run, step, rows) resumes a run at a step in Go and writes rows."""
-    program = tmp_path_factory.mktemp("bin") / "metrics"
-    subprocess.run(["go", "build", "-o", program, "./interop/metrics"], cwd=ROOT, check=True)
+    program = built("./interop/metrics")
 
     def write(run, step, rows):
         source = tmp_path_factory.mktemp("rows")

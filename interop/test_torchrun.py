@@ -1,10 +1,11 @@
 """torchrun starts the processes of a run."""
 
-import socket
 import subprocess
 import sys
 
 import torch
+
+from conftest import free_port
 
 FLAGS = ("--device cpu --image-size 8 --num-channels 32 --num-res-blocks 1 --channel-mult 1 --attention-resolutions 8 --num-heads 1 "
          "--diffusion-steps 8 --noise-schedule cosine --precision fp32 --threads 1 --batch-size 8 --class-cond --num-classes 10 --dropout 0.1 "
@@ -39,9 +40,3 @@ def same(a, b):
             same(value, b[name])
         else:
             assert torch.equal(value, b[name]), name
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

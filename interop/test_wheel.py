@@ -13,7 +13,8 @@ import zipfile
 import pytest
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from conftest import ROOT
+
 TINY = ["--image-size", "8", "--num-channels", "32", "--num-res-blocks", "1", "--channel-mult", "1", "--attention-resolutions", "",
         "--batch-size", "4", "--steps", "2", "--device", "cpu", "--threads", "1", "--sample-interval", "0"]
 
