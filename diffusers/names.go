@@ -2,7 +2,6 @@ package diffusers
 
 import (
 	"fmt"
-	"slices"
 
 	"iddpm/model"
 )
@@ -38,8 +37,8 @@ func modules(u model.UNetConfig) (all []module) {
 		down := fmt.Sprintf("down_blocks.%d", level)
 		for i := range u.NumResBlocks {
 			add(residual, 0, fmt.Sprintf("input_blocks.%d.0", n), fmt.Sprintf("%s.resnets.%d", down, i))
-			if attends(u, level) {
-				add(attention, heads(u, level, u.NumHeads), fmt.Sprintf("input_blocks.%d.1", n), fmt.Sprintf("%s.attentions.%d", down, i))
+			if u.Attends(1 << level) {
+				add(attention, u.Heads(u.Width(level), u.NumHeads), fmt.Sprintf("input_blocks.%d.1", n), fmt.Sprintf("%s.attentions.%d", down, i))
 			}
 			n++
 		}
@@ -53,7 +52,7 @@ func modules(u model.UNetConfig) (all []module) {
 		n++
 	}
 	add(residual, 0, "middle_block.0", "mid_block.resnets.0")
-	add(attention, heads(u, levels-1, u.NumHeads), "middle_block.1", "mid_block.attentions.0")
+	add(attention, u.Heads(u.Width(levels-1), u.NumHeads), "middle_block.1", "mid_block.attentions.0")
 	add(residual, 0, "middle_block.2", "mid_block.resnets.1")
 	return append(append(all, decoder(u)...), module{plain, "out.0", "conv_norm_out", 0}, module{plain, "out.2", "conv_out", 0})
 }
@@ -65,8 +64,8 @@ func decoder(u model.UNetConfig) (all []module) {
 		for i := range u.NumResBlocks + 1 {
 			at, layer := fmt.Sprintf("output_blocks.%d", n), 1
 			all = append(all, module{residual, at + ".0", fmt.Sprintf("%s.resnets.%d", up, i), 0})
-			if attends(u, level) {
-				all = append(all, module{attention, at + ".1", fmt.Sprintf("%s.attentions.%d", up, i), heads(u, level, headsUpsample(u))})
+			if u.Attends(1 << level) {
+				all = append(all, module{attention, at + ".1", fmt.Sprintf("%s.attentions.%d", up, i), u.Heads(u.Width(level), u.HeadsUpsample())})
 				layer++
 			}
 			switch {
@@ -104,29 +103,4 @@ func (m module) layers() (all []rename) {
 		return []rename{{m.ours + ".norm", m.theirs + ".group_norm"}, {m.ours + ".proj_out", m.theirs + ".to_out.0"}}
 	}
 	return []rename{{m.ours, m.theirs}}
-}
-
-func attends(u model.UNetConfig, level int) bool {
-	return slices.Contains(u.AttentionResolutions, 1<<level)
-}
-
-// width returns the number of channels of a level.
-func width(u model.UNetConfig, level int) int {
-	return int(u.ChannelMult[level] * float64(u.ModelChannels))
-}
-
-// heads returns the number of attention heads at a level, which is number unless their channels are
-// fixed.
-func heads(u model.UNetConfig, level, number int) int {
-	if u.NumHeadChannels > 0 {
-		return width(u, level) / u.NumHeadChannels
-	}
-	return number
-}
-
-func headsUpsample(u model.UNetConfig) int {
-	if u.NumHeadsUpsample > 0 {
-		return u.NumHeadsUpsample
-	}
-	return u.NumHeads
 }

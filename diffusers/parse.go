@@ -27,7 +27,7 @@ func (c unetConfig) network() (model.Config, error) {
 	}
 	m.ImageSize, m.NumChannels = int(size), c.BlockOutChannels[0]
 	for _, n := range c.BlockOutChannels {
-		m.ChannelMult = append(m.ChannelMult, multiplier(n, m.NumChannels))
+		m.ChannelMult = append(m.ChannelMult, model.ChannelMultiplier(n, m.NumChannels))
 	}
 	if c.AttentionHeadDim != nil {
 		m.NumHeadChannels = *c.AttentionHeadDim
@@ -36,15 +36,6 @@ func (c unetConfig) network() (model.Config, error) {
 		m.ClassCond, m.NumClasses = true, *c.NumClassEmbeds
 	}
 	return m, c.setBlocks(&m)
-}
-
-// multiplier returns the factor by which so many channels are a multiple of others: the width of
-// a level is the product, rounded down.
-func multiplier(width, channels int) float64 {
-	if exact := float64(width) / float64(channels); int(exact*float64(channels)) == width {
-		return exact
-	}
-	return (float64(width) + 1e-6) / float64(channels)
 }
 
 // check refuses arguments that have no counterpart.

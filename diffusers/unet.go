@@ -84,8 +84,8 @@ func newUNet(c model.Config, u model.UNetConfig, d diffusion.Config) (unetConfig
 	switch {
 	case c.SuperRes():
 		return out, unsupported("super-res", "stock pipelines have no low-resolution input")
-	case u.StemChannels != 0 && u.StemChannels != width(u, 0), width(u, 0) != u.ModelChannels:
-		return out, unsupported("channel-mult", "the first level has %d channels and the timestep embedding %d, which are one number in UNet2DModel: the first multiplier must be 1", width(u, 0), u.ModelChannels)
+	case u.StemChannels != 0 && u.StemChannels != u.Width(0), u.Width(0) != u.ModelChannels:
+		return out, unsupported("channel-mult", "the first level has %d channels and the timestep embedding %d, which are one number in UNet2DModel: the first multiplier must be 1", u.Width(0), u.ModelChannels)
 	case u.NumResBlocks < 1:
 		return out, unsupported("num-res-blocks", "UNet2DModel needs at least one residual block per level")
 	}
@@ -110,9 +110,9 @@ func newUNet(c model.Config, u model.UNetConfig, d diffusion.Config) (unetConfig
 		plainDown, plainUp = "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"
 	}
 	for level := range levels {
-		out.BlockOutChannels = append(out.BlockOutChannels, width(u, level))
+		out.BlockOutChannels = append(out.BlockOutChannels, u.Width(level))
 		down, up := plainDown, plainUp
-		if attends(u, level) {
+		if u.Attends(1 << level) {
 			down, up = "AttnDownBlock2D", "AttnUpBlock2D"
 		}
 		out.DownBlockTypes, out.UpBlockTypes = append(out.DownBlockTypes, down), append([]string{up}, out.UpBlockTypes...)
@@ -136,13 +136,13 @@ func headChannels(u model.UNetConfig) (*int, error) {
 	var sites []site
 	for level := range u.ChannelMult {
 		switch {
-		case attends(u, level):
-			sites = append(sites, site{level, heads(u, level, u.NumHeads)}, site{level, heads(u, level, headsUpsample(u))})
+		case u.Attends(1 << level):
+			sites = append(sites, site{level, u.Heads(u.Width(level), u.NumHeads)}, site{level, u.Heads(u.Width(level), u.HeadsUpsample())})
 		case level == len(u.ChannelMult)-1: // the middle block
-			sites = append(sites, site{level, heads(u, level, u.NumHeads)})
+			sites = append(sites, site{level, u.Heads(u.Width(level), u.NumHeads)})
 		}
 	}
-	single, first, dim := true, sites[0], width(u, sites[0].level)/sites[0].heads
+	single, first, dim := true, sites[0], u.Width(sites[0].level)/sites[0].heads
 	for _, s := range sites {
 		single = single && s.heads == 1
 	}
@@ -150,7 +150,7 @@ func headChannels(u model.UNetConfig) (*int, error) {
 		return nil, nil
 	}
 	for _, s := range sites {
-		if own := width(u, s.level) / s.heads; own != dim {
+		if own := u.Width(s.level) / s.heads; own != dim {
 			return nil, unsupported("num-heads", "attention heads have %d channels at level %d and %d at level %d, but one number in UNet2DModel: a network trained with num-head-channels has it", dim, first.level, own, s.level)
 		}
 	}

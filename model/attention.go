@@ -16,7 +16,7 @@ func newAttention(b builder, channels, heads int, u UNetConfig) *attention {
 		norm:  newNorm(b.at("norm"), channels),
 		qkv:   newConv1d(b.at("qkv"), channels, 3*channels, false),
 		proj:  newConv1d(b.at("proj_out"), channels, channels, true),
-		heads: int64(u.heads(channels, heads)),
+		heads: int64(u.Heads(channels, heads)),
 	}
 	if u.NewAttentionOrder {
 		a.qkv.weight.heads, a.qkv.bias.heads = a.heads, a.heads

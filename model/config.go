@@ -272,11 +272,11 @@ func (u UNetConfig) validateWidth(level int) error {
 	if mult := u.ChannelMult[level]; !(mult > 0 && mult <= 1<<16) { // nor NaN
 		return fmt.Errorf("channel-mult: %g is not above 0, or too large", mult)
 	}
-	width := u.width(level)
+	width := u.Width(level)
 	if width <= 0 || width%normGroups != 0 {
 		return fmt.Errorf("level %d has %d channels, which is not divisible by the %d groups of group norm: use a multiple of %d for num-channels", level, width, normGroups, normGroups)
 	}
-	attends := u.attends(1 << level)
+	attends := u.Attends(1 << level)
 	if !attends && level < len(u.ChannelMult)-1 {
 		return nil
 	}
@@ -286,7 +286,7 @@ func (u UNetConfig) validateWidth(level int) error {
 		}
 		return nil
 	}
-	for _, heads := range []int{u.NumHeads, u.headsUpsample()} {
+	for _, heads := range []int{u.NumHeads, u.HeadsUpsample()} {
 		if heads > 0 && width%heads != 0 && (attends || heads == u.NumHeads) {
 			return fmt.Errorf("level %d has %d channels, which is not divisible by %d heads", level, width, heads)
 		}
@@ -294,26 +294,37 @@ func (u UNetConfig) validateWidth(level int) error {
 	return nil
 }
 
-// width returns the number of channels of a level, rounded down as in guided-diffusion.
-func (u UNetConfig) width(level int) int {
+// Width returns the number of channels of a level, rounded down as in guided-diffusion.
+func (u UNetConfig) Width(level int) int {
 	return int(u.ChannelMult[level] * float64(u.ModelChannels))
+}
+
+// ChannelMultiplier returns the multiplier of a level of so many channels: its product with the base
+// channel count, rounded down as by [UNetConfig.Width], is width.
+func ChannelMultiplier(width, channels int) float64 {
+	m := float64(width) / float64(channels)
+	if int(m*float64(channels)) < width { // the quotient was rounded down
+		m = (float64(width) + 1e-6) / float64(channels)
+	}
+	return m
 }
 
 // stemWidth returns the number of channels of the first convolution.
 func (u UNetConfig) stemWidth() int {
-	return cmp.Or(u.StemChannels, u.width(0))
+	return cmp.Or(u.StemChannels, u.Width(0))
 }
 
-// heads returns the number of heads of attention over so many channels, which is number
+// Heads returns the number of heads of attention over so many channels, which is number
 // unless NumHeadChannels fixes the channels of a head.
-func (u UNetConfig) heads(channels, number int) int {
+func (u UNetConfig) Heads(channels, number int) int {
 	if u.NumHeadChannels > 0 {
 		return channels / u.NumHeadChannels
 	}
 	return number
 }
 
-func (u UNetConfig) headsUpsample() int {
+// HeadsUpsample returns the number of heads of the decoder, where NumHeadChannels is not set.
+func (u UNetConfig) HeadsUpsample() int {
 	if u.NumHeadsUpsample <= 0 {
 		return u.NumHeads
 	}
@@ -328,7 +339,8 @@ func (u UNetConfig) inputWidth() int {
 	return u.InChannels
 }
 
-func (u UNetConfig) attends(downsampling int) bool {
+// Attends reports whether feature maps of 1/downsampling of the size have attention.
+func (u UNetConfig) Attends(downsampling int) bool {
 	for _, a := range u.AttentionResolutions {
 		if a == downsampling {
 			return true

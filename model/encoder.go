@@ -49,9 +49,9 @@ func (m *encoder) buildInput(b builder) (channels []int) {
 	for level := range u.ChannelMult {
 		for range u.NumResBlocks {
 			at := next()
-			bl := block{res: newResBlock(at.at("0"), ch, u.width(level), keepSize, u)}
-			ch = u.width(level)
-			if u.attends(1 << level) {
+			bl := block{res: newResBlock(at.at("0"), ch, u.Width(level), keepSize, u)}
+			ch = u.Width(level)
+			if u.Attends(1 << level) {
 				bl.attention = newAttention(at.at("1"), ch, u.NumHeads, u)
 			}
 			add(bl)

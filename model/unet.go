@@ -44,7 +44,7 @@ func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	m.buildMiddle(b.at("middle_block"), channels[len(channels)-1])
 	m.buildOutput(b.at("output_blocks"), channels)
 	out := b.at("out")
-	width := u.width(0)
+	width := u.Width(0)
 	m.outNorm = newNorm(out.at("0"), width)
 	m.outConv = newConv(out.at("2"), width, u.OutChannels, 3, 1, true)
 	m.outConv.weight.autocast, m.outConv.bias.autocast = false, false // float32, as in the reference
@@ -60,12 +60,12 @@ func (m *UNet) buildOutput(b builder, channels []int) {
 		for i := range u.NumResBlocks + 1 {
 			at := b.at(fmt.Sprint(len(m.outputBlocks)))
 			last := len(channels) - 1
-			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.width(level), keepSize, u), skipChannels: int64(channels[last])}
+			bl := block{res: newResBlock(at.at("0"), ch+channels[last], u.Width(level), keepSize, u), skipChannels: int64(channels[last])}
 			channels = channels[:last]
-			ch = u.width(level)
+			ch = u.Width(level)
 			layer := 1
-			if u.attends(1 << level) {
-				bl.attention = newAttention(at.at("1"), ch, u.headsUpsample(), u)
+			if u.Attends(1 << level) {
+				bl.attention = newAttention(at.at("1"), ch, u.HeadsUpsample(), u)
 				layer++
 			}
 			switch at := at.at(fmt.Sprint(layer)); {

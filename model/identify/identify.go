@@ -160,23 +160,18 @@ func (n *Network) images() {
 	}
 }
 
-// multiplier returns the factor by which so many channels are a multiple of others: the width of
-// a level is the product, rounded down.
+// multiplier is [model.ChannelMultiplier]; 0 without channels, which verify refuses.
 func multiplier(width, channels int) float64 {
 	if channels <= 0 {
 		return 0
 	}
-	m := float64(width) / float64(channels)
-	if int(m*float64(channels)) < width { // the quotient was rounded down
-		m = (float64(width) + 1e-6) / float64(channels)
-	}
-	return m
+	return model.ChannelMultiplier(width, channels)
 }
 
 // verify completes the arguments, and checks that their network has exactly these parameters.
 func (n *Network) verify(dict *pt.Dict) error {
 	u := &n.UNet
-	if len(u.ChannelMult) > 0 && u.StemChannels == int(u.ChannelMult[0]*float64(u.ModelChannels)) {
+	if len(u.ChannelMult) > 0 && u.StemChannels == u.Width(0) {
 		u.StemChannels = 0
 	}
 	plan, err := n.plan()
@@ -202,7 +197,7 @@ func (n *Network) plan() (planned, error) {
 	return model.PlanClassifier(model.EncoderConfig{UNetConfig: u, ImageSize: n.ImageSize, Pool: n.Pool})
 }
 
-// Levels returns the downsampling factors with attention, in ascending order.
+// attentionFactors returns the downsampling factors with attention, in ascending order.
 func (n Network) attentionFactors() []int {
 	return slices.Sorted(slices.Values(n.UNet.AttentionResolutions))
 }
