@@ -116,9 +116,14 @@ func (c *Checkpoint) Complete() (Identified, error) {
 	if config.Model.ImageSize == 0 {
 		return i, &ImageSizeError{c.Path, i.Network.String()}
 	}
+	return i, c.configure(i, config)
+}
+
+// configure sets a configuration with what was identified.
+func (c *Checkpoint) configure(i Identified, config Config) error {
 	i.Apply(&config)
 	c.Config = config
-	return i, config.Validate()
+	return config.Validate()
 }
 
 // CompleteLike is [Checkpoint.Complete] for weights that work with another network, such as a
@@ -134,9 +139,7 @@ func (c *Checkpoint) CompleteLike(like Config) (Identified, error) {
 		like.Model.ChannelMult, like.Model.ClassDropout, like.Classifier = nil, 0, nil
 		config.Model, config.Diffusion = like.Model, like.Diffusion
 	}
-	i.Apply(&config)
-	c.Config = config
-	return i, config.Validate()
+	return i, c.configure(i, config)
 }
 
 // CompletePublished is [Checkpoint.Complete] of bare weights of a published network, whose whole
@@ -149,6 +152,5 @@ func (c *Checkpoint) CompletePublished() error {
 	if i.Published == nil {
 		return fmt.Errorf("%s holds bare weights of no published network, without a configuration (%s)", c.Path, i.Network)
 	}
-	_, err = c.Complete()
-	return err
+	return c.configure(i, i.Base())
 }
