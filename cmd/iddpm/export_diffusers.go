@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"iddpm/diffusers"
@@ -63,18 +62,20 @@ func modelCard(c *train.Checkpoint, weights train.Weights, license string) diffu
 }
 
 // lastGrid returns the newest sample grid of a run up to a step, a PNG file; nil if there is none.
-func lastGrid(dir string, step int) []byte {
-	grids, _ := filepath.Glob(filepath.Join(dir, "samples", "step-*.png")) // sorted; the pattern is valid
-	for _, grid := range slices.Backward(grids) {
+func lastGrid(dir string, step int) (image []byte) {
+	dir = filepath.Join(dir, "samples")
+	entries, _ := os.ReadDir(dir) // a missing folder has none
+	newest, file := -1, ""
+	for _, e := range entries {
 		var of int
-		if _, err := fmt.Sscanf(filepath.Base(grid), "step-%d.png", &of); err != nil || of > step {
-			continue
-		}
-		if image, err := os.ReadFile(grid); err == nil {
-			return image
+		if _, err := fmt.Sscanf(e.Name(), "step-%d.png", &of); err == nil && filepath.Ext(e.Name()) == ".png" && of <= step && of > newest {
+			newest, file = of, e.Name()
 		}
 	}
-	return nil
+	if file != "" {
+		image, _ = os.ReadFile(filepath.Join(dir, file)) // the card does without
+	}
+	return image
 }
 
 // lastMetrics returns the last value of each metric of quality up to a step; without any, the loss.
