@@ -26,7 +26,10 @@ if what == "train" or what == "resume":
     (folder / ("ckpt-%%06d.pt" %% int(args["--steps"]))).write_text(said)
 elif what == "export":
     folder = pathlib.Path(args["export"]) / "checkpoints"
-    pathlib.Path(args["-o"]).write_text((folder / "ckpt-000020.pt").read_text())
+    weights = (folder / "ckpt-000020.pt").read_bytes()
+    header = {"__metadata__": {"iddpm.config": str(folder)}, "w": {"dtype": "U8", "shape": [len(weights)], "data_offsets": [0, len(weights)]}}
+    header = json.dumps(header).encode()
+    pathlib.Path(args["-o"]).write_bytes(len(header).to_bytes(8, "little") + header + weights)
 elif what == "sample":
     pathlib.Path(args["-o"]).mkdir()
     with zipfile.ZipFile(args["-o"] + "/samples_16x16x16x3.npz", "w") as archive:
