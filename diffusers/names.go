@@ -87,20 +87,33 @@ var residualLayers = [][2]string{
 	{"out_layers.0", "norm2"}, {"out_layers.3", "conv2"}, {"skip_connection", "conv_shortcut"},
 }
 
-// rename is a layer by both names.
-type rename struct{ ours, theirs string }
+// rename is a layer by its names.
+type rename struct {
+	ours, theirs string
+	old          string // theirs before diffusers 0.15; "": the same
+}
 
-// layers returns the layers of m but queries, keys and values, which are one layer here and three
-// there.
+// layers returns the layers of m but queries, keys and values.
 func (m module) layers() (all []rename) {
 	switch m.kind {
 	case residual:
 		for _, pair := range residualLayers {
-			all = append(all, rename{m.ours + "." + pair[0], m.theirs + "." + pair[1]})
+			all = append(all, rename{ours: m.ours + "." + pair[0], theirs: m.theirs + "." + pair[1]})
 		}
 		return all
 	case attention:
-		return []rename{{m.ours + ".norm", m.theirs + ".group_norm"}, {m.ours + ".proj_out", m.theirs + ".to_out.0"}}
+		return []rename{
+			{m.ours + ".norm", m.theirs + ".group_norm", m.theirs + ".norm"},
+			{m.ours + ".proj_out", m.theirs + ".to_out.0", m.theirs + ".proj_attn"},
+		}
 	}
-	return []rename{{m.ours, m.theirs}}
+	return []rename{{ours: m.ours, theirs: m.theirs}}
+}
+
+// qkv returns queries, keys and values of attention, which are one layer here and three there.
+func (m module) qkv() (all [3]rename) {
+	for i, names := range [3][2]string{{"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}} {
+		all[i] = rename{m.ours + ".qkv", m.theirs + "." + names[0], m.theirs + "." + names[1]}
+	}
+	return all
 }

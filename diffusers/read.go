@@ -194,9 +194,6 @@ func (i *Imported) open(unet string) (map[string]*pt.Tensor, error) {
 	return tensors, nil
 }
 
-// oldAttention are the names of attention's layers in files from before diffusers 0.15.
-var oldAttention = map[string]string{"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn", "group_norm": "norm"}
-
 // importer takes tensors by diffusers' names.
 type importer struct {
 	tensors map[string]*pt.Tensor
@@ -211,12 +208,12 @@ func (r *importer) take(name string) *pt.Tensor {
 	return t
 }
 
-// layer takes a layer of attention, by its present or its old name.
-func (r *importer) layer(m module, layer, part string) *pt.Tensor {
-	if t := r.take(m.theirs + "." + layer + part); t != nil {
+// layer takes a weight or bias of a layer, by its present or its old name.
+func (r *importer) layer(layer rename, part string) *pt.Tensor {
+	if t := r.take(layer.theirs + part); t != nil || layer.old == "" {
 		return t
 	}
-	return r.take(m.theirs + "." + oldAttention[layer] + part)
+	return r.take(layer.old + part)
 }
 
 // ours returns the weights by the reference's names, in its order. The timestep table, which a
@@ -255,34 +252,39 @@ func ours(tensors map[string]*pt.Tensor, u model.UNetConfig) (*pt.Dict, error) {
 // module finds the parameters of a part of the network.
 func (r *importer) module(m module, found map[string]*pt.Tensor) error {
 	for _, part := range []string{".weight", ".bias"} {
-		if m.kind != attention {
-			for _, layer := range m.layers() {
-				if t := r.take(layer.theirs + part); t != nil {
-					found[layer.ours+part] = t
-				}
+		for _, layer := range m.layers() {
+			t := r.layer(layer, part)
+			if t == nil {
+				continue
 			}
+			if m.kind == attention && len(t.Shape) == 2 { // a linear layer is a 1-D convolution here
+				t = as(t, t.Shape[0], t.Shape[1], 1)
+			}
+			found[layer.ours+part] = t
+		}
+		if m.kind != attention {
 			continue
 		}
-		for ours, theirs := range map[string]string{"norm": "group_norm", "proj_out": "to_out.0"} {
-			if t := r.layer(m, theirs, part); t != nil {
-				if ours == "proj_out" && len(t.Shape) == 2 {
-					t = as(t, t.Shape[0], t.Shape[1], 1)
-				}
-				found[m.ours+"."+ours+part] = t
-			}
+		if err := r.qkv(m, part, found); err != nil {
+			return err
 		}
-		var parts [3]*pt.Tensor
-		for i, name := range qkvNames {
-			if parts[i] = r.layer(m, name, part); parts[i] == nil {
-				return fmt.Errorf("missing: %s.%s%s", m.theirs, name, part)
-			}
-		}
-		joined, err := joinQKV(parts, m.heads)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.theirs, err)
-		}
-		found[m.ours+".qkv"+part] = joined
 	}
+	return nil
+}
+
+// qkv joins the weights or biases of queries, keys and values.
+func (r *importer) qkv(m module, part string, found map[string]*pt.Tensor) error {
+	var parts [3]*pt.Tensor
+	for i, layer := range m.qkv() {
+		if parts[i] = r.layer(layer, part); parts[i] == nil {
+			return fmt.Errorf("missing: %s%s", layer.theirs, part)
+		}
+	}
+	joined, err := joinQKV(parts, m.heads)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.theirs, err)
+	}
+	found[m.ours+".qkv"+part] = joined
 	return nil
 }
 

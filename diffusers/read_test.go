@@ -196,7 +196,7 @@ func TestOursRefuses(t *testing.T) {
 	for _, tensor := range f.Tensors {
 		name := tensor.Name
 		if strings.Contains(name, ".attentions.") {
-			for now, then := range oldAttention {
+			for now, then := range map[string]string{"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn", "group_norm": "norm"} {
 				name = strings.Replace(name, "."+now+".", "."+then+".", 1)
 			}
 		}

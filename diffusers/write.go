@@ -179,15 +179,13 @@ func theirs(weights *pt.Dict, u model.UNetConfig) (*safetensors.File, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s.qkv%s: %w", m.ours, part, err)
 			}
-			for i, name := range qkvNames {
-				put(m.theirs+"."+name+part, parts[i])
+			for i, layer := range m.qkv() {
+				put(layer.theirs+part, parts[i])
 			}
 		}
 	}
 	return f, nil
 }
-
-var qkvNames = [3]string{"to_q", "to_k", "to_v"}
 
 // index is the model_index.json of a pipeline.
 type index struct {
