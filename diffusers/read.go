@@ -20,30 +20,29 @@ const maxConfig = 64 << 20
 // Imported is a folder that has been read.
 type Imported struct {
 	Pipeline
-	Path  string   // of the weights' file
+	Path  string   // of the weights' file, or of the index of several
+	Files []string // that hold the weights: Path, then those that an index lists
 	Notes []string // settings that are not the checkpoint's but of sampling, or assumed
 
 	sinesFirst bool // in the timestep embedding
-	file       *safetensors.Mapped
+	table      bool // the weights hold a table of timestep embeddings
+	mapped     []*safetensors.Mapped
 }
 
-// Mapped returns the file that holds the weights, to be closed after their last use; nil: they are in
-// Go's memory.
-func (i *Imported) Mapped() *safetensors.Mapped { return i.file }
-
-// Close unmaps the weights of a safetensors file.
+// Close unmaps the weights of safetensors files, to be called after their last use.
 func (i *Imported) Close() error {
-	if i.file == nil {
-		return nil
+	var errs []error
+	for _, file := range i.mapped {
+		errs = append(errs, file.Close())
 	}
-	return i.file.Close()
+	return errors.Join(errs...)
 }
 
 // Find returns the folder of the UNet2DModel that a path names: the folder of a pipeline, that of
 // its network, or its file of weights. ok is false for other paths.
 func Find(path string) (unet string, ok bool) {
 	for _, dir := range []string{filepath.Join(path, unetFolder+"_ema"), filepath.Join(path, unetFolder), path, filepath.Dir(path)} {
-		if dir == filepath.Dir(path) && filepath.Ext(path) != ".safetensors" && filepath.Ext(path) != ".bin" {
+		if dir == filepath.Dir(path) && !namesWeights(path) {
 			continue
 		}
 		text, err := readConfig(filepath.Join(dir, configFile))
@@ -55,6 +54,12 @@ func Find(path string) (unet string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// namesWeights reports whether a path may be a file of weights, or their index.
+func namesWeights(path string) bool {
+	ext := filepath.Ext(path)
+	return ext == ".safetensors" || ext == ".bin" || filepath.Base(path) == shardIndex
 }
 
 func readConfig(path string) ([]byte, error) {
@@ -132,7 +137,7 @@ func parse(unet, scheduler []byte) (*Imported, error) {
 		if c.TrainTimesteps == nil || *c.TrainTimesteps != i.Diffusion.Steps {
 			return nil, unsupported("time_embedding_type", "learned, for another number of timesteps than the scheduler's %d", i.Diffusion.Steps)
 		}
-		i.Diffusion.RescaleTimesteps = true
+		i.Diffusion.RescaleTimesteps, i.table = true, true
 	}
 	u, err := i.Model.UNet()
 	if err != nil {
@@ -151,7 +156,11 @@ func (i *Imported) readWeights(unet string) error {
 	if err != nil {
 		return err
 	}
-	if i.Weights, err = ours(tensors, u); err != nil {
+	steps := 0
+	if i.table {
+		steps = i.Diffusion.Steps
+	}
+	if i.Weights, err = ours(tensors, u, steps); err != nil {
 		return fmt.Errorf("diffusers %s: %w", i.Path, err)
 	}
 	if i.sinesFirst {
@@ -161,13 +170,16 @@ func (i *Imported) readWeights(unet string) error {
 	return nil
 }
 
-// open returns the tensors of the file, by diffusers' names.
+// open returns the tensors by diffusers' names. As in diffusers, an index is read before a single file.
 func (i *Imported) open(unet string) (map[string]*pt.Tensor, error) {
-	tensors := map[string]*pt.Tensor{}
+	i.Path = filepath.Join(unet, shardIndex)
+	if _, err := os.Stat(i.Path); err == nil {
+		return i.openShards(i.Path)
+	}
 	i.Path = filepath.Join(unet, weightsFile)
-	file, err := safetensors.Map(i.Path)
+	file, err := i.mapFile(i.Path)
 	if err == nil {
-		i.file, i.Metadata = file, file.Metadata
+		tensors := map[string]*pt.Tensor{}
 		for _, t := range file.Tensors {
 			tensors[t.Name] = t.Tensor
 		}
@@ -177,15 +189,21 @@ func (i *Imported) open(unet string) (map[string]*pt.Tensor, error) {
 	if _, statErr := os.Stat(old); !errors.Is(err, os.ErrNotExist) || statErr != nil {
 		return nil, err
 	}
-	i.Path = old
-	value, err := pt.ReadFile(old)
+	i.Path, i.Files = old, []string{old}
+	return readStateDict(old)
+}
+
+// readStateDict returns the tensors of a PyTorch file.
+func readStateDict(path string) (map[string]*pt.Tensor, error) {
+	value, err := pt.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	dict, ok := value.(*pt.Dict)
 	if !ok {
-		return nil, fmt.Errorf("%s holds a %s, not a state_dict", old, pt.TypeName(value))
+		return nil, fmt.Errorf("%s holds a %s, not a state_dict", path, pt.TypeName(value))
 	}
+	tensors := map[string]*pt.Tensor{}
 	for key, value := range dict.All() {
 		if t, ok := value.(*pt.Tensor); ok {
 			tensors[fmt.Sprint(key)] = t
@@ -216,9 +234,9 @@ func (r *importer) layer(layer rename, part string) *pt.Tensor {
 	return r.take(layer.old + part)
 }
 
-// ours returns the weights by the reference's names, in its order. The timestep table, which a
-// learned embedding has, must be the sinusoid.
-func ours(tensors map[string]*pt.Tensor, u model.UNetConfig) (*pt.Dict, error) {
+// ours returns the weights by the reference's names, in its order. The table of a learned timestep
+// embedding, which has rows for so many timesteps, must be the sinusoid; 0: there is no table.
+func ours(tensors map[string]*pt.Tensor, u model.UNetConfig, learnedSteps int) (*pt.Dict, error) {
 	plan, err := model.Plan(u)
 	if err != nil {
 		return nil, err
@@ -230,8 +248,8 @@ func ours(tensors map[string]*pt.Tensor, u model.UNetConfig) (*pt.Dict, error) {
 			return nil, err
 		}
 	}
-	if table := r.take(timestepWeights); table != nil {
-		if err := checkTable(table, u.ModelChannels, u.FreqShift); err != nil {
+	if learnedSteps > 0 {
+		if err := checkTable(r.take(timestepWeights), learnedSteps, u.ModelChannels, u.FreqShift); err != nil {
 			return nil, err
 		}
 	}

@@ -179,8 +179,7 @@ func TestOursRefuses(t *testing.T) {
 		"missing: mid_block.attentions.0.to_k.weight":    func(m map[string]*pt.Tensor) { delete(m, "mid_block.attentions.0.to_k.weight") },
 		"missing: out.2.bias":                            func(m map[string]*pt.Tensor) { delete(m, "conv_out.bias") },
 		"have different shapes":                          func(m map[string]*pt.Tensor) { m["mid_block.attentions.0.to_q.bias"] = m["conv_in.bias"] },
-		"its table is not the sinusoid":                  func(m map[string]*pt.Tensor) { m[timestepWeights] = m["time_embedding.linear_1.weight"] },
-		"learned, whose table":                           func(m map[string]*pt.Tensor) { m[timestepWeights] = m["conv_in.bias"] },
+		"unknown tensor " + timestepWeights:              func(m map[string]*pt.Tensor) { m[timestepWeights] = m["time_embedding.linear_1.weight"] },
 		"shape: input_blocks.0.0.bias is [64], the netw": func(m map[string]*pt.Tensor) { m["conv_in.bias"] = m["mid_block.resnets.0.norm1.bias"] },
 	} {
 		all := map[string]*pt.Tensor{}
@@ -188,7 +187,7 @@ func TestOursRefuses(t *testing.T) {
 			all[tensor.Name] = tensor.Tensor
 		}
 		change(all)
-		if _, err := ours(all, u); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ours(all, u, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -202,8 +201,63 @@ func TestOursRefuses(t *testing.T) {
 		}
 		old[name] = tensor.Tensor
 	}
-	if got, err := ours(old, u); err != nil || !reflect.DeepEqual(got, weights) {
+	if got, err := ours(old, u, 0); err != nil || !reflect.DeepEqual(got, weights) {
 		t.Errorf("old names: %v", err)
+	}
+}
+
+// TestLearnedTimesteps: a learned timestep embedding can be read as long as training has not changed it.
+func TestLearnedTimesteps(t *testing.T) {
+	c, d := small() // 40 timesteps, scaled
+	weights, _ := counted(t, c)
+	dir := filepath.Join(t.TempDir(), "out")
+	if _, err := (Pipeline{Model: c, Diffusion: d, Weights: weights}).Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, unetFolder, weightsFile)
+	f, err := safetensors.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		want   string // of the error; "": none
+		change func(table *pt.Tensor) *pt.Tensor
+	}{
+		{"", func(table *pt.Tensor) *pt.Tensor { return table }},
+		{"not the sinusoid of scaled timesteps: it has been trained", func(table *pt.Tensor) *pt.Tensor {
+			trained := as(table, table.Shape...)
+			trained.Data = bytes.Clone(table.Data)
+			copy(trained.Data[len(trained.Data)-4:], []byte{0, 0, 128, 63}) // 1
+			return trained
+		}},
+		{"not 40 rows of 32 channels", func(table *pt.Tensor) *pt.Tensor {
+			return &pt.Tensor{DType: table.DType, Shape: []int64{39, 32}, Data: table.Data[:39*32*4]}
+		}},
+		{"missing: " + timestepWeights, func(*pt.Tensor) *pt.Tensor { return nil }},
+	} {
+		changed := safetensors.File{Metadata: f.Metadata}
+		for _, tensor := range f.Tensors {
+			if tensor.Name == timestepWeights {
+				tensor.Tensor = test.change(tensor.Tensor)
+			}
+			if tensor.Tensor != nil {
+				changed.Tensors = append(changed.Tensors, tensor)
+			}
+		}
+		if err := safetensors.WriteFile(file, &changed); err != nil {
+			t.Fatal(err)
+		}
+		i, err := Read(filepath.Join(dir, unetFolder))
+		if err == nil {
+			err = i.Close()
+		}
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("got %v, want %q", err, test.want)
+		}
+		var unsupported *UnsupportedError
+		if strings.HasPrefix(test.want, "not") && (!errors.As(err, &unsupported) || unsupported.Setting != "time_embedding_type") {
+			t.Errorf("%v does not name time_embedding_type", err)
+		}
 	}
 }
 

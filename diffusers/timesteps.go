@@ -2,7 +2,9 @@ package diffusers
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -24,13 +26,15 @@ func timestepTable(steps, channels int, shift float64) (table *pt.Tensor, err er
 	return table, err
 }
 
-// checkTable returns an error unless a learned timestep embedding is the sinusoid, to the precision
-// of the type that it was saved in.
-func checkTable(table *pt.Tensor, channels int, shift float64) error {
+// checkTable returns an error unless the table of a learned timestep embedding is the sinusoid, to the
+// precision of the type that it was saved in.
+func checkTable(table *pt.Tensor, steps, channels int, shift float64) error {
 	const tolerance = 1e-4
-	steps := int(firstDim(table))
-	if len(table.Shape) != 2 || table.Shape[1] != int64(channels) || table.DType != pt.Float32 || steps < 1 {
-		return unsupported("time_embedding_type", "learned, whose table %v of %v is not float32 of %d channels", table.Shape, table.DType, channels)
+	if table == nil {
+		return fmt.Errorf("missing: %s, the table of the learned timestep embedding", timestepWeights)
+	}
+	if !slices.Equal(table.Shape, []int64{int64(steps), int64(channels)}) || table.DType != pt.Float32 {
+		return unsupported("time_embedding_type", "learned, whose table is %v of %v, not %d rows of %d channels of float32", table.Shape, table.DType, steps, channels)
 	}
 	want, err := timestepTable(steps, channels, shift)
 	if err != nil {
@@ -39,7 +43,7 @@ func checkTable(table *pt.Tensor, channels int, shift float64) error {
 	for i := 0; i < len(want.Data); i += 4 {
 		a, b := math.Float32frombits(binary.LittleEndian.Uint32(table.Data[i:])), math.Float32frombits(binary.LittleEndian.Uint32(want.Data[i:]))
 		if !(math.Abs(float64(a-b)) <= tolerance) {
-			return unsupported("time_embedding_type", "learned, and its table is not the sinusoid of scaled timesteps: it has been trained")
+			return unsupported("time_embedding_type", "learned, and its table is not the sinusoid of scaled timesteps: it has been trained, and networks here have no such table")
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 """diffusers: stock classes load what `iddpm export --format diffusers` writes, and compute and sample the same."""
 
 import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -155,6 +156,19 @@ def test_forward_of_theirs_agrees(iddpm, forward, theirs, tmp_path):
     want = pipeline.unet(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["t"]), **labels).sample.numpy()
     for path in folder, folder / "unet/diffusion_pytorch_model.safetensors":
         assert np.abs(forward(path, tmp_path / "in.npz", tmp_path / "out.npy", **arrays) - want).max() <= 1e-5 * max(1, np.abs(want).max())
+
+
+def test_forward_of_shards_agrees(forward, theirs, tmp_path):
+    """Weights that stock diffusers has saved in several files."""
+    pipeline, folder = theirs
+    shutil.copytree(folder, tmp_path / "sharded", ignore=shutil.ignore_patterns("*.safetensors"))
+    pipeline.unet.save_pretrained(tmp_path / "sharded/unet", max_shard_size="500KB")
+    files = sorted(path.name for path in (tmp_path / "sharded/unet").glob("*.safetensors*"))
+    assert len(files) > 2 and files[-1] == "diffusion_pytorch_model.safetensors.index.json"
+    classes = pipeline.unet.config.num_class_embeds
+    arrays = {"x": noise(), "t": np.array([0, 1, 200, 399])} | ({"y": np.arange(4)} if classes else {})
+    one, several = (forward(path, tmp_path / "in.npz", tmp_path / "out.npy", **arrays) for path in (folder, tmp_path / "sharded"))
+    assert np.array_equal(one, several)
 
 
 def test_theirs_in_commands(iddpm, theirs, tmp_path):

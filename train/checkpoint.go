@@ -13,7 +13,6 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/pt"
-	"github.com/wangkuiyi/gotorch/safetensors"
 	"go.uber.org/zap"
 
 	"iddpm/train/engine"
@@ -47,26 +46,41 @@ type Checkpoint struct {
 	imported bool     // from diffusers
 	notes    []string // about it, for the log
 
-	mapped *safetensors.Mapped // holds the tensors; nil: they are in Go's memory
-	sum    string              // sha256 of the file; "": not computed yet
+	files  []string  // that hold the weights, if they are several; nil: Path
+	mapped io.Closer // the mapped files that hold the tensors; nil: they are in Go's memory
+	sum    string    // sha256 of the files; "": not computed yet
 }
 
-// Sum returns the sha256 of the file, in hexadecimal. It reads the file once.
+// Sum returns the sha256 of the file, in hexadecimal, or of its files one after another. It reads them
+// once.
 func (c *Checkpoint) Sum() (string, error) {
 	if c.sum != "" {
 		return c.sum, nil
 	}
-	f, err := os.Open(c.Path)
-	if err != nil {
-		return "", err
+	files := c.files
+	if files == nil {
+		files = []string{c.Path}
 	}
-	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("cannot read the checkpoint: %w", err)
+	for _, path := range files {
+		if err := copyFile(h, path); err != nil {
+			return "", err
+		}
 	}
 	c.sum = hex.EncodeToString(h.Sum(nil))
 	return c.sum, nil
+}
+
+func copyFile(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("cannot read the checkpoint: %w", err)
+	}
+	return nil
 }
 
 // errNoCheckpoint says that a folder holds no checkpoint, readable or not.

@@ -84,6 +84,15 @@ func TestCheckpointSum(t *testing.T) {
 	if _, err := (&Checkpoint{Path: path}).Sum(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a file: %v", err)
 	}
+	parts := []string{path + ".index.json", path}
+	for i, part := range []string{"a", "bc"} {
+		if err := os.WriteFile(parts[i], []byte(part), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := (&Checkpoint{Path: parts[0], files: parts}).Sum(); got != want || err != nil {
+		t.Errorf("sum of two files %s, %v", got, err)
+	}
 }
 
 func tinyUNet(t *testing.T) model.UNetConfig {

@@ -14,7 +14,7 @@ func readDiffusers(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Path: i.Path, Config: Defaults(), Model: i.Weights, mapped: i.Mapped(), notes: i.Notes, Exported: RawWeights, imported: true}
+	c := &Checkpoint{Path: i.Path, Config: Defaults(), Model: i.Weights, files: i.Files, mapped: i, notes: i.Notes, Exported: RawWeights, imported: true}
 	if err := c.readPipeline(i.Pipeline); err != nil {
 		return nil, errors.Join(fmt.Errorf("checkpoint %s: %w", i.Path, err), c.Close())
 	}
