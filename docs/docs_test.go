@@ -78,7 +78,7 @@ func TestCheck(t *testing.T) {
 		"`diffusion.GaussianDiffusion.SampleLoop`, `model.Segments`": "",
 		"`diffusion.SampleLoop`":                                     "package diffusion has no SampleLoop",
 		"`diffusion.GaussianDiffusion.Take`":                         "package diffusion has no GaussianDiffusion.Take",
-		"`train.Config.Diffusion`, `runtime.KeepAlive`":              "",
+		"`runconfig.Config.Diffusion`, `runtime.KeepAlive`":          "",
 		"`gaussian.go`: `QMeanVariance`, `predictXStart`":            "",
 		"`gaussian.go`: `QMeanVariance`, `predXStart`":               "gaussian.go has no predXStart",
 		"`losses.go`: `QSample`":                                     "losses.go has no QSample",

@@ -13,12 +13,13 @@ import (
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 // classModel loads a class-conditional network for images of 16 pixels.
 func classModel() *inference.Model {
-	return bareModel("class_fixed", train.Config{
+	return bareModel("class_fixed", runconfig.Config{
 		Model: model.Config{ImageSize: 16, InChannels: 3, NumChannels: 64, NumResBlocks: 1, ChannelMult: []float64{1, 1},
 			AttentionResolutions: []int{8}, NumHeads: 1, ClassCond: true, NumClasses: 10},
 		Diffusion: diffusion.Config{Steps: 1000, NoiseSchedule: diffusion.Linear, TimestepRespacing: "4"},
@@ -26,7 +27,7 @@ func classModel() *inference.Model {
 }
 
 // bareModel loads bare weights, whose configuration must be given.
-func bareModel(name string, c train.Config) *inference.Model {
+func bareModel(name string, c runconfig.Config) *inference.Model {
 	checkpoint, err := train.LoadCheckpoint(filepath.Join("..", "testdata", "golden", "model", name, "model.pt"))
 	if err != nil {
 		log.Fatal(err)
@@ -46,7 +47,7 @@ func ExampleLoad() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	c := train.Defaults()
+	c := runconfig.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []float64{1}
 	c.Train.BatchSize, c.Train.Steps = 2, 1
 	t, err := train.New(c, train.Run{Dir: filepath.Join(dir, "run")})
@@ -154,7 +155,7 @@ func ExampleModel_Invert() {
 
 // Upsample an image from 8 to 16 pixels.
 func ExampleModel_Upsample() {
-	m := bareModel("superres", train.Config{
+	m := bareModel("superres", runconfig.Config{
 		Model: model.Config{ImageSize: 16, SmallSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1},
 			AttentionResolutions: []int{8}, NumHeads: 4, UseScaleShiftNorm: true, LearnSigma: true},
 		Diffusion: diffusion.Config{Steps: 1000, NoiseSchedule: diffusion.Linear, TimestepRespacing: "4", LearnSigma: true},

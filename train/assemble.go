@@ -7,6 +7,7 @@ import (
 
 	"iddpm/data"
 	"iddpm/distributed"
+	"iddpm/runconfig"
 )
 
 // Data-parallel training: each rank works on its part of the batch, and rank 0 owns the run
@@ -34,7 +35,7 @@ func (t *Trainer) assemble(from *Checkpoint) error {
 
 // sharedConfig is what rank 0 sends to the other ranks.
 type sharedConfig struct {
-	Config Config
+	Config runconfig.Config
 	Dir    string
 	Origin origin
 	Known  []string // see Trainer.known

@@ -100,3 +100,13 @@ func (m averages) noiseValues() []metrics.Value {
 		metrics.Value{Name: GradNoiseVariance, Value: variance.mean()},
 		metrics.Value{Name: GradNoiseSquared, Value: squared.mean()})
 }
+
+// The columns of an evaluation.
+const (
+	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
+	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
+	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
+	EvalFID       = "eval_fid"        // Fréchet Inception Distance of samples and training images
+	EvalKID       = "eval_kid"        // Kernel Inception Distance of the same
+	EvalKIDStderr = "eval_kid_stderr" // its standard error over subsets
+)

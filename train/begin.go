@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"errors"
+	"iddpm/runconfig"
 	"os"
 	"strconv"
 
@@ -11,7 +12,7 @@ import (
 
 // New starts a run: it validates the configuration, opens the data, builds the network,
 // and creates and locks the run folder, which must not hold a run yet.
-func New(c Config, r Run) (*Trainer, error) {
+func New(c runconfig.Config, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if err := c.Validate(); err != nil {
 			return nil, err
@@ -36,7 +37,7 @@ func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, erro
 	var from *Checkpoint
 	err := r.Group.OnLeader(func() (err error) {
 		if from, err = configure(t); err == nil {
-			err = t.config.resolve(r.Device, r.Group, t.origin.resumed(), t.run.Log)
+			err = resolve(&t.config, r.Device, r.Group, t.origin.resumed(), t.run.Log)
 		}
 		return err
 	})
@@ -50,7 +51,7 @@ func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, erro
 }
 
 // Change alters the configuration of a run before it is resumed.
-type Change func(*Config) error
+type Change func(*runconfig.Config) error
 
 // Resume resumes a run from a checkpoint file, or from the newest readable checkpoint
 // of a run folder. A run killed before its first checkpoint starts again, with the same
@@ -162,7 +163,7 @@ func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
 // optimizer files are found in the same folder, and c is the configuration of the network
 // and the training. The new run folder must not hold a run yet; a checkpoint is saved there
 // at once.
-func ResumeReference(path string, c Config, r Run) (*Trainer, error) {
+func ResumeReference(path string, c runconfig.Config, r Run) (*Trainer, error) {
 	return begin(r, func(t *Trainer) (*Checkpoint, error) {
 		if err := refuseRun(r.Dir); err != nil {
 			return nil, err

@@ -7,13 +7,14 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
 // Bench runs the steps of a real run on one synthetic batch, without files, so that they
 // can be timed.
 type Bench struct {
-	config  Config
+	config  runconfig.Config
 	group   *distributed.Group
 	engine  *engine.Engine
 	threads cpuThreads
@@ -30,7 +31,7 @@ type Bench struct {
 
 // NewBench builds the engine of c on a device. Each process of group works on its part of
 // the batch.
-func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench, error) {
+func NewBench(c runconfig.Config, device gotorch.Device, group *distributed.Group) (*Bench, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -44,12 +45,12 @@ func NewBench(c Config, device gotorch.Device, group *distributed.Group) (*Bench
 		b.batch.Labels = make([]int64, n)
 	}
 	return b, b.onTensorThread(func() (err error) {
-		if err := b.config.resolve(device, group, false, zap.NewNop()); err != nil {
+		if err := resolve(&b.config, device, group, false, zap.NewNop()); err != nil {
 			return err
 		}
 		b.x = gotorch.PhiloxNormal(device, gotorch.Float, gotorch.PhiloxKey{}, n, int64(c.Model.InChannels), size, size)
-		b.config.Train.chooseThreads(device, group, true)
-		if b.engine, err = engine.New(b.config.engineOptions(device, group)); err != nil {
+		chooseThreads(&b.config.Train, device, group, true)
+		if b.engine, err = engine.New(engineOptions(b.config, device, group)); err != nil {
 			return err
 		}
 		return b.engine.Broadcast()
@@ -163,7 +164,7 @@ func (b *Bench) AdaptThreads() {
 func (b *Bench) Network() *model.UNet { return b.engine.UNet() }
 
 // Config returns the configuration with "auto" resolved.
-func (b *Bench) Config() Config { return b.config }
+func (b *Bench) Config() runconfig.Config { return b.config }
 
 // Close frees the tensors.
 func (b *Bench) Close() error {

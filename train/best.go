@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 
+	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
@@ -29,7 +30,7 @@ type best struct {
 	interval average
 }
 
-func newBest(o Options) best {
+func newBest(o runconfig.Options) best {
 	return best{column: bestMetrics[o.KeepBest], every: o.SaveInterval, value: math.Inf(1)}
 }
 

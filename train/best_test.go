@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
@@ -28,7 +29,7 @@ func TestBest(t *testing.T) {
 		{"loss", "loss", []row{{2, 1}, {4, 7}, {6, 5}, {8, 5}, {10, 0.5}, {12, 5.5}}, []int{4, 12}},
 		{"loss", "loss", []row{{2, nan}, {4, 7}, {8, 9}}, []int{8}},
 	} {
-		b := newBest(Options{KeepBest: test.metric, SaveInterval: 4})
+		b := newBest(runconfig.Options{KeepBest: test.metric, SaveInterval: 4})
 		var got []int
 		for _, r := range test.rows {
 			b.add(metrics.Row{Step: r.step, Values: []metrics.Value{{Name: test.column, Value: r.value}}})
@@ -46,7 +47,7 @@ func TestBest(t *testing.T) {
 // neither the newest one nor one of those that Keep counts.
 func TestKeepBest(t *testing.T) {
 	c := tiny()
-	c.Eval = EvalConfig{HoldOut: 0.05, Interval: 1, Images: 2, Respacing: "5"}
+	c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 1, Images: 2, Respacing: "5"}
 	c.Train.KeepBest, c.Train.SaveInterval, c.Train.Keep, c.Train.LR = "bpd", 1, 1, 3e-2
 	whole := filepath.Join(t.TempDir(), "whole")
 	if last := train(t, c, whole); last.Step != 6 || filepath.Base(last.Path) == bestName {

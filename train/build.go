@@ -12,11 +12,11 @@ import (
 // on the tensor thread.
 func (t *Trainer) build(from *Checkpoint, attempt int) error {
 	device, group := t.run.Device, t.run.Group
-	if err := t.config.resolve(device, group, t.origin.resumed(), t.run.Log); err != nil {
+	if err := resolve(&t.config, device, group, t.origin.resumed(), t.run.Log); err != nil {
 		return err
 	}
-	t.config.Train.chooseThreads(device, group, t.run.AdaptThreads)
-	o := t.config.engineOptions(device, group)
+	chooseThreads(&t.config.Train, device, group, t.run.AdaptThreads)
+	o := engineOptions(t.config, device, group)
 	o.Attempt = attempt
 	o.OnCaptureFailed = func(err error) {
 		t.run.Log.Warn("CUDA graph capture failed: falling back to eager execution, which is slower", zap.Error(err))

@@ -15,6 +15,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
@@ -23,7 +24,7 @@ import (
 type Checkpoint struct {
 	Path            string
 	Step            int
-	Config          Config
+	Config          runconfig.Config
 	Bare            bool                // the file is a bare state_dict: there is no Config
 	Prefix          string              // stripped from all names of a bare state_dict, such as "module."
 	Taken           string              // where bare weights were found in a file of another program; "": they are the file
@@ -160,7 +161,7 @@ func (c *Checkpoint) readHeader(f *fields) error {
 		return fmt.Errorf("is at step %d and image %d: neither can be negative", c.Step, c.Position)
 	}
 	var err error
-	c.Config, err = parseConfig([]byte(text))
+	c.Config, err = runconfig.Parse([]byte(text))
 	return err
 }
 

@@ -10,12 +10,13 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
 // snapshot is what a checkpoint is made from.
 type snapshot struct {
-	config      Config
+	config      runconfig.Config
 	engine      *engine.Engine
 	data        Data
 	position    int64 // images consumed from the data

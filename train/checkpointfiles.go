@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"fmt"
+	"iddpm/runconfig"
 	"os"
 	"path"
 	"path/filepath"
@@ -100,8 +101,8 @@ func beyond[T any](items []T, stepOf func(T) int, newest, keep, keepEvery int) (
 
 // Replaced returns the files to delete from a remote copy of the run folder once the
 // uploads of `sent`, the newest first, are complete: the checkpoints and the snapshots of
-// EMAs that Keep and KeepEvery do not keep.
-func (o Options) Replaced(there, sent []string) (old []string) {
+// EMAs that Keep and KeepEvery of o do not keep.
+func Replaced(o runconfig.Options, there, sent []string) (old []string) {
 	for _, name := range sent {
 		if _, ok := CheckpointStep(name); ok {
 			old = replaced(Checkpoints(there), name, o.Keep, o.KeepEvery)
@@ -110,7 +111,7 @@ func (o Options) Replaced(there, sent []string) (old []string) {
 	}
 	for _, name := range sent {
 		if step, ok := SnapshotStep(name); ok {
-			return append(old, o.replacedSnapshotFiles(there, step)...)
+			return append(old, replacedSnapshotFiles(o, there, step)...)
 		}
 	}
 	return old

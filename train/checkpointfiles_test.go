@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"slices"
 	"testing"
 )
@@ -50,7 +51,7 @@ func TestReplacedInCopy(t *testing.T) {
 		{1, []string{"log.jsonl", "samples/ckpt-000100.pt"}, nil},
 		{0, []string{"checkpoints/ckpt-000900.pt"}, nil},
 	} {
-		if got := (Options{Keep: c.keep}).Replaced(there, c.sent); !slices.Equal(got, c.want) {
+		if got := Replaced(runconfig.Options{Keep: c.keep}, there, c.sent); !slices.Equal(got, c.want) {
 			t.Errorf("keep %d, sent %v: deletes %v, want %v", c.keep, c.sent, got, c.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"image"
 	"image/png"
 	"os"
@@ -72,7 +73,7 @@ func TestClassesAreRecorded(t *testing.T) {
 		t.Errorf("classes %v, counts %v, trained %v", first.ClassNames, first.ClassCounts, first.TrainedClasses())
 	}
 	core, logs := observer.New(zapcore.InfoLevel)
-	resumed, err := Resume(dir, func(c *Config) error {
+	resumed, err := Resume(dir, func(c *runconfig.Config) error {
 		c.Data.Labels = "" // as an earlier version, for which prefixes went first, noted it
 		return upTo(2)(c)
 	}, Run{Log: zap.New(core)})
@@ -89,7 +90,7 @@ func TestClassesAreRecorded(t *testing.T) {
 		t.Errorf("logged %q", said)
 	}
 	c.Data.Dir = photos(t, "cat/0.png", "dog/0.png")
-	if _, err := Resume(dir, func(own *Config) error { own.Data = c.Data; own.Data.Labels = "folder"; return upTo(3)(own) }, Run{}); err == nil || !strings.Contains(err.Error(), "was not trained on the class cat") {
+	if _, err := Resume(dir, func(own *runconfig.Config) error { own.Data = c.Data; own.Data.Labels = "folder"; return upTo(3)(own) }, Run{}); err == nil || !strings.Contains(err.Error(), "was not trained on the class cat") {
 		t.Errorf("images of other classes: %v", err)
 	}
 }

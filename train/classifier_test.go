@@ -12,29 +12,30 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/model"
+	"iddpm/runconfig"
 )
 
 // tinyClassifier is a run of a classifier with steps of a few milliseconds.
-func tinyClassifier() Config {
+func tinyClassifier() runconfig.Config {
 	c := tiny()
 	c.Model.ClassCond, c.Model.NumClasses = true, 10
 	c.Classifier = &model.ClassifierConfig{
 		ImageSize: 8, NumClasses: 10, Width: 64, Depth: 1, ChannelMult: []float64{1, 1}, AttentionResolutions: []int{4},
 		UseScaleShiftNorm: true, ResBlockUpDown: true, Pool: model.PoolAttention,
 	}
-	c.Eval = EvalConfig{HoldOut: 0.02, Interval: 3, Images: 6}
+	c.Eval = runconfig.EvalConfig{HoldOut: 0.02, Interval: 3, Images: 6}
 	return c
 }
 
 // TestResumeClassifier: a resumed run of a classifier has the state of an uninterrupted one, to
 // the bit.
 func TestResumeClassifier(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"attention":  func(*Config) {},
-		"spatial":    func(c *Config) { c.Classifier.Pool, c.Train.Microbatch = model.PoolSpatial, 3 },
-		"bf16":       func(c *Config) { c.Train.Precision = "bf16" },
-		"checkpoint": func(c *Config) { c.Model.UseCheckpoint = true },
-		"clean":      func(c *Config) { c.Train.CleanImages = true },
+	for name, change := range map[string]func(*runconfig.Config){
+		"attention":  func(*runconfig.Config) {},
+		"spatial":    func(c *runconfig.Config) { c.Classifier.Pool, c.Train.Microbatch = model.PoolSpatial, 3 },
+		"bf16":       func(c *runconfig.Config) { c.Train.Precision = "bf16" },
+		"checkpoint": func(c *runconfig.Config) { c.Model.UseCheckpoint = true },
+		"clean":      func(c *runconfig.Config) { c.Train.CleanImages = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tinyClassifier()
@@ -56,7 +57,7 @@ func TestClassifierLearns(t *testing.T) {
 	c.Train.Steps, c.Train.LogInterval, c.Train.CleanImages, c.Train.BatchSize = 60, 20, true, 8
 	c.Data.Dir = fiveImages(t)
 	c.Data.Labels = "prefix"
-	c.Eval = EvalConfig{}
+	c.Eval = runconfig.EvalConfig{}
 	train(t, c, dir)
 	text, err := os.ReadFile(filepath.Join(dir, "progress.csv"))
 	if err != nil {
@@ -98,10 +99,10 @@ func TestClassifierIsNoDenoiser(t *testing.T) {
 			t.Errorf("Network: %v", err)
 		}
 	})
-	for want, change := range map[string]func(*Config){
-		"a classifier needs images of its size, 8 pixels, with its 10 classes": func(c *Config) { c.Model.ClassCond = false },
-		"8 pixels, with its 9 classes":                                         func(c *Config) { c.Classifier.NumClasses = 9 },
-		"classifier-pool":                                                      func(c *Config) { c.Classifier.Pool = "max" },
+	for want, change := range map[string]func(*runconfig.Config){
+		"a classifier needs images of its size, 8 pixels, with its 10 classes": func(c *runconfig.Config) { c.Model.ClassCond = false },
+		"8 pixels, with its 9 classes":                                         func(c *runconfig.Config) { c.Classifier.NumClasses = 9 },
+		"classifier-pool":                                                      func(c *runconfig.Config) { c.Classifier.Pool = "max" },
 	} {
 		c := tinyClassifier()
 		change(&c)

@@ -8,11 +8,12 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
 // engineOptions returns the options of the engine of a run, without its callbacks.
-func (c Config) engineOptions(device gotorch.Device, group *distributed.Group) engine.Options {
+func engineOptions(c runconfig.Config, device gotorch.Device, group *distributed.Group) engine.Options {
 	o := c.Train
 	return engine.Options{
 		Device: device, Group: group, Model: c.Model, Diffusion: c.Diffusion, Classifier: c.Classifier, CleanImages: o.CleanImages,
@@ -26,7 +27,7 @@ func (c Config) engineOptions(device gotorch.Device, group *distributed.Group) e
 // resolve checks that batches can be divided among the processes, and replaces "auto" settings
 // by what suits the machine. A resumed run keeps its precision, since loss scale and rounding
 // are part of its state.
-func (c *Config) resolve(device gotorch.Device, group *distributed.Group, resumed bool, log *zap.Logger) (err error) {
+func resolve(c *runconfig.Config, device gotorch.Device, group *distributed.Group, resumed bool, log *zap.Logger) (err error) {
 	if err := c.Train.CheckParts(group.Size()); err != nil {
 		return err
 	}
@@ -36,13 +37,13 @@ func (c *Config) resolve(device gotorch.Device, group *distributed.Group, resume
 		}
 		return err
 	}
-	return c.chooseMicrobatch(device, group, log)
+	return chooseMicrobatch(c, device, group, log)
 }
 
 // chooseMicrobatch chooses the largest microbatch that fits into the GPU's free memory, if
 // the configuration says so and no earlier process has chosen one. On a CPU it is the whole
 // local batch.
-func (c *Config) chooseMicrobatch(device gotorch.Device, group *distributed.Group, log *zap.Logger) error {
+func chooseMicrobatch(c *runconfig.Config, device gotorch.Device, group *distributed.Group, log *zap.Logger) error {
 	o := &c.Train
 	if !o.MicrobatchAuto || o.Microbatch > 0 {
 		return nil
@@ -64,7 +65,7 @@ func (c *Config) chooseMicrobatch(device gotorch.Device, group *distributed.Grou
 	if err := gotorch.Try(func() { free = gotorch.GetCUDAProperties(device).FreeMemory }); err != nil {
 		return err
 	}
-	o.Microbatch = engine.LargestMicrobatch(network, c.engineOptions(device, group), local, free)
+	o.Microbatch = engine.LargestMicrobatch(network, engineOptions(*c, device, group), local, free)
 	log.Info("microbatch chosen", zap.Int("images", o.Microbatch), zap.Int64("free_bytes", free),
 		zap.Int64("estimated_bytes", EstimateMemory(network, *c, local, o.Microbatch).Bytes()))
 	return nil
@@ -72,6 +73,6 @@ func (c *Config) chooseMicrobatch(device gotorch.Device, group *distributed.Grou
 
 // EstimateMemory is [engine.EstimateMemory] of a configuration: batch is the number of images
 // per process, microbatch those of a backward pass.
-func EstimateMemory(network *model.UNet, c Config, batch, microbatch int) engine.MemoryEstimate {
-	return engine.EstimateMemory(network, c.engineOptions(gotorch.Device{}, nil), batch, microbatch)
+func EstimateMemory(network *model.UNet, c runconfig.Config, batch, microbatch int) engine.MemoryEstimate {
+	return engine.EstimateMemory(network, engineOptions(c, gotorch.Device{}, nil), batch, microbatch)
 }

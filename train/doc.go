@@ -3,9 +3,7 @@
 //
 // The files, in the order to read them:
 //
-//  1. config.go, presets.go: the full configuration of a run; config_engine.go maps it to the
-//     engine's options. eval_config.go: the held-out evaluation;
-//     sample_config.go: the sample grids.
+//  1. config_engine.go: the configuration, package runconfig, as the engine's options.
 //  2. trainer.go: Run, the environment, and Trainer, the state of a run. source.go: where its
 //     batches come from, which may be a user's own images; images.go: images in memory.
 //  3. train.go, loop.go, sync.go: the loop over steps, and its end by an interrupt or an error.
@@ -28,5 +26,5 @@
 // bench.go and products.go time steps of the same engine. errors.go: the typed errors.
 //
 // Each file uses only files further down in this order of layers: the loop, assembling,
-// observing and saving, the Trainer, checkpoints, the configuration, the engine.
+// observing and saving, the Trainer, checkpoints, the engine.
 package train

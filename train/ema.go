@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"iddpm/runconfig"
 	"math"
 	"path/filepath"
 	"slices"
@@ -121,7 +122,7 @@ func mostlyInitialFile(path string) string {
 // defaultWeights returns the weights that are used by default at a step: an index into
 // EMARates and the name of that EMA, or -1 and "of the last step", with
 // the reason if an EMA is passed over.
-func (o Options) defaultWeights(step int) (index int, w Weights) {
+func defaultWeights(o runconfig.Options, step int) (index int, w Weights) {
 	keys := make([]string, len(o.EMARates))
 	for i, rate := range o.EMARates {
 		keys[i] = emaKey(rate)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"iddpm/runconfig"
 	"math"
 	"os"
 	"path/filepath"
@@ -149,18 +150,18 @@ func TestReplacedSnapshots(t *testing.T) {
 		return steps
 	}
 	for _, test := range []struct {
-		o      Options
+		o      runconfig.Options
 		steps  []int
 		newest int
 		kept   []int
 	}{
-		{Options{SaveInterval: 10}, all(50, 10), 500, all(50, 10)},                                                // without keep: all
-		{Options{SaveInterval: 10, Keep: 1}, all(20, 10), 200, all(20, 10)},                                       // few
-		{Options{SaveInterval: 10, Keep: 3}, all(21, 10), 210, append(all(10, 20), 190, 210)},                     // every other one, and the newest
-		{Options{SaveInterval: 10, Keep: 1}, all(30, 10), 250, append(all(12, 20), 250, 260, 270, 280, 290, 300)}, // and those of another branch
-		{Options{SaveInterval: 500, PowerEMAInterval: 10, Keep: 1, KeepEvery: 50}, all(41, 10), 410, append(all(20, 20), 50, 150, 250, 350, 410)},
+		{runconfig.Options{SaveInterval: 10}, all(50, 10), 500, all(50, 10)},                                                // without keep: all
+		{runconfig.Options{SaveInterval: 10, Keep: 1}, all(20, 10), 200, all(20, 10)},                                       // few
+		{runconfig.Options{SaveInterval: 10, Keep: 3}, all(21, 10), 210, append(all(10, 20), 190, 210)},                     // every other one, and the newest
+		{runconfig.Options{SaveInterval: 10, Keep: 1}, all(30, 10), 250, append(all(12, 20), 250, 260, 270, 280, 290, 300)}, // and those of another branch
+		{runconfig.Options{SaveInterval: 500, PowerEMAInterval: 10, Keep: 1, KeepEvery: 50}, all(41, 10), 410, append(all(20, 20), 50, 150, 250, 350, 410)},
 	} {
-		old := test.o.replacedSnapshots(test.steps, test.newest)
+		old := replacedSnapshots(test.o, test.steps, test.newest)
 		var kept []int
 		for _, step := range test.steps {
 			if !slices.Contains(old, step) {
@@ -173,8 +174,8 @@ func TestReplacedSnapshots(t *testing.T) {
 		}
 	}
 	there := []string{"ema/ema-000010.pt", "ema/ema-000020.pt", "ema/ema-000015.pt", "checkpoints/ckpt-000010.pt", "checkpoints/ckpt-000020.pt", "x/ema-000001.pt"}
-	o := Options{SaveInterval: 10, Keep: 1}
-	if got := o.Replaced(there, []string{"ema/ema-000020.pt", "checkpoints/ckpt-000020.pt"}); !slices.Equal(got, []string{"checkpoints/ckpt-000010.pt", "ema/ema-000015.pt"}) {
+	o := runconfig.Options{SaveInterval: 10, Keep: 1}
+	if got := Replaced(o, there, []string{"ema/ema-000020.pt", "checkpoints/ckpt-000020.pt"}); !slices.Equal(got, []string{"checkpoints/ckpt-000010.pt", "ema/ema-000015.pt"}) {
 		t.Errorf("deletes %v from the copy", got)
 	}
 }

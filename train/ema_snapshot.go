@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/json"
+	"iddpm/runconfig"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 // snapshotDue reports whether to save a snapshot after the current step.
 func (t *Trainer) snapshotDue() bool {
 	o := t.config.Train
-	return len(o.PowerEMA) > 0 && t.Step() > 0 && (t.Step()%o.powerEMAInterval() == 0 || t.done())
+	return len(o.PowerEMA) > 0 && t.Step() > 0 && (t.Step()%o.SnapshotInterval() == 0 || t.done())
 }
 
 // saveSnapshot copies the power-function EMAs to host memory, and writes them in the background.
@@ -53,9 +54,9 @@ func (t *Trainer) packSnapshot() (*pt.Dict, error) {
 }
 
 // removeReplacedSnapshots deletes the snapshots that a new one replaces.
-func (t *Trainer) removeReplacedSnapshots(o Options, newest string) {
+func (t *Trainer) removeReplacedSnapshots(o runconfig.Options, newest string) {
 	step, _ := SnapshotStep(path.Join(SnapshotDir, filepath.Base(newest)))
-	t.removeSnapshots(o.replacedSnapshots(snapshotsIn(t.run.Dir), step))
+	t.removeSnapshots(replacedSnapshots(o, snapshotsIn(t.run.Dir), step))
 }
 
 // removeLaterSnapshots deletes the snapshots of steps after the current one, which a run that has

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func TestEvaluationByDefaultWeights(t *testing.T) {
 		core, log := observer.New(zap.InfoLevel)
 		c := tiny()
 		c.Train.Steps, c.Train.EMARates = steps, rates
-		c.Eval = EvalConfig{HoldOut: 0.05, Interval: 2, Images: 2, Respacing: "5"}
+		c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 2, Images: 2, Respacing: "5"}
 		dir := filepath.Join(t.TempDir(), "run")
 		trainer, err := New(c, Run{Dir: dir, Log: zap.New(core)})
 		if err != nil {

@@ -8,13 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/engine"
 )
 
 // smallest is a network that trains in milliseconds.
-func smallest() train.Config {
-	c := train.Defaults()
+func smallest() runconfig.Config {
+	c := runconfig.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 4, 32, 1, []float64{1}
 	c.Train.BatchSize, c.Train.Steps = 2, 2
 	return c
@@ -39,7 +40,7 @@ func ExampleNew() {
 	if err := errors.Join(t.Train(context.Background()), t.Close()); err != nil {
 		log.Fatal(err)
 	}
-	more := func(c *train.Config) error { c.Train.Steps = 3; return nil }
+	more := func(c *runconfig.Config) error { c.Train.Steps = 3; return nil }
 	if t, err = train.Resume(run.Dir, more, run); err != nil {
 		log.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"iddpm/runconfig"
 	"io"
 	"path/filepath"
 
@@ -128,7 +129,7 @@ func (c *Checkpoint) parseSafetensors(f *safetensors.File) error {
 }
 
 func (c *Checkpoint) readMetadata(config string, metadata map[string]string) (err error) {
-	if c.Config, err = parseConfig([]byte(config)); err != nil {
+	if c.Config, err = runconfig.Parse([]byte(config)); err != nil {
 		return fmt.Errorf("%s: %w", metadataConfig, err)
 	}
 	for key, value := range map[string]any{metadataStep: &c.Step, metadataClasses: &c.ClassNames, metadataCounts: &c.ClassCounts} {

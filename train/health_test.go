@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
@@ -28,14 +29,14 @@ func (t *Trainer) parameter(name string) gotorch.Tensor {
 }
 
 // poisoned trains, and calls poison after every step on the tensor thread.
-func poisoned(t *testing.T, c Config, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
+func poisoned(t *testing.T, c runconfig.Config, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
 	t.Helper()
 	return poisonedAs(t, c, true, poison)
 }
 
 // poisonedAs trains as on a CPU, whose host reads every step, or as on a GPU, which skips
 // steps by itself.
-func poisonedAs(t *testing.T, c Config, syncEveryStep bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
+func poisonedAs(t *testing.T, c runconfig.Config, syncEveryStep bool, poison func(*Trainer, int)) (*Trainer, *observer.ObservedLogs, error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	var trainer *Trainer

@@ -20,7 +20,7 @@ import (
 // evaluationDue reports whether the current step ends with an evaluation.
 func (t *Trainer) evaluationDue() bool {
 	e := t.config.Eval
-	return e.evaluatesBound() && (t.Step()%e.Interval == 0 || t.done())
+	return e.EvaluatesBound() && (t.Step()%e.Interval == 0 || t.done())
 }
 
 // evaluateHeldOut writes a row with the bound on the held-out images. All evaluations of all
@@ -41,7 +41,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 			return err
 		}
 	}
-	index, weights := t.config.Train.defaultWeights(t.Step())
+	index, weights := defaultWeights(t.config.Train, t.Step())
 	about := []zap.Field{zap.Int("step", t.Step()), zap.String("weights", weights.Name), zap.Int("images", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps())}
 	if weights.Reason != "" {

@@ -16,7 +16,7 @@ import (
 // noise that all evaluations share. Every rank evaluates all images, which are few.
 func (t *Trainer) evaluateClasses(ctx context.Context) (err error) {
 	started := time.Now()
-	index, weights := t.config.Train.defaultWeights(t.Step())
+	index, weights := defaultWeights(t.config.Train, t.Step())
 	means := averages{}
 	t.engine.WithEMA(index, func() { err = t.classifyHeldOut(ctx, means) })
 	if err != nil {

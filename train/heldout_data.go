@@ -9,13 +9,14 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/data"
+	"iddpm/diffusion"
 	"iddpm/train/engine"
 )
 
 // openHeldOut reads the images, if the run evaluates.
 func (t *Trainer) openHeldOut() error {
 	e := t.config.Eval
-	if !e.evaluatesBound() {
+	if !e.EvaluatesBound() {
 		return nil
 	}
 	o := t.config.DataOptions()
@@ -55,4 +56,11 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 		y = gotorch.FromInt64s(batch.Labels).To(t.run.Device)
 	}
 	return x, y
+}
+
+// heldOut are the images to evaluate on.
+type heldOut struct {
+	pixels  []byte  // [N, H, W, C]
+	labels  []int64 // [N]
+	process *diffusion.GaussianDiffusion
 }

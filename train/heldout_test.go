@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
@@ -32,9 +33,9 @@ func evaluations(t *testing.T, dir string) (steps []int, bits []float64) {
 // size of its batches.
 func TestEvaluation(t *testing.T) {
 	c := tiny()
-	c.Eval = EvalConfig{HoldOut: 0.05}
+	c.Eval = runconfig.EvalConfig{HoldOut: 0.05}
 	plain := train(t, c, filepath.Join(t.TempDir(), "plain"))
-	c.Eval = EvalConfig{HoldOut: 0.05, Interval: 4, Images: 6, Respacing: "10"}
+	c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 4, Images: 6, Respacing: "10"}
 	dir := filepath.Join(t.TempDir(), "evaluated")
 	sameState(t, plain, train(t, c, dir))
 	steps, bits := evaluations(t, dir)
@@ -53,7 +54,7 @@ func TestEvaluation(t *testing.T) {
 }
 
 func TestEvaluationNeedsImages(t *testing.T) {
-	for want, e := range map[string]EvalConfig{
+	for want, e := range map[string]runconfig.EvalConfig{
 		"set hold-out":         {Interval: 10},
 		"must not be negative": {Interval: -1},
 		"not 1":                {HoldOut: 1},
@@ -71,7 +72,7 @@ func TestEvaluationNeedsImages(t *testing.T) {
 		}
 	}
 	c := tiny()
-	c.Eval = EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
+	c.Eval = runconfig.EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
 	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "images to evaluate on") {
 		t.Errorf("error %v", err)
 	}

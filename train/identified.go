@@ -7,6 +7,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/model"
 	"iddpm/model/identify"
+	"iddpm/runconfig"
 )
 
 // Identified is what the parameter list of bare weights tells.
@@ -40,18 +41,18 @@ func (i Identified) ImageSize() int {
 
 // Base returns the configuration to which [Identified.Apply] adds the network: that of the
 // published network, or the defaults at [Identified.ImageSize].
-func (i Identified) Base() Config {
+func (i Identified) Base() runconfig.Config {
 	if i.Published != nil {
 		return i.Published.Config()
 	}
-	c := Defaults()
+	c := runconfig.Defaults()
 	c.Model.ImageSize = i.ImageSize()
 	return c
 }
 
 // Apply sets the settings of c that the weights tell. c.Model.ImageSize must be set. A
 // classifier's become c.Classifier.
-func (i Identified) Apply(c *Config) {
+func (i Identified) Apply(c *runconfig.Config) {
 	if i.Network.Pool != "" {
 		classifier := model.DefaultClassifier()
 		classifier.ImageSize = c.Model.ImageSize
@@ -69,7 +70,7 @@ func (i Identified) Apply(c *Config) {
 
 // Assumed lists settings of c that bare weights do not tell, and whose values change what the
 // network computes.
-func (i Identified) Assumed(c Config) []string {
+func (i Identified) Assumed(c runconfig.Config) []string {
 	if i.Published != nil || i.Network.Pool != "" {
 		return nil
 	}
@@ -120,7 +121,7 @@ func (c *Checkpoint) Complete() (Identified, error) {
 }
 
 // configure sets a configuration with what was identified.
-func (c *Checkpoint) configure(i Identified, config Config) error {
+func (c *Checkpoint) configure(i Identified, config runconfig.Config) error {
 	i.Apply(&config)
 	c.Config = config
 	return config.Validate()
@@ -129,7 +130,7 @@ func (c *Checkpoint) configure(i Identified, config Config) error {
 // CompleteLike is [Checkpoint.Complete] for weights that work with another network, such as a
 // guide: the size of the images, the heads and the diffusion are those of like, unless the weights
 // are published ones.
-func (c *Checkpoint) CompleteLike(like Config) (Identified, error) {
+func (c *Checkpoint) CompleteLike(like runconfig.Config) (Identified, error) {
 	i, err := c.Identify()
 	if err != nil {
 		return i, fmt.Errorf("checkpoint %s: %w", c.Path, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"iddpm/diffusers"
+	"iddpm/runconfig"
 )
 
 // readDiffusers reads a folder of diffusers' UNet2DModel. The network and the diffusion are those of
@@ -14,7 +15,7 @@ func readDiffusers(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Path: i.Path, Config: Defaults(), Model: i.Weights, files: i.Files, mapped: i, notes: i.Notes, Exported: RawWeights, imported: true}
+	c := &Checkpoint{Path: i.Path, Config: runconfig.Defaults(), Model: i.Weights, files: i.Files, mapped: i, notes: i.Notes, Exported: RawWeights, imported: true}
 	if err := c.readPipeline(i.Pipeline); err != nil {
 		return nil, errors.Join(fmt.Errorf("checkpoint %s: %w", i.Path, err), c.Close())
 	}
@@ -56,7 +57,7 @@ func (e *NetworkError) Error() string {
 
 // checkComputation returns a [*NetworkError] if a run's network has the shapes of a checkpoint from
 // diffusers but differs in what shapes do not tell.
-func (c *Checkpoint) checkComputation(config Config) error {
+func (c *Checkpoint) checkComputation(config runconfig.Config) error {
 	if !c.imported {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 
 	"iddpm/diffusers"
+	"iddpm/runconfig"
 )
 
 // TestImportedFromDiffusers reads a folder of diffusers with the configuration of the exported run,
@@ -51,7 +52,7 @@ func TestImportedFromDiffusers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := LoadCheckpoint(dir)
-	if err != nil || got.Bare || got.Exported != RawWeights || got.DataName != "" || got.Config.Train.LR != Defaults().Train.LR {
+	if err != nil || got.Bare || got.Exported != RawWeights || got.DataName != "" || got.Config.Train.LR != runconfig.Defaults().Train.LR {
 		t.Fatalf("without metadata: %+v, %v", got, err)
 	}
 	other := got.Config

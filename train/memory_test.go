@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"iddpm/model"
+	"iddpm/runconfig"
 )
 
 // The estimate grows with everything that needs memory.
@@ -16,19 +17,19 @@ func TestEstimateMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes := func(precision string, change func(*Config), batch, microbatch int) int64 {
+	bytes := func(precision string, change func(*runconfig.Config), batch, microbatch int) int64 {
 		c := tiny()
 		c.Train.Precision = precision
 		change(&c)
 		return EstimateMemory(network, c, batch, microbatch).Bytes()
 	}
-	same := func(*Config) {}
+	same := func(*runconfig.Config) {}
 	whole := bytes("fp32", same, 64, 64)
 	for name, less := range map[string]int64{
 		"bfloat16":               bytes("bf16", same, 64, 64),
 		"microbatches":           bytes("fp32", same, 64, 16),
-		"gradient checkpointing": bytes("fp32", func(c *Config) { c.Model.UseCheckpoint = true }, 64, 64),
-		"no EMA":                 bytes("fp32", func(c *Config) { c.Train.EMARates = nil }, 64, 64),
+		"gradient checkpointing": bytes("fp32", func(c *runconfig.Config) { c.Model.UseCheckpoint = true }, 64, 64),
+		"no EMA":                 bytes("fp32", func(c *runconfig.Config) { c.Train.EMARates = nil }, 64, 64),
 	} {
 		if less >= whole {
 			t.Errorf("%s: %d bytes, without %d", name, less, whole)

@@ -44,7 +44,7 @@ func (t *Trainer) count(r *engine.Result) error {
 	if h.SkippedInARow == 1 && t.engine.Dtype() != gotorch.Half { // with fp16, overflows are part of dynamic loss scaling
 		t.run.Log.Warn("the loss or the gradient is not finite: the step is skipped", zap.Int("skipped_in_all", h.Skipped))
 	}
-	if h.SkippedInARow >= t.config.Train.maxSkipped() {
+	if h.SkippedInARow >= t.config.Train.SkipLimit() {
 		return errDiverged
 	}
 	return nil

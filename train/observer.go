@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
@@ -52,7 +53,7 @@ func (t *Trainer) Network() *model.UNet { return t.engine.UNet() }
 // WithDefaultWeights calls f while the network has the weights that are the default of a
 // checkpoint of this step, see [Checkpoint.Weights]. Dict of these is nil.
 func (t *Trainer) WithDefaultWeights(f func(Weights)) {
-	index, w := t.config.Train.defaultWeights(t.Step())
+	index, w := defaultWeights(t.config.Train, t.Step())
 	t.engine.WithEMA(index, func() { f(w) })
 }
 
@@ -112,7 +113,7 @@ func (t *Trainer) WriteImage(name string, png []byte) error {
 
 // SetSamples stores the settings of sample grids that were chosen while the run trains, for this
 // process, and for those that resume it.
-func (t *Trainer) SetSamples(s SampleConfig) error {
+func (t *Trainer) SetSamples(s runconfig.SampleConfig) error {
 	t.config.Samples = s
 	if err := s.Validate(t.config.Model, t.config.Diffusion); err != nil || !t.run.Group.IsLeader() {
 		return err

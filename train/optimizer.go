@@ -6,12 +6,13 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
 // packOptimizer copies the optimizer's state to host memory, as the state_dict
 // of torch.optim.AdamW over the same parameters.
-func packOptimizer(o Options, s engine.State) *pt.Dict {
+func packOptimizer(o runconfig.Options, s engine.State) *pt.Dict {
 	state := new(pt.Dict)
 	indices := make([]any, len(s.ExpAvg))
 	for i := range s.ExpAvg {

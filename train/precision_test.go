@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"math"
 	"os"
 	"strconv"
@@ -22,7 +23,7 @@ func lossSteps(presetBatchSize int) (steps, batchSize int) {
 // from the same weights with the same noise. The losses of the last fifth of the
 // steps agree within 1 %.
 func TestBFloat16Loss(t *testing.T) {
-	preset, err := LookupPreset("emoji")
+	preset, err := runconfig.LookupPreset("emoji")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestBFloat16Loss(t *testing.T) {
 }
 
 // stepLosses trains, and returns the mean loss of each step.
-func stepLosses(t *testing.T, c Config) (losses []float64) {
+func stepLosses(t *testing.T, c runconfig.Config) (losses []float64) {
 	t.Helper()
 	trainer, err := New(c, Run{Dir: t.TempDir()})
 	if err != nil {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
@@ -9,7 +10,7 @@ import (
 // The shapes of the products' tensors give the MACs of the network's list, and a run leaks no
 // tensors.
 func TestBenchProducts(t *testing.T) {
-	c := Defaults()
+	c := runconfig.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = 8, 32, 1, []float64{1, 2}
 	c.Model.AttentionResolutions = []int{4}
 	c.Train.BatchSize, c.Train.Microbatch, c.Train.Precision = 4, 3, "bf16"

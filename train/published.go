@@ -8,6 +8,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/model"
+	"iddpm/runconfig"
 )
 
 // Published is a published network: what its flags in the README of its repository say. Several
@@ -55,14 +56,14 @@ func publishedClassifier(size, depth int) model.ClassifierConfig {
 func PublishedModels() []Published { return slices.Clone(published) }
 
 // Config returns the network's configuration, with those settings of its training that are known.
-func (p Published) Config() Config {
+func (p Published) Config() runconfig.Config {
 	if p.Preset == "" {
-		c, classifier := Defaults(), p.classifier
+		c, classifier := runconfig.Defaults(), p.classifier
 		c.Classifier = &classifier
 		c.Model.ImageSize, c.Model.ClassCond, c.Model.NumClasses = classifier.ImageSize, true, classifier.NumClasses
 		return c
 	}
-	preset, err := LookupPreset(p.Preset)
+	preset, err := runconfig.LookupPreset(p.Preset)
 	if err != nil {
 		panic(err) // a test looks all of them up
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
 
@@ -49,7 +50,7 @@ func (c *Checkpoint) WriteReference(dir string) (files []string, err error) {
 }
 
 // readReference reads the reference's files into a checkpoint.
-func readReference(path string, config Config, log *zap.Logger) (*Checkpoint, error) {
+func readReference(path string, config runconfig.Config, log *zap.Logger) (*Checkpoint, error) {
 	weights, err := LoadCheckpoint(path)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"iddpm/runconfig"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ import (
 )
 
 // reference writes a finished run in the reference's format.
-func reference(t *testing.T, c Config) (dir string, from *Checkpoint) {
+func reference(t *testing.T, c runconfig.Config) (dir string, from *Checkpoint) {
 	t.Helper()
 	dir = t.TempDir()
 	from = train(t, c, t.TempDir())
@@ -31,7 +32,7 @@ func reference(t *testing.T, c Config) (dir string, from *Checkpoint) {
 	return dir, from
 }
 
-func referenceConfig() Config {
+func referenceConfig() runconfig.Config {
 	c := tiny()
 	c.Train.Steps, c.Train.EMARates = 3, []float64{0.5, 0.9999}
 	return c

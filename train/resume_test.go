@@ -26,24 +26,25 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
+	"iddpm/runconfig"
 )
 
 // tiny is a run on the built-in images with steps of a few milliseconds.
-func tiny() Config {
-	return Config{
+func tiny() runconfig.Config {
+	return runconfig.Config{
 		Model: model.Config{
 			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
 			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
 		},
 		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
-		Train: Options{
+		Train: runconfig.Options{
 			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.9}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
 			SaveInterval: 1000, Precision: "fp32", Seed: 3, Threads: 1,
 		},
 	}
 }
 
-func train(t *testing.T, c Config, dir string) *Checkpoint {
+func train(t *testing.T, c runconfig.Config, dir string) *Checkpoint {
 	t.Helper()
 	trainer, err := New(c, Run{Dir: dir})
 	return finish(t, trainer, err)
@@ -51,7 +52,7 @@ func train(t *testing.T, c Config, dir string) *Checkpoint {
 
 // upTo changes the last step of a run.
 func upTo(steps int) Change {
-	return func(c *Config) error {
+	return func(c *runconfig.Config) error {
 		c.Train.Steps = steps
 		return nil
 	}
@@ -132,36 +133,38 @@ func same(t *testing.T, path string, a, b any) {
 // with those of uninterrupted runs.
 func TestResume(t *testing.T) {
 	images := fiveImages(t)
-	for name, change := range map[string]func(*Config){
-		"plain":         func(*Config) {},
-		"dropout":       func(c *Config) { c.Model.Dropout = 0.3 },
-		"classes":       func(c *Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
-		"class dropout": func(c *Config) { c.Model.ClassCond, c.Model.NumClasses, c.Model.ClassDropout = true, 10, 0.5 },
-		"resampling blocks": func(c *Config) {
+	for name, change := range map[string]func(*runconfig.Config){
+		"plain":         func(*runconfig.Config) {},
+		"dropout":       func(c *runconfig.Config) { c.Model.Dropout = 0.3 },
+		"classes":       func(c *runconfig.Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
+		"class dropout": func(c *runconfig.Config) { c.Model.ClassCond, c.Model.NumClasses, c.Model.ClassDropout = true, 10, 0.5 },
+		"resampling blocks": func(c *runconfig.Config) {
 			c.Model.ResBlockUpDown, c.Model.NewAttentionOrder, c.Model.NumHeadChannels, c.Model.UseCheckpoint = true, true, 16, true
 		},
-		"microbatch":  func(c *Config) { c.Train.Microbatch = 3 },
-		"several EMA": func(c *Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
-		"EMA warm-up": func(c *Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
-		"power EMA":   func(c *Config) { c.Train.PowerEMA = []float64{0.05, 0.2} },
-		"v": func(c *Config) {
+		"microbatch":  func(c *runconfig.Config) { c.Train.Microbatch = 3 },
+		"several EMA": func(c *runconfig.Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
+		"EMA warm-up": func(c *runconfig.Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
+		"power EMA":   func(c *runconfig.Config) { c.Train.PowerEMA = []float64{0.05, 0.2} },
+		"v": func(c *runconfig.Config) {
 			c.Diffusion.Predict, c.Diffusion.LossWeight, c.Diffusion.NoiseSchedule, c.Diffusion.ZeroTerminalSNR = "v", "min-snr:5", "cosine-shifted:8", true
 		},
-		"annealing": func(c *Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
-		"importance": func(c *Config) {
+		"annealing": func(c *runconfig.Config) { c.Train.LRAnnealSteps, c.Train.WarmupSteps, c.Train.GradClip = 8, 4, 0.5 },
+		"importance": func(c *runconfig.Config) {
 			c.Train.ScheduleSampler, c.Diffusion.UseKL, c.Diffusion.Steps, c.Train.Steps = "loss-second-moment", true, 4, 30
 		},
-		"bf16":          func(c *Config) { c.Train.Precision = "bf16" },
-		"fp16":          func(c *Config) { c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.BatchSize = "fp16", 1e-3, 2 },
-		"checkpointing": func(c *Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
-		"threads":       func(c *Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
-		"flip":          func(c *Config) { c.Data.Flip = true },
-		"epochs":        func(c *Config) { c.Data.Dir = images }, // of 5 images: batches of 4 cross their ends
-		"super-resolution": func(c *Config) {
-			c.Model.SmallSize, c.Model.UseCheckpoint, c.Train.Microbatch = 4, true, 3
-			c.Eval = EvalConfig{HoldOut: 0.02, Interval: 3, Images: 4, Respacing: "5"}
+		"bf16": func(c *runconfig.Config) { c.Train.Precision = "bf16" },
+		"fp16": func(c *runconfig.Config) {
+			c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.BatchSize = "fp16", 1e-3, 2
 		},
-		"keep": func(c *Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
+		"checkpointing": func(c *runconfig.Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
+		"threads":       func(c *runconfig.Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
+		"flip":          func(c *runconfig.Config) { c.Data.Flip = true },
+		"epochs":        func(c *runconfig.Config) { c.Data.Dir = images }, // of 5 images: batches of 4 cross their ends
+		"super-resolution": func(c *runconfig.Config) {
+			c.Model.SmallSize, c.Model.UseCheckpoint, c.Train.Microbatch = 4, true, 3
+			c.Eval = runconfig.EvalConfig{HoldOut: 0.02, Interval: 3, Images: 4, Respacing: "5"}
+		},
+		"keep": func(c *runconfig.Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tiny()
@@ -357,7 +360,7 @@ func TestTensorsStayFlat(t *testing.T) {
 }
 
 func TestLearningRate(t *testing.T) {
-	o := Options{LR: 1, LRAnnealSteps: 10, WarmupSteps: 2}
+	o := runconfig.Options{LR: 1, LRAnnealSteps: 10, WarmupSteps: 2}
 	for step, want := range map[int]float64{0: 0.5, 1: 0.9, 5: 0.5, 10: 0, 12: 0} {
 		if got := o.LearningRate(step); got != want {
 			t.Errorf("the rate after %d steps is %g, want %g", step, got, want)
@@ -384,7 +387,7 @@ func TestDataOptions(t *testing.T) {
 		t.Errorf("nothing said: %+v", o)
 	}
 	c.Model.ClassCond = true
-	c.Data = DataConfig{Labels: "folder", Orient: true, Background: "#c81e3c", MaxBadImages: 3, Cache: "none", JPEGDecoder: "go"}
+	c.Data = runconfig.DataConfig{Labels: "folder", Orient: true, Background: "#c81e3c", MaxBadImages: 3, Cache: "none", JPEGDecoder: "go"}
 	want := data.Options{
 		ImageSize: c.Model.ImageSize, ClassCond: true, Labels: "folder", Orient: true,
 		Background: color.NRGBA{200, 30, 60, 255}, MaxBadImages: 3, CacheBytes: -1, JPEGDecoder: "go",
@@ -473,7 +476,7 @@ func TestUnreadableImageSavesRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "3.png") {
 		t.Errorf("the run resumes in spite of the image: %v", err)
 	}
-	resumed, err = Resume(dir, func(c *Config) error { c.Data.MaxBadImages = 1; return nil }, Run{})
+	resumed, err = Resume(dir, func(c *runconfig.Config) error { c.Data.MaxBadImages = 1; return nil }, Run{})
 	if last := finish(t, resumed, err); last.Step != 20 || last.Config.Data.MaxBadImages != 1 {
 		t.Errorf("it ends at step %d, with %d bad images allowed", last.Step, last.Config.Data.MaxBadImages)
 	}
@@ -510,7 +513,7 @@ func TestResumeMovedData(t *testing.T) {
 	}
 	to := func(images string) (*observer.ObservedLogs, *Checkpoint) {
 		core, logs := observer.New(zapcore.WarnLevel)
-		resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000003.pt"), func(c *Config) error {
+		resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000003.pt"), func(c *runconfig.Config) error {
 			c.Data.Dir = images
 			return upTo(6)(c)
 		}, Run{Dir: t.TempDir() + "/run", Log: zap.New(core)})
@@ -538,7 +541,7 @@ func TestResumeThreads(t *testing.T) {
 	path := train(t, c, t.TempDir()).Path
 	for requested, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {
 		core, logs := observer.New(zapcore.WarnLevel)
-		resumed, err := Resume(path, func(c *Config) error {
+		resumed, err := Resume(path, func(c *runconfig.Config) error {
 			if requested > 0 {
 				c.Train.Threads = requested
 			}

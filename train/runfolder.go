@@ -11,6 +11,7 @@ import (
 	"github.com/wangkuiyi/gotorch/regularfile"
 
 	"iddpm/internal/textfile"
+	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
@@ -27,7 +28,7 @@ func Texts() []string { return append([]string{ConfigFile}, metrics.Names()...) 
 // SameRun reports whether two run folders are copies of one run, which may be at different
 // steps and have different last steps.
 func SameRun(a, b string) (bool, error) {
-	var c [2]Config
+	var c [2]runconfig.Config
 	for i, dir := range []string{a, b} {
 		var err error
 		if c[i], err = readConfig(dir); err != nil {
@@ -39,7 +40,7 @@ func SameRun(a, b string) (bool, error) {
 		x.Seed == y.Seed && x.BatchSize == y.BatchSize && x.LR == y.LR, nil
 }
 
-func writeConfig(dir string, c Config) error {
+func writeConfig(dir string, c runconfig.Config) error {
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
@@ -52,17 +53,17 @@ func writeConfig(dir string, c Config) error {
 }
 
 // readConfig reads the configuration of a run folder.
-func readConfig(dir string) (Config, error) {
+func readConfig(dir string) (runconfig.Config, error) {
 	path := filepath.Join(dir, ConfigFile)
 	file, err := regularfile.Read(path)
 	if err != nil {
-		return Config{}, err
+		return runconfig.Config{}, err
 	}
 	text, err := textfile.Decode(file)
 	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return runconfig.Config{}, fmt.Errorf("%s: %w", path, err)
 	}
-	c, err := parseConfig([]byte(text))
+	c, err := runconfig.Parse([]byte(text))
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
@@ -71,7 +72,7 @@ func readConfig(dir string) (Config, error) {
 
 // ReadConfig returns the configuration of a run folder, without opening its
 // checkpoints.
-func ReadConfig(dir string) (Config, error) {
+func ReadConfig(dir string) (runconfig.Config, error) {
 	c, err := readConfig(dir)
 	if err != nil {
 		return c, fmt.Errorf("%s is not a readable run folder: %w", dir, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iddpm/runconfig"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func (d *faultyDisk) write(path string, v any) error {
 }
 
 // trainOn trains on a faulty disk, and returns Train's error and the log.
-func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, logs *observer.ObservedLogs, err error) {
+func trainOn(t *testing.T, d *faultyDisk, change func(*runconfig.Config)) (dir string, logs *observer.ObservedLogs, err error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	c := tiny()
@@ -168,7 +169,7 @@ func trainOn(t *testing.T, d *faultyDisk, change func(*Config)) (dir string, log
 func TestFailedSaveIsRepeated(t *testing.T) {
 	for _, fault := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO} {
 		d := &faultyDisk{err: fault, steps: []int{4}}
-		dir, logs, err := trainOn(t, d, func(c *Config) { c.Train.Keep = 1 })
+		dir, logs, err := trainOn(t, d, func(c *runconfig.Config) { c.Train.Keep = 1 })
 		if err != nil || !slices.Equal(d.failed, d.steps) {
 			t.Errorf("%v: Train returned %v, the writes of %v failed", fault, err, d.failed)
 		}
@@ -186,7 +187,7 @@ func TestFailedSaveIsRepeated(t *testing.T) {
 // TestLastSaveFails ends a run whose last checkpoint cannot be written: Train returns an error
 // that names the last good one.
 func TestLastSaveFails(t *testing.T) {
-	dir, logs, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *Config) { c.Train.Keep = 1 })
+	dir, logs, err := trainOn(t, &faultyDisk{err: syscall.ENOSPC, steps: []int{4, 6}}, func(c *runconfig.Config) { c.Train.Keep = 1 })
 	if n := logs.FilterMessageSnippet("training continues").Len(); n != 1 { // after step 4
 		t.Errorf("it says %d times that training continues", n)
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"iddpm/runconfig"
 	"maps"
 	"os"
 	"path"
@@ -41,14 +42,6 @@ func snapshotsIn(dir string) (steps []int) {
 	return steps
 }
 
-// powerEMAInterval returns the number of steps between two snapshots.
-func (o Options) powerEMAInterval() int {
-	if o.PowerEMAInterval > 0 {
-		return o.PowerEMAInterval
-	}
-	return o.SaveInterval
-}
-
 // mostSnapshots limits the snapshots of a run that keeps only its newest checkpoints. An EMA needs
 // snapshots from all the steps that it averages.
 const mostSnapshots = 20
@@ -57,28 +50,28 @@ const mostSnapshots = 20
 // newest is on the disk. With Keep the newest Keep remain, those at multiples of KeepEvery, and
 // between 10 and 20 that are evenly spaced over the run. Later steps belong to another branch of
 // the run and are kept.
-func (o Options) replacedSnapshots(steps []int, newest int) (old []int) {
+func replacedSnapshots(o runconfig.Options, steps []int, newest int) (old []int) {
 	newestFirst := slices.Clone(steps)
 	slices.Reverse(newestFirst)
 	if old = beyond(newestFirst, func(step int) int { return step }, newest, o.Keep, o.KeepEvery); old == nil {
 		return nil
 	}
-	stride := o.powerEMAInterval()
+	stride := o.SnapshotInterval()
 	for newest/stride > mostSnapshots {
 		stride *= 2
 	}
 	return slices.DeleteFunc(old, func(step int) bool { return step%stride == 0 })
 }
 
-// replacedSnapshotFiles is [Options.replacedSnapshots] of files' names, as for [SnapshotStep].
-func (o Options) replacedSnapshotFiles(names []string, newest int) (old []string) {
+// replacedSnapshotFiles is [replacedSnapshots] of files' names, as for [SnapshotStep].
+func replacedSnapshotFiles(o runconfig.Options, names []string, newest int) (old []string) {
 	files := map[int]string{}
 	for _, name := range names {
 		if step, ok := SnapshotStep(name); ok {
 			files[step] = name
 		}
 	}
-	for _, step := range o.replacedSnapshots(slices.Sorted(maps.Keys(files)), newest) {
+	for _, step := range replacedSnapshots(o, slices.Sorted(maps.Keys(files)), newest) {
 		old = append(old, files[step])
 	}
 	return old

@@ -9,6 +9,7 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/internal/threads"
+	"iddpm/runconfig"
 )
 
 // cpuThreads is libtorch's number of threads on the CPU, which may adapt to the load of other
@@ -21,7 +22,7 @@ type cpuThreads struct {
 // chooseThreads replaces 0 by a number of threads, and then says whether it adapts, if that is
 // allowed. It does not adapt with several processes: with different numbers of threads the
 // gradient norm, and so the weights, could differ in the last bit between ranks.
-func (o *Options) chooseThreads(device gotorch.Device, group *distributed.Group, mayAdapt bool) {
+func chooseThreads(o *runconfig.Options, device gotorch.Device, group *distributed.Group, mayAdapt bool) {
 	if o.Threads == 0 {
 		o.AdaptThreads = mayAdapt && device.Type == gotorch.CPU && group.Size() == 1 && !o.Deterministic && !threads.Chosen(0)
 	}

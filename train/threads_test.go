@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/internal/threads"
+	"iddpm/runconfig"
 )
 
 // twoThreads sets libtorch to two threads, as on a machine of two cores.
@@ -41,7 +42,7 @@ func TestAdaptThreads(t *testing.T) {
 	twoThreads(t)
 	c := tiny()
 	c.Train.Threads = 0
-	run := func(c Config, omp string) (*Checkpoint, *observer.ObservedLogs) {
+	run := func(c runconfig.Config, omp string) (*Checkpoint, *observer.ObservedLogs) {
 		t.Helper()
 		t.Setenv("OMP_NUM_THREADS", omp)
 		gotorch.Configure(gotorch.Settings{Threads: 2})
@@ -66,7 +67,7 @@ func TestAdaptThreads(t *testing.T) {
 	chosen, deterministic := c, c
 	chosen.Train.Threads, deterministic.Train.Deterministic = 2, true
 	for name, x := range map[string]struct {
-		config Config
+		config runconfig.Config
 		omp    string
 	}{"--threads": {chosen, ""}, "--deterministic": {deterministic, ""}, "OMP_NUM_THREADS": {c, "2"}} {
 		fixed, logs := run(x.config, x.omp)

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
+	"iddpm/runconfig"
 	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
@@ -79,7 +80,7 @@ const (
 
 // Trainer trains one run. A checkpoint holds all of its state that changes.
 type Trainer struct {
-	config Config
+	config runconfig.Config
 	run    Run
 	origin origin
 	known  []string // names of the classes trained before, by label; nil: none
@@ -107,7 +108,7 @@ type Trainer struct {
 }
 
 // Config returns the run's configuration, with "auto" resolved.
-func (t *Trainer) Config() Config { return t.config }
+func (t *Trainer) Config() runconfig.Config { return t.config }
 
 // Settings returns the process-wide settings for [gotorch.Configure] with which the run is meant
 // to train: those of its engine, and its number of threads. Results are exact to the bit only
@@ -123,7 +124,7 @@ func (t *Trainer) Step() int { return t.engine.CurrentStep() }
 
 // Summary returns the result of the run in this process.
 func (t *Trainer) Summary() Summary {
-	_, weights := t.config.Train.defaultWeights(t.Step())
+	_, weights := defaultWeights(t.config.Train, t.Step())
 	return Summary{
 		Weights: weights,
 		Step:    t.Step(), FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,

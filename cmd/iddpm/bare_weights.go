@@ -11,6 +11,7 @@ import (
 	"iddpm/internal/cli"
 	"iddpm/model"
 	"iddpm/model/identify"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -58,7 +59,7 @@ func (b bareWeights) complete(checkpoint *train.Checkpoint) (train.Identified, e
 
 // told returns the configuration that the weights tell, for images of the size that they or
 // --image-size tell.
-func (b bareWeights) told(checkpoint *train.Checkpoint, found train.Identified) (train.Config, error) {
+func (b bareWeights) told(checkpoint *train.Checkpoint, found train.Identified) (runconfig.Config, error) {
 	config := found.Base()
 	scratch := config
 	if err := cli.Configure(b.c, &scratch, cli.Select(cli.NetworkOptions(&scratch), "image-size", "large-size", "small-size")); err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -32,7 +33,7 @@ func (o *benchFewStepsOptions) options() []cli.Option {
 }
 
 func (p *program) benchFewStepsCommand() *urfave.Command {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	options := append(cli.NetworkOptions(&config), newBenchFewStepsOptions().options()...)
 	return &urfave.Command{
 		Name:      "few-steps",

@@ -12,12 +12,12 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // loadOptions are the flags of bench load.
 type loadOptions struct {
-	config    train.DataConfig
+	config    runconfig.DataConfig
 	size      int
 	batchSize int
 	workers   int
@@ -26,7 +26,7 @@ type loadOptions struct {
 
 // newLoadOptions returns the image size and batch size of benchConfig, and one worker per core.
 func newLoadOptions() *loadOptions {
-	return &loadOptions{config: train.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
+	return &loadOptions{config: runconfig.DataConfig{Cache: "none"}, size: 32, batchSize: 8, epochs: 1}
 }
 
 func (o *loadOptions) options() []cli.Option {
@@ -83,7 +83,7 @@ func (p *program) benchLoad(c *urfave.Context) error {
 	if err := o.config.Validate(); err != nil {
 		return cli.Usage(err)
 	}
-	config := train.Config{Data: o.config}
+	config := runconfig.Config{Data: o.config}
 	config.Model.ImageSize = o.size
 	set, err := data.Open(o.config.Dir, config.DataOptions())
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // benchOptions are the flags of bench, in addition to those of a configuration.
@@ -18,8 +18,8 @@ type benchOptions struct {
 }
 
 // benchConfig is the default configuration: a network small enough for a few CPU cores.
-func benchConfig() train.Config {
-	c := train.Defaults()
+func benchConfig() runconfig.Config {
+	c := runconfig.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks = 32, 64, 1
 	c.Model.LearnSigma, c.Diffusion.LearnSigma = true, true
 	c.Diffusion.Steps, c.Diffusion.NoiseSchedule = 4000, diffusion.Cosine
@@ -47,7 +47,7 @@ func (o *benchOptions) sampleOptions() []cli.Option {
 
 // timedOptions are the flags of a configuration that bench uses: all of the network
 // and its diffusion, and those that are marked.
-func timedOptions(c *train.Config) []cli.Option {
+func timedOptions(c *runconfig.Config) []cli.Option {
 	unmarked := func(o cli.Option) bool { return !o.Timed }
 	return slices.Concat(
 		slices.DeleteFunc(cli.DataOptions(c), unmarked), cli.ModelOptions(c), cli.DiffusionOptions(c),

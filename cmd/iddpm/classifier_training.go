@@ -5,7 +5,7 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/model"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // classifierTraining are the flags of train for a classifier of noisy images: guided-diffusion's
@@ -45,7 +45,7 @@ func (o *classifierTraining) enables(c *urfave.Context) bool {
 
 // configure makes config that of a classifier, if the flags enable it. It runs after the other flags
 // have been applied, and before the classes of the images are counted.
-func (o *classifierTraining) configure(c *urfave.Context, config *train.Config) {
+func (o *classifierTraining) configure(c *urfave.Context, config *runconfig.Config) {
 	if o.iterations > 0 && !c.IsSet("steps") {
 		config.Train.Steps = o.iterations
 	}
@@ -74,7 +74,7 @@ func (o *classifierTraining) configure(c *urfave.Context, config *train.Config) 
 const defaultValidation = 100
 
 // fit copies what the images determine to the classifier's configuration.
-func (o *classifierTraining) fit(config *train.Config) {
+func (o *classifierTraining) fit(config *runconfig.Config) {
 	if config.Classifier != nil {
 		config.Classifier.ImageSize, config.Classifier.NumClasses = config.Model.ImageSize, config.Model.NumClasses
 	}

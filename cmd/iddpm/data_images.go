@@ -8,14 +8,14 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // imageOptions are the flags for reading images without a model. A flag that train also
 // has means the same.
 type imageOptions struct {
 	outputOptions
-	config train.Config // only its data settings are used
+	config runconfig.Config // only its data settings are used
 	size   int
 	split  string
 }

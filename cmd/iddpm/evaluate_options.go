@@ -5,14 +5,14 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // evaluateOptions are the flags of evaluate.
 type evaluateOptions struct {
 	sessionOptions
 	remoteOptions
-	config     train.Config // only its data settings are used
+	config     runconfig.Config // only its data settings are used
 	classifier classifierOptions
 	size       int
 	split      string

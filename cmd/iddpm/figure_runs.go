@@ -11,6 +11,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/figure"
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
@@ -56,7 +57,7 @@ Example:
 type loggedRun struct {
 	name   string
 	path   string
-	config train.Config
+	config runconfig.Config
 	rows   []metrics.Row
 }
 

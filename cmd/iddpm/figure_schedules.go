@@ -12,6 +12,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/figure"
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -238,17 +239,17 @@ func newProcess(name string, c diffusion.Config) (figure.Process, error) {
 }
 
 // configAt returns the configuration of a run folder or a checkpoint.
-func configAt(path string) (train.Config, error) {
+func configAt(path string) (runconfig.Config, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return train.ReadConfig(path)
 	}
 	c, err := train.LoadCheckpoint(path)
 	if err != nil {
-		return train.Config{}, err
+		return runconfig.Config{}, err
 	}
 	if c.Bare {
 		if err := c.CompletePublished(); err != nil {
-			return train.Config{}, fmt.Errorf("%w: name its run folder, or the schedule as in cosine:4000", err)
+			return runconfig.Config{}, fmt.Errorf("%w: name its run folder, or the schedule as in cosine:4000", err)
 		}
 	}
 	return c.Config, nil

@@ -43,7 +43,7 @@ func (o *inferenceOptions) computePrecision() string {
 }
 
 // loadModel loads the weights of a checkpoint that ema names, see [train.Checkpoint.Weights], and
-// computes in a precision of [train.Options].
+// computes in a precision of [runconfig.Options].
 func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*inference.Model, error) {
 	m, err := inference.FromCheckpoint(c, inference.LoadOptions{
 		Device: s.device, EMA: ema, Precision: precision, Group: s.group,

@@ -12,12 +12,13 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/storage"
 	"iddpm/train"
 )
 
 func (p *program) infoCommand() *urfave.Command {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	return &urfave.Command{
 		Name:      "info",
 		Usage:     "show the settings, cost and memory of a checkpoint or preset",
@@ -42,7 +43,7 @@ Examples:
 // presetList returns a line per preset.
 func presetList() string {
 	var list strings.Builder
-	for _, p := range train.Presets() {
+	for _, p := range runconfig.Presets() {
 		fmt.Fprintf(&list, "  %-22s%s\n", p.Name, p.Summary)
 	}
 	return list.String()
@@ -68,7 +69,7 @@ func (p *program) info(c *urfave.Context) error {
 // describeModel describes a file, a folder, a URL or a preset.
 func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) (*infoResult, error) {
 	var r infoResult
-	if named, err := train.LookupPreset(name); storage.IsURL(name) || cli.Exists(name) {
+	if named, err := runconfig.LookupPreset(name); storage.IsURL(name) || cli.Exists(name) {
 		if err := s.describeCheckpoint(c, name, o, &r); err != nil {
 			return nil, err
 		}
@@ -212,7 +213,7 @@ func countValues(weights *pt.Dict) (n int64) {
 }
 
 // estimate returns the memory of training on a GPU: see [train.EstimateMemory].
-func estimate(network *model.UNet, config train.Config) memoryEstimate {
+func estimate(network *model.UNet, config runconfig.Config) memoryEstimate {
 	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)+len(config.Train.PowerEMA)) * 4 * network.NumParameters()}
 	if m.Precision == "auto" {
 		m.Precision = "bf16"
@@ -229,7 +230,7 @@ func estimate(network *model.UNet, config train.Config) memoryEstimate {
 }
 
 // imageBytes returns the memory of an additional image in a microbatch.
-func imageBytes(network *model.UNet, config train.Config, checkpointing bool) int64 {
+func imageBytes(network *model.UNet, config runconfig.Config, checkpointing bool) int64 {
 	config.Model.UseCheckpoint = checkpointing
 	const many = 1024 // activations dominate
 	step := func(images int) int64 { return train.EstimateMemory(network, config, images, images).Step }

@@ -9,6 +9,7 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -22,7 +23,7 @@ type infoResult struct {
 	Weights    string            `json:"default_weights,omitempty"` // the default of sample
 	Data       string            `json:"data,omitempty"`            // that the checkpoint was trained on
 	Made       map[string]string `json:"environment,omitempty"`
-	Config     train.Config      `json:"config"`
+	Config     runconfig.Config  `json:"config"`
 	Parameters int64             `json:"parameters"` // of a file of weights: the values in it
 	// Of bare weights: the network that their parameters tell, the names of the published files with
 	// this list of parameters, and settings of Config that nothing tells.

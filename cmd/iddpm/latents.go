@@ -8,12 +8,12 @@ import (
 
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // readLatents reads the file that --invert writes: arr_0, float32 [N, C, H, W],
 // and with classes arr_1, [N].
-func readLatents(path string, c train.Config) (*inference.Latents, error) {
+func readLatents(path string, c runconfig.Config) (*inference.Latents, error) {
 	arrays, err := npy.ReadNPZ(path)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/inference"
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/engine"
 )
@@ -39,7 +40,7 @@ func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nl
 	}
 	e.settings = nllSettings{
 		Weights: weights.Name, Data: set.Fingerprint(), Images: set.Len(), BatchSize: o.batchSize,
-		Config: train.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
+		Config: runconfig.Config{Model: c.Config.Model, Diffusion: c.Config.Diffusion}, Seed: o.seed, Clip: o.clip,
 		Precision: engine.AutomaticPrecision(o.computePrecision(), s.device),
 	}
 	if o.number > 0 {

@@ -10,11 +10,12 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 func (p *program) nllCommand() *urfave.Command {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	options := append(cli.NetworkOptions(&config), newNLLOptions().options()...)
 	return &urfave.Command{
 		Name:      "nll",

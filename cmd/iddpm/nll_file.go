@@ -16,21 +16,21 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // nllSettings are all that the numbers depend on. Only an evaluation with the same settings can be
 // resumed.
 type nllSettings struct {
-	Checkpoint string       `json:"checkpoint"` // sha256 of the file
-	Weights    string       `json:"weights"`
-	Config     train.Config `json:"config"` // of network and diffusion
-	Data       string       `json:"data"`   // fingerprint
-	Images     int          `json:"pictures"`
-	BatchSize  int          `json:"batch_size"`
-	Seed       uint64       `json:"seed"`
-	Clip       bool         `json:"clip_denoised"`
-	Precision  string       `json:"precision"`
+	Checkpoint string           `json:"checkpoint"` // sha256 of the file
+	Weights    string           `json:"weights"`
+	Config     runconfig.Config `json:"config"` // of network and diffusion
+	Data       string           `json:"data"`   // fingerprint
+	Images     int              `json:"pictures"`
+	BatchSize  int              `json:"batch_size"`
+	Seed       uint64           `json:"seed"`
+	Clip       bool             `json:"clip_denoised"`
+	Precision  string           `json:"precision"`
 }
 
 // differences names the settings that differ from those in the JSON text.

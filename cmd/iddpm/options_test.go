@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // TestOptions checks that names and aliases are unique and that every flag has a category
 // and a help text.
 func TestOptions(t *testing.T) {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	for name, options := range map[string][]cli.Option{
 		"train":        append(cli.ConfigOptions(&config), newRunOptions().options()...),
-		"resume":       resumeOptions(newRunOptions(), new(train.Config)),
+		"resume":       resumeOptions(newRunOptions(), new(runconfig.Config)),
 		"sample":       append(cli.NetworkOptions(&config), newSampleOptions().options()...),
 		"info":         append(cli.ConfigOptions(&config), new(infoOptions).options()...),
 		"data prepare": newPrepareOptions().options(),
@@ -76,7 +76,7 @@ func TestURLsOutOfPlace(t *testing.T) {
 // TestBenchRefusesUnusedFlags checks that bench rejects flags without effect there: the
 // source of images, the end of a run, and what it logs, saves and evaluates.
 func TestBenchRefusesUnusedFlags(t *testing.T) {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	timed := timedOptions(&config)
 	for _, o := range append(cli.EvalOptions(&config), cli.Select(cli.ConfigOptions(&config), "data-dir", "cache", "steps", "log-interval", "gradient-noise",
 		"save-interval", "keep", "keep-every", "max-skipped-steps", "init-from", "reinit-mismatched", "lr-anneal-steps", "warmup-steps")...) {

@@ -8,12 +8,12 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // resumeOptions shows few flags in help, since a checkpoint holds its settings. The flags
 // of train are accepted for improved-diffusion's checkpoints, which do not.
-func resumeOptions(r *runOptions, config *train.Config) []cli.Option {
+func resumeOptions(r *runOptions, config *runconfig.Config) []cli.Option {
 	options := append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options()), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
 		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "the run's own", Usage: "continue in `DIR`, or at an s3://, gs:// or file:// URL"},
 	)
@@ -27,7 +27,7 @@ func resumeOptions(r *runOptions, config *train.Config) []cli.Option {
 }
 
 func (p *program) resumeCommand() *urfave.Command {
-	defaults := train.Defaults()
+	defaults := runconfig.Defaults()
 	return &urfave.Command{
 		Name:      "resume",
 		Usage:     "resume a run from a checkpoint",
@@ -51,7 +51,7 @@ Examples:
 }
 
 func (p *program) resume(c *urfave.Context) error {
-	r, given := newRunOptions(), train.Config{}
+	r, given := newRunOptions(), runconfig.Config{}
 	from, err := argument(c, "CKPT_OR_RUN_DIR")
 	if err := errors.Join(err, cli.Apply(c, resumeOptions(r, &given))); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (p *program) resume(c *urfave.Context) error {
 }
 
 // resume resumes a run of iddpm or of improved-diffusion with the given flags.
-func (s *session) resume(c *urfave.Context, from string, given train.Config, r *runOptions) error {
+func (s *session) resume(c *urfave.Context, from string, given runconfig.Config, r *runOptions) error {
 	from, err := s.resumePath(from)
 	if err != nil {
 		return err

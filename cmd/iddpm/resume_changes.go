@@ -9,6 +9,7 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
+	"iddpm/runconfig"
 	"iddpm/storage"
 	"iddpm/train"
 	"iddpm/train/engine"
@@ -38,8 +39,8 @@ func (s *session) resumePath(from string) (string, error) {
 
 // changes returns a function that applies the changeable flags to a run, and logs the
 // flags that differ from the run's settings without effect.
-func (s *session) changes(c *urfave.Context, given train.Config) train.Change {
-	return func(own *train.Config) error {
+func (s *session) changes(c *urfave.Context, given runconfig.Config) train.Change {
+	return func(own *runconfig.Config) error {
 		if ignored := s.ignored(c, given, *own); len(ignored) > 0 {
 			s.log.Warn("ignoring flags: the run keeps its own settings", zap.Strings("flags", ignored))
 		}
@@ -60,7 +61,7 @@ func (s *session) changes(c *urfave.Context, given train.Config) train.Change {
 
 // ignored returns the given flags whose values differ from the run's settings and cannot
 // change them.
-func (s *session) ignored(c *urfave.Context, given, own train.Config) (names []string) {
+func (s *session) ignored(c *urfave.Context, given, own runconfig.Config) (names []string) {
 	// The run's settings are resolved.
 	given.Anchor()
 	given.Train.Precision = engine.AutomaticPrecision(given.Train.Precision, s.device)
@@ -81,9 +82,9 @@ func (s *session) ignored(c *urfave.Context, given, own train.Config) (names []s
 
 // presetDiffers reports whether a preset describes another network or diffusion than the
 // run's, in settings that no other flag sets.
-func presetDiffers(c *urfave.Context, own train.Config) bool {
+func presetDiffers(c *urfave.Context, own runconfig.Config) bool {
 	preset, err := cli.BaseConfig(c.String("preset"))
-	networkOf := func(config *train.Config) []cli.Option {
+	networkOf := func(config *runconfig.Config) []cli.Option {
 		return append(cli.ModelOptions(config), cli.DiffusionOptions(config)...)
 	}
 	theirs := networkOf(&own)

@@ -6,11 +6,12 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 func (p *program) sampleCommand() *urfave.Command {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	options := append(cli.NetworkOptions(&config), newSampleOptions().options()...)
 	return &urfave.Command{
 		Name:      "sample",

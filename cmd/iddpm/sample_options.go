@@ -8,6 +8,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -154,6 +155,6 @@ func (o *sampleOptions) choose(c *urfave.Context, checkpoint *train.Checkpoint) 
 // names the checkpoint by a flag, describes the network by flags, or has a file of bare weights
 // without a preset. Then all timesteps are the default.
 func (o *sampleOptions) asReference(c *urfave.Context, checkpoint *train.Checkpoint) bool {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	return c.IsSet(modelPath) || cli.AnySet(c, cli.NetworkOptions(&config)) || checkpoint.Bare && o.preset == ""
 }

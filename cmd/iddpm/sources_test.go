@@ -9,8 +9,7 @@ import (
 
 	"iddpm/distributed"
 	"iddpm/internal/cli"
-
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // variables is an environment of only the given variables.
@@ -133,7 +132,7 @@ func TestReferenceVariable(t *testing.T) {
 // TestConfigOfARun checks that a run's config.json works with --config: every key is a flag,
 // and the flags reproduce the configuration.
 func TestConfigOfARun(t *testing.T) {
-	for _, preset := range train.Presets() {
+	for _, preset := range runconfig.Presets() {
 		text, err := json.MarshalIndent(preset.Config, "", "  ")
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +141,7 @@ func TestConfigOfARun(t *testing.T) {
 		if err := line.AddSources(appSyntax(), variables(nil)); err != nil {
 			t.Fatalf("%s: %v", preset.Name, err)
 		}
-		got := train.Config{}
+		got := runconfig.Config{}
 		got.Model.InChannels = 3
 		for _, o := range cli.ConfigOptions(&got) {
 			if text := line.Last(o.Name); text != "" {

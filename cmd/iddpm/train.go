@@ -8,11 +8,12 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 func (p *program) trainCommand() *urfave.Command {
-	config := train.Defaults()
+	config := runconfig.Defaults()
 	return &urfave.Command{
 		Name:      "train",
 		Usage:     "train a diffusion model",

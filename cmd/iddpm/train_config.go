@@ -9,11 +9,11 @@ import (
 
 	"iddpm/data"
 	"iddpm/internal/cli"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // config returns the configuration that the flags describe, and a name for it.
-func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string, error) {
+func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, string, error) {
 	config, name, err := s.startingConfig(c, r.preset)
 	if err != nil {
 		return config, "", err
@@ -23,7 +23,7 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 	}
 	r.classifier.configure(c, &config)
 	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() && config.Classifier == nil {
-		config.Samples.Interval = train.AutoInterval
+		config.Samples.Interval = runconfig.AutoInterval
 	}
 	if !c.IsSet("sample-interval") && config.Classifier != nil { // a preset's
 		config.Samples.Interval = 0
@@ -53,10 +53,10 @@ func (s *session) config(c *urfave.Context, r *runOptions) (train.Config, string
 
 // startingConfig returns the configuration before flags, and its name: a preset's, or
 // improved-diffusion's defaults if a flag describes the network or the diffusion.
-func (s *session) startingConfig(c *urfave.Context, preset string) (train.Config, string, error) {
+func (s *session) startingConfig(c *urfave.Context, preset string) (runconfig.Config, string, error) {
 	name := preset
 	if name == "" {
-		config := train.Defaults()
+		config := runconfig.Defaults()
 		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
 			return config, "custom", nil
 		}
@@ -80,7 +80,7 @@ func checkThreads(n int) error {
 }
 
 // inferClasses sets the number of classes to that of the images, if it is not set.
-func inferClasses(config *train.Config) error {
+func inferClasses(config *runconfig.Config) error {
 	if !config.Model.ClassCond || config.Model.NumClasses != 0 {
 		return nil
 	}

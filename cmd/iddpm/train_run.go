@@ -16,6 +16,7 @@ import (
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/internal/runs"
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/preview"
 )
@@ -156,7 +157,7 @@ func (s *session) trainToTheEnd(ctx context.Context, t *train.Trainer, folder *r
 }
 
 // resumeReference resumes a run of improved-diffusion, in a new run folder.
-func (s *session) resumeReference(c *urfave.Context, from string, config train.Config, folder *runs.Folder, name string) error {
+func (s *session) resumeReference(c *urfave.Context, from string, config runconfig.Config, folder *runs.Folder, name string) error {
 	if c.String("preset") == "" && !cli.AnySet(c, cli.ModelOptions(&config)) && !cli.AnySet(c, cli.DiffusionOptions(&config)) {
 		return cli.Errorf("%s holds only weights: describe their network by --preset or by the flags it was trained with", from)
 	}

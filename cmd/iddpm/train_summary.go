@@ -6,11 +6,12 @@ import (
 	"math"
 
 	"iddpm/internal/terminal"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 // printSummary prints the result of a run and the commands that use it.
-func printSummary(w io.Writer, sum train.Summary, config train.Config) error {
+func printSummary(w io.Writer, sum train.Summary, config runconfig.Config) error {
 	more, input := "", ""
 	if total := config.Train.TotalSteps(); sum.Step == total {
 		more = fmt.Sprintf(" --steps %d", 2*total)

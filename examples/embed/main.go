@@ -15,6 +15,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/inference"
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/engine"
 )
@@ -53,7 +54,7 @@ func run(ctx context.Context, dir string, out io.Writer) (inference.Samples, err
 
 // learn trains for three steps and prints the loss of each.
 func learn(ctx context.Context, dir string, images *train.Images, out io.Writer) error {
-	c := train.Defaults()
+	c := runconfig.Defaults()
 	c.Model.ImageSize, c.Model.NumChannels, c.Model.NumResBlocks, c.Model.ChannelMult = size, 32, 1, []float64{1, 2}
 	c.Train.BatchSize, c.Train.Steps = 8, 3
 	step := 0

@@ -5,19 +5,19 @@ import (
 	"strconv"
 	"strings"
 
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // intervalValue is the value of --sample-interval: a number of steps, or auto, which is
-// [train.AutoInterval] in a run's config.json.
-type intervalValue struct{ samples *train.SampleConfig }
+// [runconfig.AutoInterval] in a run's config.json.
+type intervalValue struct{ samples *runconfig.SampleConfig }
 
 // Set parses text into the interval.
 func (v *intervalValue) Set(text string) error {
-	n, text := train.AutoInterval, strings.TrimSpace(text)
+	n, text := runconfig.AutoInterval, strings.TrimSpace(text)
 	if text != "auto" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < train.AutoInterval {
+		if n, err = strconv.Atoi(text); err != nil || n < runconfig.AutoInterval {
 			return fmt.Errorf("%q is neither a number of steps nor auto", text)
 		}
 	}
@@ -29,7 +29,7 @@ func (v *intervalValue) Set(text string) error {
 
 // String is the inverse of Set.
 func (v *intervalValue) String() string {
-	if v.samples.Interval == train.AutoInterval {
+	if v.samples.Interval == runconfig.AutoInterval {
 		return "auto"
 	}
 	return strconv.Itoa(v.samples.Interval)

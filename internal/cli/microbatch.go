@@ -5,11 +5,11 @@ import (
 	"strconv"
 	"strings"
 
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // microbatchValue is the value of --microbatch: a number of images, or auto.
-type microbatchValue struct{ options *train.Options }
+type microbatchValue struct{ options *runconfig.Options }
 
 // Set parses text into the options; nil options only check it.
 func (v *microbatchValue) Set(text string) error {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 func TestSetShow(t *testing.T) {
@@ -39,7 +39,7 @@ func TestSetShow(t *testing.T) {
 
 // TestMicrobatchValue parses and formats --microbatch.
 func TestMicrobatchValue(t *testing.T) {
-	var o train.Options
+	var o runconfig.Options
 	for _, c := range []struct {
 		text, shown string
 		n           int

@@ -8,7 +8,7 @@ import (
 
 	"iddpm/diffusion"
 	"iddpm/model"
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // The categories of flags in help.
@@ -25,7 +25,7 @@ const (
 )
 
 // DataOptions returns the flags of the training images.
-func DataOptions(c *train.Config) []Option {
+func DataOptions(c *runconfig.Config) []Option {
 	d, m := &c.Data, &c.Model
 	return []Option{
 		{Name: "data-dir", Category: CategoryData, Local: true, Value: &d.Dir, Standard: "the built-in emoji",
@@ -56,7 +56,7 @@ func DataOptions(c *train.Config) []Option {
 }
 
 // ModelOptions returns the flags of the network.
-func ModelOptions(c *train.Config) []Option {
+func ModelOptions(c *runconfig.Config) []Option {
 	m := &c.Model
 	return []Option{
 		{Name: "image-size", Category: categoryModel, Value: &m.ImageSize, Usage: "resolution of the images: `N` x N pixels"},
@@ -100,7 +100,7 @@ func ClassifierOptions(c *model.ClassifierConfig) []Option {
 }
 
 // DiffusionOptions returns the flags of the diffusion process.
-func DiffusionOptions(c *train.Config) []Option {
+func DiffusionOptions(c *runconfig.Config) []Option {
 	d := &c.Diffusion
 	return []Option{
 		{Name: "diffusion-steps", Category: categoryDiffusion, Value: &d.Steps, Usage: "number of diffusion timesteps `T`"},
@@ -119,7 +119,7 @@ func DiffusionOptions(c *train.Config) []Option {
 }
 
 // TrainingOptions returns the flags of the optimizer and the training loop.
-func TrainingOptions(c *train.Config) []Option {
+func TrainingOptions(c *runconfig.Config) []Option {
 	o := &c.Train
 	return []Option{
 		{Name: "steps", Category: CategoryTraining, Value: &o.Steps, Usage: "stop after `N` optimizer steps in total (0: at --lr-anneal-steps, or when interrupted)"},
@@ -154,7 +154,7 @@ func TrainingOptions(c *train.Config) []Option {
 }
 
 // EvalOptions returns the flags of held-out evaluation during training.
-func EvalOptions(c *train.Config) []Option {
+func EvalOptions(c *runconfig.Config) []Option {
 	e := &c.Eval
 	return []Option{
 		{Name: "eval-interval", Category: CategoryEvaluation, Value: &e.Interval, Usage: "evaluate bits/dim on held-out images, and --eval-samples, every `N` steps (0: never)"},
@@ -166,7 +166,7 @@ func EvalOptions(c *train.Config) []Option {
 }
 
 // SampleMetricOptions returns the flags of the evaluation of samples during training.
-func SampleMetricOptions(c *train.Config) []Option {
+func SampleMetricOptions(c *runconfig.Config) []Option {
 	e := &c.Eval
 	return []Option{
 		{Name: "eval-samples", Category: CategoryEvaluation, Value: &e.Samples, Usage: "with --eval-interval, compare `N` samples with up to 10,000 training images (0: none)"},
@@ -176,7 +176,7 @@ func SampleMetricOptions(c *train.Config) []Option {
 }
 
 // GridOptions returns the flags of sample grids during training.
-func GridOptions(c *train.Config) []Option {
+func GridOptions(c *runconfig.Config) []Option {
 	s := &c.Samples
 	return []Option{
 		{Name: "sample-interval", Category: CategorySampling, Value: &intervalValue{s},
@@ -188,7 +188,7 @@ func GridOptions(c *train.Config) []Option {
 }
 
 // ConfigOptions returns the options of a whole configuration.
-func ConfigOptions(c *train.Config) []Option {
+func ConfigOptions(c *runconfig.Config) []Option {
 	options := DataOptions(c)
 	options = append(options, ModelOptions(c)...)
 	options = append(options, DiffusionOptions(c)...)
@@ -199,7 +199,7 @@ func ConfigOptions(c *train.Config) []Option {
 
 // NetworkOptions are the options that describe the network and diffusion of a file that
 // holds only weights.
-func NetworkOptions(c *train.Config) []Option {
+func NetworkOptions(c *runconfig.Config) []Option {
 	options := []Option{}
 	for _, o := range DataOptions(c) {
 		if o.Name == "class-cond" || o.Name == "num-classes" {
@@ -211,7 +211,7 @@ func NetworkOptions(c *train.Config) []Option {
 }
 
 // Configure applies the given flags to a configuration.
-func Configure(c *urfave.Context, config *train.Config, options []Option) error {
+func Configure(c *urfave.Context, config *runconfig.Config, options []Option) error {
 	was := config.Model.SuperRes()
 	err := errors.Join(Apply(c, options), superRes(c, &config.Model, was))
 	config.Diffusion.LearnSigma = config.Model.LearnSigma
@@ -256,11 +256,11 @@ func superRes(c *urfave.Context, m *model.Config, was bool) error {
 
 // BaseConfig returns the configuration of a preset, or improved-diffusion's defaults for
 // "".
-func BaseConfig(preset string) (train.Config, error) {
+func BaseConfig(preset string) (runconfig.Config, error) {
 	if preset == "" {
-		return train.Defaults(), nil
+		return runconfig.Defaults(), nil
 	}
-	p, err := train.LookupPreset(preset)
+	p, err := runconfig.LookupPreset(preset)
 	if err != nil {
 		return p.Config, Errorf("--preset: %w", err)
 	}

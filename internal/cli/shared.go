@@ -3,7 +3,7 @@ package cli
 import (
 	"strings"
 
-	"iddpm/train"
+	"iddpm/runconfig"
 )
 
 // PresetOption returns the flag --preset.
@@ -20,7 +20,7 @@ func ConfigOption() Option {
 // PresetNames lists the presets.
 func PresetNames() string {
 	var names []string
-	for _, p := range train.Presets() {
+	for _, p := range runconfig.Presets() {
 		names = append(names, p.Name)
 	}
 	return strings.Join(names, ", ")

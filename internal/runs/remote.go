@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/internal/terminal"
+	"iddpm/runconfig"
 	"iddpm/storage"
 	"iddpm/train"
 )
@@ -168,7 +169,7 @@ func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
 
 // Begin starts to mirror the run folder to the URL. It uploads the first file
 // synchronously, so that a missing write permission shows before the work.
-func (r *remote) Begin(ctx context.Context, config train.Config) error {
+func (r *remote) Begin(ctx context.Context, config runconfig.Config) error {
 	if r == nil {
 		return nil
 	}
@@ -184,7 +185,7 @@ func (r *remote) Begin(ctx context.Context, config train.Config) error {
 		Removed: func(name string) { r.log.Info("removed", zap.Stringer("checkpoint", r.At.Join(name))) },
 	}
 	if config.Train.Keep > 0 {
-		o.Replaced = config.Train.Replaced
+		o.Replaced = func(there, sent []string) []string { return train.Replaced(config.Train, there, sent) }
 	}
 	r.mirror = r.Mirror(r.Dir, o)
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -74,11 +75,11 @@ func TestBudgetHolds(t *testing.T) {
 func TestIntervalAdapts(t *testing.T) {
 	plain, dir := t.TempDir(), t.TempDir()
 	c := tiny()
-	c.Train.Steps, c.Samples = 9, train.SampleConfig{}
+	c.Train.Steps, c.Samples = 9, runconfig.SampleConfig{}
 	trainer, err := train.New(c, train.Run{Dir: plain})
 	finish(t, trainer, err)
 
-	c.Samples = train.SampleConfig{Interval: 2, Chosen: true, Images: 5, Respacing: "2"}
+	c.Samples = runconfig.SampleConfig{Interval: 2, Chosen: true, Images: 5, Respacing: "2"}
 	core, logs := observer.New(zapcore.InfoLevel)
 	read := time.Unix(0, 0)
 	s := &Sampler{clock: func() time.Time { read = read.Add(time.Second); return read }}

@@ -3,5 +3,5 @@
 // [Evaluator] (evaluator.go) compares samples with training images. Both sample by source.go.
 //
 // It is above package train, which calls it as a [train.Observer]: each process of a run has its
-// own in [train.Run]. What to sample is a part of the run's configuration, [train.SampleConfig].
+// own in [train.Run]. What to sample is a part of the run's configuration, [runconfig.SampleConfig].
 package preview

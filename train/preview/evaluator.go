@@ -14,7 +14,7 @@ import (
 	"iddpm/train/metrics"
 )
 
-// Evaluator compares samples with training images by the metric of [train.EvalConfig], and writes
+// Evaluator compares samples with training images by the metric of [runconfig.EvalConfig], and writes
 // it to the metrics of the run, as [train.EvalFID] or [train.EvalKID]. The samples are the first of
 // seed 0, by the process of the sample grids and the default weights of the step. All processes of a
 // run share the sampling; rank 0 computes the metric.

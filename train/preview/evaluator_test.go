@@ -17,6 +17,7 @@ import (
 	"iddpm/evaluate"
 	"iddpm/inference"
 	"iddpm/internal/madeup"
+	"iddpm/runconfig"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
@@ -37,10 +38,10 @@ func weightsFile(t *testing.T) string {
 }
 
 // evaluated is a run with one evaluation of five samples at its third step, the last.
-func evaluated(metric string) train.Config {
+func evaluated(metric string) runconfig.Config {
 	c := tiny()
 	c.Samples.Interval, c.Train.Steps = 0, 3
-	c.Eval = train.EvalConfig{Interval: 5, Samples: 5, Metric: metric}
+	c.Eval = runconfig.EvalConfig{Interval: 5, Samples: 5, Metric: metric}
 	return c
 }
 
@@ -76,7 +77,7 @@ func TestSampleMetrics(t *testing.T) {
 }
 
 // expectedKID computes the KID of a run's checkpoint.
-func expectedKID(t *testing.T, dir string, c train.Config, images *train.Images, weights string) (value float64) {
+func expectedKID(t *testing.T, dir string, c runconfig.Config, images *train.Images, weights string) (value float64) {
 	t.Helper()
 	m, err := inference.Load(dir, inference.LoadOptions{Respacing: c.Samples.Respacing})
 	if err != nil {

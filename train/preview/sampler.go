@@ -13,12 +13,13 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/inference"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 // Sampler makes grids of samples: samples/step-000500.png in the run folder, and an image of that
 // step in TensorBoard. The samples are those of [inference.Model.Sample] from the step's checkpoint
-// by its default weights, with seed 0 and the respacing of [train.SampleConfig], byte for byte on
+// by its default weights, with seed 0 and the respacing of [runconfig.SampleConfig], byte for byte on
 // the same machine with the same number of threads. All processes of a run share the work.
 //
 // A grid that fails, such as on a full disk, is a warning in the log: training continues.
@@ -47,7 +48,7 @@ func (s *Sampler) Due(t *train.Trainer) bool {
 	switch every := c.Samples.Interval; {
 	case every == 0 || c.Model.SuperRes() || step == 0:
 		return false
-	case every == train.AutoInterval:
+	case every == runconfig.AutoInterval:
 		return s.pace.due(step)
 	default:
 		if c.Samples.Chosen && s.budget.unmarked(step) {
@@ -59,7 +60,7 @@ func (s *Sampler) Due(t *train.Trainer) bool {
 
 // Observe makes a grid, or chooses the interval.
 func (s *Sampler) Observe(ctx context.Context, t *train.Trainer) error {
-	if t.Config().Samples.Interval != train.AutoInterval {
+	if t.Config().Samples.Interval != runconfig.AutoInterval {
 		return tolerate(ctx, t, "make a grid of samples", s.gridOnBudget(ctx, t))
 	}
 	err := s.schedule(ctx, t)

@@ -18,23 +18,24 @@ import (
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/model"
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
 // tiny is a run on the built-in images with steps of a few milliseconds, and a grid every third.
 // Its EMA is mostly initial weights at step 3, but not at step 6.
-func tiny() train.Config {
-	return train.Config{
+func tiny() runconfig.Config {
+	return runconfig.Config{
 		Model: model.Config{
 			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
 			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
 		},
 		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
-		Train: train.Options{
+		Train: runconfig.Options{
 			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.8}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
 			SaveInterval: 3, Precision: "fp32", Seed: 3, Threads: 1,
 		},
-		Samples: train.SampleConfig{Interval: 3, Images: 5, Respacing: "ddim5"},
+		Samples: runconfig.SampleConfig{Interval: 3, Images: 5, Respacing: "ddim5"},
 	}
 }
 
@@ -70,13 +71,13 @@ func checkpoint(dir, step string) string {
 // Grids are those of the steps' checkpoints: by DDIM and ancestral sampling, in more than one
 // batch, of random classes, by raw weights and EMA, and by a network trained in bfloat16.
 func TestGridsMatchCheckpoints(t *testing.T) {
-	for name, change := range map[string]func(*train.Config){
-		"ddim":      func(*train.Config) {},
-		"ancestral": func(c *train.Config) { c.Samples.Respacing = "4" },
-		"dpmpp-2m":  func(c *train.Config) { c.Samples.Respacing = "logsnr6" },
-		"batches":   func(c *train.Config) { c.Samples.Images = 18 },
-		"classes":   func(c *train.Config) { c.Model.ClassCond, c.Model.NumClasses = true, 12 },
-		"bf16":      func(c *train.Config) { c.Train.Precision = "bf16" },
+	for name, change := range map[string]func(*runconfig.Config){
+		"ddim":      func(*runconfig.Config) {},
+		"ancestral": func(c *runconfig.Config) { c.Samples.Respacing = "4" },
+		"dpmpp-2m":  func(c *runconfig.Config) { c.Samples.Respacing = "logsnr6" },
+		"batches":   func(c *runconfig.Config) { c.Samples.Images = 18 },
+		"classes":   func(c *runconfig.Config) { c.Model.ClassCond, c.Model.NumClasses = true, 12 },
+		"bf16":      func(c *runconfig.Config) { c.Train.Precision = "bf16" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			core, logs := observer.New(zapcore.InfoLevel)
@@ -124,7 +125,7 @@ func TestGridsChangeNothing(t *testing.T) {
 	half.Train.Steps = 3
 	trainer, err = train.New(half, sampled(dir, nil))
 	finish(t, trainer, err)
-	trainer, err = train.Resume(dir, func(own *train.Config) error { own.Train.Steps = 6; return nil }, sampled("", nil))
+	trainer, err = train.Resume(dir, func(own *runconfig.Config) error { own.Train.Steps = 6; return nil }, sampled("", nil))
 	finish(t, trainer, err)
 	if !bytes.Equal(read(t, checkpoint(plain, "000006")), read(t, checkpoint(dir, "000006"))) {
 		t.Error("the checkpoints differ")

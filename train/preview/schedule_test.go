@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/runconfig"
 	"iddpm/train"
 )
 
@@ -47,7 +48,7 @@ func TestRoundUp(t *testing.T) {
 func TestChosenIntervalIsStored(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	c, dir := tiny(), t.TempDir()
-	c.Samples = train.SampleConfig{Interval: train.AutoInterval, Respacing: "2"}
+	c.Samples = runconfig.SampleConfig{Interval: runconfig.AutoInterval, Respacing: "2"}
 	c.Train.Steps = 15
 	trainer, err := train.New(c, sampled(dir, zap.New(core)))
 	finish(t, trainer, err)
@@ -58,7 +59,7 @@ func TestChosenIntervalIsStored(t *testing.T) {
 	choices := func() int {
 		return logs.FilterMessageSnippet("interval of sample grids").Len() + logs.FilterMessageSnippet("no grids of samples").Len()
 	}
-	trainer, err = train.Resume(dir, func(own *train.Config) error { own.Train.Steps = 30; return nil }, sampled("", zap.New(core)))
+	trainer, err = train.Resume(dir, func(own *runconfig.Config) error { own.Train.Steps = 30; return nil }, sampled("", zap.New(core)))
 	finish(t, trainer, err)
 	after, err := train.ReadConfig(dir)
 	if err != nil || after.Samples != stored.Samples || choices() != 1 {

@@ -17,7 +17,7 @@ import (
 // inference.
 const batchSize = 16
 
-// source samples from the network of a run by the process of its [train.SampleConfig].
+// source samples from the network of a run by the process of its [runconfig.SampleConfig].
 type source struct {
 	process *diffusion.GaussianDiffusion
 	sampler diffusion.Sampler

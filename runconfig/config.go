@@ -1,4 +1,4 @@
-package train
+package runconfig
 
 import (
 	"encoding/json"
@@ -162,9 +162,9 @@ func (o Options) LearningRate(step int) float64 {
 // defaultMaxSkipped is the default of Options.MaxSkipped.
 const defaultMaxSkipped = 25
 
-// maxSkipped returns after how many consecutive skipped steps the run rolls back to its
+// SkipLimit returns after how many consecutive skipped steps the run rolls back to its
 // last checkpoint.
-func (o Options) maxSkipped() int {
+func (o Options) SkipLimit() int {
 	if o.MaxSkipped == 0 {
 		return defaultMaxSkipped
 	}
@@ -177,6 +177,14 @@ func (o Options) microbatch() int {
 		return o.BatchSize
 	}
 	return o.Microbatch
+}
+
+// SnapshotInterval returns the number of steps between two snapshots of power-function EMAs.
+func (o Options) SnapshotInterval() int {
+	if o.PowerEMAInterval > 0 {
+		return o.PowerEMAInterval
+	}
+	return o.SaveInterval
 }
 
 // CheckParts returns an error if batches cannot be divided among so many processes, or if
@@ -259,8 +267,8 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// parseConfig reads the JSON of a checkpoint or run folder.
-func parseConfig(text []byte) (Config, error) {
+// Parse reads the JSON of a checkpoint or run folder.
+func Parse(text []byte) (Config, error) {
 	var c Config
 	if err := json.Unmarshal(text, &c); err != nil {
 		return c, fmt.Errorf("configuration: %w", err)

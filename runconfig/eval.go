@@ -1,4 +1,4 @@
-package train
+package runconfig
 
 import (
 	"cmp"
@@ -24,8 +24,8 @@ type EvalConfig struct {
 	Inception string `json:"eval_inception,omitempty"` // file of the Inception network's weights; "": that in the user's cache folder
 }
 
-// evaluatesBound reports whether the run evaluates the bound on held-out images.
-func (e EvalConfig) evaluatesBound() bool { return e.Interval > 0 && (e.Dir != "" || e.HoldOut > 0) }
+// EvaluatesBound reports whether the run evaluates the bound on held-out images.
+func (e EvalConfig) EvaluatesBound() bool { return e.Interval > 0 && (e.Dir != "" || e.HoldOut > 0) }
 
 // SampleMetric returns the metric of samples, "fid" or "kid", or "" if there is none.
 func (e EvalConfig) SampleMetric() string {
@@ -34,16 +34,6 @@ func (e EvalConfig) SampleMetric() string {
 	}
 	return cmp.Or(e.Metric, "fid")
 }
-
-// The columns of an evaluation.
-const (
-	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
-	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
-	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
-	EvalFID       = "eval_fid"        // Fréchet Inception Distance of samples and training images
-	EvalKID       = "eval_kid"        // Kernel Inception Distance of the same
-	EvalKIDStderr = "eval_kid_stderr" // its standard error over subsets
-)
 
 // Validate returns an error that lists all invalid settings of e, for a run with process d.
 func (e EvalConfig) Validate(d diffusion.Config) error {
@@ -69,7 +59,7 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	if e.Metric != "" && e.Samples == 0 {
 		errs = append(errs, errors.New("eval-metric needs eval-samples: the number of samples to compare"))
 	}
-	if e.Interval > 0 && !e.evaluatesBound() && e.Samples == 0 {
+	if e.Interval > 0 && !e.EvaluatesBound() && e.Samples == 0 {
 		errs = append(errs, errors.New("eval-interval needs images that are not trained on: name them by eval-data, or set hold-out, for example to 0.05"))
 	}
 	if e.Respacing != "" {
@@ -81,20 +71,13 @@ func (e EvalConfig) Validate(d diffusion.Config) error {
 	return errors.Join(errs...)
 }
 
-// heldOut are the images to evaluate on.
-type heldOut struct {
-	pixels  []byte  // [N, H, W, C]
-	labels  []int64 // [N]
-	process *diffusion.GaussianDiffusion
-}
-
 // checkBest returns an error if the name, Options.KeepBest, is of no metric that the run measures.
 func (e EvalConfig) checkBest(name string) error {
 	switch name {
 	case "", "loss":
 		return nil
 	case "bpd":
-		if !e.evaluatesBound() {
+		if !e.EvaluatesBound() {
 			return errors.New("keep-best bpd compares evaluations on held-out images: set eval-interval, and hold-out or eval-data")
 		}
 	case "fid", "kid":
