@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"iddpm/diffusion"
 	"iddpm/model"
 )
 
@@ -98,6 +99,9 @@ func TestLookupPreset(t *testing.T) {
 	p, err := LookupPreset("cifar10")
 	if err != nil || p.Config.Model.Dropout != 0.3 || p.Config.Diffusion.Steps != 4000 {
 		t.Errorf("cifar10: %+v, %v", p, err)
+	}
+	if emoji, _ := LookupPreset("emoji"); emoji.Config.Diffusion.MeanType() != diffusion.Velocity || p.Config.Diffusion.MeanType() != diffusion.Epsilon {
+		t.Errorf("emoji predicts %q, cifar10 %q", emoji.Config.Diffusion.Predict, p.Config.Diffusion.Predict)
 	}
 	if _, err := LookupPreset("cifar"); err == nil || !strings.Contains(err.Error(), "cifar10, cifar10-vlb") {
 		t.Errorf("cifar: %v", err)

@@ -8,10 +8,9 @@ run=run/demo
 # A run that was killed before its first checkpoint has nothing to resume.
 ls "$run"/checkpoints/*.pt >/dev/null 2>&1 || rm -rf "$run"
 
-# docs/study.md compares these settings with others: a network that predicts v has the right colors, and annealing the
-# learning rate to zero gives cleaner samples. --watch logs the address of a page that shows the run.
+# docs/study.md compares these settings with others: annealing the learning rate to zero gives cleaner samples. --watch logs the address of a page that shows the run.
 # The summary at the end replaces the output of train and sample.
-build/iddpm train --run-dir "$run" --auto-resume --preset emoji --classes smileys-emotion --predict v --steps 1500 --lr-anneal-steps 1500 \
+build/iddpm train --run-dir "$run" --auto-resume --preset emoji --classes smileys-emotion --steps 1500 --lr-anneal-steps 1500 \
   --watch "$@" >/dev/null
 sampled=$(build/iddpm sample "$run" --num-samples 64 ${SAMPLE_FLAGS:-})
 

@@ -32,7 +32,7 @@ func TestBFloat16Loss(t *testing.T) {
 	for _, precision := range []string{"fp32", "bf16"} {
 		c := preset.Config
 		c.Train.Precision, c.Train.Steps, c.Train.Seed = precision, steps, 11
-		c.Train.BatchSize = batchSize
+		c.Train.BatchSize, c.Diffusion.Predict = batchSize, "epsilon" // as in docs/performance.md
 		c.Train.WarmupSteps = steps / 5
 		losses := stepLosses(t, c)
 		last := losses[len(losses)-len(losses)/5:]

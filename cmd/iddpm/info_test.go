@@ -14,6 +14,15 @@ import (
 	"iddpm/train"
 )
 
+// The presets for newcomers predict v unless a flag says otherwise.
+func TestPresetPredicts(t *testing.T) {
+	for args, want := range map[string]string{"emoji": "v", "emoji-gpu": "v", "emoji --predict epsilon": "epsilon", "emoji --predict-xstart": "xstart"} {
+		if got := settingOf(t, strings.Fields(args), "predict"); got != want {
+			t.Errorf("info %s: predict %s, want %s", args, got, want)
+		}
+	}
+}
+
 // TestInfoCheckpointing checks that info reports the cost and the savings of gradient
 // checkpointing, whether it is on or off.
 func TestInfoCheckpointing(t *testing.T) {

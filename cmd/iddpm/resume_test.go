@@ -49,6 +49,17 @@ func TestResumeFlags(t *testing.T) {
 	}
 }
 
+// A run of a preset that predicted epsilon resumes so, and its own flags are no contradiction.
+func TestResumePredict(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range [][]string{{"--predict", "epsilon", "--steps", "1"}, {"--auto-resume", "--steps", "2"}} {
+		got := iddpm(t, trainTiny("a", append(args, "--preset", "emoji")...)...)
+		if got.status != exitDone || !strings.Contains(config(t, "a"), `"predict": "epsilon"`) {
+			t.Errorf("%v: status %d, %s%s", args, got.status, got.stderr, config(t, "a"))
+		}
+	}
+}
+
 // TestResumeData checks that a run with moved or unreadable images can be resumed by every
 // command.
 func TestResumeData(t *testing.T) {

@@ -111,7 +111,7 @@ func DiffusionOptions(c *runconfig.Config) []Option {
 		{Name: "sigma-small", Category: categoryDiffusion, Value: &d.SigmaSmall, Usage: "fixed variance: posterior variance (beta tilde) instead of beta"},
 		{Name: "use-kl", Category: categoryDiffusion, Value: &d.UseKL, Usage: "train on the variational bound alone (L_vlb)"},
 		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon: --predict xstart"},
-		{Name: "predict", Category: categoryDiffusion, Value: &d.Predict, Standard: "epsilon, or xstart with --predict-xstart", Usage: "what the network predicts, `NAME`: epsilon, xstart (x_0), or v (velocity)"},
+		{Name: "predict", Category: categoryDiffusion, Value: &d.Predict, Standard: "epsilon, or xstart with --predict-xstart", Usage: "what the network predicts, `NAME`: epsilon, xstart (x_0), or v (velocity), as in the presets emoji and emoji-gpu"},
 		{Name: "loss-weight", Category: categoryDiffusion, Value: &d.LossWeight, Standard: "none", Usage: "weight `NAME` of L_simple by timestep: " + diffusion.LossWeightNames},
 		{Name: "rescale-timesteps", Category: categoryDiffusion, Value: &d.RescaleTimesteps, Usage: "scale timesteps to [0, 1000) before the timestep embedding"},
 		{Name: "rescale-learned-sigmas", Category: categoryDiffusion, Value: &d.RescaleLearnedSigmas, Usage: "weight of the variational bound in L_hybrid: 1/1000 of the full bound"},
@@ -215,6 +215,9 @@ func Configure(c *urfave.Context, config *runconfig.Config, options []Option) er
 	was := config.Model.SuperRes()
 	err := errors.Join(Apply(c, options), superRes(c, &config.Model, was))
 	config.Diffusion.LearnSigma = config.Model.LearnSigma
+	if d := &config.Diffusion; d.PredictXStart && d.Predict != "" && c.IsSet("predict-xstart") && !c.IsSet("predict") {
+		d.Predict = "xstart" // not the preset's
+	}
 	if err == nil && c.IsSet("attention-resolutions") {
 		err = checkAttention(config.Model)
 	}
