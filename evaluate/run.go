@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -100,7 +101,7 @@ func (r *Run) computeInception(ctx context.Context, m *Metrics) error {
 		return &WeightsError{r.Weights, err}
 	}
 	defer network.Free()
-	samples, err := r.features(ctx, network, SamplesSet, r.Samples...)
+	samples, err := r.Features(ctx, network, SamplesSet, r.Samples...)
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (r *Run) known(ctx context.Context, network *Inception) (SavedStatistics, e
 	if r.Reference.Images == nil {
 		return known, nil
 	}
-	set, err := r.features(ctx, network, ReferenceSet, r.Reference.Images)
+	set, err := r.Features(ctx, network, ReferenceSet, r.Reference.Images)
 	if err != nil {
 		return known, err
 	}
@@ -189,14 +190,20 @@ func statisticsOf(s *Set) (SavedStatistics, error) {
 	return SavedStatistics{Pool: &pool, Spatial: &spatial, Features: s.Features()}, err
 }
 
-// features computes the Inception features of every image of a set, part by part.
-func (r *Run) features(ctx context.Context, network *Inception, name string, parts ...*data.Dataset) (*Set, error) {
+// Features computes the Inception features of every image of a set, part by part. Of r it needs only Device
+// and the optional BatchSize and Progress. The set belongs to the caller's scope, or must be freed.
+func (r *Run) Features(ctx context.Context, network *Inception, name string, parts ...*data.Dataset) (*Set, error) {
 	n := 0
 	for _, part := range parts {
 		n += part.Len()
 	}
 	set := network.NewSet(n)
-	return set, r.eachBatch(ctx, Progress{Set: name}, parts, func(batch data.Batch, size int) error { return set.Add(batch.Pixels, size) })
+	err := r.eachBatch(ctx, Progress{Set: name}, parts, func(batch data.Batch, size int) error { return set.Add(batch.Pixels, size) })
+	if err != nil {
+		set.Free()
+		return nil, err
+	}
+	return set, nil
 }
 
 // eachBatch calls do with every batch of a set's parts, whose images have size pixels a side, and
@@ -244,11 +251,10 @@ func (r *Run) batchesOf(ctx context.Context, part *data.Dataset, do func(data.Ba
 	}
 }
 
-func (r *Run) batchSize() int {
-	switch {
-	case r.BatchSize > 0:
-		return r.BatchSize
-	case r.Device.Type == gotorch.CUDA:
+func (r *Run) batchSize() int { return cmp.Or(max(r.BatchSize, 0), defaultBatchSize(r.Device)) }
+
+func defaultBatchSize(device gotorch.Device) int {
+	if device.Type == gotorch.CUDA {
 		return 64
 	}
 	return 16

@@ -1,7 +1,9 @@
 package evaluate
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -38,6 +40,25 @@ func (s *Set) Add(pixels []byte, size int) error {
 		s.spatial.Add(spatial)
 	})
 	s.n += count
+	return nil
+}
+
+// AddAll adds images, bytes [N, size, size, 3], in batches. each may be nil: it is called before every
+// batch with the number of images so far. Once ctx has ended it returns its error after the current batch.
+func (s *Set) AddAll(ctx context.Context, pixels []byte, size int, each func(done int)) error {
+	done := 0
+	for batch := range slices.Chunk(pixels, defaultBatchSize(s.network.device)*3*size*size) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if each != nil {
+			each(done)
+		}
+		if err := s.Add(batch, size); err != nil {
+			return err
+		}
+		done += len(batch) / (3 * size * size)
+	}
 	return nil
 }
 

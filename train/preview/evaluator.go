@@ -29,11 +29,8 @@ type Evaluator struct {
 	Weights func(ctx context.Context) (string, error)
 
 	source
-	compare comparison // with the run's training images; nil: not computed yet
+	known *evaluate.Comparison // with the run's training images; nil: not computed yet
 }
-
-// comparison returns the metric of a set of samples.
-type comparison func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error)
 
 // maxReference is the largest number of training images that samples are compared with.
 const maxReference = 10_000
@@ -89,19 +86,20 @@ func (e *Evaluator) scoreInScope(ctx context.Context, t *train.Trainer, path str
 		return nil, &evaluate.WeightsError{Path: path, Err: err}
 	}
 	defer network.Free()
-	if e.compare == nil {
-		if e.compare, err = newComparison(ctx, t, network); err != nil {
+	if e.known == nil {
+		if e.known, err = newComparison(ctx, t, network); err != nil {
 			return nil, err
 		}
 	}
 	set := network.NewSet(samples.Len())
-	for first := 0; first < samples.Len(); first += batchSize {
-		batch := samples.Slice(first, min(batchSize, samples.Len()-first))
-		if err := add(ctx, t, set, batch.Pixels); err != nil {
-			return nil, err
-		}
+	if err := set.AddAll(ctx, samples.Pixels, samples.Size, func(int) { t.AdaptThreads() }); err != nil {
+		return nil, err
 	}
-	return e.compare(ctx, set)
+	distance, stdErr, err := e.known.Distance(ctx, set)
+	if t.Config().Eval.SampleMetric() == "kid" {
+		return []metrics.Value{{Name: train.EvalKID, Value: distance}, {Name: train.EvalKIDStderr, Value: stdErr}}, err
+	}
+	return []metrics.Value{{Name: train.EvalFID, Value: distance}}, err
 }
 
 // weights returns the file of the Inception network's weights.
@@ -115,18 +113,9 @@ func (e *Evaluator) weights(ctx context.Context, t *train.Trainer) (string, erro
 	return evaluate.WeightsPath()
 }
 
-// add adds the features of images of the run's size to a set.
-func add(ctx context.Context, t *train.Trainer, set *evaluate.Set, pixels []byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	t.AdaptThreads()
-	return set.Add(pixels, t.Config().Model.ImageSize)
-}
-
 // newComparison computes the features of training images: of one epoch in random order, as many as
 // maxReference.
-func newComparison(ctx context.Context, t *train.Trainer, network *evaluate.Inception) (comparison, error) {
+func newComparison(ctx context.Context, t *train.Trainer, network *evaluate.Inception) (*evaluate.Comparison, error) {
 	left := min(t.Data().Len(), maxReference)
 	set := network.NewSet(left)
 	batches, err := t.Data().Batches(data.LoaderOptions{BatchSize: batchSize, WorldSize: 1})
@@ -142,42 +131,14 @@ func newComparison(ctx context.Context, t *train.Trainer, network *evaluate.Ince
 			return nil, err
 		}
 		n := min(left, len(batch.Pixels)/each)
-		if err := add(ctx, t, set, batch.Pixels[:n*each]); err != nil {
+		if err := set.AddAll(ctx, batch.Pixels[:n*each], size, func(int) { t.AdaptThreads() }); err != nil {
 			return nil, err
 		}
 		batches.Recycle(batch)
 		left -= n
 	}
 	if t.Config().Eval.SampleMetric() == "kid" {
-		return kidOf(set), nil
+		return evaluate.CompareByKID(set), nil
 	}
-	return fidOf(set)
-}
-
-// fidOf returns the comparison with a reference by FID.
-func fidOf(reference *evaluate.Set) (comparison, error) {
-	known, err := reference.Pool()
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error) {
-		own, err := samples.Pool()
-		if err != nil {
-			return nil, err
-		}
-		distance, err := evaluate.FrechetDistance(ctx, own, known)
-		return []metrics.Value{{Name: train.EvalFID, Value: distance}}, err
-	}, nil
-}
-
-// kidOf returns the comparison with a reference by KID. It keeps the reference's features in host
-// memory.
-func kidOf(reference *evaluate.Set) comparison {
-	features := reference.Features()
-	device := features.Device()
-	known := features.To(gotorch.Device{}).Clone().Unscoped()
-	return func(ctx context.Context, samples *evaluate.Set) ([]metrics.Value, error) {
-		d, err := evaluate.KernelInceptionDistance(ctx, samples.Features(), known.To(device))
-		return []metrics.Value{{Name: train.EvalKID, Value: d.Mean}, {Name: train.EvalKIDStderr, Value: d.StdErr}}, err
-	}
+	return evaluate.CompareByFID(set)
 }
