@@ -459,8 +459,10 @@ func TestTicks(t *testing.T) {
 
 // Curves of several models are told apart by name, and the CSV has all values.
 func TestSamplingSteps(t *testing.T) {
-	points := []SamplerPoint{{Timesteps: 5, Evaluations: 9, Value: 0.5}, {Timesteps: 10, Evaluations: 19, Value: 0.1}}
-	one := []SamplerCurve{{Model: "a", Sampler: "heun", Spacing: "logsnr", Points: points}}
+	one := []SamplerPoint{
+		{Model: "a", Sampler: "heun", Spacing: "logsnr", Timesteps: 5, Evaluations: 9, Value: 0.5, Seconds: 2},
+		{Model: "a", Sampler: "heun", Spacing: "logsnr", Timesteps: 10, Evaluations: 19, Value: 0.1, Seconds: 4},
+	}
 	metric := SampleMetric{Label: "KID", Column: "kid", About: "KID."}
 	chart := SamplingSteps(one, metric)
 	if p := chart.Panels[0]; p.Lines[0].Name != "heun, logsnr" || !slices.Equal(p.Lines[0].X, []float64{9, 19}) || p.Y.Label != "KID" {
@@ -469,8 +471,11 @@ func TestSamplingSteps(t *testing.T) {
 	if rows := chart.Data.Rows; len(rows) != 2 || !slices.Equal(rows[1].Values, []float64{10, 19, 0.1}) {
 		t.Errorf("rows %v", rows)
 	}
-	two := SamplingSteps(append(one, SamplerCurve{Model: "b", Sampler: "heun", Spacing: "logsnr", Points: points}), metric)
-	if name := two.Panels[0].Lines[1].Name; name != "b: heun, logsnr" {
+	both := append(one, SamplerPoint{Model: "b", Sampler: "heun", Spacing: "logsnr"})
+	if name := SamplingSteps(both, metric).Panels[0].Lines[1].Name; name != "b: heun, logsnr" {
 		t.Errorf("the second model's curve is %q", name)
+	}
+	if few := FewSteps(both); len(few.Panels) != 2 || !slices.Equal(few.Panels[0].Lines[0].Y, []float64{0.5, 0.1}) || !slices.Equal(few.Data.Rows[1].Values, []float64{10, 19, 0.1, 4}) {
+		t.Errorf("%+v", few)
 	}
 }

@@ -76,7 +76,7 @@ func (o *fewStepsOptions) settings(numTimesteps int) (all []fewStepsSetting, err
 	if err != nil {
 		return nil, cli.Errorf("--samplers: %w", err)
 	}
-	spacings, err := parseNames(o.spacings, diffusion.ParseSpacing)
+	spacings, err := o.spacingsOf()
 	if err != nil {
 		return nil, cli.Errorf("--spacings: %w", err)
 	}
@@ -88,7 +88,7 @@ func (o *fewStepsOptions) settings(numTimesteps int) (all []fewStepsSetting, err
 	for _, spacing := range spacings {
 		for _, sampler := range samplers {
 			for _, n := range slices.Compact(slices.Sorted(slices.Values(o.steps))) {
-				all = append(all, fewStepsSetting{sampler, spacing, n})
+				all = append(all, fewStepsSetting{sampler, spacing(sampler), n})
 			}
 		}
 	}
@@ -96,6 +96,18 @@ func (o *fewStepsOptions) settings(numTimesteps int) (all []fewStepsSetting, err
 		return nil, cli.Errorf("--sampling-steps names nothing to compare")
 	}
 	return all, nil
+}
+
+// spacingsOf returns the named spacings, or that of each sampler, as functions of it.
+func (o *fewStepsOptions) spacingsOf() (all []func(diffusion.Sampler) diffusion.Spacing, err error) {
+	if o.spacings == "" {
+		return []func(diffusion.Sampler) diffusion.Spacing{diffusion.Sampler.Spacing}, nil
+	}
+	named, err := parseNames(o.spacings, diffusion.ParseSpacing)
+	for _, spacing := range named {
+		all = append(all, func(diffusion.Sampler) diffusion.Spacing { return spacing })
+	}
+	return all, err
 }
 
 // parseNames parses a comma-separated list.

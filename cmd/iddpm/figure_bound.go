@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"go.uber.org/zap"
@@ -27,9 +26,9 @@ type figureModelOptions struct {
 	precision string
 
 	// Of skip-steps:
-	samples     int // per length of the reverse process
-	metric      metricOptions
-	by, weights string // the metric of the samples, with the Inception network's weights; "": octaves
+	samples int // per length of the reverse process
+	metric  metricOptions
+	by      *sampleMetric // of the samples; nil: octaves
 }
 
 func newFigureModelOptions() *figureModelOptions {
@@ -37,13 +36,7 @@ func newFigureModelOptions() *figureModelOptions {
 }
 
 func (o *figureModelOptions) options() []cli.Option {
-	var session []cli.Option
-	for _, s := range o.sessionOptions.options() {
-		if s.Name != "json" { // every figure has it
-			session = append(session, s)
-		}
-	}
-	return append(session,
+	return append(sessionFlags(&o.sessionOptions),
 		cli.Option{Name: "data-dir", Category: cli.CategoryData, Local: true, Value: &o.dataDir, Standard: "what the run held out, or else was trained on", Usage: "evaluate on the images in `DIR`, a folder or a zip"},
 		cli.SplitOption(&o.split),
 		cli.Option{Name: "num-pictures", Category: cli.CategoryFigure, Value: &o.number, Usage: "average over `N` images, spread evenly over the set"},
@@ -87,14 +80,9 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 	if err := s.use(o.device); err != nil {
 		return evaluated{}, err
 	}
-	checkpoint, err := train.LoadCheckpoint(from.path)
+	checkpoint, err := figureCheckpoint(from.path, needsCheckpoint)
 	if err != nil {
 		return evaluated{}, err
-	}
-	if checkpoint.Bare {
-		if err := checkpoint.CompletePublished(); err != nil {
-			return evaluated{}, fmt.Errorf("%w: figures need a checkpoint of iddpm", err)
-		}
 	}
 	if o.samples > 0 && checkpoint.Config.Model.SuperRes() {
 		return evaluated{}, cli.Errorf("--num-samples: %s is a super-resolution network, which cannot sample without low-resolution images", from.path)
@@ -169,11 +157,10 @@ const skippedTenths = 10
 // skipDifferences generates samples by shortened processes and compares them with real images: the
 // difference by the number of timesteps. All begin with the same noise, whatever is skipped.
 func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
-	compare, free, err := s.skipMetric(ctx, c, o, real)
+	compare, err := skipMetric(ctx, c, o, real)
 	if err != nil {
 		return nil, err
 	}
-	defer free()
 	differences, steps := map[int]float64{}, m.Diffusion().NumTimesteps()
 	for tenth := range skippedTenths {
 		skip := min(steps*tenth/skippedTenths, steps-1)
@@ -197,18 +184,14 @@ func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *tr
 	return differences, nil
 }
 
-// skipMetric returns the function that compares samples, and one that frees what it needs: with
-// training images by FID or KID, or by octaves, dB, with the images of the bound.
-func (s *session) skipMetric(ctx context.Context, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (compare func(context.Context, inference.Images) (float64, error), free func(), err error) {
-	if o.by != "" {
-		m, err := s.openSampleMetric(ctx, o.by, o.weights, c, o.dataDir, o.split, o.metric.numRef)
-		if err != nil {
-			return nil, nil, err
-		}
-		return m.of, m.free, nil
+// skipMetric returns the function that compares samples: with training images by FID or KID, or by
+// octaves, dB, with the images of the bound.
+func skipMetric(ctx context.Context, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (func(context.Context, inference.Images) (float64, error), error) {
+	if o.by != nil {
+		return o.by.to(ctx, c, o.dataDir, o.split)
 	}
 	want := figure.Octaves(real.Pixels, real.Size)
 	return func(_ context.Context, samples inference.Images) (float64, error) {
 		return figure.Decibels(figure.Octaves(samples.Pixels, samples.Size), want), nil
-	}, func() {}, nil
+	}, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"iddpm/internal/cli"
+	"iddpm/train"
 )
 
 // drawing is a figure.Chart or a figure.Strip.
@@ -26,6 +28,11 @@ type figureSpec struct {
 
 // draw plots a figure from the arguments of its command. The session has no device yet.
 type draw func(ctx context.Context, s *session, args []string) (drawing, error)
+
+// sessionFlags are the flags of a session without --json, which every figure has.
+func sessionFlags(o *sessionOptions) []cli.Option {
+	return slices.DeleteFunc(o.options(), func(f cli.Option) bool { return f.Name == "json" })
+}
 
 // source is the argument of a curve: PATH, or NAME=PATH.
 type source struct{ name, path string }
@@ -50,6 +57,21 @@ func sourcesOf(args []string) ([]source, error) {
 	}
 	return all, nil
 }
+
+// figureCheckpoint reads a checkpoint. Bare weights need to be those of a published network, since
+// figures have no flags that describe one; hint says what to name instead.
+func figureCheckpoint(path, hint string) (*train.Checkpoint, error) {
+	c, err := train.LoadCheckpoint(path)
+	if err == nil && c.Bare {
+		if err = c.CompletePublished(); err != nil {
+			err = fmt.Errorf("%w: %s", err, hint)
+		}
+	}
+	return c, err
+}
+
+// needsCheckpoint is the hint of a figure of networks.
+const needsCheckpoint = "figures need a checkpoint of iddpm"
 
 // uniqueSuffix returns the shortest end of a path that no other one has.
 func uniqueSuffix(path string, all []source) string {

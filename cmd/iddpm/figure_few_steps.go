@@ -32,38 +32,39 @@ Examples:
 			if len(sources) == 0 {
 				return nil, cli.Errorf("name the output of iddpm bench few-steps --json")
 			}
-			var models []figure.FewStepsModel
+			var points []figure.SamplerPoint
 			for _, from := range sources {
-				m, err := readFewSteps(from)
+				of, err := readFewSteps(from)
 				if err != nil {
 					return nil, err
 				}
-				models = append(models, m)
+				points = append(points, of...)
 			}
-			return figure.FewSteps(models), nil
+			return figure.FewSteps(points), nil
 		}
 	},
 }
 
 // readFewSteps reads the output of bench few-steps. Samplers that add noise generate other images,
 // whose distance says nothing.
-func readFewSteps(from source) (figure.FewStepsModel, error) {
-	m := figure.FewStepsModel{Name: from.name}
+func readFewSteps(from source) (points []figure.SamplerPoint, err error) {
 	text, err := regularfile.Read(from.path)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
 	var result fewStepsResult
 	if err := json.Unmarshal(text, &result); err != nil || result.What != "few-steps" {
-		return m, fmt.Errorf("%s is not the output of iddpm bench few-steps --json", from.path)
+		return nil, fmt.Errorf("%s is not the output of iddpm bench few-steps --json", from.path)
 	}
 	for _, r := range result.Rows {
 		if r.Deterministic {
-			m.Rows = append(m.Rows, figure.FewStepsRow{Sampler: r.Sampler + ", " + r.Spacing, Timesteps: r.Timesteps, Evaluations: r.Evaluations, RMS: r.RMS, Seconds: r.SecondsPer64})
+			points = append(points, figure.SamplerPoint{
+				Model: from.name, Sampler: r.Sampler, Spacing: r.Spacing, Timesteps: r.Timesteps, Evaluations: r.Evaluations, Value: r.RMS, Seconds: r.SecondsPer64,
+			})
 		}
 	}
-	if len(m.Rows) == 0 {
-		return m, fmt.Errorf("%s has no sampler that adds no noise", from.path)
+	if len(points) == 0 {
+		return nil, fmt.Errorf("%s has no sampler that adds no noise", from.path)
 	}
-	return m, nil
+	return points, nil
 }

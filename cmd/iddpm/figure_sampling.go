@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
-	"iddpm/diffusion"
 	"iddpm/figure"
+	"iddpm/inference"
 	"iddpm/internal/cli"
 	"iddpm/train"
 )
@@ -58,8 +57,7 @@ func newFigureSamplingOptions() *figureSamplingOptions {
 }
 
 func (o *figureSamplingOptions) options() []cli.Option {
-	session := slices.DeleteFunc(o.sessionOptions.options(), func(s cli.Option) bool { return s.Name == "json" }) // every figure has it
-	return append(slices.Concat(session, o.fewStepsOptions.options(), o.metricOptions.options()),
+	return append(slices.Concat(sessionFlags(&o.sessionOptions), o.fewStepsOptions.options(), o.metricOptions.options()),
 		cli.Option{Name: "data-dir", Category: cli.CategoryData, Local: true, Value: &o.dataDir, Standard: "what the run was trained on", Usage: "compare with the images in `DIR`, a folder or a zip"},
 		cli.SplitOption(&o.split),
 	)
@@ -85,25 +83,24 @@ func (s *session) drawSamplingSteps(ctx context.Context, args []string, o *figur
 		return nil, err
 	}
 	defer s.screen.Done()
-	var curves []figure.SamplerCurve
+	by := s.newSampleMetric(metric, weights, o.metricOptions)
+	defer by.free()
+	var points []figure.SamplerPoint
 	for _, from := range sources {
-		of, err := s.samplerCurves(ctx, from, o, metric, weights)
+		of, err := s.measureSamplers(ctx, from, o, metric, by)
 		if err != nil {
 			return nil, err
 		}
-		curves = append(curves, of...)
+		points = append(points, of...)
 	}
-	return figure.SamplingSteps(curves, about), nil
+	return figure.SamplingSteps(points, about), nil
 }
 
-// samplerCurves measures the samplers of one model.
-func (s *session) samplerCurves(ctx context.Context, from source, o *figureSamplingOptions, metric, weights string) ([]figure.SamplerCurve, error) {
-	c, err := train.LoadCheckpoint(from.path)
+// measureSamplers measures the samplers of one model by a metric, by nil for the distance to all timesteps.
+func (s *session) measureSamplers(ctx context.Context, from source, o *figureSamplingOptions, metric string, by *sampleMetric) (points []figure.SamplerPoint, err error) {
+	c, err := figureCheckpoint(from.path, needsCheckpoint)
 	if err != nil {
 		return nil, err
-	}
-	if c.Bare {
-		return nil, fmt.Errorf("%s holds bare weights, without a configuration: figures need a checkpoint of iddpm", from.path)
 	}
 	settings, err := o.figureSettings(c.Config.Diffusion.Steps, metric)
 	if err != nil {
@@ -114,60 +111,48 @@ func (s *session) samplerCurves(ctx context.Context, from source, o *figureSampl
 		return nil, err
 	}
 	defer m.Free()
-	quality, free, err := m.quality(ctx, c, o, metric, weights)
+	quality, err := m.quality(ctx, c, o, by)
 	if err != nil {
 		return nil, err
 	}
-	defer free()
-	var curves []figure.SamplerCurve
-	for _, by := range settings {
-		made, err := m.sample(ctx, by, false)
+	for _, setting := range settings {
+		made, err := m.sample(ctx, setting, false)
 		if err != nil {
 			return nil, err
 		}
-		value, err := quality(ctx, made)
+		value, err := quality(ctx, made.Images)
 		if err != nil {
 			return nil, err
 		}
-		s.log.Info("compared samples", zap.Stringer("sampler", by), zap.Int("timesteps", made.timesteps), zap.Float64(metric, value))
-		curve := figure.SamplerCurve{Model: from.name, Sampler: by.sampler.String(), Spacing: by.spacing.String()}
-		if n := len(curves); n == 0 || curves[n-1].Sampler != curve.Sampler || curves[n-1].Spacing != curve.Spacing {
-			curves = append(curves, curve)
-		}
-		last := &curves[len(curves)-1]
-		last.Points = append(last.Points, figure.SamplerPoint{Timesteps: made.timesteps, Evaluations: by.sampler.Evaluations(made.timesteps), Value: value})
+		s.log.Info("compared samples", zap.Stringer("sampler", setting), zap.Int("timesteps", made.timesteps), zap.Float64(metric, value))
+		points = append(points, figure.SamplerPoint{
+			Model: from.name, Sampler: setting.sampler.String(), Spacing: setting.spacing.String(),
+			Timesteps: made.timesteps, Evaluations: setting.sampler.Evaluations(made.timesteps), Value: value,
+		})
 	}
-	return curves, nil
+	return points, nil
 }
 
-// figureSettings returns what to compare: each sampler by its own spacing unless spacings are named.
+// figureSettings returns what to compare. Samplers that add noise have no distance to all timesteps.
 func (o *figureSamplingOptions) figureSettings(numTimesteps int, metric string) ([]fewStepsSetting, error) {
-	few, own := o.fewStepsOptions, o.spacings == ""
-	if own {
-		few.spacings = strings.Join([]string{diffusion.EvenT.String(), diffusion.EvenLogSNR.String()}, ",")
+	all, err := o.settings(numTimesteps)
+	if metric == metricRMS {
+		all = slices.DeleteFunc(all, func(by fewStepsSetting) bool { return !by.sampler.Deterministic(0) })
 	}
-	all, err := few.settings(numTimesteps)
-	kept := slices.DeleteFunc(all, func(by fewStepsSetting) bool {
-		return own && by.spacing != by.sampler.Spacing() || metric == metricRMS && !by.sampler.Deterministic(0)
-	})
-	if err == nil && len(kept) == 0 {
+	if err == nil && len(all) == 0 {
 		err = cli.Errorf("--samplers %s: all of them add noise, and have no distance to all timesteps: --metric kid compares them", o.samplers)
 	}
-	return kept, err
+	return all, err
 }
 
-// quality returns the function that compares samples, and one that frees what it needs.
-func (m *fewStepsModel) quality(ctx context.Context, c *train.Checkpoint, o *figureSamplingOptions, metric, weights string) (of func(context.Context, fewStepsSamples) (float64, error), free func(), err error) {
-	if metric != metricRMS {
-		by, err := m.openSampleMetric(ctx, metric, weights, c, o.dataDir, o.split, o.numRef)
-		if err != nil {
-			return nil, nil, err
-		}
-		return func(ctx context.Context, made fewStepsSamples) (float64, error) { return by.of(ctx, made.Images) }, by.free, nil
+// quality returns the function that compares samples.
+func (m *fewStepsModel) quality(ctx context.Context, c *train.Checkpoint, o *figureSamplingOptions, by *sampleMetric) (func(context.Context, inference.Images) (float64, error), error) {
+	if by != nil {
+		return by.to(ctx, c, o.dataDir, o.split)
 	}
 	m.log.Info("sampling by all timesteps, to compare with: no weights of the Inception network are used", zap.Int("timesteps", m.config.Steps))
 	full, err := m.sample(ctx, m.fullChain(), false)
-	return func(_ context.Context, made fewStepsSamples) (float64, error) {
-		return rms(made.Pixels, full.Pixels), nil
-	}, func() {}, err
+	return func(_ context.Context, samples inference.Images) (float64, error) {
+		return rms(samples.Pixels, full.Pixels), nil
+	}, err
 }

@@ -243,14 +243,9 @@ func configAt(path string) (runconfig.Config, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return train.ReadConfig(path)
 	}
-	c, err := train.LoadCheckpoint(path)
+	c, err := figureCheckpoint(path, "name its run folder, or the schedule as in cosine:4000")
 	if err != nil {
 		return runconfig.Config{}, err
-	}
-	if c.Bare {
-		if err := c.CompletePublished(); err != nil {
-			return runconfig.Config{}, fmt.Errorf("%w: name its run folder, or the schedule as in cosine:4000", err)
-		}
 	}
 	return c.Config, nil
 }

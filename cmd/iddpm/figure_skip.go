@@ -49,8 +49,8 @@ func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOp
 		return nil, err
 	}
 	var by *figure.SampleMetric // nil: octaves
-	if metric != metricOctaves && o.samples > 0 {
-		o.by, o.weights = metric, weights
+	if o.by = s.newSampleMetric(metric, weights, o.metric); o.by != nil && o.samples > 0 {
+		defer o.by.free()
 		about := o.metric.about(metric, o.samples)
 		about.About = "Second panel: " + about.About
 		by = &about

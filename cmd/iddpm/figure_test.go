@@ -274,6 +274,10 @@ func testFiguresBySamples(t *testing.T, run string) {
 	if by := cells(t, drawFigure(t, append(few, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3")...), "dpmpp-2m-sde, logsnr", "kid"); len(by) != 1 {
 		t.Errorf("KID in few steps: %v", by)
 	}
+	two := iddpm(t, append(append([]string{"figure"}, few...), "n="+run, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3", "-o", filepath.Join(t.TempDir(), "two"))...)
+	if n := strings.Count(two.stderr, "computing Inception features"); two.status != exitDone || n != 1 {
+		t.Errorf("status %d: the features of one reference are computed %d times for two models: %s", two.status, n, two.stderr)
+	}
 	rows := drawFigure(t, append(few, "--metric", "rms", "--samplers", "heun,ddim,ddpm")...)
 	if got := cells(t, rows, "heun, logsnr", "evaluations"); !slices.Equal(got, []float64{3, 7}) {
 		t.Errorf("heun evaluates the network %v times", got)

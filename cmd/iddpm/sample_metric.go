@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
@@ -84,46 +83,74 @@ func (o metricOptions) about(metric string, samples int) figure.SampleMetric {
 	return figure.SampleMetric{Label: "KID", Column: "kid", About: fmt.Sprintf("KID of %d samples to training images.", samples)}
 }
 
-// sampleMetric compares samples with the training images of a model by Inception features.
+// sampleMetric compares samples with training images by Inception features. It loads the network once, and
+// computes the features of each reference once, however many models a figure compares.
 type sampleMetric struct {
 	*session
-	name    string
-	network *evaluate.Inception
-	known   *evaluate.Set
-	pool    func() (evaluate.Statistics, error) // of known, computed once
+	name    string // metricFID or metricKID
+	weights string // file of the network
+	numRef  int
+	network *evaluate.Inception             // nil until it is needed
+	known   map[string]*evaluate.Comparison // with a reference, by what selects its images
 }
 
-// openSampleMetric computes the features of the images of dir, or else of those that a checkpoint was
-// trained on.
-func (s *session) openSampleMetric(ctx context.Context, name, weights string, c *train.Checkpoint, dir, split string, limit int) (m *sampleMetric, err error) {
+// newSampleMetric returns a metric that [metricOptions.choose] has chosen; nil for the fallback.
+func (s *session) newSampleMetric(metric, weights string, o metricOptions) *sampleMetric {
+	if metric == o.fallback {
+		return nil
+	}
+	return &sampleMetric{session: s, name: metric, weights: weights, numRef: o.numRef, known: map[string]*evaluate.Comparison{}}
+}
+
+// to returns the comparison of samples with the images of dir, or else with those that a checkpoint
+// was trained on.
+func (m *sampleMetric) to(ctx context.Context, c *train.Checkpoint, dir, split string) (func(context.Context, inference.Images) (float64, error), error) {
 	settings := c.Config.DataOptions()
-	settings.Split, settings.Limit, settings.HoldOut, settings.CacheBytes = split, limit, c.Config.Eval.HoldOut, -1
+	settings.Split, settings.Limit, settings.HoldOut, settings.CacheBytes = split, m.numRef, c.Config.Eval.HoldOut, -1
 	settings.ClassCond = false
 	if dir != "" {
 		settings.HoldOut = 0
 	}
-	set, err := data.Open(cmp.Or(dir, c.Config.Data.Dir), settings)
+	dir = cmp.Or(dir, c.Config.Data.Dir)
+	key := fmt.Sprintf("%s %+v", dir, settings)
+	if m.known[key] == nil {
+		set, err := data.Open(dir, settings)
+		if err != nil {
+			return nil, err
+		}
+		defer set.Close()
+		if err := m.inFloat32(func() (err error) { m.known[key], err = m.comparison(ctx, set); return err }); err != nil {
+			return nil, err
+		}
+	}
+	return func(ctx context.Context, samples inference.Images) (float64, error) {
+		return m.distance(ctx, m.known[key], samples)
+	}, nil
+}
+
+// comparison computes the features of a reference.
+func (m *sampleMetric) comparison(ctx context.Context, set *data.Dataset) (c *evaluate.Comparison, err error) {
+	if m.network == nil {
+		if m.network, err = evaluate.Load(m.weights, m.device); err != nil {
+			return nil, fmt.Errorf("--inception: %w", &evaluate.WeightsError{Path: m.weights, Err: err})
+		}
+	}
+	m.log.Info("computing Inception features of the reference", zap.String("data", set.Name()), zap.Int("images", set.Len()), zap.String("metric", m.name))
+	run := evaluate.Run{Device: m.device, Progress: func(at evaluate.Progress) { m.show(at.Images, at.Of) }}
+	known, err := run.Features(ctx, m.network, evaluate.ReferenceSet, set)
 	if err != nil {
 		return nil, err
 	}
-	defer set.Close()
-	s.log.Info("computing Inception features of the reference", zap.String("data", set.Name()), zap.Int("images", set.Len()), zap.String("metric", name))
-	m = &sampleMetric{session: s, name: name}
-	err = m.inFloat32(func() (err error) {
-		if m.network, err = evaluate.Load(weights, s.device); err != nil {
-			return fmt.Errorf("--inception: %w", &evaluate.WeightsError{Path: weights, Err: err})
-		}
-		m.known = m.network.NewSet(set.Len())
-		m.pool = sync.OnceValues(m.known.Pool)
-		return m.add(ctx, m.known, set.Len(), set.ImageSize(), func(i int) ([]byte, error) {
-			pixels, _, err := set.Image(i)
-			return pixels, err
-		})
-	})
-	if err != nil {
-		m.free()
+	defer known.Free()
+	if m.name == metricKID {
+		return evaluate.CompareByKID(known), nil
 	}
-	return m, err
+	return evaluate.CompareByFID(known)
+}
+
+func (m *sampleMetric) show(images, of int) {
+	m.threads.Adapt()
+	m.screen.Show(images, of, "Inception features ")
 }
 
 // inFloat32 runs f on the tensor thread without TF32, for which FID is not defined.
@@ -134,68 +161,28 @@ func (m *sampleMetric) inFloat32(f func() error) error {
 	return onTensorThread(f)
 }
 
-// featureBatch is the number of images whose features are computed at a time.
-const featureBatch = 16
-
-// add adds n images to a set.
-func (m *sampleMetric) add(ctx context.Context, set *evaluate.Set, n, size int, image func(i int) ([]byte, error)) error {
-	var batch []byte
-	for i := range n {
-		pixels, err := image(i)
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, pixels...); (i+1)%featureBatch != 0 && i+1 < n {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		m.threads.Adapt()
-		if err := set.Add(batch, size); err != nil {
-			return err
-		}
-		m.screen.Show(i+1, n, "Inception features ")
-		batch = batch[:0]
-	}
-	return nil
-}
-
-// of returns the metric of samples.
-func (m *sampleMetric) of(ctx context.Context, samples inference.Images) (value float64, err error) {
-	err = m.inFloat32(func() (err error) {
+// distance returns the metric of samples.
+func (m *sampleMetric) distance(ctx context.Context, known *evaluate.Comparison, samples inference.Images) (value float64, err error) {
+	err = m.inFloat32(func() error {
 		set := m.network.NewSet(samples.Len())
 		defer set.Free()
-		err = m.add(ctx, set, samples.Len(), samples.Size, func(i int) ([]byte, error) { return samples.Image(i), nil })
-		if err != nil {
-			return err
+		err := set.AddAll(ctx, samples.Pixels, samples.Size, func(done int) { m.show(done, samples.Len()) })
+		if err == nil {
+			value, _, err = known.Distance(ctx, set)
 		}
-		gotorch.Scope(func() { value, err = m.distance(ctx, set) })
 		return err
 	})
 	return value, err
 }
 
-func (m *sampleMetric) distance(ctx context.Context, samples *evaluate.Set) (float64, error) {
-	if m.name == metricKID {
-		d, err := evaluate.KernelInceptionDistance(ctx, samples.Features(), m.known.Features())
-		return d.Mean, err
-	}
-	own, err := samples.Pool()
-	if err != nil {
-		return 0, err
-	}
-	known, err := m.pool()
-	if err != nil {
-		return 0, err
-	}
-	return evaluate.FrechetDistance(ctx, own, known)
-}
-
+// free frees the network and the references; m may be nil.
 func (m *sampleMetric) free() {
+	if m == nil {
+		return
+	}
 	gotorch.Run(func() {
-		if m.known != nil {
-			m.known.Free()
+		for _, c := range m.known {
+			c.Free()
 		}
 		if m.network != nil {
 			m.network.Free()
