@@ -106,6 +106,11 @@ class LibtorchTest(unittest.TestCase):
         self.assertEqual({path.name for path in self.cache.iterdir()},
                          {"torch", "nvidia", "manifests", "lock"})
 
+    def fetch_torch(self):
+        """Leaves torch's wheel where an interrupted run leaves it."""
+        (self.cache / "wheels" / "torch").mkdir(parents=True)
+        shutil.copy(str(next(self.shelf.glob("torch-*"))), str(self.cache / "wheels" / "torch"))
+
     # --- the download ---
 
     def test_download_then_nothing_to_do(self):
@@ -148,10 +153,11 @@ class LibtorchTest(unittest.TestCase):
             "half a manifest": lambda: os.truncate(str(manifest), 40),
             "a manifest of something else": lambda: manifest.write_text("[1, 2]"),
         }
+        self.succeed()
         for name, damage in damages.items():
             with self.subTest(name):
-                self.succeed()
                 damage()
+                self.fetch_torch()  # starting pip for each damage would take most of this test's time
                 _, messages = self.succeed()
                 self.assertIn("torch==9.9.9", messages)
                 self.assertNotIn("cudart==13.0", messages)  # only the damaged wheel is fetched
@@ -221,9 +227,9 @@ class LibtorchTest(unittest.TestCase):
     def test_killed_while_unpacking(self):
         # The state after such a kill: a complete wheel, some files in place, some temporary, no manifest.
         self.succeed("--cuda-build")
-        for name in ("wheels/torch", "tmp/torch/torch/lib", "torch/lib"):
+        self.fetch_torch()
+        for name in ("tmp/torch/torch/lib", "torch/lib"):
             (self.cache / name).mkdir(parents=True)
-        shutil.copy(str(next(self.shelf.glob("torch-*"))), str(self.cache / "wheels" / "torch"))
         (self.cache / "tmp/torch/torch/lib/libtorch_cpu.so").write_bytes(b"the lib")
         (self.cache / "torch/lib/libtorch_cpu.so").write_bytes(b"half of an older one")
         next(self.shelf.glob("torch-*")).unlink()  # the complete wheel must be used, not downloaded again

@@ -9,36 +9,36 @@ import sys
 import tempfile
 import time
 import unittest
+import zipfile
 from pathlib import Path
 from unittest import mock
 
 import test_cuda
 
-# A fake iddpm. $BROKEN names the subcommand or flag with which its results differ.
-FAKE = """#!%s -SE
-import json, os, pathlib, random, sys, zipfile
-args = dict(zip(sys.argv[1::1], sys.argv[2::1]))
-what, broken = sys.argv[1], os.environ.get("BROKEN") in sys.argv
-said = "random %%d" %% random.getrandbits(64) if broken else "the same"
-if what == "train" or what == "resume":
-    folder = pathlib.Path(args["--run-dir"] if what == "train" else args["resume"]) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ("ckpt-%%06d.pt" %% int(args["--steps"]))).write_text(said)
-elif what == "export":
-    folder = pathlib.Path(args["export"]) / "checkpoints"
-    weights = (folder / "ckpt-000020.pt").read_bytes()
-    header = {"__metadata__": {"iddpm.config": str(folder)}, "w": {"dtype": "U8", "shape": [len(weights)], "data_offsets": [0, len(weights)]}}
-    header = json.dumps(header).encode()
-    pathlib.Path(args["-o"]).write_bytes(len(header).to_bytes(8, "little") + header + weights)
-elif what == "sample":
-    pathlib.Path(args["-o"]).mkdir()
-    with zipfile.ZipFile(args["-o"] + "/samples_16x16x16x3.npz", "w") as archive:
-        archive.writestr("arr_0.npy", bytes([random.randrange(256)]) * 12288 if broken else bytes(12288))
-elif what == "bench":
-    print(json.dumps({"seconds_per_step": 0.5, "images_per_second": 16, "first_step_seconds": 3.5}))
-else:
-    print(json.dumps({"bpd": 4.5}))
-"""
+def fake_iddpm(context, *args):
+    """What Context.iddpm returns and leaves. $BROKEN names the subcommand or flag with which its results differ."""
+    args = [str(arg) for arg in args]
+    what, value = args[0], dict(zip(args, args[1:]))
+    broken = os.environ.get("BROKEN") in args
+    said = os.urandom(8) if broken else b"the same"
+    if what in ("train", "resume"):
+        folder = Path(value["--run-dir" if what == "train" else "resume"]) / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("ckpt-%06d.pt" % int(value["--steps"]))).write_bytes(said)
+    elif what == "export":
+        folder = Path(value["export"]) / "checkpoints"
+        weights = (folder / "ckpt-000020.pt").read_bytes()
+        header = {"__metadata__": {"iddpm.config": str(folder)}, "w": {"dtype": "U8", "shape": [len(weights)], "data_offsets": [0, len(weights)]}}
+        header = json.dumps(header).encode()
+        Path(value["-o"]).write_bytes(len(header).to_bytes(8, "little") + header + weights)
+    elif what == "sample":
+        Path(value["-o"]).mkdir()
+        with zipfile.ZipFile(value["-o"] + "/samples_16x16x16x3.npz", "w") as archive:
+            archive.writestr("arr_0.npy", said * 1536)
+    elif what == "bench":
+        return json.dumps({"seconds_per_step": 0.5, "images_per_second": 16, "first_step_seconds": 3.5})
+    return json.dumps({"bpd": 4.5})
+
 
 CSV = '''==PROF== Connected to process 1
 "ID","Process ID","Kernel Name","Metric Name","Metric Unit","Metric Value"
@@ -55,11 +55,10 @@ class TestCUDATest(unittest.TestCase):
         self.folder = Path(folder.name)
         self.results = self.folder / "results.jsonl"
         (self.folder / "libtorch").mkdir()
-        (self.folder / "iddpm").write_text(FAKE % sys.executable)
-        (self.folder / "iddpm").chmod(0o755)
-        patch = mock.patch.object(test_cuda, "BUILD", self.folder)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for of, name, fake in ((test_cuda, "BUILD", self.folder), (test_cuda.Context, "iddpm", fake_iddpm)):
+            patch = mock.patch.object(of, name, fake)
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def call(self, *args, calls=None, **env):
         """The exit status, and the status of each part by its name."""
@@ -99,7 +98,7 @@ class TestCUDATest(unittest.TestCase):
 
     def test_all_parts_share_a_limit(self):
         parts = [("slow", 60, lambda c: c.run("sleep", "60")), ("never", 60, lambda c: None)]
-        status, found = self.call("--seconds", "3", calls={"first": (60, parts), "second": (1, [])})
+        status, found = self.call("--seconds", "2.1", calls={"first": (60, parts), "second": (1, [])})
         self.assertEqual((status, found), (1, {"slow": "out of time", "never": "not reached"}))
 
     def test_a_skipped_part_is_no_failure(self):
