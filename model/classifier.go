@@ -136,7 +136,7 @@ func (m *Classifier) Forward(x, t gotorch.Tensor, in Input) gotorch.Tensor {
 	p, dtype, watch := m.begin(in, defersBias(x))
 	emb := p.segments.leaf(m.timeEmbed.forward(t, p).Silu())
 	if !in.Segments.recomputes() {
-		p.emb = projections(append(slices.Clone(m.inputBlocks), m.middleBlock), emb, p)
+		p.emb = projections(m.encoderBlocks(), emb, p)
 	}
 	h, hs := m.encode(x.CastTo(dtype).ChannelsLast(), emb, p, watch)
 	logits := m.pool.forward(h, hs, p)

@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -73,6 +74,11 @@ func (m *encoder) buildMiddle(b builder, ch int) {
 		attention: newAttention(b.at("1"), ch, m.config.NumHeads, m.config),
 		res2:      newResBlock(b.at("2"), ch, ch, keepSize, m.config),
 	}
+}
+
+// encoderBlocks returns a new list of the encoder's blocks and the middle block.
+func (m *encoder) encoderBlocks() []block {
+	return append(slices.Clone(m.inputBlocks), m.middleBlock)
 }
 
 // encode evaluates the encoder and the middle block at x [N, C, H, W] and emb, in x's dtype. It

@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 
@@ -64,7 +63,7 @@ func (m *UNet) forward(x, t gotorch.Tensor, in Input, defersBias bool) gotorch.T
 	emb := p.segments.leaf(m.embed(t, in.Y, p))
 	watch("time_embed", emb)
 	if !in.Segments.recomputes() { // otherwise each block recomputes its projection
-		p.emb = projections(slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks), emb, p)
+		p.emb = projections(append(m.encoderBlocks(), m.outputBlocks...), emb, p)
 	}
 	h, hs := m.encode(x.CastTo(dtype).ChannelsLast(), emb, p, watch)
 	for i, bl := range m.outputBlocks {

@@ -1,7 +1,7 @@
 package model
 
-// StepMemory describes a training step on a GPU for [UNet.StepBytes]. With all booleans
-// false it is one microbatch without gradient checkpointing.
+// StepMemory describes a training step on a GPU for [UNet.StepBytes] and [Classifier.StepBytes].
+// With all booleans false it is one microbatch without gradient checkpointing.
 type StepMemory struct {
 	Images       int   // per microbatch
 	ImageSize    int   // width and height in pixels
@@ -35,16 +35,34 @@ func (m *UNet) StepBytes(s StepMemory) int64 {
 			w.layers[len(w.layers)-1].addedGrad = out
 		}
 	})
-	w.input(m)
+	w.input(&m.encoder, append(m.encoderBlocks(), m.outputBlocks...), m.labelEmb)
 	w.backward()
 	return max(w.peak, m.sumBytes(s))
 }
 
-// WorkingWeightBytes returns the bytes of 16-bit [UNet.WorkingWeights].
-func (m *UNet) WorkingWeightBytes() int64 { return 2 * m.autocastValues() }
+// StepBytes returns what [UNet.StepBytes] does, for a classifier.
+func (m *Classifier) StepBytes(s StepMemory) int64 {
+	w := memoryWalk{StepMemory: s, live: m.castBytes(s)}
+	_, poolsAll := m.pool.(*featurePool)
+	side, results := int64(s.ImageSize), int64(0)
+	for _, bl := range m.encoderBlocks() {
+		out := w.block(bl, side)
+		side, results = bl.size(side), results+out
+		if poolsAll {
+			w.layers[len(w.layers)-1].addedGrad = out
+		}
+	}
+	w.add(m.pool.memory(&w, side, results))
+	w.input(&m.encoder, m.encoderBlocks(), nil)
+	w.backward()
+	return max(w.peak, m.sumBytes(s))
+}
+
+// WorkingWeightBytes returns the bytes of 16-bit working weights.
+func (m *encoder) WorkingWeightBytes() int64 { return 2 * m.autocastValues() }
 
 // autocastValues returns the number of values that a GPU uses in the compute dtype.
-func (m *UNet) autocastValues() (n int64) {
+func (m *encoder) autocastValues() (n int64) {
 	for _, p := range m.params {
 		if p.autocast && !p.deferred {
 			n += p.numel()
@@ -60,7 +78,7 @@ func (s StepMemory) castsAtOnce() bool {
 
 // castBytes returns the bytes that are live during the whole evaluation: casts of the
 // weights, and the accumulated gradients of earlier microbatches.
-func (m *UNet) castBytes(s StepMemory) (bytes int64) {
+func (m *encoder) castBytes(s StepMemory) (bytes int64) {
 	if s.castsAtOnce() {
 		bytes += 2 * m.autocastValues()
 	}
@@ -72,7 +90,7 @@ func (m *UNet) castBytes(s StepMemory) (bytes int64) {
 
 // sumBytes returns the bytes live while a microbatch's 16-bit gradients are cast and
 // accumulated.
-func (m *UNet) sumBytes(s StepMemory) int64 {
+func (m *encoder) sumBytes(s StepMemory) int64 {
 	if !s.Accumulates || !s.WorkingWeights {
 		return 0
 	}
@@ -213,19 +231,32 @@ func (w *memoryWalk) output(m *UNet, side int64) {
 }
 
 // input prepends what belongs to no block: images, noise and x_t, and the embedding with
-// its projections, whose gradients are computed last.
-func (w *memoryWalk) input(m *UNet) {
+// its projections for all blocks, whose gradients are computed last. labels are the weights of
+// the label embedding; nil: none.
+func (w *memoryWalk) input(m *encoder, blocks []block, labels *Parameter) {
 	pixels := int64(w.Images) * int64(w.ImageSize) * int64(w.ImageSize)
-	l := layerMemory{outputs: pixels * int64(m.config.InChannels) * (3*4 + w.ElementBytes), weights: m.embeddingBytes()}
+	l := layerMemory{outputs: pixels * int64(m.config.InChannels) * (3*4 + w.ElementBytes), weights: w.weights(m.timeEmbed.first.weight, m.timeEmbed.first.bias, m.timeEmbed.second.weight, m.timeEmbed.second.bias)}
+	if labels != nil {
+		l.weights += w.weights(labels)
+	}
 	if !w.Checkpointing { // all blocks' projections are one operator
-		projections := m.projectionBytes()
-		l.outputs += projections
-		l.weights += projections
+		l.outputs += projectionBytes(blocks)
+		l.weights += projectionBytes(blocks)
 	}
 	if w.castsAtOnce() { // gradients of the casts, until all are complete
 		l.weights += 4 * m.autocastValues()
 	}
 	w.layers = append([]layerMemory{l}, w.layers...)
+}
+
+// pooled is the memory of a classifier's last norm, in float32, of its input in the compute dtype.
+func (w *memoryWalk) pooled(n *norm, channels, side int64) layerMemory {
+	in := 4 * int64(w.Images) * channels * side * side
+	l := layerMemory{outputs: in, gradients: 2 * in, weights: w.weights(n.weight, n.bias)}
+	if w.ElementBytes < 4 {
+		l.outputs += in // the cast to float32
+	}
+	return l
 }
 
 // weights returns the bytes of the gradients of params.
@@ -240,26 +271,15 @@ func (w *memoryWalk) weights(params ...*Parameter) (bytes int64) {
 	return bytes
 }
 
-// embeddingBytes returns the bytes of the embedding's weights.
-func (m *UNet) embeddingBytes() (bytes int64) {
-	for _, l := range []*linear{m.timeEmbed.first, m.timeEmbed.second} {
-		bytes += 4 * (l.weight.numel() + l.bias.numel())
-	}
-	if m.labelEmb != nil {
-		bytes += 4 * m.labelEmb.numel()
-	}
-	return bytes
-}
-
 // projectionBytes returns the bytes of the residual blocks' embedding projections.
-func (m *UNet) projectionBytes() (bytes int64) {
-	m.each(1, func(bl block, _ int64) {
+func projectionBytes(blocks []block) (bytes int64) {
+	for _, bl := range blocks {
 		for _, r := range []*resBlock{bl.res, bl.res2} {
 			if r != nil {
 				bytes += 4 * (r.emb.weight.numel() + r.emb.bias.numel())
 			}
 		}
-	})
+	}
 	return bytes
 }
 

@@ -114,3 +114,37 @@ func TestRecomputedMACs(t *testing.T) {
 		t.Errorf("%d operations, want %d", got, want)
 	}
 }
+
+// TestStepBytesOfClassifiers counts likewise for a classifier of two resolutions with each
+// pooling.
+func TestStepBytesOfClassifiers(t *testing.T) {
+	const (
+		images  = 3 * 4
+		conv    = 64
+		res     = 64 + 4*64
+		down    = 64 + 2*16 + 4*16
+		middle  = (2*res + 7*64 + 1) / 4.0
+		encoder = images + conv + res + down + res/4.0 + middle
+		results = (2*64 + 3*16) / 64.0 // of all blocks, per channel and pixel
+		// The peak of the gradients is in the block that halves the resolution: 3 times its input, and
+		// with spatial pooling the gradients of two earlier feature maps.
+		blocks = 3 * 64
+		tokens = 64 * (4*4 + 1) / 64.0
+		mlp    = 2 * (5*64 + 2048) / 64.0
+	)
+	for pool, want := range map[string]float64{
+		PoolAdaptive:  encoder + 64/4.0 + blocks,
+		PoolAttention: encoder + 64/4.0 + 6*tokens + 17/64.0 + blocks,
+		PoolSpatial:   encoder + mlp + max(64*results+mlp, 2*64+blocks),
+	} {
+		c := EncoderConfig{UNetConfig: UNetConfig{InChannels: 3, ModelChannels: 64, OutChannels: 10, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 1, NumHeadChannels: 64, ResBlockUpDown: true}, ImageSize: 8, Pool: pool}
+		m, err := PlanClassifier(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes := func(images int) int64 { return m.StepBytes(StepMemory{Images: images, ImageSize: 8, ElementBytes: 4}) }
+		if got := float64(bytes(1001)-bytes(1000)) / 256; got != want {
+			t.Errorf("%s: one additional image needs %.4f values per pixel, want %.4f", pool, got, want)
+		}
+	}
+}

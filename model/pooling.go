@@ -17,6 +17,10 @@ type pooling interface {
 
 	// products appends the matrix multiplications for feature maps of side pixels.
 	products(e *products, side int64)
+
+	// memory returns the pooling's memory in a step, for feature maps of side pixels. results are
+	// the bytes of the feature maps of all blocks.
+	memory(w *memoryWalk, side, results int64) layerMemory
 }
 
 // meanPool is PoolAdaptive: norm, SiLU, mean, and a linear layer.
@@ -34,6 +38,12 @@ func (a *meanPool) forward(h gotorch.Tensor, _ []gotorch.Tensor, p pass) gotorch
 }
 
 func (a *meanPool) products(e *products, _ int64) { e.linear(a.out, []int64{e.n}, false) }
+
+func (a *meanPool) memory(w *memoryWalk, side, _ int64) layerMemory {
+	l := w.pooled(a.norm, a.out.in, side)
+	l.weights += w.weights(a.out.weight, a.out.bias)
+	return l
+}
 
 // attentionPool is PoolAttention: norm and SiLU; multi-head self-attention over all pixels and
 // their mean, with learned positions, whose result at the mean is projected to logits.
@@ -75,6 +85,17 @@ func (a *attentionPool) products(e *products, side int64) {
 	e.linear(a.out, []int64{e.n}, false)
 }
 
+func (a *attentionPool) memory(w *memoryWalk, side, _ int64) layerMemory {
+	l := w.pooled(a.norm, a.qkv.in, side)
+	l.weights += w.weights(a.positions, a.qkv.weight, a.qkv.bias, a.out.weight, a.out.bias)
+	// As in an attention block: tokens without and with positions; queries, keys and values;
+	// attention with its log-sum-exp.
+	tokens := 4 * int64(w.Images) * a.qkv.in * (side*side + 1)
+	l.outputs += 6*tokens + 4*int64(w.Images)*a.heads*(side*side+1)
+	l.gradients = max(l.gradients, 7*tokens)
+	return l
+}
+
 // featurePool is PoolSpatial and PoolSpatialV2: the means of the feature maps of all blocks, and
 // an MLP with one hidden layer.
 type featurePool struct {
@@ -109,4 +130,16 @@ func (a *featurePool) forward(h gotorch.Tensor, hs []gotorch.Tensor, p pass) got
 func (a *featurePool) products(e *products, _ int64) {
 	e.linear(a.hidden, []int64{e.n}, false)
 	e.linear(a.out, []int64{e.n}, false)
+}
+
+// memory counts the gradients of all blocks' feature maps, which live until the encoder's
+// backward pass has reached them.
+func (a *featurePool) memory(w *memoryWalk, _, results int64) layerMemory {
+	vectors := 4 * int64(w.Images) * 2 * (a.hidden.in + a.hidden.out)
+	l := layerMemory{outputs: vectors, gradients: vectors + results, skipGrad: results}
+	l.weights = w.weights(a.hidden.weight, a.hidden.bias, a.out.weight, a.out.bias)
+	if w.ElementBytes < 4 {
+		l.outputs += 4 / w.ElementBytes * results // casts to float32
+	}
+	return l
 }

@@ -1,7 +1,5 @@
 package model
 
-import "slices"
-
 // Product is a convolution or matrix multiplication of a forward pass without fusion: the
 // convolution after an upsampling has kernel 3 on the upsampled feature map, and attention
 // is two products, queries by keys and attention weights by values.
@@ -44,7 +42,7 @@ func (m *Classifier) Products(n, imageSize int) []Product {
 	e := products{n: int64(n)}
 	e.timeEmbed(m.timeEmbed)
 	first, side := len(e.list), int64(imageSize)
-	for _, bl := range append(slices.Clone(m.inputBlocks), m.middleBlock) {
+	for _, bl := range m.encoderBlocks() {
 		e.block(bl, side)
 		side = bl.size(side)
 	}
@@ -89,11 +87,23 @@ func (m *UNet) MACs(imageSize int) (total int64) {
 // RecomputedMACs returns the multiply-accumulate operations that gradient checkpointing
 // adds to a training step of one image: residual and attention blocks are recomputed.
 func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
+	return recomputedMACs(append(m.encoderBlocks(), m.outputBlocks...), int64(imageSize))
+}
+
+// RecomputedMACs returns what [UNet.RecomputedMACs] does, for a classifier.
+func (m *Classifier) RecomputedMACs(imageSize int) (total int64) {
+	return recomputedMACs(m.encoderBlocks(), int64(imageSize))
+}
+
+// recomputedMACs counts the residual and attention blocks at an image of side pixels.
+func recomputedMACs(blocks []block, side int64) (total int64) {
 	e := products{n: 1}
-	m.each(imageSize, func(bl block, side int64) {
+	for _, bl := range blocks {
+		size := bl.size(side)
 		bl.conv, bl.up = nil, nil // not recomputed: a segment ends after these
 		e.block(bl, side)
-	})
+		side = size
+	}
 	for _, p := range e.list {
 		total += p.MACs
 	}
@@ -103,7 +113,7 @@ func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
 // each visits the blocks in order, with the size of each block's input in pixels.
 func (m *UNet) each(imageSize int, visit func(bl block, side int64)) {
 	side := int64(imageSize)
-	for _, bl := range slices.Concat(m.inputBlocks, []block{m.middleBlock}, m.outputBlocks) {
+	for _, bl := range append(m.encoderBlocks(), m.outputBlocks...) {
 		visit(bl, side)
 		side = bl.size(side)
 	}

@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/distributed"
-	"iddpm/model"
 	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
@@ -50,14 +49,11 @@ func chooseMicrobatch(c *runconfig.Config, device gotorch.Device, group *distrib
 	}
 	local := o.BatchSize / group.Size()
 	o.Microbatch = local
-	if device.Type != gotorch.CUDA || c.Classifier != nil { // the memory of a classifier is not estimated
+	if device.Type != gotorch.CUDA {
 		return nil
 	}
-	u, err := c.Model.UNet()
-	if err != nil {
-		return err
-	}
-	network, err := model.Plan(u)
+	options := engineOptions(*c, device, group)
+	network, err := options.Plan()
 	if err != nil {
 		return err
 	}
@@ -65,7 +61,7 @@ func chooseMicrobatch(c *runconfig.Config, device gotorch.Device, group *distrib
 	if err := gotorch.Try(func() { free = gotorch.GetCUDAProperties(device).FreeMemory }); err != nil {
 		return err
 	}
-	o.Microbatch = engine.LargestMicrobatch(network, engineOptions(*c, device, group), local, free)
+	o.Microbatch = engine.LargestMicrobatch(network, options, local, free)
 	log.Info("microbatch chosen", zap.Int("images", o.Microbatch), zap.Int64("free_bytes", free),
 		zap.Int64("estimated_bytes", EstimateMemory(network, *c, local, o.Microbatch).Bytes()))
 	return nil
@@ -73,6 +69,6 @@ func chooseMicrobatch(c *runconfig.Config, device gotorch.Device, group *distrib
 
 // EstimateMemory is [engine.EstimateMemory] of a configuration: batch is the number of images
 // per process, microbatch those of a backward pass.
-func EstimateMemory(network *model.UNet, c runconfig.Config, batch, microbatch int) engine.MemoryEstimate {
+func EstimateMemory(network engine.Network, c runconfig.Config, batch, microbatch int) engine.MemoryEstimate {
 	return engine.EstimateMemory(network, engineOptions(c, gotorch.Device{}, nil), batch, microbatch)
 }

@@ -15,6 +15,7 @@ import (
 	"iddpm/runconfig"
 	"iddpm/storage"
 	"iddpm/train"
+	"iddpm/train/engine"
 )
 
 func (p *program) infoCommand() *urfave.Command {
@@ -168,24 +169,30 @@ func (r *infoResult) measure() error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	r.Parameters = network.NumParameters()
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
-	r.Memory = estimate(network, r.Config)
-	without, with := imageBytes(network, r.Config, false), imageBytes(network, r.Config, true)
-	r.Checkpointing = checkpointingCost{FLOPs: 2 * network.RecomputedMACs(r.Config.Model.ImageSize), Whole: without, Saved: without - with}
+	r.measureMemory(network, network.RecomputedMACs(r.Config.Model.ImageSize))
 	return nil
 }
 
-// measureClassifier computes the cost of a classifier, except for the memory of its training.
+// measureClassifier computes the cost of a classifier.
 func (r *infoResult) measureClassifier() error {
 	network, err := planOf(*r.Config.Classifier)
 	if err != nil {
 		return err
 	}
 	size := r.Config.Classifier.ImageSize
-	r.Parameters = network.NumParameters()
 	r.FLOPs, r.GradientFLOPs = 2*network.MACs(size), 2*network.GradientMACs(size)
+	r.measureMemory(network, network.RecomputedMACs(size))
 	return nil
+}
+
+// measureMemory computes the memory of training. recomputed are the multiply-accumulate operations
+// that gradient checkpointing adds to a step of one image.
+func (r *infoResult) measureMemory(network engine.Network, recomputed int64) {
+	r.Parameters = network.NumParameters()
+	r.Memory = estimate(network, r.Config)
+	without, with := imageBytes(network, r.Config, false), imageBytes(network, r.Config, true)
+	r.Checkpointing = checkpointingCost{FLOPs: 2 * recomputed, Whole: without, Saved: without - with}
 }
 
 // inBrief returns the first mismatch of a state_dict and the number of the others; of
@@ -213,7 +220,7 @@ func countValues(weights *pt.Dict) (n int64) {
 }
 
 // estimate returns the memory of training on a GPU: see [train.EstimateMemory].
-func estimate(network *model.UNet, config runconfig.Config) memoryEstimate {
+func estimate(network engine.Network, config runconfig.Config) memoryEstimate {
 	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)+len(config.Train.PowerEMA)) * 4 * network.NumParameters()}
 	if m.Precision == "auto" {
 		m.Precision = "bf16"
@@ -230,7 +237,7 @@ func estimate(network *model.UNet, config runconfig.Config) memoryEstimate {
 }
 
 // imageBytes returns the memory of an additional image in a microbatch.
-func imageBytes(network *model.UNet, config runconfig.Config, checkpointing bool) int64 {
+func imageBytes(network engine.Network, config runconfig.Config, checkpointing bool) int64 {
 	config.Model.UseCheckpoint = checkpointing
 	const many = 1024 // activations dominate
 	step := func(images int) int64 { return train.EstimateMemory(network, config, images, images).Step }

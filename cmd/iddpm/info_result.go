@@ -69,8 +69,8 @@ func (r *infoResult) text(w io.Writer) error {
 	options := cli.ConfigOptions(&r.Config)
 	if r.Config.Classifier != nil {
 		options = append(cli.ClassifierOptions(r.Config.Classifier), options...)
-		t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one, %.2f for a gradient in guidance", giga(r.FLOPs), giga(3*r.FLOPs), giga(r.GradientFLOPs))
-	} else if r.Unfit == "" {
+	}
+	if r.Unfit == "" {
 		r.costs(&t)
 	}
 	category := ""
@@ -95,7 +95,11 @@ func (r *infoResult) costs(t *terminal.Table) {
 	if r.Config.Model.UseCheckpoint {
 		training += c.FLOPs
 	}
-	t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one", giga(r.FLOPs), giga(training))
+	gradient := ""
+	if r.GradientFLOPs > 0 {
+		gradient = fmt.Sprintf(", %.2f for a gradient in guidance", giga(r.GradientFLOPs))
+	}
+	t.Line("work", "%.2f GFLOP per image and forward pass, about %.2f to train on one%s", giga(r.FLOPs), giga(training), gradient)
 	if r.Sampling != nil {
 		r.Sampling.write(t)
 	}

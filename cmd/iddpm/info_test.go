@@ -76,10 +76,9 @@ func TestInfoOfBareWeights(t *testing.T) {
 	}
 }
 
-// TestInfoNamesPublished names a published network by its list of parameters.
-func TestInfoNamesPublished(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "renamed.safetensors")
-	published := train.PublishedModels()[0]
+// writePublished writes a file with the parameter list of a published network, of one byte per value.
+func writePublished(t *testing.T, published train.Published) (file string) {
+	t.Helper()
 	weights := new(safetensors.File)
 	for _, p := range published.Parameters() {
 		size := int64(1)
@@ -88,16 +87,57 @@ func TestInfoNamesPublished(t *testing.T) {
 		}
 		weights.Tensors = append(weights.Tensors, safetensors.Named{Name: "module." + p.Name, Tensor: &pt.Tensor{DType: pt.Uint8, Shape: p.Shape, Data: make([]byte, size)}})
 	}
+	file = filepath.Join(t.TempDir(), "renamed.safetensors")
 	if err := safetensors.WriteFile(file, weights); err != nil {
 		t.Fatal(err)
 	}
+	return file
+}
+
+// TestInfoNamesPublished names a published network by its list of parameters.
+func TestInfoNamesPublished(t *testing.T) {
+	published := train.PublishedModels()[0]
 	var r infoResult
-	got := iddpm(t, "info", file, "--json")
+	got := iddpm(t, "info", writePublished(t, published), "--json")
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || !slices.Equal(r.Published, published.Files) {
 		t.Fatalf("%v: %d, %s%s", err, got.status, got.stdout, got.stderr)
 	}
 	if d := r.Config.Diffusion; d.Steps != 4000 || d.NoiseSchedule != "cosine" || r.Config.Model.ImageSize != 32 || len(r.Assumed) > 0 || r.FLOPs == 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestInfoOfClassifiers describes a published classifier, whose file has only weights, and one
+// that is not published.
+func TestInfoOfClassifiers(t *testing.T) {
+	models := train.PublishedModels()
+	published := models[slices.IndexFunc(models, func(p train.Published) bool { return p.Files[0] == "512x512_classifier.pt" })]
+	for _, test := range []struct {
+		file               string
+		published          []string
+		size, depth, width int
+	}{
+		{writePublished(t, published), published.Files, 512, 2, 128},
+		{writeSmallClassifier(t, model.PoolAttention), nil, 16, 1, 64},
+	} {
+		var r infoResult
+		got := iddpm(t, "info", test.file, "--batch-size", "8", "--json")
+		if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || !slices.Equal(r.Published, test.published) {
+			t.Fatalf("%v: %d, %s%s", err, got.status, got.stdout, got.stderr)
+		}
+		c := r.Config.Classifier
+		if c == nil || c.ImageSize != test.size || c.Depth != test.depth || c.Width != test.width || r.Unfit != "" || len(r.Assumed) > 0 {
+			t.Fatalf("%s", got.stdout)
+		}
+		if r.FLOPs <= 0 || r.GradientFLOPs <= r.FLOPs || r.Memory.State < 12*r.Parameters || r.Memory.Training < r.Memory.State+7*r.Memory.PerImage || r.Checkpointing.Saved < r.Checkpointing.Whole/4 {
+			t.Errorf("%s", got.stdout)
+		}
+		text := iddpm(t, "info", test.file).stdout
+		for _, want := range []string{"for a gradient in guidance", "training memory", "classifier-depth", "gradient checkpointing"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the description lacks %q:\n%s", want, text)
+			}
+		}
 	}
 }
 

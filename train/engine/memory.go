@@ -19,9 +19,9 @@ type MemoryEstimate struct {
 func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
 
 // EstimateMemory computes the estimate from the network's structure: see
-// [model.UNet.StepBytes]. batch is the number of images per process, microbatch those of a
+// [model.UNet.StepBytes] and [Options.Plan]. batch is the number of images per process, microbatch those of a
 // backward pass. The precision "auto" counts as bfloat16.
-func EstimateMemory(network *model.UNet, o Options, batch, microbatch int) MemoryEstimate {
+func EstimateMemory(network Network, o Options, batch, microbatch int) MemoryEstimate {
 	p := Precisions[o.Precision]
 	if o.Precision == "auto" || o.Precision == "" {
 		p = Precisions["bf16"]
@@ -45,7 +45,7 @@ const memoryMargin = 1.2
 
 // LargestMicrobatch divides `batch` images into nearly equal microbatches, as few as fit into
 // the free bytes, and returns the size of the largest, at least 1.
-func LargestMicrobatch(network *model.UNet, o Options, batch int, free int64) int {
+func LargestMicrobatch(network Network, o Options, batch int, free int64) int {
 	for parts := 1; parts < batch; parts++ {
 		n := partOf(batch, parts)
 		if memoryMargin*float64(EstimateMemory(network, o, batch, n).Bytes()) <= float64(free) {

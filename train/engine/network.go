@@ -24,7 +24,26 @@ type Network interface {
 	UnpackStateDict(*pt.Dict, []gotorch.Tensor) error
 	LoadStateDict(*pt.Dict) error
 	Mismatches(*pt.Dict) []*model.Mismatch
+	// StepBytes and WorkingWeightBytes are the memory of training: see [model.UNet].
+	StepBytes(model.StepMemory) int64
+	WorkingWeightBytes() int64
 	Free()
+}
+
+// Plan builds the network of o without tensors, for its structure and memory.
+func (o Options) Plan() (Network, error) {
+	if o.Classifier == nil {
+		u, err := o.Model.UNet()
+		if err != nil {
+			return nil, err
+		}
+		return model.Plan(u)
+	}
+	e, err := o.Classifier.Encoder()
+	if err != nil {
+		return nil, err
+	}
+	return model.PlanClassifier(e)
 }
 
 // newNetwork initialises the network that o describes.
