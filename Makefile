@@ -71,15 +71,23 @@ TEST := $(GO) test -count=1 -timeout 30m -ldflags=-w
 
 # The other packages are tested only under the race detector, which leaves C++ as fast as it is; but gotorch counts
 # allocations, which the race detector adds to. -count=1: Go's test cache does not notice changes of csrc.
+# Two halves run concurrently, each on half of the cores: the command's tests are one process, which mostly uses one core.
+HALF = -p $(shell expr \( $$(nproc) + 1 \) / 2)
+
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
-	@$(MAKE) --no-print-directory lint
-	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
 	@$(MAKE) --silent $(PARALLEL) build/test-kernels
+	@$(MAKE) --no-print-directory test-plain & plain=$$!; $(MAKE) --no-print-directory test-race; race=$$?; wait $$plain && exit $$race
+
+.PHONY: test-plain test-race
+test-plain: lint
+	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
 	build/test-kernels
-	$(TEST) ./cmd/iddpm github.com/wangkuiyi/gotorch
-	cd examples/embed && $(TEST) .
-	$(TEST) -race $$($(GO) list $(MODULES) | grep -v cmd/iddpm)
+	$(TEST) $(HALF) ./cmd/iddpm github.com/wangkuiyi/gotorch
+	cd examples/embed && $(TEST) $(HALF) .
+
+test-race:
+	$(TEST) $(HALF) -race $$($(GO) list $(MODULES) | grep -v cmd/iddpm)
 	$(TEST) -race -run '$(CONCURRENT)' ./cmd/iddpm
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
