@@ -424,6 +424,20 @@ func TestReferenceCommandLine(t *testing.T) {
 	}
 }
 
+// TestDataName names runs after their images.
+func TestDataName(t *testing.T) {
+	here := t.TempDir()
+	t.Chdir(here)
+	for dir, want := range map[string]string{
+		"photos": "photos", "/mnt/my photos/": "my-photos", "cifar-10-binary.tar.gz": "cifar-10-binary", "../.hidden/a.zip": "a",
+		".": filepath.Base(here), "/": "custom", "...": "custom", strings.Repeat("x", 100): strings.Repeat("x", 40), "été": "été",
+	} {
+		if got := dataName(dir, "custom"); got != want {
+			t.Errorf("%s: %s, want %s", dir, got, want)
+		}
+	}
+}
+
 // TestRunDir checks that default run folders are numbered and named after their preset.
 func TestRunDir(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -53,8 +53,8 @@ Examples:
   iddpm sample runs/001-emoji --timestep-respacing 100 --invert cat.png
   iddpm sample runs/001-emoji --start sketches --strength 0.7
   iddpm sample runs/001-emoji --inpaint photo.png --mask known.png --num-samples 8
-  iddpm sample runs/004-custom --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
-  iddpm sample runs/001-emoji --upsample runs/004-custom --upsample-timestep-respacing 50
+  iddpm sample runs/004-photos --base-samples samples_64x64x64x3.npz --use-ddim --timestep-respacing ddim25
+  iddpm sample runs/001-emoji --upsample runs/004-photos --upsample-timestep-respacing 50
   iddpm sample cifar10_uncond_50M_500K.pt --timestep-respacing 250`,
 		Flags:           append(cli.FlagsOf(options...), cli.PositionalFlag(modelPath)),
 		HideHelpCommand: true,

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -37,6 +41,9 @@ func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, st
 	if err := inferClasses(&config); err != nil {
 		return config, "", err
 	}
+	if r.preset == "" && config.Data.Dir != "" {
+		name = dataName(config.Data.Dir, name)
+	}
 	if r.classifier.fit(&config); config.Classifier != nil && r.preset == "" {
 		name = "classifier"
 	}
@@ -58,6 +65,8 @@ func (s *session) startingConfig(c *urfave.Context, preset string) (runconfig.Co
 	if name == "" {
 		config := runconfig.Defaults()
 		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
+			s.log.Info("flags describe the network or the diffusion: the other settings are improved-diffusion's defaults",
+				zap.String("hint", "--preset emoji, or another, has settings of its own, to which flags add"))
 			return config, "custom", nil
 		}
 		name = "emoji"
@@ -68,6 +77,19 @@ func (s *session) startingConfig(c *urfave.Context, preset string) (runconfig.Co
 	}
 	config, err := cli.BaseConfig(name)
 	return config, name, err
+}
+
+// notInName are characters that a run folder's name does not have.
+var notInName = regexp.MustCompile(`[^\p{L}\p{N}_.-]+`)
+
+// dataName returns the name of a data set, for a run folder, or other if its path has none.
+func dataName(dir, other string) string {
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
+	name, _, _ := strings.Cut(strings.TrimLeft(filepath.Base(dir), "."), ".")
+	letters := []rune(strings.Trim(notInName.ReplaceAllString(name, "-"), "-"))
+	return cmp.Or(string(letters[:min(len(letters), 40)]), other)
 }
 
 // checkThreads rejects more than four threads per core, with which a step takes forever.

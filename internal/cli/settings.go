@@ -15,7 +15,7 @@ import (
 const (
 	CategoryData       = "Data"
 	categoryModel      = "Model"
-	categoryClassifier = "Classifier"
+	categoryClassifier = "Model of a classifier"
 	categoryDiffusion  = "Diffusion"
 	CategoryTraining   = "Training"
 	CategoryEvaluation = "Evaluation"
