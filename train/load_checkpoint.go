@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/wangkuiyi/gotorch/pt"
 
@@ -16,7 +17,7 @@ import (
 func LoadCheckpoint(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("no checkpoint or run folder %s: %w", path, err)
+		return nil, fmt.Errorf("no checkpoint or run folder %s: %w%s", path, err, otherRuns(path))
 	}
 	if dir, ok := diffusers.Find(path); ok {
 		return readDiffusers(dir)
@@ -39,6 +40,25 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%s %w (%s/ckpt-*.pt): is it a run folder?", path, errNoCheckpoint, checkpointDir)
 	}
 	return nil, fmt.Errorf("no checkpoint of %s can be read; if they are removed from %s, the run starts again: %w", path, checkpointDir, errors.Join(errs...))
+}
+
+// shownRuns is the number of runs in an error message.
+const shownRuns = 5
+
+// otherRuns names the last runs in the parent folder of a path that does not exist, for an error.
+func otherRuns(path string) string {
+	parent := filepath.Dir(path)
+	entries, _ := os.ReadDir(parent) // an unreadable folder has none
+	var runs []string
+	for _, e := range entries {
+		if e.IsDir() && Exists(filepath.Join(parent, e.Name())) {
+			runs = append(runs, e.Name())
+		}
+	}
+	if len(runs) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the runs in %s are %s", parent, strings.Join(runs[max(0, len(runs)-shownRuns):], ", "))
 }
 
 func readCheckpoint(path string) (*Checkpoint, error) {

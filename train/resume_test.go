@@ -307,8 +307,15 @@ func TestLoadCheckpointErrors(t *testing.T) {
 	if err := os.Mkdir(empty, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	for _, run := range []string{"001-a", "002-b"} {
+		file := filepath.Join(dir, "runs", run, ConfigFile)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "nothing.pt"): "no checkpoint or run folder",
+		filepath.Join(dir, "runs/003-c"): "no such file or directory; the runs in " + filepath.Join(dir, "runs") + " are 001-a, 002-b",
 		empty:                            "holds no checkpoint",
 		write("other.pt", other):         "was written by another program",
 		write("list.pt", []any{}):        "not a checkpoint of iddpm",

@@ -46,7 +46,7 @@ func (s *saver) start(path string, dict *pt.Dict, last bool) {
 // with training and uses no fields that change meanwhile.
 func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) error {
 	dir := filepath.Dir(path)
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(dir); s.safe != "" && errors.Is(err, os.ErrNotExist) {
 		s.log.Warn("the checkpoint folder has been removed: creating it again", zap.String("folder", dir))
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
