@@ -55,9 +55,9 @@ func floats(t *pt.Tensor) (v []float64) {
 // those of the run itself. Averaging changes nothing else.
 func TestCombineEMA(t *testing.T) {
 	c := tiny()
-	c.Train.Steps, c.Train.LR = 60, 3e-3
+	c.Train.Steps, c.Train.LR = 40, 3e-3
 	recorded, other := c, c
-	recorded.Train.PowerEMA, recorded.Train.PowerEMAInterval = []float64{0.05, 0.10}, 3
+	recorded.Train.PowerEMA, recorded.Train.PowerEMAInterval = []float64{0.05, 0.10}, 2
 	other.Train.PowerEMA = []float64{0.075, 0.15}
 	dir := t.TempDir()
 	a, b := train(t, recorded, dir), train(t, other, t.TempDir())
@@ -73,11 +73,11 @@ func TestCombineEMA(t *testing.T) {
 		if raw := distance(t, a.Model, target.stored); raw < 5e-3 {
 			t.Errorf("length %g: the EMA is within %g of the weights, so that the test shows nothing", target.length, raw)
 		}
-		if got.Step != 60 || how.Snapshots != 20 {
+		if got.Step != 40 || how.Snapshots != 20 {
 			t.Errorf("length %g: step %d from %d snapshots", target.length, got.Step, how.Snapshots)
 		}
 	}
-	if got, how := combineAt(t, dir, 0.1, 31); got.Step != 31 || how.Snapshots != 10 {
+	if got, how := combineAt(t, dir, 0.1, 31); got.Step != 31 || how.Snapshots != 15 {
 		t.Errorf("step %d from %d snapshots", got.Step, how.Snapshots)
 	}
 }

@@ -9,12 +9,12 @@ import (
 )
 
 // lossSteps returns how many steps TestBFloat16Loss trains for, and with what batch size:
-// 5 steps of 8 images, since bfloat16 is slow on most CPUs. IDDPM_LOSS_STEPS sets another
+// 5 steps of 2 images, since bfloat16 is slow on most CPUs. IDDPM_LOSS_STEPS sets another
 // number of steps of the preset's batch size; 500 steps take minutes.
 func lossSteps(presetBatchSize int) (steps, batchSize int) {
 	n, err := strconv.Atoi(os.Getenv("IDDPM_LOSS_STEPS"))
 	if err != nil {
-		return 5, 8
+		return 5, 2
 	}
 	return n, presetBatchSize
 }
