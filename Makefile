@@ -109,9 +109,13 @@ build/iddpm: FORCE
 imports: # packages of other modules that the program imports, which the Dockerfile compiles in a separate layer
 	@$(GO) list -deps -f '{{with .Module}}{{if not (or .Main .Replace)}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/iddpm
 
-interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors, and a browser (4.7 GB of wheels the first time)
-	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } || \
-	  { echo "the test of the watch page needs chromium: install it as root" >&2; exit 1; }
+# What the tests run beside Python: a browser, shells and readers of man pages.
+INTEROP_PROGRAMS := chromium zsh fish groff mandoc
+
+interop: build build/venv/ready ## Test against Python's own torch, numpy and safetensors, a browser and shells (4.7 GB of wheels the first time)
+	@for p in $(INTEROP_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	  test -z "$$missing" || { apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } || \
+	  { echo "the tests need$$missing: install them as root" >&2; exit 1; }
 	build/venv/bin/python -m pytest interop
 
 cuda: build build/nvidia ## Build build/libiddpm_cuda.so and build/test-cuda*, and test them on the stand-in GPU (build/dry-gpu)

@@ -94,6 +94,14 @@ func (f flag) dashed() string {
 	return "--" + f.name
 }
 
+// place returns the command's path as /data/info, and "" for the program.
+func (c command) place() string {
+	if len(c.path) == 0 {
+		return ""
+	}
+	return "/" + strings.Join(c.path, "/")
+}
+
 // all returns the command and those below it, outermost first.
 func (c command) all() []command {
 	list := []command{c}
@@ -127,19 +135,11 @@ func bash(name string, root command) string {
 	s.WriteString("  COMPREPLY=()\n")
 	s.WriteString("  for ((i = 1; i < COMP_CWORD; i++)); do\n    word=\"${COMP_WORDS[i]}\"\n    case \"$path/$word\" in\n")
 	for _, c := range root.all()[1:] {
-		parent := strings.Join(c.path[:len(c.path)-1], "/")
-		if parent != "" {
-			parent = "/" + parent
-		}
-		fmt.Fprintf(&s, "      %s/%s) path=\"/%s\" ;;\n", parent, c.path[len(c.path)-1], strings.Join(c.path, "/"))
+		fmt.Fprintf(&s, "      %s) path=\"%s\" ;;\n", c.place(), c.place())
 	}
 	s.WriteString("    esac\n  done\n  case \"$path\" in\n")
 	for _, c := range root.all() {
-		at := ""
-		if len(c.path) > 0 {
-			at = "/" + strings.Join(c.path, "/")
-		}
-		fmt.Fprintf(&s, "    %q) names=%q flags=%q values=%q ;;\n", at, strings.Join(c.names(), " "), strings.Join(c.dashed(false), " "), strings.Join(c.dashed(true), " "))
+		fmt.Fprintf(&s, "    %q) names=%q flags=%q values=%q ;;\n", c.place(), strings.Join(c.names(), " "), strings.Join(c.dashed(false), " "), strings.Join(c.dashed(true), " "))
 	}
 	s.WriteString("  esac\n")
 	s.WriteString("  if [[ \" $values \" == *\" $prev \"* ]]; then\n    COMPREPLY=($(compgen -f -- \"$cur\"))\n")
@@ -174,7 +174,8 @@ func zsh(name string, root command) string {
 		}
 		s.WriteString("      esac ;;\n  esac\n}\n")
 	}
-	fmt.Fprintf(&s, "\ncompdef _%s %s\n", name, name)
+	// In a folder of fpath the file is the function's body, which runs at the first completion; sourced, it registers the function.
+	fmt.Fprintf(&s, "\nif [[ \"${funcstack[1]}\" == _%s ]]; then _%s \"$@\"; else compdef _%s %s; fi\n", name, name, name, name)
 	return s.String()
 }
 
@@ -191,14 +192,21 @@ func writeZshFlags(s *strings.Builder, flags []flag) {
 	}
 }
 
-// fish describes commands and flags.
+// fish describes commands and flags. A function follows the words that have been typed: fish's own
+// __fish_seen_subcommand_from would take a folder named data for the command.
 func fish(name string, root command) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "# fish completion of %s\n", name)
+	fmt.Fprintf(&s, "function __%s_at\n  set -l words (commandline -opc)\n  set -e words[1]\n  set -l place ''\n", name)
+	s.WriteString("  for word in $words\n    switch $place/$word\n      case")
+	for _, c := range root.all()[1:] {
+		s.WriteString(" " + c.place())
+	}
+	s.WriteString("\n        set place $place/$word\n    end\n  end\n  test \"$place\" = \"$argv[1]\"\nend\n")
 	for _, c := range root.all() {
-		here := condition(c)
+		here := quoted("__" + name + "_at " + c.place())
 		for _, b := range c.below {
-			fmt.Fprintf(&s, "complete -c %s -f -n %s -a %s -d %s\n", name, quoted(here), b.path[len(b.path)-1], quoted(b.usage))
+			fmt.Fprintf(&s, "complete -c %s -f -n %s -a %s -d %s\n", name, here, b.path[len(b.path)-1], quoted(b.usage))
 		}
 		for _, f := range c.flags {
 			kind := "-l"
@@ -209,26 +217,10 @@ func fish(name string, root command) string {
 			if f.value {
 				value = " -r"
 			}
-			fmt.Fprintf(&s, "complete -c %s -n %s %s %s%s -d %s\n", name, quoted(here), kind, f.name, value, quoted(f.usage))
+			fmt.Fprintf(&s, "complete -c %s -n %s %s %s%s -d %s\n", name, here, kind, f.name, value, quoted(f.usage))
 		}
 	}
 	return s.String()
-}
-
-// condition is when fish offers what follows a command: its path has been typed, and
-// nothing below it.
-func condition(c command) string {
-	if len(c.path) == 0 {
-		return "__fish_use_subcommand"
-	}
-	var parts []string
-	for _, p := range c.path {
-		parts = append(parts, "__fish_seen_subcommand_from "+p)
-	}
-	if below := c.names(); len(below) > 0 {
-		parts = append(parts, "not __fish_seen_subcommand_from "+strings.Join(below, " "))
-	}
-	return strings.Join(parts, "; and ")
 }
 
 // quoted returns a text in single quotes, for all three shells.

@@ -32,20 +32,25 @@ func manCommands(s *strings.Builder, parent string, commands []*urfave.Command) 
 		}
 		name := parent + " " + c.Name
 		fmt.Fprintf(s, ".SH %s\n%s\n", manWord(strings.ToUpper(name)), roff(c.Usage))
-		manLines(s, c.UsageText)
-		manLines(s, c.Description)
+		manParagraph(s, c.UsageText)
+		manParagraph(s, c.Description)
 		manFlags(s, c.Flags)
 		manCommands(s, name, c.Subcommands)
 	}
 }
 
+// manParagraph writes the lines of a text below others, unless it is empty.
+func manParagraph(s *strings.Builder, text string) {
+	if strings.TrimSpace(text) != "" {
+		s.WriteString(".PP\n")
+		manLines(s, text)
+	}
+}
+
 // manLines writes a text whose lines stay as they are.
 func manLines(s *strings.Builder, text string) {
-	if text = strings.TrimSpace(text); text == "" {
-		return
-	}
-	s.WriteString(".PP\n.nf\n")
-	for line := range strings.SplitSeq(text, "\n") {
+	s.WriteString(".nf\n")
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		s.WriteString(roff(line) + "\n")
 	}
 	s.WriteString(".fi\n")
