@@ -42,7 +42,7 @@ var loadOnce = sync.OnceValue(func() error {
 		if closed := closedLibrary(libraryPaths(folder)); closed != nil {
 			return fmt.Errorf("cannot load libtorch %s: %w: let this user (uid %d) read that file and enter the folders above it", Version, closed, os.Getuid())
 		}
-		return fmt.Errorf("cannot load libtorch %s: %w; run `make build`, or set LIBTORCH to its folder", Version, err)
+		return fmt.Errorf("cannot load libtorch %s: %w; %s", Version, err, loadHint(err.Error()))
 	}
 	if built := C.GoString(C.gt_torch_version()); built != Version {
 		return fmt.Errorf("libiddpm.so was built with libtorch %s, but this program needs %s: run `make build`", built, Version)
@@ -76,6 +76,18 @@ func openLibrary(folder string, open func(*C.char) *C.char) error {
 	}
 	defer C.free(unsafe.Pointer(message))
 	return errors.New(C.GoString(message))
+}
+
+// cudaRuntime matches the loader's message for the libraries of NVIDIA that libtorch_cpu.so of the
+// usual torch needs on a machine without a GPU too.
+var cudaRuntime = regexp.MustCompile(`\blib(cudart|cupti)\.so`)
+
+// loadHint returns what helps if the dynamic loader failed with a message.
+func loadHint(message string) string {
+	if cudaRuntime.MatchString(message) {
+		return "this torch lacks the NVIDIA packages that pip installs with it: install it without --no-deps, or install PyTorch's build for the CPU (torch " + Version + "+cpu)"
+	}
+	return "run `make build`, or set LIBTORCH to its folder"
 }
 
 // libraryPaths returns the paths of the CPU libraries, next to the program or in the

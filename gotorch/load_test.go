@@ -131,6 +131,30 @@ func TestWrongLibtorch(t *testing.T) {
 	}
 }
 
+// TestLacksCUDARuntime loads a libtorch whose package was installed without those that it requires.
+func TestLacksCUDARuntime(t *testing.T) {
+	folder := t.TempDir()
+	lib := filepath.Join(folder, "lib")
+	if err := os.Mkdir(lib, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "libcupti.so.13")
+	for _, args := range [][]string{
+		{"-shared", "-Wl,-soname,libcupti.so.13", "-o", missing, "-xc", os.DevNull},
+		{"-shared", "-Wl,--no-as-needed", "-o", filepath.Join(lib, "libtorch_cpu.so"), missing},
+	} {
+		if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+			t.Fatalf("cc: %v\n%s", err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "version.py"), []byte("__version__ = '"+Version+"'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := startChild(t, "LoadLibrary", folder); code != 3 || !strings.Contains(out, "libcupti.so.13") || !strings.Contains(out, "--no-deps") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+}
+
 // TestOtherBuild replaces our library by one that was built from other declarations.
 func TestOtherBuild(t *testing.T) {
 	dir := t.TempDir()

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,15 +28,12 @@ def wheel():
     return found
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """installed(*arguments) runs the program of the wheel, in a folder of its own and without the tree's build folder."""
-    root = tmp_path_factory.mktemp("installed")
+def install(wheel, root, add_torch):
+    """run(*arguments) runs the program of the wheel, in a folder of its own and without the tree's build folder. add_torch(site) puts
+    torch into the environment's site-packages."""
     venv.create(root / "venv", with_pip=False)
     python = root / "venv/bin/python"
-    site = pathlib.Path(sysconfig.get_path("purelib", vars={"base": root / "venv", "platbase": root / "venv"}))
-    # torch is 3 GB: this environment sees the one of the tests.
-    (site / "torch.pth").write_text(str(pathlib.Path(torch.__file__).parent.parent))
+    add_torch(pathlib.Path(sysconfig.get_path("purelib", vars={"base": root / "venv", "platbase": root / "venv"})))
     pip = [sys.executable, "-m", "pip"] if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode == 0 else ["python3", "-m", "pip"]
     subprocess.run([*pip, "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
     environment = {k: v for k, v in os.environ.items() if k not in ("LIBTORCH", "LD_LIBRARY_PATH", "PYTHONPATH")}
@@ -49,6 +47,28 @@ def installed(wheel, tmp_path_factory):
     return run
 
 
+TORCH = pathlib.Path(torch.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel beside the torch of the tests, of 3 GB, which its environment sees."""
+    return install(wheel, tmp_path_factory.mktemp("installed"), lambda site: (site / "torch.pth").write_text(str(TORCH.parent)))
+
+
+def cpu_half(site):
+    """A torch without the CUDA half: what PyTorch's build for the CPU has. Its libtorch_cpu.so alone does without libcudart and libcupti."""
+    lib = site / "torch/lib"
+    lib.mkdir(parents=True)
+    for name in ("__init__.py", "version.py"):
+        shutil.copy(TORCH / name, site / "torch")
+    for path in TORCH.glob("lib/*.so*"):
+        if not re.search("cuda|nv", path.name):
+            (lib / path.name).symlink_to(path)
+    for path in [p for name in ("cudart", "cupti") for p in TORCH.parent.glob(f"nvidia/*/lib/lib{name}.so.*")]:
+        (lib / path.name).symlink_to(path)
+
+
 def test_size_and_tag(wheel):
     assert wheel.stat().st_size < 60e6
     assert re.fullmatch(r"iddpm-[^-]+-py3-none-manylinux_2_\d+_\w+\.whl", wheel.name)
@@ -60,12 +80,20 @@ def test_size_and_tag(wheel):
     assert b"/build\0" not in program and str(ROOT / "gotorch").encode() + b"/../build" not in program  # the run path of the tree
 
 
+def check_works(run):
+    assert "healthy" in run("doctor", "--json")
+    assert '"libtorch_folder"' in run("version", "--json")
+    run("train", "--run-dir", "run", *TINY)
+    run("sample", "run", "-o", "samples", "--num-samples", "2", "--timestep-respacing", "2", "--device", "cpu")
+    assert list(run.root.rglob("samples_2x8x8x3.npz"))
+
+
 def test_train_and_sample(installed):
-    assert "healthy" in installed("doctor", "--json")
-    assert '"libtorch_folder"' in installed("version", "--json")
-    installed("train", "--run-dir", "run", *TINY)
-    installed("sample", "run", "-o", "samples", "--num-samples", "2", "--timestep-respacing", "2", "--device", "cpu")
-    assert list(installed.root.rglob("samples_2x8x8x3.npz"))
+    check_works(installed)
+
+
+def test_without_cuda(wheel, tmp_path):
+    check_works(install(wheel, tmp_path, cpu_half))
 
 
 def test_from_python(installed):
