@@ -3,8 +3,10 @@ package parquet
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/snappy"
@@ -77,11 +79,22 @@ func decompressStream(open func(io.Reader) (io.Reader, error), compressed []byte
 	return io.ReadAll(io.LimitReader(r, int64(n)+1))
 }
 
+// zstdDecoders are decoders that no page uses: a new one takes megabytes. They have no goroutines
+// that would outlive them.
+var zstdDecoders sync.Pool
+
 func decompressZstd(compressed []byte, n int) ([]byte, error) {
-	d, err := zstd.NewReader(bytes.NewReader(compressed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderMaxWindow(maxPage))
-	if err != nil {
+	d, ok := zstdDecoders.Get().(*zstd.Decoder)
+	if !ok {
+		var err error
+		if d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderMaxWindow(maxPage)); err != nil {
+			return nil, err
+		}
+	}
+	defer zstdDecoders.Put(d)
+	if err := d.Reset(bytes.NewReader(compressed)); err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	return io.ReadAll(io.LimitReader(d, int64(n)+1))
+	out, err := io.ReadAll(io.LimitReader(d, int64(n)+1))
+	return out, errors.Join(err, d.Reset(nil)) // keeps no page
 }
