@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 
 	"iddpm/data/imaging"
 )
@@ -14,29 +14,41 @@ import (
 type arrays struct {
 	w, h, c int
 	planar  bool // [c, h, w] rather than [h, w, c]
+	ends         // of parts
 	parts   []part
 	closers []io.Closer
 }
 
 // part is a run of images, stride bytes apart from offset on.
 type part struct {
-	first, n       int
+	n              int
 	r              io.ReaderAt
 	offset, stride int64
 }
 
-// add appends n images.
-func (a *arrays) add(p part) {
-	p.first = a.count()
-	a.parts = append(a.parts, p)
+// nhwc returns the images uint8 [N, H, W, C] that begin at an offset of r.
+func nhwc(shape []int64, r io.ReaderAt, offset int64) (*arrays, error) {
+	if len(shape) != 4 || !slices.Contains([]int64{1, 3, 4}, shape[3]) {
+		return nil, fmt.Errorf("shape %v is not uint8 [N, H, W, C] with 1, 3 or 4 channels", shape)
+	}
+	for _, n := range shape {
+		if n < 1 || n > imaging.MaxPixels {
+			return nil, fmt.Errorf("shape %v is empty or absurd", shape)
+		}
+	}
+	n, h, w, c := shape[0], shape[1], shape[2], shape[3]
+	if w > imaging.MaxPixels/h {
+		return nil, fmt.Errorf("images of %d x %d pixels are too large", w, h)
+	}
+	a := &arrays{w: int(w), h: int(h), c: int(c)}
+	a.add(part{n: int(n), r: r, offset: offset, stride: h * w * c})
+	return a, nil
 }
 
-func (a *arrays) count() int {
-	if len(a.parts) == 0 {
-		return 0
-	}
-	last := a.parts[len(a.parts)-1]
-	return last.first + last.n
+// add appends n images.
+func (a *arrays) add(p part) {
+	a.ends.add(p.n)
+	a.parts = append(a.parts, p)
 }
 
 // name numbers the images as NVlabs/edm names them; there is no other name.
@@ -46,10 +58,10 @@ func (a *arrays) name(i int) string { return fmt.Sprintf("img%08d", i) }
 func (a *arrays) check(int) error { return nil }
 
 func (a *arrays) load(i int, d imaging.Decoder) (imaging.Image, error) {
-	k := sort.Search(len(a.parts), func(k int) bool { return a.parts[k].first > i }) - 1
+	k, i := a.find(i)
 	p := a.parts[k]
 	pix := d.Memory.Take(a.w * a.h * a.c)
-	if _, err := p.r.ReadAt(pix, p.offset+int64(i-p.first)*p.stride); err != nil {
+	if _, err := p.r.ReadAt(pix, p.offset+int64(i)*p.stride); err != nil {
 		return imaging.Image{}, cause(imaging.EndsEarly(err))
 	}
 	if a.planar {

@@ -23,8 +23,7 @@ type batchSet struct {
 	names string // file of the class names, if the set has one
 	key   string // key of the class names, if that file is a pickle
 
-	labels func(name string) []string // possible names of the file of labels of a part; nil: parts hold theirs
-	one    bool                       // whether a second part of a split is of another set
+	labels func(name string) []string // possible names of the file of labels of a part, the only one of its split; nil: parts hold theirs
 }
 
 // blob is one of its files.
@@ -69,16 +68,22 @@ func (b *blob) unpack(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	content, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err == nil && len(content) > maxUnpacked {
-		err = fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
-	}
+	content, err := readUnpacked(z, maxUnpacked)
 	b.r, b.size = bytes.NewReader(content), int64(len(content))
 	return err
 }
 
 // maxUnpacked bounds what an archive may hold: CIFAR is 184 MB.
 const maxUnpacked = 1 << 30
+
+// readUnpacked reads what a compressed file holds, of which left bytes are allowed.
+func readUnpacked(r io.Reader, left int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, left+1))
+	if err == nil && int64(len(content)) > left {
+		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+	}
+	return content, err
+}
 
 func closeAll(closers []io.Closer) error { return (&arrays{closers: closers}).Close() }
 
@@ -87,12 +92,12 @@ func (s *batchSet) isPart(name string) bool {
 }
 
 // files returns the names that files of the set may have, where names are the files that are there,
-// which may be compressed.
-func (s *batchSet) files(names []string) map[string]bool {
+// which may be compressed, and isPart chooses among them those with images.
+func (s *batchSet) files(names []string, isPart func(string) bool) map[string]bool {
 	all := map[string]bool{s.names: true}
 	for _, name := range names {
 		part := strings.TrimSuffix(name, gzipped)
-		if !s.isPart(part) {
+		if !isPart(part) {
 			continue
 		}
 		all[part] = true
@@ -128,13 +133,13 @@ func (b *batchReader) add(side int, p part, labels []int64) error {
 	}
 	b.images.w, b.images.h = side, side
 	b.images.add(p)
-	return b.addLabels(p, labels)
+	return b.addLabels(p.n, labels)
 }
 
-// addLabels appends the labels of a part's images.
-func (b *batchReader) addLabels(p part, labels []int64) error {
-	if len(labels) != p.n {
-		return fmt.Errorf("%d labels for %d images", len(labels), p.n)
+// addLabels appends the labels of n images.
+func (b *batchReader) addLabels(n int, labels []int64) error {
+	if len(labels) != n {
+		return fmt.Errorf("%d labels for %d images", len(labels), n)
 	}
 	for i, label := range labels {
 		if err := checkLabel(label, nil); err != nil {

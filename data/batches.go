@@ -25,7 +25,7 @@ func batchSets() []batchSet {
 		{title: "CIFAR-100", parts: splits(`train`, `test`), read: pickledBatch("fine_labels", 0), names: "meta", key: "fine_label_names"},
 		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+`, `val_data`), read: pickledBatch("labels", 1)},
 		{title: "downsampled ImageNet", parts: splits(`train_data_batch_\d+\.npz`, `val_data\.npz`), read: readNPZBatch},
-		{title: "MNIST", parts: splits(`(.+-)?train-images[-.]idx[34]-ubyte`, `(.+-)?(t10k|test)-images[-.]idx[34]-ubyte`), read: readIDX, labels: idxLabels, one: true},
+		{title: "MNIST", parts: splits(`(.+-)?train-images[-.]idx[34]-ubyte`, `(.+-)?(t10k|test)-images[-.]idx[34]-ubyte`), read: readIDX, labels: idxLabels},
 	}
 }
 
@@ -58,7 +58,7 @@ func findBatchSet(names []string) (*batchSet, []string) {
 	}
 	for _, set := range batchSets() {
 		var of []string
-		parts, files := 0, set.files(names)
+		parts, files := 0, set.files(names, set.isPart)
 		for _, name := range names {
 			plain, packed := strings.CutSuffix(name, gzipped)
 			if !files[plain] || packed && (set.labels == nil || there[plain]) {
@@ -126,13 +126,11 @@ func unpack(r io.Reader) (map[string]*blob, error) {
 		if h.Typeflag != tar.TypeReg || !slices.ContainsFunc(batchSets(), known) {
 			continue
 		}
-		content, err := io.ReadAll(io.LimitReader(t, left+1))
+		content, err := readUnpacked(t, left)
 		if err != nil {
 			return nil, err
 		}
-		if left -= int64(len(content)); left < 0 {
-			return nil, fmt.Errorf("it unpacks to more than %d bytes", maxUnpacked)
-		}
+		left -= int64(len(content))
 		blobs[name] = &blob{name: name, r: bytes.NewReader(content), size: int64(len(content))}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,11 +17,19 @@ import (
 	"github.com/wangkuiyi/gotorch/pickle"
 )
 
-// openFiles opens the files of a set in dir.
+// openFiles opens the files of a set in dir that a split needs: opening a compressed one reads it.
 func (s *batchSet) openFiles(dir string, names []string, split, where string) (*collection, error) {
+	part, err := s.partOf(split, where)
+	if err != nil {
+		return nil, err
+	}
+	needed := s.files(names, part.MatchString)
 	blobs := map[string]*blob{}
 	var closers []io.Closer
 	for _, name := range names {
+		if !needed[strings.TrimSuffix(name, gzipped)] {
+			continue
+		}
 		b, f, err := openBlob(filepath.Join(dir, name))
 		if err != nil {
 			return nil, errors.Join(err, closeAll(closers))
@@ -35,20 +44,28 @@ func (s *batchSet) openFiles(dir string, names []string, split, where string) (*
 	return c, nil
 }
 
-// open reads the files of one split, in their numbers' order.
-func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collection, error) {
-	if split == "" {
-		split = "train"
-	}
-	if s.parts[split] == nil {
+// partOf returns which names the files with the images of a split have. An empty split is train.
+func (s *batchSet) partOf(split, where string) (*regexp.Regexp, error) {
+	part := s.parts[cmp.Or(split, "train")]
+	if part == nil {
 		return nil, fmt.Errorf("%s: %s has no %s images: choose train or test", where, s.title, split)
 	}
+	return part, nil
+}
+
+// open reads the files of one split, in their numbers' order.
+func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collection, error) {
+	part, err := s.partOf(split, where)
+	if err != nil {
+		return nil, err
+	}
+	split = cmp.Or(split, "train")
 	b := &batchReader{images: &arrays{c: 3, planar: true}}
 	for _, name := range slices.SortedFunc(maps.Keys(blobs), compareNumbered) {
-		if !s.parts[split].MatchString(name) {
+		if !part.MatchString(name) {
 			continue
 		}
-		if s.one && b.images.count() > 0 {
+		if s.labels != nil && b.images.count() > 0 {
 			return nil, fmt.Errorf("%s: there are several sets of %s images, one of them %s: name its file", where, split, name)
 		}
 		if s.labels != nil {
@@ -66,7 +83,6 @@ func (s *batchSet) open(blobs map[string]*blob, split, where string) (*collectio
 	own := &ownLabels{labels: b.labels, from: "labels of " + s.title}
 	c := &collection{source: b.images, title: fmt.Sprintf("%s (%s) %s", s.title, split, where), split: true}
 	c.readOwn = func() (*ownLabels, error) { return own, b.none }
-	var err error
 	if names := blobs[s.names]; names != nil {
 		if own.names, err = s.classNames(names); err == nil {
 			err = checkLabel(slices.Max(own.labels), own.names)

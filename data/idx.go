@@ -7,7 +7,6 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"iddpm/data/imaging"
@@ -104,29 +103,22 @@ func readIDX(b *batchReader, f *blob) error {
 	if err != nil {
 		return err
 	}
+	if x.kind != idxUint8 {
+		return fmt.Errorf("elements of type %#x and shape %v are not uint8 [N, H, W] or [N, H, W, C]", x.kind, x.shape)
+	}
 	if len(x.shape) == 3 {
 		x.shape = append(x.shape, 1)
 	}
-	if x.kind != idxUint8 || len(x.shape) != 4 || !slices.Contains([]int64{1, 3, 4}, x.shape[3]) {
-		return fmt.Errorf("elements of type %#x and shape %v are not uint8 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels", x.kind, x.shape)
+	if b.images, err = nhwc(x.shape, f.r, x.offset); err != nil {
+		return err
 	}
-	n, h, w, c := x.shape[0], x.shape[1], x.shape[2], x.shape[3]
-	if n == 0 || h == 0 || w == 0 {
-		return errors.New("no images")
-	}
-	if w > imaging.MaxPixels/h {
-		return fmt.Errorf("images of %d x %d pixels are too large", w, h)
-	}
-	*b.images = arrays{w: int(w), h: int(h), c: int(c)}
-	p := part{n: int(n), r: f.r, offset: x.offset, stride: h * w * c}
-	b.images.add(p)
 	if f.labels == nil {
 		b.none = fmt.Errorf("the file of labels, %s, is not beside the images", strings.Join(idxLabels(f.name), " or "))
 		return nil
 	}
 	labels, err := readIDXLabels(f.labels)
 	if err == nil {
-		err = b.addLabels(p, labels)
+		err = b.addLabels(b.images.count(), labels)
 	}
 	if err != nil { // an error only if labels are needed
 		b.none = fmt.Errorf("%s: %w", f.labels.name, err)

@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"github.com/wangkuiyi/gotorch/npy"
-
-	"iddpm/data/imaging"
 )
 
 // openNPZ opens samples in the reference's format: arr_0, uint8 [N, H, W, C] with C of
@@ -35,7 +33,10 @@ func readNPZ(z *npy.NPZ) (*collection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("arr_0: %w", err)
 	}
-	s, err := nhwc(a)
+	if a.DType != npy.Uint8 {
+		return nil, fmt.Errorf("arr_0: %v %v is not uint8 [N, H, W, C]", a.DType, a.Shape)
+	}
+	s, err := nhwc(a.Shape, bytes.NewReader(a.Data), 0)
 	if err != nil {
 		return nil, fmt.Errorf("arr_0: %w", err)
 	}
@@ -55,24 +56,6 @@ func readNPZ(z *npy.NPZ) (*collection, error) {
 		return &ownLabels{labels: values, from: labels}, nil
 	}
 	return c, nil
-}
-
-// nhwc returns a source of an array uint8 [N, H, W, C].
-func nhwc(a *npy.Array) (*arrays, error) {
-	if a.DType != npy.Uint8 || len(a.Shape) != 4 || !slices.Contains([]int64{1, 3, 4}, a.Shape[3]) {
-		return nil, fmt.Errorf("%v %v is not uint8 [N, H, W, C] with 1, 3 or 4 channels", a.DType, a.Shape)
-	}
-	for _, n := range a.Shape {
-		if n < 1 || n > imaging.MaxPixels {
-			return nil, fmt.Errorf("shape %v is empty or absurd", a.Shape)
-		}
-	}
-	if a.Shape[1] > imaging.MaxPixels/a.Shape[2] {
-		return nil, fmt.Errorf("images of %d x %d pixels are too large", a.Shape[2], a.Shape[1])
-	}
-	s := &arrays{h: int(a.Shape[1]), w: int(a.Shape[2]), c: int(a.Shape[3])}
-	s.add(part{n: int(a.Shape[0]), r: bytes.NewReader(a.Data), stride: a.Shape[1] * a.Shape[2] * a.Shape[3]})
-	return s, nil
 }
 
 // labelArray checks labels [N] of n images.

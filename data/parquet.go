@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"sort"
 	"strings"
 
 	"iddpm/data/imaging"
@@ -27,7 +26,8 @@ const checkedPageBytes = 256 << 20
 
 // parquetImages is a source of the image files in a column of Parquet files.
 type parquetImages struct {
-	shards []parquetShard
+	ends   // of shards
+	shards []*parquetShard
 	names  []string // from the column of paths; nil if that does not name all
 	cache  *parquet.Cache
 	every  int // one page in this many is checked
@@ -39,7 +39,7 @@ type parquetShard struct {
 	file   *os.File
 	images *parquet.Column
 	open   *parquet.File
-	first  int // number of its first image
+	schema *parquetSchema
 }
 
 // openParquet opens files with one column of images, in the order of their rows. The
@@ -69,49 +69,49 @@ func openParquet(s shardSet, where string) (*collection, error) {
 
 // openAll opens the files, whose columns must agree.
 func (p *parquetImages) openAll(s shardSet) (*parquetSchema, error) {
-	var schema *parquetSchema
-	for i, path := range s.paths() {
-		shard, found, err := openParquetShard(path)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.names[i], err)
-		}
-		shard.name, shard.first = s.names[i], p.count()
-		p.shards = append(p.shards, shard)
-		if schema == nil {
-			schema = found
-		} else if err := schema.same(found); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.names[i], err)
-		}
+	var err error
+	if p.shards, err = openFilesOf(s, openParquetShard); err != nil {
+		return nil, err
 	}
+	schema := p.shards[0].schema
 	var bytes int64
 	for _, shard := range p.shards {
+		if err := schema.same(shard.schema); err != nil {
+			return nil, fmt.Errorf("%s: %w", shard.name, err)
+		}
+		p.add(shard.images.Rows())
 		bytes += shard.images.Bytes()
 	}
 	p.every = 1 + int(bytes/checkedPageBytes)
 	return schema, nil
 }
 
-func openParquetShard(path string) (s parquetShard, schema *parquetSchema, err error) {
-	if s.file, err = os.Open(path); err != nil {
-		return s, nil, cause(explained(err))
+func openParquetShard(path, name string) (*parquetShard, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(explained(err))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.file.Close())
-		}
-	}()
+	s := &parquetShard{name: name, file: f}
+	if err := s.read(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return s, nil
+}
+
+// read reads the footer, and finds the columns and the pages of the images.
+func (s *parquetShard) read() error {
 	info, err := s.file.Stat()
 	if err != nil {
-		return s, nil, err
+		return err
 	}
 	if s.open, err = parquet.Open(s.file, info.Size()); err != nil {
-		return s, nil, fmt.Errorf("not a readable Parquet file: %w", err)
+		return fmt.Errorf("not a readable Parquet file: %w", err)
 	}
-	if schema, err = findColumns(s.open); err != nil {
-		return s, nil, err
+	if s.schema, err = findColumns(s.open); err != nil {
+		return err
 	}
-	s.images, err = s.open.Column(schema.image...)
-	return s, schema, err
+	s.images, err = s.open.Column(s.schema.image...)
+	return err
 }
 
 // readNames reads the images' paths, if they are there and name each image once.
@@ -181,31 +181,18 @@ func (p *parquetImages) labels(schema *parquetSchema) (*ownLabels, error) {
 	return own, nil
 }
 
-func (p *parquetImages) count() int {
-	if len(p.shards) == 0 {
-		return 0
-	}
-	last := p.shards[len(p.shards)-1]
-	return last.first + last.images.Rows()
-}
-
 // name returns the image's path in the set's column of paths, or else its file and row.
 func (p *parquetImages) name(i int) string {
 	if p.names != nil {
 		return p.names[i]
 	}
-	shard, row := p.find(i)
-	return fmt.Sprintf("%s/%08d", shard.name, row)
-}
-
-func (p *parquetImages) find(i int) (*parquetShard, int) {
-	k := sort.Search(len(p.shards), func(k int) bool { return p.shards[k].first > i }) - 1
-	return &p.shards[k], i - p.shards[k].first
+	k, row := p.find(i)
+	return fmt.Sprintf("%s/%08d", p.shards[k].name, row)
 }
 
 func (p *parquetImages) bytes(i int) ([]byte, error) {
-	shard, row := p.find(i)
-	v, err := shard.images.Value(row, p.cache)
+	k, row := p.find(i)
+	v, err := p.shards[k].images.Value(row, p.cache)
 	if err == nil && v == nil {
 		err = errors.New("the row has no bytes: if it has the path of an image, embed the images in the file")
 	}
@@ -219,8 +206,8 @@ func (p *parquetImages) reader(i int) (io.ReadCloser, error) {
 
 // check reads the header of an image in some of the pages, since that decompresses the page.
 func (p *parquetImages) check(i int) error {
-	shard, row := p.find(i)
-	if shard.images.PageOf(row)%p.every != 0 {
+	k, row := p.find(i)
+	if p.shards[k].images.PageOf(row)%p.every != 0 {
 		return nil
 	}
 	v, err := p.bytes(i)
@@ -241,7 +228,9 @@ func (p *parquetImages) load(i int, d imaging.Decoder) (imaging.Image, error) {
 func (p *parquetImages) Close() error {
 	var err error
 	for _, shard := range p.shards {
-		err = errors.Join(err, shard.file.Close())
+		if shard != nil {
+			err = errors.Join(err, shard.file.Close())
+		}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -29,6 +30,19 @@ func (s shardSet) paths() []string {
 		paths[i] = filepath.Join(s.dir, filepath.FromSlash(name))
 	}
 	return paths
+}
+
+// openFilesOf opens the files of a set on all cores. Where one cannot be opened, the result is
+// the zero value for some of them, and the error names it.
+func openFilesOf[T any](s shardSet, open func(path, name string) (T, error)) ([]T, error) {
+	opened, paths := make([]T, len(s.names)), s.paths()
+	err := parallel(context.Background(), len(paths), func(i int) (err error) {
+		if opened[i], err = open(paths[i], s.names[i]); err != nil {
+			err = fmt.Errorf("%s: %w", s.names[i], err)
+		}
+		return err
+	})
+	return opened, err
 }
 
 // title names the set, for a log line.

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"path"
 	"slices"
+	"sort"
+	"strings"
 
 	"iddpm/data/imaging"
 )
@@ -81,6 +84,30 @@ func (f *files) load(i int, d imaging.Decoder) (imaging.Image, error) {
 	p, err := d.Read(r)
 	return p, cause(err)
 }
+
+// ends numbers the images of several parts through: ends[k] is how many there are up to the end of part k.
+type ends []int
+
+// add adds a part of n images.
+func (e *ends) add(n int) { *e = append(*e, e.count()+n) }
+
+func (e ends) count() int {
+	if len(e) == 0 {
+		return 0
+	}
+	return e[len(e)-1]
+}
+
+// find returns the part that has image i, and the image's number within it.
+func (e ends) find(i int) (part, within int) {
+	if part = sort.SearchInts(e, i+1); part > 0 {
+		i -= e[part-1]
+	}
+	return part, i
+}
+
+// cleanName returns the path of a member of an archive, without dots or a slash at its start.
+func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
 // sortNames sorts paths as the reference lists them: folder by folder, where a
 // folder's entries, files and folders mixed, are in the order of their names.

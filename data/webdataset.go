@@ -2,14 +2,12 @@ package data
 
 import (
 	"archive/tar"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
-	"sort"
 	"strings"
 
 	"iddpm/data/imaging"
@@ -25,7 +23,6 @@ const reasonFurther = "further images of webdataset samples"
 type tarShard struct {
 	name    string // relative to the set
 	file    *os.File
-	first   int // number of its first image
 	samples []tarSample
 	left    leftOut
 }
@@ -47,14 +44,7 @@ var noMember = tarMember{size: -1}
 // openTar opens the images in tar files, in the order of the files and of their members. A
 // sample's label is its file .cls, or in its .json the member label, cls or class.
 func openTar(s shardSet, where string) (*collection, error) {
-	shards := make([]*tarShard, len(s.names))
-	paths := s.paths()
-	err := parallel(context.Background(), len(shards), func(i int) (err error) {
-		if shards[i], err = openTarShard(paths[i], s.names[i]); err != nil {
-			err = fmt.Errorf("%s: %w", s.names[i], err)
-		}
-		return err
-	})
+	shards, err := openFilesOf(s, openTarShard)
 	set := &tarImages{shards: shards}
 	if err == nil {
 		err = set.number()
@@ -131,9 +121,6 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// cleanName returns a member's path without dots or a slash at its start.
-func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
-
 // sampleKey divides a name at the first dot of its last part, as webdataset does.
 func sampleKey(name string) (key, extension string) {
 	dir, base := path.Split(name)
@@ -174,6 +161,7 @@ func (s *tarShard) end(sample tarSample) {
 
 // tarImages are the images of tar files.
 type tarImages struct {
+	ends     // of shards
 	shards   []*tarShard
 	labelled bool // whether some sample has a file of its label
 	repeats  bool // whether images of different files have the same name
@@ -181,36 +169,29 @@ type tarImages struct {
 
 // number numbers the images, and finds out how they can be named and labelled.
 func (s *tarImages) number() error {
-	n := 0
 	seen := map[string]bool{}
 	for _, shard := range s.shards {
-		shard.first = n
-		n += len(shard.samples)
+		s.add(len(shard.samples))
 		for _, sample := range shard.samples {
 			s.repeats = s.repeats || seen[sample.image]
 			seen[sample.image] = true
 			s.labelled = s.labelled || sample.cls != noMember || sample.json != noMember
 		}
 	}
-	if n == 0 {
+	if s.count() == 0 {
 		return fmt.Errorf("%w (%s)", errNoMembers, imaging.Formats)
 	}
 	return nil
 }
 
-func (s *tarImages) count() int {
-	last := s.shards[len(s.shards)-1]
-	return last.first + len(last.samples)
-}
-
-func (s *tarImages) find(i int) (*tarShard, *tarSample) {
-	k := sort.Search(len(s.shards), func(k int) bool { return s.shards[k].first > i }) - 1
-	return s.shards[k], &s.shards[k].samples[i-s.shards[k].first]
+func (s *tarImages) sample(i int) (*tarShard, *tarSample) {
+	k, i := s.find(i)
+	return s.shards[k], &s.shards[k].samples[i]
 }
 
 // name returns the member's name, after that of its file if the set needs it.
 func (s *tarImages) name(i int) string {
-	shard, sample := s.find(i)
+	shard, sample := s.sample(i)
 	if s.repeats {
 		return shard.name + "/" + sample.image
 	}
@@ -218,7 +199,7 @@ func (s *tarImages) name(i int) string {
 }
 
 func (s *tarImages) open(i int) (io.ReadCloser, error) {
-	shard, sample := s.find(i)
+	shard, sample := s.sample(i)
 	return io.NopCloser(io.NewSectionReader(shard.file, sample.at.offset, sample.at.size)), nil
 }
 
@@ -237,7 +218,7 @@ func (s *tarImages) labels() (*ownLabels, error) {
 	texts := make([]string, s.count())
 	from := ".cls"
 	for i := range texts {
-		shard, sample := s.find(i)
+		shard, sample := s.sample(i)
 		var err error
 		switch {
 		case sample.cls != noMember:

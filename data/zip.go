@@ -91,7 +91,7 @@ func listZip(z *zip.Reader) (*lister, map[string]*zip.File, error) {
 // others write absolute paths, or paths outside the folder.
 func entryName(f *zip.File) string {
 	name := strings.ReplaceAll(f.Name, `\`, "/")
-	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	clean := cleanName(name)
 	if strings.HasSuffix(name, "/") || f.FileInfo().IsDir() {
 		clean += "/"
 	}
