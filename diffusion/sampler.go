@@ -68,10 +68,10 @@ func (s Sampler) definition() samplerDefinition {
 	case DDIM:
 		return samplerDefinition{name: "ddim", takesEta: true}
 	case DPMPP2M:
-		return samplerDefinition{name: "dpmpp-2m", spacing: EvenLogSNR, correction: multistep}
+		return samplerDefinition{name: "dpmpp-2m", spacing: Trimmed, correction: multistep}
 	case DPMPP2MSDE: // its first-order step is DDIM with the variance of the posterior
-		return samplerDefinition{name: "dpmpp-2m-sde", spacing: EvenLogSNR, eta: 1, correction: multistep}
-	case Heun:
+		return samplerDefinition{name: "dpmpp-2m-sde", spacing: Trimmed, eta: 1, correction: multistep}
+	case Heun: // in sigma, of which Trimmed's first step has nearly all
 		return samplerDefinition{name: "heun", spacing: EvenLogSNR, correction: heunCorrection, lookahead: true}
 	}
 	return samplerDefinition{name: "ddpm", ancestor: true}

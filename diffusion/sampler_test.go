@@ -42,10 +42,10 @@ func TestSamplerNames(t *testing.T) {
 	}
 }
 
-// gaussianProcess is a process of 4,000 steps of which about n are kept, and the optimal network for
+// gaussianProcess is a process of 4,000 steps of which about n are kept by a spacing, and the optimal network for
 // values that are independent and N(mean, stdv^2): the exact x_0 of each x_t.
-func gaussianProcess(t testing.TB, schedule string, n int, mean, stdv float64) (*GaussianDiffusion, Denoiser) {
-	d := respaced(t, Config{Steps: 4000, NoiseSchedule: schedule, PredictXStart: true, TimestepRespacing: EvenLogSNR.Respacing(n, 4000)})
+func gaussianProcess(t testing.TB, schedule string, by Spacing, n int, mean, stdv float64) (*GaussianDiffusion, Denoiser) {
+	d := respaced(t, Config{Steps: 4000, NoiseSchedule: schedule, PredictXStart: true, TimestepRespacing: by.Respacing(n, 4000)})
 	whole, err := NewSchedule(must(NamedBetas(schedule, 4000)))
 	if err != nil {
 		t.Fatal(err)
@@ -60,13 +60,15 @@ func gaussianProcess(t testing.TB, schedule string, n int, mean, stdv float64) (
 
 // TestSecondOrder: on Gaussian data, where the ODE's solution is known, the error falls as the square
 // of the step size for the second-order solvers, and in proportion to it for DDIM. The solution at
-// t = 0 is followed by the step to x_0 that all samplers take.
+// t = 0 is followed by the step to x_0 that all samplers take. Each solver has its own spacing: evenly in
+// the log-SNR, DPM-Solver++(2M) is not yet of second order at 20 steps on the cosine schedule, since a third
+// of them are where x_0 does not change, and the others too far apart.
 func TestSecondOrder(t *testing.T) {
 	const mean, stdv = 0.2, 0.5
-	falls := func(schedule string, s Sampler) float64 {
+	falls := func(schedule string, s Sampler, by Spacing) float64 {
 		var errs []float64
 		for _, n := range []int{20, 40} {
-			d, network := gaussianProcess(t, schedule, n, mean, stdv)
+			d, network := gaussianProcess(t, schedule, by, n, mean, stdv)
 			gotorch.Scope(func() {
 				xT := noiseOf(2, 3, 8, 8).XT()
 				got := sampled(t, d, network, xT, SampleOptions{Sampler: s, NoClipDenoised: true})
@@ -84,15 +86,13 @@ func TestSecondOrder(t *testing.T) {
 		return errs[0] / errs[1]
 	}
 	for _, s := range []Sampler{DPMPP2M, Heun} {
-		if by := falls(Linear, s); !(by >= 3.5) {
-			t.Errorf("%s: the error falls %.2f times from 20 to 40 steps, want 3.5 or more", s, by)
-		}
-		// The cosine schedule's last steps change the log-SNR much, however many steps are kept.
-		if by := falls(Cosine, s); !(by >= 2.5) {
-			t.Errorf("cosine, %s: the error falls %.2f times from 20 to 40 steps, want 2.5 or more", s, by)
+		for _, schedule := range []string{Linear, Cosine} {
+			if by := falls(schedule, s, s.Spacing()); !(by >= 3.5) {
+				t.Errorf("%s, %s: the error falls %.2f times from 20 to 40 steps, want 3.5 or more", schedule, s, by)
+			}
 		}
 	}
-	if by := falls(Linear, DDIM); !(by > 1.5 && by < 3) {
+	if by := falls(Linear, DDIM, EvenLogSNR); !(by > 1.5 && by < 3) {
 		t.Errorf("DDIM's error falls %.2f times from 20 to 40 steps, want about 2", by)
 	}
 }

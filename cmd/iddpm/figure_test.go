@@ -271,7 +271,7 @@ func testFiguresBySamples(t *testing.T, run string) {
 		t.Errorf("skip-steps has %v", skip)
 	}
 	few := append([]string{"sampling-steps", "--sampling-steps", "2,5"}, common...)
-	if by := cells(t, drawFigure(t, append(few, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3")...), "dpmpp-2m-sde, logsnr", "kid"); len(by) != 1 {
+	if by := cells(t, drawFigure(t, append(few, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3")...), "dpmpp-2m-sde, trimmed", "kid"); len(by) != 1 {
 		t.Errorf("KID in few steps: %v", by)
 	}
 	two := iddpm(t, append(append([]string{"figure"}, few...), "n="+run, "--samplers", "dpmpp-2m-sde", "--sampling-steps", "3", "-o", filepath.Join(t.TempDir(), "two"))...)

@@ -27,7 +27,7 @@ func TestChooseSampler(t *testing.T) {
 		want samplerChoice
 		err  string
 	}{
-		"no flags":               {samplerOptions{}, T, samplerChoice{diffusion.DPMPP2MSDE, 0, "logsnr25", true}, ""},
+		"no flags":               {samplerOptions{}, T, samplerChoice{diffusion.DPMPP2MSDE, 0, "trimmed25", true}, ""},
 		"few timesteps":          {samplerOptions{}, short, samplerChoice{diffusion.Ancestral, 0, "", false}, ""},
 		"reference":              {samplerOptions{}, reference, samplerChoice{diffusion.Ancestral, 0, "", false}, ""},
 		"reference, DDIM":        {samplerOptions{ddim: true}, reference, samplerChoice{diffusion.DDIM, 0, "", false}, ""},
@@ -37,15 +37,16 @@ func TestChooseSampler(t *testing.T) {
 		"ddim, eta":              {samplerOptions{name: "ddim", eta: 0.5}, T, samplerChoice{diffusion.DDIM, 0.5, "", false}, ""},
 		"ddim, twice":            {samplerOptions{name: "ddim", ddim: true, steps: 10}, T, samplerChoice{diffusion.DDIM, 0, "10", false}, ""},
 		"ddim, even in log-SNR":  {samplerOptions{ddim: true, spacing: "logsnr"}, T, samplerChoice{diffusion.DDIM, 0, "logsnr20", false}, ""},
-		"steps":                  {samplerOptions{steps: 10}, T, samplerChoice{diffusion.DPMPP2M, 0, "logsnr10", false}, ""},
-		"twenty steps":           {samplerOptions{steps: 20}, T, samplerChoice{diffusion.DPMPP2MSDE, 0, "logsnr20", false}, ""},
-		"steps of a reference":   {samplerOptions{steps: 10}, reference, samplerChoice{diffusion.DPMPP2M, 0, "logsnr10", false}, ""},
+		"steps":                  {samplerOptions{steps: 10}, T, samplerChoice{diffusion.DPMPP2M, 0, "trimmed10", false}, ""},
+		"twenty steps":           {samplerOptions{steps: 20}, T, samplerChoice{diffusion.DPMPP2MSDE, 0, "trimmed20", false}, ""},
+		"steps of a reference":   {samplerOptions{steps: 10}, reference, samplerChoice{diffusion.DPMPP2M, 0, "trimmed10", false}, ""},
+		"spacing":                {samplerOptions{steps: 10, spacing: "logsnr"}, T, samplerChoice{diffusion.DPMPP2M, 0, "logsnr10", false}, ""},
 		"heun":                   {samplerOptions{name: "heun"}, T, samplerChoice{diffusion.Heun, 0, "logsnr20", false}, ""},
 		"sde, even in t":         {samplerOptions{name: "dpmpp-2m-sde", steps: 30, spacing: "t"}, T, samplerChoice{diffusion.DPMPP2MSDE, 0, "30", false}, ""},
 		"more steps than there":  {samplerOptions{name: "heun", steps: 50}, short, samplerChoice{diffusion.Heun, 0, "", false}, ""},
 		"inversion":              {samplerOptions{}, inverts, samplerChoice{diffusion.DDIM, 0, "", false}, ""},
 		"inversion by heun":      {samplerOptions{name: "heun"}, inverts, samplerChoice{}, "--invert needs DDIM"},
-		"latents":                {samplerOptions{}, latents, samplerChoice{diffusion.DPMPP2M, 0, "logsnr20", true}, ""},
+		"latents":                {samplerOptions{}, latents, samplerChoice{diffusion.DPMPP2M, 0, "trimmed20", true}, ""},
 		"latents with noise":     {samplerOptions{name: "dpmpp-2m-sde"}, latents, samplerChoice{}, "without noise"},
 		"latents with eta":       {samplerOptions{ddim: true, eta: 1}, latents, samplerChoice{}, "no --eta"},
 		"two kinds of timesteps": {samplerOptions{steps: 10}, respaced, samplerChoice{}, "both choose the timesteps"},
@@ -80,7 +81,7 @@ func errorText(err error) string {
 func TestSampleByDefault(t *testing.T) {
 	run := tinyRun(t, "--diffusion-steps", "50")
 	sampleOne := func(args ...string) sampled { return sample(t, append(args, "--num-samples", "1")...) }
-	ours, named := sampleOne(run), sampleOne(run, "--sampler", "dpmpp-2m-sde", "--sampling-steps", "25", "--spacing", "logsnr")
+	ours, named := sampleOne(run), sampleOne(run, "--sampler", "dpmpp-2m-sde", "--sampling-steps", "25", "--spacing", "trimmed")
 	if ours.Sampler != "dpmpp-2m-sde" || ours.Timesteps > 25 || ours.Timesteps < 10 || ours.FullChain != 50 || !bytes.Equal(ours.pixels, named.pixels) || named.FullChain != 0 {
 		t.Errorf("by default: %+v; named: %+v", ours.sampleResult, named.sampleResult)
 	}

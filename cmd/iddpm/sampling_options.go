@@ -5,8 +5,8 @@ import (
 	"iddpm/internal/cli"
 )
 
-// fewSteps is the least number of timesteps, evenly spaced in log-SNR, of the default sampler for few
-// steps. iddpm bench few-steps measures what is lost.
+// fewSteps is the number of timesteps of samplers for few steps where the user does not choose, and the least
+// of the default one. iddpm bench few-steps measures what is lost.
 const fewSteps = 20
 
 // stepsByDefault returns the number of timesteps of a sampler for few steps where the user does not
@@ -44,8 +44,8 @@ func (o *samplerOptions) options() []cli.Option {
 			Usage: "sampler `NAME`: ddpm (ancestral), ddim, dpmpp-2m, dpmpp-2m-sde or heun; the last three need few steps"},
 		{Name: "sampling-steps", Category: cli.CategorySampling, Value: &o.steps,
 			Usage: "sample in at most `K` timesteps (0: 20 with the samplers for few steps, 25 with dpmpp-2m-sde, else all)"},
-		{Name: "spacing", Category: cli.CategorySampling, Value: &o.spacing, Standard: "logsnr with the samplers for few steps, else t",
-			Usage: "spread the --sampling-steps evenly in `NAME`: t, logsnr (where it changes fast, there may be fewer), or trimmed (logsnr without the noisiest part: better in 10 steps)"},
+		{Name: "spacing", Category: cli.CategorySampling, Value: &o.spacing, Standard: "trimmed with dpmpp-2m and dpmpp-2m-sde, logsnr with heun, else t",
+			Usage: "spread the --sampling-steps evenly in `NAME`: t, logsnr (where it changes fast, there may be fewer), or trimmed (logsnr without the noisiest part)"},
 		{Name: "use-ddim", Category: cli.CategorySampling, Value: &o.ddim, Usage: "use the DDIM sampler: --sampler ddim"},
 		{Name: "eta", Category: cli.CategorySampling, Value: &o.eta, Usage: "DDIM's `ETA`: 0 deterministic, 1 as much noise as ancestral sampling"},
 	}
@@ -106,7 +106,7 @@ func (o samplerOptions) choose(r samplerRequest) (c samplerChoice, err error) {
 		return c, cli.Errorf("--%stimestep-respacing and --%ssampling-steps or --%sspacing both choose the timesteps: omit one", p, p, p)
 	}
 	c = samplerChoice{sampler: o.sampler(r), eta: o.eta, respacing: r.respacing}
-	c.ours = o.none() && c.sampler.Spacing() == diffusion.EvenLogSNR
+	c.ours = o.none() && c.sampler.Spacing() != diffusion.EvenT
 	switch {
 	case r.ddim && c.sampler != diffusion.DDIM:
 		return c, cli.Errorf("--invert needs DDIM, not --%ssampler %s", p, c.sampler)

@@ -107,7 +107,7 @@ func DiffusionOptions(c *runconfig.Config) []Option {
 		{Name: "noise-schedule", Category: categoryDiffusion, Value: &d.NoiseSchedule, Usage: "noise (beta) schedule `NAME`: " + diffusion.ScheduleNames},
 		{Name: "zero-terminal-snr", Category: categoryDiffusion, Value: &d.ZeroTerminalSNR, Usage: "rescale the noise schedule so that x_T has no signal left (with --predict v)"},
 		{Name: "timestep-respacing", Category: categoryDiffusion, Value: &d.TimestepRespacing, Standard: "all",
-			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50, or logsnr20, even in log-SNR"},
+			Usage: "use a subset of the timesteps, `SPEC`: 250, or 10,15,20 per section, or ddim50, or logsnr20, even in log-SNR, or trimmed20"},
 		{Name: "sigma-small", Category: categoryDiffusion, Value: &d.SigmaSmall, Usage: "fixed variance: posterior variance (beta tilde) instead of beta"},
 		{Name: "use-kl", Category: categoryDiffusion, Value: &d.UseKL, Usage: "train on the variational bound alone (L_vlb)"},
 		{Name: "predict-xstart", Category: categoryDiffusion, Value: &d.PredictXStart, Usage: "the network predicts x_0 instead of the noise epsilon: --predict xstart"},
@@ -183,7 +183,7 @@ func GridOptions(c *runconfig.Config) []Option {
 			Usage: "save a grid of samples every `N` steps, and after the last one (0: never; auto, with a preset or on a terminal: as often as 3 % of the time allow)"},
 		{Name: "sample-images", Category: CategorySampling, Value: &s.Images, Standard: "64, or 16 in a short run", Usage: "`N` images in a grid"},
 		{Name: "sample-respacing", Category: CategorySampling, Value: &s.Respacing, Standard: "ddim50",
-			Usage: "sample grids with a subset of the timesteps, `SPEC`, as --timestep-respacing: ddimN by DDIM, logsnrN by DPM-Solver++(2M), others by ancestral sampling"},
+			Usage: "sample grids with a subset of the timesteps, `SPEC`, as --timestep-respacing: ddimN by DDIM, logsnrN and trimmedN by DPM-Solver++(2M), others by ancestral sampling"},
 	}
 }
 
