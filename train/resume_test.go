@@ -135,16 +135,15 @@ func TestResume(t *testing.T) {
 	images := fiveImages(t)
 	for name, change := range map[string]func(*runconfig.Config){
 		"plain":         func(*runconfig.Config) {},
-		"dropout":       func(c *runconfig.Config) { c.Model.Dropout = 0.3 },
-		"classes":       func(c *runconfig.Config) { c.Model.ClassCond, c.Model.NumClasses = true, 10 },
 		"class dropout": func(c *runconfig.Config) { c.Model.ClassCond, c.Model.NumClasses, c.Model.ClassDropout = true, 10, 0.5 },
 		"resampling blocks": func(c *runconfig.Config) {
 			c.Model.ResBlockUpDown, c.Model.NewAttentionOrder, c.Model.NumHeadChannels, c.Model.UseCheckpoint = true, true, 16, true
 		},
-		"microbatch":  func(c *runconfig.Config) { c.Train.Microbatch = 3 },
-		"several EMA": func(c *runconfig.Config) { c.Train.EMARates = []float64{0.5, 0.9, 0.999} },
-		"EMA warm-up": func(c *runconfig.Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
-		"power EMA":   func(c *runconfig.Config) { c.Train.PowerEMA = []float64{0.05, 0.2} },
+		"microbatch and dropout": func(c *runconfig.Config) { c.Train.Microbatch, c.Model.Dropout = 3, 0.3 },
+		"EMA warm-up":            func(c *runconfig.Config) { c.Train.EMARates, c.Train.EMAWarmup = []float64{0.2, 0.9999}, true },
+		"several EMAs": func(c *runconfig.Config) {
+			c.Train.EMARates, c.Train.PowerEMA = []float64{0.5, 0.9, 0.999}, []float64{0.05, 0.2}
+		},
 		"v": func(c *runconfig.Config) {
 			c.Diffusion.Predict, c.Diffusion.LossWeight, c.Diffusion.NoiseSchedule, c.Diffusion.ZeroTerminalSNR = "v", "min-snr:5", "cosine-shifted:8", true
 		},
@@ -156,10 +155,9 @@ func TestResume(t *testing.T) {
 		"fp16": func(c *runconfig.Config) {
 			c.Train.Precision, c.Train.FP16ScaleGrowth, c.Train.BatchSize = "fp16", 1e-3, 2
 		},
-		"checkpointing": func(c *runconfig.Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
-		"threads":       func(c *runconfig.Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
-		"flip":          func(c *runconfig.Config) { c.Data.Flip = true },
-		"epochs":        func(c *runconfig.Config) { c.Data.Dir = images }, // of 5 images: batches of 4 cross their ends
+		"checkpointing":   func(c *runconfig.Config) { c.Model.UseCheckpoint, c.Model.Dropout = true, 0.2 },
+		"threads":         func(c *runconfig.Config) { c.Train.Threads = min(2, runtime.NumCPU()) },
+		"epochs, flipped": func(c *runconfig.Config) { c.Data.Dir, c.Data.Flip = images, true }, // of 5 images: batches of 4 cross their ends
 		"super-resolution": func(c *runconfig.Config) {
 			c.Model.SmallSize, c.Model.UseCheckpoint, c.Train.Microbatch = 4, true, 3
 			c.Eval = runconfig.EvalConfig{HoldOut: 0.02, Interval: 3, Images: 4, Respacing: "5"}
