@@ -161,13 +161,9 @@ func (r *infoResult) measure() error {
 	if r.Config.Classifier != nil {
 		return r.measureClassifier()
 	}
-	u, err := r.Config.Model.UNet()
+	network, err := planOf(r.Config.Model)
 	if err != nil {
-		return cli.Usage(err)
-	}
-	network, err := model.Plan(u)
-	if err != nil {
-		return cli.Usage(err)
+		return err
 	}
 	r.FLOPs = 2 * network.MACs(r.Config.Model.ImageSize)
 	r.measureMemory(network, network.RecomputedMACs(r.Config.Model.ImageSize))
@@ -176,7 +172,7 @@ func (r *infoResult) measure() error {
 
 // measureClassifier computes the cost of a classifier.
 func (r *infoResult) measureClassifier() error {
-	network, err := planOf(*r.Config.Classifier)
+	network, err := planOfClassifier(*r.Config.Classifier)
 	if err != nil {
 		return err
 	}

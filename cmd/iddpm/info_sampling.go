@@ -26,27 +26,34 @@ func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes,
 		c.Evaluations += c.Guided
 	}
 	c.FLOPs = int64(c.Evaluations) * flops
+	if err := c.addGuide(ctx, remotes, o, self); err != nil {
+		return err
+	}
+	return c.addClassifier(ctx, remotes, o, self)
+}
+
+// addGuide adds the evaluations of --guide, which guides the network of self.
+func (c *samplingCost) addGuide(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *train.Checkpoint) error {
 	guide, err := o.guidance.load(ctx, remotes, o.guidance.path, self)
+	if err != nil || guide == nil {
+		return err
+	}
+	network, err := planOf(guide.Config.Model)
 	if err != nil {
 		return err
 	}
-	if guide != nil {
-		u, err := guide.Config.Model.UNet()
-		if err != nil {
-			return err
-		}
-		network, err := model.Plan(u)
-		if err != nil {
-			return err
-		}
-		c.Guide = c.Guided
-		c.FLOPs += int64(c.Guide) * 2 * network.MACs(guide.Config.Model.ImageSize)
-	}
+	c.Guide = c.Guided
+	c.FLOPs += int64(c.Guide) * 2 * network.MACs(guide.Config.Model.ImageSize)
+	return nil
+}
+
+// addClassifier adds the gradients of --classifier, which guides the network of self.
+func (c *samplingCost) addClassifier(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *train.Checkpoint) error {
 	classifier, err := o.classifier.load(ctx, remotes, o.classifier.path, self)
 	if err != nil || classifier == nil || o.classifier.scale == 0 {
 		return err
 	}
-	network, err := planOf(o.classifier.config)
+	network, err := planOfClassifier(o.classifier.config)
 	if err != nil {
 		return err
 	}
@@ -68,15 +75,22 @@ func countTimesteps(c diffusion.Config, o *guidanceOptions) (steps, guided int, 
 	return schedule.NumTimesteps(), g.CountGuided(schedule), nil
 }
 
-// planOf builds a classifier without tensors.
-func planOf(c model.ClassifierConfig) (*model.Classifier, error) {
+// planOf builds a denoiser without tensors.
+func planOf(c model.Config) (*model.UNet, error) {
+	u, err := c.UNet()
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	network, err := model.Plan(u)
+	return network, cli.Usage(err)
+}
+
+// planOfClassifier builds a classifier without tensors.
+func planOfClassifier(c model.ClassifierConfig) (*model.Classifier, error) {
 	e, err := c.Encoder()
 	if err != nil {
 		return nil, cli.Usage(err)
 	}
 	network, err := model.PlanClassifier(e)
-	if err != nil {
-		return nil, cli.Usage(err)
-	}
-	return network, nil
+	return network, cli.Usage(err)
 }

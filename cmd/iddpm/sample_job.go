@@ -55,52 +55,78 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *train.Che
 
 // openStart reads the images or latents from which the job starts, and sets the count of images: all
 // of these, or as many as --num-samples says.
-func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) (err error) {
+func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) error {
 	if j.base != nil && all {
 		j.count = j.base.Len()
 	}
 	switch {
 	case j.latents != "":
-		if j.given, err = readLatents(j.latents, checkpoint.Config); err != nil {
-			return fmt.Errorf("--latents: %w", err)
-		}
-		if all || j.count > j.given.Len() {
-			j.count = j.given.Len()
-		}
+		return j.openLatents(checkpoint, all)
 	case j.inpaint != "":
-		images, err := openOriginals("--inpaint", j.inpaint, 0, checkpoint)
-		if err != nil {
-			return err
-		}
-		masks, err := openOriginals("--mask", j.mask, 0, checkpoint)
-		if err != nil {
-			return err
-		}
-		j.inpainting = &inference.Inpaint{Images: *images, Masks: *masks, Resamplings: j.resamplings, Jump: j.jump}
-		if all {
-			j.count = j.inpainting.Images.Len()
-		}
+		return j.openInpainting(checkpoint, all)
 	case j.start != "":
-		images, err := openOriginals("--start", j.start, 0, checkpoint)
-		if err != nil {
-			return err
-		}
-		if j.edit = (&inference.Edit{Images: *images, Strength: j.strength}); all {
-			j.count = images.Len()
-		}
+		return j.openEdit(checkpoint, all)
 	case j.invert != "":
-		limit := j.number
-		if all {
-			limit = 0
-		}
-		if j.originals, err = openOriginals("--invert", j.invert, limit, checkpoint); err == nil {
-			j.count = j.originals.Len()
-		}
-		if err == nil && checkpoint.Config.Model.ClassCond && len(j.classes) == 0 {
-			err = cli.Errorf("--invert: name the classes of the images by --class: one for all images, or one each")
-		}
+		return j.openInversion(checkpoint, all)
 	}
-	return err
+	return nil
+}
+
+// openLatents reads --latents.
+func (j *sampleJob) openLatents(checkpoint *train.Checkpoint, all bool) (err error) {
+	if j.given, err = readLatents(j.latents, checkpoint.Config); err != nil {
+		return fmt.Errorf("--latents: %w", err)
+	}
+	if all || j.count > j.given.Len() {
+		j.count = j.given.Len()
+	}
+	return nil
+}
+
+// openInpainting reads --inpaint and --mask.
+func (j *sampleJob) openInpainting(checkpoint *train.Checkpoint, all bool) error {
+	images, err := openOriginals("--inpaint", j.inpaint, 0, checkpoint)
+	if err != nil {
+		return err
+	}
+	masks, err := openOriginals("--mask", j.mask, 0, checkpoint)
+	if err != nil {
+		return err
+	}
+	j.inpainting = &inference.Inpaint{Images: *images, Masks: *masks, Resamplings: j.resamplings, Jump: j.jump}
+	if all {
+		j.count = images.Len()
+	}
+	return nil
+}
+
+// openEdit reads --start.
+func (j *sampleJob) openEdit(checkpoint *train.Checkpoint, all bool) error {
+	images, err := openOriginals("--start", j.start, 0, checkpoint)
+	if err != nil {
+		return err
+	}
+	j.edit = &inference.Edit{Images: *images, Strength: j.strength}
+	if all {
+		j.count = images.Len()
+	}
+	return nil
+}
+
+// openInversion reads --invert.
+func (j *sampleJob) openInversion(checkpoint *train.Checkpoint, all bool) (err error) {
+	limit := j.number
+	if all {
+		limit = 0
+	}
+	if j.originals, err = openOriginals("--invert", j.invert, limit, checkpoint); err != nil {
+		return err
+	}
+	j.count = j.originals.Len()
+	if checkpoint.Config.Model.ClassCond && len(j.classes) == 0 {
+		return cli.Errorf("--invert: name the classes of the images by --class: one for all images, or one each")
+	}
+	return nil
 }
 
 // samplesDir returns the default folder for samples of a checkpoint: in its run folder, if it is
