@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -32,21 +34,44 @@ func batchSets() []batchSet {
 // openBatchFolder opens a supported set unpacked in dir. It returns nil if dir
 // contains none.
 func openBatchFolder(dir, split string) (*collection, error) {
-	entries, err := os.ReadDir(dir)
+	found, err := fileNames(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the images: %w", explained(err))
-	}
-	var found []string
-	for _, e := range entries {
-		if !e.IsDir() {
-			found = append(found, e.Name())
-		}
 	}
 	set, wanted := findBatchSet(found)
 	if set == nil {
 		return nil, nil
 	}
 	return set.openFiles(dir, wanted, split, dir)
+}
+
+// batchFolderBelow returns the first folder below dir with a supported set, as torchvision leaves
+// MNIST in MNIST/raw; "" if there is none.
+func batchFolderBelow(dir string) (found string) {
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return nil
+		}
+		if names, err := fileNames(path); err == nil {
+			if set, _ := findBatchSet(names); set != nil {
+				found = path
+				return fs.SkipAll
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// fileNames lists the files of a folder.
+func fileNames(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }
 
 // findBatchSet returns the set whose files are among names, and those of names

@@ -33,6 +33,8 @@ func openAny(path, split string) (*collection, error) {
 	}
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "{*"):
+		return nil, fmt.Errorf("%s does not exist: patterns are not expanded; name the folder of the shards, or one of them (%w)", path, fs.ErrNotExist)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s does not exist: name a folder of images, or a .zip of them (%w)", path, fs.ErrNotExist)
 	case err != nil:
@@ -77,7 +79,11 @@ func openFolder(dir, split string) (*collection, error) {
 		return nil, err
 	}
 	if len(l.shards) == 0 {
-		return l.open(dir)
+		c, err := l.open(dir)
+		if below := batchFolderBelow(dir); err != nil && below != "" {
+			err = fmt.Errorf("%w: name %s", err, below)
+		}
+		return c, err
 	}
 	c, err := openShards(dir, l.shards, split)
 	switch {
@@ -136,5 +142,5 @@ func openShards(dir string, names []string, split string) (*collection, error) {
 
 // openShard opens one file of images.
 func openShard(file string, open func(shardSet, string) (*collection, error)) (*collection, error) {
-	return open(shardSet{dir: filepath.Dir(file), names: []string{filepath.Base(file)}}, file)
+	return open(shardSet{dir: filepath.Dir(file), names: []string{filepath.Base(file)}, alone: true}, file)
 }

@@ -21,6 +21,7 @@ type shardSet struct {
 	names []string // relative to dir, in order
 	dir   string
 	split string // "" if the names say none
+	alone bool   // whether the one file is the set, so that errors name it already
 }
 
 // paths returns the files' paths.
@@ -37,7 +38,7 @@ func (s shardSet) paths() []string {
 func openFilesOf[T any](s shardSet, open func(path, name string) (T, error)) ([]T, error) {
 	opened, paths := make([]T, len(s.names)), s.paths()
 	err := parallel(context.Background(), len(paths), func(i int) (err error) {
-		if opened[i], err = open(paths[i], s.names[i]); err != nil {
+		if opened[i], err = open(paths[i], s.names[i]); err != nil && !s.alone {
 			err = fmt.Errorf("%s: %w", s.names[i], err)
 		}
 		return err
