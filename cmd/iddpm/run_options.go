@@ -45,7 +45,7 @@ func (r *runOptions) stepTimeoutOption() cli.Option {
 func (r *runOptions) options() []cli.Option {
 	return append(slices.Concat(r.sessionOptions.options(), r.uploadOptions(), r.servers.options(), r.classifier.options()),
 		cli.PresetOption(&r.preset), cli.ConfigOption(), r.processesOption(), r.connectOption(), r.stepTimeoutOption(),
-		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "runs/NNN-NAME, of the preset or the data", Variable: "OPENAI_LOGDIR", Usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
+		cli.Option{Name: "run-dir", Path: true, Category: cli.CategoryRun, Value: &r.dir, Standard: "runs/NNN-NAME, of the preset or the data set", Variable: "OPENAI_LOGDIR", Usage: "run folder `DIR` for checkpoints and metrics, or an s3://, gs:// or file:// URL"},
 		cli.Option{Name: "auto-resume", Category: cli.CategoryRun, Value: &r.autoResume, Usage: "resume if --run-dir already holds a run"},
 		cli.Option{Name: "use-fp16", Category: cli.CategoryTraining, Value: &r.reference.useFP16, Hidden: true},
 		cli.Option{Name: "resume-checkpoint", Category: cli.CategoryTraining, Value: &r.reference.resume, Hidden: true},

@@ -41,7 +41,7 @@ func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, st
 	if err := inferClasses(&config); err != nil {
 		return config, "", err
 	}
-	if r.preset == "" && config.Data.Dir != "" {
+	if config.Data.Dir != "" && (r.preset == "" || strings.HasPrefix(r.preset, "emoji")) { // a preset of the built-in emoji does not name these images
 		name = dataName(config.Data.Dir, name)
 	}
 	if r.classifier.fit(&config); config.Classifier != nil && r.preset == "" {
