@@ -25,7 +25,7 @@
 //	ddim.go               DDIM and its inversion (Song et al. 2021, arXiv 2010.02502)
 //	step_coefficients.go  the fused sampler steps
 //	loop.go               loops over timesteps, graph_cache.go their CUDA graphs
-//	respace.go            fewer sampling steps, spacing.go those that are even in log-SNR
+//	respace.go            fewer sampling steps, spacing.go those that are even in log-SNR, or trimmed
 //	timestep_sampler.go   importance sampling of t
 //	timesteps.go          [Timesteps]: the timesteps of a batch and their coefficients
 //

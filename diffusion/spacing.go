@@ -33,7 +33,7 @@ func (s Spacing) String() string { return spacingNames[s] }
 func ParseSpacing(name string) (Spacing, error) {
 	i := slices.Index(spacingNames, name)
 	if i < 0 {
-		return 0, fmt.Errorf("unknown spacing %q: use %s", name, strings.Join(spacingNames, " or "))
+		return 0, fmt.Errorf("unknown spacing %q: use one of %s", name, strings.Join(spacingNames, ", "))
 	}
 	return Spacing(i), nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/internal/cli"
 
@@ -29,6 +30,7 @@ type sampleResult struct {
 	Evaluations     int     `json:"evaluations"`          // of the network, per image
 	FullChain       int     `json:"full_chain,omitempty"` // timesteps of the full chain, if no flag chose this sampler
 	fullChainTimes  float64 // how many times as long it would take
+	spacing         diffusion.Spacing
 	Seed            uint64  `json:"seed"`
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -91,7 +93,7 @@ func (r sampleResult) text(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "images      %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
 	if r.FullChain > 0 {
-		fmt.Fprintf(w, "sampler     %s, %d steps even in log-SNR\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.FullChain,
+		fmt.Fprintf(w, "sampler     %s, %d steps by --spacing %s\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.spacing, r.FullChain,
 			about(time.Duration(r.Seconds*r.fullChainTimes*float64(time.Second))))
 	}
 	if r.Base != "" {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	"gonum.org/v1/gonum/stat"
 
+	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/train"
 )
@@ -36,6 +37,7 @@ func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o 
 		zap.Int("images", o.count), zap.String("sampler", result.Sampler), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
 	if o.choice.ours {
 		result.FullChain, result.fullChainTimes = m.Diffusion().OriginalNumSteps, o.fullChain(m)
+		result.spacing = diffusion.SpacingOf(o.choice.respacing)
 		s.log.Info("sampling in few steps, as no sampler is named", zap.String("sampler", result.Sampler), zap.Int("evaluations_per_image", result.Evaluations),
 			zap.Int("full_chain", result.FullChain), zap.String("hint", "--sampler ddpm samples by the full chain"))
 	}

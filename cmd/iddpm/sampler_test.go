@@ -90,7 +90,7 @@ func TestSampleByDefault(t *testing.T) {
 		t.Errorf("as improved-diffusion: %+v", theirs.sampleResult)
 	}
 	got := iddpm(t, "sample", run, "--device", "cpu", "--num-samples", "1")
-	if !strings.Contains(got.stderr, "sampling in few steps") || !strings.Contains(got.stderr, "time by this sampler") || !strings.Contains(got.stdout, "50 steps by --sampler ddpm, about") {
+	if !strings.Contains(got.stderr, "sampling in few steps") || !strings.Contains(got.stderr, "time by this sampler") || !strings.Contains(got.stdout, "steps by --spacing trimmed\n") || !strings.Contains(got.stdout, "50 steps by --sampler ddpm, about") {
 		t.Errorf("%s%s", got.stderr, got.stdout)
 	}
 }
