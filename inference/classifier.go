@@ -7,9 +7,9 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/model"
-	"iddpm/train"
 	"iddpm/train/engine"
 )
 
@@ -32,7 +32,7 @@ type ClassifierGuidance struct {
 
 // LoadClassifier builds the classifier that config describes with the weights of a checkpoint.
 // Respacing and Group of o are not used: timesteps are those of the guided model.
-func LoadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (classifier *Classifier, err error) {
+func LoadClassifier(c *checkpoint.Checkpoint, config model.ClassifierConfig, o LoadOptions) (classifier *Classifier, err error) {
 	err = o.Group.OnTensorThread(func() error {
 		classifier, err = loadClassifier(c, config, o)
 		return err
@@ -40,7 +40,7 @@ func LoadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOp
 	return classifier, err
 }
 
-func loadClassifier(c *train.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
+func loadClassifier(c *checkpoint.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
 	dtype, tf32, err := engine.InferencePrecision(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}

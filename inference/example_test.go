@@ -10,6 +10,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/model"
@@ -28,7 +29,7 @@ func classModel() *inference.Model {
 
 // bareModel loads bare weights, whose configuration must be given.
 func bareModel(name string, c runconfig.Config) *inference.Model {
-	checkpoint, err := train.LoadCheckpoint(filepath.Join("..", "testdata", "golden", "model", name, "model.pt"))
+	checkpoint, err := checkpoint.Load(filepath.Join("..", "testdata", "golden", "model", name, "model.pt"))
 	if err != nil {
 		log.Fatal(err)
 	}

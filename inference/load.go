@@ -6,9 +6,9 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/distributed"
-	"iddpm/train"
 	"iddpm/train/engine"
 )
 
@@ -17,7 +17,7 @@ import (
 type LoadOptions struct {
 	Device gotorch.Device
 	// EMA is the decay rate of the EMA weights to use, or "none" for the weights of the last
-	// step. "": see [train.Checkpoint.Weights].
+	// step. "": see [checkpoint.Checkpoint.Weights].
 	EMA string
 	// Precision is the compute precision: fp32, tf32, bf16, fp16, or auto ("" too).
 	Precision string
@@ -36,10 +36,10 @@ type LoadOptions struct {
 
 // Load loads the network of a checkpoint file, or of the newest checkpoint of a run folder. The
 // error of an option is an [*OptionError]. Files of bare weights hold no configuration: those of
-// published networks are known, others are an error: read them by [train.LoadCheckpoint], set Config,
-// perhaps by [train.Checkpoint.Complete], and use [FromCheckpoint].
+// published networks are known, others are an error: read them by [checkpoint.Load], set Config,
+// perhaps by [checkpoint.Checkpoint.Complete], and use [FromCheckpoint].
 func Load(path string, o LoadOptions) (*Model, error) {
-	c, err := train.LoadCheckpoint(path)
+	c, err := checkpoint.Load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func Load(path string, o LoadOptions) (*Model, error) {
 }
 
 // FromCheckpoint builds the network and the diffusion of a checkpoint that has been read.
-func FromCheckpoint(c *train.Checkpoint, o LoadOptions) (m *Model, err error) {
+func FromCheckpoint(c *checkpoint.Checkpoint, o LoadOptions) (m *Model, err error) {
 	err = o.Group.OnTensorThread(func() error {
 		m, err = fromCheckpoint(c, o)
 		return err
@@ -64,7 +64,7 @@ func FromCheckpoint(c *train.Checkpoint, o LoadOptions) (m *Model, err error) {
 	return m, err
 }
 
-func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
+func fromCheckpoint(c *checkpoint.Checkpoint, o LoadOptions) (*Model, error) {
 	dtype, tf32, err := engine.InferencePrecision(cmp.Or(o.Precision, "auto"), o.Device)
 	if err != nil {
 		return nil, &OptionError{"precision", err}
@@ -100,7 +100,7 @@ func fromCheckpoint(c *train.Checkpoint, o LoadOptions) (*Model, error) {
 func (m *Model) Settings() gotorch.Settings { return m.settings }
 
 // Weights returns which weights of the checkpoint the network has; zero for one of [New].
-func (m *Model) Weights() train.Weights { return m.weights }
+func (m *Model) Weights() checkpoint.Weights { return m.weights }
 
 // Free frees the captured CUDA graphs, and the network unless it came from the caller of [New].
 func (m *Model) Free() {

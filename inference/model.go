@@ -5,11 +5,11 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/model"
 	"iddpm/streams"
-	"iddpm/train"
 	"iddpm/train/engine"
 )
 
@@ -26,7 +26,7 @@ type Model struct {
 	trained []int64 // labels among which random classes are chosen
 	guides  guides  // of the captured graphs
 
-	weights  train.Weights
+	weights  checkpoint.Weights
 	owned    *model.UNet // freed with the model; nil: the caller's
 	settings gotorch.Settings
 }

@@ -1,4 +1,4 @@
-"""Writes train/testdata/published.json: the parameter lists of the networks that OpenAI published, by its own code.
+"""Writes checkpoint/testdata/published.json: the parameter lists of the networks that OpenAI published, by its own code.
 
     git clone https://github.com/openai/improved-diffusion && git clone https://github.com/openai/guided-diffusion
     pip install torch==2.11.0 numpy
@@ -53,7 +53,7 @@ def main():
         script = importlib.import_module(package + ".script_util")
         for name, flags in files.items():
             lists[name] = describe(network(script, dict(flag.split("=") for flag in flags.split())))
-    path = pathlib.Path(__file__).resolve().parent.parent / "train" / "testdata" / "published.json"
+    path = pathlib.Path(__file__).resolve().parent.parent / "checkpoint" / "testdata" / "published.json"
     path.write_text(json.dumps(lists, indent=1) + "\n")
 
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/checkpoint"
 )
 
 // TestAbandonedStep interrupts a run during a step that does not end: the state before that
@@ -36,7 +38,7 @@ func TestAbandonedStep(t *testing.T) {
 	if err := trainer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if want := checkpointFile(dir, 2); saved.Step != 2 || saved.Checkpoint != want {
+	if want := checkpoint.File(dir, 2); saved.Step != 2 || saved.Checkpoint != want {
 		t.Fatalf("step %d, %s: want %s", saved.Step, saved.Checkpoint, want)
 	}
 	resumed, err := Resume(saved.Checkpoint, nil, Run{Dir: dir})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/distributed"
 	"iddpm/runconfig"
@@ -16,7 +17,7 @@ import (
 
 // assemble opens the data and the run folder and builds the engine, with the state of a
 // checkpoint if there is one. Each stage ends in all processes before the next begins.
-func (t *Trainer) assemble(from *Checkpoint) error {
+func (t *Trainer) assemble(from *checkpoint.Checkpoint) error {
 	for _, stage := range []func() error{
 		t.broadcastConfig,
 		t.openData,
@@ -87,7 +88,7 @@ func (t *Trainer) openRunFolder() error {
 	if !t.run.Group.IsLeader() {
 		return nil
 	}
-	for _, sub := range []string{checkpointDir, samplesDir} {
+	for _, sub := range []string{checkpoint.Dir, samplesDir} {
 		if err := os.MkdirAll(filepath.Join(t.run.Dir, sub), 0o777); err != nil {
 			return fmt.Errorf("cannot make the run folder: %w", err)
 		}

@@ -103,7 +103,7 @@ func (m averages) noiseValues() []metrics.Value {
 
 // The columns of an evaluation.
 const (
-	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [Checkpoint.Weights]
+	EvalBPD       = "eval_bpd"        // the bound on the NLL with its prior, bits/dim, by the default weights, see [checkpoint.Checkpoint.Weights]
 	EvalBPDStderr = "eval_bpd_stderr" // standard error of that mean over images
 	EvalMSE       = "eval_mse"        // mean over steps of the squared error of the noise
 	EvalFID       = "eval_fid"        // Fréchet Inception Distance of samples and training images

@@ -3,17 +3,19 @@ package train
 import (
 	"cmp"
 	"errors"
-	"iddpm/runconfig"
 	"os"
 	"strconv"
 
 	"go.uber.org/zap"
+
+	"iddpm/checkpoint"
+	"iddpm/runconfig"
 )
 
 // New starts a run: it validates the configuration, opens the data, builds the network,
 // and creates and locks the run folder, which must not hold a run yet.
 func New(c runconfig.Config, r Run) (*Trainer, error) {
-	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+	return begin(r, func(t *Trainer) (*checkpoint.Checkpoint, error) {
 		if err := c.Validate(); err != nil {
 			return nil, err
 		}
@@ -27,14 +29,14 @@ func New(c runconfig.Config, r Run) (*Trainer, error) {
 // ResumeReference, or [distributed.Group.SyncError] with an error before that. Rank 0
 // sends the configuration and the run folder.
 func Join(r Run) (*Trainer, error) {
-	return begin(r, func(*Trainer) (*Checkpoint, error) { panic("train.Join: called by rank 0") })
+	return begin(r, func(*Trainer) (*checkpoint.Checkpoint, error) { panic("train.Join: called by rank 0") })
 }
 
 // begin makes a trainer. configure, which only rank 0 calls, sets the configuration and
 // returns the checkpoint to resume from, or nil.
-func begin(r Run, configure func(*Trainer) (*Checkpoint, error)) (*Trainer, error) {
+func begin(r Run, configure func(*Trainer) (*checkpoint.Checkpoint, error)) (*Trainer, error) {
 	t := newTrainer(r)
-	var from *Checkpoint
+	var from *checkpoint.Checkpoint
 	err := r.Group.OnLeader(func() (err error) {
 		if from, err = configure(t); err == nil {
 			err = resolve(&t.config, r.Device, r.Group, t.origin.resumed(), t.run.Log)
@@ -59,7 +61,7 @@ type Change func(*runconfig.Config) error
 // nil, may alter the location of the images, how many of them may be unreadable, the last
 // step and the number of threads: the checkpoint depends on the rest of the configuration.
 func Resume(path string, change Change, r Run) (*Trainer, error) {
-	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+	return begin(r, func(t *Trainer) (*checkpoint.Checkpoint, error) {
 		if t.run.Dir == "" {
 			t.run.Dir = RunDirOf(path)
 		}
@@ -76,8 +78,8 @@ func Resume(path string, change Change, r Run) (*Trainer, error) {
 	})
 }
 
-func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
-	if _, err := os.Stat(path); err == nil && Exists(t.run.Dir) {
+func (t *Trainer) resume(path string, change Change) (*checkpoint.Checkpoint, error) {
+	if _, err := os.Stat(path); err == nil && checkpoint.HoldsRun(t.run.Dir) {
 		// Lock before choosing the newest checkpoint: another process may be writing a
 		// newer one.
 		if err := t.lockFolder(); err != nil {
@@ -98,7 +100,7 @@ func (t *Trainer) resume(path string, change Change) (*Checkpoint, error) {
 // resumedThreads returns the number of threads of a resumed run: as many as it had, but at
 // most one per core, since oversubscribed OpenMP threads wait for one another. With another
 // number of processes it is 0: the cores are divided again.
-func (t *Trainer) resumedThreads(from *Checkpoint) int {
+func (t *Trainer) resumedThreads(from *checkpoint.Checkpoint) int {
 	if from != nil && cmp.Or(from.Environment["processes"], "1") != strconv.Itoa(t.run.Group.Size()) {
 		return 0
 	}
@@ -107,7 +109,7 @@ func (t *Trainer) resumedThreads(from *Checkpoint) int {
 
 // alter applies change to the configuration, and refuses a last step that the run has
 // already passed.
-func (t *Trainer) alter(change Change, from *Checkpoint) error {
+func (t *Trainer) alter(change Change, from *checkpoint.Checkpoint) error {
 	if change == nil {
 		return nil
 	}
@@ -124,9 +126,9 @@ func (t *Trainer) alter(change Change, from *Checkpoint) error {
 
 // find reads the checkpoint to resume from and uses its configuration. It returns nil
 // for a run folder without a checkpoint.
-func (t *Trainer) find(path string) (*Checkpoint, error) {
-	c, err := LoadCheckpoint(path)
-	if errors.Is(err, errNoCheckpoint) {
+func (t *Trainer) find(path string) (*checkpoint.Checkpoint, error) {
+	c, err := checkpoint.Load(path)
+	if errors.Is(err, checkpoint.ErrNone) {
 		config, configErr := readConfig(path)
 		if errors.Is(configErr, os.ErrNotExist) {
 			return nil, err
@@ -139,7 +141,7 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	if c.Optimizer == nil {
-		return nil, &NoStateError{c.Path}
+		return nil, &checkpoint.NoStateError{Path: c.Path}
 	}
 	t.config, t.saver.safe, t.known = c.Config, c.Path, c.ClassNames
 	t.warnOfNewer(path, c)
@@ -147,9 +149,9 @@ func (t *Trainer) find(path string) (*Checkpoint, error) {
 }
 
 // warnOfNewer warns if the run folder holds a newer checkpoint than the one resumed.
-func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
-	files := checkpointsIn(t.run.Dir)
-	if len(files) == 0 || stepOf(files[0]) <= c.Step {
+func (t *Trainer) warnOfNewer(path string, c *checkpoint.Checkpoint) {
+	files := checkpoint.Files(t.run.Dir)
+	if len(files) == 0 || checkpoint.StepOf(files[0]) <= c.Step {
 		return
 	}
 	message := "the newest checkpoint cannot be read: resuming from an older one"
@@ -164,11 +166,11 @@ func (t *Trainer) warnOfNewer(path string, c *Checkpoint) {
 // and the training. The new run folder must not hold a run yet; a checkpoint is saved there
 // at once.
 func ResumeReference(path string, c runconfig.Config, r Run) (*Trainer, error) {
-	return begin(r, func(t *Trainer) (*Checkpoint, error) {
+	return begin(r, func(t *Trainer) (*checkpoint.Checkpoint, error) {
 		if err := refuseRun(r.Dir); err != nil {
 			return nil, err
 		}
-		from, err := readReference(path, c, t.run.Log)
+		from, err := checkpoint.ReadReference(path, c, t.run.Log)
 		if err != nil {
 			return nil, err
 		}

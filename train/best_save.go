@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/train/metrics"
 )
 
@@ -25,7 +26,7 @@ func (t *Trainer) openBest() error {
 	return nil
 }
 
-func (t *Trainer) bestPath() string { return filepath.Join(t.run.Dir, checkpointDir, bestName) }
+func (t *Trainer) bestPath() string { return filepath.Join(t.run.Dir, checkpoint.Dir, bestName) }
 
 // saveBest writes the current state as the best checkpoint, in the background, if it is that.
 func (t *Trainer) saveBest() error {
@@ -33,7 +34,7 @@ func (t *Trainer) saveBest() error {
 		return nil
 	}
 	t.best.improved = false
-	dict, err := t.pack()
+	dict, err := t.state().Pack()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"iddpm/checkpoint"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
@@ -62,12 +63,12 @@ func TestKeepBest(t *testing.T) {
 
 	steps, bits := evaluations(t, whole)
 	want := steps[slices.Index(bits, slices.Min(bits))]
-	var found [2]*Checkpoint
+	var found [2]*checkpoint.Checkpoint
 	for i, run := range []string{whole, dir} {
-		if found[i], err = LoadCheckpoint(filepath.Join(run, checkpointDir, bestName)); err != nil || found[i].Step != want {
+		if found[i], err = checkpoint.Load(filepath.Join(run, checkpoint.Dir, bestName)); err != nil || found[i].Step != want {
 			t.Fatalf("%s: best is %+v, %v, want step %d of %v", run, found[i], err, want, bits)
 		}
-		if left := checkpointsIn(run); len(left) != 1 {
+		if left := checkpoint.Files(run); len(left) != 1 {
 			t.Errorf("%s holds %v", run, left)
 		}
 	}

@@ -4,13 +4,14 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/distributed"
 	"iddpm/train/engine"
 )
 
 // build makes the engine, and restores the state of a checkpoint if there is one. It must run
 // on the tensor thread.
-func (t *Trainer) build(from *Checkpoint, attempt int) error {
+func (t *Trainer) build(from *checkpoint.Checkpoint, attempt int) error {
 	device, group := t.run.Device, t.run.Group
 	if err := resolve(&t.config, device, group, t.origin.resumed(), t.run.Log); err != nil {
 		return err
@@ -34,7 +35,7 @@ func (t *Trainer) build(from *Checkpoint, attempt int) error {
 		return t.initialise()
 	}
 	t.position = from.Position
-	if err := from.restore(t.engine); err != nil {
+	if err := from.Restore(t.engine); err != nil {
 		return err
 	}
 	t.warnOfDifferences(from)
@@ -70,13 +71,13 @@ func (t *Trainer) initialise() error {
 	}
 	load := t.run.Load
 	if load == nil {
-		load = LoadCheckpoint
+		load = checkpoint.Load
 	}
 	c, err := load(path)
 	if err != nil {
 		return &InitError{path, err}
 	}
-	if err := c.checkComputation(t.config); err != nil {
+	if err := c.CheckComputation(t.config); err != nil {
 		return &InitError{path, err}
 	}
 	from, err := c.Weights("")

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"iddpm/runconfig"
 	"image"
 	"image/png"
 	"os"
@@ -13,6 +12,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"iddpm/checkpoint"
+	"iddpm/runconfig"
 )
 
 // photos writes small images of these names to a new folder.
@@ -53,7 +55,7 @@ func TestTrainedClasses(t *testing.T) {
 		"bare weights":         {3, nil, nil, []int64{0, 1, 2}},
 		"without classes":      {0, nil, nil, nil},
 	} {
-		c := &Checkpoint{ClassNames: test.names, ClassCounts: test.counts}
+		c := &checkpoint.Checkpoint{ClassNames: test.names, ClassCounts: test.counts}
 		c.Config.Model.NumClasses = test.rows
 		if got := c.TrainedClasses(); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v", what, got)

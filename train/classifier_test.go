@@ -11,6 +11,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/model"
 	"iddpm/runconfig"
 )
@@ -90,12 +91,12 @@ func TestClassifierLearns(t *testing.T) {
 func TestClassifierIsNoDenoiser(t *testing.T) {
 	c := tinyClassifier()
 	c.Train.Steps = 1
-	checkpoint := train(t, c, t.TempDir())
-	if err := checkpoint.Check(""); !errors.Is(err, ErrClassifier) {
+	trained := train(t, c, t.TempDir())
+	if err := trained.Check(""); !errors.Is(err, checkpoint.ErrClassifier) {
 		t.Errorf("Check: %v", err)
 	}
 	gotorch.Run(func() {
-		if _, err := checkpoint.Network("", gotorch.Device{}); !errors.Is(err, ErrClassifier) {
+		if _, err := trained.Network("", gotorch.Device{}); !errors.Is(err, checkpoint.ErrClassifier) {
 			t.Errorf("Network: %v", err)
 		}
 	})

@@ -3,11 +3,13 @@ package train
 import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
+
+	"iddpm/checkpoint"
 )
 
 // warnOfDifferences logs what makes a resumed run differ, in the last bits or entirely,
 // from an uninterrupted one.
-func (t *Trainer) warnOfDifferences(c *Checkpoint) {
+func (t *Trainer) warnOfDifferences(c *checkpoint.Checkpoint) {
 	now := t.environment()
 	for _, key := range []string{"libtorch", "cpu_capability", "device", "processes", "jpeg_decoder"} {
 		if was, known := c.Environment[key]; known && was != now[key] {

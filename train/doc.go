@@ -13,18 +13,11 @@
 //  4. begin.go: New, Resume, ResumeReference and Join. They lock the run folder (lock.go,
 //     runfolder.go), open the images (assemble.go, data_log.go) and make the engine (build.go).
 //     differences.go: why a resumed run may differ.
-//  5. load_checkpoint.go: what a file or folder is; checkpoint.go: a checkpoint of ours, with
-//     exported.go (safetensors), imported.go (diffusers), wrapped.go, foreign.go, identified.go, published.go and
-//     contradictions.go (bare weights); reference.go and reference_names.go: a run of the reference.
-//     ema.go, checkpoint_network.go: their weights. run_names.go, checkpoint_keys.go,
-//     checkpointfiles.go, snapshotfiles.go: the names of files and of what is in them.
-//     checkpoint_state.go: an engine's state as a checkpoint, in the parts optimizer.go,
-//     timestep_sampler_state.go, checkpoint_health.go and fields.go. save.go, saver.go: saving
-//     in the background; best.go, best_save.go: the best checkpoint. ema_snapshot.go: snapshots of
-//     power-function EMAs, ema_posthoc.go: EMAs made from them.
+//  5. save.go, saver.go: saving in the background, by package checkpoint; best.go, best_save.go: the
+//     best checkpoint. ema_snapshot.go: snapshots of power-function EMAs.
 //
 // bench.go and products.go time steps of the same engine. errors.go: the typed errors.
 //
 // Each file uses only files further down in this order of layers: the loop, assembling,
-// observing and saving, the Trainer, checkpoints, the engine.
+// observing and saving, the Trainer, the engine.
 package train

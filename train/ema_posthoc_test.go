@@ -4,21 +4,22 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"iddpm/runconfig"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/pt"
+	"github.com/wangkuiyi/gotorch/safetensors"
+
+	"iddpm/checkpoint"
 )
 
 // combineAt combines the EMA of a run.
-func combineAt(t *testing.T, dir string, length float64, step int) (*Checkpoint, PostHocEMA) {
+func combineAt(t *testing.T, dir string, length float64, step int) (*checkpoint.Checkpoint, checkpoint.PostHocEMA) {
 	t.Helper()
-	c, how, err := CombineEMA(dir, length, step)
+	c, how, err := checkpoint.CombineEMA(dir, length, step)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,16 +101,21 @@ func TestCombinedCheckpoint(t *testing.T) {
 	if err := pt.WriteFile(path, dict); err != nil {
 		t.Fatal(err)
 	}
-	fromPT, err := LoadCheckpoint(path)
+	fromPT, err := checkpoint.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fromSafetensors := &Checkpoint{Path: "p"}
-	if err := fromSafetensors.parseSafetensors(file); err != nil {
+	path = filepath.Join(t.TempDir(), "ema.safetensors")
+	if err := safetensors.WriteFile(path, file); err != nil {
 		t.Fatal(err)
 	}
+	fromSafetensors, err := checkpoint.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fromSafetensors.Close()
 	want, _ := json.Marshal(last.Config)
-	for _, got := range []*Checkpoint{fromPT, fromSafetensors} {
+	for _, got := range []*checkpoint.Checkpoint{fromPT, fromSafetensors} {
 		w, err := got.Weights("")
 		if err != nil || w.Rate != "power-0.2" || w.Name != "power-function EMA of length 0.2" {
 			t.Errorf("%+v, %v", w, err)
@@ -119,7 +125,7 @@ func TestCombinedCheckpoint(t *testing.T) {
 			t.Errorf("step %d, classes %v, configuration %s", got.Step, got.ClassNames, config)
 		}
 	}
-	var noState *NoStateError
+	var noState *checkpoint.NoStateError
 	if _, err := Resume(path, nil, Run{Dir: t.TempDir()}); !errors.As(err, &noState) {
 		t.Errorf("resume: %v", err)
 	}
@@ -136,48 +142,10 @@ func TestSnapshotsOfResumedRun(t *testing.T) {
 	train(t, half, dir)
 	resumed, err := Resume(dir, upTo(6), Run{})
 	sameState(t, sameRun, finish(t, resumed, err))
-	if steps := snapshotsIn(dir); !slices.Equal(steps, []int{2, 4, 6}) {
+	if steps := checkpoint.Snapshots(dir); !slices.Equal(steps, []int{2, 4, 6}) {
 		t.Fatalf("snapshots of steps %v", steps)
 	}
-	sameFile(t, snapshotFile(whole, 6), snapshotFile(dir, 6))
-}
-
-func TestReplacedSnapshots(t *testing.T) {
-	all := func(n, stride int) (steps []int) {
-		for i := range n {
-			steps = append(steps, stride*(i+1))
-		}
-		return steps
-	}
-	for _, test := range []struct {
-		o      runconfig.Options
-		steps  []int
-		newest int
-		kept   []int
-	}{
-		{runconfig.Options{SaveInterval: 10}, all(50, 10), 500, all(50, 10)},                                                // without keep: all
-		{runconfig.Options{SaveInterval: 10, Keep: 1}, all(20, 10), 200, all(20, 10)},                                       // few
-		{runconfig.Options{SaveInterval: 10, Keep: 3}, all(21, 10), 210, append(all(10, 20), 190, 210)},                     // every other one, and the newest
-		{runconfig.Options{SaveInterval: 10, Keep: 1}, all(30, 10), 250, append(all(12, 20), 250, 260, 270, 280, 290, 300)}, // and those of another branch
-		{runconfig.Options{SaveInterval: 500, PowerEMAInterval: 10, Keep: 1, KeepEvery: 50}, all(41, 10), 410, append(all(20, 20), 50, 150, 250, 350, 410)},
-	} {
-		old := replacedSnapshots(test.o, test.steps, test.newest)
-		var kept []int
-		for _, step := range test.steps {
-			if !slices.Contains(old, step) {
-				kept = append(kept, step)
-			}
-		}
-		slices.Sort(test.kept)
-		if !slices.Equal(kept, test.kept) {
-			t.Errorf("%+v, newest %d: keeps %v, want %v", test.o, test.newest, kept, test.kept)
-		}
-	}
-	there := []string{"ema/ema-000010.pt", "ema/ema-000020.pt", "ema/ema-000015.pt", "checkpoints/ckpt-000010.pt", "checkpoints/ckpt-000020.pt", "x/ema-000001.pt"}
-	o := runconfig.Options{SaveInterval: 10, Keep: 1}
-	if got := Replaced(o, there, []string{"ema/ema-000020.pt", "checkpoints/ckpt-000020.pt"}); !slices.Equal(got, []string{"checkpoints/ckpt-000010.pt", "ema/ema-000015.pt"}) {
-		t.Errorf("deletes %v from the copy", got)
-	}
+	sameFile(t, checkpoint.SnapshotFile(whole, 6), checkpoint.SnapshotFile(dir, 6))
 }
 
 // TestSnapshotsAreKept: a run that keeps its newest checkpoints keeps snapshots of all its steps.
@@ -186,90 +154,40 @@ func TestSnapshotsAreKept(t *testing.T) {
 	c.Train.PowerEMA, c.Train.PowerEMAInterval, c.Train.Steps, c.Train.SaveInterval, c.Train.Keep = []float64{0.1}, 1, 45, 15, 1
 	dir := t.TempDir()
 	train(t, c, dir)
-	steps := snapshotsIn(dir)
+	steps := checkpoint.Snapshots(dir)
 	if len(steps) < 10 || len(steps) > 21 || steps[0] > 4 || steps[len(steps)-1] != 45 {
 		t.Errorf("snapshots of steps %v", steps)
 	}
 }
 
 func TestCombineEMARefuses(t *testing.T) {
-	var none *NoSnapshotsError
-	if _, _, err := CombineEMA(t.TempDir(), 0.1, 0); !errors.As(err, &none) {
+	var none *checkpoint.NoSnapshotsError
+	if _, _, err := checkpoint.CombineEMA(t.TempDir(), 0.1, 0); !errors.As(err, &none) {
 		t.Error(err)
 	}
 	c := tiny()
 	c.Train.PowerEMA, c.Train.Steps = []float64{0.1}, 2
 	dir := t.TempDir()
 	train(t, c, dir)
-	if _, _, err := CombineEMA(dir, 0.1, 1); !errors.As(err, &none) {
+	if _, _, err := checkpoint.CombineEMA(dir, 0.1, 1); !errors.As(err, &none) {
 		t.Error(err)
 	}
-	if _, _, err := CombineEMA(dir, 0.5, 0); err == nil {
+	if _, _, err := checkpoint.CombineEMA(dir, 0.5, 0); err == nil {
 		t.Error("length 0.5: no error")
 	}
-	if _, err := LoadCheckpoint(snapshotFile(dir, 2)); err == nil {
+	if _, err := checkpoint.Load(checkpoint.SnapshotFile(dir, 2)); err == nil {
 		t.Error("a snapshot is read as a checkpoint")
 	}
-	if err := os.Rename(snapshotFile(dir, 2), snapshotFile(dir, 3)); err != nil {
+	if err := os.Rename(checkpoint.SnapshotFile(dir, 2), checkpoint.SnapshotFile(dir, 3)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := CombineEMA(dir, 0.1, 0); err == nil {
+	if _, _, err := checkpoint.CombineEMA(dir, 0.1, 0); err == nil {
 		t.Error("a renamed snapshot: no error")
 	}
-	newer := dictOf("format", int64(formatVersion+1), snapshotKey, dictOf("power-0.1", new(pt.Dict)))
-	if _, err := new(Checkpoint).parseSnapshot(newer); err == nil || !strings.Contains(err.Error(), "update iddpm") {
-		t.Errorf("a snapshot of a later format: %v", err)
-	}
-	if err := os.WriteFile(snapshotFile(dir, 3), []byte("half"), 0o666); err != nil {
+	if err := os.WriteFile(checkpoint.SnapshotFile(dir, 3), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := CombineEMA(dir, 0.1, 0); err == nil {
+	if _, _, err := checkpoint.CombineEMA(dir, 0.1, 0); err == nil {
 		t.Error("a damaged snapshot: no error")
 	}
-}
-
-// FuzzSnapshot: a file is refused or read as a snapshot whose sums are tensors.
-func FuzzSnapshot(f *testing.F) {
-	config, err := json.Marshal(tiny())
-	if err != nil {
-		f.Fatal(err)
-	}
-	weights := dictOf("w", &pt.Tensor{DType: pt.Float16, Shape: []int64{2}, Data: []byte{0, 60, 0, 60}})
-	data := dictOf("position", int64(0), "name", "n", "fingerprint", "f", "classes", []any{})
-	for _, dict := range []*pt.Dict{
-		dictOf("format", int64(1), "config", string(config), "step", int64(2), "data", data, snapshotKey, dictOf("power-0.1", weights)),
-		dictOf("format", int64(1), "config", "{}", "step", int64(-2), "data", data, snapshotKey, dictOf("power-0.1", "w")),
-		dictOf("config", string(config), "step", "2", "data", data, snapshotKey, dictOf(int64(1), weights)),
-	} {
-		path := filepath.Join(f.TempDir(), "s.pt")
-		if err := pt.WriteFile(path, dict); err != nil {
-			f.Fatal(err)
-		}
-		file, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(file)
-	}
-	f.Fuzz(func(t *testing.T, file []byte) {
-		path := filepath.Join(t.TempDir(), "s.pt")
-		if err := os.WriteFile(path, file, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		value, err := pt.ReadFile(path)
-		if err != nil {
-			return
-		}
-		c := &Checkpoint{Path: path}
-		averages, err := c.parseSnapshot(value)
-		if err != nil {
-			return
-		}
-		for _, key := range averages.keys() {
-			var s sums
-			if err := s.add(averages.sub(key), 0.5); err == nil {
-				s.dict()
-			}
-		}
-	})
 }

@@ -1,15 +1,14 @@
 package train
 
 import (
-	"encoding/json"
-	"iddpm/runconfig"
 	"os"
 	"path"
 	"path/filepath"
 
-	"github.com/wangkuiyi/gotorch"
-	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
+
+	"iddpm/checkpoint"
+	"iddpm/runconfig"
 )
 
 // snapshotDue reports whether to save a snapshot after the current step.
@@ -20,11 +19,11 @@ func (t *Trainer) snapshotDue() bool {
 
 // saveSnapshot copies the power-function EMAs to host memory, and writes them in the background.
 func (t *Trainer) saveSnapshot() error {
-	path := snapshotFile(t.run.Dir, t.Step())
+	path := checkpoint.SnapshotFile(t.run.Dir, t.Step())
 	if !t.run.Group.IsLeader() || t.snapshots.holds(path) {
 		return nil
 	}
-	dict, err := t.packSnapshot()
+	dict, err := t.state().PackSnapshot()
 	if err != nil {
 		return err
 	}
@@ -32,38 +31,17 @@ func (t *Trainer) saveSnapshot() error {
 	return nil
 }
 
-// packSnapshot copies the power-function EMAs, in float16, which is a quarter of the size of
-// weights with one EMA and AdamW's moments.
-func (t *Trainer) packSnapshot() (*pt.Dict, error) {
-	config, err := json.Marshal(t.config)
-	if err != nil {
-		return nil, err
-	}
-	o, averages, state := t.config.Train, new(pt.Dict), t.engine.State()
-	for i, length := range o.PowerEMA {
-		gotorch.Scope(func() {
-			var halves []gotorch.Tensor
-			for _, x := range state.EMA[len(o.EMARates)+i] {
-				halves = append(halves, x.CastTo(gotorch.Half))
-			}
-			averages.Set(powerKey(length), t.engine.Network().PackStateDict(halves))
-		})
-	}
-	return dictOf("format", int64(formatVersion), "config", string(config), "step", int64(t.Step()),
-		"data", packData(t.data, t.position), snapshotKey, averages), nil
-}
-
 // removeReplacedSnapshots deletes the snapshots that a new one replaces.
 func (t *Trainer) removeReplacedSnapshots(o runconfig.Options, newest string) {
-	step, _ := SnapshotStep(path.Join(SnapshotDir, filepath.Base(newest)))
-	t.removeSnapshots(replacedSnapshots(o, snapshotsIn(t.run.Dir), step))
+	step, _ := checkpoint.SnapshotStep(path.Join(checkpoint.SnapshotDir, filepath.Base(newest)))
+	t.removeSnapshots(checkpoint.ReplacedSnapshots(o, checkpoint.Snapshots(t.run.Dir), step))
 }
 
 // removeLaterSnapshots deletes the snapshots of steps after the current one, which a run that has
 // rolled back repeats with another seed.
 func (t *Trainer) removeLaterSnapshots() {
 	var later []int
-	for _, step := range snapshotsIn(t.run.Dir) {
+	for _, step := range checkpoint.Snapshots(t.run.Dir) {
 		if step > t.Step() {
 			later = append(later, step)
 		}
@@ -73,7 +51,7 @@ func (t *Trainer) removeLaterSnapshots() {
 
 func (t *Trainer) removeSnapshots(steps []int) {
 	for _, step := range steps {
-		if err := os.Remove(snapshotFile(t.run.Dir, step)); err != nil {
+		if err := os.Remove(checkpoint.SnapshotFile(t.run.Dir, step)); err != nil {
 			t.run.Log.Warn("cannot remove an EMA snapshot", zap.Error(err))
 		}
 	}

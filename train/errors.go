@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"iddpm/checkpoint"
 )
 
 // errDiverged says that too many consecutive steps were skipped.
@@ -21,11 +23,6 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string { return e.Dir + " is in use by " + e.Holder }
-
-// NoStateError is the error of resuming from a file of weights, or of writing its training state.
-type NoStateError struct{ Path string }
-
-func (e *NoStateError) Error() string { return e.Path + " holds weights but no training state" }
 
 // PastEndError is the error of a run that is resumed to end before the step of its checkpoint.
 type PastEndError struct {
@@ -90,4 +87,4 @@ func (e *DivergedError) Error() string {
 func (e *DivergedError) Is(target error) bool { return target == errDiverged }
 
 // Checkpoints returns the folder of the checkpoints, older ones of which may be sound.
-func (e *DivergedError) Checkpoints() string { return filepath.Join(e.RunDir, checkpointDir) }
+func (e *DivergedError) Checkpoints() string { return filepath.Join(e.RunDir, checkpoint.Dir) }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/checkpoint"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
@@ -83,15 +84,14 @@ func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
 	if logs.FilterMessageSnippet("the step is skipped").Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
 	}
-	last, err := LoadCheckpoint(trainer.run.Dir)
+	last, err := checkpoint.Load(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Step != 6 || last.health.Skipped != 2 || last.health.SkippedInARow != 0 {
-		t.Errorf("at step %d, health is %+v", last.Step, last.health)
+	if last.Step != 6 || last.Health.Skipped != 2 || last.Health.SkippedInARow != 0 {
+		t.Errorf("at step %d, health is %+v", last.Step, last.Health)
 	}
-	optimizer := fields{dict: last.Optimizer}
-	if updates := optimizer.sub("state").sub(0).scalar("step"); updates != 4 {
+	if updates := floats(nested[*pt.Tensor](t, last.Optimizer, "state", 0, "step"))[0]; updates != 4 {
 		t.Errorf("%g updates, want 4", updates)
 	}
 }
@@ -122,18 +122,18 @@ func testRollBack(t *testing.T, syncEveryStep bool) {
 	if len(said) != 1 || said[0].ContextMap()["where"] != "the first layer whose activations are not finite is middle_block" {
 		t.Errorf("the log says %v", said)
 	}
-	last, err := LoadCheckpoint(trainer.run.Dir)
+	last, err := checkpoint.Load(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last.Step != 8 || last.health.Attempt != 1 {
-		t.Errorf("at step %d, health is %+v", last.Step, last.health)
+	if last.Step != 8 || last.Health.Attempt != 1 {
+		t.Errorf("at step %d, health is %+v", last.Step, last.Health)
 	}
 	rows, err := metrics.Read(trainer.run.Dir)
 	if err != nil || len(rows) != 8 {
 		t.Errorf("%d rows of metrics, %v", len(rows), err)
 	}
-	if steps := snapshotsIn(trainer.run.Dir); !slices.Equal(steps, []int{4, 8}) {
+	if steps := checkpoint.Snapshots(trainer.run.Dir); !slices.Equal(steps, []int{4, 8}) {
 		t.Errorf("EMA snapshots of steps %v", steps)
 	}
 	whole := train(t, c, t.TempDir())

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	"gonum.org/v1/gonum/stat"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/likelihood"
@@ -41,7 +42,7 @@ func (t *Trainer) evaluateHeldOut(ctx context.Context) error {
 			return err
 		}
 	}
-	index, weights := defaultWeights(t.config.Train, t.Step())
+	index, weights := checkpoint.DefaultWeights(t.config.Train, t.Step())
 	about := []zap.Field{zap.Int("step", t.Step()), zap.String("weights", weights.Name), zap.Int("images", len(t.heldOut.labels)),
 		zap.Int("timesteps", t.heldOut.process.NumTimesteps())}
 	if weights.Reason != "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/train/metrics"
 )
@@ -16,7 +17,7 @@ import (
 // noise that all evaluations share. Every rank evaluates all images, which are few.
 func (t *Trainer) evaluateClasses(ctx context.Context) (err error) {
 	started := time.Now()
-	index, weights := defaultWeights(t.config.Train, t.Step())
+	index, weights := checkpoint.DefaultWeights(t.config.Train, t.Step())
 	means := averages{}
 	t.engine.WithEMA(index, func() { err = t.classifyHeldOut(ctx, means) })
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/data"
-	"iddpm/diffusion"
 	"iddpm/train/engine"
 )
 
@@ -56,11 +55,4 @@ func (t *Trainer) upload(batch data.Batch) (x, y gotorch.Tensor) {
 		y = gotorch.FromInt64s(batch.Labels).To(t.run.Device)
 	}
 	return x, y
-}
-
-// heldOut are the images to evaluate on.
-type heldOut struct {
-	pixels  []byte  // [N, H, W, C]
-	labels  []int64 // [N]
-	process *diffusion.GaussianDiffusion
 }

@@ -3,8 +3,12 @@ package train
 import (
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
@@ -75,5 +79,43 @@ func TestEvaluationNeedsImages(t *testing.T) {
 	c.Eval = runconfig.EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
 	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "images to evaluate on") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The first evaluation of a run uses the raw weights, and the second the EMA, as the log
+// says. The bound of the raw weights equals that of a run without an EMA.
+func TestEvaluationByDefaultWeights(t *testing.T) {
+	run := func(steps int, rates ...float64) ([]float64, []string) {
+		core, log := observer.New(zap.InfoLevel)
+		c := tiny()
+		c.Train.Steps, c.Train.EMARates = steps, rates
+		c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 2, Images: 2, Respacing: "5"}
+		dir := filepath.Join(t.TempDir(), "run")
+		trainer, err := New(c, Run{Dir: dir, Log: zap.New(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := trainer.Train(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := trainer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, e := range log.FilterMessage("evaluating the bound").All() {
+			reason, _ := e.ContextMap()["reason"].(string)
+			said = append(said, e.ContextMap()["weights"].(string)+" "+reason)
+		}
+		_, bits := evaluations(t, dir)
+		return bits, said
+	}
+	bits, said := run(4, 0.8) // 0.8^2 > 0.5 >= 0.8^4
+	raw, _ := run(4)
+	want := []string{"of the last step at step 2, EMA 0.8 is still 64 % initial weights, and falls to half at step 4", "EMA 0.8 "}
+	if !slices.Equal(said, want) {
+		t.Errorf("the log says %q, want %q", said, want)
+	}
+	if bits[0] != raw[0] || bits[1] == raw[1] {
+		t.Errorf("bits/dim %v, of the raw weights %v", bits, raw)
 	}
 }

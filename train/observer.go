@@ -8,6 +8,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/model"
 	"iddpm/runconfig"
 	"iddpm/train/engine"
@@ -51,18 +52,18 @@ func (t *Trainer) Done() bool { return t.done() }
 func (t *Trainer) Network() *model.UNet { return t.engine.UNet() }
 
 // WithDefaultWeights calls f while the network has the weights that are the default of a
-// checkpoint of this step, see [Checkpoint.Weights]. Dict of these is nil.
-func (t *Trainer) WithDefaultWeights(f func(Weights)) {
-	index, w := defaultWeights(t.config.Train, t.Step())
+// checkpoint of this step, see [checkpoint.Checkpoint.Weights]. Dict of these is nil.
+func (t *Trainer) WithDefaultWeights(f func(checkpoint.Weights)) {
+	index, w := checkpoint.DefaultWeights(t.config.Train, t.Step())
 	t.engine.WithEMA(index, func() { f(w) })
 }
 
 // Data returns the images of the run, without those that are held out.
 func (t *Trainer) Data() Data { return t.data }
 
-// TrainedClasses returns what [Checkpoint.TrainedClasses] of a checkpoint of this run does.
+// TrainedClasses returns what [checkpoint.Checkpoint.TrainedClasses] of a checkpoint of this run does.
 func (t *Trainer) TrainedClasses() []int64 {
-	c := Checkpoint{Config: t.config, ClassNames: t.data.ClassNames()}
+	c := checkpoint.Checkpoint{Config: t.config, ClassNames: t.data.ClassNames()}
 	for _, count := range t.data.ClassCounts() {
 		c.ClassCounts = append(c.ClassCounts, int64(count))
 	}

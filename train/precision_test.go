@@ -1,11 +1,12 @@
 package train
 
 import (
-	"iddpm/runconfig"
 	"math"
 	"os"
 	"strconv"
 	"testing"
+
+	"iddpm/runconfig"
 )
 
 // lossSteps returns how many steps TestBFloat16Loss trains for, and with what batch size:

@@ -1,10 +1,11 @@
 package train
 
 import (
-	"iddpm/runconfig"
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/runconfig"
 )
 
 // The shapes of the products' tensors give the MACs of the network's list, and a run leaks no

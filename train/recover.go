@@ -3,6 +3,7 @@ package train
 import (
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/distributed"
 	"iddpm/train/engine"
 )
@@ -40,10 +41,10 @@ func (t *Trainer) diagnoseAll() (string, error) {
 func (t *Trainer) rollBack() error {
 	group := t.run.Group
 	_ = t.saver.wait() // an error is already in the log
-	var from *Checkpoint
+	var from *checkpoint.Checkpoint
 	err := group.OnLeader(func() (err error) {
 		if t.saver.safe != "" {
-			from, err = LoadCheckpoint(t.saver.safe)
+			from, err = checkpoint.Load(t.saver.safe)
 		}
 		return err
 	})

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"iddpm/runconfig"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,13 +8,13 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/pt"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
+
+	"iddpm/checkpoint"
+	"iddpm/runconfig"
 )
 
 // reference writes a finished run in the reference's format.
-func reference(t *testing.T, c runconfig.Config) (dir string, from *Checkpoint) {
+func reference(t *testing.T, c runconfig.Config) (dir string, from *checkpoint.Checkpoint) {
 	t.Helper()
 	dir = t.TempDir()
 	from = train(t, c, t.TempDir())
@@ -59,20 +58,18 @@ func TestReferenceResumes(t *testing.T) {
 func TestReferenceFP16(t *testing.T) {
 	c := referenceConfig()
 	dir, from := reference(t, c)
-	root := fields{dict: from.Optimizer}
-	state := root.sub("state")
 	var m, v []byte
-	for i := range state.dict.Len() {
-		entry := state.sub(i)
-		m, v = append(m, entry.tensor("exp_avg").Data...), append(v, entry.tensor("exp_avg_sq").Data...)
+	for i := range nested[*pt.Dict](t, from.Optimizer, "state").Len() {
+		m = append(m, nested[*pt.Tensor](t, from.Optimizer, "state", i, "exp_avg").Data...)
+		v = append(v, nested[*pt.Tensor](t, from.Optimizer, "state", i, "exp_avg_sq").Data...)
 	}
 	vector := func(data []byte) *pt.Tensor {
 		return &pt.Tensor{DType: pt.Float32, Shape: []int64{int64(len(data) / 4)}, Data: data}
 	}
 	flat := new(pt.Dict)
-	flat.Set(0, dictOf("step", int64(3), "exp_avg", vector(m), "exp_avg_sq", vector(v)))
+	flat.Set(0, newDict("step", int64(3), "exp_avg", vector(m), "exp_avg_sq", vector(v)))
 	path := filepath.Join(dir, "opt000003.pt")
-	if err := pt.WriteFile(path, dictOf("state", flat, "param_groups", []any{})); err != nil {
+	if err := pt.WriteFile(path, newDict("state", flat, "param_groups", []any{})); err != nil {
 		t.Fatal(err)
 	}
 	c.Train.Steps = 5
@@ -80,8 +77,8 @@ func TestReferenceFP16(t *testing.T) {
 	trainer, err := ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
 	sameState(t, whole, finish(t, trainer, err))
 	short := new(pt.Dict)
-	short.Set(0, dictOf("step", int64(3), "exp_avg", vector(m[4:]), "exp_avg_sq", vector(v)))
-	if err := pt.WriteFile(path, dictOf("state", short)); err != nil {
+	short.Set(0, newDict("step", int64(3), "exp_avg", vector(m[4:]), "exp_avg_sq", vector(v)))
+	if err := pt.WriteFile(path, newDict("state", short)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = ResumeReference(filepath.Join(dir, "model000003.pt"), c, Run{Dir: filepath.Join(t.TempDir(), "run")})
@@ -106,24 +103,6 @@ func TestReferenceWithoutSiblings(t *testing.T) {
 	sameDict(t, "ema 0.9999", from.EMA["0.9999"], got.EMA["0.9999"])
 }
 
-// The log warns of an EMA file whose decay rate is not configured, for any name of the folder.
-func TestReferenceWarnsOfOtherEMAs(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "[theirs]")
-	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"ema_0.5_000003.pt", "ema_0.9_000003.pt", "ema_0.9_000004.pt"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	core, logs := observer.New(zapcore.WarnLevel)
-	warnOfOthers(&Checkpoint{Path: filepath.Join(dir, "model000003.pt"), Step: 3, EMA: map[string]*pt.Dict{"0.5": nil}}, zap.New(core))
-	if all := logs.All(); len(all) != 1 || all[0].ContextMap()["file"] != filepath.Join(dir, "ema_0.9_000003.pt") {
-		t.Errorf("the log says %v", all)
-	}
-}
-
 func TestReferenceErrors(t *testing.T) {
 	c := referenceConfig()
 	dir, from := reference(t, c)
@@ -138,7 +117,34 @@ func TestReferenceErrors(t *testing.T) {
 	if _, err := os.Stat(run.Dir); !os.IsNotExist(err) {
 		t.Errorf("a failure leaves the run folder: %v", err)
 	}
-	if IsReference(from.Path) || !IsReference(filepath.Join(dir, "model000003.pt")) || IsReference(filepath.Join(dir, "model000004.pt")) {
+	if checkpoint.IsReference(from.Path) || !checkpoint.IsReference(filepath.Join(dir, "model000003.pt")) || checkpoint.IsReference(filepath.Join(dir, "model000004.pt")) {
 		t.Error("IsReference is wrong")
 	}
+}
+
+// nested returns the value at the end of a path of keys.
+func nested[T any](t *testing.T, dict *pt.Dict, keys ...any) T {
+	t.Helper()
+	var value any = dict
+	for _, key := range keys {
+		dict, ok := value.(*pt.Dict)
+		if !ok {
+			t.Fatalf("there is no %v", keys)
+		}
+		value, _ = dict.Get(key)
+	}
+	found, ok := value.(T)
+	if !ok {
+		t.Fatalf("%v is %v", keys, value)
+	}
+	return found
+}
+
+// newDict returns a dict of keys and values.
+func newDict(pairs ...any) *pt.Dict {
+	d := new(pt.Dict)
+	for i := 0; i < len(pairs); i += 2 {
+		d.Set(pairs[i], pairs[i+1])
+	}
+	return d
 }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/distributed"
@@ -44,7 +45,7 @@ func tiny() runconfig.Config {
 	}
 }
 
-func train(t *testing.T, c runconfig.Config, dir string) *Checkpoint {
+func train(t *testing.T, c runconfig.Config, dir string) *checkpoint.Checkpoint {
 	t.Helper()
 	trainer, err := New(c, Run{Dir: dir})
 	return finish(t, trainer, err)
@@ -59,7 +60,7 @@ func upTo(steps int) Change {
 }
 
 // finish trains to the end and returns the last checkpoint.
-func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
+func finish(t *testing.T, trainer *Trainer, err error) *checkpoint.Checkpoint {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 	if err := errors.Join(trainer.Train(t.Context()), trainer.Close()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := LoadCheckpoint(trainer.run.Dir)
+	c, err := checkpoint.Load(trainer.run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func finish(t *testing.T, trainer *Trainer, err error) *Checkpoint {
 }
 
 // sameState fails unless two checkpoints hold the same bits.
-func sameState(t *testing.T, a, b *Checkpoint) {
+func sameState(t *testing.T, a, b *checkpoint.Checkpoint) {
 	t.Helper()
 	if a.Step != b.Step || a.Position != b.Position {
 		t.Errorf("step %d at image %d, want step %d at image %d", b.Step, b.Position, a.Step, a.Position)
@@ -88,8 +89,8 @@ func sameState(t *testing.T, a, b *Checkpoint) {
 	}
 	sameDict(t, "optimizer", a.Optimizer, b.Optimizer)
 	sameDict(t, "timestep_sampler", a.TimestepSampler, b.TimestepSampler)
-	if a.health != b.health {
-		t.Errorf("health is %+v, want %+v", b.health, a.health)
+	if a.Health != b.Health {
+		t.Errorf("health is %+v, want %+v", b.Health, a.Health)
 	}
 }
 
@@ -263,7 +264,7 @@ func TestNewestReadable(t *testing.T) {
 	c.Train.SaveInterval = 2
 	dir := t.TempDir()
 	train(t, c, dir)
-	newest := filepath.Join(dir, checkpointDir, "ckpt-000006.pt")
+	newest := filepath.Join(dir, checkpoint.Dir, "ckpt-000006.pt")
 	data, err := os.ReadFile(newest)
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +272,7 @@ func TestNewestReadable(t *testing.T) {
 	if err := os.WriteFile(newest, data[:len(data)/2], 0o666); err != nil {
 		t.Fatal(err)
 	}
-	found, err := LoadCheckpoint(dir)
+	found, err := checkpoint.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +307,7 @@ func TestLoadCheckpointErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, run := range []string{"001-a", "002-b"} {
-		file := filepath.Join(dir, "runs", run, ConfigFile)
+		file := filepath.Join(dir, "runs", run, checkpoint.ConfigFile)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, nil, 0o666)); err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +321,7 @@ func TestLoadCheckpointErrors(t *testing.T) {
 		write("future.pt", future):       "has format 2",
 		write("bare.pt", new(pt.Dict)):   "is empty",
 	} {
-		if _, err := LoadCheckpoint(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := checkpoint.Load(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v lacks %q", path, err, want)
 		}
 	}
@@ -438,7 +439,7 @@ func TestJPEGDecoderIsRecorded(t *testing.T) {
 func TestResumeRejectsEarlierEnd(t *testing.T) {
 	dir := t.TempDir()
 	train(t, tiny(), dir)
-	before := read(t, filepath.Join(dir, ConfigFile))
+	before := read(t, filepath.Join(dir, checkpoint.ConfigFile))
 	for steps, want := range map[int]string{
 		5:  "is at step 6, so the run cannot end at step 5",
 		-1: "steps must not be negative, but is -1",
@@ -450,7 +451,7 @@ func TestResumeRejectsEarlierEnd(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("--steps %d: %v", steps, err)
 		}
-		if !bytes.Equal(read(t, filepath.Join(dir, ConfigFile)), before) {
+		if !bytes.Equal(read(t, filepath.Join(dir, checkpoint.ConfigFile)), before) {
 			t.Errorf("--steps %d changes the configuration", steps)
 		}
 	}
@@ -516,9 +517,9 @@ func TestResumeMovedData(t *testing.T) {
 	if _, err := Resume(dir, upTo(6), Run{}); err == nil || !strings.Contains(err.Error(), "photos does not exist") || !errors.As(err, new(*MovedError)) {
 		t.Errorf("without its images: %v", err)
 	}
-	to := func(images string) (*observer.ObservedLogs, *Checkpoint) {
+	to := func(images string) (*observer.ObservedLogs, *checkpoint.Checkpoint) {
 		core, logs := observer.New(zapcore.WarnLevel)
-		resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000003.pt"), func(c *runconfig.Config) error {
+		resumed, err := Resume(filepath.Join(dir, checkpoint.Dir, "ckpt-000003.pt"), func(c *runconfig.Config) error {
 			c.Data.Dir = images
 			return upTo(6)(c)
 		}, Run{Dir: t.TempDir() + "/run", Log: zap.New(core)})

@@ -10,20 +10,18 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/wangkuiyi/gotorch/regularfile"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/textfile"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
 
-// Exists reports whether a folder holds a run.
-func Exists(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, ConfigFile))
-	return err == nil || len(checkpointsIn(dir)) > 0
-}
+// samplesDir is the folder of the sample grids, which package preview writes.
+const samplesDir = "samples"
 
 // Texts returns the names of a run folder's text files: with them and a checkpoint a copy of
 // the folder can be resumed and plotted.
-func Texts() []string { return append([]string{ConfigFile}, metrics.Names()...) }
+func Texts() []string { return append([]string{checkpoint.ConfigFile}, metrics.Names()...) }
 
 // SameRun reports whether two run folders are copies of one run, which may be at different
 // steps and have different last steps.
@@ -45,7 +43,7 @@ func writeConfig(dir string, c runconfig.Config) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, ConfigFile)
+	path := filepath.Join(dir, checkpoint.ConfigFile)
 	if err := renameio.WriteFile(path, append(text, '\n'), 0o666); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
@@ -54,7 +52,7 @@ func writeConfig(dir string, c runconfig.Config) error {
 
 // readConfig reads the configuration of a run folder.
 func readConfig(dir string) (runconfig.Config, error) {
-	path := filepath.Join(dir, ConfigFile)
+	path := filepath.Join(dir, checkpoint.ConfigFile)
 	file, err := regularfile.Read(path)
 	if err != nil {
 		return runconfig.Config{}, err
@@ -86,10 +84,10 @@ func RunDirOf(path string) string {
 	dir := path
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		dir = filepath.Dir(path)
-	} else if _, err := os.Stat(filepath.Join(dir, ConfigFile)); err == nil {
+	} else if _, err := os.Stat(filepath.Join(dir, checkpoint.ConfigFile)); err == nil {
 		return dir // a run of that name
 	}
-	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpointDir {
+	if whole, err := filepath.Abs(dir); err == nil && filepath.Base(whole) == checkpoint.Dir {
 		return filepath.Join(dir, "..")
 	}
 	return dir
@@ -109,9 +107,9 @@ func BelongsTo(path, dir string) bool {
 // removeLeftovers removes temporary files of a killed process. The folder is locked, so no
 // other process is writing them.
 func removeLeftovers(dir string) {
-	left := append(matching(filepath.Join(dir, checkpointDir), ".ckpt-*.pt*"), matching(dir, "."+ConfigFile+"*")...)
-	left = append(left, matching(filepath.Join(dir, checkpointDir), "."+bestName+"*")...)
-	left = append(left, matching(filepath.Join(dir, SnapshotDir), ".ema-*.pt*")...)
+	left := append(matching(filepath.Join(dir, checkpoint.Dir), ".ckpt-*.pt*"), matching(dir, "."+checkpoint.ConfigFile+"*")...)
+	left = append(left, matching(filepath.Join(dir, checkpoint.Dir), "."+bestName+"*")...)
+	left = append(left, matching(filepath.Join(dir, checkpoint.SnapshotDir), ".ema-*.pt*")...)
 	left = append(left, matching(filepath.Join(dir, samplesDir), ".step-*.png*")...)
 	for _, file := range left {
 		os.Remove(file) // a remaining file does no harm

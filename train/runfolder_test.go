@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iddpm/runconfig"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,12 +17,15 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"iddpm/checkpoint"
+	"iddpm/runconfig"
 )
 
 // names returns the names of the files in the checkpoint folder, including hidden ones.
 func names(t *testing.T, dir string) (names []string) {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(dir, checkpointDir))
+	entries, err := os.ReadDir(filepath.Join(dir, checkpoint.Dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +52,12 @@ func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeTrainer(t, killed) // does not save
-	if !Exists(dir) {
+	if !checkpoint.HoldsRun(dir) {
 		t.Error("the folder holds no run")
 	}
 	want := fmt.Sprintf("the run %s holds no checkpoint yet: wait for its first save, or, if it has stopped, resume it by `iddpm resume %s`", dir, dir)
-	if _, err := LoadCheckpoint(dir); err == nil || err.Error() != want {
-		t.Errorf("LoadCheckpoint returned %v", err)
+	if _, err := checkpoint.Load(dir); err == nil || err.Error() != want {
+		t.Errorf("checkpoint.Load returned %v", err)
 	}
 	resumed, err := Resume(dir, nil, Run{})
 	sameState(t, whole, finish(t, resumed, err))
@@ -71,7 +73,7 @@ func TestRunFolderLock(t *testing.T) {
 	if _, err := Resume(dir, nil, Run{}); err == nil || !strings.Contains(err.Error(), owner) {
 		t.Errorf("Resume of a running run: %v", err)
 	}
-	if err := os.Remove(filepath.Join(dir, ConfigFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, checkpoint.ConfigFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(tiny(), Run{Dir: dir}); err == nil || !strings.Contains(err.Error(), owner) {
@@ -92,7 +94,7 @@ func TestRunFolderLock(t *testing.T) {
 func TestResumeCleansUp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[run]") // no pattern
 	train(t, tiny(), dir)
-	if err := os.WriteFile(filepath.Join(dir, checkpointDir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, checkpoint.Dir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	resumed, err := Resume(dir, upTo(7), Run{})
@@ -110,7 +112,7 @@ func TestResumeOlder(t *testing.T) {
 	dir := t.TempDir()
 	train(t, c, dir)
 	core, logs := observer.New(zapcore.WarnLevel)
-	resumed, err := Resume(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"), upTo(5), Run{Log: zap.New(core)})
+	resumed, err := Resume(filepath.Join(dir, checkpoint.Dir, "ckpt-000004.pt"), upTo(5), Run{Log: zap.New(core)})
 	finish(t, resumed, err)
 	if logs.FilterMessageSnippet("newer checkpoint").Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
@@ -139,7 +141,7 @@ type faultyDisk struct {
 }
 
 func (d *faultyDisk) write(path string, v any) error {
-	if step := stepOf(path); slices.Contains(d.steps, step) {
+	if step := checkpoint.StepOf(path); slices.Contains(d.steps, step) {
 		d.failed = append(d.failed, step)
 		return &fs.PathError{Op: "sync", Path: path, Err: d.err}
 	}
@@ -207,7 +209,7 @@ func TestCheckpointFolderRemoved(t *testing.T) {
 	c := tiny()
 	c.Train.SaveInterval = 1
 	dir := t.TempDir()
-	folder, away := filepath.Join(dir, checkpointDir), filepath.Join(t.TempDir(), "away")
+	folder, away := filepath.Join(dir, checkpoint.Dir), filepath.Join(t.TempDir(), "away")
 	var trainer *Trainer
 	core, logs := observer.New(zapcore.WarnLevel)
 	trainer, err := New(c, Run{Dir: dir, Log: zap.New(core), Progress: func(p Progress) {
@@ -262,7 +264,7 @@ func TestSaveRunsInBackground(t *testing.T) {
 	if last := finish(t, trainer, err); last.Step != 7 {
 		t.Errorf("the newest checkpoint is of step %d", last.Step)
 	}
-	snapshot, err := LoadCheckpoint(filepath.Join(dir, checkpointDir, "ckpt-000004.pt"))
+	snapshot, err := checkpoint.Load(filepath.Join(dir, checkpoint.Dir, "ckpt-000004.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,15 +277,15 @@ func TestSaveRunsInBackground(t *testing.T) {
 func TestResumeElsewhere(t *testing.T) {
 	from, other, c := t.TempDir(), t.TempDir(), tiny()
 	c.Train.Steps = 2
-	checkpoint := train(t, c, from).Path
+	source := train(t, c, from).Path
 	c.Train.Seed = 9
 	train(t, c, other)
-	files := []string{ConfigFile, "log.jsonl", filepath.Join(checkpointDir, "ckpt-000002.pt")}
+	files := []string{checkpoint.ConfigFile, "log.jsonl", filepath.Join(checkpoint.Dir, "ckpt-000002.pt")}
 	before := make([][]byte, len(files))
 	for i, name := range files {
 		before[i] = read(t, filepath.Join(other, name))
 	}
-	for _, path := range []string{checkpoint, from} {
+	for _, path := range []string{source, from} {
 		_, err := Resume(path, upTo(4), Run{Dir: other})
 		if err == nil || !strings.Contains(err.Error(), other+" already holds a run") {
 			t.Errorf("Resume(%s) in another run's folder: %v", path, err)
@@ -294,11 +296,11 @@ func TestResumeElsewhere(t *testing.T) {
 			t.Errorf("%s of the other run has changed", name)
 		}
 	}
-	resumed, err := Resume(checkpoint, upTo(4), Run{Dir: filepath.Join(t.TempDir(), "new")})
+	resumed, err := Resume(source, upTo(4), Run{Dir: filepath.Join(t.TempDir(), "new")})
 	if last := finish(t, resumed, err); last.Step != 4 {
 		t.Errorf("in a new folder it ends at step %d", last.Step)
 	}
-	resumed, err = Resume(checkpoint, upTo(4), Run{Dir: filepath.Join(from, "samples", "..")})
+	resumed, err = Resume(source, upTo(4), Run{Dir: filepath.Join(from, "samples", "..")})
 	finish(t, resumed, err)
 }
 
@@ -321,11 +323,11 @@ func TestResumeCheckpointsFolder(t *testing.T) {
 		in    string // the folder that the process works in
 	}{
 		"run":                 {".", ""},
-		"checkpoints":         {checkpointDir, ""},
-		"with a slash":        {checkpointDir + "/", ""},
-		"within the folder":   {".", checkpointDir},
-		"a file there":        {checkpointDir + "/ckpt-000001.pt", ""},
-		"a file, from within": {"ckpt-000001.pt", checkpointDir},
+		"checkpoints":         {checkpoint.Dir, ""},
+		"with a slash":        {checkpoint.Dir + "/", ""},
+		"within the folder":   {".", checkpoint.Dir},
+		"a file there":        {checkpoint.Dir + "/ckpt-000001.pt", ""},
+		"a file, from within": {"ckpt-000001.pt", checkpoint.Dir},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

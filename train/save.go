@@ -7,11 +7,12 @@ import (
 	"strconv"
 
 	"github.com/wangkuiyi/gotorch"
-	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/checkpoint"
 )
 
 // checkpointPath returns the path of the current step's checkpoint.
-func (t *Trainer) checkpointPath() string { return checkpointFile(t.run.Dir, t.Step()) }
+func (t *Trainer) checkpointPath() string { return checkpoint.File(t.run.Dir, t.Step()) }
 
 // save copies the state to host memory and writes it to the run folder in the background:
 // only the next checkpoint waits for the disk, steps do not. A failed write is logged and
@@ -21,7 +22,7 @@ func (t *Trainer) save(last bool) error {
 	if t.saver.holds(path) || !t.run.Group.IsLeader() {
 		return nil
 	}
-	dict, err := t.pack()
+	dict, err := t.state().Pack()
 	if err != nil {
 		return err
 	}
@@ -29,9 +30,9 @@ func (t *Trainer) save(last bool) error {
 	return nil
 }
 
-// pack copies the state to host memory.
-func (t *Trainer) pack() (*pt.Dict, error) {
-	return snapshot{t.config, t.engine, t.data, t.position, t.environment()}.pack()
+// state returns what a checkpoint is made from.
+func (t *Trainer) state() checkpoint.State {
+	return checkpoint.State{Config: t.config, Engine: t.engine, Data: t.data, Position: t.position, Environment: t.environment()}
 }
 
 // saveNow saves, and waits until the checkpoint is on the disk.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
+
+	"iddpm/checkpoint"
 )
 
 // saver writes one checkpoint at a time in the background, and deletes old ones once a
@@ -59,7 +61,7 @@ func (s *saver) put(write func(string, any) error, path string, dict *pt.Dict) e
 	if s.saved != nil {
 		s.saved(path)
 	}
-	for _, old := range replaced(checkpointsIn(filepath.Dir(path)), path, s.keep, s.keepEvery) {
+	for _, old := range checkpoint.ReplacedFiles(checkpoint.Files(filepath.Dir(path)), path, s.keep, s.keepEvery) {
 		if err := os.Remove(old); err != nil {
 			s.log.Warn("cannot remove an old checkpoint", zap.Error(err))
 		}

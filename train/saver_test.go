@@ -8,11 +8,13 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"iddpm/checkpoint"
 )
 
 // TestSaverFolderRemoved: a save creates its folder, and warns if the folder of an earlier save has been removed.
 func TestSaverFolderRemoved(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run", checkpointDir)
+	dir := filepath.Join(t.TempDir(), "run", checkpoint.Dir)
 	core, logs := observer.New(zap.WarnLevel)
 	s := saver{log: zap.New(core)}
 	for warnings, name := range []string{"ckpt-000002.pt", "ckpt-000004.pt"} {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"iddpm/data"
+	"iddpm/diffusion"
 )
 
 // Data is a set of images to train on: that of Config.Data, or a user's own, such as images in
@@ -45,4 +46,11 @@ func jpegDecoder(d Data) string {
 		return d.JPEGDecoder()
 	}
 	return ""
+}
+
+// heldOut are the images to evaluate on.
+type heldOut struct {
+	pixels  []byte  // [N, H, W, C]
+	labels  []int64 // [N]
+	process *diffusion.GaussianDiffusion
 }

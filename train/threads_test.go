@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/threads"
 	"iddpm/runconfig"
 )
@@ -42,7 +43,7 @@ func TestAdaptThreads(t *testing.T) {
 	twoThreads(t)
 	c := tiny()
 	c.Train.Threads = 0
-	run := func(c runconfig.Config, omp string) (*Checkpoint, *observer.ObservedLogs) {
+	run := func(c runconfig.Config, omp string) (*checkpoint.Checkpoint, *observer.ObservedLogs) {
 		t.Helper()
 		t.Setenv("OMP_NUM_THREADS", omp)
 		gotorch.Configure(gotorch.Settings{Threads: 2})

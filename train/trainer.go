@@ -8,6 +8,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/distributed"
 	"iddpm/runconfig"
 	"iddpm/train/engine"
@@ -42,19 +43,19 @@ type Run struct {
 	// 0: an hour. After that, a missing process counts as lost.
 	StepTimeout time.Duration
 	// Load reads a checkpoint that the configuration names, such as InitFrom; nil:
-	// [LoadCheckpoint].
-	Load func(checkpoint string) (*Checkpoint, error)
+	// [checkpoint.Load].
+	Load func(checkpoint string) (*checkpoint.Checkpoint, error)
 }
 
 // Summary is the result of a run.
 type Summary struct {
-	Step       int     `json:"step"`
-	FirstLoss  float64 `json:"first_loss"` // mean over the first log interval
-	LastLoss   float64 `json:"last_loss"`  // mean over the last log interval
-	Seconds    float64 `json:"seconds"`    // of training in this process
-	Checkpoint string  `json:"checkpoint"` // path of the newest
-	RunDir     string  `json:"run_dir"`
-	Weights    Weights `json:"-"` // those used by default, without the tensors
+	Step       int                `json:"step"`
+	FirstLoss  float64            `json:"first_loss"` // mean over the first log interval
+	LastLoss   float64            `json:"last_loss"`  // mean over the last log interval
+	Seconds    float64            `json:"seconds"`    // of training in this process
+	Checkpoint string             `json:"checkpoint"` // path of the newest
+	RunDir     string             `json:"run_dir"`
+	Weights    checkpoint.Weights `json:"-"` // those used by default, without the tensors
 }
 
 // origin is what a run starts from.
@@ -124,7 +125,7 @@ func (t *Trainer) Step() int { return t.engine.CurrentStep() }
 
 // Summary returns the result of the run in this process.
 func (t *Trainer) Summary() Summary {
-	_, weights := defaultWeights(t.config.Train, t.Step())
+	_, weights := checkpoint.DefaultWeights(t.config.Train, t.Step())
 	return Summary{
 		Weights: weights,
 		Step:    t.Step(), FirstLoss: t.meter.first, LastLoss: t.meter.shown.Loss,
@@ -181,7 +182,7 @@ func (t *Trainer) lockFolder() error {
 
 // refuseRun returns an error if a folder already holds a run.
 func refuseRun(dir string) error {
-	if Exists(dir) {
+	if checkpoint.HoldsRun(dir) {
 		return &RunExistsError{dir}
 	}
 	return nil

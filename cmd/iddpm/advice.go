@@ -6,6 +6,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
@@ -50,13 +51,13 @@ func deviceAdvice(err error, has func(flag string) bool) string {
 func runAdvice(err error) string {
 	var exists *train.RunExistsError
 	var inUse *train.InUseError
-	var noState *train.NoStateError
+	var noState *checkpoint.NoStateError
 	var pastEnd *train.PastEndError
 	var unfit *model.StateDictError
 	var initial *train.InitError
 	var diverged *train.DivergedError
-	var size *train.ImageSizeError
-	var noSnapshots *train.NoSnapshotsError
+	var size *checkpoint.ImageSizeError
+	var noSnapshots *checkpoint.NoSnapshotsError
 	if advice := diffusersAdvice(err); advice != "" {
 		return advice
 	}

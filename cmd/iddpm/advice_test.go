@@ -9,6 +9,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/model"
@@ -44,7 +45,7 @@ func TestAdviceNamesFlags(t *testing.T) {
 	for want, err := range map[string]error{
 		"`iddpm resume 'my runs'`":       &train.RunExistsError{Dir: "my runs"},
 		"stop it first":                  &train.InUseError{Dir: "a", Holder: "process 3"},
-		"--init-from w.pt":               &train.NoStateError{Path: "w.pt"},
+		"--init-from w.pt":               &checkpoint.NoStateError{Path: "w.pt"},
 		"raise --steps":                  &train.PastEndError{Path: "a", Step: 2, End: 1},
 		"raise --num-classes":            &train.ClassCountError{Data: "a", Found: 3, Network: 2},
 		"--reinit-mismatched":            &train.InitError{Path: "w.pt", Err: &model.StateDictError{Mismatches: []*model.Mismatch{{Name: "out.2.bias"}}}},

@@ -8,11 +8,11 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/model"
 	"iddpm/model/identify"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 // bareWeights completes the configuration of bare weights: from their parameter list, the table of
@@ -25,17 +25,17 @@ type bareWeights struct {
 
 // complete sets the configuration of a checkpoint. Flags and a preset that contradict the weights
 // are an error; those that tell what shapes do not are used.
-func (b bareWeights) complete(checkpoint *train.Checkpoint) (train.Identified, error) {
+func (b bareWeights) complete(trained *checkpoint.Checkpoint) (checkpoint.Identified, error) {
 	config, err := cli.BaseConfig(b.preset)
 	if err != nil {
-		return train.Identified{}, err
+		return checkpoint.Identified{}, err
 	}
-	found, err := checkpoint.Identify()
+	found, err := trained.Identify()
 	if err != nil {
-		return found, fmt.Errorf("checkpoint %s: %w", checkpoint.Path, err)
+		return found, fmt.Errorf("checkpoint %s: %w", trained.Path, err)
 	}
 	if b.preset == "" {
-		if config, err = b.told(checkpoint, found); err != nil {
+		if config, err = b.told(trained, found); err != nil {
 			return found, err
 		}
 	}
@@ -47,26 +47,26 @@ func (b bareWeights) complete(checkpoint *train.Checkpoint) (train.Identified, e
 			config.Model.SetLabelRows(found.Network.UNet.NumClasses)
 		}
 		if wrong := found.Contradictions(config.Model); len(wrong) > 0 {
-			return found, b.contradicted(checkpoint, wrong)
+			return found, b.contradicted(trained, wrong)
 		}
 		config.Model.StemChannels = found.Network.UNet.StemChannels
 		config.Model.InChannels = found.Network.UNet.InChannels
 	}
-	checkpoint.Config = config
-	b.tell(checkpoint, found)
+	trained.Config = config
+	b.tell(trained, found)
 	return found, nil
 }
 
 // told returns the configuration that the weights tell, for images of the size that they or
 // --image-size tell.
-func (b bareWeights) told(checkpoint *train.Checkpoint, found train.Identified) (runconfig.Config, error) {
+func (b bareWeights) told(trained *checkpoint.Checkpoint, found checkpoint.Identified) (runconfig.Config, error) {
 	config := found.Base()
 	scratch := config
 	if err := cli.Configure(b.c, &scratch, cli.Select(cli.NetworkOptions(&scratch), "image-size", "large-size", "small-size")); err != nil {
 		return config, err
 	}
 	if scratch.Model.ImageSize == 0 {
-		return config, &train.ImageSizeError{Path: checkpoint.Path, Network: found.Network.String()}
+		return config, &checkpoint.ImageSizeError{Path: trained.Path, Network: found.Network.String()}
 	}
 	if b.c.IsSet("image-size") || b.c.IsSet("large-size") {
 		config.Model.ImageSize = scratch.Model.ImageSize
@@ -79,12 +79,12 @@ func (b bareWeights) told(checkpoint *train.Checkpoint, found train.Identified) 
 const shownContradictions = 3
 
 // contradicted names the flags that do not fit the weights, in a line each, and only the first.
-func (b bareWeights) contradicted(checkpoint *train.Checkpoint, wrong []train.Contradiction) error {
+func (b bareWeights) contradicted(trained *checkpoint.Checkpoint, wrong []checkpoint.Contradiction) error {
 	var lines []string
 	for _, x := range wrong {
 		lines = append(lines, b.flag(x.Setting)+x.Error())
 	}
-	return contradiction(checkpoint.Path, lines)
+	return contradiction(trained.Path, lines)
 }
 
 // contradiction is the error of settings that do not fit bare weights, of which it shows the first.
@@ -112,24 +112,24 @@ func (b bareWeights) flag(setting string) string {
 }
 
 // tell logs what the weights have told, and what is only assumed.
-func (b bareWeights) tell(checkpoint *train.Checkpoint, found train.Identified) {
-	about := []zap.Field{zap.String("checkpoint", checkpoint.Path), zap.String("network", found.Network.String())}
+func (b bareWeights) tell(trained *checkpoint.Checkpoint, found checkpoint.Identified) {
+	about := []zap.Field{zap.String("checkpoint", trained.Path), zap.String("network", found.Network.String())}
 	if found.Published != nil {
 		b.log.Info("identified a published network by its parameters", append(about, zap.Stringer("published", *found.Published))...)
 		return
 	}
-	if assumed := b.assumed(checkpoint, found); len(assumed) > 0 {
+	if assumed := b.assumed(trained, found); len(assumed) > 0 {
 		about = append(about, zap.String("assumed", strings.Join(assumed, ", ")))
 	}
 	b.log.Info("told the network from its parameters", about...)
 }
 
 // assumed lists the settings that neither weights nor flags nor a preset tell.
-func (b bareWeights) assumed(checkpoint *train.Checkpoint, found train.Identified) (left []string) {
+func (b bareWeights) assumed(trained *checkpoint.Checkpoint, found checkpoint.Identified) (left []string) {
 	if b.preset != "" {
 		return nil
 	}
-	for _, text := range found.Assumed(checkpoint.Config) {
+	for _, text := range found.Assumed(trained.Config) {
 		name, _, _ := strings.Cut(text, " ")
 		if !b.c.IsSet(name) && !b.c.IsSet(map[string]string{"image-size": "large-size", "predict": "predict-xstart"}[name]) {
 			left = append(left, text)
@@ -140,7 +140,7 @@ func (b bareWeights) assumed(checkpoint *train.Checkpoint, found train.Identifie
 
 // unidentified reports whether an error says that weights do not tell their whole network.
 func unidentified(err error) bool {
-	var size *train.ImageSizeError
+	var size *checkpoint.ImageSizeError
 	var unknown *identify.Error
 	var unfit *model.StateDictError
 	return errors.As(err, &size) || errors.As(err, &unknown) || errors.As(err, &unfit)

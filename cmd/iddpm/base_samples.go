@@ -8,15 +8,15 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/npy"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // openBase reads the low-resolution images of --base-samples; nil for a network without
 // super-resolution.
-func openBase(path string, c *train.Checkpoint, classes []int64) (*inference.Images, error) {
+func openBase(path string, c *checkpoint.Checkpoint, classes []int64) (*inference.Images, error) {
 	m := c.Config.Model
 	switch {
 	case path == "" && !m.SuperRes():
@@ -39,7 +39,7 @@ func openBase(path string, c *train.Checkpoint, classes []int64) (*inference.Ima
 
 // readBaseArrays reads the file that sample writes: arr_0, uint8 [N, H, W, 3], and arr_1,
 // the labels [N], unless hasClasses says that they are known.
-func readBaseArrays(path string, c *train.Checkpoint, hasClasses bool) (*inference.Images, error) {
+func readBaseArrays(path string, c *checkpoint.Checkpoint, hasClasses bool) (*inference.Images, error) {
 	arrays, err := npy.ReadNPZ(path)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func readBaseArrays(path string, c *train.Checkpoint, hasClasses bool) (*inferen
 
 // readBaseSet reads a folder or a zip; larger images are resized and cropped as in
 // training. Labels are read unless hasClasses says that they are known.
-func readBaseSet(path string, c *train.Checkpoint, hasClasses bool) (*inference.Images, error) {
+func readBaseSet(path string, c *checkpoint.Checkpoint, hasClasses bool) (*inference.Images, error) {
 	options := c.Config.DataOptions()
 	options.Classes = nil // any images
 	options.ImageSize = c.Config.Model.SmallSize

@@ -10,9 +10,9 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 // benchFewStepsOptions are the flags of bench few-steps.
@@ -103,7 +103,7 @@ type fewStepsRow struct {
 }
 
 // compareFewSteps samples by every setting and compares with the full chain.
-func (s *session) compareFewSteps(ctx context.Context, c *train.Checkpoint, o fewStepsOptions) (*fewStepsResult, error) {
+func (s *session) compareFewSteps(ctx context.Context, c *checkpoint.Checkpoint, o fewStepsOptions) (*fewStepsResult, error) {
 	settings, err := o.settings(c.Config.Diffusion.Steps)
 	if err != nil {
 		return nil, err

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 
+	"iddpm/checkpoint"
 	"iddpm/inference"
-	"iddpm/train"
 )
 
 // job returns the job of the second network: to upsample the samples of the first.
@@ -22,7 +22,7 @@ func (o *cascadeOptions) job(first *sampleJob, small *inference.Images) *sampleJ
 
 // cascade generates samples and, if there is a second network, upsamples them with it.
 // Both are written.
-func (s *session) cascade(ctx context.Context, first, second *train.Checkpoint, job *sampleJob) (sampleResult, error) {
+func (s *session) cascade(ctx context.Context, first, second *checkpoint.Checkpoint, job *sampleJob) (sampleResult, error) {
 	result, small, err := s.sample(ctx, first, job)
 	if err != nil || second == nil {
 		return result, err

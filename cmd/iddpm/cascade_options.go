@@ -6,9 +6,9 @@ import (
 	"math"
 	"slices"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
-	"iddpm/train"
 )
 
 // cascadeOptions are the flags of a second network, which upsamples the samples of
@@ -54,7 +54,7 @@ func (o *cascadeOptions) validate() error {
 // load reads the second network's checkpoint, if there is one, and checks that it upsamples
 // the samples of the first: before the first samples for hours. few chooses a sampler for few steps
 // unless flags choose another.
-func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *train.Checkpoint, few bool) (*train.Checkpoint, error) {
+func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string, first *checkpoint.Checkpoint, few bool) (*checkpoint.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -96,7 +96,7 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 
 // complete sets the configuration of bare weights: that of a published network, or a preset's. The
 // diffusion of other weights is unknown.
-func (o *cascadeOptions) complete(second *train.Checkpoint) error {
+func (o *cascadeOptions) complete(second *checkpoint.Checkpoint) error {
 	switch {
 	case !second.Bare && o.preset != "":
 		return cli.Errorf("--upsample-preset %s: %s holds its configuration; presets are for bare weights", o.preset, second.Path)

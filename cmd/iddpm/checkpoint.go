@@ -5,14 +5,14 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
-	"iddpm/train"
 )
 
 // checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
 // weights comes from their parameters, the flags and the preset.
-func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*train.Checkpoint, error) {
+func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*checkpoint.Checkpoint, error) {
 	checkpoint, err := r.Checkpoint(c.Context, arg)
 	if err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string)
 
 // configureCheckpoint applies the flags to the configuration of a checkpoint, and returns what is
 // identified of bare weights.
-func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *train.Checkpoint, preset string) (found train.Identified, err error) {
+func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *checkpoint.Checkpoint, preset string) (found checkpoint.Identified, err error) {
 	config := &checkpoint.Config
 	switch {
 	case checkpoint.Bare:
@@ -44,7 +44,7 @@ func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *train.C
 
 // inRunFolder returns a path in the run folder that a checkpoint is in; without one, the working
 // folder.
-func inRunFolder(c *train.Checkpoint, parts ...string) string {
+func inRunFolder(c *checkpoint.Checkpoint, parts ...string) string {
 	dir, ok := runOf(c)
 	if c.Bare || !ok {
 		return "."
@@ -53,7 +53,7 @@ func inRunFolder(c *train.Checkpoint, parts ...string) string {
 }
 
 // runOf returns the run folder of a checkpoint that lies in one.
-func runOf(c *train.Checkpoint) (dir string, ok bool) {
+func runOf(c *checkpoint.Checkpoint) (dir string, ok bool) {
 	dir, name := filepath.Split(filepath.Dir(c.Path))
 	return filepath.Clean(dir), name == "checkpoints"
 }

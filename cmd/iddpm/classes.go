@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // classSet are the classes among which --class chooses.
@@ -19,7 +19,7 @@ type classSet struct {
 }
 
 // classSet returns the classes of the network or, if it knows none, those of the classifier.
-func (o *sampleOptions) classSet(network, classifier *train.Checkpoint) classSet {
+func (o *sampleOptions) classSet(network, classifier *checkpoint.Checkpoint) classSet {
 	switch m := network.Config.Model; {
 	case m.ClassCond:
 		return classSet{"network", network.ClassNames, m.NumClasses}
@@ -72,7 +72,7 @@ func (c classSet) label(text string) (int64, error) {
 
 // checkClasses returns an error if a classifier numbers its classes otherwise than the network that
 // it guides: it would guide the samples to other classes.
-func checkClasses(network, classifier *train.Checkpoint) error {
+func checkClasses(network, classifier *checkpoint.Checkpoint) error {
 	if classifier == nil || !network.Config.Model.ClassCond || len(network.ClassNames) == 0 || len(classifier.ClassNames) == 0 {
 		return nil
 	}
@@ -96,7 +96,7 @@ func renumbered(names []string) bool {
 }
 
 // warnOfUntrained warns of classes without training images.
-func (s *session) warnOfUntrained(classes []int64, c *train.Checkpoint) {
+func (s *session) warnOfUntrained(classes []int64, c *checkpoint.Checkpoint) {
 	trained := c.TrainedClasses()
 	for _, label := range slices.Compact(slices.Sorted(slices.Values(classes))) {
 		if !slices.Contains(trained, label) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // classFolder writes an image of each of these paths, which have slashes.
@@ -48,7 +48,7 @@ func TestSampleAmongTrainedClasses(t *testing.T) {
 				t.Errorf("%s: no %q in the log: %s", test.name, said, got.stderr)
 			}
 		}
-		c, err := train.LoadCheckpoint(test.name)
+		c, err := checkpoint.Load(test.name)
 		if err != nil || c.Config.Model.NumClasses != test.rows || strings.Join(c.ClassNames, " ") != test.names {
 			t.Fatalf("%s: %d classes %v, %v", test.name, c.Config.Model.NumClasses, c.ClassNames, err)
 		}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
 	"iddpm/model"
-	"iddpm/train"
 )
 
 // classifierOptions are the flags of classifier guidance.
@@ -52,7 +52,7 @@ func (o *classifierOptions) precision(network string) string {
 
 // load reads the classifier's checkpoint, if there is one, and completes its configuration for
 // images of the guided network's size.
-func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *train.Checkpoint) (*train.Checkpoint, error) {
+func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *checkpoint.Checkpoint) (*checkpoint.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -64,7 +64,7 @@ func (o *classifierOptions) load(ctx context.Context, r *runs.Remotes, path stri
 }
 
 // read reads the classifier's checkpoint.
-func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path string) (*train.Checkpoint, error) {
+func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path string) (*checkpoint.Checkpoint, error) {
 	c, err := r.Checkpoint(ctx, path)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path stri
 
 // complete sets the configuration to that of a checkpoint. Bare weights tell their network, which
 // classifies images of imageSize pixels unless they tell that, too.
-func (o *classifierOptions) complete(c *train.Checkpoint, imageSize int) error {
+func (o *classifierOptions) complete(c *checkpoint.Checkpoint, imageSize int) error {
 	if !c.Bare {
 		o.config = *c.Config.Classifier
 		return nil

@@ -15,7 +15,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // process is the program in a process of its own.
@@ -133,7 +133,7 @@ func TestKill(t *testing.T) {
 		if torn, _ := filepath.Glob(filepath.Join(dir, "checkpoints", ".ckpt-*")); len(torn) > 0 {
 			amidst++
 		}
-		if train.Exists(dir) {
+		if checkpoint.HoldsRun(dir) {
 			args = []string{"resume", dir, "--device", "cpu"}
 		} else {
 			before++
@@ -160,7 +160,7 @@ func checkRun(t *testing.T, dir string, least int) (newest int) {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "ckpt-*.pt"))
 	for _, file := range files {
-		c, err := train.LoadCheckpoint(file)
+		c, err := checkpoint.Load(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,11 +175,11 @@ func checkRun(t *testing.T, dir string, least int) (newest int) {
 // sameWeights fails unless two runs have bit-identical weights.
 func sameWeights(t *testing.T, a, b string) {
 	t.Helper()
-	one, err := train.LoadCheckpoint(a)
+	one, err := checkpoint.Load(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := train.LoadCheckpoint(b)
+	two, err := checkpoint.Load(b)
 	if err != nil {
 		t.Fatal(err)
 	}

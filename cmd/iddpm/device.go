@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 
-	"iddpm/internal/cli"
-	"iddpm/internal/host"
-
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
+
+	"iddpm/internal/cli"
+	"iddpm/internal/host"
 )
 
 // deviceFinder finds the device of a command, and logs which one it takes.

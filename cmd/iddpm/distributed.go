@@ -11,6 +11,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/distributed"
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
@@ -173,7 +174,7 @@ func (s *session) connectGPUs() (err error) {
 
 // loadOnLeader loads in all processes the checkpoint that rank 0 finds: the newest one of
 // a run folder may change between two loads.
-func (s *session) loadOnLeader(arg string, load func(path string) (*train.Checkpoint, error)) (c *train.Checkpoint, err error) {
+func (s *session) loadOnLeader(arg string, load func(path string) (*checkpoint.Checkpoint, error)) (c *checkpoint.Checkpoint, err error) {
 	if s.group == nil {
 		return load(arg)
 	}

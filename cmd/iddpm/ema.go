@@ -12,6 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/train"
 )
@@ -59,7 +60,7 @@ Examples:
 
 // combined is the result that ema prints.
 type combined struct {
-	train.PostHocEMA
+	checkpoint.PostHocEMA
 	File string `json:"file"`
 }
 
@@ -79,11 +80,11 @@ func (p *program) ema(c *urfave.Context) error {
 	}
 	result := combined{File: o.out}
 	err = onTensorThread(func() (err error) {
-		var checkpoint *train.Checkpoint
-		if checkpoint, result.PostHocEMA, err = train.CombineEMA(train.RunDirOf(dir), o.length, o.step); err != nil {
+		var averaged *checkpoint.Checkpoint
+		if averaged, result.PostHocEMA, err = checkpoint.CombineEMA(train.RunDirOf(dir), o.length, o.step); err != nil {
 			return err
 		}
-		return writeCheckpoint(checkpoint, o.out)
+		return writeCheckpoint(averaged, o.out)
 	})
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (p *program) ema(c *urfave.Context) error {
 const mostResidual = 0.05
 
 // tellResidual warns if the snapshots do not give the EMA of that length.
-func (s *session) tellResidual(e train.PostHocEMA) {
+func (s *session) tellResidual(e checkpoint.PostHocEMA) {
 	if e.Residual > mostResidual {
 		s.log.Warn("the snapshots give only an approximation of this EMA", zap.Float64("residual", e.Residual), zap.Int("snapshots", e.Snapshots),
 			zap.String("hint", "lengths between those of --power-ema need fewer snapshots; --power-ema-interval saves more"))
@@ -120,7 +121,7 @@ func (o *emaOptions) validate(c *urfave.Context) error {
 
 // writeCheckpoint writes a checkpoint that holds one set of weights, as safetensors or .pt by the
 // name of the file.
-func writeCheckpoint(c *train.Checkpoint, path string) error {
+func writeCheckpoint(c *checkpoint.Checkpoint, path string) error {
 	if strings.HasSuffix(path, ".safetensors") {
 		file, err := c.ExportSafetensors("")
 		if err != nil {

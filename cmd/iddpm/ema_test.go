@@ -10,7 +10,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // TestYoungEMA checks that every command uses the raw weights of a short run by default and
@@ -91,11 +91,11 @@ func TestInitFromYoungEMA(t *testing.T) {
 	if got.status != exitDone || !strings.Contains(got.stderr, "initialising from the weights of the last step") {
 		t.Fatalf("status %d, %s", got.status, got.stderr)
 	}
-	from, err := train.LoadCheckpoint(run)
+	from, err := checkpoint.Load(run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := train.LoadCheckpoint("b")
+	to, err := checkpoint.Load("b")
 	if err != nil {
 		t.Fatal(err)
 	}

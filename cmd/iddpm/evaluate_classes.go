@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"strconv"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/evaluate"
 	"iddpm/inference"
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
-	"iddpm/train"
 )
 
 // evalClassifier is the classifier of evaluate --classifier. The zero value is none.
 type evalClassifier struct {
 	*inference.Classifier
-	checkpoint *train.Checkpoint
+	checkpoint *checkpoint.Checkpoint
 	options    *classifierOptions
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/evaluate"
 	"iddpm/internal/cli"
@@ -173,7 +174,7 @@ func samplesIn(path string) (string, error) {
 		}
 	}
 	switch {
-	case train.Exists(path):
+	case checkpoint.HoldsRun(path):
 		return "", cli.Errorf("%s is a run folder: name the samples to evaluate, as in %s", path, filepath.Join(path, "samples", "step-N"))
 	case len(found) == 0:
 		return path, nil

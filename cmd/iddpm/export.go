@@ -10,8 +10,8 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 func (p *program) exportCommand() *urfave.Command {
@@ -87,7 +87,7 @@ func (p *program) export(c *urfave.Context) error {
 
 // exportWeights writes the weights that --ema names, by default those that sample uses, and returns
 // their name.
-func (s *session) exportWeights(c *train.Checkpoint, o *exportOptions) (name string, err error) {
+func (s *session) exportWeights(c *checkpoint.Checkpoint, o *exportOptions) (name string, err error) {
 	weights, err := c.Weights(o.ema)
 	if err != nil {
 		return "", err

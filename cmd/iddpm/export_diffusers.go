@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusers"
 	"iddpm/train"
 	"iddpm/train/metrics"
@@ -14,14 +15,14 @@ import (
 
 // exportDiffusers writes the weights as a pipeline of diffusers, and returns their name and the
 // files.
-func (s *session) exportDiffusers(c *train.Checkpoint, o *exportOptions) (name string, files []string, err error) {
+func (s *session) exportDiffusers(c *checkpoint.Checkpoint, o *exportOptions) (name string, files []string, err error) {
 	if c.Bare {
 		if err := c.CompletePublished(); err != nil {
 			return "", nil, err
 		}
 	}
 	if c.Config.Classifier != nil {
-		return "", nil, fmt.Errorf("checkpoint %s %w", c.Path, train.ErrClassifier)
+		return "", nil, fmt.Errorf("checkpoint %s %w", c.Path, checkpoint.ErrClassifier)
 	}
 	weights, err := c.Weights(o.ema)
 	if err != nil {
@@ -43,7 +44,7 @@ func (s *session) exportDiffusers(c *train.Checkpoint, o *exportOptions) (name s
 
 // modelCard describes a checkpoint, with the metrics and the newest samples of its run folder if it
 // is in one.
-func modelCard(c *train.Checkpoint, weights train.Weights, license string) diffusers.Card {
+func modelCard(c *checkpoint.Checkpoint, weights checkpoint.Weights, license string) diffusers.Card {
 	card := diffusers.Card{
 		Name: strings.TrimSuffix(filepath.Base(c.Path), filepath.Ext(c.Path)), Data: c.DataName, Steps: c.Step,
 		Weights: weights.Name, License: license, Classes: c.ClassNames,
@@ -99,7 +100,7 @@ func lastMetrics(rows []metrics.Row, step int) (list []string) {
 
 // diffusersAdvice names the flag that avoids what UNet2DModel cannot represent.
 func diffusersAdvice(err error) string {
-	var other *train.NetworkError
+	var other *checkpoint.NetworkError
 	if errors.As(err, &other) {
 		return fmt.Sprintf("--%s %v --init-from names a network that computes with these weights as diffusers does", strings.ReplaceAll(other.Setting, "_", "-"), other.Want)
 	}

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // formatDiffusers is a folder that diffusers loads.
@@ -62,7 +62,7 @@ func (o *exportOptions) complete() error {
 }
 
 // checkPlace refuses to write among the checkpoints of a run, or over the checkpoint itself.
-func (o *exportOptions) checkPlace(c *train.Checkpoint) error {
+func (o *exportOptions) checkPlace(c *checkpoint.Checkpoint) error {
 	dir := o.layout
 	if dir == "" {
 		dir = filepath.Dir(o.out)

@@ -12,7 +12,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 func TestExport(t *testing.T) {
@@ -20,7 +20,7 @@ func TestExport(t *testing.T) {
 	if got := iddpm(t, trainTiny("a", "--steps", "2", "--ema-rate", "0.5,0.9")...); got.status != exitDone {
 		t.Fatal(got.stderr)
 	}
-	c, err := train.LoadCheckpoint("a")
+	c, err := checkpoint.Load("a")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // fewStepsSetting is a sampler with its timesteps.
@@ -131,7 +131,7 @@ type fewStepsModel struct {
 }
 
 // openFewSteps loads a model with all timesteps.
-func (s *session) openFewSteps(c *train.Checkpoint, o fewStepsOptions) (*fewStepsModel, error) {
+func (s *session) openFewSteps(c *checkpoint.Checkpoint, o fewStepsOptions) (*fewStepsModel, error) {
 	if c.Config.Model.SuperRes() {
 		return nil, cli.Errorf("%s is a super-resolution network, which cannot sample without low-resolution images", c.Path)
 	}

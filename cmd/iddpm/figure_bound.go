@@ -6,11 +6,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/figure"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // figureModelOptions are the flags of figures that evaluate networks.
@@ -112,7 +112,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 }
 
 // images reads images spread evenly over the evaluation set of a model.
-func (o *figureModelOptions) images(c *train.Checkpoint) (inference.Images, error) {
+func (o *figureModelOptions) images(c *checkpoint.Checkpoint) (inference.Images, error) {
 	set, err := evaluationSet(c, o.dataDir, o.split, o.number)
 	if err != nil {
 		return inference.Images{}, err
@@ -156,7 +156,7 @@ const skippedTenths = 10
 
 // skipDifferences generates samples by shortened processes and compares them with real images: the
 // difference by the number of timesteps. All begin with the same noise, whatever is skipped.
-func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
+func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *checkpoint.Checkpoint, o *figureModelOptions, real inference.Images) (map[int]float64, error) {
 	compare, err := skipMetric(ctx, c, o, real)
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (s *session) skipDifferences(ctx context.Context, m *inference.Model, c *tr
 
 // skipMetric returns the function that compares samples: with training images by FID or KID, or by
 // octaves, dB, with the images of the bound.
-func skipMetric(ctx context.Context, c *train.Checkpoint, o *figureModelOptions, real inference.Images) (func(context.Context, inference.Images) (float64, error), error) {
+func skipMetric(ctx context.Context, c *checkpoint.Checkpoint, o *figureModelOptions, real inference.Images) (func(context.Context, inference.Images) (float64, error), error) {
 	if o.by != nil {
 		return o.by.to(ctx, c, o.dataDir, o.split)
 	}

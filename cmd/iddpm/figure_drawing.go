@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // drawing is a figure.Chart or a figure.Strip.
@@ -60,8 +60,8 @@ func sourcesOf(args []string) ([]source, error) {
 
 // figureCheckpoint reads a checkpoint. Bare weights need to be those of a published network, since
 // figures have no flags that describe one; hint says what to name instead.
-func figureCheckpoint(path, hint string) (*train.Checkpoint, error) {
-	c, err := train.LoadCheckpoint(path)
+func figureCheckpoint(path, hint string) (*checkpoint.Checkpoint, error) {
+	c, err := checkpoint.Load(path)
 	if err == nil && c.Bare {
 		if err = c.CompletePublished(); err != nil {
 			err = fmt.Errorf("%w: %s", err, hint)

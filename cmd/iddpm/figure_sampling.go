@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/figure"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // metricRMS is the distance to the samples of all timesteps from the same noise.
@@ -146,7 +146,7 @@ func (o *figureSamplingOptions) figureSettings(numTimesteps int, metric string) 
 }
 
 // quality returns the function that compares samples.
-func (m *fewStepsModel) quality(ctx context.Context, c *train.Checkpoint, o *figureSamplingOptions, by *sampleMetric) (func(context.Context, inference.Images) (float64, error), error) {
+func (m *fewStepsModel) quality(ctx context.Context, c *checkpoint.Checkpoint, o *figureSamplingOptions, by *sampleMetric) (func(context.Context, inference.Images) (float64, error), error) {
 	if by != nil {
 		return by.to(ctx, c, o.dataDir, o.split)
 	}

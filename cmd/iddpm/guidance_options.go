@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
-	"iddpm/train"
 )
 
 // guidanceOptions are the flags of classifier-free guidance and autoguidance.
@@ -46,7 +46,7 @@ func (o *guidanceOptions) validate() error {
 }
 
 // check returns an error if the network cannot be guided.
-func (o *guidanceOptions) check(c *train.Checkpoint) error {
+func (o *guidanceOptions) check(c *checkpoint.Checkpoint) error {
 	if o.scale != 1 && o.path == "" && !c.Config.Model.HasNullClass() {
 		return cli.Errorf("--guidance %g: %s has no null class: train with --class-dropout 0.1, or name another network by --guide", o.scale, c.Path)
 	}
@@ -55,7 +55,7 @@ func (o *guidanceOptions) check(c *train.Checkpoint) error {
 
 // load reads the guide's checkpoint, if there is one. It uses the timesteps of the network that it
 // guides, and bare weights also what their parameters do not tell.
-func (o *guidanceOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *train.Checkpoint) (*train.Checkpoint, error) {
+func (o *guidanceOptions) load(ctx context.Context, r *runs.Remotes, path string, guided *checkpoint.Checkpoint) (*checkpoint.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}

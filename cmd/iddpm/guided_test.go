@@ -13,8 +13,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/checkpoint"
 	"iddpm/model"
-	"iddpm/train"
 )
 
 // smallADM replaces the network of a command line by a small one, for which the heads of the
@@ -181,7 +181,7 @@ func TestClassifierTraining(t *testing.T) {
 	if got.status != exitDone || !strings.Contains(got.stdout, "iddpm sample DENOISER --classifier "+dir) {
 		t.Fatalf("status %d, %s%s", got.status, got.stdout, got.stderr)
 	}
-	c, err := train.LoadCheckpoint(dir)
+	c, err := checkpoint.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,15 +215,15 @@ func TestClassifierTraining(t *testing.T) {
 
 // TestCheckClasses: a classifier of the same classes in another order would guide to other classes.
 func TestCheckClasses(t *testing.T) {
-	of := func(names ...string) *train.Checkpoint {
-		c := &train.Checkpoint{ClassNames: names}
+	of := func(names ...string) *checkpoint.Checkpoint {
+		c := &checkpoint.Checkpoint{ClassNames: names}
 		c.Config.Model.ClassCond = true
 		return c
 	}
 	unconditional := of("cat", "dog")
 	unconditional.Config.Model.ClassCond = false
 	for name, test := range map[string]struct {
-		network, classifier *train.Checkpoint
+		network, classifier *checkpoint.Checkpoint
 		fits                bool
 	}{
 		"no classifier":   {of("cat", "dog"), nil, true},

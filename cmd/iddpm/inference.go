@@ -6,15 +6,15 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // inferenceOptions are the flags that say which weights to use, and how to compute with them.
 type inferenceOptions struct {
-	ema       string // see [train.Checkpoint.Weights]
+	ema       string // see [checkpoint.Checkpoint.Weights]
 	clip      bool
 	precision string
 	useFP16   bool // the reference's name of --precision fp16
@@ -42,9 +42,9 @@ func (o *inferenceOptions) computePrecision() string {
 	return o.precision
 }
 
-// loadModel loads the weights of a checkpoint that ema names, see [train.Checkpoint.Weights], and
+// loadModel loads the weights of a checkpoint that ema names, see [checkpoint.Checkpoint.Weights], and
 // computes in a precision of [runconfig.Options].
-func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*inference.Model, error) {
+func (s *session) loadModel(c *checkpoint.Checkpoint, ema, precision string) (*inference.Model, error) {
 	m, err := inference.FromCheckpoint(c, inference.LoadOptions{
 		Device: s.device, EMA: ema, Precision: precision, Group: s.group,
 		OnCaptureFailed: func(err error) {
@@ -62,7 +62,7 @@ func (s *session) loadModel(c *train.Checkpoint, ema, precision string) (*infere
 }
 
 // logWeights logs which weights are used if they are not the usual ones.
-func (s *session) logWeights(c *train.Checkpoint, w train.Weights) {
+func (s *session) logWeights(c *checkpoint.Checkpoint, w checkpoint.Weights) {
 	if w.Reason == "" {
 		return
 	}
@@ -89,7 +89,7 @@ func (s *session) expect(evaluations int) {
 // evaluationSet opens the images to evaluate a model on: those of dir, or else the images that its
 // run evaluated on or held out, or else those that it was trained on. There are at most limit of
 // them; 0: all.
-func evaluationSet(checkpoint *train.Checkpoint, dir, split string, limit int) (*data.Dataset, error) {
+func evaluationSet(checkpoint *checkpoint.Checkpoint, dir, split string, limit int) (*data.Dataset, error) {
 	c := checkpoint.Config
 	settings := c.DataOptions()
 	settings.KnownClasses = checkpoint.ClassNames

@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/model"
 	"iddpm/runconfig"
@@ -95,21 +96,21 @@ func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) 
 // the costs are omitted.
 func (s *session) describeCheckpoint(c *urfave.Context, name string, o *infoOptions, r *infoResult) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := remotes.Checkpoint(c.Context, name)
+	trained, err := remotes.Checkpoint(c.Context, name)
 	if err != nil {
 		return err
 	}
-	found, err := configureCheckpoint(c, remotes, checkpoint, o.preset)
-	if err != nil && !(checkpoint.Bare && unidentified(err)) {
+	found, err := configureCheckpoint(c, remotes, trained, o.preset)
+	if err != nil && !(trained.Bare && unidentified(err)) {
 		return err
 	}
 	if err != nil {
 		r.Unfit = inBrief(err)
-		if checkpoint.Config, err = cli.BaseConfig(o.preset); err != nil {
+		if trained.Config, err = cli.BaseConfig(o.preset); err != nil {
 			return err
 		}
 	}
-	r.read(checkpoint)
+	r.read(trained)
 	if r.Bare {
 		r.identify(found, bareWeights{c, s.log, o.preset})
 	}
@@ -117,24 +118,24 @@ func (s *session) describeCheckpoint(c *urfave.Context, name string, o *infoOpti
 }
 
 // read fills in what a checkpoint holds.
-func (r *infoResult) read(checkpoint *train.Checkpoint) {
-	r.Checkpoint, r.Bare, r.Step, r.Config = checkpoint.Path, checkpoint.Bare, checkpoint.Step, checkpoint.Config
-	r.EMARates = slices.Sorted(maps.Keys(checkpoint.EMA))
-	if checkpoint.Exported != "" && checkpoint.Exported != train.RawWeights {
-		r.EMARates = []string{checkpoint.Exported}
+func (r *infoResult) read(trained *checkpoint.Checkpoint) {
+	r.Checkpoint, r.Bare, r.Step, r.Config = trained.Path, trained.Bare, trained.Step, trained.Config
+	r.EMARates = slices.Sorted(maps.Keys(trained.EMA))
+	if trained.Exported != "" && trained.Exported != checkpoint.RawWeights {
+		r.EMARates = []string{trained.Exported}
 	}
-	r.Data, r.Made = checkpoint.DataName, checkpoint.Environment
-	w, _ := checkpoint.Weights("") // fails only for a missing rate
+	r.Data, r.Made = trained.DataName, trained.Environment
+	w, _ := trained.Weights("") // fails only for a missing rate
 	r.reason = w.Reason
 	if r.Bare {
-		r.weights = checkpoint
+		r.weights = trained
 	} else {
 		r.Weights = w.Name
 	}
 }
 
 // identify fills in what bare weights tell.
-func (r *infoResult) identify(found train.Identified, b bareWeights) {
+func (r *infoResult) identify(found checkpoint.Identified, b bareWeights) {
 	if found.Network.UNet.ModelChannels > 0 {
 		r.Network = found.Network.String()
 	}

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/terminal"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 // infoResult is what info prints.
@@ -41,9 +41,9 @@ type infoResult struct {
 	// The effect of --use-checkpoint on training.
 	Checkpointing checkpointingCost `json:"checkpointing"`
 
-	weights *train.Checkpoint // a file of only weights; nil: none
-	given   string            // the source of the network's settings, as text
-	reason  string            // why Weights are the default, if unexpected
+	weights *checkpoint.Checkpoint // a file of only weights; nil: none
+	given   string                 // the source of the network's settings, as text
+	reason  string                 // why Weights are the default, if unexpected
 }
 
 // checkpointingCost is the memory that gradient checkpointing saves, and its FLOPs.

@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/internal/runs"
 	"iddpm/model"
-	"iddpm/train"
 )
 
 // measureSampling counts what sampling an image evaluates. flops are those of one evaluation.
 func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes, o *infoOptions, flops int64) (err error) {
 	c := &samplingCost{}
 	r.Sampling = c
-	self := &train.Checkpoint{Path: r.Checkpoint + r.Preset, Config: r.Config}
+	self := &checkpoint.Checkpoint{Path: r.Checkpoint + r.Preset, Config: r.Config}
 	if err := o.guidance.check(self); err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (r *infoResult) measureSampling(ctx context.Context, remotes *runs.Remotes,
 }
 
 // addGuide adds the evaluations of --guide, which guides the network of self.
-func (c *samplingCost) addGuide(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *train.Checkpoint) error {
+func (c *samplingCost) addGuide(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *checkpoint.Checkpoint) error {
 	guide, err := o.guidance.load(ctx, remotes, o.guidance.path, self)
 	if err != nil || guide == nil {
 		return err
@@ -48,7 +48,7 @@ func (c *samplingCost) addGuide(ctx context.Context, remotes *runs.Remotes, o *i
 }
 
 // addClassifier adds the gradients of --classifier, which guides the network of self.
-func (c *samplingCost) addClassifier(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *train.Checkpoint) error {
+func (c *samplingCost) addClassifier(ctx context.Context, remotes *runs.Remotes, o *infoOptions, self *checkpoint.Checkpoint) error {
 	classifier, err := o.classifier.load(ctx, remotes, o.classifier.path, self)
 	if err != nil || classifier == nil || o.classifier.scale == 0 {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
 
+	"iddpm/checkpoint"
 	"iddpm/model"
-	"iddpm/train"
 )
 
 // The presets for newcomers predict v unless a flag says otherwise.
@@ -77,7 +77,7 @@ func TestInfoOfBareWeights(t *testing.T) {
 }
 
 // writePublished writes a file with the parameter list of a published network, of one byte per value.
-func writePublished(t *testing.T, published train.Published) (file string) {
+func writePublished(t *testing.T, published checkpoint.Published) (file string) {
 	t.Helper()
 	weights := new(safetensors.File)
 	for _, p := range published.Parameters() {
@@ -96,7 +96,7 @@ func writePublished(t *testing.T, published train.Published) (file string) {
 
 // TestInfoNamesPublished names a published network by its list of parameters.
 func TestInfoNamesPublished(t *testing.T) {
-	published := train.PublishedModels()[0]
+	published := checkpoint.PublishedModels()[0]
 	var r infoResult
 	got := iddpm(t, "info", writePublished(t, published), "--json")
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || !slices.Equal(r.Published, published.Files) {
@@ -110,8 +110,8 @@ func TestInfoNamesPublished(t *testing.T) {
 // TestInfoOfClassifiers describes a published classifier, whose file has only weights, and one
 // that is not published.
 func TestInfoOfClassifiers(t *testing.T) {
-	models := train.PublishedModels()
-	published := models[slices.IndexFunc(models, func(p train.Published) bool { return p.Files[0] == "512x512_classifier.pt" })]
+	models := checkpoint.PublishedModels()
+	published := models[slices.IndexFunc(models, func(p checkpoint.Published) bool { return p.Files[0] == "512x512_classifier.pt" })]
 	for _, test := range []struct {
 		file               string
 		published          []string

@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"slices"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/inference"
-	"iddpm/train"
 )
 
 // openOriginals reads the images that a flag names: n, spread evenly over the set, or all
 // of them if n is 0 or there are no more.
-func openOriginals(flag, path string, n int, c *train.Checkpoint) (*inference.Images, error) {
+func openOriginals(flag, path string, n int, c *checkpoint.Checkpoint) (*inference.Images, error) {
 	options := c.Config.DataOptions()
 	options.Classes = nil // any images
 	options.ClassCond = false

@@ -8,12 +8,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/diffusion"
 	"iddpm/distributed"
 	"iddpm/inference"
 	"iddpm/runconfig"
-	"iddpm/train"
 	"iddpm/train/engine"
 )
 
@@ -31,7 +31,7 @@ type nllEvaluation struct {
 	release func()    // removes the folder if it is new and still empty
 }
 
-func (s *session) newNLLEvaluation(c *train.Checkpoint, set *data.Dataset, o *nllOptions) (*nllEvaluation, error) {
+func (s *session) newNLLEvaluation(c *checkpoint.Checkpoint, set *data.Dataset, o *nllOptions) (*nllEvaluation, error) {
 	e := &nllEvaluation{session: s, o: o, set: set, nllFile: nllFile{dir: cmp.Or(o.dir, nllDir(c)), named: o.dir != ""}, start: time.Now(), release: func() {}}
 	s.setThreads(o.threads)
 	weights, err := c.Weights(o.ema)
@@ -71,7 +71,7 @@ func (e *nllEvaluation) join() error {
 }
 
 // evaluate evaluates the remaining images.
-func (e *nllEvaluation) evaluate(ctx context.Context, c *train.Checkpoint) error {
+func (e *nllEvaluation) evaluate(ctx context.Context, c *checkpoint.Checkpoint) error {
 	if e.sum.Len() == e.settings.Images {
 		return nil
 	}

@@ -8,10 +8,10 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/internal/cli"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 func (p *program) nllCommand() *urfave.Command {
@@ -60,7 +60,9 @@ func (p *program) nll(c *urfave.Context) error {
 // nllDistributed evaluates the bound, in this process or in several.
 func (s *session) nllDistributed(c *urfave.Context, path string, o *nllOptions) error {
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) { return checkpointWithFlags(c, remotes, path, o.preset) })
+	checkpoint, err := s.loadOnLeader(path, func(path string) (*checkpoint.Checkpoint, error) {
+		return checkpointWithFlags(c, remotes, path, o.preset)
+	})
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (s *session) nllDistributed(c *urfave.Context, path string, o *nllOptions) 
 }
 
 // nll evaluates the bound, prints it, and returns the files that this process wrote.
-func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllOptions) (files []string, err error) {
+func (s *session) nll(ctx context.Context, checkpoint *checkpoint.Checkpoint, o *nllOptions) (files []string, err error) {
 	set, err := s.nllImages(checkpoint, o)
 	if err = s.group.SyncError(err); err != nil {
 		return nil, err
@@ -102,7 +104,7 @@ func (s *session) nll(ctx context.Context, checkpoint *train.Checkpoint, o *nllO
 }
 
 // nllImages opens the set to evaluate on and checks that the network has its classes.
-func (s *session) nllImages(c *train.Checkpoint, o *nllOptions) (*data.Dataset, error) {
+func (s *session) nllImages(c *checkpoint.Checkpoint, o *nllOptions) (*data.Dataset, error) {
 	if (c.Bare || c.DataName == "" && c.Config.Data.Dir == "") && o.dataDir == "" {
 		return nil, cli.Errorf("%s holds no data set: name images by --data-dir", c.Path)
 	}

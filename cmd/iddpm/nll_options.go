@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // nllOptions are the flags of nll, in addition to those of the network.
@@ -50,7 +50,7 @@ func (o *nllOptions) validate() error {
 
 // nllDir returns the default folder for an evaluation of a checkpoint: in its run folder, if it is
 // in one. A respaced process has a folder of its own.
-func nllDir(c *train.Checkpoint) string {
+func nllDir(c *checkpoint.Checkpoint) string {
 	name := fmt.Sprintf("step-%06d", c.Step)
 	if spec := c.Config.Diffusion.TimestepRespacing; spec != "" {
 		name += "-" + spec

@@ -8,9 +8,9 @@ import (
 
 	"github.com/wangkuiyi/gotorch/npy"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/figure"
-	"iddpm/train"
 )
 
 // nllResult is what nll prints.
@@ -38,7 +38,7 @@ type nllResult struct {
 }
 
 // report writes the terms and returns the result.
-func (e *nllEvaluation) report(c *train.Checkpoint, data string) (nllResult, error) {
+func (e *nllEvaluation) report(c *checkpoint.Checkpoint, data string) (nllResult, error) {
 	r := nllResult{
 		Checkpoint: c.Path, Step: c.Step, Weights: e.settings.Weights, Data: data,
 		NumSamples: e.sum.Len(), Timesteps: len(e.sum.VB), Images: e.path(),

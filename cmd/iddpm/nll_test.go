@@ -13,6 +13,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/checkpoint"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
@@ -152,7 +153,7 @@ func TestNLLKeepsOthers(t *testing.T) {
 // TestNLLRefusesNaN evaluates weights with a NaN: an error, and no files.
 func TestNLLRefusesNaN(t *testing.T) {
 	run := heldOutRun(t)
-	c, err := train.LoadCheckpoint(run)
+	c, err := checkpoint.Load(run)
 	if err != nil {
 		t.Fatal(err)
 	}

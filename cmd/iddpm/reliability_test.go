@@ -17,7 +17,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // await waits until the process has logged a text, and fails if it exits first.
@@ -176,7 +176,7 @@ func TestScheduler(t *testing.T) {
 	p.waitForTraining()
 	p.signal(t, syscall.SIGKILL)
 	p.end()
-	if len(checkpoints(dir)) > 0 || !train.Exists(dir) {
+	if len(checkpoints(dir)) > 0 || !checkpoint.HoldsRun(dir) {
 		t.Fatalf("the folder holds %v", checkpoints(dir))
 	}
 	step := 0
@@ -216,7 +216,7 @@ func TestSampleRefusesNaN(t *testing.T) {
 	if got := iddpm(t, trainTiny("a", "--steps", "1")...); got.status != exitDone {
 		t.Fatal(got.stderr)
 	}
-	c, err := train.LoadCheckpoint("a")
+	c, err := checkpoint.Load("a")
 	if err != nil {
 		t.Fatal(err)
 	}

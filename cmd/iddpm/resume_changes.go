@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/runconfig"
@@ -30,7 +31,7 @@ func (s *session) resumePath(from string) (string, error) {
 			from = mounted
 		}
 	}
-	path, err := train.ResumePath(from)
+	path, err := checkpoint.ResumePath(from)
 	if err == nil && path != from {
 		s.log.Info("resuming from the model file of this EMA", zap.String("model", path), zap.String("ema", from))
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // TestResumeFlags checks that a resumed run keeps its settings: flags that differ are named,
@@ -98,7 +98,7 @@ func TestResumeData(t *testing.T) {
 // config returns the content of a run's config.json.
 func config(t *testing.T, dir string) string {
 	t.Helper()
-	text, err := os.ReadFile(dir + "/" + train.ConfigFile)
+	text, err := os.ReadFile(dir + "/" + checkpoint.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/internal/runs"
 	"iddpm/storage"
 	"iddpm/train"
-
-	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 // openRunFolder opens the folder of --run-dir, or without it the folder of the URL to
@@ -46,7 +47,7 @@ func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string)
 // into a container, resumes in a new run folder. release is as in [runDir].
 func (s *session) resumeDir(from, named string) (dir string, release func(), err error) {
 	own := train.RunDirOf(from)
-	if named != "" || !cli.Exists(from) || cli.Exists(filepath.Join(own, train.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
+	if named != "" || !cli.Exists(from) || cli.Exists(filepath.Join(own, checkpoint.ConfigFile)) || unix.Access(own, unix.W_OK|unix.X_OK) == nil {
 		return named, func() {}, nil
 	}
 	name := strings.Trim(strings.TrimSuffix(filepath.Base(from), filepath.Ext(from)), "/.")
@@ -72,13 +73,13 @@ func refuseRunsOwn(dir string) error {
 		dir = real
 	}
 	full, err := filepath.Abs(dir)
-	if err != nil || !train.Exists(filepath.Dir(full)) {
+	if err != nil || !checkpoint.HoldsRun(filepath.Dir(full)) {
 		return nil
 	}
 	switch filepath.Base(full) {
 	case "checkpoints":
 		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
-	case train.SnapshotDir:
+	case checkpoint.SnapshotDir:
 		return cli.Errorf("%s holds the EMA snapshots of a run: write to another folder", dir)
 	}
 	return nil

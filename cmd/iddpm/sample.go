@@ -5,9 +5,9 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 func (p *program) sampleCommand() *urfave.Command {
@@ -81,41 +81,41 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	checkpoint, err := s.loadOnLeader(path, func(path string) (*train.Checkpoint, error) {
-		checkpoint, err := checkpointWithFlags(c, remotes, path, o.preset)
+	trained, err := s.loadOnLeader(path, func(path string) (*checkpoint.Checkpoint, error) {
+		trained, err := checkpointWithFlags(c, remotes, path, o.preset)
 		if err == nil {
-			err = o.choose(c, checkpoint)
+			err = o.choose(c, trained)
 		}
-		return checkpoint, err
+		return trained, err
 	})
 	if err != nil {
 		return err
 	}
-	classifier, err := s.loadOnLeader(o.byClassifier.path, func(path string) (*train.Checkpoint, error) {
-		return o.byClassifier.load(c.Context, remotes, path, checkpoint)
+	classifier, err := s.loadOnLeader(o.byClassifier.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.byClassifier.load(c.Context, remotes, path, trained)
 	})
 	if err != nil {
 		return err
 	}
 	var job *sampleJob
 	err = s.group.LeaderFirst(func() (err error) {
-		job, err = o.job(c, checkpoint, classifier)
+		job, err = o.job(c, trained, classifier)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if checkpoint.Config.Model.ClassCond {
-		s.warnOfUntrained(job.classes, checkpoint)
+	if trained.Config.Model.ClassCond {
+		s.warnOfUntrained(job.classes, trained)
 	}
-	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*train.Checkpoint, error) {
-		return o.cascade.load(c.Context, remotes, path, checkpoint, o.choice.ours)
+	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.cascade.load(c.Context, remotes, path, trained, o.choice.ours)
 	})
 	if err != nil {
 		return err
 	}
-	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*train.Checkpoint, error) {
-		return o.guidance.load(c.Context, remotes, path, checkpoint)
+	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.guidance.load(c.Context, remotes, path, trained)
 	})
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 		return err
 	}
 	defer release()
-	result, err := s.cascade(c.Context, checkpoint, second, job)
+	result, err := s.cascade(c.Context, trained, second, job)
 	if result.NumSamples == 0 || !s.group.IsLeader() {
 		return err
 	}

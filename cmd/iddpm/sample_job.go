@@ -6,29 +6,29 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/checkpoint"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // sampleJob is the work that the flags of sample describe, with the files that they name read.
 type sampleJob struct {
-	*sampleOptions                    // as given
-	count          int                // images to generate
-	dir            string             // folder of the results
-	classes        []int64            // labels, used in turn; empty: at random
-	given          *inference.Latents // x_T; nil: noise
-	originals      *inference.Images  // to invert; nil: none
-	edit           *inference.Edit    // of --start; nil: none
-	inpainting     *inference.Inpaint // of --inpaint; nil: none
-	base           *inference.Images  // to upsample; nil: none
-	guide          *train.Checkpoint  // of --guide; nil: none
-	classifier     *train.Checkpoint  // of --classifier; nil: none
-	strip          *inference.Strip   // of --denoised-progress; nil: none
+	*sampleOptions                        // as given
+	count          int                    // images to generate
+	dir            string                 // folder of the results
+	classes        []int64                // labels, used in turn; empty: at random
+	given          *inference.Latents     // x_T; nil: noise
+	originals      *inference.Images      // to invert; nil: none
+	edit           *inference.Edit        // of --start; nil: none
+	inpainting     *inference.Inpaint     // of --inpaint; nil: none
+	base           *inference.Images      // to upsample; nil: none
+	guide          *checkpoint.Checkpoint // of --guide; nil: none
+	classifier     *checkpoint.Checkpoint // of --classifier; nil: none
+	strip          *inference.Strip       // of --denoised-progress; nil: none
 }
 
 // job reads the files that flags name.
-func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *train.Checkpoint) (job *sampleJob, err error) {
+func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *checkpoint.Checkpoint) (job *sampleJob, err error) {
 	job = &sampleJob{sampleOptions: o, count: o.number, dir: cmp.Or(o.dir, samplesDir(checkpoint)), classifier: classifier}
 	if err := checkClasses(checkpoint, classifier); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *train.Che
 
 // openStart reads the images or latents from which the job starts, and sets the count of images: all
 // of these, or as many as --num-samples says.
-func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) error {
+func (j *sampleJob) openStart(checkpoint *checkpoint.Checkpoint, all bool) error {
 	if j.base != nil && all {
 		j.count = j.base.Len()
 	}
@@ -73,7 +73,7 @@ func (j *sampleJob) openStart(checkpoint *train.Checkpoint, all bool) error {
 }
 
 // openLatents reads --latents.
-func (j *sampleJob) openLatents(checkpoint *train.Checkpoint, all bool) (err error) {
+func (j *sampleJob) openLatents(checkpoint *checkpoint.Checkpoint, all bool) (err error) {
 	if j.given, err = readLatents(j.latents, checkpoint.Config); err != nil {
 		return fmt.Errorf("--latents: %w", err)
 	}
@@ -84,7 +84,7 @@ func (j *sampleJob) openLatents(checkpoint *train.Checkpoint, all bool) (err err
 }
 
 // openInpainting reads --inpaint and --mask.
-func (j *sampleJob) openInpainting(checkpoint *train.Checkpoint, all bool) error {
+func (j *sampleJob) openInpainting(checkpoint *checkpoint.Checkpoint, all bool) error {
 	images, err := openOriginals("--inpaint", j.inpaint, 0, checkpoint)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (j *sampleJob) openInpainting(checkpoint *train.Checkpoint, all bool) error
 }
 
 // openEdit reads --start.
-func (j *sampleJob) openEdit(checkpoint *train.Checkpoint, all bool) error {
+func (j *sampleJob) openEdit(checkpoint *checkpoint.Checkpoint, all bool) error {
 	images, err := openOriginals("--start", j.start, 0, checkpoint)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (j *sampleJob) openEdit(checkpoint *train.Checkpoint, all bool) error {
 }
 
 // openInversion reads --invert.
-func (j *sampleJob) openInversion(checkpoint *train.Checkpoint, all bool) (err error) {
+func (j *sampleJob) openInversion(checkpoint *checkpoint.Checkpoint, all bool) (err error) {
 	limit := j.number
 	if all {
 		limit = 0
@@ -131,6 +131,6 @@ func (j *sampleJob) openInversion(checkpoint *train.Checkpoint, all bool) (err e
 
 // samplesDir returns the default folder for samples of a checkpoint: in its run folder, if it is
 // in one.
-func samplesDir(c *train.Checkpoint) string {
+func samplesDir(c *checkpoint.Checkpoint) string {
 	return inRunFolder(c, "samples", fmt.Sprintf("step-%06d", c.Step))
 }

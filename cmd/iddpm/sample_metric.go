@@ -8,12 +8,12 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/data"
 	"iddpm/evaluate"
 	"iddpm/figure"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-	"iddpm/train"
 )
 
 // The metrics that compare samples with real images.
@@ -104,7 +104,7 @@ func (s *session) newSampleMetric(metric, weights string, o metricOptions) *samp
 
 // to returns the comparison of samples with the images of dir, or else with those that a checkpoint
 // was trained on.
-func (m *sampleMetric) to(ctx context.Context, c *train.Checkpoint, dir, split string) (func(context.Context, inference.Images) (float64, error), error) {
+func (m *sampleMetric) to(ctx context.Context, c *checkpoint.Checkpoint, dir, split string) (func(context.Context, inference.Images) (float64, error), error) {
 	settings := c.Config.DataOptions()
 	settings.Split, settings.Limit, settings.HoldOut, settings.CacheBytes = split, m.numRef, c.Config.Eval.HoldOut, -1
 	settings.ClassCond = false

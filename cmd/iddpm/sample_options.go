@@ -6,10 +6,10 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/internal/cli"
 	"iddpm/runconfig"
-	"iddpm/train"
 )
 
 // defaultStrength keeps the composition of the images, and changes what they show.
@@ -134,7 +134,7 @@ func (o *sampleOptions) validateStart() error {
 
 // choose chooses the sampler for a checkpoint, whose timesteps it sets. flags reports whether the
 // command line describes the network or its diffusion, as improved-diffusion's does.
-func (o *sampleOptions) choose(c *urfave.Context, checkpoint *train.Checkpoint) (err error) {
+func (o *sampleOptions) choose(c *urfave.Context, checkpoint *checkpoint.Checkpoint) (err error) {
 	d := &checkpoint.Config.Diffusion
 	r := samplerRequest{
 		numTimesteps: d.Steps, respacing: d.TimestepRespacing, respaced: c.IsSet("timestep-respacing") && d.TimestepRespacing != "",
@@ -154,7 +154,7 @@ func (o *sampleOptions) choose(c *urfave.Context, checkpoint *train.Checkpoint) 
 // asReference reports whether a command line is one of improved-diffusion's image_sample.py, which
 // names the checkpoint by a flag, describes the network by flags, or has a file of bare weights
 // without a preset. Then all timesteps are the default.
-func (o *sampleOptions) asReference(c *urfave.Context, checkpoint *train.Checkpoint) bool {
+func (o *sampleOptions) asReference(c *urfave.Context, checkpoint *checkpoint.Checkpoint) bool {
 	config := runconfig.Defaults()
 	return c.IsSet(modelPath) || cli.AnySet(c, cli.NetworkOptions(&config)) || checkpoint.Bare && o.preset == ""
 }

@@ -8,11 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
+
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/internal/cli"
-
-	"gonum.org/v1/gonum/stat"
 )
 
 // sampleResult is what sample prints.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // sample generates images and writes them: result.NumSamples are in the files. The
 // error is errSavedInPart if an interrupt left only some of them.
-func (s *session) sample(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob) (result sampleResult, made generated, err error) {
+func (s *session) sample(ctx context.Context, checkpoint *checkpoint.Checkpoint, o *sampleJob) (result sampleResult, made generated, err error) {
 	result = sampleResult{
 		Checkpoint: checkpoint.Path, Step: checkpoint.Step,
 		ImageSize: checkpoint.Config.Model.ImageSize, Seed: o.seed, FirstSample: o.first,

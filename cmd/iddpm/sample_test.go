@@ -16,7 +16,7 @@ import (
 	"github.com/wangkuiyi/gotorch/npy"
 	"gonum.org/v1/gonum/stat"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // sampled is the result of sample, with the arrays of its file.
@@ -105,14 +105,14 @@ func TestSampleInParts(t *testing.T) {
 
 func TestClassLabels(t *testing.T) {
 	names := []string{"cat", "dog", "0", "a,b"}
-	c := &train.Checkpoint{ClassNames: names}
+	c := &checkpoint.Checkpoint{ClassNames: names}
 	c.Config.Model.ClassCond, c.Config.Model.NumClasses = true, 5
-	bare := &train.Checkpoint{Config: c.Config, Bare: true}
-	numbered := &train.Checkpoint{Config: c.Config, ClassNames: []string{"10", "20"}}
-	counted := &train.Checkpoint{Config: c.Config, ClassNames: []string{"0", "1"}}
+	bare := &checkpoint.Checkpoint{Config: c.Config, Bare: true}
+	numbered := &checkpoint.Checkpoint{Config: c.Config, ClassNames: []string{"10", "20"}}
+	counted := &checkpoint.Checkpoint{Config: c.Config, ClassNames: []string{"0", "1"}}
 	for _, test := range []struct {
 		text string
-		c    *train.Checkpoint
+		c    *checkpoint.Checkpoint
 		want []int64
 		err  string
 	}{
@@ -126,7 +126,7 @@ func TestClassLabels(t *testing.T) {
 		{"5", c, nil, "are 0 to 4"},
 		{"-1", bare, nil, "are 0 to 4"},
 		{"cat", bare, nil, "are 0 to 4"},
-		{"cat", &train.Checkpoint{}, nil, "is not class-conditional"},
+		{"cat", &checkpoint.Checkpoint{}, nil, "is not class-conditional"},
 		{"20", numbered, []int64{1}, ""},
 		{"1", numbered, nil, "are 10, 20"}, // a label, not the name of a class
 		{"1", counted, []int64{1}, ""},
@@ -141,7 +141,7 @@ func TestClassLabels(t *testing.T) {
 
 func TestSampleByClassName(t *testing.T) {
 	run := tinyRun(t, "--class-cond")
-	c, err := train.LoadCheckpoint(run)
+	c, err := checkpoint.Load(run)
 	if err != nil || len(c.ClassNames) < 4 {
 		t.Fatalf("%v, %v", c, err)
 	}

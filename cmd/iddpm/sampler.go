@@ -9,14 +9,14 @@ import (
 	"go.uber.org/zap"
 	"gonum.org/v1/gonum/stat"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/inference"
-	"iddpm/train"
 )
 
 // generate generates the images of a job: images, or an inversion with its reconstructions. If it is
 // interrupted, the images so far are kept with the error.
-func (s *session) generate(ctx context.Context, checkpoint *train.Checkpoint, o *sampleJob, result *sampleResult) (made generated, err error) {
+func (s *session) generate(ctx context.Context, checkpoint *checkpoint.Checkpoint, o *sampleJob, result *sampleResult) (made generated, err error) {
 	made.Size = checkpoint.Config.Model.ImageSize
 	s.setThreads(o.threads)
 	m, err := s.loadModel(checkpoint, o.ema, o.computePrecision())

@@ -13,6 +13,7 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/internal/host"
 	"iddpm/internal/runs"
@@ -114,7 +115,9 @@ func (s *session) resumeRun(ctx context.Context, from string, folder *runs.Folde
 func (s *session) runIn(ctx context.Context, folder *runs.Folder, dir string) train.Run {
 	s.configured = true
 	run := train.Run{Dir: dir, Device: s.device, Group: s.group, Log: s.log, Progress: trainProgress(s.screen), StepTimeout: s.stepTimeout, Observers: s.observers(), AdaptThreads: true,
-		Load: func(checkpoint string) (*train.Checkpoint, error) { return folder.Remotes.Checkpoint(ctx, checkpoint) }}
+		Load: func(checkpoint string) (*checkpoint.Checkpoint, error) {
+			return folder.Remotes.Checkpoint(ctx, checkpoint)
+		}}
 	s.servers.hook(&run)
 	return run
 }

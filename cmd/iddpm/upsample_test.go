@@ -14,7 +14,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/npy"
 
-	"iddpm/train"
+	"iddpm/checkpoint"
 )
 
 // superResRun trains a network that upsamples images from 8 to 16 pixels.
@@ -55,7 +55,7 @@ func smallImages(t *testing.T, n, size int64) *npy.Array {
 
 func TestSuperResolution(t *testing.T) {
 	run := superResRun(t, "--learn-sigma", "--class-cond")
-	c, err := train.LoadCheckpoint(run)
+	c, err := checkpoint.Load(run)
 	if err != nil || c.Config.Model.ImageSize != 16 || c.Config.Model.SmallSize != 8 {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -117,7 +117,7 @@ func TestBaseSamplesOfFolder(t *testing.T) {
 // the network's classes.
 func TestBaseSamplesBringClasses(t *testing.T) {
 	run := superResRun(t, "--class-cond")
-	c, err := train.LoadCheckpoint(run)
+	c, err := checkpoint.Load(run)
 	if err != nil {
 		t.Fatal(err)
 	}

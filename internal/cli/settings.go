@@ -272,5 +272,5 @@ func BaseConfig(preset string) (runconfig.Config, error) {
 
 // Flags that several commands share follow. Their help category depends on the command.
 
-// EMADefault describes the default of [train.Checkpoint.Weights].
+// EMADefault describes the default of [checkpoint.Checkpoint.Weights].
 const EMADefault = "the highest rate, or none while that EMA is mostly initial weights"

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"iddpm/checkpoint"
 	"iddpm/storage"
-	"iddpm/train"
 )
 
 // Folder is the folder of a run.
@@ -22,7 +22,7 @@ type Folder struct {
 
 // HoldsRun reports whether the folder or its URL holds a run.
 func (f *Folder) HoldsRun() bool {
-	return train.Exists(f.Dir) || f.Remote != nil && f.Remote.holdsRun()
+	return checkpoint.HoldsRun(f.Dir) || f.Remote != nil && f.Remote.holdsRun()
 }
 
 // Fetch returns the local path of the checkpoint or run folder to resume from.

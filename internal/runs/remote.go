@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/terminal"
 	"iddpm/runconfig"
 	"iddpm/storage"
@@ -29,11 +30,11 @@ type remote struct {
 // holdsRun reports whether the URL held a run when it was opened.
 func (r *remote) holdsRun() bool {
 	for _, name := range r.names {
-		if name == train.ConfigFile {
+		if name == checkpoint.ConfigFile {
 			return true
 		}
 	}
-	return len(train.Checkpoints(r.names)) > 0
+	return len(checkpoint.Among(r.names)) > 0
 }
 
 // noCheckpoint returns the error of a folder without checkpoints.
@@ -49,7 +50,7 @@ func (r *remote) Refuse() error {
 	switch {
 	case r.holdsRun():
 		return fmt.Errorf("%s already holds a run: resume it by `iddpm resume %s`, or name another --run-dir", r.At, terminal.ShellWord(r.At.String()))
-	case train.Exists(r.Dir):
+	case checkpoint.HoldsRun(r.Dir):
 		return fmt.Errorf("%s holds no run, but its copy on this machine, %s, does: `iddpm resume %s` resumes and uploads it; to start a new run, remove the copy", r.At, r.Dir, terminal.ShellWord(r.At.String()))
 	}
 	return nil
@@ -58,7 +59,7 @@ func (r *remote) Refuse() error {
 // bring downloads the files that are needed to resume the run.
 func (r *remote) bring(ctx context.Context) error {
 	if !r.holdsRun() {
-		if !train.Exists(r.Dir) {
+		if !checkpoint.HoldsRun(r.Dir) {
 			return fmt.Errorf("%s holds no run", r.At)
 		}
 		r.log.Warn("the URL holds no run: resuming its copy on this machine", zap.Stringer("url", r.At), zap.String("copy", r.Dir))
@@ -83,11 +84,11 @@ func (r *remote) bring(ctx context.Context) error {
 // newestOf returns the newest checkpoint among the files of a run folder, and its step; -1
 // if there is none.
 func newestOf(names []string) (name string, step int) {
-	all := train.Checkpoints(names)
+	all := checkpoint.Among(names)
 	if len(all) == 0 {
 		return "", -1
 	}
-	step, _ = train.CheckpointStep(all[0])
+	step, _ = checkpoint.Step(all[0])
 	return all[0], step
 }
 
@@ -117,7 +118,7 @@ func (r *remote) bringTexts(ctx context.Context) error {
 
 // compare returns an error if the local copy belongs to another run.
 func (r *remote) compare(ctx context.Context) error {
-	const config = train.ConfigFile
+	const config = checkpoint.ConfigFile
 	if _, err := os.Stat(filepath.Join(r.Dir, config)); err != nil {
 		return nil
 	}
@@ -144,17 +145,17 @@ func (r *remote) compare(ctx context.Context) error {
 }
 
 // newest downloads and returns the newest readable checkpoint; nil if there is none.
-func (r *remote) newest(ctx context.Context) (*train.Checkpoint, error) {
+func (r *remote) newest(ctx context.Context) (*checkpoint.Checkpoint, error) {
 	var errs []error
-	for _, name := range train.Checkpoints(r.names) {
+	for _, name := range checkpoint.Among(r.names) {
 		file := filepath.Join(r.Dir, filepath.FromSlash(name))
 		err := r.Fetch(ctx, name, file)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
 			return nil, err // an older one would not fix a network error
 		}
 		if err == nil {
-			var c *train.Checkpoint
-			if c, err = train.LoadCheckpoint(file); err == nil {
+			var c *checkpoint.Checkpoint
+			if c, err = checkpoint.Load(file); err == nil {
 				return c, nil
 			}
 		}
@@ -173,19 +174,19 @@ func (r *remote) Begin(ctx context.Context, config runconfig.Config) error {
 	if r == nil {
 		return nil
 	}
-	if err := r.Put(ctx, train.ConfigFile, filepath.Join(r.Dir, train.ConfigFile)); err != nil {
+	if err := r.Put(ctx, checkpoint.ConfigFile, filepath.Join(r.Dir, checkpoint.ConfigFile)); err != nil {
 		return fmt.Errorf("cannot write to the run folder: %w", err)
 	}
 	o := storage.MirrorOptions{Ignore: []string{train.LockFile},
 		Sent: func(name string, size int64, took time.Duration) {
-			if _, ok := train.CheckpointStep(name); ok {
+			if _, ok := checkpoint.Step(name); ok {
 				r.log.Info("uploaded", zap.Stringer("checkpoint", r.At.Join(name)), zap.Int64("bytes", size), zap.Duration("took", took.Round(time.Millisecond)))
 			}
 		},
 		Removed: func(name string) { r.log.Info("removed", zap.Stringer("checkpoint", r.At.Join(name))) },
 	}
 	if config.Train.Keep > 0 {
-		o.Replaced = func(there, sent []string) []string { return train.Replaced(config.Train, there, sent) }
+		o.Replaced = func(there, sent []string) []string { return checkpoint.Replaced(config.Train, there, sent) }
 	}
 	r.mirror = r.Mirror(r.Dir, o)
 	return nil

@@ -12,9 +12,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"iddpm/checkpoint"
 	"iddpm/internal/cli"
 	"iddpm/storage"
-	"iddpm/train"
 )
 
 // Remotes downloads the checkpoints and run folders of URLs.
@@ -52,12 +52,12 @@ func (r *Remotes) Open(ctx context.Context, at storage.Location) (*remote, error
 
 // Checkpoint loads a checkpoint from a path or URL; of a run folder the newest readable
 // one.
-func (r *Remotes) Checkpoint(ctx context.Context, arg string) (*train.Checkpoint, error) {
+func (r *Remotes) Checkpoint(ctx context.Context, arg string) (*checkpoint.Checkpoint, error) {
 	file, c, err := r.local(ctx, arg)
 	if err != nil || c != nil {
 		return c, err
 	}
-	if c, err = train.LoadCheckpoint(file); err == nil {
+	if c, err = checkpoint.Load(file); err == nil {
 		c.TellPrefix(r.Log)
 	}
 	return c, err
@@ -87,7 +87,7 @@ func (r *Remotes) visit(ctx context.Context, url string, bring func(*remote) err
 // local returns the local path of a checkpoint, after downloading it if the argument is a
 // URL. Of a run folder at a URL it also returns the newest readable checkpoint, which it
 // has to load to find out.
-func (r *Remotes) local(ctx context.Context, arg string) (file string, c *train.Checkpoint, err error) {
+func (r *Remotes) local(ctx context.Context, arg string) (file string, c *checkpoint.Checkpoint, err error) {
 	if !storage.IsURL(arg) {
 		return arg, nil, nil
 	}
@@ -133,7 +133,7 @@ func (r *Remotes) Snapshots(ctx context.Context, arg string) (string, error) {
 	}
 	return r.visit(ctx, arg, func(source *remote) error {
 		for _, name := range source.names {
-			if _, ok := train.SnapshotStep(name); !ok {
+			if _, ok := checkpoint.SnapshotStep(name); !ok {
 				continue
 			}
 			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, filepath.FromSlash(name))); err != nil {
@@ -178,9 +178,9 @@ func (r *Remotes) Publish(ctx context.Context, arg string, files []string) error
 func IsReference(arg string) bool {
 	if storage.IsURL(arg) {
 		at, err := storage.Parse(arg)
-		return err == nil && train.ReferenceStep(at.Base()) >= 0
+		return err == nil && checkpoint.ReferenceStep(at.Base()) >= 0
 	}
-	return train.IsReference(arg)
+	return checkpoint.IsReference(arg)
 }
 
 // Reference downloads a model file of improved-diffusion and the EMA and optimizer files
@@ -198,7 +198,7 @@ func (r *Remotes) Reference(ctx context.Context, arg string) (string, error) {
 		return "", err
 	}
 	defer source.Close()
-	end := fmt.Sprintf("%06d.pt", train.ReferenceStep(at.Base()))
+	end := fmt.Sprintf("%06d.pt", checkpoint.ReferenceStep(at.Base()))
 	for _, name := range source.names {
 		if strings.HasSuffix(name, end) && !strings.Contains(name, "/") {
 			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, name)); err != nil {

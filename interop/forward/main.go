@@ -13,8 +13,8 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/npy"
 
+	"iddpm/checkpoint"
 	"iddpm/model"
-	"iddpm/train"
 )
 
 func main() {
@@ -28,8 +28,8 @@ func main() {
 	}
 }
 
-func forward(checkpoint, in, out string) error {
-	c, err := train.LoadCheckpoint(checkpoint)
+func forward(path, in, out string) error {
+	c, err := checkpoint.Load(path)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func forward(checkpoint, in, out string) error {
 	return npy.WriteFile(out, result)
 }
 
-func evaluate(c *train.Checkpoint, x []float32, shape []int64, t []float32, labels *npy.Array) (*npy.Array, error) {
+func evaluate(c *checkpoint.Checkpoint, x []float32, shape []int64, t []float32, labels *npy.Array) (*npy.Array, error) {
 	network, err := c.Network("", gotorch.Device{})
 	if err != nil {
 		return nil, err

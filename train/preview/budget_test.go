@@ -4,12 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wangkuiyi/gotorch/pt"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/wangkuiyi/gotorch/pt"
-
+	"iddpm/checkpoint"
 	"iddpm/runconfig"
 	"iddpm/train"
 )
@@ -89,7 +89,7 @@ func TestIntervalAdapts(t *testing.T) {
 	if err != nil || stored.Samples.Interval != 0 || logs.FilterMessageSnippet("no more grids of samples").Len() != 1 || logs.FilterMessage("sampled").Len() != 1 {
 		t.Errorf("stored %+v, %v; the log says %v", stored.Samples, err, logs.All())
 	}
-	sameWeights(t, checkpoint(plain, "000009"), checkpoint(dir, "000009"))
+	sameWeights(t, checkpointFile(plain, "000009"), checkpointFile(dir, "000009"))
 }
 
 // A run whose grids cost as estimated keeps their interval, and so does one whose user names it.
@@ -120,11 +120,11 @@ func TestIntervalStays(t *testing.T) {
 // sameWeights compares the weights of two checkpoints bit by bit.
 func sameWeights(t *testing.T, one, two string) {
 	t.Helper()
-	a, err := train.LoadCheckpoint(one)
+	a, err := checkpoint.Load(one)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := train.LoadCheckpoint(two)
+	b, err := checkpoint.Load(two)
 	if err != nil {
 		t.Fatal(err)
 	}

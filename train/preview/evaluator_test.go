@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/checkpoint"
 	"iddpm/evaluate"
 	"iddpm/inference"
 	"iddpm/internal/madeup"
@@ -70,7 +71,7 @@ func TestSampleMetrics(t *testing.T) {
 			}
 		}
 		best, err := os.ReadFile(filepath.Join(dir, "checkpoints", "best.pt"))
-		if err != nil || string(best) != string(read(t, checkpoint(dir, "000003"))) {
+		if err != nil || string(best) != string(read(t, checkpointFile(dir, "000003"))) {
 			t.Errorf("%s: best.pt is not the checkpoint of step 3 (%v)", metric, err)
 		}
 	}
@@ -138,7 +139,7 @@ func TestInterruptMetric(t *testing.T) {
 	if err := errors.Join(trainer.Train(ctx), trainer.Close()); !errors.Is(err, train.ErrInterrupted) {
 		t.Errorf("error %v", err)
 	}
-	if saved, err := train.LoadCheckpoint(dir); err != nil || saved.Step != 3 {
+	if saved, err := checkpoint.Load(dir); err != nil || saved.Step != 3 {
 		t.Errorf("saved %+v, %v", saved, err)
 	}
 	rows, err := metrics.Read(dir)

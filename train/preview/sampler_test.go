@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/model"
@@ -64,7 +65,7 @@ func read(t *testing.T, path ...string) []byte {
 	return text
 }
 
-func checkpoint(dir, step string) string {
+func checkpointFile(dir, step string) string {
 	return filepath.Join(dir, "checkpoints", "ckpt-"+step+".pt")
 }
 
@@ -87,7 +88,7 @@ func TestGridsMatchCheckpoints(t *testing.T) {
 			finish(t, trainer, err)
 			_, sampler := c.Samples.Process(c.Diffusion)
 			for _, step := range []string{"000003", "000006"} {
-				m, err := inference.Load(checkpoint(dir, step), inference.LoadOptions{Respacing: c.Samples.Respacing})
+				m, err := inference.Load(checkpointFile(dir, step), inference.LoadOptions{Respacing: c.Samples.Respacing})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +128,7 @@ func TestGridsChangeNothing(t *testing.T) {
 	finish(t, trainer, err)
 	trainer, err = train.Resume(dir, func(own *runconfig.Config) error { own.Train.Steps = 6; return nil }, sampled("", nil))
 	finish(t, trainer, err)
-	if !bytes.Equal(read(t, checkpoint(plain, "000006")), read(t, checkpoint(dir, "000006"))) {
+	if !bytes.Equal(read(t, checkpointFile(plain, "000006")), read(t, checkpointFile(dir, "000006"))) {
 		t.Error("the checkpoints differ")
 	}
 	grids, _ := filepath.Glob(filepath.Join(dir, "samples", "*"))
@@ -184,7 +185,7 @@ func TestInterruptGrid(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Join(dir, "samples")); len(left) != 0 {
 		t.Errorf("samples/ holds %v", left)
 	}
-	if saved, err := train.LoadCheckpoint(dir); err != nil || saved.Step != 3 {
+	if saved, err := checkpoint.Load(dir); err != nil || saved.Step != 3 {
 		t.Errorf("saved %+v, %v", saved, err)
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/wangkuiyi/gotorch"
 	"go.uber.org/zap"
 
-	"github.com/wangkuiyi/gotorch"
-
+	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/inference"
 	"iddpm/train"
@@ -36,7 +36,7 @@ func (s *source) open(t *train.Trainer) (err error) {
 }
 
 // sample samples with the network's default weights.
-func (s *source) sample(ctx context.Context, t *train.Trainer, o inference.SampleOptions) (samples inference.Samples, weights train.Weights, err error) {
+func (s *source) sample(ctx context.Context, t *train.Trainer, o inference.SampleOptions) (samples inference.Samples, weights checkpoint.Weights, err error) {
 	if err := s.open(t); err != nil {
 		return samples, weights, err
 	}
@@ -44,7 +44,7 @@ func (s *source) sample(ctx context.Context, t *train.Trainer, o inference.Sampl
 	o.Sampler, o.BatchSize = s.sampler, batchSize
 	o.Progress = func(inference.Progress) error { t.AdaptThreads(); return nil }
 	modeErr := t.WithInferenceModes(func(dtype gotorch.DType) {
-		t.WithDefaultWeights(func(w train.Weights) {
+		t.WithDefaultWeights(func(w checkpoint.Weights) {
 			m := inference.New(t.Network(), inference.Options{
 				Config: c.Model, Diffusion: s.process, Dtype: dtype, Device: run.Device, Classes: t.TrainedClasses(),
 				Group: run.Group, NoCUDAGraphs: c.Train.NoCUDAGraphs,
