@@ -3,7 +3,7 @@
 //
 // The data flow of an image, in reading order of the files:
 //
-//  1. Open (open.go, with options.go) detects what the path is (formats.go) and opens it as a source
+//  1. Open (open.go, with options.go) makes a Dataset (dataset.go): it detects what the path is (formats.go) and opens it as a source
 //     (source.go): a folder (folder.go), a zip (zip.go), LSUN's database (lmdb.go), files of
 //     many images each (shards.go) of Hugging Face (parquet.go) or of webdataset
 //     (webdataset.go), raw pixels (arrays.go) from an npz (npz.go) or from CIFAR's,
@@ -24,6 +24,6 @@
 // number of threads or on the number of ranks that share the batch.
 //
 // An unreadable image is an error that names it, unless Options.MaxBadImages
-// allows it (bad.go). Describe (describe.go) checks a set beforehand, and Prepare
+// allows it (bad.go), or a ShortageError (shortage.go) if the system and not the image is at fault. Describe (describe.go) checks a set beforehand, and Prepare
 // (prepare.go, zip_write.go) packs a set into a zip at the training size.
 package data

@@ -11,6 +11,7 @@
 //
 // docs/paper.md names the function of each equation of the paper.
 //
+//	config.go             the settings of a process, and a process of them
 //	noise_schedules.go    the betas of named schedules
 //	schedule.go           the quantities derived from betas
 //	coefficients.go       the table of coefficients, functions of t
@@ -18,10 +19,11 @@
 //	gaussian.go           q(x_t | x_0) and p(x_{t-1} | x_t)
 //	losses.go             training objectives
 //	loss_weight.go        weights of L_simple by timestep
-//	bpd.go                the variational bound, all terms
+//	bpd.go                the variational bound, all terms; bpd_sum.go adds it up over batches
 //	sample.go             the sampling loop, and ancestral sampling (Ho et al. 2020)
 //	sampler.go            the samplers: first order, DPM-Solver++(2M), Heun
 //	inpaint.go            RePaint: sampling with known pixels
+//	guidance.go           guidance by classes or a weaker network, classifier_guidance.go by a classifier's gradient
 //	ddim.go               DDIM and its inversion (Song et al. 2021, arXiv 2010.02502)
 //	step_coefficients.go  the fused sampler steps
 //	loop.go               loops over timesteps, graph_cache.go their CUDA graphs

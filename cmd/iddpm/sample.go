@@ -24,8 +24,8 @@ Bare weights, such as a PyTorch state_dict, tell their network; published ones o
 and guided-diffusion are recognised, and others may need --image-size, heads and diffusion flags, or a
 --preset. Flags below that are not given default to the checkpoint's settings.
 
-Without a flag that chooses a sampler or timesteps, it takes dpmpp-2m-sde in 25 steps evenly spaced
-in log-SNR, and says so: such samples look like those of all timesteps, in a fraction of the time.
+Without a flag that chooses a sampler or timesteps, it takes dpmpp-2m-sde in 25 steps, evenly spaced
+in log-SNR but for the noisiest part, and says so: such samples look like those of all timesteps, in a fraction of the time.
 With flags of improved-diffusion's image_sample.py, such as --model_path, the model's or --timestep_respacing, all is as there.
 
 Sample i depends only on the seed and i, so the work can be shared: --first-sample 25000

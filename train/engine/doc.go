@@ -7,7 +7,10 @@
 //  2. noise_scale.go, result.go: the metrics of a step, on the device and on the host.
 //  3. network.go, core.go: the tensors that a step changes: weights, optimizer state, EMA weights.
 //     ema_warmup.go: the EMAs of a run whose decay rates grow; power_ema.go: power-function EMAs.
-//  4. classification.go, gradient_sum.go, backward.go: the gradient of a batch, over microbatches and processes.
+//     memory.go: the memory of a step, and the largest microbatch that fits.
+//  4. denoiser.go, pixels.go: the network as package diffusion evaluates it, and its images.
+//     classification.go, gradient_sum.go, backward.go: the gradient of a batch, over microbatches and
+//     processes.
 //  5. work.go: the device's part of a step, which a GPU captures as one graph.
 //  6. engine.go, class_dropout.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
 //
