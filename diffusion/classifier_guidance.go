@@ -30,24 +30,6 @@ func (g *ClassifierGuidance) validate(cond Cond) error {
 	return nil
 }
 
-// GuidedPSample is PSample with classifier guidance.
-func (d *GaussianDiffusion) GuidedPSample(g ClassifierGuidance, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.pSample.guided(&g), denoise, x, t, noise, cond, clipDenoised)
-}
-
-// GuidedDDIMSample is DDIMSample with classifier guidance. The predicted x_0 is shifted, too.
-func (d *GaussianDiffusion) GuidedDDIMSample(g ClassifierGuidance, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
-	return d.step(d.samplerCoefficients(DDIM, eta).guided(&g), denoise, x, t, noise, cond, clipDenoised)
-}
-
-// guided returns c with classifier guidance; g may be nil.
-func (c stepCoefficients) guided(g *ClassifierGuidance) stepCoefficients {
-	if g != nil && g.Scale != 0 {
-		c.classifier = g
-	}
-	return c
-}
-
 // gradientShifts are the factors of the classifier's gradient in a step, float32 [T, 2]: those of
 // the next image and of the predicted x_0.
 type gradientShifts struct{ gotorch.Tensor }
@@ -60,25 +42,4 @@ func (c coefficients) ddimShifts(xStartFactor, epsilonFactor gotorch.Tensor) gra
 	xStart = gotorch.Where(c.of(sqrtAlphasCumprod).EqScalar(0), c.of(zero), xStart)
 	next := xStartFactor.Mul(xStart).Sub(epsilonFactor.Mul(c.of(sqrtOneMinusAlphasCumprod)), 1)
 	return gradientShifts{gotorch.Stack([]gotorch.Tensor{next, xStart}, 1).CastTo(gotorch.Float).Unscoped()}
-}
-
-// shift adds the guidance of c.classifier to a step from x.
-func (d *GaussianDiffusion) shift(c stepCoefficients, modelOutput, x gotorch.Tensor, t Timesteps, cond Cond, next, predXStart gotorch.Tensor) (gotorch.Tensor, gotorch.Tensor) {
-	gradient := c.classifier.Gradient(x, t.scaled, cond).CastTo(gotorch.Float)
-	scale := c.classifier.Scale
-	if !c.shifts.Defined() {
-		return next.Addcmul(d.variance(modelOutput, t), gradient, scale), predXStart
-	}
-	shifts := t.extractRows(c.shifts.Tensor)
-	factor := func(i int64) gotorch.Tensor { return shifts.Narrow(1, i, 1).View(-1, 1, 1, 1) }
-	return next.Addcmul(factor(0), gradient, scale), predXStart.Addcmul(factor(1), gradient, scale)
-}
-
-// variance returns the variance of p(x_{t-1} | x_t), [N, C, H, W], or [N, 1, 1, 1] if fixed.
-func (d *GaussianDiffusion) variance(modelOutput gotorch.Tensor, t Timesteps) gotorch.Tensor {
-	v := d.VarType.definition()
-	if !v.learned {
-		return t.extract(v.variance)
-	}
-	return v.logVariance(modelOutput.Chunk(2, 1)[1], t).Exp()
 }

@@ -92,6 +92,34 @@ func (c Config) KeptTimesteps() ([]int, error) {
 	return kept, err
 }
 
+// NamedBetas returns the T variances beta_t of a named noise schedule, computed on the
+// CPU. Linear needs T > 20, since its last beta is 20/T; the others need T >= 2.
+func NamedBetas(name string, steps int) (betas []float64, err error) {
+	return Config{NoiseSchedule: name, Steps: steps}.Betas()
+}
+
+// Betas returns the variances beta_t of c's process before respacing, [T], computed on the
+// CPU.
+func (c Config) Betas() (betas []float64, err error) {
+	if err := validateNamedSchedule(c.NoiseSchedule, c.Steps); err != nil {
+		return nil, err
+	}
+	err = inScope(func() {
+		betas = c.deviceBetas(gotorch.Device{}).Float64s()
+	})
+	return betas, err
+}
+
+// deviceBetas returns the betas of a valid configuration, float64 [T], on a device.
+func (c Config) deviceBetas(d gotorch.Device) gotorch.Tensor {
+	s, _ := parseNoiseSchedule(c.NoiseSchedule)
+	betas := s.betas(c.Steps, d)
+	if c.ZeroTerminalSNR {
+		betas = rescaleZeroTerminalSNR(betas)
+	}
+	return betas
+}
+
 // Respaced returns, in ascending order, the timesteps that TimestepRespacing keeps, and the schedule
 // of the process that consists of these.
 func (c Config) Respaced() (kept []int, s Schedule, err error) {

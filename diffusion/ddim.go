@@ -16,6 +16,11 @@ func (d *GaussianDiffusion) DDIMSample(denoise Denoiser, x gotorch.Tensor, t Tim
 	return d.step(d.samplerCoefficients(DDIM, eta), denoise, x, t, noise, cond, clipDenoised)
 }
 
+// GuidedDDIMSample is DDIMSample with classifier guidance. The predicted x_0 is shifted, too.
+func (d *GaussianDiffusion) GuidedDDIMSample(g ClassifierGuidance, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool, eta float64) (sample, predXStart gotorch.Tensor) {
+	return d.step(d.samplerCoefficients(DDIM, eta).guided(&g), denoise, x, t, noise, cond, clipDenoised)
+}
+
 // DDIMReverseSample returns x_{t+1}, the inverse direction of DDIMSample with eta 0
 // (DDIM's encoding), and the predicted x_0. At t = T-1 no signal remains. No
 // gradients are tracked.

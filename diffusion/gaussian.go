@@ -6,42 +6,6 @@ import (
 	"github.com/wangkuiyi/gotorch"
 )
 
-// LossType is the training objective.
-type LossType int
-
-// The objectives. The first two are L_simple if the variance is fixed. As in the
-// reference, no flag selects KL; tests compare CalcBPD's terms with it.
-const (
-	MSE         LossType = iota // L_simple, plus L_vlb's term at t if the variance is learned
-	RescaledMSE                 // the same, the term weighted by T/1000: L_hybrid
-	KL                          // L_vlb's term at t
-	RescaledKL                  // the term times T, an unbiased estimate of L_vlb
-)
-
-// Objective selects the prediction type, the variance type and the loss. The zero
-// value is Ho et al.'s: noise prediction, fixed variance beta_t, L_simple.
-type Objective struct {
-	MeanType         ModelMeanType
-	VarType          ModelVarType
-	LossType         LossType
-	LossWeight       LossWeight // of L_simple
-	RescaleTimesteps bool       // scale the timesteps that the network receives to 1000 t/T
-}
-
-// learnsVariance reports whether the network has 2C output channels.
-func (o Objective) learnsVariance() bool { return o.VarType.definition().learned }
-
-// Cond is the network's conditioning besides the timestep. Either tensor may be
-// undefined.
-type Cond struct {
-	Y      gotorch.Tensor // class labels, int64 [N]
-	LowRes gotorch.Tensor // the low-resolution images of super-resolution, [N, C, h, w]
-}
-
-// Denoiser evaluates the network at x_t [N, C, H, W] and timesteps t, float32 [N]. It
-// returns [N, C, H, W], or [N, 2C, H, W] if it also predicts variances.
-type Denoiser func(x, t gotorch.Tensor, cond Cond) gotorch.Tensor
-
 // GaussianDiffusion is a diffusion process of T steps, respaced or not.
 type GaussianDiffusion struct {
 	Schedule
@@ -57,15 +21,22 @@ type GaussianDiffusion struct {
 	samplers                   map[samplerKey]stepCoefficients // computed on first use
 }
 
+// samplerKey is the key of the cache of samplers' coefficients.
+type samplerKey struct {
+	sampler Sampler
+	eta     float64
+}
+
 // newGaussian creates a diffusion from betas, float64 [T], on their device. Its tensors
 // outlive the scope.
 func newGaussian(betas gotorch.Tensor, host Schedule, useTimesteps []int, originalNumSteps int, o Objective) *GaussianDiffusion {
 	d := &GaussianDiffusion{Schedule: host, Objective: o, TimestepMap: useTimesteps, OriginalNumSteps: originalNumSteps, device: betas.Device(), samplers: map[samplerKey]stepCoefficients{}}
+	m, v := o.MeanType.definition(), o.VarType.definition()
 	c := newCoefficients(newDeviceSchedule(betas), d.scaledTimesteps())
 	d.coefficients = coefficients{c.Unscoped()}
-	losses := gotorch.Stack(append(c.lossRows(o.MeanType.definition(), o.VarType.definition()), c.lossWeights(o.LossWeight, o.MeanType.definition())), 1)
+	losses := gotorch.Stack(append(c.lossRows(m, v), c.lossWeights(o.LossWeight, m)), 1)
 	d.table = gotorch.Cat([]gotorch.Tensor{c.Tensor, losses}, 1).CastTo(gotorch.Float).Unscoped()
-	d.pSample, d.ddimReverseSample = d.pSampleCoefficients(), d.ddimReverseSampleCoefficients()
+	d.pSample, d.ddimReverseSample = d.coefficients.ancestralCoefficients(m, v), d.coefficients.ddimReverseCoefficients(m)
 	return d
 }
 
@@ -81,6 +52,68 @@ func (d *GaussianDiffusion) scaledTimesteps() gotorch.Tensor {
 		scaled = scaled.MulScalar(1000 / float64(d.OriginalNumSteps))
 	}
 	return scaled
+}
+
+// SameProcess reports whether networks of both processes predict the same quantity from the same
+// inputs at each timestep, so that one can guide the other.
+func (d *GaussianDiffusion) SameProcess(other *GaussianDiffusion) bool {
+	sameScale := d.RescaleTimesteps == other.RescaleTimesteps || d.OriginalNumSteps == 1000 // which is the scale
+	return d.MeanType == other.MeanType && sameScale && d.OriginalNumSteps == other.OriginalNumSteps &&
+		slices.Equal(d.TimestepMap, other.TimestepMap) && slices.Equal(d.AlphasCumprod, other.AlphasCumprod)
+}
+
+// At returns the timesteps t, one per image, 0 <= t < T.
+func (d *GaussianDiffusion) At(t []int64) Timesteps {
+	steps := gotorch.FromInt64s(t)
+	if d.device.Type == gotorch.CUDA {
+		// A synchronous copy, or one from pageable memory, may wait for all queued work.
+		steps = steps.PinMemory().CUDA(d.device, true)
+	}
+	return d.AtTensor(steps, t)
+}
+
+// AtTensor is At for timesteps that are on the device already, an int64 tensor [N].
+// host is a copy of them, or nil if the host does not know them (a captured graph is
+// replayed with other timesteps). With a copy, terms that no t needs are not computed.
+func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
+	d.checkSteps(host)
+	return d.withCoefficients(Timesteps{host: host, onDevice: t}, t.Numel())
+}
+
+// AtStep returns one timestep t for a batch of n images, without a host-to-device
+// copy.
+func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
+	host := []int64{int64(t)}
+	d.checkSteps(host)
+	return d.withCoefficients(Timesteps{host: host}, n)
+}
+
+// atDeviceStep is AtStep for a timestep on the device, an int64 tensor [1].
+func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
+	return d.withCoefficients(Timesteps{onDevice: t}, n)
+}
+
+// before returns the timestep t-1 for n images, where t is one timestep above 0.
+func (d *GaussianDiffusion) before(t Timesteps, n int64) Timesteps {
+	if t.host != nil {
+		return d.AtStep(int(t.host[0])-1, n)
+	}
+	return d.atDeviceStep(t.onDevice.Sub(gotorch.FullOn(d.device, gotorch.Long, 1, 1), 1), n)
+}
+
+// withCoefficients gathers the coefficients of n images.
+func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
+	t.rows = t.extractRows(d.table)
+	t.scaled = t.rows.Select(1, int64(scaledTimestep)).Expand(n)
+	return t
+}
+
+func (d *GaussianDiffusion) checkSteps(host []int64) {
+	for _, t := range host {
+		if t < 0 || t >= int64(d.NumTimesteps()) {
+			refuse("Timesteps", "step %d is not one of 0 to %d", t, d.NumTimesteps()-1)
+		}
+	}
 }
 
 // QMeanVariance returns the mean [N, C, H, W], the variance and the log variance
@@ -126,30 +159,6 @@ func (d *GaussianDiffusion) PMeanVariance(denoise Denoiser, x gotorch.Tensor, t 
 	return p
 }
 
-// splitModelOutput evaluates the network and splits its output into the prediction
-// and, if variances are learned, the variance's values.
-func (d *GaussianDiffusion) splitModelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) (mean, variance gotorch.Tensor) {
-	modelOutput := d.modelOutput(denoise, x, t, cond)
-	if !d.learnsVariance() {
-		return modelOutput, gotorch.Tensor{}
-	}
-	halves := modelOutput.Chunk(2, 1)
-	return halves[0], halves[1]
-}
-
-// modelOutput evaluates the network and returns its output in float32.
-func (d *GaussianDiffusion) modelOutput(denoise Denoiser, x gotorch.Tensor, t Timesteps, cond Cond) gotorch.Tensor {
-	out := denoise(x, t.scaled, cond).CastTo(gotorch.Float)
-	want := x.Shape()
-	if d.learnsVariance() {
-		want[1] *= 2
-	}
-	if got := out.Shape(); !slices.Equal(got, want) {
-		refuse("Denoiser", "the network's output for x %v is %v, this diffusion needs %v: learn_sigma must match the network's number of output channels", x.Shape(), got, want)
-	}
-	return out
-}
-
 // predictionOf derives a Prediction, except Variance, from the network's two outputs.
 func (d *GaussianDiffusion) predictionOf(prediction, v, x gotorch.Tensor, t Timesteps, clipDenoised bool) Prediction {
 	xStart := d.predictXStart(prediction, x, t, clipDenoised)
@@ -172,10 +181,4 @@ func (d *GaussianDiffusion) predictXStart(prediction, x gotorch.Tensor, t Timest
 // predictEpsFromXStart returns the noise in x_t, given x_0.
 func (d *GaussianDiffusion) predictEpsFromXStart(predXStart, x gotorch.Tensor, t Timesteps) gotorch.Tensor {
 	return epsilonOfXStart.at(t, values{xStart: predXStart, xT: x})
-}
-
-func mustMatch(op, name string, got, want gotorch.Tensor) {
-	if g, w := got.Shape(), want.Shape(); !slices.Equal(g, w) {
-		refuse(op, "%s is %v, want %v", name, g, w)
-	}
 }

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
@@ -25,6 +26,40 @@ func (r *GraphCache) Close() {
 		r.step.free()
 		r.step = nil
 	}
+}
+
+// runImageLoop runs a loop and returns the final x, which belongs to the caller's scope.
+func (d *GaussianDiffusion) runImageLoop(ctx context.Context, r *GraphCache, l loop) (x gotorch.Tensor, err error) {
+	err = d.runLoop(ctx, r, l, func(b stepBuffers) { x = b.x.Clone() })
+	return x, err
+}
+
+// runLoop runs all steps without gradients, then calls done in the caller's scope.
+func (d *GaussianDiffusion) runLoop(ctx context.Context, r *GraphCache, l loop, done func(b stepBuffers)) error {
+	if r == nil {
+		r = new(GraphCache)
+		defer r.Close()
+	}
+	err := withoutGradients(ctx, func() error { r.begin(d, l); return nil })
+	for _, t := range l.timesteps() {
+		if err != nil {
+			break
+		}
+		err = withoutGradients(ctx, func() error {
+			r.step.run(t, l)
+			if l.onStep == nil {
+				return nil
+			}
+			return l.onStep(r.step.stepBuffers, t)
+		})
+	}
+	if err == nil {
+		err = gotorch.Try(func() { done(r.step.stepBuffers) })
+	}
+	if err != nil {
+		r.Close()
+	}
+	return err
 }
 
 // begin copies a loop's batch into the cached step's buffers, creating the step if the

@@ -3,7 +3,6 @@ package diffusion
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 )
@@ -52,14 +51,6 @@ func (g Guidance) CountGuided(s Schedule) (n int) {
 		}
 	}
 	return n
-}
-
-// SameProcess reports whether networks of both processes predict the same quantity from the same
-// inputs at each timestep, so that one can guide the other.
-func (d *GaussianDiffusion) SameProcess(other *GaussianDiffusion) bool {
-	sameScale := d.RescaleTimesteps == other.RescaleTimesteps || d.OriginalNumSteps == 1000 // which is the scale
-	return d.MeanType == other.MeanType && sameScale && d.OriginalNumSteps == other.OriginalNumSteps &&
-		slices.Equal(d.TimestepMap, other.TimestepMap) && slices.Equal(d.AlphasCumprod, other.AlphasCumprod)
 }
 
 // Denoiser returns denoise with guidance at every timestep.

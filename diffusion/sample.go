@@ -16,6 +16,11 @@ func (d *GaussianDiffusion) PSample(denoise Denoiser, x gotorch.Tensor, t Timest
 	return d.step(d.pSample, denoise, x, t, noise, cond, clipDenoised)
 }
 
+// GuidedPSample is PSample with classifier guidance.
+func (d *GaussianDiffusion) GuidedPSample(g ClassifierGuidance, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (sample, predXStart gotorch.Tensor) {
+	return d.step(d.pSample.guided(&g), denoise, x, t, noise, cond, clipDenoised)
+}
+
 // SampleOptions are the options of SampleLoop. The zero value is ancestral sampling,
 // which requires Noise.
 type SampleOptions struct {

@@ -21,46 +21,32 @@ func (c stepCoefficients) needsNoise(t Timesteps) bool {
 	return c.addsNoise && t.mayIncludeNonzero()
 }
 
-// step evaluates the network and returns the next image and the predicted x_0, without
-// gradients. It reads noise only if the step needs it.
-func (d *GaussianDiffusion) step(c stepCoefficients, denoise Denoiser, x gotorch.Tensor, t Timesteps, noise gotorch.Tensor, cond Cond, clipDenoised bool) (next, predXStart gotorch.Tensor) {
-	o := gotorch.ReverseStepOptions{Clip: clipDenoised}
-	if c.needsNoise(t) {
-		mustMatch(c.op, "noise", noise, x)
-		o.Noise = noise
+// guided returns c with classifier guidance; g may be nil.
+func (c stepCoefficients) guided(g *ClassifierGuidance) stepCoefficients {
+	if g != nil && g.Scale != 0 {
+		c.classifier = g
 	}
-	gotorch.NoGrad(func() {
-		modelOutput := d.modelOutput(denoise, x, t, cond)
-		rows := t.extractRows(c.rows).Expand(x.Size(0), gotorch.ReverseStepColumns)
-		next, predXStart = gotorch.DiffusionReverseStep(modelOutput, x, rows, o)
-		if c.classifier != nil {
-			next, predXStart = d.shift(c, modelOutput, x, t, cond, next, predXStart)
-		}
-	})
-	return next, predXStart
+	return c
 }
 
-// pSampleCoefficients are the coefficients of PSample.
-func (d *GaussianDiffusion) pSampleCoefficients() stepCoefficients {
-	rows := d.coefficients.ancestralRows(d.MeanType.definition(), d.VarType.definition())
-	return stepCoefficients{op: "PSample", addsNoise: true, rows: rows.table().Unscoped()}
+// ancestralCoefficients are the coefficients of PSample.
+func (c coefficients) ancestralCoefficients(m meanDefinition, v varianceDefinition) stepCoefficients {
+	return stepCoefficients{op: "PSample", addsNoise: true, rows: c.ancestralRows(m, v).table().Unscoped()}
 }
 
-// newDDIMSampleCoefficients returns the coefficients of DDIMSample, and as rows in float64.
-func (d *GaussianDiffusion) newDDIMSampleCoefficients(eta float64) (reverseRows, stepCoefficients) {
-	c := d.coefficients
+// ddimCoefficients returns the coefficients of DDIMSample, and as rows in float64.
+func (c coefficients) ddimCoefficients(m meanDefinition, eta float64) (reverseRows, stepCoefficients) {
 	variance := c.of(posteriorVariance).MulScalar(eta * eta) // sigma^2; 0 at t = 0
 	epsilonFactor := c.of(oneMinusAlphasCumprodPrev).Sub(variance, 1).ClampMin(0).Sqrt()
-	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
+	rows := c.ddimRows(m, c.of(sqrtAlphasCumprodPrev), epsilonFactor, variance.Sqrt())
 	return rows, stepCoefficients{
 		op: "DDIMSample", addsNoise: eta != 0, rows: rows.table().Unscoped(),
 		shifts: c.ddimShifts(c.of(sqrtAlphasCumprodPrev), epsilonFactor),
 	}
 }
 
-// ddimReverseSampleCoefficients are the coefficients of DDIMReverseSample.
-func (d *GaussianDiffusion) ddimReverseSampleCoefficients() stepCoefficients {
-	c := d.coefficients
-	rows := c.ddimRows(d.MeanType.definition(), c.of(sqrtAlphasCumprodNext), c.of(sqrtOneMinusAlphasCumprodNext), c.of(zero))
+// ddimReverseCoefficients are the coefficients of DDIMReverseSample.
+func (c coefficients) ddimReverseCoefficients(m meanDefinition) stepCoefficients {
+	rows := c.ddimRows(m, c.of(sqrtAlphasCumprodNext), c.of(sqrtOneMinusAlphasCumprodNext), c.of(zero))
 	return stepCoefficients{op: "DDIMReverseSample", rows: rows.table().Unscoped()}
 }

@@ -16,62 +16,8 @@ type Timesteps struct {
 	rows     gotorch.Tensor // the rows of GaussianDiffusion.table at t: [N, ...], or [1, ...] for one timestep
 }
 
-// At returns the timesteps t, one per image, 0 <= t < T.
-func (d *GaussianDiffusion) At(t []int64) Timesteps {
-	steps := gotorch.FromInt64s(t)
-	if d.device.Type == gotorch.CUDA {
-		// A synchronous copy, or one from pageable memory, may wait for all queued work.
-		steps = steps.PinMemory().CUDA(d.device, true)
-	}
-	return d.AtTensor(steps, t)
-}
-
-// AtTensor is At for timesteps that are on the device already, an int64 tensor [N].
-// host is a copy of them, or nil if the host does not know them (a captured graph is
-// replayed with other timesteps). With a copy, terms that no t needs are not computed.
-func (d *GaussianDiffusion) AtTensor(t gotorch.Tensor, host []int64) Timesteps {
-	d.checkSteps(host)
-	return d.withCoefficients(Timesteps{host: host, onDevice: t}, t.Numel())
-}
-
-// AtStep returns one timestep t for a batch of n images, without a host-to-device
-// copy.
-func (d *GaussianDiffusion) AtStep(t int, n int64) Timesteps {
-	host := []int64{int64(t)}
-	d.checkSteps(host)
-	return d.withCoefficients(Timesteps{host: host}, n)
-}
-
-// atDeviceStep is AtStep for a timestep on the device, an int64 tensor [1].
-func (d *GaussianDiffusion) atDeviceStep(t gotorch.Tensor, n int64) Timesteps {
-	return d.withCoefficients(Timesteps{onDevice: t}, n)
-}
-
-// before returns the timestep t-1 for n images, where t is one timestep above 0.
-func (d *GaussianDiffusion) before(t Timesteps, n int64) Timesteps {
-	if t.host != nil {
-		return d.AtStep(int(t.host[0])-1, n)
-	}
-	return d.atDeviceStep(t.onDevice.Sub(gotorch.FullOn(d.device, gotorch.Long, 1, 1), 1), n)
-}
-
-// withCoefficients gathers the coefficients of n images.
-func (d *GaussianDiffusion) withCoefficients(t Timesteps, n int64) Timesteps {
-	t.rows = t.extractRows(d.table)
-	t.scaled = t.rows.Select(1, int64(scaledTimestep)).Expand(n)
-	return t
-}
-
 // Scaled returns the timesteps that the network receives, float32 [N].
 func (t Timesteps) Scaled() gotorch.Tensor { return t.scaled }
-
-func (d *GaussianDiffusion) checkSteps(host []int64) {
-	for _, t := range host {
-		if t < 0 || t >= int64(d.NumTimesteps()) {
-			refuse("Timesteps", "step %d is not one of 0 to %d", t, d.NumTimesteps()-1)
-		}
-	}
-}
 
 // extractRows returns the rows of a table [T, columns] at t: [N, columns], or [1,
 // columns] for one timestep. There is no host-to-device copy.
@@ -120,4 +66,10 @@ func (t Timesteps) lossWeights(n int64) gotorch.Tensor {
 // refuse panics with a *gotorch.Error, as gotorch's operators do.
 func refuse(op, format string, a ...any) {
 	panic(&gotorch.Error{Op: "diffusion." + op, Message: fmt.Sprintf(format, a...)})
+}
+
+func mustMatch(op, name string, got, want gotorch.Tensor) {
+	if g, w := got.Shape(), want.Shape(); !slices.Equal(g, w) {
+		refuse(op, "%s is %v, want %v", name, g, w)
+	}
 }
