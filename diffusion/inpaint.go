@@ -54,12 +54,7 @@ func (d *GaussianDiffusion) inpaint(l loop, p *Inpainting, noisy bool) loop {
 	l.path = p.path(l.first + 1)
 	at := 0 // position in the path; each has three noises
 	if noisy {
-		l.noise = func(t int) (noise gotorch.Tensor) {
-			if t > 0 {
-				noise = p.Noise(3 * at)
-			}
-			return noise
-		}
+		l.noise = exceptLast(func(int) gotorch.Tensor { return p.Noise(3 * at) })
 	}
 	progress := l.onStep
 	l.onStep = func(b stepBuffers, t int) error {

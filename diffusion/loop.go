@@ -59,6 +59,16 @@ func imageLoop(l loop, progress func(t int, predXStart gotorch.Tensor) error, st
 	return l
 }
 
+// exceptLast returns the noise of the timesteps above 0: the step to x_0 adds none.
+func exceptLast(noise func(t int) gotorch.Tensor) func(t int) gotorch.Tensor {
+	return func(t int) (drawn gotorch.Tensor) {
+		if t > 0 {
+			drawn = noise(t)
+		}
+		return drawn
+	}
+}
+
 // timesteps returns the timesteps in order.
 func (l loop) timesteps() []int {
 	if l.path != nil {

@@ -76,12 +76,7 @@ func (d *GaussianDiffusion) SampleLoop(ctx context.Context, denoise Denoiser, xT
 	l := loop{name: o.Sampler.String(), options: o.kind(), x: xT, cond: cond, first: d.NumTimesteps() - 1 - o.SkipSteps}
 	l.keepsHistory = c.correction.Defined() && !c.lookahead
 	if c.addsNoise {
-		l.noise = func(t int) (noise gotorch.Tensor) {
-			if t > 0 {
-				noise = o.Noise(t)
-			}
-			return noise
-		}
+		l.noise = exceptLast(o.Noise)
 	}
 	l.variant = c.variants(o.guided(d))
 	denoiser := o.denoiser(denoise)
