@@ -265,6 +265,9 @@ func (u UNetConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
+// normGroups is the number of groups of every group norm.
+const normGroups = 32
+
 // validateWidth checks one level: its channels must be divisible by group norm's 32
 // groups and, with attention, by the number of heads. The middle block has attention on
 // the last level's channels.

@@ -2,9 +2,6 @@ package model
 
 import "github.com/wangkuiyi/gotorch"
 
-// normGroups is the number of groups of every group norm.
-const normGroups = 32
-
 // conv is a 2-D convolution with bias, of an input that may be resampled before.
 type conv struct {
 	weight, bias    *Parameter // [O, I, k, k], [O]
@@ -48,6 +45,20 @@ func (c *conv) forward(x gotorch.Tensor, p pass) gotorch.Tensor {
 // withoutBias resamples and convolves x; the next operator adds the bias.
 func (c *conv) withoutBias(x gotorch.Tensor, p pass) gotorch.Tensor {
 	return gotorch.Conv2d(c.resample.apply(x), p.as(c.weight, x.Dtype()), gotorch.Tensor{}, c.stride, c.padding, []int64{1}, 1)
+}
+
+// newUpsample returns nearest-neighbour upsampling by 2 and a convolution.
+func newUpsample(b builder, channels int) *conv {
+	c := newConv(b.at("conv"), channels, channels, 3, 1, false)
+	c.resampleInput(doubleSize)
+	return c
+}
+
+// newDownsample returns the convolution of stride 2 that halves the feature map's size.
+func newDownsample(b builder, channels int, asymmetric bool) *conv {
+	c := newConv(b.at("op"), channels, channels, 3, 2, false)
+	c.asymmetric = asymmetric
+	return c
 }
 
 // linear is x weight^T + bias. The reference's attention uses 1-D convolutions with
@@ -144,88 +155,4 @@ func (n *norm) concat(first, rest gotorch.Tensor, o gotorch.GroupNormSiluOptions
 // with normalises x with the fused operations in o.
 func (n *norm) with(x gotorch.Tensor, o gotorch.GroupNormSiluOptions) gotorch.Tensor {
 	return gotorch.GroupNormSilu(x, normGroups, n.weight.Tensor, n.bias.Tensor, n.eps, o)
-}
-
-// castWeights casts the weights of the compute-dtype region, all at once, except those
-// that are frozen or folded, and deferred biases.
-func (m *encoder) castWeights(dtype gotorch.DType, defersBias bool) map[*Parameter]gotorch.Tensor {
-	var params []*Parameter
-	var weights []gotorch.Tensor
-	for _, p := range m.params {
-		if dtype != gotorch.Float && p.autocast && !p.frozen.Defined() && !p.folds(dtype) && !(p.deferred && defersBias) {
-			params, weights = append(params, p), append(weights, p.Tensor)
-		}
-	}
-	casts := make(map[*Parameter]gotorch.Tensor, len(params))
-	for i, cast := range gotorch.ForeachCastTo(weights, dtype) {
-		casts[params[i]] = cast
-	}
-	return casts
-}
-
-// WorkingWeights returns copies of the weights of the compute-dtype region in dtype, as
-// leaves that require gradients: see [Input.WorkingWeights]. In float32 there are none.
-// Call it outside any scope; the caller owns the tensors.
-func (m *encoder) WorkingWeights(dtype gotorch.DType) (working map[*Parameter]gotorch.Tensor) {
-	gotorch.NoGrad(func() { working = m.castWeights(dtype, defersBias(m.params[0].Tensor)) })
-	for _, leaf := range working {
-		leaf.SetRequiresGrad(true)
-	}
-	return working
-}
-
-// as returns a parameter in dtype, from this pass's casts if they include it.
-func (p pass) as(w *Parameter, dtype gotorch.DType) gotorch.Tensor {
-	if cast, made := p.casts[w]; made {
-		return w.ordered(cast)
-	}
-	return w.as(dtype)
-}
-
-// as returns the parameter in dtype: the tensor itself, Freeze's copy, or a cast that
-// gradients flow through. It folds and orders the weight as its layer needs.
-func (p *Parameter) as(dtype gotorch.DType) gotorch.Tensor {
-	switch {
-	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
-		return p.frozen
-	case p.folds(dtype):
-		return gotorch.UpsampleWeight(p.Tensor, dtype)
-	case dtype == gotorch.Float:
-		return p.ordered(p.Tensor)
-	}
-	return p.ordered(p.Tensor.CastTo(dtype))
-}
-
-// ordered returns t, the parameter in some dtype, with its rows ordered as heads, (queries,
-// keys, values), as [gotorch.SelfAttention] needs them. Ordering weights is cheaper than
-// ordering activations.
-func (p *Parameter) ordered(t gotorch.Tensor) gotorch.Tensor {
-	if p.heads == 0 {
-		return t
-	}
-	return t.View(3, p.heads, -1).Transpose(0, 1).Reshape(p.Shape...)
-}
-
-// folds reports whether an upsampling and the convolution by this weight run as one
-// transposed convolution, which is faster on a CPU.
-func (p *Parameter) folds(dtype gotorch.DType) bool {
-	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
-}
-
-// Freeze keeps copies of the weights in dtype, cast, folded and ordered once for all later
-// evaluations. Afterwards the weights must not change, and get no gradients. Call it
-// outside any scope.
-func (m *encoder) Freeze(dtype gotorch.DType) {
-	if dtype == 0 {
-		dtype = gotorch.Float
-	}
-	gotorch.NoGrad(func() {
-		for _, p := range m.params {
-			p.frozen.Free()
-			p.frozen = gotorch.Tensor{}
-			if dtype != gotorch.Float || p.folds(dtype) || p.heads > 0 {
-				p.frozen = p.as(dtype)
-			}
-		}
-	})
 }

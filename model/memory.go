@@ -40,24 +40,6 @@ func (m *UNet) StepBytes(s StepMemory) int64 {
 	return max(w.peak, m.sumBytes(s))
 }
 
-// StepBytes returns what [UNet.StepBytes] does, for a classifier.
-func (m *Classifier) StepBytes(s StepMemory) int64 {
-	w := memoryWalk{StepMemory: s, live: m.castBytes(s)}
-	_, poolsAll := m.pool.(*featurePool)
-	side, results := int64(s.ImageSize), int64(0)
-	for _, bl := range m.encoderBlocks() {
-		out := w.block(bl, side)
-		side, results = bl.size(side), results+out
-		if poolsAll {
-			w.layers[len(w.layers)-1].addedGrad = out
-		}
-	}
-	w.add(m.pool.memory(&w, side, results))
-	w.input(&m.encoder, m.encoderBlocks(), nil)
-	w.backward()
-	return max(w.peak, m.sumBytes(s))
-}
-
 // WorkingWeightBytes returns the bytes of 16-bit working weights.
 func (m *encoder) WorkingWeightBytes() int64 { return 2 * m.autocastValues() }
 
@@ -281,13 +263,4 @@ func projectionBytes(blocks []block) (bytes int64) {
 		}
 	}
 	return bytes
-}
-
-// numel returns the number of values of p.
-func (p *Parameter) numel() int64 {
-	n := int64(1)
-	for _, s := range p.Shape {
-		n *= s
-	}
-	return n
 }

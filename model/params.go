@@ -19,6 +19,45 @@ type Parameter struct {
 	heads     int64          // of queries, keys and values whose rows are ordered as (queries, keys, values), heads; 0: another parameter
 }
 
+// numel returns the number of values of p.
+func (p *Parameter) numel() int64 {
+	n := int64(1)
+	for _, s := range p.Shape {
+		n *= s
+	}
+	return n
+}
+
+// as returns the parameter in dtype: the tensor itself, Freeze's copy, or a cast that
+// gradients flow through. It folds and orders the weight as its layer needs.
+func (p *Parameter) as(dtype gotorch.DType) gotorch.Tensor {
+	switch {
+	case p.frozen.Defined() && p.frozen.Dtype() == dtype:
+		return p.frozen
+	case p.folds(dtype):
+		return gotorch.UpsampleWeight(p.Tensor, dtype)
+	case dtype == gotorch.Float:
+		return p.ordered(p.Tensor)
+	}
+	return p.ordered(p.Tensor.CastTo(dtype))
+}
+
+// ordered returns t, the parameter in some dtype, with its rows ordered as heads, (queries,
+// keys, values), as [gotorch.SelfAttention] needs them. Ordering weights is cheaper than
+// ordering activations.
+func (p *Parameter) ordered(t gotorch.Tensor) gotorch.Tensor {
+	if p.heads == 0 {
+		return t
+	}
+	return t.View(3, p.heads, -1).Transpose(0, 1).Reshape(p.Shape...)
+}
+
+// folds reports whether an upsampling and the convolution by this weight run as one
+// transposed convolution, which is faster on a CPU.
+func (p *Parameter) folds(dtype gotorch.DType) bool {
+	return p.upsamples && p.Tensor.Device().Type == gotorch.CPU && dtype != gotorch.Half
+}
+
 // builder creates parameters in the order of PyTorch's named_parameters(). It draws
 // from the generator in the order of the reference's constructor, so a seed yields the
 // weights that torch.manual_seed yields there.

@@ -37,48 +37,15 @@ func (m *UNet) Products(n, imageSize int) []Product {
 	return e.list
 }
 
-// Products returns what [UNet.Products] does, for a classifier.
-func (m *Classifier) Products(n, imageSize int) []Product {
-	e := products{n: int64(n)}
-	e.timeEmbed(m.timeEmbed)
-	first, side := len(e.list), int64(imageSize)
-	for _, bl := range m.encoderBlocks() {
-		e.block(bl, side)
-		side = bl.size(side)
-	}
-	e.list[first].NoGradient = true
-	m.pool.products(&e, side)
-	return e.list
-}
-
-// MACs returns the multiply-accumulate operations of a forward pass of one image.
-func (m *Classifier) MACs(imageSize int) (total int64) {
-	for _, p := range m.Products(1, imageSize) {
-		total += p.MACs
-	}
-	return total
-}
-
-// GradientMACs returns the multiply-accumulate operations of the gradient of log p(y | x_t) by one
-// image, forward and backward, as in classifier guidance: without gradients of the weights.
-func (m *Classifier) GradientMACs(imageSize int) (total int64) {
-	for _, p := range m.Products(1, imageSize) {
-		switch {
-		case p.Embedding:
-			total += p.MACs
-		case p.Weight == nil: // both factors depend on the image
-			total += 3 * p.MACs
-		default:
-			total += 2 * p.MACs
-		}
-	}
-	return total
-}
-
 // MACs returns the multiply-accumulate operations of a forward pass of one image:
 // convolutions, linear layers and attention.
-func (m *UNet) MACs(imageSize int) (total int64) {
-	for _, p := range m.Products(1, imageSize) {
+func (m *UNet) MACs(imageSize int) int64 {
+	return totalMACs(m.Products(1, imageSize))
+}
+
+// totalMACs returns the sum of the products' multiply-accumulate operations.
+func totalMACs(list []Product) (total int64) {
+	for _, p := range list {
 		total += p.MACs
 	}
 	return total
@@ -86,17 +53,12 @@ func (m *UNet) MACs(imageSize int) (total int64) {
 
 // RecomputedMACs returns the multiply-accumulate operations that gradient checkpointing
 // adds to a training step of one image: residual and attention blocks are recomputed.
-func (m *UNet) RecomputedMACs(imageSize int) (total int64) {
+func (m *UNet) RecomputedMACs(imageSize int) int64 {
 	return recomputedMACs(append(m.encoderBlocks(), m.outputBlocks...), int64(imageSize))
 }
 
-// RecomputedMACs returns what [UNet.RecomputedMACs] does, for a classifier.
-func (m *Classifier) RecomputedMACs(imageSize int) (total int64) {
-	return recomputedMACs(m.encoderBlocks(), int64(imageSize))
-}
-
 // recomputedMACs counts the residual and attention blocks at an image of side pixels.
-func recomputedMACs(blocks []block, side int64) (total int64) {
+func recomputedMACs(blocks []block, side int64) int64 {
 	e := products{n: 1}
 	for _, bl := range blocks {
 		size := bl.size(side)
@@ -104,10 +66,7 @@ func recomputedMACs(blocks []block, side int64) (total int64) {
 		e.block(bl, side)
 		side = size
 	}
-	for _, p := range e.list {
-		total += p.MACs
-	}
-	return total
+	return totalMACs(e.list)
 }
 
 // each visits the blocks in order, with the size of each block's input in pixels.

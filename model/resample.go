@@ -33,20 +33,6 @@ func (r resampling) size(side int64) int64 {
 	return side
 }
 
-// newUpsample returns nearest-neighbour upsampling by 2 and a convolution.
-func newUpsample(b builder, channels int) *conv {
-	c := newConv(b.at("conv"), channels, channels, 3, 1, false)
-	c.resampleInput(doubleSize)
-	return c
-}
-
-// newDownsample returns the convolution of stride 2 that halves the feature map's size.
-func newDownsample(b builder, channels int, asymmetric bool) *conv {
-	c := newConv(b.at("op"), channels, channels, 3, 2, false)
-	c.asymmetric = asymmetric
-	return c
-}
-
 // downsampleAsymmetric convolves x [N, I, H, W] with stride 2 and zeros at the right and the bottom
 // alone: the convolution with two zeros on all sides, without its first row and column.
 func downsampleAsymmetric(x, weight, bias gotorch.Tensor) gotorch.Tensor {

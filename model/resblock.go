@@ -53,7 +53,7 @@ func (r *resBlock) forward(x, skip, emb gotorch.Tensor, p pass) gotorch.Tensor {
 		h, x = r.inNorm.withInput(x, gotorch.GroupNormSiluOptions{})
 	}
 	x = r.resample.apply(x)
-	e, known := p.emb[r]
+	e, known := p.emb[r.emb.weight]
 	if !known {
 		e = r.emb.forward(emb, p)
 	}

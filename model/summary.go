@@ -42,11 +42,7 @@ func (m *encoder) WithWeights(weights []gotorch.Tensor, f func()) {
 func (m *encoder) NumParameters() int64 {
 	total := int64(0)
 	for _, p := range m.params {
-		n := int64(1)
-		for _, s := range p.Shape {
-			n *= s
-		}
-		total += n
+		total += p.numel()
 	}
 	return total
 }
