@@ -79,14 +79,12 @@ func (p Published) String() string {
 func (p Published) Parameters() []*model.Parameter {
 	c := p.Config()
 	if c.Classifier != nil {
-		e, err := c.Classifier.Encoder()
-		if plan, planErr := model.PlanClassifier(e); err == nil && planErr == nil {
+		if plan, err := c.Classifier.Plan(); err == nil {
 			return plan.Parameters()
 		}
 		return nil
 	}
-	u, err := c.Model.UNet()
-	if plan, planErr := model.Plan(u); err == nil && planErr == nil {
+	if plan, err := c.Model.Plan(); err == nil {
 		return plan.Parameters()
 	}
 	return nil

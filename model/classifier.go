@@ -106,6 +106,15 @@ func PlanClassifier(c EncoderConfig) (*Classifier, error) {
 	return buildClassifier(c, nil), nil
 }
 
+// Plan builds the network that c describes without tensors. The error lists every problem of c.
+func (c ClassifierConfig) Plan() (*Classifier, error) {
+	e, err := c.Encoder()
+	if err != nil {
+		return nil, err
+	}
+	return PlanClassifier(e)
+}
+
 func buildClassifier(c EncoderConfig, generator *gotorch.Generator) *Classifier {
 	m := &Classifier{encoder: encoder{config: c.UNetConfig}}
 	b := m.builder(generator)

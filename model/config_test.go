@@ -116,11 +116,7 @@ func TestPlan(t *testing.T) {
 			ImageSize: 64, InChannels: 3, NumChannels: c.channels, NumResBlocks: 3, NumHeads: 4, AttentionResolutions: []int{16, 8},
 			LearnSigma: true, ClassCond: c.classes > 0, NumClasses: c.classes, UseScaleShiftNorm: true,
 		}
-		u, err := config.UNet()
-		if err != nil {
-			t.Fatal(err)
-		}
-		network, err := Plan(u)
+		network, err := config.Plan()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,11 +31,7 @@ func TestProducts(t *testing.T) {
 		}), 2, 2005729280, 4007854080},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			u, err := test.config.UNet()
-			if err != nil {
-				t.Fatal(err)
-			}
-			network, err := Plan(u)
+			network, err := test.config.Plan()
 			if err != nil {
 				t.Fatal(err)
 			}

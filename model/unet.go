@@ -32,6 +32,15 @@ func Plan(u UNetConfig) (*UNet, error) {
 	return build(u, nil), nil
 }
 
+// Plan builds the network that c describes without tensors. The error lists every problem of c.
+func (c Config) Plan() (*UNet, error) {
+	u, err := c.UNet()
+	if err != nil {
+		return nil, err
+	}
+	return Plan(u)
+}
+
 func build(u UNetConfig, generator *gotorch.Generator) *UNet {
 	m := &UNet{encoder: encoder{config: u}}
 	b := m.builder(generator)

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"iddpm/diffusion"
-	"iddpm/model"
 )
 
 // The sizes are those in the names of the paper's checkpoints, which are rounded.
@@ -30,11 +29,7 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
 		}
-		u, err := p.Config.Model.UNet()
-		if err != nil {
-			t.Fatal(err)
-		}
-		network, err := model.Plan(u)
+		network, err := p.Config.Model.Plan()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,11 +68,7 @@ func TestADMPresets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u, err := preset.Config.Model.UNet()
-			if err != nil {
-				t.Fatal(err)
-			}
-			network, err := model.Plan(u)
+			network, err := preset.Config.Model.Plan()
 			if err != nil {
 				t.Fatal(err)
 			}

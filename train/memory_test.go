@@ -3,17 +3,12 @@ package train
 import (
 	"testing"
 
-	"iddpm/model"
 	"iddpm/runconfig"
 )
 
 // The estimate grows with everything that needs memory.
 func TestEstimateMemory(t *testing.T) {
-	u, err := tiny().Model.UNet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, err := model.Plan(u)
+	network, err := tiny().Model.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,20 +77,12 @@ func countTimesteps(c diffusion.Config, o *guidanceOptions) (steps, guided int, 
 
 // planOf builds a denoiser without tensors.
 func planOf(c model.Config) (*model.UNet, error) {
-	u, err := c.UNet()
-	if err != nil {
-		return nil, cli.Usage(err)
-	}
-	network, err := model.Plan(u)
+	network, err := c.Plan()
 	return network, cli.Usage(err)
 }
 
 // planOfClassifier builds a classifier without tensors.
 func planOfClassifier(c model.ClassifierConfig) (*model.Classifier, error) {
-	e, err := c.Encoder()
-	if err != nil {
-		return nil, cli.Usage(err)
-	}
-	network, err := model.PlanClassifier(e)
+	network, err := c.Plan()
 	return network, cli.Usage(err)
 }

@@ -6,18 +6,12 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch"
-
-	"iddpm/model"
 )
 
 // TestLargestMicrobatch checks the largest of nearly equal parts that fits.
 func TestLargestMicrobatch(t *testing.T) {
 	o := tiny()
-	u, err := o.Model.UNet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, err := model.Plan(u)
+	network, err := o.Model.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,17 +33,9 @@ type Network interface {
 // Plan builds the network of o without tensors, for its structure and memory.
 func (o Options) Plan() (Network, error) {
 	if o.Classifier == nil {
-		u, err := o.Model.UNet()
-		if err != nil {
-			return nil, err
-		}
-		return model.Plan(u)
+		return o.Model.Plan()
 	}
-	e, err := o.Classifier.Encoder()
-	if err != nil {
-		return nil, err
-	}
-	return model.PlanClassifier(e)
+	return o.Classifier.Plan()
 }
 
 // newNetwork initialises the network that o describes.
