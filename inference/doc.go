@@ -3,7 +3,7 @@
 //
 // [Load] reads a checkpoint (load.go); [New] wraps a network in memory, such as that of a
 // training run (model.go). Each task is a method of [Model] with an options struct whose zero
-// value works: [Model.Sample] (sample.go), [Model.Interpolate] (latents.go), [Model.Invert]
+// value works: [Model.Sample] (sample.go), [Model.Interpolate] (interpolate.go, latents.go), [Model.Invert]
 // (invert.go), [Model.Upsample] (upsample.go) and [Model.Likelihood] (likelihood.go). Sampling may be
 // guided (guidance.go, classifier.go), start from images (edit.go) or keep their known pixels
 // (inpaint.go). [Images] are its result (images.go), of which grid.go and strip.go make PNG files.

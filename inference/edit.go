@@ -3,8 +3,6 @@ package inference
 import (
 	"slices"
 
-	"github.com/wangkuiyi/gotorch"
-
 	"iddpm/diffusion"
 )
 
@@ -50,18 +48,4 @@ func (e *Edit) skipped(d *diffusion.GaussianDiffusion) int {
 		return 0
 	}
 	return d.NumTimesteps() - max(above, 1)
-}
-
-// start sets where sampling starts.
-func (s *sampling) start(e *Edit) {
-	s.given = e.Images.labelsFrom(s.First)
-	if e.Strength == 1 {
-		return
-	}
-	s.SkipSteps = e.skipped(s.process)
-	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
-		images := e.Images.inTurn(s.First+first, n)
-		t := s.process.NumTimesteps() - 1 - s.SkipSteps
-		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
-	}
 }

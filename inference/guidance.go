@@ -32,21 +32,29 @@ type GuideError struct{ Reason string }
 
 func (e *GuideError) Error() string { return "the network cannot be the guide: " + e.Reason }
 
-// guides are the networks that a captured step contains in addition to the model's own.
-type guides struct {
-	guide      *Model
-	classifier *Classifier
+// ClassifierGuidance conditions samples on their class by a classifier (Dhariwal & Nichol 2021):
+// see [diffusion.ClassifierGuidance]. The network itself need not know classes.
+type ClassifierGuidance struct {
+	Classifier *Classifier
+	Scale      float64 // S; 0: no guidance
 }
 
-// setGuides closes the captured step if it has other guides than those of o. It runs on the
-// tensor thread.
-func (m *Model) setGuides(o SampleOptions) {
+// ClassifierError says that a classifier cannot guide a network.
+type ClassifierError struct{ Reason string }
+
+func (e *ClassifierError) Error() string {
+	return "the classifier cannot guide the network: " + e.Reason
+}
+
+// setGuides closes the captured step if it has other guides than those of g and by, which may be
+// nil. It runs on the tensor thread.
+func (m *Model) setGuides(g *Guidance, by *ClassifierGuidance) {
 	var now guides
-	if o.Guidance != nil {
-		now.guide = o.Guidance.Guide
+	if g != nil {
+		now.guide = g.Guide
 	}
-	if o.Classifier != nil {
-		now.classifier = o.Classifier.Classifier
+	if by != nil {
+		now.classifier = by.Classifier
 	}
 	if now != m.guides {
 		m.graphs.Close()
@@ -89,4 +97,18 @@ func (m *Model) autoguidance(g *Guidance) (*diffusion.Guidance, error) {
 		return denoise(x, t, cond)
 	}
 	return &diffusion.Guidance{Scale: g.Scale, Guide: guide, MinSigma: g.MinSigma, MaxSigma: g.MaxSigma}, nil
+}
+
+// classifierGuidance returns what the sampling loop needs of g, which may be nil.
+func (m *Model) classifierGuidance(g *ClassifierGuidance) (*diffusion.ClassifierGuidance, error) {
+	if g == nil {
+		return nil, nil
+	}
+	switch c := g.Classifier.config; {
+	case c.ImageSize != m.config.ImageSize:
+		return nil, &ClassifierError{fmt.Sprintf("it classifies images of %d pixels, not of %d", c.ImageSize, m.config.ImageSize)}
+	case m.config.ClassCond && c.NumClasses != m.config.NumClasses:
+		return nil, &ClassifierError{fmt.Sprintf("it has %d classes, and the network %d", c.NumClasses, m.config.NumClasses)}
+	}
+	return &diffusion.ClassifierGuidance{Scale: g.Scale, Gradient: g.Classifier.gradient}, nil
 }

@@ -3,12 +3,14 @@ package inference
 import (
 	"cmp"
 	"errors"
+	"fmt"
 
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/checkpoint"
 	"iddpm/diffusion"
 	"iddpm/distributed"
+	"iddpm/model"
 	"iddpm/train/engine"
 )
 
@@ -93,6 +95,44 @@ func fromCheckpoint(c *checkpoint.Checkpoint, o LoadOptions) (*Model, error) {
 	})
 	m.weights, m.owned, m.settings = weights, network, gotorch.Settings{TF32: tf32}
 	return m, nil
+}
+
+// LoadClassifier builds the classifier that config describes with the weights of a checkpoint.
+// Respacing and Group of o are not used: timesteps are those of the guided model.
+func LoadClassifier(c *checkpoint.Checkpoint, config model.ClassifierConfig, o LoadOptions) (classifier *Classifier, err error) {
+	err = o.Group.OnTensorThread(func() error {
+		classifier, err = loadClassifier(c, config, o)
+		return err
+	})
+	return classifier, err
+}
+
+func loadClassifier(c *checkpoint.Checkpoint, config model.ClassifierConfig, o LoadOptions) (*Classifier, error) {
+	dtype, tf32, err := engine.InferencePrecision(cmp.Or(o.Precision, "auto"), o.Device)
+	if err != nil {
+		return nil, &OptionError{"precision", err}
+	}
+	weights, err := c.Weights(o.EMA)
+	if err != nil {
+		return nil, err
+	}
+	e, err := config.Encoder()
+	if err != nil {
+		return nil, err
+	}
+	network, err := model.NewClassifier(e, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := network.LoadStateDict(weights.Dict); err != nil {
+		network.Free()
+		return nil, fmt.Errorf("classifier %s: %w", c.Path, err)
+	}
+	network.To(o.Device)
+	network.Freeze(dtype)
+	return &Classifier{
+		config: config, network: network, dtype: dtype, device: o.Device, gradient: engine.ClassGradient(network, model.Input{Dtype: dtype}), settings: gotorch.Settings{TF32: tf32},
+	}, nil
 }
 
 // Settings returns the process-wide settings for [gotorch.Configure] with which the precision of

@@ -31,6 +31,12 @@ type Model struct {
 	settings gotorch.Settings
 }
 
+// guides are the networks that a captured step contains in addition to the model's own.
+type guides struct {
+	guide      *Model
+	classifier *Classifier
+}
+
 // Options describe a network in memory.
 type Options struct {
 	Config    model.Config                 // of the network

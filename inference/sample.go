@@ -84,6 +84,20 @@ func (m *Model) Sample(ctx context.Context, o SampleOptions) (Samples, error) {
 	return s.run(ctx)
 }
 
+// start sets where sampling starts.
+func (s *sampling) start(e *Edit) {
+	s.given = e.Images.labelsFrom(s.First)
+	if e.Strength == 1 {
+		return
+	}
+	s.SkipSteps = e.skipped(s.process)
+	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
+		images := e.Images.inTurn(s.First+first, n)
+		t := s.process.NumTimesteps() - 1 - s.SkipSteps
+		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
+	}
+}
+
 // sampling is a call of Sample, Interpolate or Upsample.
 type sampling struct {
 	*Model
@@ -131,7 +145,7 @@ func (s *sampling) run(ctx context.Context) (all Samples, err error) {
 
 // prepareGuidance checks the guides and passes them on to the sampling loop.
 func (s *sampling) prepareGuidance() (err error) {
-	s.setGuides(s.SampleOptions)
+	s.setGuides(s.Guidance, s.Classifier)
 	if s.guided, err = s.guidance(s.Guidance); err != nil {
 		return err
 	}
@@ -198,6 +212,16 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 		}
 	})
 	return b, err
+}
+
+// lowResTensor returns the low-resolution images of a batch, [n, 3, h, w] in [-1, 1]; undefined if
+// there are none.
+func (s *sampling) lowResTensor(first, n int) gotorch.Tensor {
+	if s.lowRes.Len() == 0 {
+		return gotorch.Tensor{}
+	}
+	batch := s.lowRes.inTurn(first, n)
+	return batch.tensor(s.device)
 }
 
 // labels returns the classes of n images, nil without class conditioning.

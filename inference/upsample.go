@@ -3,8 +3,6 @@ package inference
 import (
 	"cmp"
 	"context"
-
-	"github.com/wangkuiyi/gotorch"
 )
 
 // Upsample generates high-resolution images from low-resolution ones with a super-resolution network.
@@ -23,14 +21,4 @@ func (m *Model) Upsample(ctx context.Context, small Images, o SampleOptions) (Sa
 	o.Count, o.Latents, o.Edit, o.Inpaint = cmp.Or(o.Count, small.Len()), nil, nil, nil
 	s := &sampling{Model: m, SampleOptions: o, lowRes: small, given: small.Labels}
 	return s.run(ctx)
-}
-
-// lowResTensor returns the low-resolution images of a batch, [n, 3, h, w] in [-1, 1]; undefined if
-// there are none.
-func (s *sampling) lowResTensor(first, n int) gotorch.Tensor {
-	if s.lowRes.Len() == 0 {
-		return gotorch.Tensor{}
-	}
-	batch := s.lowRes.inTurn(first, n)
-	return batch.tensor(s.device)
 }
