@@ -30,26 +30,37 @@ func (p *Inpaint) check(m *Model) error {
 	return m.checkLabels(p.Images.Labels)
 }
 
-// inpainting returns what the sampling loop needs for n images from sample first of the seed.
-func (p *Inpaint) inpainting(first, n int, noise diffusion.NoiseSource) *diffusion.Inpainting {
-	r := p.resampling()
-	noise.Stream = streams.InpaintNoise
-	known, mask := p.Images.inTurn(first, n), p.Masks.inTurn(first, n)
-	r.Known, r.Noise = known.tensor(noise.Device), noise.At
-	r.Mask = gotorch.FromFloat32s(mask.known(), int64(n), 1, int64(mask.Size), int64(mask.Size)).To(noise.Device)
-	return r
-}
-
 func (p *Inpaint) resampling() *diffusion.Inpainting {
 	return &diffusion.Inpainting{Resamplings: cmp.Or(p.Resamplings, 5), Jump: cmp.Or(p.Jump, 5)}
 }
 
-// paste replaces the known pixels of n images by the given bytes.
-func (p *Inpaint) paste(pixels []byte, first, n int) {
-	images, masks := p.Images.inTurn(first, n), p.Masks.inTurn(first, n)
-	for i, known := range masks.known() {
+// knownPixels are those of a batch.
+type knownPixels struct {
+	images Images
+	mask   []float32 // [N, Size, Size]: 1 where a pixel is known, else 0
+}
+
+// batch returns the known pixels of n images from sample first of the seed.
+func (p *Inpaint) batch(first, n int) *knownPixels {
+	masks := p.Masks.inTurn(first, n)
+	return &knownPixels{p.Images.inTurn(first, n), masks.known()}
+}
+
+// inpainting returns what the sampling loop needs for a batch.
+func (p *Inpaint) inpainting(k *knownPixels, noise diffusion.NoiseSource) *diffusion.Inpainting {
+	r := p.resampling()
+	noise.Stream = streams.InpaintNoise
+	n, size := int64(k.images.Len()), int64(k.images.Size)
+	r.Known, r.Noise = k.images.tensor(noise.Device), noise.At
+	r.Mask = gotorch.FromFloat32s(k.mask, n, 1, size, size).To(noise.Device)
+	return r
+}
+
+// paste replaces the known pixels of a batch by the given bytes.
+func (k *knownPixels) paste(pixels []byte) {
+	for i, known := range k.mask {
 		if known == 1 {
-			copy(pixels[3*i:3*i+3], images.Pixels[3*i:3*i+3])
+			copy(pixels[3*i:3*i+3], k.images.Pixels[3*i:3*i+3])
 		}
 	}
 }

@@ -84,20 +84,6 @@ func (m *Model) Sample(ctx context.Context, o SampleOptions) (Samples, error) {
 	return s.run(ctx)
 }
 
-// start sets where sampling starts.
-func (s *sampling) start(e *Edit) {
-	s.given = e.Images.labelsFrom(s.First)
-	if e.Strength == 1 {
-		return
-	}
-	s.SkipSteps = e.skipped(s.process)
-	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
-		images := e.Images.inTurn(s.First+first, n)
-		t := s.process.NumTimesteps() - 1 - s.SkipSteps
-		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
-	}
-}
-
 // sampling is a call of Sample, Interpolate or Upsample.
 type sampling struct {
 	*Model
@@ -110,6 +96,20 @@ type sampling struct {
 	lowRes   Images                                                         // to upsample, in turn
 	given    []int64                                                        // labels of images, in turn, where Classes does not say; nil: at random
 	oneClass bool                                                           // all images have the class of the first
+}
+
+// start sets where sampling starts.
+func (s *sampling) start(e *Edit) {
+	s.given = e.Images.labelsFrom(s.First)
+	if e.Strength == 1 {
+		return
+	}
+	s.SkipSteps = e.skipped(s.process)
+	s.xT = func(first, n int, noise diffusion.NoiseSource) gotorch.Tensor {
+		images := e.Images.inTurn(s.First+first, n)
+		t := s.process.NumTimesteps() - 1 - s.SkipSteps
+		return s.process.QSample(images.tensor(s.device), s.process.AtStep(t, int64(n)), noise.XT())
+	}
 }
 
 // batchOf is what one process contributes to a round: the fields travel between processes.
@@ -192,9 +192,11 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 			cond.Y = gotorch.FromInt64s(labels).To(s.device)
 		}
 		cond.LowRes = s.lowResTensor(first, n)
+		var known *knownPixels
 		var inpainting *diffusion.Inpainting
 		if s.Inpaint != nil {
-			inpainting = s.Inpaint.inpainting(s.First+first, n, noise)
+			known = s.Inpaint.batch(s.First+first, n)
+			inpainting = s.Inpaint.inpainting(known, noise)
 		}
 		var x gotorch.Tensor
 		x, err = s.process.SampleLoop(ctx, s.denoise, start(), cond, diffusion.SampleOptions{
@@ -206,8 +208,8 @@ func (s *sampling) batch(ctx context.Context, first, n int) (b batchOf, err erro
 		}
 		if err == nil {
 			b = batchOf{engine.TensorToPixels(x), labels}
-			if s.Inpaint != nil {
-				s.Inpaint.paste(b.Pixels, s.First+first, n)
+			if known != nil {
+				known.paste(b.Pixels)
 			}
 		}
 	})
