@@ -112,6 +112,16 @@ func (c *core) losses(in stepInputs, m microbatch, input model.Input) losses {
 	panic("engine: network of another type")
 }
 
+// classify returns the cross-entropy of a classifier at x_t, or at clean images and t = 0, and its
+// accuracies (Dhariwal & Nichol 2021, section 4).
+func (c *core) classify(network *model.Classifier, in stepInputs, m microbatch, input model.Input) losses {
+	x, t := m.x, c.diffusion.AtTensor(m.timesteps, nil)
+	if !c.options.CleanImages {
+		x = c.diffusion.DrawQSample(x, t, c.key(in, m, streams.TrainingNoise))
+	}
+	return classify(network, x, t, m.y, input)
+}
+
 // key returns the Philox key of a stream for a microbatch of this step.
 func (c *core) key(in stepInputs, m microbatch, stream uint32) gotorch.PhiloxKey {
 	return gotorch.PhiloxKey{Seed: c.seed(), Stream: stream, StepOf: in.step, FirstSample: int64(m.first)}

@@ -12,7 +12,8 @@
 //     classification.go, gradient_sum.go, backward.go: the gradient of a batch, over microbatches and
 //     processes.
 //  5. work.go: the device's part of a step, which a GPU captures as one graph.
-//  6. engine.go, class_dropout.go, step.go: New and Step. state.go, diagnose.go: what else a run needs.
+//  6. engine.go, class_dropout.go, step.go: New and Step. state.go, evaluation.go,
+//     diagnose.go: what else a run needs.
 //
 // libtorch's process-wide settings are the program's: Engine.Settings says with which the step is
 // meant to run.
