@@ -1,6 +1,12 @@
 package evaluate
 
-import "github.com/wangkuiyi/gotorch"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wangkuiyi/gotorch"
+	"github.com/wangkuiyi/gotorch/pt"
+)
 
 // The sizes of the network's outputs for an image.
 const (
@@ -12,9 +18,6 @@ const (
 // inputSize is the side of the network's input, in pixels.
 const inputSize = 299
 
-// layer is a part of the network: from [N, C, H, W] to [N, C', H', W'].
-type layer func(x gotorch.Tensor) gotorch.Tensor
-
 // Inception is the network of 2015-12-05, in float32. It works on the tensor
 // thread.
 type Inception struct {
@@ -25,6 +28,38 @@ type Inception struct {
 	mixed6   layer          // whose first channels are mixed_6/conv
 	end      layer          // to [N, 2048, 8, 8]
 	classify gotorch.Tensor // [1008, 2048]
+}
+
+// Load reads the network's weights from a PyTorch state_dict (.pth), as published by
+// pytorch-fid and torch-fidelity, and moves them to a device. An error lists every tensor
+// that is missing or has another shape.
+func Load(path string, device gotorch.Device) (*Inception, error) {
+	value, err := pt.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dict, ok := value.(*pt.Dict)
+	if !ok {
+		return nil, fmt.Errorf("%s: holds a %T, not the Inception network's state_dict", path, value)
+	}
+	n, err := New(dict, device)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// New builds the network from a state_dict; extra tensors are ignored. The error wraps a
+// [model.Mismatch] for each missing or mismatched tensor.
+func New(dict *pt.Dict, device gotorch.Device) (*Inception, error) {
+	n := &Inception{device: device}
+	var errs []error
+	n.build(builder{dict: dict, device: device, tensors: &n.tensors, errs: &errs})
+	if len(errs) > 0 {
+		n.Free()
+		return nil, fmt.Errorf("these are not the weights of the Inception network of 2015-12-05:\n%w", errors.Join(errs...))
+	}
+	return n, nil
 }
 
 // Features computes the Inception features of images, bytes [N, H, W, 3], on any device:

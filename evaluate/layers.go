@@ -2,6 +2,9 @@ package evaluate
 
 import "github.com/wangkuiyi/gotorch"
 
+// layer is a part of the network: from [N, C, H, W] to [N, C', H', W'].
+type layer func(x gotorch.Tensor) gotorch.Tensor
+
 // chain composes layers and frees the intermediate results.
 func chain(layers ...layer) layer {
 	return func(x gotorch.Tensor) (y gotorch.Tensor) {

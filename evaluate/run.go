@@ -253,13 +253,6 @@ func (r *Run) batchesOf(ctx context.Context, part *data.Dataset, do func(data.Ba
 
 func (r *Run) batchSize() int { return cmp.Or(max(r.BatchSize, 0), defaultBatchSize(r.Device)) }
 
-func defaultBatchSize(device gotorch.Device) int {
-	if device.Type == gotorch.CUDA {
-		return 64
-	}
-	return 16
-}
-
 func (r *Run) report(at Progress) {
 	if r.Progress != nil {
 		r.Progress(at)

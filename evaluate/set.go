@@ -80,3 +80,10 @@ func (s *Set) Free() {
 	s.pool.Free()
 	s.spatial.Free()
 }
+
+func defaultBatchSize(device gotorch.Device) int {
+	if device.Type == gotorch.CUDA {
+		return 64
+	}
+	return 16
+}

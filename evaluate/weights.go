@@ -1,8 +1,6 @@
 package evaluate
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/wangkuiyi/gotorch"
@@ -11,42 +9,11 @@ import (
 	"iddpm/model"
 )
 
-// Load reads the network's weights from a PyTorch state_dict (.pth), as published by
-// pytorch-fid and torch-fidelity, and moves them to a device. An error lists every tensor
-// that is missing or has another shape.
-func Load(path string, device gotorch.Device) (*Inception, error) {
-	value, err := pt.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	dict, ok := value.(*pt.Dict)
-	if !ok {
-		return nil, fmt.Errorf("%s: holds a %T, not the Inception network's state_dict", path, value)
-	}
-	n, err := New(dict, device)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return n, nil
-}
-
-// New builds the network from a state_dict; extra tensors are ignored. The error wraps a
-// [model.Mismatch] for each missing or mismatched tensor.
-func New(dict *pt.Dict, device gotorch.Device) (*Inception, error) {
-	n := &Inception{device: device}
-	var errs []error
-	n.build(builder{dict: dict, network: n, errs: &errs})
-	if len(errs) > 0 {
-		n.Free()
-		return nil, fmt.Errorf("these are not the weights of the Inception network of 2015-12-05:\n%w", errors.Join(errs...))
-	}
-	return n, nil
-}
-
 // builder builds layers from a state_dict's tensors below a prefix.
 type builder struct {
 	dict    *pt.Dict
-	network *Inception
+	device  gotorch.Device
+	tensors *[]gotorch.Tensor // all weights so far
 	prefix  string
 	errs    *[]error
 }
@@ -104,10 +71,10 @@ func (b builder) weight(name string, shape ...int64) (weight gotorch.Tensor) {
 	return weight
 }
 
-// keep moves a tensor to the device and ties its lifetime to the network's.
+// keep moves a tensor to the device, and out of any scope.
 func (b builder) keep(t gotorch.Tensor) gotorch.Tensor {
-	t = t.To(b.network.device).MoveOut()
-	b.network.tensors = append(b.network.tensors, t)
+	t = t.To(b.device).MoveOut()
+	*b.tensors = append(*b.tensors, t)
 	return t
 }
 
