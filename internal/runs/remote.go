@@ -144,6 +144,19 @@ func (r *remote) compare(ctx context.Context) error {
 	return nil
 }
 
+// fetch downloads the files of some names.
+func (r *remote) fetch(ctx context.Context, wanted func(name string) bool) error {
+	for _, name := range r.names {
+		if !wanted(name) {
+			continue
+		}
+		if err := r.Fetch(ctx, name, filepath.Join(r.Dir, filepath.FromSlash(name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // newest downloads and returns the newest readable checkpoint; nil if there is none.
 func (r *remote) newest(ctx context.Context) (*checkpoint.Checkpoint, error) {
 	var errs []error

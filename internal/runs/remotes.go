@@ -132,15 +132,10 @@ func (r *Remotes) Snapshots(ctx context.Context, arg string) (string, error) {
 		return arg, nil
 	}
 	return r.visit(ctx, arg, func(source *remote) error {
-		for _, name := range source.names {
-			if _, ok := checkpoint.SnapshotStep(name); !ok {
-				continue
-			}
-			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, filepath.FromSlash(name))); err != nil {
-				return err
-			}
-		}
-		return nil
+		return source.fetch(ctx, func(name string) bool {
+			_, ok := checkpoint.SnapshotStep(name)
+			return ok
+		})
 	})
 }
 
@@ -199,12 +194,9 @@ func (r *Remotes) Reference(ctx context.Context, arg string) (string, error) {
 	}
 	defer source.Close()
 	end := fmt.Sprintf("%06d.pt", checkpoint.ReferenceStep(at.Base()))
-	for _, name := range source.names {
-		if strings.HasSuffix(name, end) && !strings.Contains(name, "/") {
-			if err := source.Fetch(ctx, name, filepath.Join(source.Dir, name)); err != nil {
-				return "", err
-			}
-		}
+	err = source.fetch(ctx, func(name string) bool { return strings.HasSuffix(name, end) && !strings.Contains(name, "/") })
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(source.Dir, at.Base()), nil
 }
