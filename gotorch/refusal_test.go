@@ -272,6 +272,7 @@ var neverRefuse = map[string]string{
 	"NewGraph":                "only stores its arguments",
 	"Graph.Err":               "no argument",
 	"Graph.Close":             "frees",
+	"Graph.Alternates":        "shares a counter",
 	"DType.String":            "formats",
 	"Device.String":           "formats",
 	"Tensor.String":           "formats the undefined tensor too",
