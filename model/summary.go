@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"github.com/wangkuiyi/gotorch"
 )
 
@@ -68,9 +66,4 @@ func (m *encoder) Free() {
 		p.Tensor.Free()
 		p.frozen.Free()
 	}
-}
-
-// String returns the network's size, such as "UNet of 121.1 M parameters".
-func (m *UNet) String() string {
-	return fmt.Sprintf("UNet of %.1f M parameters", float64(m.NumParameters())/1e6)
 }

@@ -88,3 +88,8 @@ func (m *UNet) buildOutput(b builder, channels []int) {
 		}
 	}
 }
+
+// String returns the network's size, such as "UNet of 121.1 M parameters".
+func (m *UNet) String() string {
+	return fmt.Sprintf("UNet of %.1f M parameters", float64(m.NumParameters())/1e6)
+}
