@@ -1,11 +1,12 @@
 package checkpoint
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 
+	"iddpm/internal/commas"
 	"iddpm/model"
 )
 
@@ -91,14 +92,7 @@ func usedFactors(factors []int, levels int) (used []int) {
 	return used
 }
 
-// list formats values as flags spell them.
+// list spells values as flags do, or says that there are none.
 func list[T any](values []T) string {
-	text := make([]string, len(values))
-	for i, v := range values {
-		text[i] = fmt.Sprint(v)
-	}
-	if len(text) == 0 {
-		return "none"
-	}
-	return strings.Join(text, ",")
+	return cmp.Or(commas.Join(values), "none")
 }

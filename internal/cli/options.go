@@ -9,6 +9,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"iddpm/internal/commas"
 	"iddpm/storage"
 )
 
@@ -234,23 +235,15 @@ func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 func Format(value any) string {
 	switch v := value.(type) {
 	case *[]int:
-		return showList(*v)
+		return commas.Join(*v)
 	case *[]uint64:
-		return showList(*v)
+		return commas.Join(*v)
 	case *[]float64:
-		return showList(*v)
+		return commas.Join(*v)
 	case *string:
 		return *v
 	case textValue:
 		return v.String()
 	}
 	return fmt.Sprint(reflect.ValueOf(value).Elem())
-}
-
-func showList[T any](list []T) string {
-	parts := make([]string, len(list))
-	for i, v := range list {
-		parts[i] = fmt.Sprint(v)
-	}
-	return strings.Join(parts, ",")
 }

@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/diffusion"
+	"iddpm/internal/commas"
 	"iddpm/model"
 	"iddpm/runconfig"
 )
@@ -232,7 +233,7 @@ func checkAttention(m model.Config) error {
 	if len(named) == 0 || len(unused) < len(named) || len(sizes) == 0 || slices.Equal(named, []int{16, 8}) {
 		return nil
 	}
-	return Errorf("--attention-resolutions %s: the network has no feature map of that size: use %s (pixels a side)", showList(named), showList(sizes))
+	return Errorf("--attention-resolutions %s: the network has no feature map of that size: use %s (pixels a side)", commas.Join(named), commas.Join(sizes))
 }
 
 // superRes fills in the super-resolution settings that no flag sets: any one of the flags

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"iddpm/internal/commas"
 	"iddpm/model"
 )
 
@@ -79,9 +80,9 @@ func (n Network) String() string {
 	case u.SuperRes:
 		kind = "super-resolution denoiser"
 	}
-	text := []string{fmt.Sprintf("%s of %d channels x %s, %d residual blocks per level", kind, u.ModelChannels, join(u.ChannelMult), u.NumResBlocks)}
+	text := []string{fmt.Sprintf("%s of %d channels x %s, %d residual blocks per level", kind, u.ModelChannels, commas.Join(u.ChannelMult), u.NumResBlocks)}
 	if factors := n.attentionFactors(); len(factors) > 0 {
-		text = append(text, "attention at 1/"+strings.ReplaceAll(join(factors), ",", ", 1/")+" of the image size")
+		text = append(text, "attention at 1/"+strings.ReplaceAll(commas.Join(factors), ",", ", 1/")+" of the image size")
 	}
 	for _, flag := range []struct {
 		set  bool
@@ -95,12 +96,4 @@ func (n Network) String() string {
 		}
 	}
 	return strings.Join(text, "; ")
-}
-
-func join[T any](values []T) string {
-	text := make([]string, len(values))
-	for i, v := range values {
-		text[i] = fmt.Sprint(v)
-	}
-	return strings.Join(text, ",")
 }
