@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -29,7 +28,7 @@ type versionResult struct {
 	LibtorchError  string   `json:"libtorch_error,omitempty"`  // why it cannot be loaded
 	CPUCapability  string   `json:"cpu_capability,omitempty"`  // of libtorch's kernels, such as AVX512
 	CUDA           bool     `json:"cuda"`                      // whether the CUDA library is installed with the program
-	CUDAError      string   `json:"cuda_error,omitempty"`      // why no GPU can be used
+	CUDAError      string   `json:"cuda_error,omitempty"`      // why a GPU cannot be used, or none
 	GPUs           []string `json:"gpus"`
 }
 
@@ -70,18 +69,12 @@ func findVersions() *versionResult {
 		return r
 	}
 	r.CPUCapability = gotorch.CPUCapability()
-	if err := gotorch.LoadCUDA(); err != nil {
-		r.CUDAError = err.Error()
-		return r
+	gpus, unusable := host.UsableGPUs()
+	for _, g := range gpus {
+		r.GPUs = append(r.GPUs, g.String())
 	}
-	for i := range gotorch.CUDADeviceCount() {
-		err := gotorch.Try(func() {
-			g := gotorch.GetCUDAProperties(gotorch.Device{Type: gotorch.CUDA, Index: i})
-			r.GPUs = append(r.GPUs, fmt.Sprintf("%s, compute capability %d.%d", g.Name, g.Major, g.Minor))
-		})
-		if err != nil {
-			r.CUDAError = err.Error()
-		}
+	if unusable != nil {
+		r.CUDAError = unusable.Error()
 	}
 	return r
 }

@@ -39,7 +39,7 @@ func (m Machine) gpus() Check {
 	gpus, unusable := m.GPUs()
 	var found []string
 	for _, g := range gpus {
-		found = append(found, fmt.Sprintf("%v: %s, compute capability %d.%d, %s of %s free", g.Device, g.Name, g.Major, g.Minor, terminal.FormatBytes(g.FreeMemory), terminal.FormatBytes(g.TotalMemory)))
+		found = append(found, fmt.Sprintf("%v: %v, %s of %s free", g.Device, g, terminal.FormatBytes(g.FreeMemory), terminal.FormatBytes(g.TotalMemory)))
 		if g.FreeMemory < 2<<30 {
 			c.State, c.Advice = Warning, "little GPU memory is free: end the programs that nvidia-smi lists, or choose another GPU by CUDA_VISIBLE_DEVICES"
 		}

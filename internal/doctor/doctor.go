@@ -6,7 +6,7 @@ package doctor
 import (
 	"io/fs"
 
-	"github.com/wangkuiyi/gotorch"
+	"iddpm/internal/host"
 )
 
 // State says how a check ended.
@@ -37,14 +37,8 @@ type Machine struct {
 	ForGPUs    bool                             // the CUDA library is installed with the program
 	Free       func(path string) (int64, error) // free bytes of the file system of a path
 	Load       func() error                     // loads libtorch
-	GPUs       func() ([]GPU, error)            // usable GPUs, or why there are none
+	GPUs       func() ([]host.GPU, error)       // usable GPUs, or why there are none
 	Turbo      func() error                     // why libjpeg-turbo is not available
-}
-
-// GPU is a GPU that libtorch can use.
-type GPU struct {
-	Device gotorch.Device
-	gotorch.CUDAProperties
 }
 
 // Run runs all checks, in the order in which training would need what they check.

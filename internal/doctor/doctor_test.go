@@ -10,6 +10,8 @@ import (
 	"testing/fstest"
 
 	"github.com/wangkuiyi/gotorch"
+
+	"iddpm/internal/host"
 )
 
 const gib = 1 << 30
@@ -21,7 +23,7 @@ func fine(t *testing.T) Machine {
 		Env:  func(string) (string, bool) { return "", false }, Processors: 4, RunDir: filepath.Join(t.TempDir(), "runs"),
 		Free:  func(string) (int64, error) { return 100 * gib, nil },
 		Load:  func() error { return nil },
-		GPUs:  func() ([]GPU, error) { return nil, fmt.Errorf("%w: none here", gotorch.ErrNoGPU) },
+		GPUs:  func() ([]host.GPU, error) { return nil, fmt.Errorf("%w: none here", gotorch.ErrNoGPU) },
 		Turbo: func() error { return nil },
 	}
 }
@@ -38,8 +40,8 @@ func root(texts map[string]string) fstest.MapFS {
 func TestRun(t *testing.T) {
 	const gpuMachine = "proc/driver/nvidia/version"
 	with := func(m *Machine, name, text string) { m.Root.(fstest.MapFS)[name] = &fstest.MapFile{Data: []byte(text)} }
-	gpu := func(free int64) []GPU {
-		return []GPU{{gotorch.Device{Type: gotorch.CUDA}, gotorch.CUDAProperties{Name: "NVIDIA H100", Major: 9, TotalMemory: 80 * gib, FreeMemory: free}}}
+	gpu := func(free int64) []host.GPU {
+		return []host.GPU{{Device: gotorch.Device{Type: gotorch.CUDA}, CUDAProperties: gotorch.CUDAProperties{Name: "NVIDIA H100", Major: 9, TotalMemory: 80 * gib, FreeMemory: free}}}
 	}
 	for _, test := range []struct {
 		name   string
@@ -50,14 +52,14 @@ func TestRun(t *testing.T) {
 	}{
 		{"fine", func(*Machine) {}, "", OK, ""},
 		{"no libtorch", func(m *Machine) { m.Load = func() error { return errors.New("cannot load") } }, "libtorch", Failed, "pip install torch==" + gotorch.Version},
-		{"GPU", func(m *Machine) { m.GPUs = func() ([]GPU, error) { return gpu(79 * gib), nil } }, "", OK, ""},
-		{"busy GPU", func(m *Machine) { m.GPUs = func() ([]GPU, error) { return gpu(gib), nil } }, "gpu", Warning, "CUDA_VISIBLE_DEVICES"},
-		{"second GPU too old", func(m *Machine) { m.GPUs = func() ([]GPU, error) { return gpu(79 * gib), errors.New("too old") } }, "gpu", Warning, "too old"},
+		{"GPU", func(m *Machine) { m.GPUs = func() ([]host.GPU, error) { return gpu(79 * gib), nil } }, "", OK, ""},
+		{"busy GPU", func(m *Machine) { m.GPUs = func() ([]host.GPU, error) { return gpu(gib), nil } }, "gpu", Warning, "CUDA_VISIBLE_DEVICES"},
+		{"second GPU too old", func(m *Machine) { m.GPUs = func() ([]host.GPU, error) { return gpu(79 * gib), errors.New("too old") } }, "gpu", Warning, "too old"},
 		{"GPU without driver", func(m *Machine) { with(m, gpuMachine, ""); m.ForGPUs = true }, "gpu", Warning, "driver 580 or newer"},
 		{"old driver", func(m *Machine) {
 			with(m, gpuMachine, "")
 			m.ForGPUs = true
-			m.GPUs = func() ([]GPU, error) { return nil, &gotorch.DriverError{Found: 12040, Needed: 13000} }
+			m.GPUs = func() ([]host.GPU, error) { return nil, &gotorch.DriverError{Found: 12040, Needed: 13000} }
 		}, "gpu", Warning, "update the driver"},
 		{"little memory", func(m *Machine) { with(m, "proc/meminfo", "MemAvailable: 1048576 kB\n") }, "memory", Warning, "--batch-size"},
 		{"no memory", func(m *Machine) { with(m, "proc/meminfo", "MemAvailable: 104857 kB\n") }, "memory", Failed, "102.4 MiB free"},

@@ -17,7 +17,7 @@ import (
 func ThisMachine(runDir string) Machine {
 	return Machine{
 		Root: os.DirFS("/"), Env: os.LookupEnv, Processors: runtime.NumCPU(), RunDir: runDir,
-		ForGPUs: host.BuiltForGPUs(), Free: freeSpace, Load: tryTensor, GPUs: usableGPUs, Turbo: turbojpeg.Available,
+		ForGPUs: host.BuiltForGPUs(), Free: freeSpace, Load: tryTensor, GPUs: host.UsableGPUs, Turbo: turbojpeg.Available,
 	}
 }
 
@@ -40,23 +40,6 @@ func tryTensor() error {
 		err = errors.New("libtorch computes wrong products: the installation or the processor is damaged")
 	}
 	return err
-}
-
-// usableGPUs returns the GPUs that commands can use, and why others, or all, cannot be.
-func usableGPUs() (gpus []GPU, unusable error) {
-	unusable = gotorch.LoadCUDA()
-	for i := range gotorch.CUDADeviceCount() {
-		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
-		if err := gotorch.CheckCUDADevice(d); err != nil {
-			unusable = err
-			continue
-		}
-		err := gotorch.Try(func() { gpus = append(gpus, GPU{d, gotorch.GetCUDAProperties(d)}) })
-		if err != nil {
-			unusable = err
-		}
-	}
-	return gpus, unusable
 }
 
 // freeSpace returns the free bytes of the file system of a path, or of the nearest folder above

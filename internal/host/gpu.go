@@ -1,13 +1,44 @@
 package host
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wangkuiyi/gotorch"
 )
+
+// GPU is a GPU that libtorch can use.
+type GPU struct {
+	Device gotorch.Device
+	gotorch.CUDAProperties
+}
+
+// String returns the name of the card and its compute capability.
+func (g GPU) String() string {
+	return fmt.Sprintf("%s, compute capability %d.%d", g.Name, g.Major, g.Minor)
+}
+
+// UsableGPUs returns the GPUs that commands can use, and why others, or all, cannot be.
+func UsableGPUs() (gpus []GPU, unusable error) {
+	unusable = gotorch.LoadCUDA()
+	for i := range gotorch.CUDADeviceCount() {
+		d := gotorch.Device{Type: gotorch.CUDA, Index: i}
+		if err := gotorch.CheckCUDADevice(d); err != nil {
+			unusable = err
+			continue
+		}
+		err := gotorch.Try(func() { gpus = append(gpus, GPU{d, gotorch.GetCUDAProperties(d)}) })
+		if err != nil {
+			unusable = err
+		}
+	}
+	return gpus, unusable
+}
 
 // GPUHint says how to make a GPU usable that this program has not found. It is "" if
 // neither the image nor the hardware suggests one. forGPUs: the CUDA library is installed
