@@ -19,7 +19,7 @@ func timestepTable(steps, channels int, shift float64) (table *pt.Tensor, err er
 		gotorch.Run(func() {
 			gotorch.Scope(func() {
 				t := gotorch.ArangeOn(gotorch.Device{}, gotorch.Float, 0, float64(steps), 1).MulScalar(1000 / float64(steps))
-				table = model.ShiftedTimestepEmbedding(t, int64(channels), shift).PT()
+				table = model.TimestepEmbedding(t, int64(channels), shift).PT()
 			})
 		})
 	})

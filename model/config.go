@@ -38,7 +38,7 @@ type Config struct {
 	StemChannels int `json:"stem_channels,omitempty"`
 	// What only networks of diffusers' UNet2DModel may have, see package diffusers.
 	AsymmetricPadding bool    `json:"asymmetric_padding,omitempty"` // downsampling pads at the right and the bottom alone
-	FreqShift         float64 `json:"freq_shift,omitempty"`         // of the timestep embedding, see [ShiftedTimestepEmbedding]
+	FreqShift         float64 `json:"freq_shift,omitempty"`         // of the timestep embedding, see [TimestepEmbedding]
 	NormEps           float64 `json:"norm_eps,omitempty"`           // epsilon of the group norms; 0: 1e-5
 
 	// SmallSize is the size in pixels of the low-resolution input of a super-resolution

@@ -49,7 +49,7 @@ func TestShiftedTimestepEmbedding(t *testing.T) {
 	gotorch.Run(func() {
 		gotorch.Scope(func() {
 			const dim = 8
-			got := ShiftedTimestepEmbedding(gotorch.FromFloat32s([]float32{300}), dim, 1).Float32s()
+			got := TimestepEmbedding(gotorch.FromFloat32s([]float32{300}), dim, 1).Float32s()
 			for k := range dim / 2 {
 				angle := 300 / math.Pow(10000, float64(k)/(dim/2-1))
 				if math.Abs(float64(got[k])-math.Cos(angle)) > 1e-4 || math.Abs(float64(got[k+dim/2])-math.Sin(angle)) > 1e-4 {

@@ -7,15 +7,10 @@ import (
 )
 
 // TimestepEmbedding returns the sinusoidal embedding [N, dim] of timesteps [N], which
-// may be fractional: cosines, then sines, of t / 10000^(k / (dim / 2)), then a zero
-// column if dim is odd (Vaswani et al. 2017, in the reference's order).
-func TimestepEmbedding(t gotorch.Tensor, dim int64) gotorch.Tensor {
-	return ShiftedTimestepEmbedding(t, dim, 0)
-}
-
-// ShiftedTimestepEmbedding is [TimestepEmbedding] with t / 10000^(k / (dim / 2 - shift)): with shift 1
-// the last frequency is 1/10000, as in Vaswani et al. 2017 and in Ho et al. 2020.
-func ShiftedTimestepEmbedding(t gotorch.Tensor, dim int64, shift float64) gotorch.Tensor {
+// may be fractional: cosines, then sines, of t / 10000^(k / (dim / 2 - shift)), then a zero
+// column if dim is odd. The shift is 0 in the reference; with 1 the last frequency is 1/10000,
+// as in Vaswani et al. 2017 and in Ho et al. 2020.
+func TimestepEmbedding(t gotorch.Tensor, dim int64, shift float64) gotorch.Tensor {
 	half := dim / 2
 	device := t.Device()
 	k := gotorch.ArangeOn(device, gotorch.Float, 0, float64(half), 1)
@@ -48,5 +43,5 @@ func newTimeEmbed(b builder, u UNetConfig) *timeEmbed {
 
 // forward maps timesteps [N] to [N, 4 channels], in float32.
 func (e *timeEmbed) forward(t gotorch.Tensor, p pass) gotorch.Tensor {
-	return e.second.forward(e.first.forward(ShiftedTimestepEmbedding(t, e.channels, e.shift), p).Silu(), p)
+	return e.second.forward(e.first.forward(TimestepEmbedding(t, e.channels, e.shift), p).Silu(), p)
 }

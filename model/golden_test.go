@@ -171,7 +171,7 @@ func TestGoldenParameterNames(t *testing.T) {
 func TestTimestepEmbeddingRounds(t *testing.T) {
 	const timestep, half = 4000, 96
 	gotorch.Scope(func() {
-		got := TimestepEmbedding(gotorch.FromFloat32s([]float32{timestep}), 2*half).Float64s()
+		got := TimestepEmbedding(gotorch.FromFloat32s([]float32{timestep}), 2*half, 0).Float64s()
 		for k := range half {
 			exponent := float32(k) * float32(-math.Log(10000)) / half
 			frequency := math.Exp(float64(exponent))
@@ -195,7 +195,7 @@ func TestGoldenTimestepEmbedding(t *testing.T) {
 				continue
 			}
 			gotorch.Scope(func() {
-				got := TimestepEmbedding(gotorch.FromFloat32s(a.Float32s("timesteps")), a.Shape(name)[1])
+				got := TimestepEmbedding(gotorch.FromFloat32s(a.Float32s("timesteps")), a.Shape(name)[1], 0)
 				golden.WithinOfMax(t, name, got.Float32s(), a.Float32s(name), 1e-4)
 			})
 		}
