@@ -179,11 +179,26 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	t := terminal.Table{}
 	t.Line("source", "%s", r.Source)
 	t.Line("images", "%d", r.Images)
+	r.sizes(&t)
+	r.classes(&t)
+	r.problems(&t)
+	if r.Sheet != "" {
+		t.Line("contact sheet", "%s", r.Sheet)
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+func (r *dataInfoResult) sizes(t *terminal.Table) {
 	sizes := make([]string, len(r.Sizes))
 	for i, s := range r.Sizes {
 		sizes[i] = fmt.Sprintf("%8d of %d x %d pixels", s.Count, s.Width, s.Height)
 	}
 	t.List("sizes", sizes)
+}
+
+// classes writes the classes, the rule that gives them, and what is doubtful about it.
+func (r *dataInfoResult) classes(t *terminal.Table) {
 	t.List("classes", histogram(r.Classes))
 	if r.Rule != "" {
 		t.Line("classes by", "%s", r.Rule)
@@ -197,6 +212,10 @@ func (r *dataInfoResult) text(w io.Writer) error {
 	if len(r.Doubts) > 0 || r.NoClass != "" {
 		t.Line("  hint", "%s", "--"+data.LabelsHint)
 	}
+}
+
+// problems writes which files are no images, cannot be read, or look wrong.
+func (r *dataInfoResult) problems(t *terminal.Table) {
 	for _, l := range r.LeftOut {
 		t.Line("left out", "%d: %s; the first is %s", l.Images, l.Reason, l.First)
 	}
@@ -212,11 +231,6 @@ func (r *dataInfoResult) text(w io.Writer) error {
 		}
 		t.List("warnings", warnings)
 	}
-	if r.Sheet != "" {
-		t.Line("contact sheet", "%s", r.Sheet)
-	}
-	_, err := io.WriteString(w, t.String())
-	return err
 }
 
 // histogram returns a line with a bar per class.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -69,15 +70,7 @@ func (o sessionOptions) processCount() (int, error) {
 // by rank. It reports processes that a signal has killed, which cannot report it
 // themselves.
 func (all launched) wait(ctx context.Context, say func(string)) error {
-	type end struct {
-		rank int
-		err  error
-	}
-	ends := make(chan end, len(all))
-	for rank, c := range all {
-		go func() { ends <- end{rank, c.Wait()} }()
-	}
-	results := make([]error, len(all))
+	ends, results := all.ends(), make([]error, len(all))
 	interrupted := ctx.Done()
 	var late <-chan time.Time
 	for left := len(all); left > 0; {
@@ -103,12 +96,22 @@ func (all launched) wait(ctx context.Context, say func(string)) error {
 			results[e.rank] = launchedError{max(status, exitFailed)}
 		}
 	}
-	for _, err := range results {
-		if err != nil {
-			return err
-		}
+	return cmp.Or(results...)
+}
+
+// processEnd is the end of a process.
+type processEnd struct {
+	rank int
+	err  error // of [exec.Cmd.Wait]
+}
+
+// ends returns a channel with the end of each process.
+func (all launched) ends() <-chan processEnd {
+	ends := make(chan processEnd, len(all))
+	for rank, c := range all {
+		go func() { ends <- processEnd{rank, c.Wait()} }()
 	}
-	return nil
+	return ends
 }
 
 // exitOutside is the status of a process that a signal has killed.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"iddpm/checkpoint"
 	"iddpm/internal/cli"
+	"iddpm/internal/runs"
 	"iddpm/runconfig"
 )
 
@@ -81,42 +83,11 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 		return s.group.SyncError(cli.Errorf("--invert runs in one process: omit --processes, or start it without a launcher"))
 	}
 	remotes := s.remotes(o.remoteOptions)
-	trained, err := s.loadOnLeader(path, func(path string) (*checkpoint.Checkpoint, error) {
-		trained, err := checkpointWithFlags(c, remotes, path, o.preset)
-		if err == nil {
-			err = o.choose(c, trained)
-		}
-		return trained, err
-	})
+	trained, job, err := s.openJob(c, remotes, path, o)
 	if err != nil {
 		return err
 	}
-	classifier, err := s.loadOnLeader(o.byClassifier.path, func(path string) (*checkpoint.Checkpoint, error) {
-		return o.byClassifier.load(c.Context, remotes, path, trained)
-	})
-	if err != nil {
-		return err
-	}
-	var job *sampleJob
-	err = s.group.LeaderFirst(func() (err error) {
-		job, err = o.job(c, trained, classifier)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if trained.Config.Model.ClassCond {
-		s.warnOfUntrained(job.classes, trained)
-	}
-	second, err := s.loadOnLeader(o.cascade.path, func(path string) (*checkpoint.Checkpoint, error) {
-		return o.cascade.load(c.Context, remotes, path, trained, o.choice.ours)
-	})
-	if err != nil {
-		return err
-	}
-	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*checkpoint.Checkpoint, error) {
-		return o.guidance.load(c.Context, remotes, path, trained)
-	})
+	second, err := s.openCascadeAndGuide(c.Context, remotes, trained, job)
 	if err != nil {
 		return err
 	}
@@ -131,4 +102,52 @@ func (s *session) sampleDistributed(c *urfave.Context, path string, o *sampleOpt
 		return err
 	}
 	return errors.Join(err, s.emit(result, result.text), remotes.Publish(c.Context, path, result.files))
+}
+
+// openJob loads the network of a checkpoint and the classifier that guides it, and reads the files that
+// other flags name.
+func (s *session) openJob(c *urfave.Context, remotes *runs.Remotes, path string, o *sampleOptions) (trained *checkpoint.Checkpoint, job *sampleJob, err error) {
+	trained, err = s.loadOnLeader(path, func(path string) (*checkpoint.Checkpoint, error) {
+		trained, err := checkpointWithFlags(c, remotes, path, o.preset)
+		if err == nil {
+			err = o.choose(c, trained)
+		}
+		return trained, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	classifier, err := s.loadOnLeader(o.byClassifier.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.byClassifier.load(c.Context, remotes, path, trained)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.group.LeaderFirst(func() (err error) {
+		job, err = o.job(c, trained, classifier)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if trained.Config.Model.ClassCond {
+		s.warnOfUntrained(job.classes, trained)
+	}
+	return trained, job, nil
+}
+
+// openCascadeAndGuide loads the network that upsamples the samples of trained, nil if there is none, and
+// into the job the one that guides.
+func (s *session) openCascadeAndGuide(ctx context.Context, remotes *runs.Remotes, trained *checkpoint.Checkpoint, job *sampleJob) (second *checkpoint.Checkpoint, err error) {
+	o := job.sampleOptions
+	second, err = s.loadOnLeader(o.cascade.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.cascade.load(ctx, remotes, path, trained, o.choice.ours)
+	})
+	if err != nil {
+		return nil, err
+	}
+	job.guide, err = s.loadOnLeader(o.guidance.path, func(path string) (*checkpoint.Checkpoint, error) {
+		return o.guidance.load(ctx, remotes, path, trained)
+	})
+	return second, err
 }
