@@ -19,8 +19,11 @@ func File(dir string, step int) string {
 }
 
 // StepOf returns the step in a checkpoint's file name, or -1.
-func StepOf(path string) int {
-	m := checkpointName.FindStringSubmatch(filepath.Base(path))
+func StepOf(path string) int { return stepIn(checkpointName, filepath.Base(path)) }
+
+// stepIn returns the number that the group of a pattern matches in a file name, or -1.
+func stepIn(pattern *regexp.Regexp, name string) int {
+	m := pattern.FindStringSubmatch(name)
 	if m == nil {
 		return -1
 	}

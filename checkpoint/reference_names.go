@@ -22,17 +22,7 @@ func referenceOptimizer(step int) string        { return fmt.Sprintf("opt%06d.pt
 
 // ReferenceStep returns the step in the name of a model file of the reference, or -1 for
 // other names.
-func ReferenceStep(name string) int {
-	m := referenceName.FindStringSubmatch(name)
-	if m == nil {
-		return -1
-	}
-	step, err := strconv.Atoi(m[1])
-	if err != nil {
-		return -1
-	}
-	return step
-}
+func ReferenceStep(name string) int { return stepIn(referenceName, name) }
 
 // referenceModel returns the reference's model file of the same step as an EMA file:
 // model000010.pt for ema_0.9999_000010.pt. ok is false for other names.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"iddpm/runconfig"
 )
@@ -23,12 +22,11 @@ func SnapshotFile(dir string, step int) string {
 // SnapshotStep returns the step of a snapshot from its slash-separated name relative to the run
 // folder: 200 for ema/ema-000200.pt. ok is false for other files.
 func SnapshotStep(name string) (step int, ok bool) {
-	m := snapshotName.FindStringSubmatch(path.Base(name))
-	if m == nil || path.Dir(name) != SnapshotDir {
+	if path.Dir(name) != SnapshotDir {
 		return 0, false
 	}
-	step, err := strconv.Atoi(m[1])
-	return step, err == nil
+	step = stepIn(snapshotName, path.Base(name))
+	return step, step >= 0
 }
 
 // Snapshots returns the steps of the snapshots in a run folder, ascending.
