@@ -13,23 +13,23 @@ import (
 // checkpointWithFlags reads a checkpoint and applies the flags to its configuration. That of bare
 // weights comes from their parameters, the flags and the preset.
 func checkpointWithFlags(c *urfave.Context, r *runs.Remotes, arg, preset string) (*checkpoint.Checkpoint, error) {
-	checkpoint, err := r.Checkpoint(c.Context, arg)
+	trained, err := r.Checkpoint(c.Context, arg)
 	if err != nil {
 		return nil, err
 	}
-	_, err = configureCheckpoint(c, r, checkpoint, preset)
-	return checkpoint, err
+	_, err = configureCheckpoint(c, r, trained, preset)
+	return trained, err
 }
 
 // configureCheckpoint applies the flags to the configuration of a checkpoint, and returns what is
 // identified of bare weights.
-func configureCheckpoint(c *urfave.Context, r *runs.Remotes, checkpoint *checkpoint.Checkpoint, preset string) (found checkpoint.Identified, err error) {
-	config := &checkpoint.Config
+func configureCheckpoint(c *urfave.Context, r *runs.Remotes, trained *checkpoint.Checkpoint, preset string) (found checkpoint.Identified, err error) {
+	config := &trained.Config
 	switch {
-	case checkpoint.Bare:
-		found, err = bareWeights{c, r.Log, preset}.complete(checkpoint)
+	case trained.Bare:
+		found, err = bareWeights{c, r.Log, preset}.complete(trained)
 	case preset != "":
-		err = cli.Errorf("--preset %s: %s holds its configuration; presets are for bare weights", preset, checkpoint.Path)
+		err = cli.Errorf("--preset %s: %s holds its configuration; presets are for bare weights", preset, trained.Path)
 	default:
 		err = cli.Configure(c, config, cli.NetworkOptions(config))
 	}
@@ -55,5 +55,5 @@ func inRunFolder(c *checkpoint.Checkpoint, parts ...string) string {
 // runOf returns the run folder of a checkpoint that lies in one.
 func runOf(c *checkpoint.Checkpoint) (dir string, ok bool) {
 	dir, name := filepath.Split(filepath.Dir(c.Path))
-	return filepath.Clean(dir), name == "checkpoints"
+	return filepath.Clean(dir), name == checkpoint.Dir
 }

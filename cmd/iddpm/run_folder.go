@@ -77,7 +77,7 @@ func refuseRunsOwn(dir string) error {
 		return nil
 	}
 	switch filepath.Base(full) {
-	case "checkpoints":
+	case checkpoint.Dir:
 		return cli.Errorf("%s holds the checkpoints of a run: write to another folder", dir)
 	case checkpoint.SnapshotDir:
 		return cli.Errorf("%s holds the EMA snapshots of a run: write to another folder", dir)

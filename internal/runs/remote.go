@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 
@@ -69,14 +68,9 @@ func (r *remote) bring(ctx context.Context) error {
 		return err
 	}
 	_, err := r.newest(ctx)
-	entries, _ := os.ReadDir(filepath.Join(r.Dir, "checkpoints")) // may not exist yet
-	var copied []string
-	for _, e := range entries {
-		copied = append(copied, path.Join("checkpoints", e.Name()))
-	}
-	name, step := newestOf(copied)
-	if _, uploaded := newestOf(r.names); err == nil && step > uploaded {
-		r.log.Warn("the copy on this machine is newer than the URL: resuming from it", zap.String("newest", filepath.Join(r.Dir, name)), zap.Stringer("url", r.At))
+	copied := checkpoint.Files(r.Dir)
+	if _, uploaded := newestOf(r.names); err == nil && len(copied) > 0 && checkpoint.StepOf(copied[0]) > uploaded {
+		r.log.Warn("the copy on this machine is newer than the URL: resuming from it", zap.String("newest", copied[0]), zap.Stringer("url", r.At))
 	}
 	return err
 }

@@ -219,7 +219,7 @@ func URLOf(url string) (storage.Location, error) {
 	if ext := path.Ext(at.Base()); ext == ".pt" || ext == ".safetensors" {
 		at = at.Dir()
 	}
-	if at.Base() == "checkpoints" {
+	if at.Base() == checkpoint.Dir {
 		at = at.Dir()
 	}
 	return at, nil
