@@ -12,31 +12,15 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
-	"iddpm/diffusion"
+	"iddpm/internal/madeup"
 	"iddpm/model"
-	"iddpm/runconfig"
 	"iddpm/train/engine"
 )
-
-// small is the configuration of a network of a few layers.
-func small() runconfig.Config {
-	return runconfig.Config{
-		Model: model.Config{
-			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
-			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
-		},
-		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
-		Train: runconfig.Options{
-			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.9}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
-			SaveInterval: 1000, Precision: "fp32", Seed: 3, Threads: 1,
-		},
-	}
-}
 
 // smallest is a valid checkpoint of a network with one weight.
 func smallest(t testing.TB) *pt.Dict {
 	t.Helper()
-	config, err := json.Marshal(small())
+	config, err := json.Marshal(madeup.Run())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +41,7 @@ func TestCheckpointCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer network.Free()
-	good := Checkpoint{Path: "p", Config: small(), Model: network.StateDict()}
+	good := Checkpoint{Path: "p", Config: madeup.Run(), Model: network.StateDict()}
 	wider := good
 	wider.Config.Model.NumChannels *= 2
 	broken := good
@@ -114,7 +98,7 @@ func TestCheckpointSum(t *testing.T) {
 
 func tinyUNet(t *testing.T) model.UNetConfig {
 	t.Helper()
-	u, err := small().Model.UNet()
+	u, err := madeup.Run().Model.UNet()
 	if err != nil {
 		t.Fatal(err)
 	}

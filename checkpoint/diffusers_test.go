@@ -9,13 +9,14 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 
 	"iddpm/diffusers"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
 // TestImportedFromDiffusers reads a folder of diffusers with the configuration of the exported run,
 // and without it.
 func TestImportedFromDiffusers(t *testing.T) {
-	config := small()
+	config := madeup.Run()
 	config.Train.LR, config.Diffusion.UseKL = 0.5, config.Model.LearnSigma
 	c := &Checkpoint{Path: "p", Step: 7, Config: config, Model: tinyWeights(t), DataName: "images"}
 	w, err := c.Weights("")

@@ -9,13 +9,14 @@ import (
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/madeup"
 	"iddpm/model"
 )
 
 // tinyWeights is a state_dict of the network of tiny.
 func tinyWeights(t *testing.T) *pt.Dict {
 	t.Helper()
-	u, err := small().Model.UNet()
+	u, err := madeup.Run().Model.UNet()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestPrefixes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Config = small()
+		c.Config = madeup.Run()
 		if err := c.Check(""); err != nil || c.Prefix != prefix {
 			t.Errorf("%q: stripped %q, %v", prefix, c.Prefix, err)
 		}
@@ -77,7 +78,7 @@ func TestPrefixes(t *testing.T) {
 
 // The error counts the mismatches and lists only a few.
 func TestMismatchesAreAbbreviated(t *testing.T) {
-	c := Checkpoint{Path: "p", Config: small(), Model: prefixed(tinyWeights(t), "odd_")}
+	c := Checkpoint{Path: "p", Config: madeup.Run(), Model: prefixed(tinyWeights(t), "odd_")}
 	err := c.Check("")
 	var unfit *model.StateDictError
 	if !errors.As(err, &unfit) || len(unfit.Mismatches) != 2*c.Model.Len() {

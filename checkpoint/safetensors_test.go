@@ -12,6 +12,8 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 	"github.com/wangkuiyi/gotorch/safetensors"
+
+	"iddpm/internal/madeup"
 )
 
 // exportable is a checkpoint with two sets of weights.
@@ -20,7 +22,7 @@ func exportable() *Checkpoint {
 		return dictOf("b", &pt.Tensor{DType: pt.Float32, Shape: []int64{1}, Data: []byte{v, 0, 0, 0}}, "a", &pt.Tensor{DType: pt.Int64, Shape: []int64{}, Data: make([]byte, 8)})
 	}
 	return &Checkpoint{
-		Path: "p", Step: 1000, Config: small(), Model: weights(1), EMA: map[string]*pt.Dict{"0.9": weights(2)},
+		Path: "p", Step: 1000, Config: madeup.Run(), Model: weights(1), EMA: map[string]*pt.Dict{"0.9": weights(2)},
 		DataName: "ünames", ClassNames: []string{"a", "<b>"}, ClassCounts: []int64{3, 0},
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch/pt"
 
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
@@ -60,7 +61,7 @@ func TestSnapshotOfLaterFormat(t *testing.T) {
 
 // FuzzSnapshot: a file is refused or read as a snapshot whose sums are tensors.
 func FuzzSnapshot(f *testing.F) {
-	config, err := json.Marshal(small())
+	config, err := json.Marshal(madeup.Run())
 	if err != nil {
 		f.Fatal(err)
 	}

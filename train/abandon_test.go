@@ -9,14 +9,15 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 )
 
 // TestAbandonedStep interrupts a run during a step that does not end: the state before that
 // step is saved, and the resumed run ends in the state of an uninterrupted one.
 func TestAbandonedStep(t *testing.T) {
-	whole := train(t, tiny(), filepath.Join(t.TempDir(), "whole"))
+	whole := train(t, madeup.Run(), filepath.Join(t.TempDir(), "whole"))
 	dir := filepath.Join(t.TempDir(), "run")
-	trainer, err := New(tiny(), Run{Dir: dir})
+	trainer, err := New(madeup.Run(), Run{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

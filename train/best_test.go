@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
@@ -47,7 +48,7 @@ func TestBest(t *testing.T) {
 // A run keeps the checkpoint of its best evaluation, also when it is stopped and resumed. It is
 // neither the newest one nor one of those that Keep counts.
 func TestKeepBest(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 1, Images: 2, Respacing: "5"}
 	c.Train.KeepBest, c.Train.SaveInterval, c.Train.Keep, c.Train.LR = "bpd", 1, 1, 3e-2
 	whole := filepath.Join(t.TempDir(), "whole")
@@ -77,7 +78,7 @@ func TestKeepBest(t *testing.T) {
 
 func TestKeepBestNeedsMetric(t *testing.T) {
 	for name, want := range map[string]string{"bpd": "set eval-interval", "kid": "eval-metric kid", "accuracy": "is not one of"} {
-		c := tiny()
+		c := madeup.Run()
 		c.Train.KeepBest = name
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v", name, err)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
@@ -66,7 +67,7 @@ func TestTrainedClasses(t *testing.T) {
 // A checkpoint stores the number of images of each class. The log names the rule that assigns
 // classes, and a resumed run keeps its classes even if another rule is now the default.
 func TestClassesAreRecorded(t *testing.T) {
-	c, dir := tiny(), t.TempDir()
+	c, dir := madeup.Run(), t.TempDir()
 	c.Data.Dir = photos(t, "cat/IMG_0.png", "cat/IMG_1.png", "dog/IMG_0.png", ".thumbnails/IMG_0.png")
 	c.Data.Labels = "prefix"
 	c.Model.ClassCond, c.Model.NumClasses, c.Train.Steps = true, 2, 1

@@ -12,13 +12,14 @@ import (
 	"github.com/wangkuiyi/gotorch"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/model"
 	"iddpm/runconfig"
 )
 
 // tinyClassifier is a run of a classifier with steps of a few milliseconds.
 func tinyClassifier() runconfig.Config {
-	c := tiny()
+	c := madeup.Run()
 	c.Model.ClassCond, c.Model.NumClasses = true, 10
 	c.Classifier = &model.ClassifierConfig{
 		ImageSize: 8, NumClasses: 10, Width: 64, Depth: 1, ChannelMult: []float64{1, 1}, AttentionResolutions: []int{4},

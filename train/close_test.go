@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"iddpm/internal/madeup"
 )
 
 // A cancelled run leaves no goroutine and no open file, whether it was cancelled between two
 // steps or before the first.
 func TestCancelledRunClosesEverything(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Data.Dir = filepath.Join("..", "data", "noto-emoji-64.zip")
 	train(t, c, t.TempDir()) // starts what lives as long as the process
 	for _, last := range []int{0, 2} {

@@ -14,6 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/safetensors"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 )
 
 // combineAt combines the EMA of a run.
@@ -55,7 +56,7 @@ func floats(t *pt.Tensor) (v []float64) {
 // TestCombineEMA reconstructs the EMAs that another run with the same weights has recorded, and
 // those of the run itself. Averaging changes nothing else.
 func TestCombineEMA(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps, c.Train.LR = 40, 3e-3
 	recorded, other := c, c
 	recorded.Train.PowerEMA, recorded.Train.PowerEMAInterval = []float64{0.05, 0.10}, 2
@@ -86,7 +87,7 @@ func TestCombineEMA(t *testing.T) {
 // TestCombinedCheckpoint: the result is read as a checkpoint with the run's configuration, from
 // both formats.
 func TestCombinedCheckpoint(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.PowerEMA, c.Train.PowerEMAInterval = []float64{0.1}, 2
 	c.Model.ClassCond, c.Model.NumClasses = true, 10
 	dir := t.TempDir()
@@ -133,7 +134,7 @@ func TestCombinedCheckpoint(t *testing.T) {
 
 // TestSnapshotsOfResumedRun: the snapshots of a resumed run are those of an uninterrupted one.
 func TestSnapshotsOfResumedRun(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.PowerEMA, c.Train.PowerEMAInterval = []float64{0.05, 0.2}, 2
 	whole, dir := t.TempDir(), t.TempDir()
 	sameRun := train(t, c, whole)
@@ -150,7 +151,7 @@ func TestSnapshotsOfResumedRun(t *testing.T) {
 
 // TestSnapshotsAreKept: a run that keeps its newest checkpoints keeps snapshots of all its steps.
 func TestSnapshotsAreKept(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.PowerEMA, c.Train.PowerEMAInterval, c.Train.Steps, c.Train.SaveInterval, c.Train.Keep = []float64{0.1}, 1, 45, 15, 1
 	dir := t.TempDir()
 	train(t, c, dir)
@@ -165,7 +166,7 @@ func TestCombineEMARefuses(t *testing.T) {
 	if _, _, err := checkpoint.CombineEMA(t.TempDir(), 0.1, 0); !errors.As(err, &none) {
 		t.Error(err)
 	}
-	c := tiny()
+	c := madeup.Run()
 	c.Train.PowerEMA, c.Train.Steps = []float64{0.1}, 2
 	dir := t.TempDir()
 	train(t, c, dir)

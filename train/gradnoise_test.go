@@ -9,6 +9,7 @@ import (
 
 	"github.com/wangkuiyi/gotorch"
 
+	"iddpm/internal/madeup"
 	"iddpm/train/engine"
 	"iddpm/train/metrics"
 )
@@ -77,7 +78,7 @@ func TestGradNoiseEstimates(t *testing.T) {
 
 // Measuring the noise scale does not change the weights, and adds columns only if enabled.
 func TestGradientNoiseLeavesTrainingAlone(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Microbatch = 3
 	plainDir, noisyDir := filepath.Join(t.TempDir(), "plain"), filepath.Join(t.TempDir(), "noisy")
 	plain := train(t, c, plainDir)
@@ -98,7 +99,7 @@ func TestGradientNoiseLeavesTrainingAlone(t *testing.T) {
 }
 
 func TestGradientNoiseNeedsMicrobatches(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.GradientNoise = true
 	for _, microbatch := range []int{-1, 0, c.Train.BatchSize} {
 		c.Train.Microbatch = microbatch

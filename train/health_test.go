@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
@@ -59,7 +60,7 @@ func TestNonFiniteStepIsSkipped(t *testing.T) {
 }
 
 func testNonFiniteStepIsSkipped(t *testing.T, syncEveryStep bool) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.LogInterval = 1
 	const name = "out.2.bias"
 	var before, after []float64
@@ -105,7 +106,7 @@ func TestRollBack(t *testing.T) {
 }
 
 func testRollBack(t *testing.T, syncEveryStep bool) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval, c.Train.MaxSkipped, c.Train.Steps, c.Train.LogInterval = 2, 3, 8, 1
 	c.Train.PowerEMA, c.Train.PowerEMAInterval = []float64{0.1}, 4
 	broken := false
@@ -151,7 +152,7 @@ func TestDiverged(t *testing.T) {
 		"middle_block.0.in_layers.2.weight": "the first layer whose activations are not finite is middle_block",
 		"time_embed.0.weight":               "the first layer whose activations are not finite is time_embed",
 	} {
-		c := tiny()
+		c := madeup.Run()
 		c.Train.MaxSkipped, c.Train.Steps = 2, 100
 		_, _, err := poisoned(t, c, func(trainer *Trainer, step int) { trainer.parameter(name).FillI(3e38) })
 		for _, want := range []string{want, "even after rolling back once", "2 consecutive steps"} {
@@ -165,7 +166,7 @@ func TestDiverged(t *testing.T) {
 // TestLossScaleLeavesTheGradient compares the first gradient of fp16 with fp32's.
 func TestLossScaleLeavesTheGradient(t *testing.T) {
 	norm := func(precision string) float64 {
-		c := tiny()
+		c := madeup.Run()
 		c.Train.Precision, c.Train.Steps, c.Train.BatchSize = precision, 1, 2
 		var norm float64
 		_, _, err := poisoned(t, c, func(trainer *Trainer, _ int) {

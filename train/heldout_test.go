@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 	"iddpm/train/metrics"
 )
@@ -36,7 +37,7 @@ func evaluations(t *testing.T, dir string) (steps []int, bits []float64) {
 // An evaluation does not change the training state, and its result does not depend on the
 // size of its batches.
 func TestEvaluation(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Eval = runconfig.EvalConfig{HoldOut: 0.05}
 	plain := train(t, c, filepath.Join(t.TempDir(), "plain"))
 	c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 4, Images: 6, Respacing: "10"}
@@ -69,13 +70,13 @@ func TestEvaluationNeedsImages(t *testing.T) {
 		"not one of fid, kid":  {Samples: 2, Interval: 1, Metric: "is"},
 		"needs eval-samples":   {Metric: "kid"},
 	} {
-		c := tiny()
+		c := madeup.Run()
 		c.Eval = e
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", e, err, want)
 		}
 	}
-	c := tiny()
+	c := madeup.Run()
 	c.Eval = runconfig.EvalConfig{Interval: 1, Dir: filepath.Join(t.TempDir(), "nowhere")}
 	if _, err := New(c, Run{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "images to evaluate on") {
 		t.Errorf("error %v", err)
@@ -87,7 +88,7 @@ func TestEvaluationNeedsImages(t *testing.T) {
 func TestEvaluationByDefaultWeights(t *testing.T) {
 	run := func(steps int, rates ...float64) ([]float64, []string) {
 		core, log := observer.New(zap.InfoLevel)
-		c := tiny()
+		c := madeup.Run()
 		c.Train.Steps, c.Train.EMARates = steps, rates
 		c.Eval = runconfig.EvalConfig{HoldOut: 0.05, Interval: 2, Images: 2, Respacing: "5"}
 		dir := filepath.Join(t.TempDir(), "run")

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"iddpm/data"
+	"iddpm/internal/madeup"
 	"iddpm/train/engine"
 )
 
@@ -62,7 +63,7 @@ func TestImagesInMemory(t *testing.T) {
 // A run on images in memory is resumed to the bits of an uninterrupted one. Its hook sees every
 // step, and an error of the hook ends training after a save.
 func TestRunData(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Model.ClassCond, c.Model.NumClasses = true, 2
 	images := fiveInMemory(c.Model.ImageSize)
 	var steps []int

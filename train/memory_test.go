@@ -3,17 +3,18 @@ package train
 import (
 	"testing"
 
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
 // The estimate grows with everything that needs memory.
 func TestEstimateMemory(t *testing.T) {
-	network, err := tiny().Model.Plan()
+	network, err := madeup.Run().Model.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}
 	bytes := func(precision string, change func(*runconfig.Config), batch, microbatch int) int64 {
-		c := tiny()
+		c := madeup.Run()
 		c.Train.Precision = precision
 		change(&c)
 		return EstimateMemory(network, c, batch, microbatch).Bytes()

@@ -10,6 +10,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
@@ -32,7 +33,7 @@ func reference(t *testing.T, c runconfig.Config) (dir string, from *checkpoint.C
 }
 
 func referenceConfig() runconfig.Config {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps, c.Train.EMARates = 3, []float64{0.5, 0.9999}
 	return c
 }

@@ -24,26 +24,10 @@ import (
 
 	"iddpm/checkpoint"
 	"iddpm/data"
-	"iddpm/diffusion"
 	"iddpm/distributed"
-	"iddpm/model"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
-
-// tiny is a run on the built-in images with steps of a few milliseconds.
-func tiny() runconfig.Config {
-	return runconfig.Config{
-		Model: model.Config{
-			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
-			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
-		},
-		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
-		Train: runconfig.Options{
-			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.9}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
-			SaveInterval: 1000, Precision: "fp32", Seed: 3, Threads: 1,
-		},
-	}
-}
 
 func train(t *testing.T, c runconfig.Config, dir string) *checkpoint.Checkpoint {
 	t.Helper()
@@ -166,7 +150,7 @@ func TestResume(t *testing.T) {
 		"keep": func(c *runconfig.Config) { c.Train.SaveInterval, c.Train.Keep = 1, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := tiny()
+			c := madeup.Run()
 			change(&c)
 			whole := train(t, c, t.TempDir())
 			half := c
@@ -213,7 +197,7 @@ func fiveImages(t *testing.T) (dir string) {
 
 // TestMicrobatch checks that the size of microbatches changes results only by rounding.
 func TestMicrobatch(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps, c.Model.Dropout = 2, 0.2
 	whole := train(t, c, t.TempDir())
 	c.Train.Microbatch = 3
@@ -234,10 +218,10 @@ func TestMicrobatch(t *testing.T) {
 // TestInterrupt cancels a run at its third step: it saves, and resumes to the same final
 // state.
 func TestInterrupt(t *testing.T) {
-	whole := train(t, tiny(), t.TempDir())
+	whole := train(t, madeup.Run(), t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	trainer, err := New(tiny(), Run{Dir: dir, Progress: func(p Progress) {
+	trainer, err := New(madeup.Run(), Run{Dir: dir, Progress: func(p Progress) {
 		if p.Step == 3 {
 			cancel()
 		}
@@ -260,7 +244,7 @@ func TestInterrupt(t *testing.T) {
 
 // TestNewestReadable resumes from the newest checkpoint that can be read.
 func TestNewestReadable(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval = 2
 	dir := t.TempDir()
 	train(t, c, dir)
@@ -329,7 +313,7 @@ func TestLoadCheckpointErrors(t *testing.T) {
 
 // TestInitFrom fine-tunes from another network's weights.
 func TestInitFrom(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps = 1
 	from := train(t, c, t.TempDir())
 	c.Train.InitFrom, c.Model.ClassCond, c.Model.NumClasses = from.Path, true, 10
@@ -355,7 +339,7 @@ func TestInitFrom(t *testing.T) {
 
 // TestTensorsStayFlat trains on and watches the number of living tensors.
 func TestTensorsStayFlat(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps, c.Train.LogInterval = 30, 1
 	var live []int64
 	trainer, err := New(c, Run{Dir: t.TempDir(), Progress: func(p Progress) { live = append(live, gotorch.LiveTensors()) }})
@@ -375,7 +359,7 @@ func TestLearningRate(t *testing.T) {
 }
 
 func TestValidateListsEverything(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.BatchSize, c.Train.Microbatch, c.Train.LR = 4, 5, -1
 	c.Diffusion.Steps, c.Model.ImageSize, c.Train.Precision = 0, 33, "int8"
 	c.Data.Background, c.Data.Cache, c.Data.JPEGDecoder = "whitish", "much", "magick"
@@ -388,7 +372,7 @@ func TestValidateListsEverything(t *testing.T) {
 }
 
 func TestDataOptions(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	if o := c.DataOptions(); o.Background != nil || o.CacheBytes != 0 || o.ImageSize != c.Model.ImageSize {
 		t.Errorf("nothing said: %+v", o)
 	}
@@ -405,7 +389,7 @@ func TestDataOptions(t *testing.T) {
 
 // A checkpoint stores the JPEG decoder, and resuming with another one logs a warning.
 func TestJPEGDecoderIsRecorded(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Steps, c.Data.Dir, c.Data.JPEGDecoder = 1, t.TempDir(), "go"
 	var file bytes.Buffer
 	if err := jpeg.Encode(&file, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
@@ -438,7 +422,7 @@ func TestJPEGDecoderIsRecorded(t *testing.T) {
 // TestResumeRejectsEarlierEnd resumes with a last step that the run has passed.
 func TestResumeRejectsEarlierEnd(t *testing.T) {
 	dir := t.TempDir()
-	train(t, tiny(), dir)
+	train(t, madeup.Run(), dir)
 	before := read(t, filepath.Join(dir, checkpoint.ConfigFile))
 	for steps, want := range map[int]string{
 		5:  "is at step 6, so the run cannot end at step 5",
@@ -460,7 +444,7 @@ func TestResumeRejectsEarlierEnd(t *testing.T) {
 // An image that cannot be read ends the run, which is saved first, and can be resumed if that
 // image may be skipped.
 func TestUnreadableImageSavesRun(t *testing.T) {
-	c, dir := tiny(), t.TempDir()
+	c, dir := madeup.Run(), t.TempDir()
 	c.Data.Dir, c.Data.Cache, c.Train.Steps = fiveImages(t), "none", 20 // far beyond what is read ahead
 	trainer, err := New(c, Run{Dir: dir})
 	if err != nil {
@@ -499,7 +483,7 @@ func truncate(t *testing.T, path string) {
 // TestResumeMovedData resumes with images that have moved, to the final state of an
 // uninterrupted run. It logs a warning if the images are others.
 func TestResumeMovedData(t *testing.T) {
-	c, home := tiny(), t.TempDir()
+	c, home := madeup.Run(), t.TempDir()
 	t.Chdir(home)
 	if err := os.Rename(fiveImages(t), "photos"); err != nil {
 		t.Fatal(err)
@@ -542,7 +526,7 @@ func TestResumeMovedData(t *testing.T) {
 // requested number, and a log message.
 func TestResumeThreads(t *testing.T) {
 	var alone *distributed.Group
-	cores, c := alone.CPUs(), tiny()
+	cores, c := alone.CPUs(), madeup.Run()
 	c.Train.Steps, c.Train.Threads = 2, cores+3
 	path := train(t, c, t.TempDir()).Path
 	for requested, want := range map[int]int{0: cores, 1: 1, cores + 3: cores + 3} {

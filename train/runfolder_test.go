@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 )
 
@@ -45,9 +46,9 @@ func closeTrainer(t *testing.T, trainer *Trainer) {
 // TestResumeBeforeFirstCheckpoint resumes a run that was killed before its first save: it
 // starts again, and ends in the same state.
 func TestResumeBeforeFirstCheckpoint(t *testing.T) {
-	whole := train(t, tiny(), t.TempDir())
+	whole := train(t, madeup.Run(), t.TempDir())
 	dir := t.TempDir()
-	killed, err := New(tiny(), Run{Dir: dir})
+	killed, err := New(madeup.Run(), Run{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestResumeBeforeFirstCheckpoint(t *testing.T) {
 
 func TestRunFolderLock(t *testing.T) {
 	dir := t.TempDir()
-	first, err := New(tiny(), Run{Dir: dir})
+	first, err := New(madeup.Run(), Run{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +77,14 @@ func TestRunFolderLock(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, checkpoint.ConfigFile)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(tiny(), Run{Dir: dir}); err == nil || !strings.Contains(err.Error(), owner) {
+	if _, err := New(madeup.Run(), Run{Dir: dir}); err == nil || !strings.Contains(err.Error(), owner) {
 		t.Errorf("New in a folder that is in use: %v", err)
 	}
 	closeTrainer(t, first)
 	if _, err := os.Stat(filepath.Join(dir, LockFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the lock file still exists: %v", err)
 	}
-	second, err := New(tiny(), Run{Dir: dir})
+	second, err := New(madeup.Run(), Run{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestRunFolderLock(t *testing.T) {
 // TestResumeCleansUp removes the temporary file of a killed process.
 func TestResumeCleansUp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[run]") // no pattern
-	train(t, tiny(), dir)
+	train(t, madeup.Run(), dir)
 	if err := os.WriteFile(filepath.Join(dir, checkpoint.Dir, ".ckpt-000009.pt12345"), []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestResumeCleansUp(t *testing.T) {
 // TestResumeOlder resumes from an older checkpoint: the log warns of the newer one, which is
 // not deleted.
 func TestResumeOlder(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval, c.Train.Keep = 2, 2
 	dir := t.TempDir()
 	train(t, c, dir)
@@ -123,7 +124,7 @@ func TestResumeOlder(t *testing.T) {
 }
 
 func TestKeep(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval, c.Train.Keep, c.Train.KeepEvery = 1, 2, 3
 	dir := t.TempDir()
 	train(t, c, dir)
@@ -152,7 +153,7 @@ func (d *faultyDisk) write(path string, v any) error {
 func trainOn(t *testing.T, d *faultyDisk, change func(*runconfig.Config)) (dir string, logs *observer.ObservedLogs, err error) {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval = 2
 	change(&c)
 	dir = t.TempDir()
@@ -206,7 +207,7 @@ func TestLastSaveFails(t *testing.T) {
 // TestCheckpointFolderRemoved moves the checkpoint folder away during a run: the next save
 // creates it again.
 func TestCheckpointFolderRemoved(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	c.Train.SaveInterval = 1
 	dir := t.TempDir()
 	folder, away := filepath.Join(dir, checkpoint.Dir), filepath.Join(t.TempDir(), "away")
@@ -232,7 +233,7 @@ func TestCheckpointFolderRemoved(t *testing.T) {
 func TestInterruptCannotSave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	trainer, err := New(tiny(), Run{Dir: t.TempDir()})
+	trainer, err := New(madeup.Run(), Run{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +248,7 @@ func TestInterruptCannotSave(t *testing.T) {
 // TestSaveRunsInBackground writes the checkpoint of step 4 only after step 6: if a step waited
 // for it, the test would not end. The checkpoint holds the state of step 4.
 func TestSaveRunsInBackground(t *testing.T) {
-	c := tiny()
+	c := madeup.Run()
 	dir, later := t.TempDir(), make(chan struct{})
 	c.Train.SaveInterval, c.Train.Steps = 4, 7
 	trainer, err := New(c, Run{Dir: dir, Progress: func(p Progress) {
@@ -275,7 +276,7 @@ func TestSaveRunsInBackground(t *testing.T) {
 // TestResumeElsewhere resumes a checkpoint in another run folder: it uses a new folder, and
 // leaves that of another run unchanged.
 func TestResumeElsewhere(t *testing.T) {
-	from, other, c := t.TempDir(), t.TempDir(), tiny()
+	from, other, c := t.TempDir(), t.TempDir(), madeup.Run()
 	c.Train.Steps = 2
 	source := train(t, c, from).Path
 	c.Train.Seed = 9
@@ -315,7 +316,7 @@ func read(t *testing.T, path string) []byte {
 
 // TestResumeCheckpointsFolder resumes by the path of the checkpoint folder.
 func TestResumeCheckpointsFolder(t *testing.T) {
-	c, run := tiny(), t.TempDir()
+	c, run := madeup.Run(), t.TempDir()
 	c.Train.Steps = 1
 	train(t, c, run)
 	for name, c := range map[string]struct {

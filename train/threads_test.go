@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/checkpoint"
+	"iddpm/internal/madeup"
 	"iddpm/internal/threads"
 	"iddpm/runconfig"
 )
@@ -41,7 +42,7 @@ func contended(trainer *Trainer) *threads.Adapter {
 // so, unless the user has chosen the number of threads.
 func TestAdaptThreads(t *testing.T) {
 	twoThreads(t)
-	c := tiny()
+	c := madeup.Run()
 	c.Train.Threads = 0
 	run := func(c runconfig.Config, omp string) (*checkpoint.Checkpoint, *observer.ObservedLogs) {
 		t.Helper()

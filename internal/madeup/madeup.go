@@ -1,6 +1,6 @@
-// Package madeup generates pseudorandom weights of the Inception network for tests:
-// trained weights are too large for a repository. evaluate/testdata/make.py generates the
-// same weights in Python.
+// Package madeup has what tests share: the configuration of a small run, and pseudorandom weights
+// of the Inception network, since trained ones are too large for a repository.
+// evaluate/testdata/make.py generates the same weights in Python.
 package madeup
 
 import (

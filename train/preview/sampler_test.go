@@ -16,9 +16,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"iddpm/checkpoint"
-	"iddpm/diffusion"
 	"iddpm/inference"
-	"iddpm/model"
+	"iddpm/internal/madeup"
 	"iddpm/runconfig"
 	"iddpm/train"
 )
@@ -26,18 +25,10 @@ import (
 // tiny is a run on the built-in images with steps of a few milliseconds, and a grid every third.
 // Its EMA is mostly initial weights at step 3, but not at step 6.
 func tiny() runconfig.Config {
-	return runconfig.Config{
-		Model: model.Config{
-			ImageSize: 8, InChannels: 3, NumChannels: 32, NumResBlocks: 1, ChannelMult: []float64{1, 1}, NumHeads: 2,
-			AttentionResolutions: []int{4}, LearnSigma: true, UseScaleShiftNorm: true,
-		},
-		Diffusion: diffusion.Config{Steps: 40, NoiseSchedule: "cosine", LearnSigma: true, RescaleTimesteps: true, RescaleLearnedSigmas: true},
-		Train: runconfig.Options{
-			BatchSize: 4, LR: 1e-3, EMARates: []float64{0.8}, ScheduleSampler: "uniform", Steps: 6, LogInterval: 2,
-			SaveInterval: 3, Precision: "fp32", Seed: 3, Threads: 1,
-		},
-		Samples: runconfig.SampleConfig{Interval: 3, Images: 5, Respacing: "ddim5"},
-	}
+	c := madeup.Run()
+	c.Train.EMARates, c.Train.SaveInterval = []float64{0.8}, 3
+	c.Samples = runconfig.SampleConfig{Interval: 3, Images: 5, Respacing: "ddim5"}
+	return c
 }
 
 // sampled is the environment of a run with grids.
