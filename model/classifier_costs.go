@@ -43,8 +43,23 @@ func (m *Classifier) RecomputedMACs(imageSize int) int64 {
 // StepBytes returns what [UNet.StepBytes] does, for a classifier.
 func (m *Classifier) StepBytes(s StepMemory) int64 {
 	w := memoryWalk{StepMemory: s, live: m.castBytes(s)}
+	m.simulate(&w)
+	return max(w.peak, m.sumBytes(s))
+}
+
+// GradientBytes returns the peak memory in bytes of the gradient of log p(y | x_t) by n images, as in
+// classifier guidance, in addition to the weights ([Classifier.FrozenBytes]). elementBytes are those of
+// an activation in the compute dtype.
+func (m *Classifier) GradientBytes(n, imageSize int, elementBytes int64) int64 {
+	w := memoryWalk{StepMemory: StepMemory{Images: n, ImageSize: imageSize, ElementBytes: elementBytes, WorkingWeights: true}, frozen: true}
+	m.simulate(&w)
+	return w.peak
+}
+
+// simulate adds the layers to w, and runs the backward pass.
+func (m *Classifier) simulate(w *memoryWalk) {
 	_, poolsAll := m.pool.(*featurePool)
-	side, results := int64(s.ImageSize), int64(0)
+	side, results := int64(w.ImageSize), int64(0)
 	for _, bl := range m.encoderBlocks() {
 		out := w.block(bl, side)
 		side, results = bl.size(side), results+out
@@ -52,8 +67,7 @@ func (m *Classifier) StepBytes(s StepMemory) int64 {
 			w.layers[len(w.layers)-1].addedGrad = out
 		}
 	}
-	w.add(m.pool.memory(&w, side, results))
+	w.add(m.pool.memory(w, side, results))
 	w.input(&m.encoder, m.encoderBlocks(), nil)
 	w.backward()
-	return max(w.peak, m.sumBytes(s))
 }

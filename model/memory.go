@@ -82,6 +82,7 @@ func (m *encoder) sumBytes(s StepMemory) int64 {
 // memoryWalk simulates the memory of a step, layer by layer.
 type memoryWalk struct {
 	StepMemory
+	frozen     bool // the weights get no gradients
 	layers     []layerMemory
 	live, peak int64
 }
@@ -243,6 +244,9 @@ func (w *memoryWalk) pooled(n *norm, channels, side int64) layerMemory {
 
 // weights returns the bytes of the gradients of params.
 func (w *memoryWalk) weights(params ...*Parameter) (bytes int64) {
+	if w.frozen {
+		return 0
+	}
 	for _, p := range params {
 		size := int64(4)
 		if p.autocast && !p.deferred && (w.WorkingWeights || w.castsAtOnce()) {

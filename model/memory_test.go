@@ -146,5 +146,12 @@ func TestStepBytesOfClassifiers(t *testing.T) {
 		if got := float64(bytes(1001)-bytes(1000)) / 256; got != want {
 			t.Errorf("%s: one additional image needs %.4f values per pixel, want %.4f", pool, got, want)
 		}
+		// A gradient by the image needs the same activations, and no gradients of weights.
+		if got := float64(m.GradientBytes(1001, 8, 4)-m.GradientBytes(1000, 8, 4)) / 256; got != want {
+			t.Errorf("%s: the gradient of one additional image needs %.4f values per pixel, want %.4f", pool, got, want)
+		}
+		if step, gradient := bytes(1), m.GradientBytes(1, 8, 4); gradient >= step {
+			t.Errorf("%s: a gradient by one image needs %d bytes, a training step %d", pool, gradient, step)
+		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"iddpm/model"
 )
 
-// MemoryEstimate is the GPU memory of training in one process, in bytes.
+// MemoryEstimate is the GPU memory of training or sampling in one process, in bytes.
 type MemoryEstimate struct {
-	State int64 // master and working weights, optimizer state, EMA weights, the batch's images
-	Step  int64 // peak of a step: activations and gradients
+	State int64 // weights; in training also optimizer state, EMA weights, the batch's images
+	Step  int64 // peak of a step: activations, and in training gradients
 }
 
 // Bytes returns the peak of memory in tensors. It excludes workspaces of cuDNN and cuBLAS,
@@ -22,10 +22,7 @@ func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
 // [model.UNet.StepBytes] and [Options.Plan]. batch is the number of images per process, microbatch those of a
 // backward pass. The precision "auto" counts as bfloat16.
 func EstimateMemory(network Network, o Options, batch, microbatch int) MemoryEstimate {
-	p := Precisions[o.Precision]
-	if o.Precision == "auto" || o.Precision == "" {
-		p = Precisions["bf16"]
-	}
+	p := estimatedPrecision(o.Precision)
 	s := model.StepMemory{
 		Images: microbatch, ImageSize: o.Model.ImageSize, ElementBytes: p.bytes(), WorkingWeights: p.hasWorkingWeights(), Accumulates: microbatch < batch, Checkpointing: o.Model.UseCheckpoint,
 	}
@@ -37,6 +34,34 @@ func EstimateMemory(network Network, o Options, batch, microbatch int) MemoryEst
 	m.State += int64(batch) * int64(o.Model.ImageSize) * int64(o.Model.ImageSize) * int64(o.Model.InChannels) * (1 + 4)
 	m.Step = network.StepBytes(s)
 	return m
+}
+
+// estimatedPrecision returns the precision of an estimate: auto is bf16.
+func estimatedPrecision(name string) Precision {
+	if name == "auto" || name == "" {
+		name = "bf16"
+	}
+	return Precisions[name]
+}
+
+// EstimateSampling computes the memory of sampling n images at once: see [model.UNet.EvaluationBytes].
+// The precision "auto" counts as bfloat16.
+func EstimateSampling(network *model.UNet, imageSize int, precision string, n int) MemoryEstimate {
+	bytes := estimatedPrecision(precision).bytes()
+	return MemoryEstimate{State: network.FrozenBytes(bytes), Step: network.EvaluationBytes(n, imageSize, bytes)}
+}
+
+// EstimateClassifierGradient computes the memory that a classifier adds to sampling n images at once: see
+// [model.Classifier.GradientBytes].
+func EstimateClassifierGradient(network *model.Classifier, imageSize int, precision string, n int) MemoryEstimate {
+	bytes := estimatedPrecision(precision).bytes()
+	return MemoryEstimate{State: network.FrozenBytes(bytes), Step: network.GradientBytes(n, imageSize, bytes)}
+}
+
+// Beside returns the memory of two networks that run one after the other: the sum of State and the
+// larger Step.
+func (m MemoryEstimate) Beside(other MemoryEstimate) MemoryEstimate {
+	return MemoryEstimate{State: m.State + other.State, Step: max(m.Step, other.Step)}
 }
 
 // memoryMargin is the assumed ratio of a process's GPU memory to its tensors: for the
