@@ -156,6 +156,17 @@ type samplingCost struct {
 	Guide       int   `json:"guide_evaluations"`    // of the network of --guide
 	Gradients   int   `json:"classifier_gradients"` // of the classifier of --classifier
 	FLOPs       int64 `json:"flops"`                // of all of them
+
+	Memory samplingMemory `json:"memory"`
+}
+
+// samplingMemory is the memory of sampling with the default batch size, in bytes.
+type samplingMemory struct {
+	Precision string `json:"precision"`  // compute precision of the estimate
+	Batch     int    `json:"batch_size"` // samples at once
+	Weights   int64  `json:"weight_bytes"`
+	PerImage  int64  `json:"picture_bytes"`  // per additional sample of a batch
+	Bytes     int64  `json:"sampling_bytes"` // peak of tensors on a GPU
 }
 
 // write adds the cost to a table.
@@ -167,4 +178,7 @@ func (c *samplingCost) write(t *terminal.Table) {
 	if c.Gradients > 0 {
 		t.Line("  classifier", "%d gradients", c.Gradients)
 	}
+	m := c.Memory
+	t.Line("sampling memory", "about %s of a GPU in %s for %d samples at once: %s of weights, and %s per sample",
+		terminal.FormatBytes(m.Bytes), m.Precision, m.Batch, terminal.FormatBytes(m.Weights), terminal.FormatBytes(m.PerImage))
 }

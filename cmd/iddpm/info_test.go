@@ -144,12 +144,14 @@ func TestInfoOfClassifiers(t *testing.T) {
 // TestInfoSampling counts the evaluations of sampling with guidance.
 func TestInfoSampling(t *testing.T) {
 	guide, classifier := tinyRun(t), writeSmallClassifier(t, model.PoolAttention)
+	var memory samplingMemory // of the last call of describe
 	describe := func(args string) (r infoResult) {
 		t.Helper()
 		got := iddpm(t, append([]string{"info"}, strings.Fields(args+" --json")...)...)
 		if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || r.Sampling == nil {
 			t.Fatalf("%s: %d, %s%s", args, got.status, got.stdout, got.stderr)
 		}
+		r.Sampling.Memory, memory = samplingMemory{}, r.Sampling.Memory
 		return r
 	}
 	network := "emoji --class-cond --num-classes 10 --class-dropout 0.1 --timestep-respacing 20"
@@ -157,19 +159,35 @@ func TestInfoSampling(t *testing.T) {
 	if c := *plain.Sampling; c != (samplingCost{Timesteps: 20, Evaluations: 20, FLOPs: 20 * plain.FLOPs}) {
 		t.Errorf("without guidance: %+v", c)
 	}
+	alone := memory
+	if alone.Batch != 16 || alone.Weights < 4*plain.Parameters || alone.PerImage <= 0 || alone.Bytes < alone.Weights+15*alone.PerImage {
+		t.Errorf("memory without guidance: %+v", alone)
+	}
 	if c := *describe(network + " --guidance 2").Sampling; c != (samplingCost{Timesteps: 20, Guided: 20, Evaluations: 40, FLOPs: 40 * plain.FLOPs}) {
 		t.Errorf("with guidance: %+v", c)
+	}
+	if memory.Weights != alone.Weights || memory.PerImage != 2*alone.PerImage {
+		t.Errorf("memory with guidance: %+v, without %+v", memory, alone)
 	}
 	part := *describe(network + " --guidance 2 --guidance-interval 0.2,3").Sampling
 	if part.Guided < 5 || part.Guided > 15 || part.Evaluations != 20+part.Guided || part.FLOPs != int64(part.Evaluations)*plain.FLOPs {
 		t.Errorf("in an interval: %+v", part)
 	}
 	own := describe(guide)
+	alone = memory
 	if c := *describe(guide + " --guidance 2 --guide " + guide).Sampling; c.Evaluations != c.Timesteps || c.Guide != c.Timesteps || c.FLOPs != 2*own.Sampling.FLOPs {
 		t.Errorf("with a guide: %+v", c)
 	}
+	if memory.Weights != 2*alone.Weights || memory.PerImage != alone.PerImage {
+		t.Errorf("memory with a guide: %+v, without %+v", memory, alone)
+	}
 	small := "emoji --image-size 16 --timestep-respacing 20 --classifier " + classifier + smallClassifier
-	zero, one := describe(small+" --classifier-scale 0"), describe(small)
+	zero := describe(small + " --classifier-scale 0")
+	alone = memory
+	one := describe(small)
+	if memory.Weights <= alone.Weights || memory.PerImage < alone.PerImage {
+		t.Errorf("memory with a classifier: %+v, without %+v", memory, alone)
+	}
 	if c := *one.Sampling; c.Gradients != 20 || zero.Sampling.Gradients != 0 || c.FLOPs <= zero.Sampling.FLOPs || (c.FLOPs-zero.Sampling.FLOPs)%20 != 0 {
 		t.Errorf("with a classifier: %+v, with S = 0 %+v", c, zero.Sampling)
 	}
