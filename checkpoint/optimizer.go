@@ -71,19 +71,21 @@ func unpackOptimizer(network engine.Network, dict *pt.Dict, s *engine.State) err
 // scalar reads a number that PyTorch stores as a tensor of one element; old versions stored
 // an int.
 func (f *fields) scalar(key any) float64 {
-	if v, _ := f.dict.Get(key); v != nil {
-		switch v := v.(type) {
-		case int64:
-			return float64(v)
-		case float64:
-			return v
+	switch v := get[any](f, key).(type) {
+	case nil: // f or its parent has the error
+	case int64:
+		return float64(v)
+	case float64:
+		return v
+	case *pt.Tensor:
+		if int64(len(v.Data)) == v.DType.Size() {
+			return gotorch.FromPT(v).Float64()
 		}
+		f.err = fmt.Errorf("%s%v has the shape %v, not one element", f.path, key, v.Shape)
+	default:
+		f.err = fmt.Errorf("%s%v is a %s", f.path, key, pt.TypeName(v))
 	}
-	tensor := f.tensor(key)
-	if f.err != nil {
-		return 0
-	}
-	return gotorch.FromPT(tensor).Float64()
+	return 0
 }
 
 // unflatten splits the moments, which the reference's --use_fp16 stores as one vector over
