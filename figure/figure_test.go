@@ -382,6 +382,21 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// Smoothing turns a constant learning rate into values that differ by rounding errors.
+func TestConstantMetric(t *testing.T) {
+	for _, log := range []bool{false, true} {
+		r := Run{Name: "constant"}
+		for i := range 200 {
+			r.Points = append(r.Points, Point{i, 1e-4})
+		}
+		c := LearningCurves([]Run{r}, LearningCurvesOptions{Label: "lr", Column: "lr", Smooth: 0.9, LogY: log})
+		if _, y := c.Panels[0].limits(); !(y[0] < 0.9e-4 && y[1] > 1.1e-4) {
+			t.Fatalf("the axis, logarithmic %t, is from %g to %g", log, y[0], y[1])
+		}
+		saved(t, c.Save)
+	}
+}
+
 func TestSaveRefuses(t *testing.T) {
 	dir := t.TempDir()
 	good, err := AlphaBar(50)

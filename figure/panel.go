@@ -105,24 +105,28 @@ func (p Panel) limits() (x, y [2]float64) {
 }
 
 // widen returns the axis' own limits if set, and otherwise r widened by a fraction of the
-// range at both ends.
+// range at both ends. A range of rounding errors alone counts as one value.
 func (a Axis) widen(r [2]float64, share float64) [2]float64 {
 	if a.Min != a.Max {
 		return [2]float64{a.Min, a.Max}
 	}
+	constant := r[1]-r[0] <= roundingRange*max(math.Abs(r[0]), math.Abs(r[1]))
 	if a.Log {
 		factor := math.Pow(r[1]/r[0], share)
-		if r[0] == r[1] {
+		if constant {
 			factor = 2
 		}
 		return [2]float64{r[0] / factor, r[1] * factor}
 	}
 	free := share * (r[1] - r[0])
-	if r[0] == r[1] {
+	if constant {
 		free = max(0.5*math.Abs(r[0]), 1e-9)
 	}
 	return [2]float64{r[0] - free, r[1] + free}
 }
+
+// roundingRange is the range, relative to the values, below which float64 has no room for ticks.
+const roundingRange = 1e-12
 
 func (a Axis) apply(axis *plot.Axis, r [2]float64) {
 	axis.Min, axis.Max = r[0], r[1]
