@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wangkuiyi/gotorch"
 	"github.com/wangkuiyi/gotorch/pt"
@@ -62,6 +63,9 @@ func unpackOptimizer(network engine.Network, dict *pt.Dict, s *engine.State) err
 		m, v, step := entry.tensor("exp_avg"), entry.tensor("exp_avg_sq"), entry.scalar("step")
 		if err := state.failed(entry); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if shape := p.Tensor.Shape(); !slices.Equal(m.Shape, shape) || !slices.Equal(v.Shape, shape) {
+			return fmt.Errorf("%s: the moments have the shapes %v and %v, the parameter %v", p.Name, m.Shape, v.Shape, shape)
 		}
 		s.ExpAvg[i], s.ExpAvgSq[i], s.Updates = gotorch.FromPT(m), gotorch.FromPT(v), int64(step)
 	}
