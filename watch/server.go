@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ var page embed.FS
 // contentPolicy allows only what comes from this server.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// cookie holds the token once a page was opened by ?token=TOKEN.
+// cookie holds the fingerprint of the token once a page was opened by ?token=TOKEN.
 const cookie = "iddpm-watch"
 
 // Handler serves the page of a watcher. With a token a request must carry it, as ?token=TOKEN (which sets
@@ -70,7 +71,7 @@ func admit(out http.ResponseWriter, in *http.Request, token string) {
 		http.Error(out, "this is not the token", http.StatusUnauthorized)
 		return
 	}
-	http.SetCookie(out, &http.Cookie{Name: cookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(out, &http.Cookie{Name: cookie, Value: fingerprint(token), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	http.Redirect(out, in, "/", http.StatusSeeOther)
 }
 
@@ -79,7 +80,13 @@ func hasToken(in *http.Request, token string) bool {
 		return same(given, token)
 	}
 	c, err := in.Cookie(cookie)
-	return err == nil && same(c.Value, token)
+	return err == nil && same(c.Value, fingerprint(token))
+}
+
+// fingerprint returns a text that stands for a token in a cookie, which cannot hold every character.
+func fingerprint(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // same compares in constant time, also where lengths differ.

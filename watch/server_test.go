@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,14 +147,23 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: %d to %q, want %d", test.name, status, h.Get("Location"), test.want)
 		}
 	}
-	jar, _ := cookiejar.New(nil)
-	browser := &http.Client{Jar: jar}
-	for _, path := range []string{"/?token=a+token", "/api/runs"} {
-		out, err := browser.Get(s.URL + path)
-		if err != nil || out.StatusCode != 200 {
-			t.Fatalf("%s: %v %v", path, out, err)
+}
+
+// A cookie cannot hold every character of a token.
+func TestTokenInACookie(t *testing.T) {
+	for _, token := range []string{"plain", "a token", `"quoted; \ token"`, "Schlüssel"} {
+		s := serve(t, watching(t, madeUpRun(t, 1)), token)
+		jar, _ := cookiejar.New(nil)
+		browser := &http.Client{Jar: jar}
+		for _, path := range []string{"/?token=" + url.QueryEscape(token), "/api/runs"} {
+			out, err := browser.Get(s.URL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Body.Close(); out.StatusCode != http.StatusOK {
+				t.Errorf("%s, token %q: %s", path, token, out.Status)
+			}
 		}
-		out.Body.Close()
 	}
 }
 
