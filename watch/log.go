@@ -15,7 +15,7 @@ type history struct {
 	offset int64 // bytes read, up to the end of the last whole line
 	step   int   // of the newest row
 	rows   int   // read
-	bad    int   // lines that are not rows
+	bad    int   // lines that are not rows, or rows of an earlier step
 }
 
 func newHistory() *history { return &history{series: map[string]*Series{}} }
@@ -24,13 +24,16 @@ func newHistory() *history { return &history{series: map[string]*Series{}} }
 var errRewritten = errors.New("the log was rewritten")
 
 // read adds the whole lines of text, which begins at h.offset, and ignores an incomplete last line.
-func (h *history) read(text []byte) error {
+// A row of an earlier step is an errRewritten, unless the log is already being read again.
+func (h *history) read(text []byte, again bool) error {
 	for {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		if !whole {
 			return nil
 		}
-		if err := h.addLine(line); err != nil {
+		if err := h.addLine(line); errors.Is(err, errRewritten) && again {
+			h.bad++
+		} else if err != nil {
 			return err
 		}
 		h.offset += int64(len(line)) + 1

@@ -112,7 +112,7 @@ func (r *run) warnings(now time.Time) (list []string) {
 		list = append(list, r.err.Error())
 	}
 	if r.history.bad > 0 {
-		list = append(list, fmt.Sprintf("%d lines of %s are not rows of metrics", r.history.bad, logFile))
+		list = append(list, fmt.Sprintf("%d lines of %s are not rows of metrics, or are of an earlier step than a row above", r.history.bad, logFile))
 	}
 	if skipped, ok := r.history.last("skipped_steps"); ok && skipped > 0 {
 		list = append(list, fmt.Sprintf("%.0f steps were skipped: the loss or the gradient was not finite", skipped))

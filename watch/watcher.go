@@ -204,9 +204,10 @@ func (w *Watcher) refreshFiles(ctx context.Context, r *run) error {
 	return nil
 }
 
-// refreshLog reads the new rows. Only the adding of a chunk's rows holds the lock.
+// refreshLog reads the new rows, and of a rewritten log all, once. Only the adding of a chunk's rows holds
+// the lock.
 func (w *Watcher) refreshLog(ctx context.Context, r *run) error {
-	for {
+	for again := false; ; {
 		text, err := r.source.read(ctx, logFile, r.history.offset, chunk)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -214,16 +215,17 @@ func (w *Watcher) refreshLog(ctx context.Context, r *run) error {
 		if err != nil {
 			return err
 		}
-		before := r.history.offset
+		before, rewritten := r.history.offset, false
 		w.update(r, func() {
-			if errors.Is(r.history.read(text), errRewritten) {
-				r.history = newHistory()
+			if rewritten = errors.Is(r.history.read(text, again), errRewritten); rewritten {
+				r.history, again = newHistory(), true
 			}
 		})
 		switch {
+		case rewritten:
 		case r.history.offset == before && len(text) == chunk:
 			return fmt.Errorf("%s has a line of more than %d bytes", logFile, chunk)
-		case r.history.offset == before || len(text) < chunk && r.history.offset > before:
+		case r.history.offset == before || len(text) < chunk:
 			return nil
 		}
 	}

@@ -110,6 +110,22 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A log whose steps go back, such as two logs in one file, is read to its end, however long it is.
+func TestLogThatGoesBack(t *testing.T) {
+	for name, filler := range map[string]string{"short": "", "several chunks": strings.Repeat(" ", chunk/2)} {
+		t.Run(name, func(t *testing.T) {
+			dir := madeUpRun(t, 3)
+			for _, step := range []int{4, 2, 3, 5} {
+				appendTo(t, filepath.Join(dir, "log.jsonl"), fmt.Sprintf(`{"step":%d,"loss":1%s}`+"\n", step, filler))
+			}
+			s := await(t, watching(t, dir), "the last row", atStep(5))[0]
+			if want := "2 lines of log.jsonl"; s.Rows != 5 || !strings.Contains(strings.Join(s.Warnings, "\n"), want) {
+				t.Errorf("%d rows, warnings %q, want %q", s.Rows, s.Warnings, want)
+			}
+		})
+	}
+}
+
 func TestStates(t *testing.T) {
 	dir := madeUpRun(t, 10)
 	old := time.Now().Add(-time.Hour)
