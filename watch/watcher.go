@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -258,13 +259,13 @@ type visible struct {
 	rows       int
 	checkpoint string
 	grids      []Grid
-	config     int
+	config     map[string]string
 	seen       bool
 	err        string
 }
 
 func (r *run) visible() visible {
-	v := visible{offset: r.history.offset, rows: r.history.rows, checkpoint: r.checkpoint, grids: r.grids, config: len(r.config), seen: r.seen}
+	v := visible{offset: r.history.offset, rows: r.history.rows, checkpoint: r.checkpoint, grids: r.grids, config: r.config, seen: r.seen}
 	if r.err != nil {
 		v.err = r.err.Error()
 	}
@@ -272,8 +273,8 @@ func (r *run) visible() visible {
 }
 
 func (v visible) equal(o visible) bool {
-	same := v.offset == o.offset && v.rows == o.rows && v.checkpoint == o.checkpoint && v.config == o.config && v.seen == o.seen && v.err == o.err
-	return same && slices.Equal(v.grids, o.grids)
+	same := v.offset == o.offset && v.rows == o.rows && v.checkpoint == o.checkpoint && v.seen == o.seen && v.err == o.err
+	return same && slices.Equal(v.grids, o.grids) && maps.Equal(v.config, o.config)
 }
 
 // wait returns the version of the runs once it is above the given one, or when the context is done.

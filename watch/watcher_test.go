@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -123,6 +124,27 @@ func TestLogThatGoesBack(t *testing.T) {
 				t.Errorf("%d rows, warnings %q, want %q", s.Rows, s.Warnings, want)
 			}
 		})
+	}
+}
+
+// The page hears of a setting that a resumed run has changed before the run logs a row.
+func TestChangedSetting(t *testing.T) {
+	dir := madeUpRun(t, 3)
+	w := watching(t, dir)
+	await(t, w, "a run that has been read", func(all []Status) bool { return all[0].State == Training && all[0].Step == 3 })
+	_, version := w.Statuses()
+	changed := filepath.Join(t.TempDir(), "config.json") // as train writes it: atomically
+	writeFile(t, changed, strings.Replace(smallConfig, `"steps":100`, `"steps":200`, 1))
+	if err := os.Rename(changed, filepath.Join(dir, "config.json")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if now := w.wait(ctx, version); now == version {
+		t.Error("no new version")
+	}
+	if all, _ := w.Statuses(); all[0].Steps != 200 {
+		t.Errorf("%d steps", all[0].Steps)
 	}
 }
 
