@@ -121,7 +121,7 @@ func (r *run) warnings(now time.Time) (list []string) {
 		list = append(list, fmt.Sprintf("the loss was not finite in %d rows", s.NonFinite))
 	}
 	if wait, ok := r.history.last("data_wait"); ok && wait > 0.1 {
-		list = append(list, fmt.Sprintf("%.0f %% of the time is spent waiting for images: raise workers, or pack the images by data prepare", 100*wait))
+		list = append(list, fmt.Sprintf("%.0f %% of the time is spent waiting for images: pack them by `iddpm data prepare`, or cache them in memory (--cache)", 100*wait))
 	}
 	if r.state(now) == Training && r.checkpoint == "" && r.history.step > max(1, integer(r.config["train.save_interval"])) {
 		list = append(list, "there is no checkpoint yet")
