@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -83,8 +84,7 @@ func (r *run) readFiles(ctx context.Context) (f files, err error) {
 
 // isGrid reports whether a file is a grid of samples: a PNG file below samples/ with a step in its path.
 func isGrid(name string) bool {
-	folder, _ := path.Split(name)
-	return len(folder) >= len("samples/") && folder[:len("samples/")] == "samples/" && path.Ext(name) == ".png" && stepOf.MatchString(name)
+	return strings.HasPrefix(name, "samples/") && path.Ext(name) == ".png" && stepOf.MatchString(name)
 }
 
 // settings flattens a config.json: {"train":{"lr":1e-4}} becomes "train.lr": "0.0001".
