@@ -16,12 +16,18 @@ func TestUnused(t *testing.T) {
 	for _, name := range []string{"a.npz", "b-2.png"} {
 		writeTo(t, filepath.Join(dir, name), nil)
 	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "link.png")); err != nil {
+		t.Fatal(err)
+	}
+	tooLong := strings.Repeat("a", 300) + ".png"
 	for _, test := range []struct {
 		names, want []string
 	}{
 		{[]string{"b.npz", "b.png"}, []string{"b.npz", "b.png"}},
 		{[]string{"a.npz", "c.png"}, []string{"a-2.npz", "c-2.png"}},
 		{[]string{"a.npz", "", "b.png"}, []string{"a-3.npz", "", "b-3.png"}},
+		{[]string{"link.png"}, []string{"link-2.png"}},
+		{[]string{tooLong}, []string{tooLong}},
 	} {
 		var names []*string
 		for _, name := range test.names {

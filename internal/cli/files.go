@@ -26,11 +26,15 @@ func MakeFolder(dir, flag string) (release func(), err error) {
 }
 
 // FreePaths turns file names, of which some may be empty, into paths in a folder that do not
-// exist yet: if one exists, all of them get the first free number.
+// exist yet: if one exists, all of them get the first free number. A path that cannot be inspected
+// counts as free: writing it returns the error, whatever its number.
 func FreePaths(dir string, names ...*string) {
 	taken := func(end string) bool {
 		for _, name := range names {
-			if *name != "" && Exists(numbered(dir, *name, end)) {
+			if *name == "" {
+				continue
+			}
+			if _, err := os.Lstat(numbered(dir, *name, end)); err == nil {
 				return true
 			}
 		}
