@@ -25,6 +25,9 @@ func (o *sessionOptions) processesOption() cli.Option {
 		Usage: "data-parallel processes (ranks) `N` on this machine, one per GPU, each with its share of the batch; 0: one per GPU"}
 }
 
+// maxConnectTimeout, in seconds, is a year.
+const maxConnectTimeout = 365 * 24 * 3600
+
 // connectOption is the timeout for all processes to start.
 func (o *sessionOptions) connectOption() cli.Option {
 	return cli.Option{Name: "connect-timeout", Category: cli.CategoryRun, Value: &o.connectTimeout,
@@ -57,8 +60,8 @@ func (p *program) distributedSession(ctx context.Context, o sessionOptions, work
 	if o.processes < 0 {
 		return cli.Errorf("--processes must not be negative, but is %d", o.processes)
 	}
-	if o.connectTimeout < 1 {
-		return cli.Errorf("--connect-timeout must be above 0 seconds, not %d", o.connectTimeout)
+	if o.connectTimeout < 1 || o.connectTimeout > maxConnectTimeout {
+		return cli.Errorf("--connect-timeout must be from 1 to %d seconds, not %d", maxConnectTimeout, o.connectTimeout)
 	}
 	if at.WorldSize == 1 && o.processes != 1 {
 		return p.launch(ctx, o)

@@ -33,6 +33,8 @@ func TestResumeFlags(t *testing.T) {
 		{"negative steps", resume("--steps", "-1"), exitUsage, "--steps must be above 0, not -1"},
 		{"steps of the past", resume("--steps", "1"), exitFailed, "is at step 2, so the run cannot end at step 1"},
 		{"no time for a step", resume("--step-timeout", "0"), exitUsage, "--step-timeout must be above 0 minutes, not 0"},
+		{"a negative wait", resume("--upload-wait", "-1"), exitUsage, "--upload-wait must be 0 minutes or more, not -1"},
+		{"too long a timeout", resume("--connect-timeout", "99999999999"), exitUsage, "--connect-timeout must be from 1 to 31536000 seconds"},
 		{"auto, the same", auto("--steps", "2", "--precision", "fp32"), exitDone, ""},
 		{"auto, ignored", auto("--steps", "2", "--lr", "5", "--keep", "1"), exitDone, ignored + `  {"flags": ["--lr", "--keep"]}`},
 		{"auto, steps of the past", auto("--steps", "1"), exitFailed, "is at step 2, so the run cannot end at step 1"},

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -21,7 +20,7 @@ import (
 // openRunFolder opens the folder of --run-dir, or without it the folder of the URL to
 // resume from.
 func (s *session) openRunFolder(ctx context.Context, r *runOptions, from string) (*runs.Folder, error) {
-	f := &runs.Folder{Dir: r.dir, Remotes: s.remotes(r.remoteOptions), UploadWait: time.Duration(r.uploadWait * float64(time.Minute))}
+	f := &runs.Folder{Dir: r.dir, Remotes: s.remotes(r.remoteOptions), UploadWait: minutes(r.uploadWait)}
 	var at storage.Location
 	var err error
 	switch {

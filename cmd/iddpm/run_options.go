@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"time"
 
 	"iddpm/internal/cli"
 )
@@ -36,6 +37,20 @@ func (r *runOptions) uploadOptions() []cli.Option {
 	return append(r.remoteOptions.options(), cli.Option{Name: "upload-wait", Category: cli.CategoryRun, Value: &r.uploadWait,
 		Usage: "where --run-dir is a URL: at the end, and when interrupted, wait up to `MINUTES` for pending uploads"})
 }
+
+// validate checks the flags of waiting.
+func (r *runOptions) validate() error {
+	switch {
+	case !(r.stepTimeout > 0):
+		return cli.Errorf("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
+	case !(r.uploadWait >= 0):
+		return cli.Errorf("--upload-wait must be 0 minutes or more, not %v", r.uploadWait)
+	}
+	return nil
+}
+
+// minutes returns a time of not negative minutes; of very many, or infinitely many, two years.
+func minutes(n float64) time.Duration { return time.Duration(min(n, 1e6) * float64(time.Minute)) }
 
 func (r *runOptions) stepTimeoutOption() cli.Option {
 	return cli.Option{Name: "step-timeout", Category: cli.CategoryRun, Value: &r.stepTimeout,

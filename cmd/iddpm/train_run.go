@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 	"github.com/wangkuiyi/gotorch"
@@ -25,12 +24,12 @@ import (
 // trainDistributed trains in this process, alone or with others: rank 0 calls lead, and the
 // others join it.
 func (p *program) trainDistributed(ctx context.Context, r *runOptions, lead func(*session) error) error {
-	if !(r.stepTimeout > 0) {
-		return cli.Errorf("--step-timeout must be above 0 minutes, not %v", r.stepTimeout)
+	if err := r.validate(); err != nil {
+		return err
 	}
 	return p.distributedSession(ctx, r.sessionOptions, func(s *session) error {
 		s.servers = &r.servers
-		s.stepTimeout = time.Duration(min(r.stepTimeout, 1e6) * float64(time.Minute))
+		s.stepTimeout = minutes(r.stepTimeout)
 		if err := s.connectGPUs(); err != nil {
 			return err
 		}
