@@ -43,6 +43,8 @@ func (o *dataInfoOptions) validate() error {
 	switch {
 	case o.sheet != "" && !strings.EqualFold(filepath.Ext(o.sheet), ".png"):
 		return cli.Errorf("--contact-sheet %s: the name must end in .png", o.sheet)
+	case o.sheet != "" && !cli.Exists(filepath.Dir(o.sheet)): // an error now, not after all images
+		return fmt.Errorf("--contact-sheet %s: the folder %s does not exist: make it first", o.sheet, filepath.Dir(o.sheet))
 	case min(o.columns, o.rows) < 1 || max(o.columns, o.rows) > most:
 		return cli.Errorf("a contact sheet has 1 to %d columns and rows, not %d and %d", most, o.columns, o.rows)
 	}

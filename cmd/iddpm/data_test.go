@@ -197,7 +197,7 @@ func TestDataWrongUse(t *testing.T) {
 		{[]string{"info", "a", "b"}, exitUsage, "name only one SRC"},
 		{[]string{"info", "nowhere"}, exitFailed, "nowhere does not exist"},
 		{[]string{"info", src, "-o", "sheet.jpg"}, exitUsage, "must end in .png"},
-		{[]string{"info", src, "-o", "nowhere/sheet.png"}, exitFailed, "cannot write the contact sheet"},
+		{[]string{"info", "nowhere", "-o", "nodir/sheet.png"}, exitFailed, "the folder nodir does not exist: make it first"},
 		{[]string{"info", src, "--columns", "0"}, exitUsage, "1 to 100 columns"},
 		{[]string{"info", src, "--labels", "folder"}, exitFailed, "is in no class"},
 		{[]string{"pack"}, exitUsage, "commands: info, prepare"},
