@@ -16,7 +16,7 @@ type WeightsError struct {
 	Err  error
 }
 
-// Error names the file.
+// Error describes the cause.
 func (e *WeightsError) Error() string {
 	return "the Inception network's weights: " + e.Err.Error()
 }

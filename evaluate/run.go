@@ -28,7 +28,7 @@ type Run struct {
 	Progress func(Progress)
 }
 
-// The sets and stages of a run.
+// The sets of a run.
 const (
 	SamplesSet   = "samples"
 	ReferenceSet = "reference"

@@ -9,6 +9,8 @@
 //	[AlphaBar]          figure 5, the signal left by two noise schedules
 //	[LearningCurves]    figure 6, objectives compared along training
 //	[GradientNoise]     figure 7, gradient noise scales along training
+//	[SamplingSteps]     figure 8, samples against the number of sampling steps
+//	[FewSteps]          the distance of samples in few steps to those of all steps
 //	[CompareSchedules]  four quantities of any schedules
 //
 // Figures count steps from 1 to T, as the paper does.

@@ -29,8 +29,6 @@ type sampleResult struct {
 	Timesteps       int     `json:"timesteps"`
 	Evaluations     int     `json:"evaluations"`          // of the network, per image
 	FullChain       int     `json:"full_chain,omitempty"` // timesteps of the full chain, if no flag chose this sampler
-	fullChainTimes  float64 // how many times as long it would take
-	spacing         diffusion.Spacing
 	Seed            uint64  `json:"seed"`
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -41,7 +39,9 @@ type sampleResult struct {
 	Inverted string    `json:"inverted,omitempty"`          // .png
 	PSNR     []float64 `json:"psnr,omitempty"`              // of every image, dB
 
-	files []string // all that were written
+	fullChainTimes float64 // how many times as long the full chain would take
+	spacing        diffusion.Spacing
+	files          []string // all that were written
 }
 
 // save writes the samples and the other results that flags ask for, without replacing

@@ -44,6 +44,7 @@ type Syntax struct {
 	Commands map[string]Syntax
 }
 
+// Flag is what the parser knows of a flag.
 type Flag struct {
 	Name       string // without aliases
 	boolean    bool
@@ -61,6 +62,7 @@ type Line struct {
 	Help       bool
 }
 
+// FlagValue is a flag by its name and the text of its value.
 type FlagValue struct{ Name, Value string }
 
 // Arguments returns the arguments for urfave, without the program's name.

@@ -42,7 +42,7 @@ type optionFlag struct {
 	value      any
 	positional bool
 	path       bool
-	standard   string // as option.standard
+	standard   string // as Option.Standard
 	variable   string
 }
 
@@ -191,6 +191,7 @@ func Set(value any, text string) (err error) {
 	return err
 }
 
+// ParseInt reads a whole number, with spaces around it or not.
 func ParseInt(text string) (int, error) {
 	v, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
@@ -231,7 +232,7 @@ func parseList[T any](text string, parse func(string) (T, error)) ([]T, error) {
 	return list, nil
 }
 
-// Format is the inverse of set: it returns what value points to as text.
+// Format is the inverse of [Set]: it returns what value points to as text.
 func Format(value any) string {
 	switch v := value.(type) {
 	case *[]int:

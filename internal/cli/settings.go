@@ -270,8 +270,3 @@ func BaseConfig(preset string) (runconfig.Config, error) {
 	}
 	return p.Config, nil
 }
-
-// Flags that several commands share follow. Their help category depends on the command.
-
-// EMADefault describes the default of [checkpoint.Checkpoint.Weights].
-const EMADefault = "the highest rate, or none while that EMA is mostly initial weights"

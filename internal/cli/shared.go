@@ -6,6 +6,8 @@ import (
 	"iddpm/runconfig"
 )
 
+// Flags that several commands share. The help category of some depends on the command.
+
 // PresetOption returns the flag --preset.
 func PresetOption(name *string) Option {
 	return Option{Name: "preset", Category: CategoryRun, Value: name,
@@ -35,6 +37,9 @@ func JSONOption(enabled *bool) Option {
 func SplitOption(split *string) Option {
 	return Option{Name: "split", Category: CategoryData, Value: split, Usage: "for CIFAR and the like, use the images of `SPLIT`: train or test; for Parquet and tar files also validation"}
 }
+
+// EMADefault describes the default of [checkpoint.Checkpoint.Weights].
+const EMADefault = "the highest rate, or none while that EMA is mostly initial weights"
 
 // EMAOption returns the flag --ema.
 func EMAOption(rate *string, category string) Option {

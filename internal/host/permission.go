@@ -3,13 +3,14 @@ package host
 import (
 	"errors"
 	"fmt"
-	"iddpm/internal/terminal"
 	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"iddpm/internal/terminal"
 )
 
 // PermissionAdvice names the owner of the file or folder that this process may not access,

@@ -15,7 +15,7 @@ import (
 // Folder is the folder of a run.
 type Folder struct {
 	Dir        string   // local; "": the run's own, or a new one
-	Remote     *remote  // the URL that dir is a copy of; nil: none
+	Remote     *remote  // the URL that Dir is a copy of; nil: none
 	Remotes    *Remotes // loads the checkpoints that the run starts from
 	UploadWait time.Duration
 }

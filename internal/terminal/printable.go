@@ -13,7 +13,7 @@ import (
 
 // File names, flag values and other programs' messages can hold control characters: ESC
 // [2J clears a terminal, U+202E reverses the text that follows. All text output except
-// JSON passes through printable.
+// JSON passes through Printable.
 
 // Printable replaces control and invisible characters by Go's escapes: \x1b, \u202e, \xff
 // for an invalid UTF-8 byte. Newlines and tabs stay.
