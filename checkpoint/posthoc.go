@@ -129,6 +129,7 @@ func (c *Checkpoint) parseSnapshot(value any) (averages fields, err error) {
 // It holds one snapshot and float64 sums in memory.
 func combine(dir string, steps []int, keys []string, coefficients []float64) (*pt.Dict, error) {
 	var sums sums
+	defer sums.free()
 	for i, step := range steps {
 		c, averages, err := readSnapshot(dir, step)
 		if err != nil {
@@ -183,14 +184,20 @@ func (s *sums) add(f *fields, factor float64) error {
 	return nil
 }
 
-// dict returns the sums in float32, and frees them.
+// dict returns the sums in float32.
 func (s *sums) dict() *pt.Dict {
 	dict := &pt.Dict{Ordered: true}
 	gotorch.Scope(func() {
 		for _, name := range s.names {
 			dict.Set(name, s.byKey[name].CastTo(gotorch.Float).PT())
-			s.byKey[name].Free()
 		}
 	})
 	return dict
+}
+
+// free frees the sums.
+func (s *sums) free() {
+	for _, sum := range s.byKey {
+		sum.Free()
+	}
 }

@@ -129,11 +129,8 @@ func DefaultWeights(o runconfig.Options, step int) (index int, w Weights) {
 		keys[i] = emaKey(rate)
 	}
 	w.Rate, w.PassedOver, w.Reason = defaultEMA(keys, o.EMAWarmup, step)
-	w.Name = "of the last step"
-	if index = slices.Index(keys, w.Rate); index >= 0 {
-		w.Name = "EMA " + w.Rate
-	}
-	return index, w
+	w.Name = weightsName(w.Rate)
+	return slices.Index(keys, w.Rate), w
 }
 
 // exportedWeights is [Checkpoint.Weights] of a file with one set of weights.
