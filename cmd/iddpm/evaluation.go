@@ -148,7 +148,7 @@ func (e *evaluation) commonSize(ctx context.Context, set *data.Dataset, path str
 	if err == nil && len(others) > 0 {
 		e.log.Warn("the samples have several sizes: all are resized to the most frequent one; name another by --image-size",
 			zap.String("in", path), zap.String("size", fmt.Sprintf("%d x %d pixels", common.Width, common.Height)),
-			zap.Int("others", len(others)), zap.Strings("such as", others[:min(len(others), 5)]))
+			zap.Int("others", len(others)), zap.Strings("examples", others[:min(len(others), 5)]))
 	}
 	if err == nil && (side == 0 || side == set.ImageSize()) {
 		return set, nil
@@ -278,6 +278,6 @@ func (e *evaluation) logProgress(at evaluate.Progress) {
 	default:
 		e.threads.Adapt()
 		e.reportProgress(at.Images, at.Of, fmt.Sprintf("%s %d/%d ", at.Set, at.Images, at.Of),
-			map[bool]string{true: "classifying", false: "computing Inception features"}[at.Classified], zap.String("of the", at.Set), zap.Int("images", at.Images), zap.Int("of", at.Of))
+			map[bool]string{true: "classifying", false: "computing Inception features"}[at.Classified], zap.String("set", at.Set), zap.Int("images", at.Images), zap.Int("of", at.Of))
 	}
 }

@@ -211,7 +211,7 @@ func (r *remote) Finish(ctx context.Context, wait time.Duration) error {
 	if late {
 		defer context.AfterFunc(ctx, cancel)()
 	}
-	r.log.Info("waiting for pending uploads", zap.Stringer("url", r.At), zap.Duration("at most", wait))
+	r.log.Info("waiting for pending uploads", zap.Stringer("url", r.At), zap.Duration("timeout", wait))
 	err := r.mirror.Close(bounded)
 	if err != nil && late && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", train.ErrInterrupted, err)
