@@ -150,7 +150,7 @@ func (p *program) bench(c *urfave.Context, o *benchOptions, flags []cli.Option, 
 		return err
 	}
 	if o.steps < 1 || o.warmup < 0 {
-		return cli.Errorf("steps must be above 0 and warmup not below, but they are %d and %d", o.steps, o.warmup)
+		return cli.Errorf("--steps must be above 0 and --warmup not below, but they are %d and %d", o.steps, o.warmup)
 	}
 	if o.products && o.processes != 1 {
 		return cli.Errorf("--products runs in one process: omit --processes")

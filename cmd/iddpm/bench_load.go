@@ -78,7 +78,7 @@ func (p *program) benchLoad(c *urfave.Context) error {
 		return err
 	}
 	if min(o.size, o.batchSize, o.epochs) < 1 || o.workers < 0 {
-		return cli.Errorf("image-size, batch-size and epochs must be above 0 and workers not below, but they are %d, %d, %d and %d", o.size, o.batchSize, o.epochs, o.workers)
+		return cli.Errorf("--image-size, --batch-size and --epochs must be above 0 and --workers not below, but they are %d, %d, %d and %d", o.size, o.batchSize, o.epochs, o.workers)
 	}
 	if err := o.config.Validate(); err != nil {
 		return cli.Usage(err)

@@ -46,7 +46,7 @@ func (o *cascadeOptions) validate() error {
 	case math.IsNaN(o.guidance) || math.IsInf(o.guidance, 0):
 		return cli.Errorf("--upsample-guidance must be a number, not %g", o.guidance)
 	case o.batchSize < 0:
-		return cli.Errorf("upsample-batch-size must not be negative, but is %d", o.batchSize)
+		return cli.Errorf("--upsample-batch-size must not be negative, but is %d", o.batchSize)
 	}
 	return o.sampler.validate()
 }

@@ -34,7 +34,7 @@ func (o *imageOptions) options() []cli.Option {
 // settings returns the options of the data set.
 func (o *imageOptions) settings() (data.Options, error) {
 	if o.size < 1 {
-		return data.Options{}, cli.Errorf("image-size must be above 0, not %d", o.size)
+		return data.Options{}, cli.Errorf("--image-size must be above 0, not %d", o.size)
 	}
 	if err := o.config.Data.Validate(); err != nil {
 		return data.Options{}, cli.Usage(err)

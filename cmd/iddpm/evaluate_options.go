@@ -64,7 +64,7 @@ func (o *evaluateOptions) validate(paths []string) error {
 		value int
 	}{{"num-ref", o.numRef}, {"num-samples", o.number}, {"image-size", o.size}, {"batch-size", o.batchSize}, {"threads", o.threads}} {
 		if n.value < 0 {
-			return cli.Errorf("%s must not be negative, but is %d", n.name, n.value)
+			return cli.Errorf("--%s must not be negative, but is %d", n.name, n.value)
 		}
 	}
 	switch {

@@ -70,7 +70,7 @@ func (o *fewStepsOptions) options() []cli.Option {
 // settings returns what to compare on a process of T timesteps, ordered by spacing, sampler and steps.
 func (o *fewStepsOptions) settings(numTimesteps int) (all []fewStepsSetting, err error) {
 	if o.number < 1 || o.batchSize < 1 {
-		return nil, cli.Errorf("num-samples and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
+		return nil, cli.Errorf("--num-samples and --batch-size must be above 0, not %d and %d", o.number, o.batchSize)
 	}
 	samplers, err := parseNames(o.samplers, diffusion.ParseSampler)
 	if err != nil {

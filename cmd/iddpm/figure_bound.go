@@ -50,7 +50,7 @@ func (o *figureModelOptions) options() []cli.Option {
 
 func (o *figureModelOptions) validate() error {
 	if o.number < 1 || o.batchSize < 1 {
-		return cli.Errorf("num-pictures and batch-size must be above 0, not %d and %d", o.number, o.batchSize)
+		return cli.Errorf("--num-pictures and --batch-size must be above 0, not %d and %d", o.number, o.batchSize)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func readRuns(args []string) ([]loggedRun, error) {
 
 func (o *curvesOptions) draw(args []string) (drawing, error) {
 	if !(o.smooth >= 0 && o.smooth < 1) {
-		return nil, cli.Errorf("smooth must be in [0, 1), not %g", o.smooth)
+		return nil, cli.Errorf("--smooth must be in [0, 1), not %g", o.smooth)
 	}
 	runs, err := readRuns(args)
 	if err != nil {
@@ -206,7 +206,7 @@ Example:
 
 func drawGradientNoise(args []string, rate float64) (drawing, error) {
 	if !(rate >= 0 && rate < 1) {
-		return nil, cli.Errorf("smooth must be in [0, 1), not %g", rate)
+		return nil, cli.Errorf("--smooth must be in [0, 1), not %g", rate)
 	}
 	runs, err := readRuns(args)
 	if err != nil {

@@ -96,7 +96,7 @@ const builtInImage = "activities_bamboo"
 
 func (o *noisingOptions) draw(args []string) (drawing, error) {
 	if o.size < 1 {
-		return nil, cli.Errorf("image-size must be above 0, not %d", o.size)
+		return nil, cli.Errorf("--image-size must be above 0, not %d", o.size)
 	}
 	path := ""
 	switch len(args) {

@@ -38,7 +38,7 @@ Examples:
 
 func (s *session) drawSkips(ctx context.Context, args []string, o *figureModelOptions) (drawing, error) {
 	if o.samples < 0 {
-		return nil, cli.Errorf("num-samples must not be negative, but is %d", o.samples)
+		return nil, cli.Errorf("--num-samples must not be negative, but is %d", o.samples)
 	}
 	sources, err := boundSources(args, o)
 	if err != nil {

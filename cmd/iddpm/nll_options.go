@@ -41,9 +41,9 @@ func (o *nllOptions) options() []cli.Option {
 func (o *nllOptions) validate() error {
 	switch {
 	case o.number < 0:
-		return cli.Errorf("num-samples must not be negative, but is %d", o.number)
+		return cli.Errorf("--num-samples must not be negative, but is %d", o.number)
 	case o.batchSize < 1:
-		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
+		return cli.Errorf("--batch-size must be above 0, not %d", o.batchSize)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (o metricOptions) choose(samples int) (metric, weights string, err error) {
 		return "", "", cli.Errorf("--metric %s: it is fid, kid or %s", o.name, o.fallback)
 	}
 	if o.numRef < 0 {
-		return "", "", cli.Errorf("num-ref must not be negative, but is %d", o.numRef)
+		return "", "", cli.Errorf("--num-ref must not be negative, but is %d", o.numRef)
 	}
 	if o.name == o.fallback {
 		return o.name, "", nil

@@ -82,19 +82,19 @@ func (o *sampleOptions) options() []cli.Option {
 func (o *sampleOptions) validate() error {
 	switch {
 	case o.number < 1:
-		return cli.Errorf("num-samples must be above 0, not %d", o.number)
+		return cli.Errorf("--num-samples must be above 0, not %d", o.number)
 	case o.first < 0:
-		return cli.Errorf("first-sample must not be negative, but is %d", o.first)
+		return cli.Errorf("--first-sample must not be negative, but is %d", o.first)
 	case o.batchSize < 1:
-		return cli.Errorf("batch-size must be above 0, not %d", o.batchSize)
+		return cli.Errorf("--batch-size must be above 0, not %d", o.batchSize)
 	case !(o.strength >= 0 && o.strength <= 1):
-		return cli.Errorf("strength must be in [0, 1], not %g", o.strength)
+		return cli.Errorf("--strength must be in [0, 1], not %g", o.strength)
 	case o.strength != defaultStrength && o.start == "":
-		return cli.Errorf("strength is for --start")
+		return cli.Errorf("--strength is for --start")
 	case (o.inpaint == "") != (o.mask == ""):
 		return cli.Errorf("--inpaint and --mask need each other")
 	case o.resamplings < 0 || o.jump < 0:
-		return cli.Errorf("resamplings and jump-length must be above 0, not %d and %d", o.resamplings, o.jump)
+		return cli.Errorf("--resamplings and --jump-length must be above 0, not %d and %d", o.resamplings, o.jump)
 	case (o.resamplings > 0 || o.jump > 0) && o.inpaint == "":
 		return cli.Errorf("--resamplings and --jump-length are for --inpaint")
 	case o.inpaint != "" && (o.start != "" || o.latents != "" || o.invert != "" || o.interpolate != nil || o.baseSamples != "" || o.progress):
@@ -102,9 +102,9 @@ func (o *sampleOptions) validate() error {
 	case o.start != "" && (o.latents != "" || o.invert != "" || o.interpolate != nil || o.baseSamples != ""):
 		return cli.Errorf("--start replaces --latents, --invert, --interpolate and --base-samples: omit them")
 	case o.refine < 0:
-		return cli.Errorf("invert-refine must not be negative, but is %d", o.refine)
+		return cli.Errorf("--invert-refine must not be negative, but is %d", o.refine)
 	case o.refine > 0 && o.invert == "":
-		return cli.Errorf("invert-refine is for --invert")
+		return cli.Errorf("--invert-refine is for --invert")
 	}
 	return errors.Join(o.sampler.validate(), o.validateStart(), o.guidance.validate(), o.byClassifier.validate(), o.cascade.validate())
 }

@@ -73,9 +73,9 @@ func (o samplerOptions) validate() error {
 	case o.steps < 0 || o.steps == 1:
 		return cli.Errorf("--%ssampling-steps must be 2 or more, not %d", p, o.steps)
 	case !(o.eta >= 0 && o.eta <= 1):
-		return cli.Errorf("%seta must be in [0, 1], not %g", p, o.eta)
+		return cli.Errorf("--%seta must be in [0, 1], not %g", p, o.eta)
 	case o.eta > 0 && !o.ddim && o.name != ddim:
-		return cli.Errorf("%seta is an option of DDIM: add --%suse-ddim", p, p)
+		return cli.Errorf("--%seta is an option of DDIM: add --%suse-ddim", p, p)
 	}
 	return nil
 }
