@@ -65,7 +65,6 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 	if err := o.complete(second); err != nil {
 		return nil, err
 	}
-	m, base := &second.Config.Model, first.Config.Model
 	d := &second.Config.Diffusion
 	request := samplerRequest{numTimesteps: d.Steps, respacing: o.respacing, respaced: o.respacing != "", reference: !few}
 	if o.choice, err = o.sampler.choose(request); err != nil {
@@ -75,23 +74,27 @@ func (o *cascadeOptions) load(ctx context.Context, r *runs.Remotes, path string,
 	if err := d.Validate(); err != nil {
 		return nil, cli.Errorf("--upsample-timestep-respacing: %w", err)
 	}
+	return second, o.check(first, second)
+}
+
+// check returns an error if the second network cannot upsample the samples of the first.
+func (o *cascadeOptions) check(first, second *checkpoint.Checkpoint) error {
+	m, base := second.Config.Model, first.Config.Model
 	switch {
 	case !m.SuperRes():
-		err = fmt.Errorf("%s is no super-resolution network", second.Path)
+		return fmt.Errorf("%s is no super-resolution network", second.Path)
 	case m.SmallSize != base.ImageSize:
-		err = fmt.Errorf("%s upsamples images of %d pixels, but %s generates images of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
+		return fmt.Errorf("%s upsamples images of %d pixels, but %s generates images of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
 	case m.ClassCond && !base.ClassCond:
-		err = fmt.Errorf("%s is class-conditional, but %s is not", second.Path, first.Path)
+		return fmt.Errorf("%s is class-conditional, but %s is not", second.Path, first.Path)
 	case m.ClassCond && m.NumClasses < base.NumClasses:
-		err = fmt.Errorf("%s has %d classes, but %s has %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
+		return fmt.Errorf("%s has %d classes, but %s has %d", second.Path, m.NumClasses, first.Path, base.NumClasses)
 	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
-		err = fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
+		return fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
 	case o.guidance != 1 && !m.HasNullClass():
-		err = fmt.Errorf("%s has no null class, which --upsample-guidance %g needs: train with --class-dropout", second.Path, o.guidance)
-	default:
-		err = second.Check(o.ema)
+		return fmt.Errorf("%s has no null class, which --upsample-guidance %g needs: train with --class-dropout", second.Path, o.guidance)
 	}
-	return second, err
+	return second.Check(o.ema)
 }
 
 // complete sets the configuration of bare weights: that of a published network, or a preset's. The

@@ -85,14 +85,17 @@ func (s *session) ignored(c *urfave.Context, given, own runconfig.Config) (names
 // run's, in settings that no other flag sets.
 func presetDiffers(c *urfave.Context, own runconfig.Config) bool {
 	preset, err := cli.BaseConfig(c.String("preset"))
+	if err != nil {
+		return true
+	}
 	networkOf := func(config *runconfig.Config) []cli.Option {
 		return append(cli.ModelOptions(config), cli.DiffusionOptions(config)...)
 	}
 	theirs := networkOf(&own)
 	for i, o := range networkOf(&preset) {
-		if err == nil && !c.IsSet(o.Name) && cli.Format(o.Value) != cli.Format(theirs[i].Value) {
+		if !c.IsSet(o.Name) && cli.Format(o.Value) != cli.Format(theirs[i].Value) {
 			return true
 		}
 	}
-	return err != nil
+	return false
 }

@@ -24,23 +24,8 @@ func (s *session) generate(ctx context.Context, checkpoint *checkpoint.Checkpoin
 		return made, err
 	}
 	defer m.Free()
-	result.Weights, result.Timesteps = m.Weights().Name, m.Diffusion().NumTimesteps()
-	steps := result.Timesteps
-	switch {
-	case o.edit != nil:
-		steps = o.edit.Steps(m.Diffusion())
-	case o.inpainting != nil:
-		steps = o.inpainting.Steps(steps)
-	}
-	result.Sampler, result.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(steps)
-	s.log.Info("sampling", zap.String("checkpoint", result.Checkpoint), zap.Int("step", result.Step), zap.String("weights", result.Weights),
-		zap.Int("images", o.count), zap.String("sampler", result.Sampler), zap.Int("timesteps", result.Timesteps), zap.Stringer("device", s.device))
-	if o.choice.ours {
-		result.FullChain, result.fullChainTimes = m.Diffusion().OriginalNumSteps, o.fullChain(m)
-		result.spacing = diffusion.SpacingOf(o.choice.respacing)
-		s.log.Info("sampling in few steps, as no sampler is named", zap.String("sampler", result.Sampler), zap.Int("evaluations_per_image", result.Evaluations),
-			zap.Int("full_chain", result.FullChain), zap.String("hint", "--sampler ddpm samples by the full chain"))
-	}
+	o.describe(m, result)
+	s.logSampling(o, result)
 	evaluations := batches(o.count, o.batchSize*s.group.Size()) * result.Evaluations
 	if o.originals != nil {
 		s.expect(2 * evaluations) // each image is inverted, and sampled
@@ -53,6 +38,33 @@ func (s *session) generate(ctx context.Context, checkpoint *checkpoint.Checkpoin
 		made.Samples, err = s.sampleWith(ctx, m, g, o)
 	}
 	return made, withRemedy(namingGuide(err), "nothing is written")
+}
+
+// describe fills in how the images of a job are generated.
+func (o *sampleJob) describe(m *inference.Model, r *sampleResult) {
+	r.Weights, r.Timesteps = m.Weights().Name, m.Diffusion().NumTimesteps()
+	steps := r.Timesteps
+	switch {
+	case o.edit != nil:
+		steps = o.edit.Steps(m.Diffusion())
+	case o.inpainting != nil:
+		steps = o.inpainting.Steps(steps)
+	}
+	r.Sampler, r.Evaluations = o.choice.sampler.String(), o.choice.sampler.Evaluations(steps)
+	if o.choice.ours {
+		r.FullChain, r.fullChainTimes = m.Diffusion().OriginalNumSteps, o.fullChain(m)
+		r.spacing = diffusion.SpacingOf(o.choice.respacing)
+	}
+}
+
+// logSampling logs how the images of a job are generated.
+func (s *session) logSampling(o *sampleJob, r *sampleResult) {
+	s.log.Info("sampling", zap.String("checkpoint", r.Checkpoint), zap.Int("step", r.Step), zap.String("weights", r.Weights),
+		zap.Int("images", o.count), zap.String("sampler", r.Sampler), zap.Int("timesteps", r.Timesteps), zap.Stringer("device", s.device))
+	if o.choice.ours {
+		s.log.Info("sampling in few steps, as no sampler is named", zap.String("sampler", r.Sampler), zap.Int("evaluations_per_image", r.Evaluations),
+			zap.Int("full_chain", r.FullChain), zap.String("hint", "--sampler ddpm samples by the full chain"))
+	}
 }
 
 // sampleWith generates the samples of a job that inverts nothing.

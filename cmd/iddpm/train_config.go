@@ -26,11 +26,8 @@ func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, st
 		return config, "", err
 	}
 	r.classifier.configure(c, &config)
-	if !c.IsSet("sample-interval") && s.screen.Terminal() && !config.Model.SuperRes() && config.Classifier == nil {
-		config.Samples.Interval = runconfig.AutoInterval
-	}
-	if !c.IsSet("sample-interval") && config.Classifier != nil { // a preset's
-		config.Samples.Interval = 0
+	if !c.IsSet("sample-interval") {
+		s.defaultSampleInterval(&config)
 	}
 	if r.reference.useFP16 && !c.IsSet("precision") {
 		config.Train.Precision = "fp16"
@@ -44,7 +41,8 @@ func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, st
 	if config.Data.Dir != "" && (r.preset == "" || strings.HasPrefix(r.preset, "emoji")) { // a preset of the built-in emoji does not name these images
 		name = dataName(config.Data.Dir, name)
 	}
-	if r.classifier.fit(&config); config.Classifier != nil && r.preset == "" {
+	r.classifier.fit(&config)
+	if config.Classifier != nil && r.preset == "" {
 		name = "classifier"
 	}
 	if err := config.Validate(); err != nil {
@@ -56,6 +54,17 @@ func (s *session) config(c *urfave.Context, r *runOptions) (runconfig.Config, st
 		}
 	}
 	return config, name, nil
+}
+
+// defaultSampleInterval chooses the interval of sample grids where no flag does: automatic on a
+// terminal, and none for a classifier, whatever the preset says.
+func (s *session) defaultSampleInterval(config *runconfig.Config) {
+	switch {
+	case config.Classifier != nil:
+		config.Samples.Interval = 0
+	case s.screen.Terminal() && !config.Model.SuperRes():
+		config.Samples.Interval = runconfig.AutoInterval
+	}
 }
 
 // startingConfig returns the configuration before flags, and its name: a preset's, or
