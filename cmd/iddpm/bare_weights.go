@@ -24,7 +24,7 @@ type bareWeights struct {
 }
 
 // complete sets the configuration of a checkpoint. Flags and a preset that contradict the weights
-// are an error; those that tell what shapes do not are used.
+// are an error; they set what the weights' shapes do not determine.
 func (b bareWeights) complete(trained *checkpoint.Checkpoint) (checkpoint.Identified, error) {
 	config, err := cli.BaseConfig(b.preset)
 	if err != nil {
@@ -35,7 +35,7 @@ func (b bareWeights) complete(trained *checkpoint.Checkpoint) (checkpoint.Identi
 		return found, fmt.Errorf("checkpoint %s: %w", trained.Path, err)
 	}
 	if b.preset == "" {
-		if config, err = b.told(trained, found); err != nil {
+		if config, err = b.identifiedConfig(trained, found); err != nil {
 			return found, err
 		}
 	}
@@ -53,13 +53,13 @@ func (b bareWeights) complete(trained *checkpoint.Checkpoint) (checkpoint.Identi
 		config.Model.InChannels = found.Network.UNet.InChannels
 	}
 	trained.Config = config
-	b.tell(trained, found)
+	b.logIdentified(trained, found)
 	return found, nil
 }
 
-// told returns the configuration that the weights tell, for images of the size that they or
-// --image-size tell.
-func (b bareWeights) told(trained *checkpoint.Checkpoint, found checkpoint.Identified) (runconfig.Config, error) {
+// identifiedConfig returns the configuration that is identified by the weights, for images of the size
+// that is identified, or of --image-size.
+func (b bareWeights) identifiedConfig(trained *checkpoint.Checkpoint, found checkpoint.Identified) (runconfig.Config, error) {
 	config := found.Base()
 	scratch := config
 	if err := cli.Configure(b.c, &scratch, cli.Select(cli.NetworkOptions(&scratch), "image-size", "large-size", "small-size")); err != nil {
@@ -95,7 +95,7 @@ func contradiction(path string, lines []string) error {
 	if more := len(lines) - shownContradictions; more > 0 {
 		lines = append(lines[:shownContradictions], fmt.Sprintf("and %d more", more))
 	}
-	return cli.Errorf("the weights in %s contradict what is named; leave it out, they tell their network:\n%s", path, strings.Join(lines, "\n"))
+	return cli.Errorf("the weights in %s contradict these settings; omit them, the network is identified by its weights:\n%s", path, strings.Join(lines, "\n"))
 }
 
 // flag returns what precedes a setting in an error: the dashes of its flag, or the preset that it
@@ -111,8 +111,8 @@ func (b bareWeights) flag(setting string) string {
 	return "--preset " + b.preset + ": "
 }
 
-// tell logs what the weights have told, and what is only assumed.
-func (b bareWeights) tell(trained *checkpoint.Checkpoint, found checkpoint.Identified) {
+// logIdentified logs what was identified by the weights, and what is only assumed.
+func (b bareWeights) logIdentified(trained *checkpoint.Checkpoint, found checkpoint.Identified) {
 	about := []zap.Field{zap.String("checkpoint", trained.Path), zap.String("network", found.Network.String())}
 	if found.Published != nil {
 		b.log.Info("identified a published network by its parameters", append(about, zap.Stringer("published", *found.Published))...)
@@ -121,10 +121,10 @@ func (b bareWeights) tell(trained *checkpoint.Checkpoint, found checkpoint.Ident
 	if assumed := b.assumed(trained, found); len(assumed) > 0 {
 		about = append(about, zap.String("assumed", strings.Join(assumed, ", ")))
 	}
-	b.log.Info("told the network from its parameters", about...)
+	b.log.Info("identified the network by its parameters", about...)
 }
 
-// assumed lists the settings that neither weights nor flags nor a preset tell.
+// assumed lists the settings that neither the weights nor flags nor a preset determine.
 func (b bareWeights) assumed(trained *checkpoint.Checkpoint, found checkpoint.Identified) (left []string) {
 	if b.preset != "" {
 		return nil
@@ -138,7 +138,7 @@ func (b bareWeights) assumed(trained *checkpoint.Checkpoint, found checkpoint.Id
 	return left
 }
 
-// unidentified reports whether an error says that weights do not tell their whole network.
+// unidentified reports whether an error says that the weights do not identify the whole network.
 func unidentified(err error) bool {
 	var size *checkpoint.ImageSizeError
 	var unknown *identify.Error

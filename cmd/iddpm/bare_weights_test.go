@@ -22,7 +22,7 @@ func testBareWeights(t *testing.T, want []byte, draw func(args ...string) map[st
 		t.Errorf("without the size: %d, %s", got.status, got.stderr)
 	}
 	wrong := append([]string{"sample", "bare.pt", "--num-channels", "64", "--num-res-blocks", "3", "--learn-sigma", "--class-cond=false", "--device", "cpu"}, rest...)
-	const lines = `contradict what is named; leave it out, they tell their network:
+	const lines = `contradict these settings; omit them, the network is identified by its weights:
   --num-channels 64: the weights have 32
   --num-res-blocks 3: the weights have 1
   --learn-sigma true: the weights have false

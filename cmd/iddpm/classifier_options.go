@@ -75,8 +75,8 @@ func (o *classifierOptions) read(ctx context.Context, r *runs.Remotes, path stri
 	return c, nil
 }
 
-// complete sets the configuration to that of a checkpoint. Bare weights tell their network, which
-// classifies images of imageSize pixels unless they tell that, too.
+// complete sets the configuration to that of a checkpoint. The network of bare weights is identified
+// by their parameters, and classifies images of imageSize pixels unless these determine the size, too.
 func (o *classifierOptions) complete(c *checkpoint.Checkpoint, imageSize int) error {
 	if !c.Bare {
 		o.config = *c.Config.Classifier

@@ -92,7 +92,7 @@ func (s *session) describeModel(c *urfave.Context, name string, o *infoOptions) 
 	return &r, r.measureSampling(c.Context, s.remotes(o.remoteOptions), o, r.FLOPs)
 }
 
-// describeCheckpoint reads a file, a folder or a URL. Of bare weights that do not tell their network
+// describeCheckpoint reads a file, a folder or a URL. Of bare weights whose network is not identified
 // the costs are omitted.
 func (s *session) describeCheckpoint(c *urfave.Context, name string, o *infoOptions, r *infoResult) error {
 	remotes := s.remotes(o.remoteOptions)
@@ -134,7 +134,7 @@ func (r *infoResult) read(trained *checkpoint.Checkpoint) {
 	}
 }
 
-// identify fills in what bare weights tell.
+// identify fills in what is identified by bare weights.
 func (r *infoResult) identify(found checkpoint.Identified, b bareWeights) {
 	if found.Network.UNet.ModelChannels > 0 {
 		r.Network = found.Network.String()

@@ -25,12 +25,12 @@ type infoResult struct {
 	Made       map[string]string `json:"environment,omitempty"`
 	Config     runconfig.Config  `json:"config"`
 	Parameters int64             `json:"parameters"` // of a file of weights: the values in it
-	// Of bare weights: the network that their parameters tell, the names of the published files with
+	// Of bare weights: the network that is identified by their parameters, the names of the published files with
 	// this list of parameters, and settings of Config that nothing tells.
 	Network   string   `json:"network,omitempty"`
 	Published []string `json:"published,omitempty"`
 	Assumed   []string `json:"assumed,omitempty"`
-	// Unfit says why bare weights do not tell their network; the costs are then omitted.
+	// Unfit says why the network of bare weights is not identified; the costs are then omitted.
 	Unfit string `json:"unfit,omitempty"`
 
 	FLOPs int64 `json:"flops"` // of one evaluation on one image, two per multiplication and addition

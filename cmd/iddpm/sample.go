@@ -22,9 +22,9 @@ func (p *program) sampleCommand() *urfave.Command {
 		Description: `Generates samples with the EMA weights of a checkpoint and writes samples_NxHxWx3.npz, with the
 arrays that improved-diffusion writes (arr_0 and, with classes, arr_1), and a PNG grid of the first
 of them. Existing files are kept; new ones get a number. A checkpoint holds its configuration.
-Bare weights, such as a PyTorch state_dict, tell their network; published ones of improved-diffusion
-and guided-diffusion are recognised, and others may need --image-size, heads and diffusion flags, or a
---preset. Flags below that are not given default to the checkpoint's settings.
+The network of bare weights, such as a PyTorch state_dict, is identified by their parameters; published
+ones of improved-diffusion and guided-diffusion are recognised, and others may need --image-size, heads
+and diffusion flags, or a --preset. Flags below that are not given default to the checkpoint's settings.
 
 Without a flag that chooses a sampler or timesteps, it takes dpmpp-2m-sde in 25 steps, evenly spaced
 in log-SNR but for the noisiest part, and says so: such samples look like those of all timesteps, in a fraction of the time.
