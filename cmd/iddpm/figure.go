@@ -94,7 +94,7 @@ func (p *program) figure(c *urfave.Context, spec figureSpec) error {
 	args := c.Args().Slice()
 	for i, arg := range args {
 		var err error
-		if args[i], err = s.remotes(o.remoteOptions).LocalRun(c.Context, arg, strings.HasPrefix(spec.arguments, "CKPT")); err != nil {
+		if args[i], err = s.remotes(o.remoteOptions).LocalRun(c.Context, arg, spec.weights); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ type figureSpec struct {
 	name        string
 	usage       string
 	arguments   string
+	weights     bool // reads the weights of runs: of a run at a URL, the newest checkpoint is downloaded
 	description string
 	// begin returns the figure's own flags and the function that plots it once they are set.
 	begin func() ([]cli.Option, draw)

@@ -20,6 +20,7 @@ var samplingStepsFigure = figureSpec{
 	name:      "sampling-steps",
 	usage:     "sample quality against the number of sampling steps (figure 8)",
 	arguments: "CKPT_OR_RUN_DIR...",
+	weights:   true,
 	description: `Plots the quality of samples against the number of evaluations of the network that a sample costs, for
 several samplers: figure 8 of the paper. The measure is FID or KID to the training images where the weights of the Inception
 network are at hand (--inception FILE, or after iddpm evaluate has downloaded them). FID of few

@@ -11,6 +11,7 @@ var skipStepsFigure = figureSpec{
 	name:      "skip-steps",
 	usage:     "skipping the first steps of the reverse process (figure 4)",
 	arguments: "CKPT_OR_RUN_DIR...",
+	weights:   true,
 	description: `Plots the cost of skipping the first part of the reverse process, starting from pure noise at a
 later timestep: figure 4 of the paper, which shows FID. Here the measure is the variational bound
 of the shortened process, in bits/dim on a few images: it is exact, since the shortened process is

@@ -14,6 +14,7 @@ var vlbTermsFigure = figureSpec{
 	name:      "vlb-terms",
 	usage:     "terms of the variational bound (figure 2)",
 	arguments: "CKPT_OR_RUN_DIR_OR_NPZ...",
+	weights:   true,
 	description: `Plots the terms of the variational bound against the diffusion timestep, both axes logarithmic:
 figure 2 of the paper. The first few timesteps contribute most of the bits. The terms come from a
 vb_terms.npz, written by "iddpm nll" or improved-diffusion's image_nll.py, or are computed for a
