@@ -87,8 +87,9 @@ func copyFile(w io.Writer, path string) error {
 // ErrNone says that a folder holds no checkpoint, readable or not.
 var ErrNone = errors.New("holds no checkpoint")
 
-// TellPrefix logs where bare weights were found in a file, unless they are the file.
-func (c *Checkpoint) TellPrefix(log *zap.Logger) {
+// LogOrigin logs how the weights were found in a file that this program has not written: a stripped
+// prefix, the notes on a folder of diffusers, the chosen one of several networks.
+func (c *Checkpoint) LogOrigin(log *zap.Logger) {
 	if c.Prefix != "" {
 		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
 	}

@@ -55,7 +55,7 @@ func ReadReference(path string, config runconfig.Config, log *zap.Logger) (*Chec
 	if err != nil {
 		return nil, err
 	}
-	weights.TellPrefix(log)
+	weights.LogOrigin(log)
 	name := referenceName.FindStringSubmatch(filepath.Base(path))
 	if name == nil || !weights.Bare || weights.Taken != "" {
 		return nil, fmt.Errorf("%s is not a model file of the reference, such as model010000.pt", path)

@@ -58,7 +58,7 @@ func (r *Remotes) Checkpoint(ctx context.Context, arg string) (*checkpoint.Check
 		return c, err
 	}
 	if c, err = checkpoint.Load(file); err == nil {
-		c.TellPrefix(r.Log)
+		c.LogOrigin(r.Log)
 	}
 	return c, err
 }
