@@ -74,11 +74,11 @@ func (p *program) evaluate(c *urfave.Context) error {
 		return err
 	}
 	defer e.close()
-	weights := ""
-	if o.usesInception() {
-		weights = o.inception
-	}
-	if weights == "" && o.usesInception() {
+	weights := o.inception
+	switch {
+	case !o.usesInception():
+		weights = ""
+	case weights == "":
 		if weights, err = s.inceptionWeights(c.Context, "--inception"); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gonum.org/v1/gonum/stat"
@@ -90,22 +91,24 @@ func (o *sampleJob) name(r *sampleResult, made generated) (files []string) {
 }
 
 func (r sampleResult) text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "images      %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
+	var t strings.Builder
+	fmt.Fprintf(&t, "images      %d in %.1f s (%.3g a second)\nsamples     %s\ngrid        %s\n",
 		r.NumSamples, r.Seconds, r.ImagesPerSecond, r.Samples, r.Grid)
 	if r.FullChain > 0 {
-		fmt.Fprintf(w, "sampler     %s, %d steps by --spacing %s\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.spacing, r.FullChain,
+		fmt.Fprintf(&t, "sampler     %s, %d steps by --spacing %s\nfull chain  %d steps by --sampler ddpm, about %s\n", r.Sampler, r.Timesteps, r.spacing, r.FullChain,
 			about(time.Duration(r.Seconds*r.fullChainTimes*float64(time.Second))))
 	}
 	if r.Base != "" {
-		fmt.Fprintf(w, "made from   %s\n", r.Base)
+		fmt.Fprintf(&t, "made from   %s\n", r.Base)
 	}
 	if r.Progress != "" {
-		fmt.Fprintf(w, "progress    %s\n", r.Progress)
+		fmt.Fprintf(&t, "progress    %s\n", r.Progress)
 	}
 	if r.Latents != "" {
-		fmt.Fprintf(w, "latents     %s\ncompared    %s\nPSNR        %.2f dB (%.2f to %.2f)\n",
+		fmt.Fprintf(&t, "latents     %s\ncompared    %s\nPSNR        %.2f dB (%.2f to %.2f)\n",
 			r.Latents, r.Inverted, stat.Mean(r.PSNR, nil), slices.Min(r.PSNR), slices.Max(r.PSNR))
 	}
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
