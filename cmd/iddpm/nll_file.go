@@ -91,7 +91,11 @@ type earlierEvaluation struct {
 // choose chooses the folder. Evaluations with other settings are kept: this one then gets a numbered
 // folder, unless -o names one.
 func (f *nllFile) choose() (earlierEvaluation, error) {
-	for first, n := f.dir, 2; ; n++ {
+	first := f.dir
+	if first == "." { // ..2 would be a hidden folder
+		first = "nll"
+	}
+	for n := 2; ; n++ {
 		settings, sum, err := readNLL(f.path())
 		if err != nil {
 			return earlierEvaluation{err: err}, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/wangkuiyi/gotorch/pt"
 
 	"iddpm/checkpoint"
+	"iddpm/diffusion"
 	"iddpm/train"
 	"iddpm/train/metrics"
 )
@@ -147,6 +148,20 @@ func TestNLLKeepsOthers(t *testing.T) {
 	}
 	if got := len(readArray(t, first.Images, "total_bpd")); got != 3 {
 		t.Errorf("the first evaluation has %d images", got)
+	}
+}
+
+// TestNLLKeepsOthersWithoutRun checks the same outside of a run folder, where the results are in the
+// working directory.
+func TestNLLKeepsOthersWithoutRun(t *testing.T) {
+	t.Chdir(t.TempDir())
+	first := nllFile{settings: nllSettings{Seed: 1}, dir: "."}
+	if err := first.save(&diffusion.BPDSum{}); err != nil {
+		t.Fatal(err)
+	}
+	second := nllFile{settings: nllSettings{Seed: 2}, dir: "."}
+	if _, err := second.choose(); err != nil || second.dir != "nll.2" {
+		t.Errorf("the second evaluation is in %s: %v", second.dir, err)
 	}
 }
 
