@@ -83,8 +83,12 @@ func (i Identified) Assumed(c runconfig.Config) []string {
 	} else {
 		assumed = append(assumed, fmt.Sprintf("num-heads %d", c.Model.NumHeads))
 	}
-	return append(assumed, fmt.Sprintf("use-new-attention-order %t", c.Model.NewAttentionOrder), fmt.Sprintf("diffusion-steps %d", c.Diffusion.Steps),
-		"noise-schedule "+c.Diffusion.NoiseSchedule, "predict "+predicted(c.Diffusion), fmt.Sprintf("rescale-timesteps %t", c.Diffusion.RescaleTimesteps && c.Diffusion.Steps != 1000))
+	assumed = append(assumed, fmt.Sprintf("use-new-attention-order %t", c.Model.NewAttentionOrder), fmt.Sprintf("diffusion-steps %d", c.Diffusion.Steps),
+		"noise-schedule "+c.Diffusion.NoiseSchedule, "predict "+predicted(c.Diffusion))
+	if c.Diffusion.Steps != 1000 { // [0, 1000) already
+		assumed = append(assumed, fmt.Sprintf("rescale-timesteps %t", c.Diffusion.RescaleTimesteps))
+	}
+	return assumed
 }
 
 // predicted returns the name of what a network predicts, for an assumption.

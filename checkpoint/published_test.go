@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/wangkuiyi/gotorch/pt"
+
+	"iddpm/runconfig"
 )
 
 // publishedWeights is the parameter list of a published network, without data.
@@ -156,5 +158,16 @@ func TestContradictions(t *testing.T) {
 	classifier.Depth, classifier.Pool, classifier.AttentionResolutions = 2, "max", nil
 	if wrong := fmt.Sprint(found.ClassifierContradictions(classifier)); wrong != "[classifier-depth 2: the weights have 4 classifier-attention-resolutions none: the weights have 32,16,8 classifier-pool max: the weights have attention]" {
 		t.Errorf("got %s", wrong)
+	}
+}
+
+// TestAssumedRescaling checks that rescaled timesteps are assumed only where they change the embedding.
+func TestAssumedRescaling(t *testing.T) {
+	c := runconfig.Defaults()
+	for steps, want := range map[int]bool{1000: false, 4000: true} {
+		c.Diffusion.Steps = steps
+		if got := (Identified{}).Assumed(c); slices.Contains(got, "rescale-timesteps true") != want || strings.Contains(fmt.Sprint(got), "rescale-timesteps false") {
+			t.Errorf("%d timesteps: assumed %v", steps, got)
+		}
 	}
 }
