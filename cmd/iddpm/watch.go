@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 
 	urfave "github.com/urfave/cli/v2"
 	"go.uber.org/zap"
@@ -98,10 +99,21 @@ func (s *session) serveWatch(ctx context.Context, w *watch.Watcher, o *watchOpti
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w (choose another address by --addr)", o.address, err)
 	}
-	page := url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}
-	if o.token != "" {
-		page.RawQuery = url.Values{"token": {o.token}}.Encode()
-	}
-	s.log.Info("watching: open the page in a browser, end by Ctrl-C", zap.Stringer("page", &page))
+	s.log.Info("watching: open the page in a browser, end by Ctrl-C", zap.Stringer("page", watchPage(listener.Addr(), o.token)))
 	return serve(ctx, listener, w.Handler(o.token))
+}
+
+// watchPage returns the URL for browsers of a page served at an address. That of all interfaces is
+// no URL: the machine's name is.
+func watchPage(at net.Addr, token string) *url.URL {
+	page := &url.URL{Scheme: "http", Host: at.String(), Path: "/"}
+	if tcp, ok := at.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			page.Host = net.JoinHostPort(name, strconv.Itoa(tcp.Port))
+		}
+	}
+	if token != "" {
+		page.RawQuery = url.Values{"token": {token}}.Encode()
+	}
+	return page
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -39,6 +41,18 @@ func TestWatch(t *testing.T) {
 	}
 	if status := p.end(); status != exitDone {
 		t.Errorf("status %d: %s", status, p.stderrSoFar())
+	}
+}
+
+func TestWatchPage(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, at := range map[string]net.IP{"http://" + name + ":6060/?token=t": net.IPv6unspecified, "http://127.0.0.1:6060/?token=t": net.IPv4(127, 0, 0, 1)} {
+		if got := watchPage(&net.TCPAddr{IP: at, Port: 6060}, "t").String(); got != want {
+			t.Errorf("%v: the page is %s, not %s", at, got, want)
+		}
 	}
 }
 
