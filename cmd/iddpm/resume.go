@@ -74,6 +74,7 @@ func (s *session) resume(c *urfave.Context, from string, given runconfig.Config,
 		if err != nil {
 			return err
 		}
+		s.logStart(c, r.preset)
 		return s.resumeReference(c, from, config, folder, name)
 	}
 	if err := checkThreads(given.Train.Threads); err != nil {

@@ -65,11 +65,13 @@ func (s *session) train(c *urfave.Context, r *runOptions) error {
 	if r.autoResume && folder.HoldsRun() { // even with --resume-checkpoint
 		from = r.dir
 	}
-	if runs.IsReference(from) {
-		return s.resumeReference(c, from, config, folder, name)
-	} else if from != "" {
+	if from != "" && !runs.IsReference(from) {
 		s.log.Info("resuming a run", zap.String("run", from))
 		return s.resumeRun(c.Context, from, folder, s.changes(c, config))
+	}
+	s.logStart(c, r.preset)
+	if from != "" {
+		return s.resumeReference(c, from, config, folder, name)
 	}
 	if err := config.Train.CheckParts(s.group.Size()); err != nil {
 		return cli.Usage(err)

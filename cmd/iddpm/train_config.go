@@ -70,22 +70,38 @@ func (s *session) defaultSampleInterval(config *runconfig.Config) {
 // startingConfig returns the configuration before flags, and its name: a preset's, or
 // improved-diffusion's defaults if a flag describes the network or the diffusion.
 func (s *session) startingConfig(c *urfave.Context, preset string) (runconfig.Config, string, error) {
-	name := preset
-	if name == "" {
-		config := runconfig.Defaults()
-		if cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config)) {
-			s.log.Info("flags describe the network or the diffusion: the other settings are improved-diffusion's defaults",
-				zap.String("hint", "--preset emoji, or another, has settings of its own, to which flags add"))
-			return config, "custom", nil
-		}
-		name = "emoji"
-		if s.device.Type == gotorch.CUDA {
-			name = "emoji-gpu"
-		}
-		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", name))
+	if preset == "" && describesNetwork(c) {
+		return runconfig.Defaults(), "custom", nil
 	}
+	name := cmp.Or(preset, s.defaultPreset())
 	config, err := cli.BaseConfig(name)
 	return config, name, err
+}
+
+// logStart says where the configuration of a new run without --preset starts.
+func (s *session) logStart(c *urfave.Context, preset string) {
+	switch {
+	case preset != "":
+	case describesNetwork(c):
+		s.log.Info("flags describe the network or the diffusion: the other settings are improved-diffusion's defaults",
+			zap.String("hint", "--preset emoji, or another, has settings of its own, to which flags add"))
+	default:
+		s.log.Info("neither --preset nor network flags: using the default preset of the device", zap.String("preset", s.defaultPreset()))
+	}
+}
+
+// describesNetwork reports whether a flag describes the network or the diffusion.
+func describesNetwork(c *urfave.Context) bool {
+	config := runconfig.Defaults()
+	return cli.AnySet(c, cli.ModelOptions(&config)) || cli.AnySet(c, cli.DiffusionOptions(&config))
+}
+
+// defaultPreset returns the preset for the device.
+func (s *session) defaultPreset() string {
+	if s.device.Type == gotorch.CUDA {
+		return "emoji-gpu"
+	}
+	return "emoji"
 }
 
 // notInName are characters that a run folder's name does not have.
