@@ -24,6 +24,7 @@ type figureModelOptions struct {
 	ema       string
 	seed      uint64
 	precision string
+	threads   int
 
 	// Of skip-steps:
 	samples int // per length of the reverse process
@@ -45,6 +46,7 @@ func (o *figureModelOptions) options() []cli.Option {
 		cli.EMAOption(&o.ema, cli.CategoryFigure),
 		cli.Option{Name: "seed", Category: cli.CategoryFigure, Value: &o.seed, Usage: "random seed `N` of the noise"},
 		cli.PrecisionOption(&o.precision, cli.CategoryRun),
+		cli.ThreadsOption(&o.threads, cli.CategoryRun),
 	)
 }
 
@@ -52,7 +54,7 @@ func (o *figureModelOptions) validate() error {
 	if o.number < 1 || o.batchSize < 1 {
 		return cli.Errorf("--num-pictures and --batch-size must be above 0, not %d and %d", o.number, o.batchSize)
 	}
-	return nil
+	return checkThreads(o.threads)
 }
 
 func boundSources(args []string, o *figureModelOptions) ([]source, error) {
@@ -80,6 +82,7 @@ func (s *session) evaluateBound(ctx context.Context, from source, o *figureModel
 	if err := s.use(o.device); err != nil {
 		return evaluated{}, err
 	}
+	s.setThreads(o.threads)
 	checkpoint, err := figureCheckpoint(from.path, needsCheckpoint)
 	if err != nil {
 		return evaluated{}, err

@@ -132,6 +132,7 @@ func TestFigureWrongUse(t *testing.T) {
 		{[]string{"vlb-terms", terms}, exitFailed, "is not a vb_terms.npz"},
 		{[]string{"skip-steps", dir}, exitFailed, "is it a run folder?"},
 		{[]string{"skip-steps", dir, "--num-pictures", "0"}, exitUsage, "must be above 0"},
+		{[]string{"skip-steps", dir, "--threads", "-1"}, exitUsage, "--threads must be from 0"},
 	} {
 		got := iddpm(t, append([]string{"figure"}, append(c.args, "--json")...)...)
 		if got.status != c.status || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
