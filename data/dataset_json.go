@@ -98,7 +98,7 @@ func (c *collection) labelled(d *datasetJSON, dir string) (*ownLabels, error) {
 }
 
 // errNoLabels is the error of a packed set, whose folders and file names are not classes.
-var errNoLabels = errors.New("says that the images have no classes: pack them again with class-cond")
+var errNoLabels = errors.New("says that the images have no classes: pack them again by iddpm data prepare with class-cond")
 
 func (f *labelFiles) read(name string) (*datasetJSON, error) {
 	r, err := f.open(name)

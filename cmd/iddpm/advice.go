@@ -71,13 +71,15 @@ func runAdvice(err error) string {
 	case errors.As(err, &inUse):
 		return "stop it first, or name another --run-dir"
 	case errors.As(err, &noState):
-		return fmt.Sprintf("`iddpm train --init-from %s` trains from the weights, and `iddpm export --format pt` writes them", terminal.ShellWord(noState.Path))
+		return fmt.Sprintf("`iddpm train --init-from %s` starts a new run from the weights; a run folder, or a checkpoint in it, has the state", terminal.ShellWord(noState.Path))
 	case errors.As(err, &pastEnd):
 		return "raise --steps, or leave it out"
 	case errors.As(err, &initial) && errors.As(err, &unfit):
 		return "--reinit-mismatched re-initialises the layers that do not fit; --init-from names the checkpoint"
 	case errors.As(err, &initial):
 		return "--init-from names the checkpoint"
+	case errors.As(err, &unfit):
+		return "describe the network of the weights by --preset, or by the flags it was trained with"
 	case errors.As(err, &diverged):
 		return "start from an older checkpoint with a lower --lr, --grad-clip 1 or --precision fp32: iddpm train --init-from " + terminal.ShellWord(diverged.Checkpoints()+"/CKPT")
 	}
@@ -92,9 +94,9 @@ func dataAdvice(err error, has func(flag string) bool) string {
 	var labels *data.LabelsError
 	switch {
 	case errors.As(err, &bad) && has("max-bad-images"):
-		return "remove them, or skip up to N of them by --max-bad-images N"
+		return "repair or remove the bad images, or skip up to N of them by --max-bad-images N"
 	case errors.As(err, &bad):
-		return "remove them"
+		return "repair or remove the bad images"
 	case errors.As(err, &moved):
 		return "if they have moved, name their new location by --" + moved.Setting
 	case errors.As(err, &classes):

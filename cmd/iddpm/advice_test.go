@@ -52,6 +52,7 @@ func TestAdviceNamesFlags(t *testing.T) {
 		"--init-from names":              &train.InitError{Path: "w.pt", Err: os.ErrNotExist},
 		"new location by --eval-data":    &train.MovedError{Setting: "eval-data", Err: os.ErrNotExist},
 		"--init-from a/checkpoints/CKPT": &train.DivergedError{RunDir: "a", Steps: 3, Step: 9, Where: "the loss"},
+		"--preset, or by the flags":      &model.StateDictError{Mismatches: []*model.Mismatch{{Name: "out.2.bias"}}},
 		"--labels chooses":               &data.LabelsError{Err: errors.New("no classes")},
 		"--max-bad-images N":             &data.BadImagesError{},
 	} {

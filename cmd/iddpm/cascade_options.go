@@ -32,7 +32,7 @@ func (o *cascadeOptions) options() []cli.Option {
 	return append([]cli.Option{
 		{Name: "upsample", Path: true, Category: cli.CategorySampling, Value: &o.path, Usage: "upsample the samples with the super-resolution network in `CKPT`"},
 		{Name: "upsample-preset", Category: cli.CategorySampling, Value: &o.preset, Usage: "preset `NAME` of the upsampler, if CKPT holds bare weights"},
-		{Name: "upsample-timestep-respacing", Category: cli.CategorySampling, Value: &o.respacing, Standard: "all", Usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
+		{Name: "upsample-timestep-respacing", Category: cli.CategorySampling, Value: &o.respacing, Standard: "by sampler", Usage: "timesteps of the upsampler, `SPEC`, as for --timestep-respacing"},
 		{Name: "upsample-ema", Category: cli.CategorySampling, Value: &o.ema, Standard: cli.EMADefault, Usage: "load the upsampler's EMA weights of decay `RATE`, or none"},
 		{Name: "upsample-batch-size", Category: cli.CategorySampling, Value: &o.batchSize, Standard: "--batch-size", Usage: "upsample `N` images per batch"},
 		{Name: "upsample-guidance", Category: cli.CategorySampling, Value: &o.guidance, Usage: "classifier-free guidance scale `W` of the upsampler, as for --guidance"},
@@ -82,7 +82,7 @@ func (o *cascadeOptions) check(first, second *checkpoint.Checkpoint) error {
 	m, base := second.Config.Model, first.Config.Model
 	switch {
 	case !m.SuperRes():
-		return fmt.Errorf("%s is no super-resolution network", second.Path)
+		return fmt.Errorf("--upsample: %s is no super-resolution network: train one by iddpm train --super-res --small-size %d", second.Path, base.ImageSize)
 	case m.SmallSize != base.ImageSize:
 		return fmt.Errorf("%s upsamples images of %d pixels, but %s generates images of %d", second.Path, m.SmallSize, first.Path, base.ImageSize)
 	case m.ClassCond && !base.ClassCond:
@@ -92,7 +92,7 @@ func (o *cascadeOptions) check(first, second *checkpoint.Checkpoint) error {
 	case m.ClassCond && !sameClasses(first.ClassNames, second.ClassNames):
 		return fmt.Errorf("%s and %s number their classes differently: upsample by a second command, sample --base-samples, with --class", first.Path, second.Path)
 	case o.guidance != 1 && !m.HasNullClass():
-		return fmt.Errorf("%s has no null class, which --upsample-guidance %g needs: train with --class-dropout", second.Path, o.guidance)
+		return fmt.Errorf("%s has no null class, which --upsample-guidance %g needs: train with --class-cond --class-dropout 0.1", second.Path, o.guidance)
 	}
 	return second.Check(o.ema)
 }

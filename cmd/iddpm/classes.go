@@ -37,7 +37,7 @@ func (c classSet) labels(text string) ([]int64, error) {
 		return nil, nil
 	}
 	if c.count == 0 {
-		return nil, cli.Errorf("--class: this network is not class-conditional")
+		return nil, cli.Errorf("--class: this network is not class-conditional: train one with --class-cond, or guide it by --classifier")
 	}
 	parts := []string{text}
 	if !slices.Contains(c.names, text) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -88,8 +89,12 @@ func argument(c *urfave.Context, what string) (string, error) {
 
 // noArgument rejects arguments.
 func noArgument(c *urfave.Context) error {
-	if c.NArg() > 0 {
-		return cli.Errorf("%s accepts only flags, not %s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "))
+	if c.NArg() == 0 {
+		return nil
 	}
-	return nil
+	advice := ""
+	if slices.ContainsFunc(c.Command.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), "data-dir") }) {
+		advice = " (--data-dir names images)"
+	}
+	return cli.Errorf("%s accepts only flags, not %s%s", c.Command.HelpName, strings.Join(c.Args().Slice(), " "), advice)
 }

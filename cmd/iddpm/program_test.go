@@ -146,7 +146,7 @@ func TestWrongUse(t *testing.T) {
 		{"unknown command", []string{"trane"}, exitUsage, "did you mean train?"},
 		{"unknown preset", []string{"train", "--preset", "cifar"}, exitUsage, "cifar10, cifar10-vlb"},
 		{"unknown device", []string{"train", "--device", "tpu"}, exitUsage, "use cpu, cuda or cuda:N"},
-		{"argument of train", []string{"train", "photos"}, exitUsage, "accepts only flags, not photos"},
+		{"argument of train", []string{"train", "photos"}, exitUsage, "accepts only flags, not photos (--data-dir names images)"},
 		{"no argument", []string{"resume"}, exitUsage, "iddpm resume CKPT_OR_RUN_DIR"},
 		{"two arguments", []string{"sample", "a", "b"}, exitUsage, "a b"},
 		{"missing folder", []string{"train", "--data-dir", filepath.Join(empty, "nowhere")}, exitFailed, "nowhere"},
@@ -237,7 +237,7 @@ func TestTrainResumeSampleInfo(t *testing.T) {
 	}
 	var summary struct{ Step int }
 	got := iddpm(t, trainTiny("a", "--steps", "3", "--auto-resume", "--json")...)
-	if err := json.Unmarshal([]byte(got.stdout), &summary); err != nil || got.status != exitDone || summary.Step != 3 {
+	if err := json.Unmarshal([]byte(got.stdout), &summary); err != nil || got.status != exitDone || summary.Step != 3 || strings.Contains(got.stderr, "defaults") {
 		t.Errorf("--auto-resume: %d, %s%s", got.status, got.stdout, got.stderr)
 	}
 	got = iddpm(t, "resume", "a", "--steps", "4", "--json", "--device", "cpu", "--log-json")

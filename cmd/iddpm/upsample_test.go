@@ -254,7 +254,7 @@ func TestSuperResolutionRefuses(t *testing.T) {
 		{"no classes", []string{"sample", classes, "--base-samples", good}, exitFailed, "by --class"},
 		{"unknown class", []string{"sample", classes, "--base-samples", unknown}, exitFailed, "is of class 100000"},
 		{"inversion", []string{"sample", run, "--base-samples", good, "--invert", good}, exitUsage, "--invert is not for super-resolution"},
-		{"cascade to another network", []string{"sample", plain, "--upsample", plain}, exitFailed, "is no super-resolution network"},
+		{"cascade to another network", []string{"sample", plain, "--upsample", plain}, exitFailed, "train one by iddpm train --super-res --small-size"},
 		{"cascade of classes", []string{"sample", plain, "--upsample", classes}, exitFailed, "is class-conditional, but"},
 		{"half a cascade", []string{"sample", plain, "--upsample-use-ddim"}, exitUsage, "are for --upsample"},
 		{"noise without DDIM", []string{"sample", plain, "--upsample", run, "--upsample-eta", "0.5"}, exitUsage, "upsample-eta is an option of DDIM"},
