@@ -109,6 +109,9 @@ func evenLogSNRTimesteps(alphasCumprod []float64, n int) []int {
 // keeps the last one, and n-1 from there on.
 func trimmedTimesteps(alphasCumprod []float64, n int) []int {
 	last := len(alphasCumprod) - 1
+	if n == 2 {
+		return []int{0, last}
+	}
 	if logSNR(alphasCumprod[last]) < minLogSNR {
 		n--
 	}

@@ -60,6 +60,11 @@ func TestTrimmedTimesteps(t *testing.T) {
 	if len(got) > 10 || len(got) < 9 || got[0] != 0 || got[len(got)-1] != 999 || logSNR(schedule.AlphasCumprod[got[len(got)-2]]) < minLogSNR {
 		t.Errorf("%v", got)
 	}
+	for _, n := range []int{2, 3, 4} {
+		if got := trimmedTimesteps(schedule.AlphasCumprod, n); len(got) != n || got[0] != 0 || got[n-1] != 999 {
+			t.Errorf("%d timesteps: %v", n, got)
+		}
+	}
 	linear := must(NewSchedule(must(NamedBetas(Linear, 1000)))).AlphasCumprod[:700] // ends above -8
 	if got, want := trimmedTimesteps(linear, 10), evenLogSNRTimesteps(linear, 10); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
