@@ -42,11 +42,20 @@ func (s *session) exportDiffusers(c *checkpoint.Checkpoint, o *exportOptions) (n
 	return weights.Name, files, err
 }
 
+// publicName returns the name of a data set without the folders of this machine: a card is written
+// to be published.
+func publicName(data string) string {
+	if filepath.IsAbs(data) {
+		return filepath.Base(data)
+	}
+	return data
+}
+
 // modelCard describes a checkpoint, with the metrics and the newest samples of its run folder if it
 // is in one.
 func modelCard(c *checkpoint.Checkpoint, weights checkpoint.Weights, license string) diffusers.Card {
 	card := diffusers.Card{
-		Name: strings.TrimSuffix(filepath.Base(c.Path), filepath.Ext(c.Path)), Data: c.DataName, Steps: c.Step,
+		Name: strings.TrimSuffix(filepath.Base(c.Path), filepath.Ext(c.Path)), Data: publicName(c.DataName), Steps: c.Step,
 		Weights: weights.Name, License: license, Classes: c.ClassNames,
 	}
 	dir, ok := runOf(c)
