@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"iddpm/checkpoint"
@@ -52,6 +53,8 @@ func (o *exportOptions) complete() error {
 		return cli.Errorf("name a file by -o FILE, or a folder by --reference-layout DIR")
 	case o.format == "" && strings.HasSuffix(o.out, ".safetensors"):
 		o.format = "safetensors"
+	case o.format == "" && slices.Contains([]string{".onnx", ".gguf", ".h5", ".npz", ".tflite"}, filepath.Ext(o.out)):
+		return cli.Errorf("-o %s: weights are written as .pt or .safetensors, or as a folder by --format diffusers", o.out)
 	case o.format == "":
 		o.format = "pt"
 	}

@@ -128,6 +128,7 @@ func TestExportWrongUse(t *testing.T) {
 		{[]string{}, exitUsage, "iddpm export CKPT_OR_RUN_DIR"},
 		{[]string{bare}, exitUsage, "name a file by -o"},
 		{[]string{bare, "-o", out, "--format", "onnx"}, exitUsage, "not one of pt, safetensors, diffusers"},
+		{[]string{bare, "-o", "w.onnx"}, exitUsage, "written as .pt or .safetensors"},
 		{[]string{bare, "-o", out, "--reference-layout", "d"}, exitUsage, "choose one of -o FILE"},
 		{[]string{bare, "--reference-layout", "d", "--ema", "none"}, exitUsage, "omit --format and --ema"},
 		{[]string{bare, "--reference-layout", "d", "--license", "mit"}, exitUsage, "are for --format diffusers"},
@@ -211,5 +212,14 @@ func TestExportDiffusers(t *testing.T) {
 	}
 	if _, err := os.Stat("refused"); !os.IsNotExist(err) {
 		t.Errorf("a refusal leaves a folder: %v", err)
+	}
+}
+
+// A card is published: it has no folders of the machine.
+func TestPublicName(t *testing.T) {
+	for data, want := range map[string]string{"/home/me/photos": "photos", "photos": "photos", "built-in emoji set": "built-in emoji set", "s3://bucket/photos": "s3://bucket/photos"} {
+		if got := publicName(data); got != want {
+			t.Errorf("%s: %q, want %q", data, got, want)
+		}
 	}
 }
