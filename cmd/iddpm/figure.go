@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -83,7 +84,7 @@ func (p *program) figure(c *urfave.Context, spec figureSpec) error {
 	if o.out == "" {
 		o.out = spec.name + ".png"
 	}
-	// Report an invalid name before hours of evaluation.
+	// Invalid names and folders are errors before hours of evaluation.
 	if _, _, _, err := figure.Paths(o.out); err != nil {
 		return cli.Errorf("--out: %w", err)
 	}
@@ -98,6 +99,11 @@ func (p *program) figure(c *urfave.Context, spec figureSpec) error {
 			return err
 		}
 	}
+	release, err := cli.MakeFolder(filepath.Dir(o.out), "-o")
+	if err != nil {
+		return err
+	}
+	defer release()
 	d, err := draw(c.Context, s, args)
 	if err != nil {
 		return err

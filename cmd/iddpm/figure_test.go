@@ -124,6 +124,7 @@ func TestFigureWrongUse(t *testing.T) {
 		{[]string{"schedule-compare", "cubic:1000"}, exitUsage, "cubic:1000 is neither"},
 		{[]string{"learning-curves"}, exitUsage, "name run folders"},
 		{[]string{"learning-curves", missing}, exitFailed, "nowhere does not exist"},
+		{[]string{"learning-curves", missing, "-o", filepath.Join(terms, "curves.png")}, exitFailed, "cannot create the output folder, name another by -o"},
 		{[]string{"learning-curves", "a=" + missing}, exitFailed, "nowhere does not exist"},
 		{[]string{"learning-curves", dir}, exitFailed, "not a readable run folder"},
 		{[]string{"learning-curves", empty, "--smooth", "1"}, exitUsage, "smooth must be in [0, 1)"},
