@@ -10,13 +10,17 @@ import (
 
 	"iddpm/internal/cli"
 	"iddpm/internal/doctor"
+	"iddpm/internal/runs"
 	"iddpm/internal/terminal"
 )
 
+// doctorOptions are the flags of doctor.
 type doctorOptions struct {
 	runDir string
 	json   bool
 }
+
+func newDoctorOptions() *doctorOptions { return &doctorOptions{runDir: runs.DefaultParent} }
 
 func (o *doctorOptions) options() []cli.Option {
 	return []cli.Option{
@@ -37,7 +41,7 @@ prevents training; a warning does not.
 Examples:
   iddpm doctor
   iddpm doctor --run-dir /mnt/runs --json`,
-		Flags:           cli.FlagsOf((&doctorOptions{runDir: "runs"}).options()...),
+		Flags:           cli.FlagsOf(newDoctorOptions().options()...),
 		HideHelpCommand: true,
 		Action:          p.doctor,
 	}
@@ -50,7 +54,7 @@ type doctorResult struct {
 }
 
 func (p *program) doctor(c *urfave.Context) error {
-	o := &doctorOptions{runDir: "runs"}
+	o := newDoctorOptions()
 	if err := errors.Join(noArgument(c), cli.Apply(c, o.options())); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"iddpm/internal/cli"
+	"iddpm/internal/runs"
 	"iddpm/watch"
 )
 
@@ -75,8 +76,8 @@ func (p *program) watch(c *urfave.Context) error {
 
 // defaultWatched returns the folder in which train makes run folders, or else the working directory.
 func defaultWatched() string {
-	if about, err := os.Stat("runs"); err == nil && about.IsDir() {
-		return "runs"
+	if about, err := os.Stat(runs.DefaultParent); err == nil && about.IsDir() {
+		return runs.DefaultParent
 	}
 	return "."
 }
