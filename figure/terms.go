@@ -75,28 +75,13 @@ func SkipSteps(models []SkipModel, by *SampleMetric) (Chart, error) {
 		Data: Table{Columns: []string{"model", "skipped_share", "t", "bits_per_dim", "prior_bits_per_dim", by.Column}},
 	}
 	for _, m := range models {
-		steps := len(m.VB)
-		if steps != m.Schedule.NumTimesteps() {
-			return Chart{}, fmt.Errorf("%s: %d terms for a process of %d steps", m.Name, steps, m.Schedule.NumTimesteps())
+		if terms, steps := len(m.VB), m.Schedule.NumTimesteps(); terms != steps {
+			return Chart{}, fmt.Errorf("%s: %d terms for a process of %d steps", m.Name, terms, steps)
 		}
-		l := Line{Name: fmt.Sprintf("%s, T = %d", m.Name, steps)}
-		d := Line{Name: l.Name, Marks: true}
-		sum := 0.0
-		for t, v := range m.VB {
-			sum += v
-			share, prior := 1-float64(t+1)/float64(steps), m.prior(t)
-			l.X, l.Y = append(l.X, share), append(l.Y, sum+prior)
-			difference, ok := m.Differences[t+1]
-			if ok {
-				d.X, d.Y = append(d.X, share), append(d.Y, difference)
-			} else {
-				difference = math.NaN()
-			}
-			c.Data.add(m.Name, share, float64(t+1), sum+prior, prior, difference)
-		}
-		p.Lines = append(p.Lines, l)
-		if len(d.X) > 0 {
-			sampled.Lines = append(sampled.Lines, d)
+		bound, differences := m.lines(&c.Data)
+		p.Lines = append(p.Lines, bound)
+		if len(differences.X) > 0 {
+			sampled.Lines = append(sampled.Lines, differences)
 		}
 	}
 	p.Y.Log = spans(p.Lines)
@@ -106,6 +91,28 @@ func SkipSteps(models []SkipModel, by *SampleMetric) (Chart, error) {
 		c.Caption += " " + by.About
 	}
 	return c, nil
+}
+
+// lines returns the lines of a model in the two panels of SkipSteps, of which the second may be empty, and
+// adds its rows to a table.
+func (m SkipModel) lines(table *Table) (bound, differences Line) {
+	steps := len(m.VB)
+	bound.Name = fmt.Sprintf("%s, T = %d", m.Name, steps)
+	differences = Line{Name: bound.Name, Marks: true}
+	sum := 0.0
+	for t, v := range m.VB {
+		sum += v
+		share, prior := 1-float64(t+1)/float64(steps), m.prior(t)
+		bound.X, bound.Y = append(bound.X, share), append(bound.Y, sum+prior)
+		difference, ok := m.Differences[t+1]
+		if ok {
+			differences.X, differences.Y = append(differences.X, share), append(differences.Y, difference)
+		} else {
+			difference = math.NaN()
+		}
+		table.add(m.Name, share, float64(t+1), sum+prior, prior, difference)
+	}
+	return bound, differences
 }
 
 // prior returns the KL divergence of q(x_t | x_0) from N(0, I), in bits/dim, averaged over
