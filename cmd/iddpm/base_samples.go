@@ -108,7 +108,7 @@ func readBaseSet(path string, c *checkpoint.Checkpoint, hasClasses bool) (*infer
 }
 
 // checkSuperRes refuses flags that a super-resolution network does not support.
-func (o *sampleOptions) checkSuperRes(c *urfave.Context) error {
+func checkSuperRes(c *urfave.Context) error {
 	for _, name := range []string{"invert", "start", "inpaint", "interpolate", "upsample", "first-sample"} {
 		if c.IsSet(name) {
 			return cli.Errorf("--%s is not for super-resolution networks", name)

@@ -43,7 +43,7 @@ func (o *sampleOptions) job(c *urfave.Context, checkpoint, classifier *checkpoin
 		return nil, err
 	}
 	if job.base != nil {
-		if err := o.checkSuperRes(c); err != nil {
+		if err := checkSuperRes(c); err != nil {
 			return nil, err
 		}
 	}
