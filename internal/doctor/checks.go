@@ -212,6 +212,9 @@ func (m Machine) openFiles() Check {
 		return c
 	}
 	c.Found = fmt.Sprintf("limit %d", limit.Max)
+	if limit.Max == unix.RLIM_INFINITY {
+		c.Found = "no limit"
+	}
 	if limit.Max < enough {
 		c.State, c.Advice = Warning, "raise the limit: ulimit -Hn 4096, or docker run --ulimit nofile=4096; data sets in many shards keep each open"
 	}
