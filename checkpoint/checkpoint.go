@@ -47,6 +47,8 @@ type Checkpoint struct {
 	imported bool     // from diffusers
 	notes    []string // about it, for the log
 
+	unreadable []error // of the run's newer checkpoints
+
 	files  []string  // that hold the weights, if they are several; nil: Path
 	mapped io.Closer // the mapped files that hold the tensors; nil: they are in Go's memory
 	sum    string    // sha256 of the files; "": not computed yet
@@ -87,9 +89,13 @@ func copyFile(w io.Writer, path string) error {
 // ErrNone says that a folder holds no checkpoint, readable or not.
 var ErrNone = errors.New("holds no checkpoint")
 
-// LogOrigin logs how the weights were found in a file that this program has not written: a stripped
-// prefix, the notes on a folder of diffusers, the chosen one of several networks.
+// LogOrigin logs which newer checkpoints of the run cannot be read, and how the weights were found in a file that
+// this program has not written: a stripped prefix, the notes on a folder of diffusers, the chosen one of
+// several networks.
 func (c *Checkpoint) LogOrigin(log *zap.Logger) {
+	for _, err := range c.unreadable {
+		log.Warn("cannot read this checkpoint: using an older one of the run", zap.Error(err), zap.String("used", c.Path))
+	}
 	if c.Prefix != "" {
 		log.Info("stripped a prefix that all parameter names share", zap.String("prefix", c.Prefix), zap.String("checkpoint", c.Path))
 	}

@@ -12,8 +12,8 @@ import (
 	"iddpm/diffusers"
 )
 
-// Load reads a checkpoint file, a bare state_dict, a safetensors file, or the
-// newest readable checkpoint of a run folder, or a folder of diffusers' UNet2DModel.
+// Load reads a checkpoint file, a bare state_dict, a safetensors file, the newest readable checkpoint
+// of a run folder ([Checkpoint.LogOrigin] names newer ones), or a folder of diffusers' UNet2DModel.
 func Load(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -29,6 +29,7 @@ func Load(path string) (*Checkpoint, error) {
 	for _, file := range Files(path) {
 		c, err := readCheckpoint(file)
 		if err == nil {
+			c.unreadable = errs
 			return c, nil
 		}
 		errs = append(errs, err)
