@@ -141,7 +141,8 @@ func TestProcessesStop(t *testing.T) {
 // is saved.
 func TestProcessesAbandonAStep(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "12000", "--microbatch", "1")...)
+	// 128 channels: on a fast machine a step of 32 is over before the signal.
+	p := start(t, trainTiny(dir, "--processes", "2", "--steps", "2", "--batch-size", "12000", "--microbatch", "1", "--num-channels", "128")...)
 	p.waitForTraining()
 	loading := 4 * time.Second // of the batch, before the step begins
 	if raceDetector {
@@ -233,7 +234,7 @@ func TestProcessesThatCannotSample(t *testing.T) {
 		{[]string{"sample", "nothing", "--processes", "2"}, exitFailed, "no checkpoint or run folder nothing"},
 		{[]string{"sample", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot create the output folder"},
 		{[]string{"sample", "run", "--processes", "2", "--invert", "file"}, exitUsage, "--invert runs in one process"},
-		{[]string{"sample", "run", "--processes", "2", "--class", "cat"}, exitUsage, "--class"},
+		{[]string{"sample", "run", "--processes", "2", "--class", "cat"}, exitUsage, "--class: this network is not class-conditional"},
 		{[]string{"nll", "run", "--processes", "2", "--data-dir", "nowhere"}, exitFailed, "nowhere does not exist"},
 		{[]string{"nll", "run", "--processes", "2", "-o", "file"}, exitFailed, "cannot create the output folder"},
 	} {
