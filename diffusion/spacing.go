@@ -16,12 +16,17 @@ type Spacing int
 const (
 	EvenT      Spacing = iota // evenly in t
 	EvenLogSNR                // evenly in the log-SNR, log(alphaBar_t / (1 - alphaBar_t))
-	Trimmed                   // the last timestep, and evenly in the log-SNR from minLogSNR on
+	Trimmed                   // the last timestep, and in the log-SNR from trimmedLogSNR on
 )
 
-// minLogSNR is where Trimmed begins. Below, x_t is almost noise alone, and the predicted x_0 hardly
-// changes: on the cosine schedule EvenLogSNR spends a third of the timesteps there.
-const minLogSNR = -8
+// trimmedLogSNR returns where Trimmed begins with n timesteps. Below, x_t is almost noise alone, and the
+// predicted x_0 hardly changes: on the cosine schedule EvenLogSNR spends a third of the timesteps there. What
+// is lost is in proportion to alphaBar, which falls here as the error of a second-order solver, by 1/n^2.
+// The constant, as trimmedPower, is that of the smallest errors in 10 steps (docs/study.md).
+func trimmedLogSNR(n int) float64 { return -1.4 - 2*math.Log(float64(n)) }
+
+// trimmedPower makes Trimmed denser where x_t is noisier: at small noise the predicted x_0 hardly changes either.
+const trimmedPower = 1.15
 
 // spacingNames are the names of the spacings.
 var spacingNames = []string{EvenT: "t", EvenLogSNR: "logsnr", Trimmed: "trimmed"}
@@ -102,26 +107,28 @@ func keptTimesteps(spec string, alphasCumprod []float64) ([]int, error) {
 // timestep to the next, several values have the same nearest timestep, so there may be fewer than
 // n. alphasCumprod is alphaBar_t, [T], descending.
 func evenLogSNRTimesteps(alphasCumprod []float64, n int) []int {
-	return logSNRTimesteps(alphasCumprod, n, -math.MaxFloat64)
+	return logSNRTimesteps(alphasCumprod, n, -math.MaxFloat64, 1)
 }
 
-// trimmedTimesteps is evenLogSNRTimesteps without most of the timesteps whose log-SNR is below -8: it
-// keeps the last one, and n-1 from there on.
+// trimmedTimesteps is evenLogSNRTimesteps with the last timestep, and n-1 that begin at trimmedLogSNR, or
+// n if none is below.
 func trimmedTimesteps(alphasCumprod []float64, n int) []int {
 	last := len(alphasCumprod) - 1
 	if n == 2 {
 		return []int{0, last}
 	}
-	if logSNR(alphasCumprod[last]) < minLogSNR {
+	low := trimmedLogSNR(n)
+	if logSNR(alphasCumprod[last]) < low {
 		n--
 	}
-	return logSNRTimesteps(alphasCumprod, n, minLogSNR)
+	return logSNRTimesteps(alphasCumprod, n, low, trimmedPower)
 }
 
 func logSNR(alphaBar float64) float64 { return math.Log(alphaBar) - math.Log1p(-alphaBar) }
 
-// logSNRTimesteps spaces n timesteps of a log-SNR of at least low, and keeps the last one.
-func logSNRTimesteps(alphasCumprod []float64, n int, low float64) []int {
+// logSNRTimesteps spaces n timesteps of a log-SNR of at least low by a power of their rank, from the noisiest on,
+// and keeps the last one.
+func logSNRTimesteps(alphasCumprod []float64, n int, low, power float64) []int {
 	at := func(t int) float64 { return logSNR(alphasCumprod[t]) }
 	last := len(alphasCumprod) - 1
 	noisiest := last
@@ -130,8 +137,8 @@ func logSNRTimesteps(alphasCumprod []float64, n int, low float64) []int {
 	}
 	kept := []int{0, last}
 	for i := range n {
-		target := at(noisiest) + (at(0)-at(noisiest))*float64(i)/float64(max(n-1, 1))
-		kept = append(kept, nearest(at, noisiest, target))
+		rank := math.Pow(float64(i)/float64(max(n-1, 1)), power)
+		kept = append(kept, nearest(at, noisiest, at(noisiest)+(at(0)-at(noisiest))*rank))
 	}
 	slices.Sort(kept)
 	return slices.Compact(kept)

@@ -52,22 +52,31 @@ func TestLogSNRTimestepsWithoutSignal(t *testing.T) {
 	}
 }
 
-// Trimmed keeps the last timestep, and no other that is noisier than a log-SNR of -8 by more than the
-// distance to the nearest.
+// Trimmed keeps the last timestep, no other that is noisier than trimmedLogSNR, and steps in log-SNR that
+// grow towards t = 0.
 func TestTrimmedTimesteps(t *testing.T) {
-	schedule := must(NewSchedule(must(NamedBetas(Cosine, 1000))))
-	got := trimmedTimesteps(schedule.AlphasCumprod, 10)
-	if len(got) > 10 || len(got) < 9 || got[0] != 0 || got[len(got)-1] != 999 || logSNR(schedule.AlphasCumprod[got[len(got)-2]]) < minLogSNR {
-		t.Errorf("%v", got)
-	}
-	for _, n := range []int{2, 3, 4} {
-		if got := trimmedTimesteps(schedule.AlphasCumprod, n); len(got) != n || got[0] != 0 || got[n-1] != 999 {
-			t.Errorf("%d timesteps: %v", n, got)
+	cosine := must(NewSchedule(must(NamedBetas(Cosine, 1000)))).AlphasCumprod
+	linear := must(NewSchedule(must(NamedBetas(Linear, 1000)))).AlphasCumprod[:700] // its last log-SNR is -5
+	for _, c := range []struct {
+		alphasCumprod []float64
+		n             int
+		trims         bool
+	}{{cosine, 2, true}, {cosine, 3, true}, {cosine, 5, true}, {cosine, 10, true}, {cosine, 20, true}, {linear, 5, true}, {linear, 10, false}} {
+		got, last := trimmedTimesteps(c.alphasCumprod, c.n), len(c.alphasCumprod)-1
+		if len(got) != c.n || got[0] != 0 || got[c.n-1] != last {
+			t.Errorf("%d timesteps: %v", c.n, got)
+			continue
 		}
-	}
-	linear := must(NewSchedule(must(NamedBetas(Linear, 1000)))).AlphasCumprod[:700] // ends above -8
-	if got, want := trimmedTimesteps(linear, 10), evenLogSNRTimesteps(linear, 10); !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		if c.trims {
+			got = got[:c.n-1]
+		}
+		at := func(i int) float64 { return logSNR(c.alphasCumprod[got[i]]) }
+		if at(len(got)-1) < trimmedLogSNR(c.n) {
+			t.Errorf("%d timesteps: %v begin below %g", c.n, got, trimmedLogSNR(c.n))
+		}
+		if n := len(got); n > 3 && at(0)-at(1) < 1.1*(at(n-2)-at(n-1)) {
+			t.Errorf("%d timesteps: %v are as dense at small noise", c.n, got)
+		}
 	}
 }
 
