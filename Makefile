@@ -77,18 +77,18 @@ HALF = -p $(shell expr \( $$(nproc) + 1 \) / 2)
 test: ## Build, lint and run all tests that need neither a GPU nor Python's torch
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --silent $(PARALLEL) build/test-kernels
-	@$(MAKE) --no-print-directory test-plain & plain=$$!; $(MAKE) --no-print-directory test-race; race=$$?; wait $$plain && exit $$race
+	@$(MAKE) --no-print-directory test-command & command=$$!; $(MAKE) --no-print-directory test-packages; packages=$$?; wait $$command && exit $$packages
 
-.PHONY: test-plain test-race
-test-plain: lint
+.PHONY: test-command test-packages
+test-command: lint
 	$(PYTHON) -m unittest discover --start-directory scripts --pattern '*_test.py'
 	build/test-kernels
 	$(TEST) $(HALF) ./cmd/iddpm github.com/wangkuiyi/gotorch
+	$(TEST) $(HALF) -race -run '$(CONCURRENT)' ./cmd/iddpm
 	cd examples/embed && $(TEST) $(HALF) .
 
-test-race:
+test-packages:
 	$(TEST) $(HALF) -race $$($(GO) list $(MODULES) | grep -v cmd/iddpm)
-	$(TEST) -race -run '$(CONCURRENT)' ./cmd/iddpm
 
 golden: build ## Run only the comparisons with the reference's numbers, verbosely (IDDPM_GOLDEN names another folder)
 	$(GO) test -run Golden -v -count=1 $(MODULES)
