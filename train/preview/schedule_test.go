@@ -2,6 +2,7 @@ package preview
 
 import (
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -44,25 +45,31 @@ func TestRoundUp(t *testing.T) {
 	}
 }
 
-// A run chooses its interval once, and stores it for those that resume it.
+// A run chooses its interval once, and stores it for those that resume it. By the clock of the test a step
+// takes a second, and sampling no time.
 func TestChosenIntervalIsStored(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	c, dir := tiny(), t.TempDir()
 	c.Samples = runconfig.SampleConfig{Interval: runconfig.AutoInterval, Respacing: "2"}
 	c.Train.Steps = 15
-	trainer, err := train.New(c, sampled(dir, zap.New(core)))
+	var trainer *train.Trainer
+	run := func(dir string) train.Run {
+		clock := func() time.Time { return time.Unix(int64(trainer.Step()), 0) }
+		return train.Run{Dir: dir, Log: zap.New(core), Observers: []train.Observer{&Sampler{clock: clock}}}
+	}
+	var err error
+	trainer, err = train.New(c, run(dir))
 	finish(t, trainer, err)
 	stored, err := train.ReadConfig(dir)
-	if err != nil || stored.Samples.Interval < 0 || stored.Samples.Images < smallGrid || logs.FilterField(zap.Int("images", stored.Samples.Images)).Len() == 0 {
-		t.Fatalf("stored %+v, %v; the log says %v", stored.Samples, err, logs.All())
+	want := runconfig.SampleConfig{Interval: 1, Images: defaultImages, Chosen: true, Respacing: "2"}
+	if err != nil || stored.Samples != want || logs.FilterField(zap.Int("images", want.Images)).Len() == 0 {
+		t.Fatalf("stored %+v, %v, want %+v; the log says %v", stored.Samples, err, want, logs.All())
 	}
-	choices := func() int {
-		return logs.FilterMessageSnippet("interval of sample grids").Len() + logs.FilterMessageSnippet("no grids of samples").Len()
-	}
-	trainer, err = train.Resume(dir, func(own *runconfig.Config) error { own.Train.Steps = 30; return nil }, sampled("", zap.New(core)))
+	trainer, err = train.Resume(dir, func(own *runconfig.Config) error { own.Train.Steps = 30; return nil }, run(""))
 	finish(t, trainer, err)
 	after, err := train.ReadConfig(dir)
-	if err != nil || after.Samples != stored.Samples || choices() != 1 {
-		t.Errorf("resumed with %+v, %v; chosen %d times", after.Samples, err, choices())
+	choices := logs.FilterMessageSnippet("interval of sample grids").Len() + logs.FilterMessageSnippet("no grids of samples").Len()
+	if err != nil || after.Samples != want || choices != 1 {
+		t.Errorf("resumed with %+v, %v; chosen %d times", after.Samples, err, choices)
 	}
 }
