@@ -113,12 +113,8 @@ func evenLogSNRTimesteps(alphasCumprod []float64, n int) []int {
 // trimmedTimesteps is evenLogSNRTimesteps with the last timestep, and n-1 that begin at trimmedLogSNR, or
 // n if none is below.
 func trimmedTimesteps(alphasCumprod []float64, n int) []int {
-	last := len(alphasCumprod) - 1
-	if n == 2 {
-		return []int{0, last}
-	}
 	low := trimmedLogSNR(n)
-	if logSNR(alphasCumprod[last]) < low {
+	if logSNR(alphasCumprod[len(alphasCumprod)-1]) < low {
 		n--
 	}
 	return logSNRTimesteps(alphasCumprod, n, low, trimmedPower)
@@ -126,8 +122,8 @@ func trimmedTimesteps(alphasCumprod []float64, n int) []int {
 
 func logSNR(alphaBar float64) float64 { return math.Log(alphaBar) - math.Log1p(-alphaBar) }
 
-// logSNRTimesteps spaces n timesteps of a log-SNR of at least low by a power of their rank, from the noisiest on,
-// and keeps the last one.
+// logSNRTimesteps spaces n timesteps of a log-SNR of at least low by a power of their rank, from the noisiest to
+// t = 0, and keeps the last one.
 func logSNRTimesteps(alphasCumprod []float64, n int, low, power float64) []int {
 	at := func(t int) float64 { return logSNR(alphasCumprod[t]) }
 	last := len(alphasCumprod) - 1
@@ -136,8 +132,8 @@ func logSNRTimesteps(alphasCumprod []float64, n int, low, power float64) []int {
 		noisiest--
 	}
 	kept := []int{0, last}
-	for i := range n {
-		rank := math.Pow(float64(i)/float64(max(n-1, 1)), power)
+	for i := range n - 1 {
+		rank := math.Pow(float64(i)/float64(n-1), power)
 		kept = append(kept, nearest(at, noisiest, at(noisiest)+(at(0)-at(noisiest))*rank))
 	}
 	slices.Sort(kept)
