@@ -218,10 +218,7 @@ func countValues(weights *pt.Dict) (n int64) {
 
 // estimate returns the memory of training on a GPU: see [train.EstimateMemory].
 func estimate(network engine.Network, config runconfig.Config) memoryEstimate {
-	m := memoryEstimate{Precision: config.Train.Precision, Checkpoint: int64(3+len(config.Train.EMARates)+len(config.Train.PowerEMA)) * 4 * network.NumParameters()}
-	if m.Precision == "auto" {
-		m.Precision = "bf16"
-	}
+	m := memoryEstimate{Precision: engine.EstimatedPrecision(config.Train.Precision), Checkpoint: int64(3+len(config.Train.EMARates)+len(config.Train.PowerEMA)) * 4 * network.NumParameters()}
 	batch := config.Train.BatchSize
 	microbatch := batch
 	if 0 < config.Train.Microbatch && config.Train.Microbatch < batch {

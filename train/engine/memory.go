@@ -22,7 +22,7 @@ func (m MemoryEstimate) Bytes() int64 { return m.State + m.Step }
 // [model.UNet.StepBytes] and [Options.Plan]. batch is the number of images per process, microbatch those of a
 // backward pass. The precision "auto" counts as bfloat16.
 func EstimateMemory(network Network, o Options, batch, microbatch int) MemoryEstimate {
-	p := estimatedPrecision(o.Precision)
+	p := Precisions[EstimatedPrecision(o.Precision)]
 	s := model.StepMemory{
 		Images: microbatch, ImageSize: o.Model.ImageSize, ElementBytes: p.bytes(), WorkingWeights: p.hasWorkingWeights(), Accumulates: microbatch < batch, Checkpointing: o.Model.UseCheckpoint,
 	}
@@ -36,25 +36,25 @@ func EstimateMemory(network Network, o Options, batch, microbatch int) MemoryEst
 	return m
 }
 
-// estimatedPrecision returns the precision of an estimate: auto is bf16.
-func estimatedPrecision(name string) Precision {
+// EstimatedPrecision returns the name of the precision that an estimate is for: bf16 for auto or "".
+func EstimatedPrecision(name string) string {
 	if name == "auto" || name == "" {
-		name = "bf16"
+		return "bf16"
 	}
-	return Precisions[name]
+	return name
 }
 
 // EstimateSampling computes the memory of sampling n images at once: see [model.UNet.EvaluationBytes].
 // The precision "auto" counts as bfloat16.
 func EstimateSampling(network *model.UNet, imageSize int, precision string, n int) MemoryEstimate {
-	bytes := estimatedPrecision(precision).bytes()
+	bytes := Precisions[EstimatedPrecision(precision)].bytes()
 	return MemoryEstimate{State: network.FrozenBytes(bytes), Step: network.EvaluationBytes(n, imageSize, bytes)}
 }
 
 // EstimateClassifierGradient computes the memory that a classifier adds to sampling n images at once: see
 // [model.Classifier.GradientBytes].
 func EstimateClassifierGradient(network *model.Classifier, imageSize int, precision string, n int) MemoryEstimate {
-	bytes := estimatedPrecision(precision).bytes()
+	bytes := Precisions[EstimatedPrecision(precision)].bytes()
 	return MemoryEstimate{State: network.FrozenBytes(bytes), Step: network.GradientBytes(n, imageSize, bytes)}
 }
 
